@@ -1,0 +1,123 @@
+//! Deliveries and attempts: what happened to an event that is owed to an endpoint.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::id::{EndpointId, WorkspaceId};
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryStatus {
+    /// Waits for its next attempt.
+    Pending,
+    /// The subscriber answered 2xx.
+    Delivered,
+    /// Its schedule is exhausted, or its endpoint said for good that it does not want it.
+    Dead,
+}
+
+impl DeliveryStatus {
+    /// The word in the API and in PostgreSQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorClass {
+    /// The name could not be resolved.
+    Dns,
+    /// No connection.
+    Connect,
+    /// No encrypted connection.
+    Tls,
+    /// No whole answer in time.
+    Timeout,
+    /// The connection broke, or what came was not HTTP.
+    Protocol,
+    /// The address policy forbids the address.
+    Blocked,
+    /// A status other than 2xx.
+    Status,
+}
+
+impl ErrorClass {
+    /// The word in the API, in PostgreSQL and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::Blocked => "blocked",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// What one POST came to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Attempt {
+    /// When the request was begun.
+    pub started_at: DateTime<Utc>,
+    /// Until the whole answer was read, in milliseconds.
+    pub duration_ms: u32,
+    /// Status of the answer, if there was one.
+    pub status: Option<u16>,
+    /// Why it failed; `None` for 2xx.
+    pub error: Option<ErrorClass>,
+    /// The failure in words.
+    pub error_detail: Option<String>,
+    /// Request headers as sent; values of custom headers are masked.
+    pub request_headers: Vec<(String, String)>,
+    /// Response headers, cut at a limit.
+    pub response_headers: Vec<(String, String)>,
+    /// Response body as text, cut at a limit.
+    pub response_body: Option<String>,
+    /// Address that was connected to.
+    pub remote_ip: Option<String>,
+}
+
+impl Attempt {
+    /// Whether the subscriber accepted the event.
+    pub fn is_success(&self) -> bool {
+        self.error.is_none()
+    }
+}
+
+/// `api` asks `deliver` to send a sample event to an endpoint (request/reply on `clickwire.deliver.test`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct TestRequest {
+    /// Whose endpoint.
+    pub workspace_id: WorkspaceId,
+    /// Which endpoint.
+    pub endpoint_id: EndpointId,
+}
+
+/// What `deliver` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum TestReply {
+    /// The request was made; the attempt says how it went.
+    Attempted {
+        /// The attempt.
+        attempt: Attempt,
+        /// The bytes that were sent.
+        request_body: String,
+    },
+    /// The workspace has no such endpoint.
+    NoSuchEndpoint,
+    /// It could not be tried, for a reason on our side.
+    Failed {
+        /// The reason.
+        detail: String,
+    },
+}

@@ -1,0 +1,98 @@
+//! Types of events: `link.clicked`, `endpoint.disabled`, … and the patterns that endpoints choose them by.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A click on a tracked link.
+pub const LINK_CLICKED: &str = "link.clicked";
+
+/// Every type that an endpoint can subscribe to today.
+pub const EVENT_TYPES: [&str; 1] = [LINK_CLICKED];
+
+/// Which event types an endpoint wants: a type, or a beginning with `*` (`link.*`, `*`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EventTypePattern(String);
+
+/// Why a text is not a pattern that can ever match.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` matches no event type; there are: {types}", types = EVENT_TYPES.join(", "))]
+pub struct EventTypePatternError(pub String);
+
+impl EventTypePattern {
+    /// The pattern that wants exactly clicks.
+    pub fn link_clicked() -> Self {
+        Self(LINK_CLICKED.to_owned())
+    }
+
+    /// Whether an event of this type is wanted.
+    pub fn matches(&self, event_type: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(beginning) => event_type.starts_with(beginning),
+            None => self.0 == event_type,
+        }
+    }
+
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for EventTypePattern {
+    type Err = EventTypePatternError;
+
+    fn from_str(text: &str) -> Result<Self, EventTypePatternError> {
+        let pattern = Self(text.to_owned());
+        let whole_words = match text.strip_suffix('*') {
+            Some(beginning) => beginning.is_empty() || beginning.ends_with('.'),
+            None => true,
+        };
+        if whole_words && EVENT_TYPES.iter().any(|t| pattern.matches(t)) {
+            Ok(pattern)
+        } else {
+            Err(EventTypePatternError(text.to_owned()))
+        }
+    }
+}
+
+impl fmt::Display for EventTypePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for EventTypePattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventTypePattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_its_type_or_its_beginning() {
+        for pattern in ["link.clicked", "link.*", "*"] {
+            let pattern: EventTypePattern = pattern.parse().expect(pattern);
+            assert!(pattern.matches(LINK_CLICKED));
+        }
+        assert!(!EventTypePattern::link_clicked().matches("link.created"));
+    }
+
+    #[test]
+    fn a_pattern_that_can_never_match_is_refused() {
+        for pattern in ["", "link", "links.*", "link.cl*", "**", "LINK.CLICKED"] {
+            assert!(pattern.parse::<EventTypePattern>().is_err(), "{pattern}");
+        }
+    }
+}

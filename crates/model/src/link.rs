@@ -1,0 +1,294 @@
+//! A tracked link, as far as a redirect and the events that tell of it need it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::address::AddressTreatment;
+use crate::id::{LinkId, WorkspaceId};
+use crate::slug::Slug;
+use crate::url::DestinationUrl;
+
+/// Longest host name, in bytes (RFC 1035 section 2.3.4).
+pub const HOST_BYTES_MAX: usize = 253;
+
+/// A link with what the workspace has decided for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// Its id.
+    pub id: LinkId,
+    /// Who it belongs to.
+    pub workspace_id: WorkspaceId,
+    /// Counts the changes; a click tells which one its visitor met.
+    pub revision: u32,
+    /// Host it is served under.
+    pub domain: Host,
+    /// Its name under that host.
+    pub slug: Slug,
+    /// Where it leads, as configured.
+    pub original_url: DestinationUrl,
+    /// What the sender wants to hear again with each click.
+    pub labels: LinkLabels,
+    /// Status of the redirect.
+    pub status_code: RedirectStatus,
+    /// What becomes of the visitor's query.
+    pub query_mode: QueryMode,
+    /// Whether it leads anywhere.
+    pub enabled: bool,
+    /// It leads nowhere before.
+    pub starts_at: Option<DateTime<Utc>>,
+    /// It leads nowhere from then on.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Where visitors go while it leads nowhere: its own, else the workspace's.
+    pub fallback_url: Option<DestinationUrl>,
+    /// Whether clicks are recorded: the workspace's switch and the link's own, both.
+    pub is_tracked: bool,
+    /// What is kept of visitors' addresses.
+    pub address_treatment: AddressTreatment,
+}
+
+/// What a sender attaches to a link; opaque to us, repeated in every event.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct LinkLabels {
+    /// The sender's own id of the link.
+    pub external_id: Option<String>,
+    /// Campaign the link was sent in.
+    pub campaign_id: Option<String>,
+    /// Conversation the link was sent in.
+    pub conversation_id: Option<String>,
+    /// Who the link was sent to.
+    pub contact_id: Option<String>,
+    /// Message the link was sent in.
+    pub message_id: Option<String>,
+    /// `sms`, `email`, `whatsapp`, ….
+    pub channel: Option<String>,
+    /// Free words to filter by.
+    pub tags: Vec<String>,
+    /// Free pairs.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A host name in its comparable form: lower case, ASCII, without port and trailing dot.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Host(Box<str>);
+
+/// Why a text is not a host name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a host name like `go.example.com`, without scheme, port or path")]
+pub struct HostError;
+
+impl Host {
+    /// The comparable form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The host of a `Host` header, which may carry a port.
+    ///
+    /// # Errors
+    /// [`HostError`] when what stands before the port is not a host name.
+    pub fn from_header(value: &str) -> Result<Self, HostError> {
+        match value.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
+                host.parse()
+            }
+            _ => value.parse(),
+        }
+    }
+}
+
+impl FromStr for Host {
+    type Err = HostError;
+
+    fn from_str(text: &str) -> Result<Self, HostError> {
+        let text = text.strip_suffix('.').unwrap_or(text);
+        if text.is_empty() || text.len() > HOST_BYTES_MAX || text.contains(['/', '?', '#', '@', '\\', '%']) {
+            return Err(HostError);
+        }
+        // the common case costs one pass and one allocation
+        let plain =
+            text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-'));
+        if plain && !text.contains("xn--") {
+            return Ok(Self(text.into()));
+        }
+        let host = url::Host::parse(text).map_err(|_| HostError)?;
+        Ok(Self(host.to_string().into()))
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for Host {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Host {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Status of a redirect (RFC 9110 section 15.4). 301 and 308 are kept by browsers, so that clicks go uncounted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub enum RedirectStatus {
+    /// 302, the default.
+    #[default]
+    Found,
+    /// 307: keeps the method.
+    TemporaryRedirect,
+    /// 301: cacheable.
+    MovedPermanently,
+    /// 308: cacheable, keeps the method.
+    PermanentRedirect,
+}
+
+/// Why a number is not the status of a redirect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be 302, 307, 301 or 308")]
+pub struct RedirectStatusError;
+
+impl RedirectStatus {
+    /// The number.
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Found => 302,
+            Self::TemporaryRedirect => 307,
+            Self::MovedPermanently => 301,
+            Self::PermanentRedirect => 308,
+        }
+    }
+
+    /// Whether a cache may keep the answer unless told otherwise (RFC 9111 section 4.2.2).
+    pub const fn is_cacheable(self) -> bool {
+        matches!(self, Self::MovedPermanently | Self::PermanentRedirect)
+    }
+}
+
+impl TryFrom<u16> for RedirectStatus {
+    type Error = RedirectStatusError;
+
+    fn try_from(code: u16) -> Result<Self, RedirectStatusError> {
+        match code {
+            302 => Ok(Self::Found),
+            307 => Ok(Self::TemporaryRedirect),
+            301 => Ok(Self::MovedPermanently),
+            308 => Ok(Self::PermanentRedirect),
+            _ => Err(RedirectStatusError),
+        }
+    }
+}
+
+impl From<RedirectStatus> for u16 {
+    fn from(status: RedirectStatus) -> Self {
+        status.code()
+    }
+}
+
+/// What becomes of the query that a visitor brings along.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueryMode {
+    /// Names that the destination does not have yet are added: a visitor never overrides.
+    #[default]
+    FillMissing,
+    /// It is left out.
+    Drop,
+}
+
+impl QueryMode {
+    /// The word in the API and in PostgreSQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FillMissing => "fill_missing",
+            Self::Drop => "drop",
+        }
+    }
+}
+
+/// Whether one link's clicks are recorded; the workspace's "off" is above it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tracking {
+    /// As the workspace says.
+    #[default]
+    Inherit,
+    /// It still redirects, and records nothing.
+    Off,
+}
+
+impl Tracking {
+    /// The word in the API and in PostgreSQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inherit => "inherit",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// Why a link leads nowhere at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Closed {
+    /// It was switched off.
+    Disabled,
+    /// Its time has not come.
+    NotStarted,
+    /// Its time is over.
+    Expired,
+}
+
+impl Link {
+    /// Why the link leads nowhere at `now`, or `None` when it leads to its URL.
+    pub fn closed(&self, now: DateTime<Utc>) -> Option<Closed> {
+        if !self.enabled {
+            return Some(Closed::Disabled);
+        }
+        if self.starts_at.is_some_and(|starts_at| now < starts_at) {
+            return Some(Closed::NotStarted);
+        }
+        self.expires_at.is_some_and(|expires_at| now >= expires_at).then_some(Closed::Expired)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_compared_in_one_form() {
+        for (typed, kept) in [
+            ("Go.Example.COM", "go.example.com"),
+            ("go.example.com.", "go.example.com"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("[::1]", "[::1]"),
+            ("127.0.0.1", "127.0.0.1"),
+        ] {
+            assert_eq!(typed.parse::<Host>().expect(typed).as_str(), kept);
+        }
+        for (header, kept) in
+            [("go.example.com:8080", "go.example.com"), ("[::1]:8080", "[::1]"), ("[::1]", "[::1]")]
+        {
+            assert_eq!(Host::from_header(header).expect(header).as_str(), kept);
+        }
+        for wrong in ["", "https://go.example.com", "go.example.com/x", "a b", "go.example.com:x", "%67o"] {
+            assert_eq!(Host::from_header(wrong), Err(HostError), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_redirects_are_statuses_of_a_link() {
+        assert_eq!(RedirectStatus::try_from(302), Ok(RedirectStatus::Found));
+        assert_eq!(RedirectStatus::try_from(200), Err(RedirectStatusError));
+    }
+}

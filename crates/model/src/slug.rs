@@ -1,0 +1,183 @@
+//! The part of a tracked URL that names the link: `k7m2xq9ra` in `https://go.example.com/k7m2xq9ra`.
+//!
+//! A slug is kept and compared in one folded form (NFC, lower case), so that a link is found
+//! whichever way its letters were typed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rand::RngExt;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use unicode_normalization::UnicodeNormalization;
+
+/// Lower case without what looks alike: no 0, 1, i, l, o.
+const ALPHABET: &[u8; 31] = b"23456789abcdefghjkmnpqrstuvwxyz";
+
+/// Length of a generated slug: 31^9 = 2.6e13, too many to guess one in use.
+pub const GENERATED_CHARS: usize = 9;
+
+/// Longest custom slug, in characters.
+pub const CHARS_MAX: usize = 100;
+
+/// First path segments that are ours or that clients ask for by themselves.
+const RESERVED: [&str; 12] = [
+    "robots.txt",
+    "favicon.ico",
+    "sitemap.xml",
+    "apple-app-site-association",
+    "assetlinks.json",
+    "livez",
+    "readyz",
+    "healthz",
+    "metrics",
+    "api",
+    "v1",
+    "docs",
+];
+
+/// A slug in its folded form.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slug(Box<str>);
+
+/// Why a text cannot be a slug.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SlugError {
+    /// Nothing, or nothing but white space.
+    #[error("must not be empty")]
+    Empty,
+    /// More than [`CHARS_MAX`] characters.
+    #[error("must be at most {CHARS_MAX} characters long")]
+    TooLong,
+    /// Something other than a letter, a digit, `-`, `_`, `.` or a symbol beyond ASCII.
+    #[error("must consist of letters, digits, `-`, `_` and `.`; `{0}` is not allowed")]
+    Character(char),
+    /// A name that the redirect keeps for itself, or one with `_` or `.` in front.
+    #[error("`{0}` is reserved")]
+    Reserved(String),
+}
+
+impl Slug {
+    /// A random slug of [`GENERATED_CHARS`] characters.
+    pub fn generate() -> Self {
+        let mut rng = rand::rng();
+        let text: String =
+            (0..GENERATED_CHARS).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect();
+        Self(text.into())
+    }
+
+    /// The folded form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Slug {
+    type Err = SlugError;
+
+    fn from_str(text: &str) -> Result<Self, SlugError> {
+        // folding may lengthen a text, but never by so much
+        if text.len() > CHARS_MAX * 4 {
+            return Err(SlugError::TooLong);
+        }
+        let folded: String = text.nfc().flat_map(char::to_lowercase).nfc().collect();
+        if folded.is_empty() {
+            return Err(SlugError::Empty);
+        }
+        if folded.chars().count() > CHARS_MAX {
+            return Err(SlugError::TooLong);
+        }
+        if let Some(wrong) = folded.chars().find(|&c| !is_allowed(c)) {
+            return Err(SlugError::Character(wrong));
+        }
+        if folded.starts_with(['_', '.']) || RESERVED.contains(&folded.as_str()) {
+            return Err(SlugError::Reserved(folded));
+        }
+        Ok(Self(folded.into()))
+    }
+}
+
+fn is_allowed(c: char) -> bool {
+    match c {
+        '-' | '_' | '.' => true,
+        c if c.is_ascii() => c.is_ascii_alphanumeric(),
+        c => !c.is_control() && !c.is_whitespace() && !is_invisible(c),
+    }
+}
+
+/// Characters that nobody can see or that turn the direction of writing: two slugs would look the same.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}'..='\u{1160}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{ffff}'
+        | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
+}
+
+impl fmt::Display for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for Slug {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Slug {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_generated_slug_is_a_slug() {
+        let slug = Slug::generate();
+
+        assert_eq!(slug.as_str().len(), GENERATED_CHARS);
+        assert_eq!(slug.as_str().parse(), Ok(slug));
+    }
+
+    #[test]
+    fn letters_are_folded() {
+        for (typed, kept) in
+            [("Spring-Sale", "spring-sale"), ("Cafe\u{301}", "café"), ("ÅRE", "åre"), ("🎉", "🎉")]
+        {
+            assert_eq!(typed.parse::<Slug>().expect(typed).as_str(), kept);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_slug_is_refused_with_the_rule() {
+        let cases = [
+            ("", "must not be empty"),
+            ("a b", "must consist of letters, digits, `-`, `_` and `.`; ` ` is not allowed"),
+            ("a/b", "must consist of letters, digits, `-`, `_` and `.`; `/` is not allowed"),
+            ("Robots.txt", "`robots.txt` is reserved"),
+            ("_x", "`_x` is reserved"),
+            (".well-known", "`.well-known` is reserved"),
+        ];
+        for (text, message) in cases {
+            assert_eq!(text.parse::<Slug>().expect_err(text).to_string(), message);
+        }
+        assert_eq!("x".repeat(101).parse::<Slug>(), Err(SlugError::TooLong));
+        assert!("pay\u{200b}pal".parse::<Slug>().is_err());
+        assert!("x\u{202e}y".parse::<Slug>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn folding_twice_changes_nothing(text in "\\PC{0,120}") {
+            if let Ok(slug) = text.parse::<Slug>() {
+                prop_assert_eq!(slug.as_str().parse::<Slug>(), Ok(slug.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! URLs that others give us, parsed once and safe from then on.
+//!
+//! A [`DestinationUrl`] may stand in `Location`; an [`EndpointUrl`] may be posted to (which addresses
+//! its name may lead to is [`crate::AddressPolicy`]'s question). Both keep the form that the WHATWG
+//! parser wrote, never the text that was typed: that form has no line break and no raw control character.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use url::{Host, Url};
+
+/// Longest URL that is accepted, in bytes.
+pub const URL_BYTES_MAX: usize = 8 * 1024;
+
+/// Why a URL is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// Longer than [`URL_BYTES_MAX`].
+    #[error("must be at most {URL_BYTES_MAX} bytes long")]
+    TooLong,
+    /// A line break, tab or other control character; a parser would delete it silently.
+    #[error("must not contain control characters")]
+    ControlCharacter,
+    /// Not a URL with a scheme and a host.
+    #[error("must be an absolute URL like `https://example.com/offer`")]
+    NotAUrl,
+    /// `javascript:`, `data:`, `file:` and everything else but `http` and `https`.
+    #[error("must begin with `https://` or `http://`; `{0}:` is not allowed")]
+    Scheme(String),
+    /// `https://user@host`: people read the user as the host.
+    #[error("must not contain a user name or password")]
+    UserInfo,
+    /// `#part` on a URL that is posted to.
+    #[error("must not contain a fragment (`#…`)")]
+    Fragment,
+}
+
+/// Where a visitor is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DestinationUrl(Url);
+
+/// Where webhooks are posted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EndpointUrl(Url);
+
+impl DestinationUrl {
+    /// The parsed URL.
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// The URL as it goes into `Location`: ASCII, no control characters.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The same URL with another query; scheme, host, port, path and fragment cannot change.
+    pub fn with_query(&self, query: Option<&str>) -> Self {
+        let mut url = self.0.clone();
+        url.set_query(query);
+        Self(url)
+    }
+}
+
+impl EndpointUrl {
+    /// The parsed URL.
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// The URL as it is posted to.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The host: a name or an address. `0x7f.1` and `2130706433` are addresses here.
+    pub fn host(&self) -> Host<&str> {
+        self.0.host().expect("parse() refuses URLs without a host")
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+}
+
+impl FromStr for DestinationUrl {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        parse(text).map(Self)
+    }
+}
+
+impl FromStr for EndpointUrl {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let url = parse(text)?;
+        if url.fragment().is_some() {
+            return Err(UrlError::Fragment);
+        }
+        Ok(Self(url))
+    }
+}
+
+fn parse(text: &str) -> Result<Url, UrlError> {
+    if text.len() > URL_BYTES_MAX {
+        return Err(UrlError::TooLong);
+    }
+    if text.chars().any(char::is_control) {
+        return Err(UrlError::ControlCharacter);
+    }
+    let url = Url::parse(text).map_err(|_| UrlError::NotAUrl)?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(UrlError::Scheme(url.scheme().to_owned()));
+    }
+    if !url.has_host() || url.host_str().is_none_or(str::is_empty) {
+        return Err(UrlError::NotAUrl);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(UrlError::UserInfo);
+    }
+    // escaping may have made it three times as long
+    if url.as_str().len() > URL_BYTES_MAX {
+        return Err(UrlError::TooLong);
+    }
+    Ok(url)
+}
+
+macro_rules! as_text {
+    ($($name:ident)+) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )+};
+}
+
+as_text! { DestinationUrl EndpointUrl }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_ordinary_url_is_kept_in_the_form_of_the_parser() {
+        let cases = [
+            ("https://example.com", "https://example.com/"),
+            ("HTTPS://Example.COM/A b", "https://example.com/A%20b"),
+            ("https://bücher.example/ü?q=ü#ü", "https://xn--bcher-kva.example/%C3%BC?q=%C3%BC#%C3%BC"),
+            ("http:\\\\example.com\\x", "http://example.com/x"),
+        ];
+        for (typed, kept) in cases {
+            assert_eq!(typed.parse::<DestinationUrl>().expect(typed).as_str(), kept);
+        }
+    }
+
+    #[test]
+    fn a_dangerous_url_is_refused_with_the_rule() {
+        let cases = [
+            ("javascript:alert(1)", UrlError::Scheme("javascript".into())),
+            ("JavaScript:alert(1)", UrlError::Scheme("javascript".into())),
+            ("java\tscript:alert(1)", UrlError::ControlCharacter),
+            ("data:text/html,x", UrlError::Scheme("data".into())),
+            ("file:///etc/passwd", UrlError::Scheme("file".into())),
+            ("//evil.example/x", UrlError::NotAUrl),
+            ("/path", UrlError::NotAUrl),
+            ("https://", UrlError::NotAUrl),
+            ("https://bank.example@evil.example/", UrlError::UserInfo),
+            ("https://example.com/\r\nSet-Cookie: a=b", UrlError::ControlCharacter),
+            ("", UrlError::NotAUrl),
+        ];
+        for (text, error) in cases {
+            assert_eq!(text.parse::<DestinationUrl>(), Err(error), "{text}");
+        }
+        let long = format!("https://example.com/{}", "x".repeat(URL_BYTES_MAX));
+        assert_eq!(long.parse::<DestinationUrl>(), Err(UrlError::TooLong));
+    }
+
+    #[test]
+    fn an_endpoint_url_has_no_fragment() {
+        assert_eq!("https://example.com/#x".parse::<EndpointUrl>(), Err(UrlError::Fragment));
+    }
+
+    proptest! {
+        #[test]
+        fn a_query_cannot_move_the_destination(query in "\\PC{0,200}") {
+            let url: DestinationUrl = "https://example.com:8443/offer?a=1".parse().expect("a URL");
+
+            let moved = url.with_query(Some(&query));
+
+            prop_assert_eq!(moved.url().origin(), url.url().origin());
+            prop_assert_eq!(moved.url().path(), "/offer");
+            prop_assert!(moved.as_str().bytes().all(|b| b.is_ascii_graphic()));
+        }
+
+        #[test]
+        fn what_was_accepted_is_accepted_again(text in "https?://\\PC{0,60}") {
+            if let Ok(url) = text.parse::<DestinationUrl>() {
+                prop_assert_eq!(url.as_str().parse::<DestinationUrl>(), Ok(url.clone()));
+            }
+        }
+    }
+}
