@@ -1,0 +1,338 @@
+//! Secrets at rest: XChaCha20-Poly1305 with the id of the key in front.
+//!
+//! Sealed bytes are `key id (8) | nonce (24) | ciphertext and tag`. The key id says which key opens
+//! them, so that keys can be exchanged while old bytes are still about. What the bytes are for is
+//! authenticated with them: the secret of one endpoint does not open as that of another.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use model::secret::SigningSecret;
+use model::{EndpointId, WorkspaceId};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+/// The section `[sealing]`, each key explained.
+pub const DEFAULTS: &str = include_str!("../defaults.toml");
+
+/// Bytes of a sealing key.
+const KEY_BYTES: usize = 32;
+
+/// Bytes of a key's id.
+const KEY_ID_BYTES: usize = 8;
+
+/// Bytes of a nonce: long enough to be random.
+const NONCE_BYTES: usize = 24;
+
+/// `[sealing]`: the key that secrets are sealed with. Who loads settings reads the file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The key itself, as [`generate_key`] writes it.
+    #[serde(default)]
+    pub key: Option<KeyText>,
+    /// A file with nothing but the key in it.
+    #[serde(default)]
+    pub key_file: Option<PathBuf>,
+    /// Keys that still open what was sealed with them, but seal nothing any more.
+    #[serde(default)]
+    pub previous_keys: Vec<KeyText>,
+}
+
+/// A key as text. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct KeyText(pub String);
+
+/// Keys, ready to use: one that seals, and all that open. `Debug` shows their ids only.
+#[derive(Clone)]
+pub struct Keyring {
+    /// The first seals.
+    keys: Vec<Key>,
+}
+
+#[derive(Clone)]
+struct Key {
+    id: [u8; KEY_ID_BYTES],
+    cipher: XChaCha20Poly1305,
+}
+
+/// Why there is no keyring.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// Neither `key` nor `key_file`.
+    #[error(
+        "no sealing key: set `sealing.key_file` or `sealing.key` to the base64 of {KEY_BYTES} random bytes"
+    )]
+    Missing,
+    /// Both `key` and `key_file`.
+    #[error("`sealing.key` and `sealing.key_file` are both set: which one is meant?")]
+    Both,
+    /// The file could not be read.
+    #[error("failed to read the sealing key from {path}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Not the base64 of 32 bytes.
+    #[error("the {which} sealing key is not the base64 of {KEY_BYTES} bytes")]
+    Malformed {
+        /// `current` or `previous`.
+        which: &'static str,
+    },
+}
+
+/// Why sealed bytes do not open.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Sealed with a key that is not in the settings.
+    #[error("sealed with key {key_id}, which is neither `sealing.key` nor among `sealing.previous_keys`")]
+    UnknownKey {
+        /// The id of that key.
+        key_id: String,
+    },
+    /// Changed, cut, or sealed for something else.
+    #[error("the sealed bytes were changed, or were sealed for something else")]
+    Forged,
+    /// Opened, but not what should be in there.
+    #[error("the sealed bytes hold something else than expected")]
+    Content,
+}
+
+/// What an endpoint's sealed bytes are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A signing secret.
+    SigningSecret,
+    /// Custom headers.
+    Headers,
+}
+
+impl Purpose {
+    /// The text that is authenticated with the bytes.
+    pub fn of(self, workspace_id: WorkspaceId, endpoint_id: EndpointId) -> Vec<u8> {
+        let kind = match self {
+            Self::SigningSecret => "signing-secret",
+            Self::Headers => "headers",
+        };
+        format!("{kind}/{workspace_id}/{endpoint_id}").into_bytes()
+    }
+}
+
+/// A new key, as it goes into settings.
+pub fn generate_key() -> String {
+    STANDARD.encode(rand::random::<[u8; KEY_BYTES]>())
+}
+
+impl Settings {
+    /// The keyring that these settings describe; `read` reads the key file.
+    ///
+    /// # Errors
+    /// [`KeyringError`] names the setting.
+    pub fn resolve(&self, read: impl Fn(&Path) -> io::Result<String>) -> Result<Keyring, KeyringError> {
+        let current = match (&self.key, &self.key_file) {
+            (Some(_), Some(_)) => return Err(KeyringError::Both),
+            (Some(KeyText(key)), None) => key.clone(),
+            (None, Some(path)) => {
+                read(path).map_err(|source| KeyringError::File { path: path.clone(), source })?
+            }
+            (None, None) => return Err(KeyringError::Missing),
+        };
+        let previous: Vec<String> = self.previous_keys.iter().map(|KeyText(key)| key.clone()).collect();
+        Keyring::new(&current, &previous)
+    }
+}
+
+impl Keyring {
+    /// Seals with `current`, opens with every key.
+    ///
+    /// # Errors
+    /// When a text is not a key.
+    pub fn new(current: &str, previous: &[String]) -> Result<Self, KeyringError> {
+        let mut keys = vec![Key::parse(current).ok_or(KeyringError::Malformed { which: "current" })?];
+        for text in previous {
+            keys.push(Key::parse(text).ok_or(KeyringError::Malformed { which: "previous" })?);
+        }
+        Ok(Self { keys })
+    }
+
+    /// Seals bytes for one purpose; they open for no other.
+    pub fn seal(&self, purpose: &[u8], plaintext: &[u8]) -> Vec<u8> {
+        let key = &self.keys[0];
+        let nonce = rand::random::<[u8; NONCE_BYTES]>();
+        let ciphertext = key
+            .cipher
+            .encrypt(&XNonce::from(nonce), Payload { msg: plaintext, aad: purpose })
+            .expect("secrets are far shorter than the cipher's 256 GiB");
+        [&key.id[..], &nonce, &ciphertext].concat()
+    }
+
+    /// Opens what was sealed for this purpose.
+    ///
+    /// # Errors
+    /// [`OpenError::UnknownKey`] names the key that is missing.
+    pub fn open(&self, purpose: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+        let (id, rest) = sealed.split_first_chunk::<KEY_ID_BYTES>().ok_or(OpenError::Forged)?;
+        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(OpenError::Forged)?;
+        let key = self
+            .keys
+            .iter()
+            .find(|key| key.id == *id)
+            .ok_or_else(|| OpenError::UnknownKey { key_id: hex(id) })?;
+        key.cipher
+            .decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad: purpose })
+            .map_err(|_| OpenError::Forged)
+    }
+
+    /// Whether bytes were sealed with the key that seals now, and need not be sealed again.
+    pub fn is_current(&self, sealed: &[u8]) -> bool {
+        sealed.starts_with(&self.keys[0].id)
+    }
+
+    /// Seals the signing secret of an endpoint.
+    pub fn seal_secret(
+        &self,
+        workspace_id: WorkspaceId,
+        endpoint_id: EndpointId,
+        secret: &SigningSecret,
+    ) -> Vec<u8> {
+        self.seal(&Purpose::SigningSecret.of(workspace_id, endpoint_id), secret.bytes())
+    }
+
+    /// Opens what [`Keyring::seal_secret`] sealed for this endpoint.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the key is gone or the bytes are another endpoint's.
+    pub fn open_secret(
+        &self,
+        workspace_id: WorkspaceId,
+        endpoint_id: EndpointId,
+        sealed: &[u8],
+    ) -> Result<SigningSecret, OpenError> {
+        let bytes = self.open(&Purpose::SigningSecret.of(workspace_id, endpoint_id), sealed)?;
+        SigningSecret::from_bytes(bytes).map_err(|_| OpenError::Content)
+    }
+}
+
+impl Key {
+    fn parse(text: &str) -> Option<Self> {
+        let bytes: [u8; KEY_BYTES] = STANDARD.decode(text.trim()).ok()?.try_into().ok()?;
+        let hash = Sha256::new().chain_update(b"clickwire sealing key id").chain_update(bytes).finalize();
+        let (id, _) = hash.split_first_chunk::<KEY_ID_BYTES>().expect("SHA-256 has 32 bytes");
+        Some(Self { id: *id, cipher: XChaCha20Poly1305::new(&bytes.into()) })
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+impl fmt::Debug for KeyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyText(…)")
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.keys.iter().map(|key| hex(&key.id))).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn keyring() -> Keyring {
+        Keyring::new(&generate_key(), &[]).expect("a keyring")
+    }
+
+    #[test]
+    fn a_secret_opens_for_its_endpoint_only() {
+        let keyring = keyring();
+        let (workspace, endpoint) = (WorkspaceId::generate(), EndpointId::generate());
+        let secret = SigningSecret::generate();
+
+        let sealed = keyring.seal_secret(workspace, endpoint, &secret);
+
+        assert_eq!(keyring.open_secret(workspace, endpoint, &sealed), Ok(secret));
+        assert_eq!(keyring.open_secret(workspace, EndpointId::generate(), &sealed), Err(OpenError::Forged));
+        assert_eq!(keyring.open_secret(WorkspaceId::generate(), endpoint, &sealed), Err(OpenError::Forged));
+    }
+
+    #[test]
+    fn after_a_change_of_keys_the_old_bytes_open_and_new_ones_use_the_new_key() {
+        let (old_key, new_key) = (generate_key(), generate_key());
+        let old = Keyring::new(&old_key, &[]).expect("a keyring");
+        let both = Keyring::new(&new_key, &[old_key]).expect("a keyring");
+        let sealed = old.seal(b"x", b"secret");
+
+        assert_eq!(both.open(b"x", &sealed), Ok(b"secret".to_vec()));
+        assert!(!both.is_current(&sealed));
+        assert!(both.is_current(&both.seal(b"x", b"secret")));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let sealed = keyring().seal(b"x", b"secret");
+
+        let error = keyring().open(b"x", &sealed).expect_err("another keyring");
+
+        assert_eq!(error, OpenError::UnknownKey { key_id: hex(&sealed[..KEY_ID_BYTES]) });
+    }
+
+    #[test]
+    fn the_key_comes_from_one_place() {
+        let read = |path: &Path| match path.to_str() {
+            Some("/key") => Ok(format!("{}\n", generate_key())),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        };
+        let key = Some(KeyText(generate_key()));
+        let settings = |key: &Option<KeyText>, file: Option<&str>| Settings {
+            key: key.clone(),
+            key_file: file.map(PathBuf::from),
+            previous_keys: Vec::new(),
+        };
+
+        assert!(settings(&key, None).resolve(read).is_ok());
+        assert!(settings(&None, Some("/key")).resolve(read).is_ok());
+        assert!(matches!(settings(&key, Some("/key")).resolve(read), Err(KeyringError::Both)));
+        assert!(matches!(settings(&None, None).resolve(read), Err(KeyringError::Missing)));
+        assert!(matches!(settings(&None, Some("/x")).resolve(read), Err(KeyringError::File { .. })));
+        let short = Some(KeyText(STANDARD.encode([0; 16])));
+        assert!(matches!(settings(&short, None).resolve(read), Err(KeyringError::Malformed { .. })));
+    }
+
+    #[test]
+    fn keys_do_not_show_in_logs() {
+        let key = generate_key();
+        let settings = Settings { key: Some(KeyText(key.clone())), ..Settings::default() };
+
+        let shown = format!("{settings:?} {:?}", Keyring::new(&key, &[]).expect("a keyring"));
+
+        assert!(!shown.contains(&key));
+    }
+
+    proptest! {
+        #[test]
+        fn changed_bytes_never_open(plaintext: Vec<u8>, at: prop::sample::Index, flip in 1u8..) {
+            let keyring = keyring();
+            let mut sealed = keyring.seal(b"x", &plaintext);
+            prop_assert_eq!(keyring.open(b"x", &sealed), Ok(plaintext));
+
+            let at = at.index(sealed.len());
+            sealed[at] ^= flip;
+            prop_assert!(keyring.open(b"x", &sealed).is_err());
+            prop_assert!(keyring.open(b"x", &sealed[..at]).is_err());
+        }
+    }
+}
