@@ -1,1 +1,15 @@
-//! Placeholder.
+//! What every process does alike: settings, logs and traces, shutdown, and the ops port.
+//!
+//! Knows nothing of the bus or the database: a service hands its own checks and metrics to [`ops::Ops`].
+
+mod args;
+pub mod ops;
+pub mod settings;
+pub mod shutdown;
+pub mod telemetry;
+pub mod tls;
+
+pub use args::Args;
+
+/// The settings of `[telemetry]`, each explained.
+pub const DEFAULTS: &str = include_str!("../defaults.toml");

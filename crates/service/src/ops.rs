@@ -1,0 +1,175 @@
+//! The ops port: `/livez`, `/readyz` and `/metrics`, away from what visitors and customers reach.
+
+mod process;
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use actix_web::http::header;
+use actix_web::web::{self, Data};
+use actix_web::{App, HttpResponse, HttpServer};
+use anyhow::{Context, bail};
+use prometheus::{Encoder, Registry, TextEncoder};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+/// How long answers in hand may take when the process stops.
+const DRAIN_SECONDS: u64 = 1;
+
+/// How long a health check waits for the connection, and for the answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// More of an answer than a health check shows.
+const PROBE_BYTES_MAX: u64 = 16 * 1024;
+
+type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// What a process shows to its operators: metrics and named readiness checks. Clones share both.
+#[derive(Clone)]
+pub struct Ops {
+    registry: Registry,
+    checks: Arc<RwLock<Vec<(&'static str, Probe)>>>,
+}
+
+/// The body of `/readyz`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Readiness {
+    /// Whether every check passes.
+    pub ready: bool,
+    /// Every check, in the order in which they were added.
+    pub checks: Vec<Check>,
+}
+
+/// One line of [`Readiness`].
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Check {
+    /// What was checked.
+    pub name: String,
+    /// What is wrong; `None` when nothing is.
+    pub error: Option<String>,
+}
+
+impl Ops {
+    /// Metrics of the process itself, and no check yet.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        process::register(&registry);
+        Self { registry, checks: Arc::default() }
+    }
+
+    /// Where metrics are registered.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Adds a readiness check. The probe must answer at once: it looks at state, it does not ask others.
+    pub fn check(&self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        let mut checks = self.checks.write().expect("no probe panics while checks are added");
+        checks.push((name, Box::new(probe)));
+    }
+
+    /// Runs every check.
+    pub fn readiness(&self) -> Readiness {
+        let checks = self.checks.read().expect("no probe panics while checks are added");
+        let checks: Vec<Check> = checks
+            .iter()
+            .map(|(name, probe)| Check { name: (*name).to_owned(), error: probe().err() })
+            .collect();
+        Readiness { ready: checks.iter().all(|check| check.error.is_none()), checks }
+    }
+
+    /// Serves the ops port until `stop`.
+    ///
+    /// # Errors
+    /// When the listener cannot be used.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        let ops = Data::new(self);
+        let app = move || {
+            App::new()
+                .app_data(ops.clone())
+                .route("/livez", web::get().to(|| async { HttpResponse::Ok().body("ok\n") }))
+                .route("/readyz", web::get().to(readyz))
+                .route("/metrics", web::get().to(metrics))
+        };
+        let server = HttpServer::new(app)
+            .workers(1)
+            .disable_signals()
+            .shutdown_timeout(DRAIN_SECONDS)
+            .listen(listener)?
+            .run();
+        let handle = server.handle();
+        let stopped = async {
+            stop.cancelled().await;
+            handle.stop(true).await;
+        };
+        tokio::pin!(server);
+        tokio::select! {
+            result = &mut server => result,
+            () = stopped => server.await,
+        }
+    }
+}
+
+impl Default for Ops {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+async fn readyz(ops: Data<Ops>) -> HttpResponse {
+    let readiness = ops.readiness();
+    let mut answer = if readiness.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    answer.insert_header((header::CACHE_CONTROL, "no-store")).json(readiness)
+}
+
+async fn metrics(ops: Data<Ops>) -> HttpResponse {
+    let encoder = TextEncoder::new();
+    let mut text = Vec::new();
+    match encoder.encode(&ops.registry.gather(), &mut text) {
+        Ok(()) => HttpResponse::Ok().content_type(encoder.format_type()).body(text),
+        Err(error) => HttpResponse::InternalServerError().body(format!("{error}\n")),
+    }
+}
+
+/// Asks the process whose ops port is `addr` whether it is ready: for `--healthcheck` in containers.
+///
+/// # Errors
+/// When nothing answers within 2 seconds, or the answer names failing checks.
+pub fn probe(addr: SocketAddr) -> anyhow::Result<()> {
+    let addr = SocketAddr::new(reachable(addr.ip()), addr.port());
+    let mut stream = TcpStream::connect_timeout(&addr, PROBE_TIMEOUT)
+        .with_context(|| format!("nothing listens on {addr}"))?;
+    stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
+    stream.set_write_timeout(Some(PROBE_TIMEOUT))?;
+    write!(stream, "GET /readyz HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n")
+        .with_context(|| format!("{addr} takes no request"))?;
+    let mut answer = Vec::new();
+    stream
+        .take(PROBE_BYTES_MAX)
+        .read_to_end(&mut answer)
+        .with_context(|| format!("{addr} does not answer"))?;
+    let answer = String::from_utf8_lossy(&answer);
+    if answer.starts_with("HTTP/1.1 200 ") {
+        return Ok(());
+    }
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    match serde_json::from_str::<Readiness>(body) {
+        Ok(readiness) => {
+            let failing =
+                readiness.checks.iter().filter_map(|c| Some(format!("{}: {}", c.name, c.error.as_ref()?)));
+            bail!("not ready: {}", failing.collect::<Vec<_>>().join("; "))
+        }
+        Err(_) => bail!("not ready: {}", answer.lines().next().unwrap_or("an empty answer")),
+    }
+}
+
+/// A listener's "any address" is not one to connect to.
+fn reachable(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(v4) if v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(v6) if v6.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    }
+}

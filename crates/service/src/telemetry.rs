@@ -1,0 +1,162 @@
+//! Logs to standard error, and traces over OTLP when a collector is named.
+
+mod json;
+
+use opentelemetry::global;
+use opentelemetry::propagation::{Extractor, Injector};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{Protocol, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use serde::Deserialize;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// Path of traces under an OTLP endpoint (OpenTelemetry protocol specification, "OTLP/HTTP Request").
+const TRACES_PATH: &str = "v1/traces";
+
+/// Header of W3C Trace Context.
+const TRACEPARENT: &str = "traceparent";
+
+/// What `[telemetry]` says.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// A level, or levels by module.
+    pub log_filter: String,
+    /// How a line looks.
+    pub log_format: Format,
+    /// Collector for traces; `None`: no traces.
+    #[serde(default)]
+    pub otlp_endpoint: Option<String>,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why telemetry could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is not one.
+    #[error(
+        "telemetry.log_filter: `{filter}` must be a level or levels by module, as in \"info,redirect=debug\""
+    )]
+    Filter {
+        /// As it was written.
+        filter: String,
+        /// What is wrong with it.
+        #[source]
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// The collector's address cannot be used.
+    #[error("telemetry.otlp_endpoint: cannot send traces to `{endpoint}`")]
+    Exporter {
+        /// As it was written.
+        endpoint: String,
+        /// What is wrong with it.
+        #[source]
+        source: opentelemetry_otlp::ExporterBuildError,
+    },
+    /// It began before.
+    #[error("logs are set up already in this process")]
+    Twice(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Sends what is left of the traces when it is dropped: keep it until the end of `main`.
+#[must_use]
+pub struct Telemetry {
+    provider: Option<SdkTracerProvider>,
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(provider) = self.provider.take() {
+            // the collector may be away; the process ends all the same
+            let _ = provider.shutdown();
+        }
+    }
+}
+
+/// Begins logs, and traces if a collector is named, for the process `service`.
+///
+/// # Errors
+/// [`TelemetryError`] names the setting that cannot be used.
+pub fn init(service: &'static str, settings: &Settings) -> Result<Telemetry, TelemetryError> {
+    let filter = EnvFilter::try_new(&settings.log_filter)
+        .map_err(|source| TelemetryError::Filter { filter: settings.log_filter.clone(), source })?;
+    let provider =
+        settings.otlp_endpoint.as_deref().map(|endpoint| provider(service, endpoint)).transpose()?;
+
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match settings.log_format {
+        Format::Pretty => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
+        Format::Json => lines
+            .fmt_fields(tracing_subscriber::fmt::format::JsonFields::new())
+            .event_format(json::JsonLine)
+            .boxed(),
+    };
+    let traces = provider
+        .as_ref()
+        .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)));
+    tracing_subscriber::registry().with(filter).with(traces).with(lines).try_init()?;
+    Ok(Telemetry { provider })
+}
+
+fn provider(service: &'static str, endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
+    crate::tls::install_provider();
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(format!("{}/{TRACES_PATH}", endpoint.trim_end_matches('/')))
+        .build()
+        .map_err(|source| TelemetryError::Exporter { endpoint: endpoint.to_owned(), source })?;
+    global::set_text_map_propagator(TraceContextPropagator::new());
+    Ok(SdkTracerProvider::builder()
+        .with_resource(Resource::builder().with_service_name(format!("clickwire-{service}")).build())
+        .with_batch_exporter(exporter)
+        .build())
+}
+
+/// The current span as a `traceparent` header; `None` when no traces are made.
+pub fn traceparent() -> Option<String> {
+    struct Header(Option<String>);
+    impl Injector for Header {
+        fn set(&mut self, key: &str, value: String) {
+            if key == TRACEPARENT {
+                self.0 = Some(value);
+            }
+        }
+    }
+    let mut header = Header(None);
+    global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(&Span::current().context(), &mut header);
+    });
+    header.0
+}
+
+/// Makes `span` a child of the span that a `traceparent` header tells of.
+pub fn continue_trace(span: &Span, traceparent: &str) {
+    struct Header<'a>(&'a str);
+    impl Extractor for Header<'_> {
+        fn get(&self, key: &str) -> Option<&str> {
+            (key == TRACEPARENT).then_some(self.0)
+        }
+        fn keys(&self) -> Vec<&str> {
+            vec![TRACEPARENT]
+        }
+    }
+    let parent = global::get_text_map_propagator(|propagator| propagator.extract(&Header(traceparent)));
+    // an error says that no traces are made, which is no error
+    let _ = span.set_parent(parent);
+}
