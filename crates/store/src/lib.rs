@@ -1,1 +1,32 @@
-//! Placeholder.
+//! PostgreSQL: the connection pool, the tables, and one module of query functions a table.
+//!
+//! A query function takes a connection first, ids and values of `model`, and `now` as an argument; who calls
+//! decides what is one transaction. The tables themselves are described in `migrations/`; [`setup`](setup())
+//! makes them, services only [`verify`] that they are there.
+
+pub mod api_keys;
+pub mod audit;
+pub mod click_log;
+pub mod delivery_log;
+pub mod domains;
+pub mod endpoints;
+pub mod links;
+mod lost;
+pub mod migrations;
+mod parse;
+pub mod partitions;
+mod pool;
+mod schema;
+pub mod secrets;
+pub mod settings;
+mod tls;
+pub mod workspaces;
+
+pub use diesel::QueryResult;
+pub use diesel::result::Error as QueryError;
+pub use lost::is_connection_lost;
+pub use migrations::{SetupError, VerifyError, migrate, setup, verify};
+pub use pool::{ConnectError, Connection, Pool, PoolError, PooledConnection, Settings, connect};
+
+/// The settings of `[database]`, each explained.
+pub const DEFAULTS: &str = include_str!("../defaults.toml");

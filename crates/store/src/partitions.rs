@@ -1,0 +1,98 @@
+//! One partition a UTC day of the tables that grow with traffic.
+//!
+//! A partition is built beside its table and then attached: only then, and for an instant, do others wait. Days that
+//! nobody made in time fall into the default partition; making their partition moves them out of it.
+
+use chrono::{Days, NaiveDate};
+use diesel::sql_types::{Bool, Text};
+use diesel::{QueryResult, QueryableByName};
+use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
+use tracing::{info, warn};
+
+use crate::pool::Connection;
+
+/// The tables that have a partition a day, by a column `day`.
+pub const TABLES: [&str; 3] = ["clicks", "deliveries", "attempts"];
+
+/// Held while a partition is made ("partitio" in ASCII).
+const PARTITION_LOCK: i64 = 0x7061_7274_6974_696f;
+
+/// Rather try again later than have every writer queue behind us.
+const LOCK_TIMEOUT: &str = "5s";
+
+/// Makes the partitions from yesterday until `days_ahead` after `today`; tells how many were missing.
+///
+/// Safe to run again, and by several at once. One that cannot be made now is logged and does not keep the others from
+/// being made: meanwhile its rows go to the default partition.
+///
+/// # Errors
+/// The first partition's error, after all were tried.
+pub async fn ensure(conn: &mut Connection, today: NaiveDate, days_ahead: u32) -> QueryResult<usize> {
+    let first = today.checked_sub_days(Days::new(1)).unwrap_or(today);
+    let days = first.iter_days().take(days_ahead as usize + 2);
+    let mut made = 0;
+    let mut failed = None;
+    for day in days {
+        for table in TABLES {
+            match ensure_one(conn, table, day).await {
+                Ok(is_new) => made += usize::from(is_new),
+                Err(error) => {
+                    warn!(table, %day, %error, "a partition could not be made; its rows go to the default partition");
+                    failed = failed.or(Some(error));
+                }
+            }
+        }
+    }
+    failed.map_or(Ok(made), Err)
+}
+
+/// The name of the partition that holds `day`.
+pub fn name(table: &str, day: NaiveDate) -> String {
+    format!("{table}_p{}", day.format("%Y%m%d"))
+}
+
+async fn ensure_one(conn: &mut Connection, table: &str, day: NaiveDate) -> QueryResult<bool> {
+    let name = name(table, day);
+    if exists(conn, &name).await? {
+        return Ok(false);
+    }
+    let is_new = conn
+        .transaction(async |conn| {
+            let locks = format!(
+                "SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SELECT pg_advisory_xact_lock({PARTITION_LOCK})"
+            );
+            conn.batch_execute(&locks).await?;
+            if exists(conn, &name).await? {
+                return Ok(false);
+            }
+            conn.batch_execute(&make(table, &name, day)).await?;
+            QueryResult::Ok(true)
+        })
+        .await?;
+    if is_new {
+        info!(partition = name, "made a partition");
+    }
+    Ok(is_new)
+}
+
+/// The default partition is locked first: nobody adds a row of this day between the move and the attachment.
+fn make(table: &str, name: &str, day: NaiveDate) -> String {
+    let next = day.succ_opt().unwrap_or(day);
+    format!(
+        "CREATE TABLE {name} (LIKE {table} INCLUDING ALL);
+         LOCK TABLE {table}_default IN ACCESS EXCLUSIVE MODE;
+         WITH moved AS (DELETE FROM {table}_default WHERE day = '{day}' RETURNING *)
+             INSERT INTO {name} SELECT * FROM moved;
+         ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{day}') TO ('{next}')"
+    )
+}
+
+async fn exists(conn: &mut Connection, name: &str) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        is_there: bool,
+    }
+    let row = diesel::sql_query("SELECT to_regclass($1) IS NOT NULL AS is_there").bind::<Text, _>(name);
+    Ok(row.get_result::<Row>(conn).await?.is_there)
+}

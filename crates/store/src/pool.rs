@@ -1,0 +1,232 @@
+//! Connections to PostgreSQL: bounded in number, in waiting and in the time of a statement.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use diesel::ConnectionError;
+use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool,
+};
+use serde::Deserialize;
+use tokio::time::timeout;
+use tokio_postgres::NoTls;
+
+use crate::tls::{self, Encryption};
+
+/// How connections name themselves in `pg_stat_activity`, unless the URL says otherwise.
+const APPLICATION_NAME: &str = "clickwire";
+
+/// A connection, wherever it comes from.
+pub type Connection = AsyncPgConnection;
+
+/// A connection that goes back to its pool when it is dropped; use it as `&mut conn`.
+pub type PooledConnection = deadpool::Object<Connection>;
+
+/// What `[database]` says.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `postgres://user:password@host:5432/name`.
+    pub url: String,
+    /// Who signed the server's certificate; `None`: whom the machine trusts.
+    #[serde(default)]
+    pub tls_ca: Option<PathBuf>,
+    /// Connections that are held at most.
+    pub pool_max: usize,
+    /// How long to wait for a connection.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// How long one statement may take.
+    #[serde(with = "humantime_serde")]
+    pub statement_timeout: Duration,
+}
+
+/// Without the URL, which holds the password.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("pool_max", &self.pool_max).finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    /// The defaults of `defaults.toml` for the database at `url`.
+    pub fn at(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            tls_ca: None,
+            pool_max: 10,
+            connect_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a database cannot be connected to, whatever happens to the network.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL is not one.
+    #[error("database.url: must be like postgres://user:password@host:5432/name")]
+    Url(#[source] tokio_postgres::Error),
+    /// An `sslmode` that does not exist.
+    #[error("database.url: sslmode must be disable, require or verify-full, not `{0}`")]
+    SslMode(String),
+    /// A pool of no connections.
+    #[error("database.pool_max: must be at least 1")]
+    PoolMax,
+    /// The file of `database.tls_ca` cannot be used.
+    #[error("database.tls_ca: failed to read certificates from {}", path.display())]
+    Ca {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Encryption was asked for and the machine trusts nobody.
+    #[error(
+        "no trusted certificate authorities on this machine: install `ca-certificates` or set database.tls_ca"
+    )]
+    NoTrust,
+}
+
+/// Why there is no connection right now.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// The settings do not allow one.
+    #[error(transparent)]
+    Settings(#[from] ConnectError),
+    /// The server cannot be reached, or refuses us.
+    #[error("failed to connect to PostgreSQL")]
+    Connect(#[source] ConnectionError),
+    /// Every connection is in use.
+    #[error("no connection to PostgreSQL within {0:?}")]
+    Timeout(Duration),
+    /// The pool was closed.
+    #[error("the connection pool is closed")]
+    Closed,
+}
+
+/// Up to `pool_max` connections, opened when they are needed. Clones share them.
+#[derive(Clone)]
+pub struct Pool {
+    connections: deadpool::Pool<Connection>,
+    wait_max: Duration,
+}
+
+impl Pool {
+    /// A pool that has not connected yet: the database may still be away.
+    ///
+    /// # Errors
+    /// [`ConnectError`] names the setting that can never work.
+    pub fn connect(settings: &Settings) -> Result<Self, ConnectError> {
+        if settings.pool_max == 0 {
+            return Err(ConnectError::PoolMax);
+        }
+        let server = Server::new(settings, Some(settings.statement_timeout))?;
+        let mut config = ManagerConfig::<Connection>::default();
+        // A connection whose socket has closed is found by looking, not by a round trip for every use.
+        config.recycling_method = RecyclingMethod::Fast;
+        config.custom_setup = Box::new(move |_url| {
+            let server = server.clone();
+            Box::pin(async move { server.open().await })
+        });
+        let manager = AsyncDieselConnectionManager::new_with_config(String::new(), config);
+        let connections = deadpool::Pool::builder(manager)
+            .max_size(settings.pool_max)
+            .build()
+            .expect("a pool without timeouts of its own needs no runtime");
+        Ok(Self { connections, wait_max: settings.connect_timeout })
+    }
+
+    /// A connection, waited for up to `connect_timeout`.
+    ///
+    /// # Errors
+    /// [`PoolError`] when the database is away or every connection stays in use.
+    pub async fn get(&self) -> Result<PooledConnection, PoolError> {
+        let connection = timeout(self.wait_max, self.connections.get());
+        match connection.await.map_err(|_| PoolError::Timeout(self.wait_max))? {
+            Ok(connection) => Ok(connection),
+            Err(error) => Err(pool_error(error, self.wait_max)),
+        }
+    }
+
+    /// Connections in use and open, for metrics.
+    pub fn in_use_and_open(&self) -> (usize, usize) {
+        let status = self.connections.status();
+        (status.size.saturating_sub(status.available), status.size)
+    }
+}
+
+fn pool_error(error: deadpool::PoolError, wait_max: Duration) -> PoolError {
+    match error {
+        deadpool::PoolError::Backend(diesel_async::pooled_connection::PoolError::ConnectionError(source)) => {
+            PoolError::Connect(source)
+        }
+        deadpool::PoolError::Backend(diesel_async::pooled_connection::PoolError::QueryError(source)) => {
+            PoolError::Connect(ConnectionError::CouldntSetupConfiguration(source))
+        }
+        deadpool::PoolError::Closed => PoolError::Closed,
+        _ => PoolError::Timeout(wait_max),
+    }
+}
+
+/// One connection of its own, without a limit on the time of a statement: for setting up tables.
+///
+/// # Errors
+/// [`PoolError`] when the settings cannot work or the database is away.
+pub async fn connect(settings: &Settings) -> Result<Connection, PoolError> {
+    let server = Server::new(settings, None)?;
+    let connection = timeout(settings.connect_timeout, server.open());
+    connection.await.map_err(|_| PoolError::Timeout(settings.connect_timeout))?.map_err(PoolError::Connect)
+}
+
+/// Where to connect to, and how.
+#[derive(Clone)]
+struct Server {
+    config: tokio_postgres::Config,
+    encryption: Encryption,
+}
+
+impl Server {
+    fn new(settings: &Settings, statement_timeout: Option<Duration>) -> Result<Self, ConnectError> {
+        let (url, encryption) = tls::of_url(&settings.url, settings.tls_ca.as_deref())?;
+        let mut config: tokio_postgres::Config = url.parse().map_err(ConnectError::Url)?;
+        if config.get_application_name().is_none() {
+            config.application_name(APPLICATION_NAME);
+        }
+        config.connect_timeout(settings.connect_timeout);
+        if let Some(limit) = statement_timeout {
+            let limit = format!("-c statement_timeout={}", limit.as_millis());
+            let options = config.get_options().map_or_else(|| limit.clone(), |set| format!("{limit} {set}"));
+            config.options(options);
+        }
+        Ok(Self { config, encryption })
+    }
+
+    async fn open(&self) -> diesel::ConnectionResult<Connection> {
+        let refused = |error: tokio_postgres::Error| ConnectionError::BadConnection(chain(&error));
+        match &self.encryption {
+            Encryption::None => {
+                let (client, connection) = self.config.connect(NoTls).await.map_err(refused)?;
+                Connection::try_from_client_and_connection(client, connection).await
+            }
+            Encryption::Verified(connector) => {
+                let (client, connection) = self.config.connect(connector.clone()).await.map_err(refused)?;
+                Connection::try_from_client_and_connection(client, connection).await
+            }
+        }
+    }
+}
+
+/// Diesel keeps a text: all of the causes, since the first alone says "error connecting to server".
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,276 @@
+//! The tables, as Diesel knows them. Written by `scripts/schema` from the migrations.
+
+diesel::table! {
+    api_keys (id) {
+        id -> Uuid,
+        workspace_id -> Uuid,
+        name -> Text,
+        hash -> Bytea,
+        shown -> Text,
+        scopes -> Array<Text>,
+        created_at -> Timestamptz,
+        expires_at -> Nullable<Timestamptz>,
+        last_used_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    attempts (day, delivery_id, number) {
+        day -> Date,
+        delivery_id -> Uuid,
+        number -> Int4,
+        workspace_id -> Uuid,
+        trigger -> Text,
+        started_at -> Timestamptz,
+        duration_ms -> Int4,
+        status -> Nullable<Int2>,
+        error -> Nullable<Text>,
+        error_detail -> Nullable<Text>,
+        request_headers -> Jsonb,
+        response_headers -> Jsonb,
+        response_body -> Nullable<Text>,
+        remote_ip -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    audit (id) {
+        id -> Uuid,
+        workspace_id -> Uuid,
+        actor -> Text,
+        action -> Text,
+        subject -> Text,
+        details -> Jsonb,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    clicks (day, id) {
+        id -> Uuid,
+        day -> Date,
+        workspace_id -> Uuid,
+        revision -> Int4,
+        clicked_at -> Timestamptz,
+        recorded_at -> Timestamptz,
+        link_id -> Uuid,
+        campaign_id -> Nullable<Text>,
+        conversation_id -> Nullable<Text>,
+        contact_id -> Nullable<Text>,
+        message_id -> Nullable<Text>,
+        channel -> Nullable<Text>,
+        country -> Nullable<Text>,
+        region -> Nullable<Text>,
+        city -> Nullable<Text>,
+        device_type -> Text,
+        os -> Nullable<Text>,
+        browser -> Nullable<Text>,
+        verdict -> Text,
+        is_first_click -> Nullable<Bool>,
+        event -> Bytea,
+    }
+}
+
+diesel::table! {
+    deliveries (day, id) {
+        id -> Uuid,
+        day -> Date,
+        workspace_id -> Uuid,
+        endpoint_id -> Uuid,
+        event_id -> Uuid,
+        event_revision -> Int4,
+        replay_number -> Int4,
+        event_type -> Text,
+        click_id -> Nullable<Uuid>,
+        status -> Text,
+        attempt_count -> Int4,
+        next_attempt_at -> Nullable<Timestamptz>,
+        leased_until -> Nullable<Timestamptz>,
+        leased_by -> Nullable<Uuid>,
+        created_at -> Timestamptz,
+        attempted_at -> Nullable<Timestamptz>,
+        finished_at -> Nullable<Timestamptz>,
+        duration_ms -> Nullable<Int4>,
+        last_status -> Nullable<Int2>,
+        last_error -> Nullable<Text>,
+        response_body -> Nullable<Text>,
+        body -> Nullable<Bytea>,
+    }
+}
+
+diesel::table! {
+    domains (id) {
+        id -> Uuid,
+        workspace_id -> Uuid,
+        host -> Text,
+        is_default -> Bool,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    endpoint_changes (is_only) {
+        is_only -> Bool,
+        version -> Int8,
+    }
+}
+
+diesel::table! {
+    endpoint_secrets (id) {
+        id -> Uuid,
+        endpoint_id -> Uuid,
+        workspace_id -> Uuid,
+        sealed -> Bytea,
+        created_at -> Timestamptz,
+        expires_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    endpoint_state (endpoint_id) {
+        endpoint_id -> Uuid,
+        workspace_id -> Uuid,
+        paused_until -> Nullable<Timestamptz>,
+        first_failure_at -> Nullable<Timestamptz>,
+        last_failure_at -> Nullable<Timestamptz>,
+        last_success_at -> Nullable<Timestamptz>,
+        delivered -> Int8,
+        failed -> Int8,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    endpoints (id) {
+        id -> Uuid,
+        workspace_id -> Uuid,
+        url -> Text,
+        description -> Nullable<Text>,
+        event_types -> Array<Text>,
+        filter -> Nullable<Jsonb>,
+        headers_sealed -> Nullable<Bytea>,
+        state -> Text,
+        state_reason -> Nullable<Text>,
+        max_in_flight -> Nullable<Int4>,
+        timeout_ms -> Nullable<Int4>,
+        retry_schedule -> Nullable<Array<Int4>>,
+        permanent_statuses -> Array<Int2>,
+        owed_from -> Timestamptz,
+        revision -> Int8,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    first_clicks (link_id, visitor) {
+        link_id -> Uuid,
+        visitor -> Text,
+        click_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    links (id) {
+        id -> Uuid,
+        workspace_id -> Uuid,
+        domain_id -> Uuid,
+        slug -> Text,
+        revision -> Int4,
+        original_url -> Text,
+        external_id -> Nullable<Text>,
+        campaign_id -> Nullable<Text>,
+        conversation_id -> Nullable<Text>,
+        contact_id -> Nullable<Text>,
+        message_id -> Nullable<Text>,
+        channel -> Nullable<Text>,
+        tags -> Array<Text>,
+        metadata -> Jsonb,
+        status_code -> Int2,
+        query_mode -> Text,
+        tracking -> Text,
+        enabled -> Bool,
+        starts_at -> Nullable<Timestamptz>,
+        expires_at -> Nullable<Timestamptz>,
+        expired_url -> Nullable<Text>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        archived_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    outbox (id) {
+        id -> Uuid,
+        workspace_id -> Uuid,
+        event_type -> Text,
+        data -> Jsonb,
+        occurred_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    quarantine (stream, stream_sequence, consumer, quarantined_at) {
+        stream -> Text,
+        stream_sequence -> Int8,
+        message_id -> Nullable<Text>,
+        consumer -> Text,
+        subject -> Text,
+        reason -> Text,
+        payload -> Bytea,
+        quarantined_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    settings (workspace_id) {
+        workspace_id -> Uuid,
+        is_tracking -> Bool,
+        address_treatment -> Text,
+        fallback_url -> Nullable<Text>,
+        revision -> Int8,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    workspaces (id) {
+        id -> Uuid,
+        name -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::joinable!(api_keys -> workspaces (workspace_id));
+diesel::joinable!(audit -> workspaces (workspace_id));
+diesel::joinable!(domains -> workspaces (workspace_id));
+diesel::joinable!(endpoint_secrets -> endpoints (endpoint_id));
+diesel::joinable!(endpoint_secrets -> workspaces (workspace_id));
+diesel::joinable!(endpoint_state -> endpoints (endpoint_id));
+diesel::joinable!(endpoint_state -> workspaces (workspace_id));
+diesel::joinable!(endpoints -> workspaces (workspace_id));
+diesel::joinable!(links -> domains (domain_id));
+diesel::joinable!(links -> workspaces (workspace_id));
+diesel::joinable!(settings -> workspaces (workspace_id));
+
+diesel::allow_tables_to_appear_in_same_query!(
+    api_keys,
+    attempts,
+    audit,
+    clicks,
+    deliveries,
+    domains,
+    endpoint_changes,
+    endpoint_secrets,
+    endpoint_state,
+    endpoints,
+    first_clicks,
+    links,
+    outbox,
+    quarantine,
+    settings,
+    workspaces,
+);
