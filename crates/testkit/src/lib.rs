@@ -1,1 +1,29 @@
-//! Placeholder.
+//! What the tests of all crates stand on: a real PostgreSQL, a real NATS, a scripted subscriber, and a way to
+//! wait for a state.
+//!
+//! Everything listens on loopback, belongs to one test process and ends with it, also when that process is killed.
+
+mod database;
+pub mod given;
+mod nats;
+mod scratch;
+mod subscriber;
+mod until;
+
+pub use database::{OwnDatabase, TestDatabase};
+pub use nats::TestNats;
+pub use scratch::ScratchDir;
+pub use subscriber::{Answer, Received, Response, Script, Subscriber};
+pub use until::until;
+
+use serde::de::DeserializeOwned;
+
+/// One section of a crate's compiled-in defaults, as its settings.
+///
+/// # Panics
+/// When the defaults do not make up the settings: a mistake in that crate.
+pub fn defaults<S: DeserializeOwned>(defaults: &str, section: &str) -> S {
+    let mut table: toml::Table = toml::from_str(defaults).expect("defaults are TOML");
+    let section = table.remove(section).expect("the defaults have the section");
+    section.try_into().expect("the defaults make up the settings")
+}

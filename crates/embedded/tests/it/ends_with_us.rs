@@ -49,12 +49,12 @@ async fn servers_end_with_a_killed_parent_and_their_data_start_again() {
 }
 
 fn copy(dir: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    Command::new(std::env::current_exe().expect("the program knows its path"))
         .args(["--exact", "ends_with_us::a_copy_of_this_program_starts_servers"])
         .env(ROLE, dir)
         .stdout(Stdio::null())
         .spawn()
-        .unwrap()
+        .expect("the program that runs can be started")
 }
 
 fn is_running(pid: &str) -> bool {

@@ -8,7 +8,7 @@ fn options(dir: &std::path::Path) -> PostgresOptions {
 
 #[tokio::test]
 async fn a_durable_cluster_keeps_its_databases_and_its_password() {
-    let dir = tempfile::Builder::new().tempdir_in("/tmp").unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let options = PostgresOptions { durable: true, ..options(&dir.path().join("postgres")) };
     world_reachable(dir.path());
 
@@ -60,5 +60,5 @@ async fn a_directory_and_a_port_are_used_once() {
 fn world_reachable(dir: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt;
 
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o711)).unwrap();
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o711)).expect("a directory of ours");
 }

@@ -1,0 +1,158 @@
+//! A real PostgreSQL: one cluster for each test process, one database for each test.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use chrono::Utc;
+use embedded::{Postgres, PostgresOptions};
+use tokio::sync::OnceCell;
+
+use crate::scratch::ScratchDir;
+
+/// The database that is migrated once and copied for each test.
+const TEMPLATE: &str = "template";
+
+/// A database of one test: all tables, nothing in them but what the migrations put there.
+#[derive(Debug)]
+pub struct TestDatabase {
+    name: String,
+    settings: store::Settings,
+}
+
+/// A PostgreSQL of one test, which it may stop, kill, freeze and start again.
+#[derive(Debug)]
+pub struct OwnDatabase {
+    postgres: Postgres,
+    settings: store::Settings,
+    // after the server that writes to it
+    _dir: ScratchDir,
+}
+
+impl TestDatabase {
+    /// A copy of the template; the first one of a test process starts the cluster and migrates the template.
+    ///
+    /// # Panics
+    /// When PostgreSQL is not installed or the migrations fail.
+    pub async fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+
+        let cluster = cluster().await;
+        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        cluster.create_database(&name, Some(TEMPLATE)).await.unwrap_or_else(|error| panic!("{error}"));
+        let settings = settings(cluster.url(&name));
+        Self { name, settings }
+    }
+
+    /// A PostgreSQL for this test alone, migrated.
+    pub async fn cluster() -> OwnDatabase {
+        OwnDatabase::start().await
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> &str {
+        &self.settings.url
+    }
+
+    /// Its name in the cluster.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Settings that lead to it.
+    pub fn settings(&self) -> store::Settings {
+        self.settings.clone()
+    }
+
+    /// Connections to it.
+    pub fn pool(&self) -> store::Pool {
+        store::Pool::connect(&self.settings).expect("the URL is ours")
+    }
+}
+
+impl OwnDatabase {
+    /// Starts it and migrates its one database.
+    ///
+    /// # Panics
+    /// When PostgreSQL is not installed or the migrations fail.
+    pub async fn start() -> Self {
+        let database = Self::start_empty().await;
+        store::setup(&database.settings, Utc::now()).await.expect("the migrations run");
+        database
+    }
+
+    /// Starts it with an empty database.
+    ///
+    /// # Panics
+    /// When PostgreSQL is not installed.
+    pub async fn start_empty() -> Self {
+        let dir = ScratchDir::new("postgres");
+        let postgres = start(&dir).await;
+        postgres.create_database("clickwire", None).await.unwrap_or_else(|error| panic!("{error}"));
+        Self { settings: settings(postgres.url("clickwire")), postgres, _dir: dir }
+    }
+
+    /// Its URL; the same after a restart.
+    pub fn url(&self) -> &str {
+        &self.settings.url
+    }
+
+    /// Settings that lead to it.
+    pub fn settings(&self) -> store::Settings {
+        self.settings.clone()
+    }
+
+    /// Connections to it.
+    pub fn pool(&self) -> store::Pool {
+        store::Pool::connect(&self.settings).expect("the URL is ours")
+    }
+
+    /// Ends it in order.
+    pub async fn stop(&self) {
+        self.postgres.stop().await;
+    }
+
+    /// Ends it as a crash would.
+    pub async fn kill(&self) {
+        self.postgres.kill().await;
+    }
+
+    /// Starts it again, after stopping it if it runs.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn restart(&mut self) {
+        self.postgres.restart().await.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Freezes it for new connections.
+    pub fn pause(&self) {
+        self.postgres.pause();
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.postgres.resume();
+    }
+}
+
+/// The cluster of this test process. The system ends it with the process; statics are never dropped.
+async fn cluster() -> &'static Postgres {
+    static CLUSTER: OnceCell<(Postgres, ScratchDir)> = OnceCell::const_new();
+
+    let start = async || {
+        let dir = ScratchDir::new("cluster");
+        let postgres = start(&dir).await;
+        postgres.create_database(TEMPLATE, None).await.unwrap_or_else(|error| panic!("{error}"));
+        store::setup(&settings(postgres.url(TEMPLATE)), Utc::now()).await.expect("the migrations run");
+        (postgres, dir)
+    };
+    &CLUSTER.get_or_init(start).await.0
+}
+
+async fn start(dir: &ScratchDir) -> Postgres {
+    let options = PostgresOptions { dir: dir.path().join("postgres"), port: None, durable: false };
+    Postgres::start(options).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn settings(url: String) -> store::Settings {
+    store::Settings::at(url)
+}

@@ -1,0 +1,102 @@
+//! A real nats-server for one test.
+
+use std::time::Duration;
+
+use bus::Bus;
+use embedded::{Nats, NatsOptions};
+
+use crate::scratch::ScratchDir;
+
+/// How long a client may take to connect on a busy machine.
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+
+/// Size of each stream: nats-server takes the sum from the disk's free space beforehand.
+const STREAM_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// A nats-server of one test, with our streams.
+#[derive(Debug)]
+pub struct TestNats {
+    nats: Nats,
+    settings: bus::Settings,
+    // after the server that writes to it
+    _dir: ScratchDir,
+}
+
+impl TestNats {
+    /// Starts it and makes our streams and consumers.
+    ///
+    /// # Panics
+    /// When nats-server is not installed or refuses the streams.
+    pub async fn start() -> Self {
+        let nats = Self::start_empty().await;
+        nats.bus("testkit").await.setup().await.expect("the streams are made");
+        nats
+    }
+
+    /// Starts it without streams.
+    ///
+    /// # Panics
+    /// When nats-server is not installed.
+    pub async fn start_empty() -> Self {
+        let dir = ScratchDir::new("nats");
+        let nats = Nats::start(NatsOptions::throwaway(dir.path().join("nats"))).await;
+        let nats = nats.unwrap_or_else(|error| panic!("{error}"));
+        let settings = bus::Settings {
+            url: nats.url(),
+            clicks_max_bytes: STREAM_BYTES_MAX,
+            enriched_max_bytes: STREAM_BYTES_MAX,
+            events_max_bytes: STREAM_BYTES_MAX,
+            quarantine_max_bytes: STREAM_BYTES_MAX,
+            ..crate::defaults(bus::DEFAULTS, "nats")
+        };
+        Self { nats, settings, _dir: dir }
+    }
+
+    /// Its URL; the same after a restart.
+    pub fn url(&self) -> &str {
+        &self.settings.url
+    }
+
+    /// Settings that lead to it.
+    pub fn settings(&self) -> bus::Settings {
+        self.settings.clone()
+    }
+
+    /// A connection under this name.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn bus(&self, name: &'static str) -> Bus {
+        let bus = Bus::connect(&self.settings, name).await.expect("the URL is ours");
+        bus.wait_connected(CONNECT_LIMIT).await.expect("the server runs");
+        bus
+    }
+
+    /// Starts it again with its streams, after stopping it if it runs.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn restart(&mut self) {
+        self.nats.restart().await.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Ends it in order.
+    pub async fn stop(&self) {
+        self.nats.stop().await;
+    }
+
+    /// Ends it as a crash would; [`TestNats::restart`] brings it back.
+    pub async fn kill(&self) {
+        self.nats.kill().await;
+    }
+
+    /// Freezes it: connections stay open, nothing is answered.
+    pub fn pause(&self) {
+        self.nats.pause();
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.nats.resume();
+    }
+}
