@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The bus: NATS JetStream. The only crate that names the NATS client.
+//!
+//! In reading order: [`topology`] says what there is, `setup` makes it, `connect` reaches it, `messages` says what
+//! travels (and `codec` how it is encoded), `publish` sends it, [`consume`] works it off. Beside the streams:
+//! [`changes`] tells caches what is stale, and `test_requests` lets `api` ask `deliver` to send a test.
+
+pub mod changes;
+mod codec;
+mod connect;
+pub mod consume;
+#[cfg(test)]
+mod given;
+mod messages;
+mod publish;
+mod settings;
+mod setup;
+mod test_requests;
+pub mod topology;
+
+pub use changes::{Change, Changed, Table};
+pub use connect::{Bus, ConnectError, PendingError};
+pub use consume::{ConsumeError, Consumer, ConsumerMetrics, Handler, Limits, Verdict, Verdicts};
+pub use messages::{DecodeError, Event, Message, Outgoing, Quarantined};
+pub use publish::{PublishError, Publisher};
+pub use settings::{DEFAULTS, Settings};
+pub use setup::{RoomError, SetupError, VerifyError};
+pub use test_requests::RequestError;
+pub use topology::{ConsumerName, StreamName};

@@ -1,0 +1,461 @@
+//! Model to Protobuf and back: the only place that knows the encoding of `proto/`.
+//!
+//! Decoding is lenient where an older reader meets a newer writer: an enum number that is not known yet becomes the
+//! value that claims least. It is strict where a value would be wrong: an id, a time or a part that must be there.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use model::automation::{Automation, MachineClass, Reason, Verdict};
+use model::click::{
+    ClickedLink, Enrichment, HEADER_BYTES_MAX, IpQuality, KEPT_HEADERS, LocationMissing, REFERRER_BYTES_MAX,
+    Request, USER_AGENT_BYTES_MAX,
+};
+use model::device::{Device, DeviceKind};
+use model::link::LinkLabels;
+use model::location::Location;
+use model::{AddressTreatment, Click, EnrichedClick};
+use prost::Message as _;
+use prost_types::Timestamp;
+
+use crate::messages::{DecodeError, Event, Quarantined};
+
+#[allow(clippy::all, reason = "generated from proto/")]
+mod proto {
+    include!(concat!(env!("OUT_DIR"), "/clickwire.events.v1.rs"));
+}
+
+pub(crate) fn encode_click(click: &Click) -> Vec<u8> {
+    click_to_proto(click).encode_to_vec()
+}
+
+pub(crate) fn decode_click(bytes: &[u8]) -> Result<Click, DecodeError> {
+    click_from_proto(proto::Click::decode(bytes)?)
+}
+
+pub(crate) fn encode_enriched(click: &EnrichedClick) -> Vec<u8> {
+    enriched_to_proto(click).encode_to_vec()
+}
+
+pub(crate) fn decode_enriched(bytes: &[u8]) -> Result<EnrichedClick, DecodeError> {
+    enriched_from_proto(proto::EnrichedClick::decode(bytes)?)
+}
+
+pub(crate) fn encode_event(event: &Event) -> Vec<u8> {
+    proto::Event {
+        event_id: event.id.to_string(),
+        workspace_id: event.workspace_id.to_string(),
+        r#type: event.event_type.clone(),
+        occurred_at: Some(timestamp(event.occurred_at)),
+        data: event.data.clone(),
+    }
+    .encode_to_vec()
+}
+
+pub(crate) fn decode_event(bytes: &[u8]) -> Result<Event, DecodeError> {
+    let event = proto::Event::decode(bytes)?;
+    if event.r#type.is_empty() {
+        return Err(DecodeError::Missing("type"));
+    }
+    Ok(Event {
+        id: id(&event.event_id, "event_id")?,
+        workspace_id: id(&event.workspace_id, "workspace_id")?,
+        event_type: event.r#type,
+        occurred_at: time(event.occurred_at, "occurred_at")?,
+        data: event.data,
+    })
+}
+
+pub(crate) fn encode_quarantined(message: &Quarantined) -> Vec<u8> {
+    proto::Quarantined {
+        stream: message.stream.clone(),
+        stream_sequence: message.stream_sequence,
+        message_id: message.message_id.clone(),
+        consumer: message.consumer.clone(),
+        subject: message.subject.clone(),
+        reason: message.reason.clone(),
+        payload: message.payload.to_vec(),
+        quarantined_at: Some(timestamp(message.quarantined_at)),
+    }
+    .encode_to_vec()
+}
+
+pub(crate) fn decode_quarantined(bytes: &[u8]) -> Result<Quarantined, DecodeError> {
+    let message = proto::Quarantined::decode(bytes)?;
+    if message.stream.is_empty() {
+        return Err(DecodeError::Missing("stream"));
+    }
+    Ok(Quarantined {
+        stream: message.stream,
+        stream_sequence: message.stream_sequence,
+        message_id: message.message_id,
+        consumer: message.consumer,
+        subject: message.subject,
+        reason: message.reason,
+        payload: message.payload.into(),
+        quarantined_at: time(message.quarantined_at, "quarantined_at")?,
+    })
+}
+
+fn click_to_proto(click: &Click) -> proto::Click {
+    proto::Click {
+        click_id: click.id.to_string(),
+        clicked_at: Some(timestamp(click.clicked_at)),
+        workspace_id: click.workspace_id.to_string(),
+        link: Some(link_to_proto(&click.link)),
+        destination_url: click.destination_url.clone(),
+        request: Some(request_to_proto(&click.request)),
+        address_treatment: match click.address_treatment {
+            AddressTreatment::Drop => proto::AddressTreatment::Drop,
+            AddressTreatment::Truncate => proto::AddressTreatment::Truncate,
+            AddressTreatment::Keep => proto::AddressTreatment::Keep,
+        }
+        .into(),
+        traceparent: click.traceparent.clone(),
+    }
+}
+
+fn click_from_proto(click: proto::Click) -> Result<Click, DecodeError> {
+    let treatment = click.address_treatment();
+    Ok(Click {
+        id: id(&click.click_id, "click_id")?,
+        clicked_at: time(click.clicked_at, "clicked_at")?,
+        workspace_id: id(&click.workspace_id, "workspace_id")?,
+        link: link_from_proto(click.link.ok_or(DecodeError::Missing("link"))?)?,
+        destination_url: click.destination_url,
+        request: request_from_proto(click.request.ok_or(DecodeError::Missing("request"))?)?,
+        address_treatment: match treatment {
+            // who is not understood gets the most private treatment
+            proto::AddressTreatment::Unspecified | proto::AddressTreatment::Drop => AddressTreatment::Drop,
+            proto::AddressTreatment::Truncate => AddressTreatment::Truncate,
+            proto::AddressTreatment::Keep => AddressTreatment::Keep,
+        },
+        traceparent: click.traceparent,
+    })
+}
+
+fn link_to_proto(link: &ClickedLink) -> proto::Link {
+    let labels = &link.labels;
+    proto::Link {
+        link_id: link.id.to_string(),
+        revision: link.revision,
+        domain: link.domain.clone(),
+        slug: link.slug.clone(),
+        tracked_url: link.tracked_url.clone(),
+        original_url: link.original_url.clone(),
+        external_id: labels.external_id.clone(),
+        campaign_id: labels.campaign_id.clone(),
+        conversation_id: labels.conversation_id.clone(),
+        contact_id: labels.contact_id.clone(),
+        message_id: labels.message_id.clone(),
+        channel: labels.channel.clone(),
+        tags: labels.tags.clone(),
+        metadata: labels.metadata.clone(),
+    }
+}
+
+fn link_from_proto(link: proto::Link) -> Result<ClickedLink, DecodeError> {
+    Ok(ClickedLink {
+        id: id(&link.link_id, "link.link_id")?,
+        revision: link.revision,
+        domain: link.domain,
+        slug: link.slug,
+        tracked_url: link.tracked_url,
+        original_url: link.original_url,
+        labels: LinkLabels {
+            external_id: link.external_id,
+            campaign_id: link.campaign_id,
+            conversation_id: link.conversation_id,
+            contact_id: link.contact_id,
+            message_id: link.message_id,
+            channel: link.channel,
+            tags: link.tags,
+            metadata: link.metadata,
+        },
+    })
+}
+
+fn request_to_proto(request: &Request) -> proto::Request {
+    proto::Request {
+        method: request.method.clone(),
+        ip: match request.ip {
+            None => Vec::new(),
+            Some(IpAddr::V4(ip)) => ip.octets().to_vec(),
+            Some(IpAddr::V6(ip)) => ip.octets().to_vec(),
+        },
+        ip_quality: match request.ip_quality {
+            IpQuality::Direct => proto::IpQuality::Direct,
+            IpQuality::Proxied => proto::IpQuality::Proxied,
+            IpQuality::Obfuscated => proto::IpQuality::Obfuscated,
+        }
+        .into(),
+        user_agent: request.user_agent.clone(),
+        referrer: request.referrer.clone(),
+        headers: request
+            .headers
+            .iter()
+            .map(|(name, value)| proto::Header { name: name.clone(), value: value.clone() })
+            .collect(),
+    }
+}
+
+fn request_from_proto(request: proto::Request) -> Result<Request, DecodeError> {
+    let ip_quality = match proto::IpQuality::try_from(request.ip_quality) {
+        Ok(proto::IpQuality::Unspecified | proto::IpQuality::Direct) => IpQuality::Direct,
+        Ok(proto::IpQuality::Proxied) => IpQuality::Proxied,
+        Ok(proto::IpQuality::Obfuscated) | Err(_) => IpQuality::Obfuscated,
+    };
+    Ok(Request {
+        method: request.method,
+        ip: ip(&request.ip)?,
+        ip_quality,
+        user_agent: request.user_agent.map(|text| bounded(text, USER_AGENT_BYTES_MAX)),
+        referrer: request.referrer.map(|text| bounded(text, REFERRER_BYTES_MAX)),
+        headers: request
+            .headers
+            .into_iter()
+            .take(KEPT_HEADERS.len())
+            .map(|header| (bounded(header.name, HEADER_BYTES_MAX), bounded(header.value, HEADER_BYTES_MAX)))
+            .collect(),
+    })
+}
+
+fn enriched_to_proto(click: &EnrichedClick) -> proto::EnrichedClick {
+    proto::EnrichedClick {
+        click: Some(click_to_proto(&click.click)),
+        event_id: click.event_id.to_string(),
+        location: Some(location_to_proto(&click.location)),
+        location_missing: match click.location_missing {
+            None => proto::LocationMissing::Unspecified,
+            Some(LocationMissing::NoPublicAddress) => proto::LocationMissing::NoPublicAddress,
+            Some(LocationMissing::NotFound) => proto::LocationMissing::NotFound,
+            Some(LocationMissing::NoData) => proto::LocationMissing::NoData,
+        }
+        .into(),
+        device: Some(device_to_proto(&click.device)),
+        automation: Some(automation_to_proto(&click.automation)),
+        is_first_click: click.is_first_click,
+        redacted_fields: click.redacted_fields.clone(),
+        enrichment: match click.enrichment {
+            Enrichment::Complete => proto::Enrichment::Unspecified,
+            Enrichment::Partial => proto::Enrichment::Partial,
+        }
+        .into(),
+        enriched_at: Some(timestamp(click.enriched_at)),
+        test: click.test,
+    }
+}
+
+fn enriched_from_proto(click: proto::EnrichedClick) -> Result<EnrichedClick, DecodeError> {
+    let location_missing = match proto::LocationMissing::try_from(click.location_missing) {
+        Ok(proto::LocationMissing::Unspecified) => None,
+        Ok(proto::LocationMissing::NoPublicAddress) => Some(LocationMissing::NoPublicAddress),
+        Ok(proto::LocationMissing::NotFound) | Err(_) => Some(LocationMissing::NotFound),
+        Ok(proto::LocationMissing::NoData) => Some(LocationMissing::NoData),
+    };
+    let enrichment = match proto::Enrichment::try_from(click.enrichment) {
+        Ok(proto::Enrichment::Unspecified) => Enrichment::Complete,
+        Ok(proto::Enrichment::Partial) | Err(_) => Enrichment::Partial,
+    };
+    Ok(EnrichedClick {
+        click: click_from_proto(click.click.ok_or(DecodeError::Missing("click"))?)?,
+        event_id: id(&click.event_id, "event_id")?,
+        location: location_from_proto(click.location.unwrap_or_default()),
+        location_missing,
+        device: device_from_proto(click.device.unwrap_or_default()),
+        automation: automation_from_proto(click.automation.ok_or(DecodeError::Missing("automation"))?),
+        is_first_click: click.is_first_click,
+        redacted_fields: click.redacted_fields,
+        enrichment,
+        enriched_at: time(click.enriched_at, "enriched_at")?,
+        test: click.test,
+    })
+}
+
+fn location_to_proto(location: &Location) -> proto::Location {
+    proto::Location {
+        country: location.country.clone(),
+        country_name: location.country_name.clone(),
+        region: location.region.clone(),
+        city: location.city.clone(),
+        postal_code: location.postal_code.clone(),
+        latitude: location.latitude,
+        longitude: location.longitude,
+        accuracy_km: location.accuracy_km,
+        timezone: location.timezone.clone(),
+        continent: location.continent.clone(),
+        is_eu: location.is_eu,
+        asn: location.asn,
+        as_organization: location.as_organization.clone(),
+    }
+}
+
+fn location_from_proto(location: proto::Location) -> Location {
+    Location {
+        country: location.country,
+        country_name: location.country_name,
+        region: location.region,
+        city: location.city,
+        postal_code: location.postal_code,
+        latitude: location.latitude,
+        longitude: location.longitude,
+        accuracy_km: location.accuracy_km,
+        timezone: location.timezone,
+        continent: location.continent,
+        is_eu: location.is_eu,
+        asn: location.asn,
+        as_organization: location.as_organization,
+    }
+}
+
+fn device_to_proto(device: &Device) -> proto::Device {
+    proto::Device {
+        kind: match device.kind {
+            DeviceKind::Mobile => proto::DeviceKind::Mobile,
+            DeviceKind::Tablet => proto::DeviceKind::Tablet,
+            DeviceKind::Desktop => proto::DeviceKind::Desktop,
+            DeviceKind::Tv => proto::DeviceKind::Tv,
+            DeviceKind::Console => proto::DeviceKind::Console,
+            DeviceKind::Watch => proto::DeviceKind::Watch,
+            DeviceKind::Bot => proto::DeviceKind::Bot,
+            DeviceKind::Unknown => proto::DeviceKind::Unspecified,
+        }
+        .into(),
+        brand: device.brand.clone(),
+        model: device.model.clone(),
+        os: device.os.clone(),
+        os_version: device.os_version.clone(),
+        browser: device.browser.clone(),
+        browser_version: device.browser_version.clone(),
+        in_app: device.in_app.clone(),
+    }
+}
+
+fn device_from_proto(device: proto::Device) -> Device {
+    Device {
+        kind: match device.kind() {
+            proto::DeviceKind::Unspecified => DeviceKind::Unknown,
+            proto::DeviceKind::Mobile => DeviceKind::Mobile,
+            proto::DeviceKind::Tablet => DeviceKind::Tablet,
+            proto::DeviceKind::Desktop => DeviceKind::Desktop,
+            proto::DeviceKind::Tv => DeviceKind::Tv,
+            proto::DeviceKind::Console => DeviceKind::Console,
+            proto::DeviceKind::Watch => DeviceKind::Watch,
+            proto::DeviceKind::Bot => DeviceKind::Bot,
+        },
+        brand: device.brand,
+        model: device.model,
+        os: device.os,
+        os_version: device.os_version,
+        browser: device.browser,
+        browser_version: device.browser_version,
+        in_app: device.in_app,
+    }
+}
+
+fn automation_to_proto(automation: &Automation) -> proto::Automation {
+    proto::Automation {
+        verdict: match automation.verdict {
+            Verdict::Human => proto::Verdict::Human,
+            Verdict::Automated => proto::Verdict::Automated,
+            Verdict::Unknown => proto::Verdict::Unspecified,
+        }
+        .into(),
+        class: match automation.class {
+            None => proto::MachineClass::Unspecified,
+            Some(MachineClass::Preview) => proto::MachineClass::Preview,
+            Some(MachineClass::Crawler) => proto::MachineClass::Crawler,
+            Some(MachineClass::Scanner) => proto::MachineClass::Scanner,
+            Some(MachineClass::Monitor) => proto::MachineClass::Monitor,
+            Some(MachineClass::Library) => proto::MachineClass::Library,
+            Some(MachineClass::Ai) => proto::MachineClass::Ai,
+            Some(MachineClass::Prefetch) => proto::MachineClass::Prefetch,
+            Some(MachineClass::Other) => proto::MachineClass::Other,
+        }
+        .into(),
+        score: automation.score.into(),
+        reasons: automation
+            .reasons
+            .iter()
+            .map(|reason| proto::Reason { code: reason.code.clone(), weight: reason.weight.into() })
+            .collect(),
+        ruleset: automation.ruleset.clone(),
+    }
+}
+
+fn automation_from_proto(automation: proto::Automation) -> Automation {
+    let class = match proto::MachineClass::try_from(automation.class) {
+        Ok(proto::MachineClass::Unspecified) => None,
+        Ok(proto::MachineClass::Preview) => Some(MachineClass::Preview),
+        Ok(proto::MachineClass::Crawler) => Some(MachineClass::Crawler),
+        Ok(proto::MachineClass::Scanner) => Some(MachineClass::Scanner),
+        Ok(proto::MachineClass::Monitor) => Some(MachineClass::Monitor),
+        Ok(proto::MachineClass::Library) => Some(MachineClass::Library),
+        Ok(proto::MachineClass::Ai) => Some(MachineClass::Ai),
+        Ok(proto::MachineClass::Prefetch) => Some(MachineClass::Prefetch),
+        Ok(proto::MachineClass::Other) | Err(_) => Some(MachineClass::Other),
+    };
+    Automation {
+        verdict: match automation.verdict() {
+            proto::Verdict::Unspecified => Verdict::Unknown,
+            proto::Verdict::Human => Verdict::Human,
+            proto::Verdict::Automated => Verdict::Automated,
+        },
+        class,
+        score: u8::try_from(automation.score).unwrap_or(100).min(100),
+        reasons: automation
+            .reasons
+            .into_iter()
+            .map(|reason| Reason { code: reason.code, weight: saturated(reason.weight) })
+            .collect(),
+        ruleset: automation.ruleset,
+    }
+}
+
+fn saturated(weight: i32) -> i16 {
+    i16::try_from(weight).unwrap_or(if weight < 0 { i16::MIN } else { i16::MAX })
+}
+
+fn id<T: std::str::FromStr<Err = model::id::IdError>>(
+    text: &str,
+    field: &'static str,
+) -> Result<T, DecodeError> {
+    text.parse().map_err(|source| DecodeError::Id { field, source })
+}
+
+fn timestamp(at: DateTime<Utc>) -> Timestamp {
+    // a leap second counts as the last moment of the second before it
+    let nanos = at.timestamp_subsec_nanos().min(999_999_999);
+    Timestamp { seconds: at.timestamp(), nanos: nanos.cast_signed() }
+}
+
+fn time(timestamp: Option<Timestamp>, field: &'static str) -> Result<DateTime<Utc>, DecodeError> {
+    let timestamp = timestamp.ok_or(DecodeError::Missing(field))?;
+    u32::try_from(timestamp.nanos)
+        .ok()
+        .filter(|&nanos| nanos < 1_000_000_000)
+        .and_then(|nanos| DateTime::from_timestamp(timestamp.seconds, nanos))
+        .ok_or(DecodeError::Time(field))
+}
+
+fn ip(bytes: &[u8]) -> Result<Option<IpAddr>, DecodeError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
+        return Ok(Some(octets.into()));
+    }
+    <[u8; 16]>::try_from(bytes)
+        .map(|octets| Some(octets.into()))
+        .map_err(|_| DecodeError::Address("request.ip"))
+}
+
+/// `text`, cut before the character that would pass `bytes_max`.
+fn bounded(mut text: String, bytes_max: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes_max));
+    text
+}
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;

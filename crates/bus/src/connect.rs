@@ -1,0 +1,253 @@
+//! The connection to the broker, which comes back by itself.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::jetstream::context::ContextBuilder;
+use async_nats::jetstream::{self, consumer::pull};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use rand::RngExt;
+use tokio::sync::{Semaphore, watch};
+use tracing::{error, info, warn};
+
+use crate::publish::{IN_FLIGHT_MAX, Publisher};
+use crate::settings::Settings;
+use crate::topology::ConsumerName;
+
+/// A frozen server is noticed after two of these without an answer.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Longest pause between two attempts to reconnect, before jitter.
+const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
+
+/// Why the bus cannot be reached as it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The setting is not a URL, or a list of them.
+    #[error("nats.url is not a NATS URL")]
+    Url(#[source] io::Error),
+    /// The credentials file cannot be read.
+    #[error("failed to read the credentials file {path} (nats.creds)", path = .path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file of certificate authorities cannot be read.
+    #[error("failed to read the certificate authorities {path} (nats.tls_ca)", path = .path.display())]
+    CertificateAuthorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The client could not be started.
+    #[error("failed to connect to NATS")]
+    Connect(#[from] async_nats::ConnectError),
+    /// The broker was not reached in time.
+    #[error("NATS was not reached within {0:?}")]
+    Timeout(Duration),
+}
+
+/// The bus: a connection that outlives the broker's absences. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    context: jetstream::Context,
+    settings: Settings,
+    /// Counts what may have lost messages on their way to a subscription: connections, and buffers that overflowed.
+    interruptions: watch::Receiver<u64>,
+    /// Publishes that wait for their confirmation.
+    in_flight: Arc<Semaphore>,
+}
+
+impl Bus {
+    /// Begins to connect and returns at once, even when the broker is away. `name` is the service's.
+    ///
+    /// # Errors
+    /// [`ConnectError`] for what cannot get better: a bad URL, unreadable credentials or certificates.
+    pub async fn connect(settings: &Settings, name: &'static str) -> Result<Self, ConnectError> {
+        let servers = parse_servers(&settings.url).map_err(ConnectError::Url)?;
+        let (interrupted, interruptions) = watch::channel(0);
+        let client = options(settings, name, interrupted).await?.connect(servers).await?;
+        let context = ContextBuilder::new()
+            .timeout(settings.request_timeout)
+            .ack_timeout(settings.request_timeout)
+            // `publish` keeps its own window: this one would block for ever while the broker is away
+            .backpressure_on_inflight(false)
+            .max_ack_inflight(2 * IN_FLIGHT_MAX)
+            .build(client.clone());
+        let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+        let inner = Inner { client, context, settings: settings.clone(), interruptions, in_flight };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Waits until the broker has been reached.
+    ///
+    /// # Errors
+    /// [`ConnectError::Timeout`] after `limit`.
+    pub async fn wait_connected(&self, limit: Duration) -> Result<(), ConnectError> {
+        let mut interruptions = self.interruptions();
+        let connected = async {
+            while !self.is_connected() {
+                // the state may be set just after the notice, hence the short wait
+                let _ = tokio::time::timeout(Duration::from_millis(50), interruptions.changed()).await;
+            }
+        };
+        tokio::time::timeout(limit, connected).await.map_err(|_| ConnectError::Timeout(limit))
+    }
+
+    /// Whether the connection stands at the moment.
+    pub fn is_connected(&self) -> bool {
+        self.inner.client.connection_state() == State::Connected
+    }
+
+    /// A publisher to every stream.
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(self.clone())
+    }
+
+    /// How many messages a consumer still has to handle, those in hand included.
+    ///
+    /// # Errors
+    /// [`PendingError`] when the broker is away or does not know the consumer.
+    pub async fn pending(&self, consumer: ConsumerName) -> Result<u64, PendingError> {
+        let info = self.consumer(consumer).await?.cached_info().clone();
+        Ok(info.num_pending + u64::try_from(info.num_ack_pending).unwrap_or(0))
+    }
+
+    /// Asks the broker for a consumer of ours.
+    pub(crate) async fn consumer(
+        &self,
+        name: ConsumerName,
+    ) -> Result<jetstream::consumer::Consumer<pull::Config>, PendingError> {
+        self.context()
+            .get_consumer_from_stream(name.as_str(), name.stream().as_str())
+            .await
+            .map_err(|error| PendingError { consumer: name, source: Box::new(error) })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    pub(crate) fn context(&self) -> &jetstream::Context {
+        &self.inner.context
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    pub(crate) fn in_flight(&self) -> &Arc<Semaphore> {
+        &self.inner.in_flight
+    }
+
+    /// Changes whenever messages to a subscription may have been lost.
+    pub(crate) fn interruptions(&self) -> watch::Receiver<u64> {
+        self.inner.interruptions.clone()
+    }
+}
+
+/// What a consumer holds could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to ask for consumer {consumer}")]
+pub struct PendingError {
+    /// Which consumer.
+    pub consumer: ConsumerName,
+    /// What the broker or the client said.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+async fn options(
+    settings: &Settings,
+    name: &'static str,
+    interrupted: watch::Sender<u64>,
+) -> Result<ConnectOptions, ConnectError> {
+    let mut options = ConnectOptions::new()
+        .name(format!("clickwire-{name}"))
+        .retry_on_initial_connect()
+        .ping_interval(PING_INTERVAL)
+        .request_timeout(Some(settings.request_timeout))
+        .reconnect_delay_callback(reconnect_delay)
+        // replies of one service are nobody else's to read
+        .custom_inbox_prefix(format!("_INBOX_{name}"))
+        .event_callback(move |event| {
+            note(&event, &interrupted);
+            std::future::ready(())
+        });
+    if let Some(path) = &settings.creds {
+        let unreadable = |source| ConnectError::Credentials { path: path.clone(), source };
+        options = options.credentials_file(path).await.map_err(unreadable)?;
+    }
+    if let Some(path) = &settings.tls_ca {
+        check_readable(path)?;
+        options = options.add_root_certificates(path.clone());
+    }
+    Ok(options)
+}
+
+/// The client would try again for ever with a file that is not there.
+fn check_readable(path: &Path) -> Result<(), ConnectError> {
+    let unreadable = |source| ConnectError::CertificateAuthorities { path: path.to_owned(), source };
+    std::fs::File::open(path).map(drop).map_err(unreadable)
+}
+
+fn parse_servers(url: &str) -> io::Result<Vec<ServerAddr>> {
+    url.split(',').map(|server| server.trim().parse()).collect()
+}
+
+/// 1, 2, 4, … milliseconds up to the maximum; jitter keeps a fleet from returning in one moment.
+fn reconnect_delay(attempts: usize) -> Duration {
+    let exponent = u32::try_from(attempts.min(10)).unwrap_or(10);
+    let delay = Duration::from_millis(1 << exponent).min(RECONNECT_DELAY_MAX);
+    delay.mul_f64(rand::rng().random_range(1.0..1.5))
+}
+
+fn note(event: &Event, interrupted: &watch::Sender<u64>) {
+    match event {
+        Event::Connected => {
+            info!("connected to NATS");
+            interrupted.send_modify(|count| *count += 1);
+        }
+        Event::SlowConsumer(_) => {
+            warn!("a subscription's buffer overflowed");
+            interrupted.send_modify(|count| *count += 1);
+        }
+        Event::Disconnected => warn!("disconnected from NATS"),
+        Event::LameDuckMode => info!("nats-server is about to shut down"),
+        Event::Draining | Event::Closed => info!("the connection to NATS is closed"),
+        // a publish without permission shows nowhere else
+        Event::ServerError(source) => error!(error = %source, "nats-server reported an error"),
+        Event::ClientError(source) => warn!(error = %source, "the NATS client reported an error"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_before_reconnecting_stays_below_a_second() {
+        for attempts in [0, 1, 9, 1000, usize::MAX] {
+            assert!(reconnect_delay(attempts) < Duration::from_secs(1), "{attempts}");
+        }
+    }
+
+    #[test]
+    fn several_servers_are_separated_by_commas() {
+        assert_eq!(parse_servers("nats://a:4222, tls://b:4222").expect("two").len(), 2);
+        assert!(parse_servers("http://a").is_err());
+        assert!(parse_servers("").is_err());
+    }
+}

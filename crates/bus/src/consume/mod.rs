@@ -1,0 +1,266 @@
+//! The one consumer loop: pulls batches, hands them to a [`Handler`] and answers for every message.
+//!
+//! - The permit comes before the message: what nobody can work on yet stays on the server.
+//! - A batch is what is there; nobody waits for it to fill up.
+//! - While a batch is in hand the broker is told so; what a dead process held comes back after
+//!   [`ACK_WAIT`](crate::topology::ACK_WAIT).
+//! - What cannot be decoded, is rejected, or makes the handler panic, is published to QUARANTINE and then terminated.
+//!   Only when it stands there is it let go of.
+//! - When all of a batch is to be retried, something that everyone needs is away: pulling pauses.
+//! - A request that fails is made again after a pause. Nothing that the broker does ends the loop.
+//! - On `stop`: take no more, finish what is in hand, hand back at once what is not finished in time.
+
+mod batch;
+mod metrics;
+mod progress;
+mod pull;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use crate::connect::Bus;
+use crate::messages::Message;
+use crate::topology::{ConsumerName, PULL_MESSAGES_MAX};
+use batch::Batch;
+use metrics::Counters;
+use progress::Progress;
+use pull::{PullError, Puller};
+
+pub use metrics::ConsumerMetrics;
+
+/// Pause before a failed pull request is made again.
+const REOPEN_PAUSE: Duration = Duration::from_millis(500);
+
+/// Longest pause between pulls while a dependency is away.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// How long acknowledgements may take to reach the broker.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a service does with messages. The same message may come twice, also at the same time on two machines.
+pub trait Handler: Send + Sync + 'static {
+    /// The kind of message.
+    type Message: Message;
+
+    /// Works on a batch and says for each message what became of it. May be dropped at shutdown.
+    fn handle(&self, batch: &[Self::Message]) -> impl Future<Output = Verdicts> + Send;
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its effect is stored.
+    Done,
+    /// It could not be handled now; it comes again after this time.
+    Retry(Duration),
+    /// It can never be handled, for this reason: it is put aside on QUARANTINE.
+    Reject(&'static str),
+}
+
+/// The verdicts on a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdicts(Kind);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    All(Verdict),
+    Each(Vec<Verdict>),
+}
+
+impl Verdicts {
+    /// One verdict on every message.
+    pub fn all(verdict: Verdict) -> Self {
+        Self(Kind::All(verdict))
+    }
+
+    /// A verdict on each message, in the batch's order.
+    pub fn each(verdicts: Vec<Verdict>) -> Self {
+        Self(Kind::Each(verdicts))
+    }
+}
+
+/// How much a consumer takes in hand at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Messages of one batch, at most [`PULL_MESSAGES_MAX`].
+    pub batch_max: usize,
+    /// Batches in hand at once.
+    pub batches_max: usize,
+    /// A batch that takes longer comes again.
+    pub handle_timeout: Duration,
+    /// How long `stop` waits for what is in hand.
+    pub drain_timeout: Duration,
+}
+
+/// Why a consumer cannot start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConsumeError {
+    /// The limits make no sense.
+    #[error("a consumer needs batches of 1 to {PULL_MESSAGES_MAX} messages, and at least one at once")]
+    Limits,
+}
+
+/// One consumer of ours in this process.
+pub struct Consumer {
+    bus: Bus,
+    name: ConsumerName,
+    limits: Limits,
+    counters: Counters,
+    progress: Progress,
+}
+
+impl Consumer {
+    /// Prepares the loop; [`Consumer::run`] starts it.
+    pub fn new(bus: &Bus, name: ConsumerName, limits: Limits, metrics: ConsumerMetrics) -> Self {
+        Self { bus: bus.clone(), name, limits, counters: metrics.of(name), progress: Progress::new(name) }
+    }
+
+    /// The readiness check: fails when the broker has not been heard of, and no batch was finished, for 20 s.
+    pub fn progress(&self) -> impl Fn() -> Result<(), String> + Send + Sync + use<> {
+        let progress = self.progress.clone();
+        move || progress.check()
+    }
+
+    /// Works until `stop`, then drains.
+    ///
+    /// # Errors
+    /// [`ConsumeError`] when the limits make no sense; nothing else ends it.
+    pub async fn run<H: Handler>(self, handler: Arc<H>, stop: CancellationToken) -> Result<(), ConsumeError> {
+        let Limits { batch_max, batches_max, .. } = self.limits;
+        if !(1..=PULL_MESSAGES_MAX).contains(&batch_max)
+            || !(1..=Semaphore::MAX_PERMITS).contains(&batches_max)
+        {
+            return Err(ConsumeError::Limits);
+        }
+        let mut hand = Hand {
+            handler,
+            permits: Arc::new(Semaphore::new(batches_max)),
+            batches: TaskTracker::new(),
+            hand_back: CancellationToken::new(),
+            resume_at: watch::channel(Instant::now()).0,
+        };
+        while !stop.is_cancelled() {
+            match self.pull_until(&mut hand, &stop).await {
+                Ok(()) => break,
+                Err(error) => {
+                    self.counters.reopened.inc();
+                    warn!(%error, consumer = %self.name, "pulling failed and is tried again");
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(REOPEN_PAUSE) => {}
+            }
+        }
+        self.drain(hand).await;
+        Ok(())
+    }
+
+    /// Pulls and hands over until `stop`, or until a request fails.
+    async fn pull_until<H: Handler>(
+        &self,
+        hand: &mut Hand<H>,
+        stop: &CancellationToken,
+    ) -> Result<(), PullError> {
+        let mut puller = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            puller = Puller::open(&self.bus, self.name, self.progress.clone()) => puller?,
+        };
+        loop {
+            let next = async {
+                let permit = hand.permit().await;
+                puller.next(self.limits.batch_max).await.map(|messages| (permit, messages))
+            };
+            let pulled = tokio::select! {
+                biased;
+                () = stop.cancelled() => None,
+                pulled = next => Some(pulled),
+            };
+            match pulled {
+                Some(Ok((permit, messages))) => self.hand_over(hand, messages, permit),
+                Some(Err(error)) => {
+                    // late messages of earlier requests may be among what has come
+                    let _ = tokio::time::timeout(ANSWER_LIMIT, puller.hand_back()).await;
+                    return Err(error);
+                }
+                None => {
+                    let _ = tokio::time::timeout(ANSWER_LIMIT, puller.hand_back()).await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn hand_over<H: Handler>(
+        &self,
+        hand: &Hand<H>,
+        messages: Vec<jetstream::Message>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let batch = Batch {
+            bus: self.bus.clone(),
+            consumer: self.name,
+            counters: self.counters.clone(),
+            handle_timeout: self.limits.handle_timeout,
+            hand_back: hand.hand_back.clone(),
+            messages,
+        };
+        let handler = hand.handler.clone();
+        let resume_at = hand.resume_at.clone();
+        let progress = self.progress.clone();
+        hand.batches.spawn(async move {
+            let pause = batch.run(&*handler).await;
+            progress.made();
+            if let Some(pause) = pause {
+                let at = Instant::now() + pause.min(PAUSE_MAX);
+                resume_at.send_modify(|resume_at| *resume_at = at.max(*resume_at));
+            }
+            drop(permit);
+        });
+    }
+
+    async fn drain<H: Handler>(&self, hand: Hand<H>) {
+        hand.batches.close();
+        debug!(consumer = %self.name, batches = hand.batches.len(), "draining");
+        if tokio::time::timeout(self.limits.drain_timeout, hand.batches.wait()).await.is_err() {
+            warn!(consumer = %self.name, batches = hand.batches.len(), "not finished in time; handing back");
+            hand.hand_back.cancel();
+            let _ = tokio::time::timeout(ANSWER_LIMIT, hand.batches.wait()).await;
+        }
+        // acknowledgements wait in the client's buffer
+        let _ = tokio::time::timeout(ANSWER_LIMIT, self.bus.client().flush()).await;
+        info!(consumer = %self.name, "stopped");
+    }
+}
+
+/// What is in hand.
+struct Hand<H> {
+    handler: Arc<H>,
+    permits: Arc<Semaphore>,
+    batches: TaskTracker,
+    hand_back: CancellationToken,
+    resume_at: watch::Sender<Instant>,
+}
+
+impl<H> Hand<H> {
+    /// Waits until one more batch may be taken in hand.
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let mut resume_at = self.resume_at.subscribe();
+        loop {
+            let at = *resume_at.borrow_and_update();
+            tokio::time::sleep_until(at).await;
+            if !resume_at.has_changed().unwrap_or(false) {
+                return permit;
+            }
+        }
+    }
+}

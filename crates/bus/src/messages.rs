@@ -1,0 +1,172 @@
+//! What travels on the bus, and how each kind of message names its subject, its id and its schema.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use model::{Click, EnrichedClick, EventId, WorkspaceId};
+
+use crate::{codec, topology};
+
+/// A message that is ready to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Where it goes.
+    pub subject: String,
+    /// `Nats-Msg-Id`: within the duplicate window the broker stores one message of an id.
+    pub id: String,
+    /// `Clickwire-Schema`: the Protobuf message of the payload.
+    pub schema: &'static str,
+    /// The encoded message.
+    pub payload: Bytes,
+    /// W3C trace context to carry on.
+    pub traceparent: Option<String>,
+}
+
+/// A kind of message: it encodes and decodes itself.
+pub trait Message: Sized + Send + Sync + 'static {
+    /// Full name of its Protobuf message.
+    const SCHEMA: &'static str;
+
+    /// The message, encoded and addressed.
+    fn outgoing(&self) -> Outgoing;
+
+    /// Reads an encoded message.
+    ///
+    /// # Errors
+    /// [`DecodeError`] names the field that is wrong.
+    fn decode(payload: &[u8]) -> Result<Self, DecodeError>;
+}
+
+/// Why a payload is not the message that was expected.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes are not Protobuf, or of another message.
+    #[error("the payload is not the expected Protobuf message")]
+    Protobuf(#[from] prost::DecodeError),
+    /// A part that must be there is not.
+    #[error("field `{0}` is missing")]
+    Missing(&'static str),
+    /// An id is not one.
+    #[error("field `{field}` is not an id")]
+    Id {
+        /// Path of the field.
+        field: &'static str,
+        /// What it should look like.
+        source: model::id::IdError,
+    },
+    /// A time is out of range.
+    #[error("field `{0}` is not a time")]
+    Time(&'static str),
+    /// An address has neither 4 nor 16 bytes.
+    #[error("field `{0}` is not an IP address")]
+    Address(&'static str),
+}
+
+/// Something that happened to a link, an endpoint or a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its id.
+    pub id: EventId,
+    /// Whose it is.
+    pub workspace_id: WorkspaceId,
+    /// `noun.verb`: `endpoint.disabled`.
+    pub event_type: String,
+    /// When it happened.
+    pub occurred_at: DateTime<Utc>,
+    /// A JSON object, as text.
+    pub data: String,
+}
+
+/// A message that could not be handled and was put aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Stream that it stood on.
+    pub stream: String,
+    /// Where it stood.
+    pub stream_sequence: u64,
+    /// Its `Nats-Msg-Id`.
+    pub message_id: Option<String>,
+    /// Who could not handle it.
+    pub consumer: String,
+    /// Its subject.
+    pub subject: String,
+    /// Why it could not be handled.
+    pub reason: String,
+    /// The message, byte for byte.
+    pub payload: Bytes,
+    /// When it was put aside.
+    pub quarantined_at: DateTime<Utc>,
+}
+
+impl Message for Click {
+    const SCHEMA: &'static str = "clickwire.events.v1.Click";
+
+    fn outgoing(&self) -> Outgoing {
+        Outgoing {
+            subject: topology::click_subject(self),
+            id: self.id.to_string(),
+            schema: Self::SCHEMA,
+            payload: codec::encode_click(self).into(),
+            traceparent: self.traceparent.clone(),
+        }
+    }
+
+    fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode_click(payload)
+    }
+}
+
+impl Message for EnrichedClick {
+    const SCHEMA: &'static str = "clickwire.events.v1.EnrichedClick";
+
+    fn outgoing(&self) -> Outgoing {
+        Outgoing {
+            subject: topology::enriched_subject(self),
+            id: self.event_id.to_string(),
+            schema: Self::SCHEMA,
+            payload: codec::encode_enriched(self).into(),
+            traceparent: self.click.traceparent.clone(),
+        }
+    }
+
+    fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode_enriched(payload)
+    }
+}
+
+impl Message for Event {
+    const SCHEMA: &'static str = "clickwire.events.v1.Event";
+
+    fn outgoing(&self) -> Outgoing {
+        Outgoing {
+            subject: topology::event_subject(self.workspace_id, &self.event_type),
+            id: self.id.to_string(),
+            schema: Self::SCHEMA,
+            payload: codec::encode_event(self).into(),
+            traceparent: None,
+        }
+    }
+
+    fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode_event(payload)
+    }
+}
+
+impl Message for Quarantined {
+    const SCHEMA: &'static str = "clickwire.events.v1.Quarantined";
+
+    fn outgoing(&self) -> Outgoing {
+        // a stream that was made anew counts from 1 again: the payload tells its messages from the old ones
+        let payload_hash = topology::fnv1a(&self.payload);
+        Outgoing {
+            subject: topology::quarantine_subject(&self.consumer),
+            id: format!("{}.{}.{}.{payload_hash:016x}", self.stream, self.stream_sequence, self.consumer),
+            schema: Self::SCHEMA,
+            payload: codec::encode_quarantined(self).into(),
+            traceparent: None,
+        }
+    }
+
+    fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode_quarantined(payload)
+    }
+}

@@ -1,0 +1,103 @@
+//! Section `[nats]`: how to reach the broker and how large its streams may become.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// The defaults of section `[nats]`, every key explained.
+pub const DEFAULTS: &str = include_str!("../defaults.toml");
+
+/// Section `[nats]`. The keys are explained in `defaults.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// One URL, or several of one cluster separated by commas.
+    pub url: String,
+    /// Credentials file.
+    pub creds: Option<PathBuf>,
+    /// Certificate authorities to trust instead of the system's.
+    pub tls_ca: Option<PathBuf>,
+    /// Limit of one request and of one confirmation.
+    #[serde(with = "humantime_serde")]
+    pub request_timeout: Duration,
+    /// Copies of every stream.
+    pub replicas: usize,
+    /// How long a click stays on CLICKS.
+    #[serde(with = "humantime_serde")]
+    pub clicks_max_age: Duration,
+    /// How long a click stays on ENRICHED.
+    #[serde(with = "humantime_serde")]
+    pub enriched_max_age: Duration,
+    /// How long an event stays on EVENTS.
+    #[serde(with = "humantime_serde")]
+    pub events_max_age: Duration,
+    /// How long a message stays on QUARANTINE.
+    #[serde(with = "humantime_serde")]
+    pub quarantine_max_age: Duration,
+    /// Largest size of CLICKS.
+    pub clicks_max_bytes: u64,
+    /// Largest size of ENRICHED.
+    pub enriched_max_bytes: u64,
+    /// Largest size of EVENTS.
+    pub events_max_bytes: u64,
+    /// Largest size of QUARANTINE.
+    pub quarantine_max_bytes: u64,
+    /// How long a message id is remembered.
+    #[serde(with = "humantime_serde")]
+    pub duplicate_window: Duration,
+    /// Whether a nats-server older than [`crate::topology::SERVER_VERSION_MIN`] will do.
+    pub allow_old_server: bool,
+}
+
+impl Settings {
+    /// Looks for values that contradict each other.
+    ///
+    /// # Errors
+    /// A sentence that names the keys.
+    pub fn validate(&self) -> Result<(), String> {
+        let shortest_age =
+            [self.clicks_max_age, self.enriched_max_age, self.events_max_age, self.quarantine_max_age]
+                .into_iter()
+                .min()
+                .unwrap_or_default();
+        if self.duplicate_window > shortest_age {
+            return Err("nats.duplicate_window must not be longer than the age of any stream".to_owned());
+        }
+        if self.request_timeout.is_zero() {
+            return Err("nats.request_timeout must not be zero".to_owned());
+        }
+        if !(1..=5).contains(&self.replicas) {
+            return Err("nats.replicas must be between 1 and 5".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct File {
+        nats: Settings,
+    }
+
+    fn defaults() -> Settings {
+        toml::from_str::<File>(DEFAULTS).expect("the defaults are complete").nats
+    }
+
+    #[test]
+    fn the_defaults_are_complete_and_do_not_contradict_each_other() {
+        assert_eq!(defaults().validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_duplicate_window_longer_than_a_stream_is_refused() {
+        let settings = Settings { events_max_age: Duration::from_secs(60), ..defaults() };
+
+        let error = settings.validate().expect_err("refused");
+
+        assert!(error.contains("nats.duplicate_window"), "{error}");
+    }
+}

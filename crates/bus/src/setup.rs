@@ -1,0 +1,253 @@
+//! Making the streams and consumers (`clickwire setup`), and checking that they are there (every service).
+
+use std::time::Duration;
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind, PurgeError};
+use tracing::{info, warn};
+
+use crate::connect::{Bus, ConnectError, PendingError};
+use crate::topology::{ConsumerName, SERVER_VERSION_MIN, StreamName};
+
+/// How long `setup` and `verify` wait for the broker.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why the streams could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The broker is away.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The broker is too old.
+    #[error(transparent)]
+    Server(#[from] OldServer),
+    /// The broker has not as much room as the stream may take.
+    #[error(
+        "nats-server has no room for stream {stream}: raise its `jetstream.max_file_store` or lower `{setting}`",
+        setting = .stream.size_setting()
+    )]
+    NoRoom {
+        /// The stream.
+        stream: StreamName,
+        /// What the broker said.
+        source: CreateStreamError,
+    },
+    /// A stream was refused.
+    #[error("failed to set up stream {stream}")]
+    Stream {
+        /// The stream.
+        stream: StreamName,
+        /// What the broker said.
+        source: CreateStreamError,
+    },
+    /// A consumer was refused.
+    #[error("failed to set up consumer {consumer}")]
+    Consumer {
+        /// The consumer.
+        consumer: ConsumerName,
+        /// What the broker said.
+        source: ConsumerError,
+    },
+}
+
+/// Why a service cannot work with the broker.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The broker is away.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The broker is too old.
+    #[error(transparent)]
+    Server(#[from] OldServer),
+    /// A stream is not there.
+    #[error("stream {0} is missing; run `clickwire setup`")]
+    StreamMissing(StreamName),
+    /// A consumer is not there.
+    #[error("consumer {0} is missing; run `clickwire setup`")]
+    ConsumerMissing(ConsumerName),
+    /// The broker could not be asked.
+    #[error("failed to ask for stream {stream}")]
+    Stream {
+        /// The stream.
+        stream: StreamName,
+        /// What the broker or the client said.
+        source: async_nats::jetstream::context::GetStreamError,
+    },
+    /// The broker could not be asked.
+    #[error(transparent)]
+    Consumer(#[from] PendingError),
+}
+
+/// A nats-server that is known to lose or to repeat messages.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "nats-server {version} is too old: {major}.{minor}.{patch} or newer is needed \
+     (`nats.allow_old_server = true` runs on it all the same)",
+    major = SERVER_VERSION_MIN.0, minor = SERVER_VERSION_MIN.1, patch = SERVER_VERSION_MIN.2
+)]
+pub struct OldServer {
+    /// What the server says it is.
+    pub version: String,
+}
+
+/// Why acknowledged clicks could not be let go of.
+#[derive(Debug, thiserror::Error)]
+pub enum RoomError {
+    /// The stream could not be asked.
+    #[error("failed to ask for the size of stream CLICKS")]
+    Stream(#[from] async_nats::jetstream::context::GetStreamError),
+    /// The consumer could not be asked.
+    #[error(transparent)]
+    Consumer(#[from] PendingError),
+    /// The clicks could not be removed.
+    #[error("failed to remove acknowledged clicks from stream CLICKS")]
+    Purge(#[from] PurgeError),
+}
+
+impl Bus {
+    /// Makes the streams and consumers, or brings them to the settings. Never deletes one. Safe to run again, and to
+    /// run twice at once.
+    ///
+    /// # Errors
+    /// [`SetupError`]
+    pub async fn setup(&self) -> Result<(), SetupError> {
+        self.wait_connected(CONNECT_LIMIT).await?;
+        self.check_server()?;
+        for stream in StreamName::ALL {
+            self.setup_stream(stream).await.map_err(|source| match error_code(&source) {
+                Some(ErrorCode::STORAGE_RESOURCES_EXCEEDED | ErrorCode::INSUFFICIENT_RESOURCES) => {
+                    SetupError::NoRoom { stream, source }
+                }
+                _ => SetupError::Stream { stream, source },
+            })?;
+        }
+        for consumer in ConsumerName::ALL {
+            self.context()
+                .create_consumer_on_stream(consumer.config(self.settings()), consumer.stream().as_str())
+                .await
+                .map_err(|source| SetupError::Consumer { consumer, source })?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the streams and consumers are there and that the server is new enough.
+    ///
+    /// # Errors
+    /// [`VerifyError`], which names `clickwire setup` where that is the mend.
+    pub async fn verify(&self) -> Result<(), VerifyError> {
+        self.wait_connected(CONNECT_LIMIT).await?;
+        self.check_server()?;
+        for stream in StreamName::ALL {
+            self.context().get_stream(stream.as_str()).await.map_err(|source| match source.kind() {
+                GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                    VerifyError::StreamMissing(stream)
+                }
+                _ => VerifyError::Stream { stream, source },
+            })?;
+        }
+        for consumer in ConsumerName::ALL {
+            self.consumer(consumer).await.map_err(|error| match is_missing(&error) {
+                true => VerifyError::ConsumerMissing(consumer),
+                false => VerifyError::Consumer(error),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of clicks that `enrich` has acknowledged once CLICKS is three quarters full, and says how many: a full
+    /// CLICKS refuses new clicks, and must not do so because of handled ones. Called now and then by `record`.
+    ///
+    /// # Errors
+    /// [`RoomError`]
+    pub async fn make_room(&self) -> Result<u64, RoomError> {
+        let stream = self.context().get_stream(StreamName::Clicks.as_str()).await?;
+        let info = stream.cached_info();
+        let size_max = u64::try_from(info.config.max_bytes).unwrap_or(u64::MAX);
+        if info.state.bytes < size_max / 4 * 3 {
+            return Ok(0);
+        }
+        let acknowledged = self.consumer(ConsumerName::Enrich).await?.cached_info().ack_floor.stream_sequence;
+        if acknowledged < info.state.first_sequence {
+            return Ok(0);
+        }
+        let removed = stream.purge().sequence(acknowledged + 1).await?.purged;
+        if removed > 0 {
+            info!(clicks = removed, "stream CLICKS was almost full and let go of acknowledged clicks");
+        }
+        Ok(removed)
+    }
+
+    /// Create first: two setups at once then both find what they want. Only what differs is updated.
+    async fn setup_stream(&self, stream: StreamName) -> Result<(), CreateStreamError> {
+        let config = stream.config(self.settings());
+        match self.context().create_stream(config.clone()).await {
+            Ok(_) => Ok(()),
+            Err(error) if error_code(&error) == Some(ErrorCode::STREAM_NAME_EXIST) => {
+                self.context().update_stream(config).await.map(drop)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check_server(&self) -> Result<(), OldServer> {
+        let version = self.client().server_info().version;
+        match check_version(&version) {
+            Err(error) if self.settings().allow_old_server => {
+                warn!(%error, "nats.allow_old_server is set; messages may be lost");
+                Ok(())
+            }
+            result => result,
+        }
+    }
+}
+
+fn check_version(version: &str) -> Result<(), OldServer> {
+    let is_new_enough = parse_version(version).is_some_and(|parsed| parsed >= SERVER_VERSION_MIN);
+    if is_new_enough { Ok(()) } else { Err(OldServer { version: version.to_owned() }) }
+}
+
+/// The three numbers in front; a pre-release (`-RC.1`) counts as its release.
+fn parse_version(version: &str) -> Option<(u64, u64, u64)> {
+    let numbers = version.split(['-', '+']).next()?;
+    let mut numbers = numbers.trim_start_matches('v').split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+fn error_code(error: &CreateStreamError) -> Option<ErrorCode> {
+    match error.kind() {
+        CreateStreamErrorKind::JetStream(error) => Some(error.error_code()),
+        _ => None,
+    }
+}
+
+fn is_missing(error: &PendingError) -> bool {
+    let kind = error.source.downcast_ref::<ConsumerError>().map(ConsumerError::kind);
+    matches!(kind, Some(ConsumerErrorKind::JetStream(error)) if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_older_than_the_minimum_is_refused() {
+        for old in ["2.9.10", "2.12.2", "1.99.99", "2.11.12-RC.1", "", "nightly"] {
+            assert_eq!(check_version(old), Err(OldServer { version: old.to_owned() }), "{old}");
+        }
+        for new in ["2.12.3", "2.14.6", "v2.15.0", "2.15.0-dev", "3.0.0"] {
+            assert_eq!(check_version(new), Ok(()), "{new}");
+        }
+    }
+
+    #[test]
+    fn the_refusal_names_both_versions_and_the_setting() {
+        let error = check_version("2.9.10").expect_err("old");
+
+        assert_eq!(
+            error.to_string(),
+            "nats-server 2.9.10 is too old: 2.12.3 or newer is needed \
+             (`nats.allow_old_server = true` runs on it all the same)"
+        );
+    }
+}

@@ -1,0 +1,340 @@
+//! Every stream, subject, consumer and limit on the bus. Nothing of this stands anywhere else.
+//!
+//! | stream | subjects | kept | full |
+//! |---|---|---|---|
+//! | CLICKS | `clickwire.clicks.raw.<workspace>.<shard>`, `clickwire.clicks.orphan.<workspace or none>` | 72 h | refuses new |
+//! | ENRICHED | `clickwire.clicks.enriched.<workspace>.<verdict>`, `clickwire.clicks.amended.<workspace>` | 7 days | drops old |
+//! | EVENTS | `clickwire.events.<workspace>.<noun>.<verb>` | 7 days | drops old |
+//! | QUARANTINE | `clickwire.quarantine.<consumer>` | 30 days | drops old |
+//!
+//! Subjects carry the workspace and the verdict, never slugs or link ids: every subject costs the broker memory.
+//! ENRICHED drops its oldest when full because it keeps what was long since handled; a click that is lost there
+//! unhandled is published again by `redirect`, which asks for it in PostgreSQL. CLICKS refuses, because the spool holds
+//! what does not fit.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use model::{AddressTreatment, Click, EnrichedClick, WorkspaceId};
+
+use crate::changes::Table;
+use crate::settings::Settings;
+
+/// The oldest nats-server that is known not to lose what it was given (snapshot desync fixed in 2.12.3).
+pub const SERVER_VERSION_MIN: (u64, u64, u64) = (2, 12, 3);
+
+/// How long the broker waits for an acknowledgement or a sign of progress before it gives a message to someone else:
+/// what a dead process held comes back within seconds.
+pub const ACK_WAIT: Duration = Duration::from_secs(5);
+
+/// Messages of one consumer that may be in hand, over all replicas, before the broker holds back.
+pub const ACK_PENDING_MAX: i64 = 16_384;
+
+/// Pull requests that may wait at one consumer, over all replicas.
+const PULLS_WAITING_MAX: i64 = 512;
+
+/// Most messages that one pull may ask for.
+pub const PULL_MESSAGES_MAX: usize = 1000;
+
+/// How many subjects one workspace's clicks are spread over, so that a burst stays visible in one place.
+pub const SHARDS: u64 = 16;
+
+/// Core NATS: `api` asks `deliver` to send a test.
+pub(crate) const TEST_SUBJECT: &str = "clickwire.deliver.test";
+
+/// Those who answer [`TEST_SUBJECT`] share the requests under this name.
+pub(crate) const TEST_QUEUE: &str = "deliver";
+
+/// A stream of the bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StreamName {
+    /// Clicks as the redirect saw them.
+    Clicks,
+    /// Clicks with location, device and verdict.
+    Enriched,
+    /// What happens to links, endpoints and deliveries.
+    Events,
+    /// What could not be handled.
+    Quarantine,
+}
+
+impl StreamName {
+    /// Every stream.
+    pub const ALL: [Self; 4] = [Self::Clicks, Self::Enriched, Self::Events, Self::Quarantine];
+
+    /// Its name on the broker.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Clicks => "CLICKS",
+            Self::Enriched => "ENRICHED",
+            Self::Events => "EVENTS",
+            Self::Quarantine => "QUARANTINE",
+        }
+    }
+
+    /// The setting that says how large it may become.
+    pub(crate) const fn size_setting(self) -> &'static str {
+        match self {
+            Self::Clicks => "nats.clicks_max_bytes",
+            Self::Enriched => "nats.enriched_max_bytes",
+            Self::Events => "nats.events_max_bytes",
+            Self::Quarantine => "nats.quarantine_max_bytes",
+        }
+    }
+
+    /// What the broker is asked to make of it.
+    pub(crate) fn config(self, settings: &Settings) -> Config {
+        // each stream takes larger messages than the one before, so that what came in can always go on
+        let (subjects, max_age, max_bytes, max_message_size, discard, description): (&[&str], _, _, _, _, _) =
+            match self {
+                Self::Clicks => (
+                    &["clickwire.clicks.raw.*.*", "clickwire.clicks.orphan.*"],
+                    settings.clicks_max_age,
+                    settings.clicks_max_bytes,
+                    64 * 1024,
+                    DiscardPolicy::New,
+                    "clicks as the redirect saw them",
+                ),
+                Self::Enriched => (
+                    &["clickwire.clicks.enriched.*.*", "clickwire.clicks.amended.*"],
+                    settings.enriched_max_age,
+                    settings.enriched_max_bytes,
+                    128 * 1024,
+                    DiscardPolicy::Old,
+                    "clicks with location, device and verdict",
+                ),
+                Self::Events => (
+                    &["clickwire.events.*.*.*"],
+                    settings.events_max_age,
+                    settings.events_max_bytes,
+                    128 * 1024,
+                    DiscardPolicy::Old,
+                    "what happens to links, endpoints and deliveries",
+                ),
+                Self::Quarantine => (
+                    &["clickwire.quarantine.*"],
+                    settings.quarantine_max_age,
+                    settings.quarantine_max_bytes,
+                    256 * 1024,
+                    DiscardPolicy::Old,
+                    "what could not be decoded or made a handler panic",
+                ),
+            };
+        Config {
+            name: self.as_str().to_owned(),
+            description: Some(description.to_owned()),
+            subjects: subjects.iter().map(|&subject| subject.to_owned()).collect(),
+            retention: RetentionPolicy::Limits,
+            storage: StorageType::File,
+            discard,
+            max_age,
+            max_bytes: i64::try_from(max_bytes).unwrap_or(i64::MAX),
+            max_message_size,
+            max_messages: -1,
+            max_messages_per_subject: -1,
+            max_consumers: -1,
+            duplicate_window: settings.duplicate_window,
+            num_replicas: settings.replicas,
+            allow_direct: true,
+            ..Config::default()
+        }
+    }
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A durable consumer of ours. Replicas of a service share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConsumerName {
+    /// `enrich` reads CLICKS.
+    Enrich,
+    /// `deliver` reads ENRICHED.
+    Deliver,
+    /// `record` reads ENRICHED.
+    Record,
+    /// `record` copies QUARANTINE to a table.
+    Quarantine,
+}
+
+impl ConsumerName {
+    /// Every consumer of ours.
+    pub const ALL: [Self; 4] = [Self::Enrich, Self::Deliver, Self::Record, Self::Quarantine];
+
+    /// Its durable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enrich => "enrich",
+            Self::Deliver => "deliver",
+            Self::Record => "record",
+            Self::Quarantine => "record-quarantine",
+        }
+    }
+
+    /// The stream it reads.
+    pub const fn stream(self) -> StreamName {
+        match self {
+            Self::Enrich => StreamName::Clicks,
+            Self::Deliver | Self::Record => StreamName::Enriched,
+            Self::Quarantine => StreamName::Quarantine,
+        }
+    }
+
+    /// What the broker is asked to make of it.
+    pub(crate) fn config(self, settings: &Settings) -> pull::Config {
+        pull::Config {
+            durable_name: Some(self.as_str().to_owned()),
+            ack_policy: AckPolicy::Explicit,
+            deliver_policy: DeliverPolicy::All,
+            ack_wait: ACK_WAIT,
+            // an outage must not end a click
+            max_deliver: -1,
+            max_ack_pending: ACK_PENDING_MAX,
+            max_waiting: PULLS_WAITING_MAX,
+            num_replicas: settings.replicas,
+            ..pull::Config::default()
+        }
+    }
+}
+
+impl fmt::Display for ConsumerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Subject of a click on CLICKS.
+pub fn click_subject(click: &Click) -> String {
+    format!("clickwire.clicks.raw.{}.{:02}", click.workspace_id, shard(click))
+}
+
+/// Subject of an enriched click on ENRICHED; what was learned later goes to `amended`.
+pub fn enriched_subject(click: &EnrichedClick) -> String {
+    let workspace_id = click.click.workspace_id;
+    if click.event_id.revision() > 0 {
+        return format!("clickwire.clicks.amended.{workspace_id}");
+    }
+    format!("clickwire.clicks.enriched.{workspace_id}.{}", click.automation.verdict.as_str())
+}
+
+/// Subject of an event (`noun.verb`) on EVENTS.
+pub fn event_subject(workspace_id: WorkspaceId, event_type: &str) -> String {
+    let (noun, verb) = event_type.split_once('.').unwrap_or((event_type, "happened"));
+    format!("clickwire.events.{workspace_id}.{}.{}", token(noun), token(verb))
+}
+
+/// Subject on QUARANTINE of what this consumer put aside.
+pub fn quarantine_subject(consumer: &str) -> String {
+    format!("clickwire.quarantine.{}", token(consumer))
+}
+
+/// Subject (core NATS) of notices that rows of a table have changed.
+pub(crate) fn changed_subject(table: Table, workspace_id: WorkspaceId) -> String {
+    format!("clickwire.changed.{}.{workspace_id}", table.as_str())
+}
+
+/// Subject (core NATS) of all notices of a table.
+pub(crate) fn changes_subject(table: Table) -> String {
+    format!("clickwire.changed.{}.*", table.as_str())
+}
+
+/// Which of the [`SHARDS`] a click goes to: clicks of one message meet in one, else those of one network.
+pub fn shard(click: &Click) -> u64 {
+    let hash = match (&click.link.labels.message_id, click.request.ip) {
+        (Some(message_id), _) => fnv1a(message_id.as_bytes()),
+        (None, Some(ip)) => network_hash(ip),
+        (None, None) => fnv1a(click.id.uuid().as_bytes()),
+    };
+    // the low bits of FNV-1a differ least between neighbours
+    (hash ^ (hash >> 32)) % SHARDS
+}
+
+fn network_hash(ip: IpAddr) -> u64 {
+    match AddressTreatment::Truncate.apply(ip) {
+        Some(IpAddr::V4(network)) => fnv1a(&network.octets()),
+        Some(IpAddr::V6(network)) => fnv1a(&network.octets()),
+        None => 0,
+    }
+}
+
+/// FNV-1a of 64 bits: the same on every machine and in every version, unlike the hasher of `std`.
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// One token of a subject: what NATS gives a meaning to, or cannot carry, becomes `_`.
+fn token(text: &str) -> String {
+    let token: String = text
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' })
+        .collect();
+    if token.is_empty() { "_".to_owned() } else { token }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::given;
+
+    #[test]
+    fn clicks_of_one_message_meet_in_one_shard() {
+        let mut click = given::click();
+        click.link.labels.message_id = Some("msg_1".into());
+        let other = Click { id: model::ClickId::generate(), ..click.clone() };
+
+        assert_eq!(click_subject(&click), click_subject(&other));
+    }
+
+    #[test]
+    fn clicks_of_one_network_meet_in_one_shard_and_networks_spread() {
+        let from = |ip: String| {
+            let mut click = given::click();
+            click.link.labels.message_id = None;
+            click.request.ip = Some(ip.parse().expect("an address"));
+            shard(&click)
+        };
+
+        assert_eq!(from("8.8.8.1".into()), from("8.8.8.254".into()));
+        assert_eq!(from("2606:4700:1::1".into()), from("2606:4700:1:ffff::9".into()));
+        let shards: HashSet<u64> = (0..200).map(|n| from(format!("8.8.{n}.1"))).collect();
+        assert_eq!(shards.len(), 16);
+    }
+
+    #[test]
+    fn subjects_are_those_of_the_contract() {
+        let mut click = given::enriched_click();
+        let workspace_id = click.click.workspace_id;
+
+        assert_eq!(enriched_subject(&click), format!("clickwire.clicks.enriched.{workspace_id}.human"));
+        click.event_id = model::EventId::of_click(click.click.id, 1);
+        assert_eq!(enriched_subject(&click), format!("clickwire.clicks.amended.{workspace_id}"));
+        assert_eq!(
+            event_subject(workspace_id, "endpoint.disabled"),
+            format!("clickwire.events.{workspace_id}.endpoint.disabled")
+        );
+        assert_eq!(event_subject(workspace_id, "a b.>"), format!("clickwire.events.{workspace_id}.a_b._"));
+        assert_eq!(quarantine_subject("record-quarantine"), "clickwire.quarantine.record-quarantine");
+        assert!(click_subject(&click.click).starts_with(&format!("clickwire.clicks.raw.{workspace_id}.")));
+    }
+
+    #[test]
+    fn what_fits_into_one_stream_fits_into_the_next() {
+        let settings = given::settings();
+        let size = |stream: StreamName| stream.config(&settings).max_message_size;
+
+        assert!(size(StreamName::Clicks) < size(StreamName::Enriched));
+        for stream in [StreamName::Clicks, StreamName::Enriched, StreamName::Events] {
+            assert!(size(stream) < size(StreamName::Quarantine));
+        }
+    }
+}
