@@ -129,13 +129,13 @@ pub fn load_from<S: DeserializeOwned>(
     let mut merged = tree(&builder, "the settings")?;
     for (section, value) in &merged {
         if !read.contains(section) && !KNOWN_SECTIONS.contains(&section.as_str()) {
-            let origin = origins(value).into_iter().next().unwrap_or_else(|| "the settings".to_owned());
+            let origin = origin(value, file);
             return Err(SettingsError::UnknownSection { section: section.clone(), origin });
         }
     }
     merged.retain(|section, _| read.contains(section));
     let root = Value::new(None, ValueKind::Table(merged.clone()));
-    S::deserialize(root).map_err(|error| invalid(error, &merged))
+    S::deserialize(root).map_err(|error| invalid(error, &merged, file))
 }
 
 fn tree(builder: &ConfigBuilder<DefaultState>, name: &str) -> Result<Map<String, Value>, SettingsError> {
@@ -186,16 +186,29 @@ fn find<'a>(tree: &'a Map<String, Value>, path: &[String]) -> Option<&'a Value> 
     }
 }
 
-/// Where the values below were written, without the defaults (which have no origin).
-fn origins(value: &Value) -> BTreeSet<String> {
+/// Where what stands below was written. The loader calls a file by a relative path; we say it as it was given.
+fn origin(value: &Value, file: Option<&Path>) -> String {
+    let mut named = BTreeSet::new();
+    collect_origins(value, &mut named);
+    let file = file.map_or_else(|| "the settings file".to_owned(), |path| path.display().to_string());
+    let names =
+        named.into_iter().map(|name| if name.starts_with(VARIABLE_PREFIX) { name } else { file.clone() });
+    let names: Vec<String> = names.collect();
+    if names.is_empty() { "the defaults".to_owned() } else { names.join(", ") }
+}
+
+/// Defaults have no origin.
+fn collect_origins(value: &Value, named: &mut BTreeSet<String>) {
     match &value.kind {
-        ValueKind::Table(table) => table.values().flat_map(origins).collect(),
-        ValueKind::Array(items) if !items.is_empty() => items.iter().flat_map(origins).collect(),
-        _ => value.origin().map(str::to_owned).into_iter().collect(),
+        ValueKind::Table(table) => table.values().for_each(|value| collect_origins(value, named)),
+        ValueKind::Array(items) if !items.is_empty() => {
+            items.iter().for_each(|item| collect_origins(item, named))
+        }
+        _ => named.extend(value.origin().map(str::to_owned)),
     }
 }
 
-fn invalid(error: ConfigError, merged: &Map<String, Value>) -> SettingsError {
+fn invalid(error: ConfigError, merged: &Map<String, Value>, file: Option<&Path>) -> SettingsError {
     let (key, rule) = match error {
         ConfigError::Type { key, unexpected, expected, .. } => {
             (key.unwrap_or_default(), format!("{unexpected} must be {expected}"))
@@ -206,10 +219,6 @@ fn invalid(error: ConfigError, merged: &Map<String, Value>) -> SettingsError {
     };
     let path: Vec<String> = key.split(['.', '[']).map(str::to_owned).collect();
     let written = (1..=path.len()).rev().find_map(|len| find(merged, path.get(..len)?));
-    let origins = written.map(origins).unwrap_or_default();
-    let origin = match origins.len() {
-        0 => "the defaults".to_owned(),
-        _ => origins.into_iter().collect::<Vec<_>>().join(", "),
-    };
+    let origin = written.map_or_else(|| "the defaults".to_owned(), |value| origin(value, file));
     SettingsError::Invalid { key, rule, origin }
 }
