@@ -1,0 +1,197 @@
+//! API keys: who may do what in which workspace. Only the hash of a key is kept.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use model::secret::{ApiKey, ApiKeyHash};
+use model::{KeyId, WorkspaceId};
+
+use crate::schema::api_keys;
+use crate::{Connection, QueryResult};
+
+/// What is known of a key, without the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKey {
+    /// Its id.
+    pub id: KeyId,
+    /// Whose things it opens.
+    pub workspace_id: WorkspaceId,
+    /// What people call it.
+    pub name: String,
+    /// Its beginning, by which people tell theirs apart.
+    pub shown: String,
+    /// What it may do: `links:read`, …; `*` is everything.
+    pub scopes: Vec<String>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// It opens nothing from then on.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Last use, to the minute.
+    pub last_used_at: Option<DateTime<Utc>>,
+    /// When it was taken back.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+impl StoredKey {
+    /// Whether the key opens anything at `now`.
+    pub fn is_live(&self, now: DateTime<Utc>) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|expires_at| now < expires_at)
+    }
+}
+
+/// A key to be kept.
+#[derive(Debug, Clone)]
+pub struct NewKey<'a> {
+    /// Whose things it opens.
+    pub workspace_id: WorkspaceId,
+    /// What people call it.
+    pub name: &'a str,
+    /// The key itself; only its hash is stored.
+    pub key: &'a ApiKey,
+    /// What it may do.
+    pub scopes: &'a [String],
+    /// It opens nothing from then on.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = api_keys)]
+struct Row {
+    id: Uuid,
+    workspace_id: Uuid,
+    name: String,
+    hash: Vec<u8>,
+    shown: String,
+    scopes: Vec<String>,
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
+    revoked_at: Option<DateTime<Utc>>,
+}
+
+impl From<Row> for StoredKey {
+    fn from(row: Row) -> Self {
+        Self {
+            id: KeyId::from_uuid(row.id),
+            workspace_id: WorkspaceId::from_uuid(row.workspace_id),
+            name: row.name,
+            shown: row.shown,
+            scopes: row.scopes,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            last_used_at: row.last_used_at,
+            revoked_at: row.revoked_at,
+        }
+    }
+}
+
+/// Keeps a key; `None` when it is kept already.
+pub async fn insert(
+    conn: &mut Connection,
+    new: NewKey<'_>,
+    now: DateTime<Utc>,
+) -> QueryResult<Option<StoredKey>> {
+    let row: Option<Row> = diesel::insert_into(api_keys::table)
+        .values((
+            api_keys::id.eq(KeyId::generate_at(now).uuid()),
+            api_keys::workspace_id.eq(new.workspace_id.uuid()),
+            api_keys::name.eq(new.name),
+            api_keys::hash.eq(new.key.hash().bytes()),
+            api_keys::shown.eq(new.key.shown()),
+            api_keys::scopes.eq(new.scopes),
+            api_keys::created_at.eq(now),
+            api_keys::expires_at.eq(new.expires_at),
+        ))
+        .on_conflict_do_nothing()
+        .returning(Row::as_returning())
+        .get_result(conn)
+        .await
+        .optional()?;
+    Ok(row.map(StoredKey::from))
+}
+
+/// The key with this hash, live or not; equality is decided in constant time.
+pub async fn find_by_hash(conn: &mut Connection, hash: &ApiKeyHash) -> QueryResult<Option<StoredKey>> {
+    let row: Option<Row> = api_keys::table
+        .filter(api_keys::hash.eq(hash.bytes()))
+        .select(Row::as_select())
+        .first(conn)
+        .await
+        .optional()?;
+    let is_same = |row: &Row| ApiKeyHash::from_bytes(&row.hash).is_some_and(|kept| kept == *hash);
+    Ok(row.filter(is_same).map(StoredKey::from))
+}
+
+/// The key with this id, live or not.
+pub async fn find(conn: &mut Connection, id: KeyId) -> QueryResult<Option<StoredKey>> {
+    let row: Option<Row> =
+        api_keys::table.find(id.uuid()).select(Row::as_select()).first(conn).await.optional()?;
+    Ok(row.map(StoredKey::from))
+}
+
+/// The newest keys of a workspace that were not taken back, or those older than `before`.
+pub async fn list(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    before: Option<KeyId>,
+    limit: i64,
+) -> QueryResult<Vec<StoredKey>> {
+    let mut query = api_keys::table
+        .filter(api_keys::workspace_id.eq(workspace_id.uuid()).and(api_keys::revoked_at.is_null()))
+        .order(api_keys::id.desc())
+        .limit(limit)
+        .select(Row::as_select())
+        .into_boxed();
+    if let Some(before) = before {
+        query = query.filter(api_keys::id.lt(before.uuid()));
+    }
+    let rows: Vec<Row> = query.load(conn).await?;
+    Ok(rows.into_iter().map(StoredKey::from).collect())
+}
+
+/// How many keys of a workspace were not taken back.
+pub async fn count(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryResult<i64> {
+    api_keys::table
+        .filter(api_keys::workspace_id.eq(workspace_id.uuid()).and(api_keys::revoked_at.is_null()))
+        .count()
+        .get_result(conn)
+        .await
+}
+
+/// Notes that a key was used, unless a use within `interval` is noted already.
+pub async fn touch(
+    conn: &mut Connection,
+    id: KeyId,
+    now: DateTime<Utc>,
+    interval: Duration,
+) -> QueryResult<()> {
+    let stale = now - chrono::TimeDelta::from_std(interval).unwrap_or_default();
+    let due = api_keys::last_used_at.is_null().or(api_keys::last_used_at.lt(stale));
+    // `due` may be null in SQL; a null filter matches nothing, which is right only for the second half
+    diesel::update(api_keys::table.filter(api_keys::id.eq(id.uuid())).filter(due.assume_not_null()))
+        .set(api_keys::last_used_at.eq(now))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Takes a key back; `false` when the workspace has no such key, or not any more.
+pub async fn revoke(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: KeyId,
+    now: DateTime<Utc>,
+) -> QueryResult<bool> {
+    let own = api_keys::table.filter(
+        api_keys::id
+            .eq(id.uuid())
+            .and(api_keys::workspace_id.eq(workspace_id.uuid()))
+            .and(api_keys::revoked_at.is_null()),
+    );
+    let changed = diesel::update(own).set(api_keys::revoked_at.eq(now)).execute(conn).await?;
+    Ok(changed > 0)
+}

@@ -1,0 +1,90 @@
+//! Who changed what: one row for each change that a person or a key made.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use serde_json::Value;
+use uuid::Uuid;
+
+use model::{AuditId, WorkspaceId};
+
+use crate::schema::audit;
+use crate::{Connection, QueryResult};
+
+/// An entry of the audit log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Its id.
+    pub id: AuditId,
+    /// Who did it: the id of an API key, or a program's name.
+    pub actor: String,
+    /// What was done: `endpoint.created`, `secret.revealed`, ….
+    pub action: String,
+    /// To what: an id.
+    pub subject: String,
+    /// What else is worth knowing; never a secret.
+    pub details: Value,
+    /// When.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Writes an entry. Belongs into the transaction of the change it tells of.
+pub async fn insert(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    actor: &str,
+    action: &str,
+    subject: &str,
+    details: Value,
+    now: DateTime<Utc>,
+) -> QueryResult<()> {
+    diesel::insert_into(audit::table)
+        .values((
+            audit::id.eq(AuditId::generate_at(now).uuid()),
+            audit::workspace_id.eq(workspace_id.uuid()),
+            audit::actor.eq(actor),
+            audit::action.eq(action),
+            audit::subject.eq(subject),
+            audit::details.eq(details),
+            audit::created_at.eq(now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The newest entries, or those older than `before`; at most `limit`.
+pub async fn list(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    before: Option<AuditId>,
+    limit: i64,
+) -> QueryResult<Vec<Entry>> {
+    type Row = (Uuid, String, String, String, Value, DateTime<Utc>);
+    let mut query = audit::table
+        .filter(audit::workspace_id.eq(workspace_id.uuid()))
+        .order(audit::id.desc())
+        .limit(limit)
+        .select((
+            audit::id,
+            audit::actor,
+            audit::action,
+            audit::subject,
+            audit::details,
+            audit::created_at,
+        ))
+        .into_boxed();
+    if let Some(before) = before {
+        query = query.filter(audit::id.lt(before.uuid()));
+    }
+    let rows: Vec<Row> = query.load(conn).await?;
+    let read = |(id, actor, action, subject, details, created_at): Row| Entry {
+        id: AuditId::from_uuid(id),
+        actor,
+        action,
+        subject,
+        details,
+        created_at,
+    };
+    Ok(rows.into_iter().map(read).collect())
+}

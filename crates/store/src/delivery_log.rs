@@ -1,0 +1,267 @@
+//! Deliveries and their attempts, as people look at them, and the wish to try one again.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use serde_json::Value;
+use uuid::Uuid;
+
+use model::delivery::DeliveryStatus;
+use model::{ClickId, DeliveryId, EndpointId, EventId, WorkspaceId};
+
+use crate::parse::earliest;
+use crate::schema::{attempts, deliveries};
+use crate::{Connection, QueryResult};
+
+/// Most attempts of one delivery that are shown.
+const ATTEMPTS_MAX: i64 = 100;
+
+/// One event owed to one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedDelivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Whom it is owed.
+    pub endpoint_id: EndpointId,
+    /// What is owed.
+    pub event_id: EventId,
+    /// Type of the event.
+    pub event_type: String,
+    /// The click that the event tells of.
+    pub click_id: Option<ClickId>,
+    /// Where it stands.
+    pub status: DeliveryStatus,
+    /// Attempts so far.
+    pub attempt_count: u32,
+    /// When it is tried next.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// When it came into being.
+    pub created_at: DateTime<Utc>,
+    /// Last attempt.
+    pub attempted_at: Option<DateTime<Utc>>,
+    /// When it ended, well or not.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Length of the last attempt.
+    pub duration_ms: Option<u32>,
+    /// Status of the last answer.
+    pub last_status: Option<u16>,
+    /// Class of the last failure.
+    pub last_error: Option<String>,
+    /// Body of the last answer, cut at a limit.
+    pub response_body: Option<String>,
+}
+
+/// One attempt of a delivery that did not succeed at first try.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoggedAttempt {
+    /// 1 for the first.
+    pub number: u32,
+    /// `schedule` or `manual`.
+    pub trigger: String,
+    /// When the request was begun.
+    pub started_at: DateTime<Utc>,
+    /// Until the whole answer was read.
+    pub duration_ms: u32,
+    /// Status of the answer.
+    pub status: Option<u16>,
+    /// Class of the failure.
+    pub error: Option<String>,
+    /// The failure in words.
+    pub error_detail: Option<String>,
+    /// Request headers as sent, custom values masked.
+    pub request_headers: Value,
+    /// Response headers, cut at a limit.
+    pub response_headers: Value,
+    /// Response body, cut at a limit.
+    pub response_body: Option<String>,
+    /// Address that was connected to.
+    pub remote_ip: Option<String>,
+}
+
+/// Which deliveries are asked for; `None` is any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeliveryFilter {
+    /// Owed to this endpoint.
+    pub endpoint_id: Option<EndpointId>,
+    /// Standing there.
+    pub status: Option<DeliveryStatus>,
+    /// Telling of this click.
+    pub click_id: Option<ClickId>,
+    /// Of an event at this moment or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Of an event before this moment.
+    pub until: Option<DateTime<Utc>>,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = deliveries)]
+struct Row {
+    id: Uuid,
+    endpoint_id: Uuid,
+    event_id: Uuid,
+    event_revision: i32,
+    event_type: String,
+    click_id: Option<Uuid>,
+    status: String,
+    attempt_count: i32,
+    next_attempt_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    attempted_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+    duration_ms: Option<i32>,
+    last_status: Option<i16>,
+    last_error: Option<String>,
+    response_body: Option<String>,
+}
+
+impl From<Row> for LoggedDelivery {
+    fn from(row: Row) -> Self {
+        Self {
+            id: DeliveryId::from_uuid(row.id),
+            endpoint_id: EndpointId::from_uuid(row.endpoint_id),
+            event_id: EventId::from_parts(row.event_id, natural(row.event_revision)),
+            event_type: row.event_type,
+            click_id: row.click_id.map(ClickId::from_uuid),
+            status: match row.status.as_str() {
+                "delivered" => DeliveryStatus::Delivered,
+                "dead" => DeliveryStatus::Dead,
+                _ => DeliveryStatus::Pending,
+            },
+            attempt_count: natural(row.attempt_count),
+            next_attempt_at: row.next_attempt_at,
+            created_at: row.created_at,
+            attempted_at: row.attempted_at,
+            finished_at: row.finished_at,
+            duration_ms: row.duration_ms.map(natural),
+            last_status: row.last_status.and_then(|status| u16::try_from(status).ok()),
+            last_error: row.last_error,
+            response_body: row.response_body,
+        }
+    }
+}
+
+/// Counts are never negative.
+fn natural(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or_default()
+}
+
+/// The newest deliveries that `filter` lets through, or those older than `before`; at most `limit`.
+pub async fn list(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    filter: &DeliveryFilter,
+    before: Option<DeliveryId>,
+    limit: i64,
+) -> QueryResult<Vec<LoggedDelivery>> {
+    let mut query = deliveries::table
+        .filter(deliveries::workspace_id.eq(workspace_id.uuid()))
+        .order(deliveries::id.desc())
+        .limit(limit)
+        .select(Row::as_select())
+        .into_boxed();
+    if let Some(endpoint_id) = filter.endpoint_id {
+        query = query.filter(deliveries::endpoint_id.eq(endpoint_id.uuid()));
+    }
+    if let Some(status) = filter.status {
+        query = query.filter(deliveries::status.eq(status.as_str()));
+    }
+    if let Some(click_id) = filter.click_id {
+        query = query.filter(deliveries::click_id.eq(click_id.uuid()));
+    }
+    // ids sort by time; the day only tells PostgreSQL which partitions to leave out
+    if let Some(since) = filter.since {
+        query = query.filter(deliveries::id.ge(earliest(since))).filter(deliveries::day.ge(since.date_naive()));
+    }
+    if let Some(until) = filter.until {
+        query = query.filter(deliveries::id.lt(earliest(until))).filter(deliveries::day.le(until.date_naive()));
+    }
+    if let Some(before) = before {
+        query = query.filter(deliveries::id.lt(before.uuid())).filter(deliveries::day.le(before.day()));
+    }
+    let rows: Vec<Row> = query.load(conn).await?;
+    Ok(rows.into_iter().map(LoggedDelivery::from).collect())
+}
+
+/// The workspace's delivery with this id.
+pub async fn find(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: DeliveryId,
+) -> QueryResult<Option<LoggedDelivery>> {
+    let row: Option<Row> = deliveries::table
+        .find((id.day(), id.uuid()))
+        .filter(deliveries::workspace_id.eq(workspace_id.uuid()))
+        .select(Row::as_select())
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(row.map(LoggedDelivery::from))
+}
+
+/// The attempts of a delivery, first to last. A success at first try left none: its row tells it all.
+pub async fn attempts(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: DeliveryId,
+) -> QueryResult<Vec<LoggedAttempt>> {
+    #[derive(Queryable, Selectable)]
+    #[diesel(table_name = attempts)]
+    struct Row {
+        number: i32,
+        trigger: String,
+        started_at: DateTime<Utc>,
+        duration_ms: i32,
+        status: Option<i16>,
+        error: Option<String>,
+        error_detail: Option<String>,
+        request_headers: Value,
+        response_headers: Value,
+        response_body: Option<String>,
+        remote_ip: Option<String>,
+    }
+    let rows: Vec<Row> = attempts::table
+        .filter(attempts::day.eq(id.day()).and(attempts::delivery_id.eq(id.uuid())))
+        .filter(attempts::workspace_id.eq(workspace_id.uuid()))
+        .order(attempts::number)
+        .limit(ATTEMPTS_MAX)
+        .select(Row::as_select())
+        .load(conn)
+        .await?;
+    let read = |row: Row| LoggedAttempt {
+        number: natural(row.number),
+        trigger: row.trigger,
+        started_at: row.started_at,
+        duration_ms: natural(row.duration_ms),
+        status: row.status.and_then(|status| u16::try_from(status).ok()),
+        error: row.error,
+        error_detail: row.error_detail,
+        request_headers: row.request_headers,
+        response_headers: row.response_headers,
+        response_body: row.response_body,
+        remote_ip: row.remote_ip,
+    };
+    Ok(rows.into_iter().map(read).collect())
+}
+
+/// Makes a delivery due at `now`, whatever became of it before; `false` when the workspace has no such delivery.
+///
+/// A courier that has it in hand at this moment keeps its lease.
+pub async fn retry(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: DeliveryId,
+    now: DateTime<Utc>,
+) -> QueryResult<bool> {
+    let own = deliveries::table
+        .find((id.day(), id.uuid()))
+        .filter(deliveries::workspace_id.eq(workspace_id.uuid()));
+    let changed = diesel::update(own)
+        .set((
+            deliveries::status.eq(DeliveryStatus::Pending.as_str()),
+            deliveries::next_attempt_at.eq(now),
+            deliveries::finished_at.eq(None::<DateTime<Utc>>),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(changed > 0)
+}

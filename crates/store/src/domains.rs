@@ -1,0 +1,153 @@
+//! Host names under which a workspace's links are served.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use model::{DomainId, Host, WorkspaceId};
+
+use crate::parse::parsed;
+use crate::schema::{domains, links};
+use crate::{Connection, QueryResult};
+
+/// A host name of a workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Domain {
+    /// Its id.
+    pub id: DomainId,
+    /// The name, unique over all workspaces.
+    pub host: Host,
+    /// Whether links are made under it unless they name another.
+    pub is_default: bool,
+    /// When it was added.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What became of a wish to remove a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone.
+    Removed,
+    /// The workspace has no such domain.
+    NotFound,
+    /// Links are served under it, or were: their slugs are never given out again.
+    HasLinks,
+}
+
+type Row = (Uuid, String, bool, DateTime<Utc>);
+const COLUMNS: (domains::id, domains::host, domains::is_default, domains::created_at) =
+    (domains::id, domains::host, domains::is_default, domains::created_at);
+
+fn read((id, host, is_default, created_at): Row) -> QueryResult<Domain> {
+    Ok(Domain { id: DomainId::from_uuid(id), host: parsed(&host)?, is_default, created_at })
+}
+
+/// Adds a host name; `None` when it is taken, by whomever. The first one becomes the default.
+pub async fn insert(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    host: &Host,
+    now: DateTime<Utc>,
+) -> QueryResult<Option<Domain>> {
+    let has_default = default(conn, workspace_id).await?.is_some();
+    let row: Option<Row> = diesel::insert_into(domains::table)
+        .values((
+            domains::id.eq(DomainId::generate_at(now).uuid()),
+            domains::workspace_id.eq(workspace_id.uuid()),
+            domains::host.eq(host.as_str()),
+            domains::is_default.eq(!has_default),
+            domains::created_at.eq(now),
+        ))
+        .on_conflict_do_nothing()
+        .returning(COLUMNS)
+        .get_result(conn)
+        .await
+        .optional()?;
+    row.map(read).transpose()
+}
+
+/// All host names of a workspace, the default one first; at most `limit`.
+pub async fn list(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    limit: i64,
+) -> QueryResult<Vec<Domain>> {
+    let rows: Vec<Row> = domains::table
+        .filter(domains::workspace_id.eq(workspace_id.uuid()))
+        .order((domains::is_default.desc(), domains::host))
+        .limit(limit)
+        .select(COLUMNS)
+        .load(conn)
+        .await?;
+    rows.into_iter().map(read).collect()
+}
+
+/// The workspace's domain with this host name.
+pub async fn find_by_host(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    host: &Host,
+) -> QueryResult<Option<Domain>> {
+    let row: Option<Row> = domains::table
+        .filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::host.eq(host.as_str())))
+        .select(COLUMNS)
+        .first(conn)
+        .await
+        .optional()?;
+    row.map(read).transpose()
+}
+
+/// The domain under which links are made unless they name another.
+pub async fn default(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryResult<Option<Domain>> {
+    let row: Option<Row> = domains::table
+        .filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::is_default))
+        .select(COLUMNS)
+        .first(conn)
+        .await
+        .optional()?;
+    row.map(read).transpose()
+}
+
+/// Whether any workspace serves links under this host name: a destination there could be a loop.
+pub async fn is_served(conn: &mut Connection, host: &Host) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::exists(domains::table.filter(domains::host.eq(host.as_str()))))
+        .get_result(conn)
+        .await
+}
+
+/// Makes one domain the default; `false` when the workspace has no such domain. Belongs in a transaction.
+pub async fn make_default(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: DomainId,
+) -> QueryResult<bool> {
+    let of_workspace = domains::workspace_id.eq(workspace_id.uuid());
+    let found: i64 =
+        domains::table.filter(of_workspace.and(domains::id.eq(id.uuid()))).count().get_result(conn).await?;
+    if found == 0 {
+        return Ok(false);
+    }
+    diesel::update(domains::table.filter(of_workspace.and(domains::is_default)))
+        .set(domains::is_default.eq(false))
+        .execute(conn)
+        .await?;
+    diesel::update(domains::table.find(id.uuid())).set(domains::is_default.eq(true)).execute(conn).await?;
+    Ok(true)
+}
+
+/// Removes a domain under which no link was ever made.
+pub async fn delete(conn: &mut Connection, workspace_id: WorkspaceId, id: DomainId) -> QueryResult<Removal> {
+    let has_links: bool =
+        diesel::select(diesel::dsl::exists(links::table.filter(links::domain_id.eq(id.uuid()))))
+            .get_result(conn)
+            .await?;
+    let own = domains::table
+        .filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::id.eq(id.uuid())));
+    if has_links {
+        let found: i64 = own.count().get_result(conn).await?;
+        return Ok(if found == 0 { Removal::NotFound } else { Removal::HasLinks });
+    }
+    let removed = diesel::delete(own).execute(conn).await?;
+    Ok(if removed == 0 { Removal::NotFound } else { Removal::Removed })
+}

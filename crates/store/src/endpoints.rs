@@ -1,0 +1,366 @@
+//! Webhook endpoints, as people set them; with them what `deliver` has learned. Matching is asked in `subscriptions`.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use serde_json::Value;
+use uuid::Uuid;
+
+use model::event_type::EventTypePattern;
+use model::{EndpointId, EndpointUrl, WorkspaceId};
+
+use crate::parse::parsed;
+use crate::schema::{endpoint_state, endpoints};
+use crate::{Connection, QueryResult};
+
+/// A webhook endpoint of a workspace.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// What people set.
+    pub options: EndpointOptions,
+    /// Whether it gets anything.
+    pub state: State,
+    /// Why it is in that state.
+    pub state_reason: Option<String>,
+    /// No older click is owed.
+    pub owed_from: DateTime<Utc>,
+    /// Counts the changes.
+    pub revision: i64,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// Last change.
+    pub updated_at: DateTime<Utc>,
+    /// What `deliver` has learned; `None` before the first attempt.
+    pub health: Option<Health>,
+}
+
+/// What people set of an endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointOptions {
+    /// Where events are posted.
+    pub url: EndpointUrl,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Which event types it wants.
+    pub event_types: Vec<EventTypePattern>,
+    /// Which events of those types, as `webhook::filter` reads it.
+    pub filter: Option<Value>,
+    /// Custom headers, sealed.
+    pub headers_sealed: Option<Vec<u8>>,
+    /// Most requests at the same time.
+    pub max_in_flight: Option<u32>,
+    /// Longest wait for a whole answer.
+    pub timeout_ms: Option<u32>,
+    /// Seconds before the second, third … attempt.
+    pub retry_schedule: Option<Vec<u32>>,
+    /// Statuses that end a delivery at once.
+    pub permanent_statuses: Vec<u16>,
+}
+
+/// Whether an endpoint gets anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// It gets what it is owed.
+    Active,
+    /// What it is owed waits.
+    Paused,
+    /// It is owed nothing.
+    Disabled,
+}
+
+impl State {
+    /// The word in the API and in PostgreSQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Disabled => "disabled",
+        }
+    }
+
+    pub(crate) fn from_word(word: &str) -> Self {
+        match word {
+            "active" => Self::Active,
+            "paused" => Self::Paused,
+            _ => Self::Disabled,
+        }
+    }
+}
+
+/// What `deliver` has learned of an endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// The subscriber asked for a pause until then.
+    pub paused_until: Option<DateTime<Utc>>,
+    /// First failed attempt since the last success.
+    pub first_failure_at: Option<DateTime<Utc>>,
+    /// Last failed attempt.
+    pub last_failure_at: Option<DateTime<Utc>>,
+    /// Last success.
+    pub last_success_at: Option<DateTime<Utc>>,
+    /// Deliveries that the subscriber accepted.
+    pub delivered: i64,
+    /// Failed attempts since the last success.
+    pub failed: i64,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = endpoints)]
+struct Row {
+    id: Uuid,
+    url: String,
+    description: Option<String>,
+    event_types: Vec<String>,
+    filter: Option<Value>,
+    headers_sealed: Option<Vec<u8>>,
+    state: String,
+    state_reason: Option<String>,
+    max_in_flight: Option<i32>,
+    timeout_ms: Option<i32>,
+    retry_schedule: Option<Vec<i32>>,
+    permanent_statuses: Vec<i16>,
+    owed_from: DateTime<Utc>,
+    revision: i64,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = endpoint_state)]
+struct HealthRow {
+    paused_until: Option<DateTime<Utc>>,
+    first_failure_at: Option<DateTime<Utc>>,
+    last_failure_at: Option<DateTime<Utc>>,
+    last_success_at: Option<DateTime<Utc>>,
+    delivered: i64,
+    failed: i64,
+}
+
+fn read((row, health): (Row, Option<HealthRow>)) -> QueryResult<Endpoint> {
+    let event_types = row.event_types.iter().map(|text| parsed(text));
+    // the columns' checks keep them positive
+    let natural = |number: i32| u32::try_from(number).unwrap_or_default();
+    Ok(Endpoint {
+        id: EndpointId::from_uuid(row.id),
+        options: EndpointOptions {
+            url: parsed(&row.url)?,
+            description: row.description,
+            event_types: event_types.collect::<QueryResult<_>>()?,
+            filter: row.filter,
+            headers_sealed: row.headers_sealed,
+            max_in_flight: row.max_in_flight.map(natural),
+            timeout_ms: row.timeout_ms.map(natural),
+            retry_schedule: row.retry_schedule.map(|s| s.into_iter().map(natural).collect()),
+            permanent_statuses: row
+                .permanent_statuses
+                .into_iter()
+                .map(|status| u16::try_from(status).unwrap_or_default())
+                .collect(),
+        },
+        state: State::from_word(&row.state),
+        state_reason: row.state_reason,
+        owed_from: row.owed_from,
+        revision: row.revision,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        health: health.map(|h| Health {
+            paused_until: h.paused_until,
+            first_failure_at: h.first_failure_at,
+            last_failure_at: h.last_failure_at,
+            last_success_at: h.last_success_at,
+            delivered: h.delivered,
+            failed: h.failed,
+        }),
+    })
+}
+
+#[derive(AsChangeset, Insertable)]
+#[diesel(table_name = endpoints)]
+#[diesel(treat_none_as_null = true)]
+struct Values<'a> {
+    url: &'a str,
+    description: Option<&'a str>,
+    event_types: Vec<&'a str>,
+    filter: Option<&'a Value>,
+    headers_sealed: Option<&'a [u8]>,
+    max_in_flight: Option<i32>,
+    timeout_ms: Option<i32>,
+    retry_schedule: Option<Vec<i32>>,
+    permanent_statuses: Vec<i16>,
+    updated_at: DateTime<Utc>,
+}
+
+fn values(options: &EndpointOptions, now: DateTime<Utc>) -> Values<'_> {
+    Values {
+        url: options.url.as_str(),
+        description: options.description.as_deref(),
+        event_types: options.event_types.iter().map(EventTypePattern::as_str).collect(),
+        filter: options.filter.as_ref(),
+        headers_sealed: options.headers_sealed.as_deref(),
+        max_in_flight: options.max_in_flight.map(u32::cast_signed),
+        timeout_ms: options.timeout_ms.map(u32::cast_signed),
+        retry_schedule: options
+            .retry_schedule
+            .as_ref()
+            .map(|schedule| schedule.iter().copied().map(u32::cast_signed).collect()),
+        permanent_statuses: options.permanent_statuses.iter().copied().map(u16::cast_signed).collect(),
+        updated_at: now,
+    }
+}
+
+/// Makes an endpoint. It is owed every click from `now` on.
+pub async fn insert(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: EndpointId,
+    options: &EndpointOptions,
+    state: State,
+    state_reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> QueryResult<()> {
+    diesel::insert_into(endpoints::table)
+        .values((
+            endpoints::id.eq(id.uuid()),
+            endpoints::workspace_id.eq(workspace_id.uuid()),
+            endpoints::state.eq(state.as_str()),
+            endpoints::state_reason.eq(state_reason),
+            endpoints::owed_from.eq(now),
+            endpoints::created_at.eq(now),
+            values(options, now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// How many endpoints a workspace has.
+pub async fn count(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryResult<i64> {
+    endpoints::table
+        .filter(endpoints::workspace_id.eq(workspace_id.uuid()).and(endpoints::deleted_at.is_null()))
+        .count()
+        .get_result(conn)
+        .await
+}
+
+/// The workspace's endpoint with this id.
+pub async fn find(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: EndpointId,
+) -> QueryResult<Option<Endpoint>> {
+    let row: Option<(Row, Option<HealthRow>)> = endpoints::table
+        .left_join(endpoint_state::table)
+        .filter(endpoints::id.eq(id.uuid()).and(endpoints::workspace_id.eq(workspace_id.uuid())))
+        .filter(endpoints::deleted_at.is_null())
+        .select((Row::as_select(), Option::<HealthRow>::as_select()))
+        .first(conn)
+        .await
+        .optional()?;
+    row.map(read).transpose()
+}
+
+/// Locks the workspace's endpoint until the transaction ends; `false` when there is none.
+pub async fn lock(conn: &mut Connection, workspace_id: WorkspaceId, id: EndpointId) -> QueryResult<bool> {
+    let found: Option<Uuid> = endpoints::table
+        .filter(endpoints::id.eq(id.uuid()).and(endpoints::workspace_id.eq(workspace_id.uuid())))
+        .filter(endpoints::deleted_at.is_null())
+        .select(endpoints::id)
+        .for_update()
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(found.is_some())
+}
+
+/// The newest endpoints, or those older than `before`; at most `limit`.
+pub async fn list(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    before: Option<EndpointId>,
+    limit: i64,
+) -> QueryResult<Vec<Endpoint>> {
+    let mut query = endpoints::table
+        .left_join(endpoint_state::table)
+        .filter(endpoints::workspace_id.eq(workspace_id.uuid()).and(endpoints::deleted_at.is_null()))
+        .order(endpoints::id.desc())
+        .limit(limit)
+        .select((Row::as_select(), Option::<HealthRow>::as_select()))
+        .into_boxed();
+    if let Some(before) = before {
+        query = query.filter(endpoints::id.lt(before.uuid()));
+    }
+    let rows: Vec<(Row, Option<HealthRow>)> = query.load(conn).await?;
+    rows.into_iter().map(read).collect()
+}
+
+/// Saves the options of an endpoint and counts the change.
+pub async fn update(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: EndpointId,
+    options: &EndpointOptions,
+    now: DateTime<Utc>,
+) -> QueryResult<()> {
+    diesel::update(own(workspace_id, id))
+        .set((values(options, now), endpoints::revision.eq(endpoints::revision + 1)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Changes the state of an endpoint. One that was disabled is owed only what is clicked from `now` on.
+pub async fn set_state(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: EndpointId,
+    state: State,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> QueryResult<()> {
+    if state != State::Disabled {
+        diesel::update(own(workspace_id, id).filter(endpoints::state.eq(State::Disabled.as_str())))
+            .set(endpoints::owed_from.eq(now))
+            .execute(conn)
+            .await?;
+    }
+    diesel::update(own(workspace_id, id))
+        .set((
+            endpoints::state.eq(state.as_str()),
+            endpoints::state_reason.eq(reason),
+            endpoints::updated_at.eq(now),
+            endpoints::revision.eq(endpoints::revision + 1),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Removes an endpoint: it gets nothing more, its deliveries stay readable. `false` when there is none.
+pub async fn delete(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: EndpointId,
+    now: DateTime<Utc>,
+) -> QueryResult<bool> {
+    let changed = diesel::update(own(workspace_id, id))
+        .set((
+            endpoints::deleted_at.eq(now),
+            endpoints::updated_at.eq(now),
+            endpoints::revision.eq(endpoints::revision + 1),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(changed > 0)
+}
+
+#[diesel::dsl::auto_type]
+fn own(workspace_id: WorkspaceId, id: EndpointId) -> _ {
+    let workspace: Uuid = workspace_id.uuid();
+    let endpoint: Uuid = id.uuid();
+    endpoints::table
+        .filter(endpoints::id.eq(endpoint))
+        .filter(endpoints::workspace_id.eq(workspace))
+        .filter(endpoints::deleted_at.is_null())
+}

@@ -1,0 +1,111 @@
+//! Signing secrets of endpoints, sealed. The newest live one signs first.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use model::{EndpointId, SecretId, WorkspaceId};
+
+use crate::schema::endpoint_secrets;
+use crate::{Connection, QueryResult};
+
+/// A sealed signing secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// Its id.
+    pub id: SecretId,
+    /// The secret as `webhook::sealing` sealed it.
+    pub sealed: Vec<u8>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// It signs nothing from then on.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+type Row = (Uuid, Vec<u8>, DateTime<Utc>, Option<DateTime<Utc>>);
+
+impl From<Row> for Secret {
+    fn from((id, sealed, created_at, expires_at): Row) -> Self {
+        Self { id: SecretId::from_uuid(id), sealed, created_at, expires_at }
+    }
+}
+
+/// Keeps a sealed secret.
+pub async fn insert(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    endpoint_id: EndpointId,
+    sealed: &[u8],
+    now: DateTime<Utc>,
+) -> QueryResult<Secret> {
+    let id = SecretId::generate_at(now);
+    diesel::insert_into(endpoint_secrets::table)
+        .values((
+            endpoint_secrets::id.eq(id.uuid()),
+            endpoint_secrets::endpoint_id.eq(endpoint_id.uuid()),
+            endpoint_secrets::workspace_id.eq(workspace_id.uuid()),
+            endpoint_secrets::sealed.eq(sealed),
+            endpoint_secrets::created_at.eq(now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(Secret { id, sealed: sealed.to_vec(), created_at: now, expires_at: None })
+}
+
+/// The secrets that sign at `now`, newest first.
+pub async fn list_live(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    endpoint_id: EndpointId,
+    now: DateTime<Utc>,
+) -> QueryResult<Vec<Secret>> {
+    let rows: Vec<Row> = endpoint_secrets::table
+        .filter(endpoint_secrets::endpoint_id.eq(endpoint_id.uuid()))
+        .filter(endpoint_secrets::workspace_id.eq(workspace_id.uuid()))
+        .filter(endpoint_secrets::revoked_at.is_null())
+        .filter(endpoint_secrets::expires_at.is_null().or(endpoint_secrets::expires_at.assume_not_null().gt(now)))
+        .order(endpoint_secrets::id.desc())
+        .select((
+            endpoint_secrets::id,
+            endpoint_secrets::sealed,
+            endpoint_secrets::created_at,
+            endpoint_secrets::expires_at,
+        ))
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(Secret::from).collect())
+}
+
+/// Lets all secrets but `newest` end at `at`, unless they end before.
+pub async fn expire_others(
+    conn: &mut Connection,
+    endpoint_id: EndpointId,
+    newest: SecretId,
+    at: DateTime<Utc>,
+) -> QueryResult<()> {
+    let others = endpoint_secrets::table
+        .filter(endpoint_secrets::endpoint_id.eq(endpoint_id.uuid()))
+        .filter(endpoint_secrets::id.ne(newest.uuid()))
+        .filter(endpoint_secrets::revoked_at.is_null())
+        .filter(endpoint_secrets::expires_at.is_null().or(endpoint_secrets::expires_at.assume_not_null().gt(at)));
+    diesel::update(others).set(endpoint_secrets::expires_at.eq(at)).execute(conn).await?;
+    Ok(())
+}
+
+/// Takes a secret back at once; `false` when there is no such secret, or not any more.
+pub async fn revoke(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    endpoint_id: EndpointId,
+    id: SecretId,
+    now: DateTime<Utc>,
+) -> QueryResult<bool> {
+    let own = endpoint_secrets::table
+        .filter(endpoint_secrets::id.eq(id.uuid()))
+        .filter(endpoint_secrets::endpoint_id.eq(endpoint_id.uuid()))
+        .filter(endpoint_secrets::workspace_id.eq(workspace_id.uuid()))
+        .filter(endpoint_secrets::revoked_at.is_null());
+    let changed = diesel::update(own).set(endpoint_secrets::revoked_at.eq(now)).execute(conn).await?;
+    Ok(changed > 0)
+}

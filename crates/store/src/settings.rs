@@ -1,0 +1,98 @@
+//! What a workspace has decided about its links: tracking, visitors' addresses, fallback.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use model::{AddressTreatment, DestinationUrl, WorkspaceId};
+
+use crate::parse::parsed;
+use crate::schema::settings;
+use crate::{Connection, QueryResult};
+
+/// The link settings of a workspace. One that never saved any has the defaults, at revision 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkSettings {
+    /// Off: every link redirects and records nothing.
+    pub is_tracking: bool,
+    /// What is kept of visitors' addresses.
+    pub address_treatment: AddressTreatment,
+    /// Where visitors of a closed link go.
+    pub fallback_url: Option<DestinationUrl>,
+    /// Counts the changes.
+    pub revision: i64,
+}
+
+impl Default for LinkSettings {
+    fn default() -> Self {
+        Self {
+            is_tracking: true,
+            address_treatment: AddressTreatment::default(),
+            fallback_url: None,
+            revision: 0,
+        }
+    }
+}
+
+/// The link settings of a workspace.
+pub async fn find(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryResult<LinkSettings> {
+    let row: Option<(bool, String, Option<String>, i64)> = settings::table
+        .find(workspace_id.uuid())
+        .select((
+            settings::is_tracking,
+            settings::address_treatment,
+            settings::fallback_url,
+            settings::revision,
+        ))
+        .first(conn)
+        .await
+        .optional()?;
+    let Some((is_tracking, treatment, fallback_url, revision)) = row else {
+        return Ok(LinkSettings::default());
+    };
+    Ok(LinkSettings {
+        is_tracking,
+        address_treatment: treatment_of(&treatment),
+        fallback_url: fallback_url.as_deref().map(parsed).transpose()?,
+        revision,
+    })
+}
+
+/// Saves the settings and counts the change; tells the new revision.
+pub async fn save(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    wanted: &LinkSettings,
+    now: DateTime<Utc>,
+) -> QueryResult<i64> {
+    let values = (
+        settings::is_tracking.eq(wanted.is_tracking),
+        settings::address_treatment.eq(treatment_word(wanted.address_treatment)),
+        settings::fallback_url.eq(wanted.fallback_url.as_ref().map(DestinationUrl::as_str)),
+        settings::updated_at.eq(now),
+    );
+    diesel::insert_into(settings::table)
+        .values((settings::workspace_id.eq(workspace_id.uuid()), values))
+        .on_conflict(settings::workspace_id)
+        .do_update()
+        .set((values, settings::revision.eq(settings::revision + 1)))
+        .returning(settings::revision)
+        .get_result(conn)
+        .await
+}
+
+fn treatment_of(word: &str) -> AddressTreatment {
+    match word {
+        "keep" => AddressTreatment::Keep,
+        "truncate" => AddressTreatment::Truncate,
+        _ => AddressTreatment::Drop,
+    }
+}
+
+const fn treatment_word(treatment: AddressTreatment) -> &'static str {
+    match treatment {
+        AddressTreatment::Drop => "drop",
+        AddressTreatment::Truncate => "truncate",
+        AddressTreatment::Keep => "keep",
+    }
+}
