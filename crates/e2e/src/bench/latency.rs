@@ -1,0 +1,124 @@
+//! From the visitor's request to the arrival of the webhook, at a steady rate through every service.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::figures::{Figures, quantile};
+use crate::process;
+use crate::sink::{NUMBER_MARK, Sink};
+use crate::visitors;
+use crate::world::World;
+
+/// Clicks a second.
+const RATE: u32 = 200;
+
+/// Clicks before the measurement, and in it.
+const WARM_UP: u64 = 400;
+const CLICKS: u64 = 6_000;
+
+/// Connections that the clicks are spread over.
+const CONNECTIONS: u64 = 8;
+
+/// How long the last webhooks may take.
+const LAST_LIMIT: Duration = Duration::from_secs(30);
+
+/// Median and 99th percentile from click to webhook, and the memory of every service on the way.
+pub async fn measure(figures: &mut Figures) -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let links = world.create_links(100).await?;
+    let sink = Sink::start().await?;
+    world.create_endpoint(&sink.url(0)).await?;
+    let redirect = world.service("redirect", None, &[]).await?;
+    let enrich = world.service("enrich", None, &[]).await?;
+    let deliver = world.service("deliver", None, &[]).await?;
+    let record = world.service("record", None, &[]).await?;
+
+    let total = WARM_UP + CLICKS;
+    let begin = Instant::now() + Duration::from_millis(200);
+    let planned =
+        |number: u64| begin + Duration::from_secs(1) / RATE * u32::try_from(number).expect("few clicks");
+    let visitors = (0..CONNECTIONS).map(|first| {
+        let numbers = (first..total).step_by(usize::try_from(CONNECTIONS).expect("few connections"));
+        let requests: Vec<_> = numbers
+            .map(|n| (planned(n), request(&links[usize::try_from(n).expect("few") % links.len()].slug, n)))
+            .collect();
+        tokio::spawn(visit(redirect.addr, requests))
+    });
+    for visitor in visitors.collect::<Vec<_>>() {
+        visitor.await??;
+    }
+    sink.wait_for(usize::try_from(total)?, LAST_LIMIT).await?;
+
+    let mut latencies = Vec::new();
+    for number in WARM_UP..total {
+        let arrival = sink.arrival(number).with_context(|| format!("no webhook for click {number}"))?;
+        latencies.push(arrival.saturating_duration_since(planned(number)).as_secs_f64() * 1000.0);
+    }
+    latencies.sort_by(f64::total_cmp);
+    figures.add(
+        "click_to_webhook.p50_ms",
+        quantile(&latencies, 0.5),
+        "from the planned moment of the click to the arrival of the webhook, 200 clicks a second, median, ms",
+    );
+    figures.add("click_to_webhook.p99_ms", quantile(&latencies, 0.99), "the same, 99th percentile, ms");
+    for (name, service) in [
+        ("rss_mb.redirect", &redirect),
+        ("rss_mb.enrich", &enrich),
+        ("rss_mb.deliver", &deliver),
+        ("rss_mb.record", &record),
+    ] {
+        figures.add(
+            name,
+            process::resident_mib(service.pid()),
+            "resident memory at 200 clicks a second, MiB",
+        );
+    }
+    Ok(())
+}
+
+fn request(slug: &str, number: u64) -> String {
+    format!(
+        "GET /{slug}?{NUMBER_MARK}{number} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: {}\r\nAccept: text/html\r\n\
+         Accept-Language: sv-SE,sv;q=0.9\r\nX-Forwarded-For: {}\r\n\r\n",
+        visitors::user_agent(number),
+        visitors::address(number),
+    )
+}
+
+/// Sends each request at its planned moment and reads the redirect.
+async fn visit(addr: SocketAddr, requests: Vec<(Instant, String)>) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(addr).await?;
+    stream.set_nodelay(true)?;
+    let mut buffer = Vec::with_capacity(4096);
+    for (planned, request) in requests {
+        tokio::time::sleep_until(planned.into()).await;
+        stream.write_all(request.as_bytes()).await?;
+        buffer.clear();
+        loop {
+            anyhow::ensure!(stream.read_buf(&mut buffer).await? > 0, "the redirect closed the connection");
+            if is_whole(&buffer) {
+                break;
+            }
+        }
+        anyhow::ensure!(
+            buffer.starts_with(b"HTTP/1.1 302"),
+            "not a redirect: {}",
+            String::from_utf8_lossy(&buffer)
+        );
+    }
+    Ok(())
+}
+
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    body.len() >= length.unwrap_or(0)
+}

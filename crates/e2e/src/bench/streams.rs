@@ -1,0 +1,102 @@
+//! How fast `enrich` and `record` work off a stream that has filled while they were away.
+
+use std::time::{Duration, Instant};
+
+use bus::{ConsumerName, Message};
+
+use crate::figures::Figures;
+use crate::process;
+use crate::visitors;
+use crate::world::World;
+
+/// Clicks that wait in the stream.
+const CLICKS: u64 = 60_000;
+
+/// Published at a time.
+const BATCH: u64 = 2_000;
+
+/// A service that makes no progress for so long has failed.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
+
+/// Clicks a second from CLICKS to ENRICHED.
+pub async fn measure_enrich(figures: &mut Figures) -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let link = world.create_links(1).await?.remove(0);
+    fill(&world, |n| visitors::click(world.workspace_id, &link, n)).await?;
+
+    let enrich = world.launch("enrich", &[])?;
+    let per_second = drain(&world, ConsumerName::Enrich).await?;
+
+    figures.add(
+        "enrich.clicks_per_s",
+        per_second,
+        "clicks a second through enrich, broker and database on the same two cores",
+    );
+    figures.add(
+        "enrich.rss_mb",
+        process::resident_mib(enrich.pid()),
+        "resident memory of enrich after that, MiB",
+    );
+    Ok(())
+}
+
+/// Clicks a second from ENRICHED into `clicks`.
+pub async fn measure_record(figures: &mut Figures) -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let link = world.create_links(1).await?.remove(0);
+    fill(&world, |n| visitors::enriched(world.workspace_id, &link, n)).await?;
+
+    let record = world.launch("record", &[])?;
+    let per_second = drain(&world, ConsumerName::Record).await?;
+
+    figures.add(
+        "record.clicks_per_s",
+        per_second,
+        "clicks a second into PostgreSQL, fsync on, same two cores",
+    );
+    figures.add(
+        "record.rss_mb",
+        process::resident_mib(record.pid()),
+        "resident memory of record after that, MiB",
+    );
+    Ok(())
+}
+
+/// Publishes [`CLICKS`] messages.
+pub async fn fill<M: Message>(world: &World, message: impl Fn(u64) -> M) -> anyhow::Result<()> {
+    publish(world, CLICKS, message).await
+}
+
+/// Publishes `count` messages, a batch at a time.
+pub async fn publish<M: Message>(
+    world: &World,
+    count: u64,
+    message: impl Fn(u64) -> M,
+) -> anyhow::Result<()> {
+    let publisher = world.bus.publisher();
+    for begin in (0..count).step_by(usize::try_from(BATCH)?) {
+        let batch = (begin..(begin + BATCH).min(count)).map(|n| message(n).outgoing()).collect();
+        for result in publisher.publish_all(batch).await {
+            result?;
+        }
+    }
+    Ok(())
+}
+
+/// Messages a second between the first progress and the last acknowledgement.
+async fn drain(world: &World, consumer: ConsumerName) -> anyhow::Result<f64> {
+    let mut begun = None;
+    let (mut last, mut since) = (CLICKS, Instant::now());
+    loop {
+        let pending = world.bus.pending(consumer).await?;
+        if pending < last {
+            begun.get_or_insert((Instant::now(), pending));
+            (last, since) = (pending, Instant::now());
+        }
+        if let (0, Some((at, left))) = (pending, begun) {
+            return Ok(left as f64 / at.elapsed().as_secs_f64());
+        }
+        anyhow::ensure!(since.elapsed() < STALLED_AFTER, "no progress with {pending} messages left");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

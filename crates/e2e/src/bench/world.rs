@@ -1,0 +1,234 @@
+//! Everything a measurement needs around the service it measures: brokers, tables, a workspace, an API.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use chrono::Utc;
+use embedded::{Launch, Nats, NatsOptions, Postgres, PostgresOptions, Process, SyncInterval, free_port};
+use futures::{StreamExt as _, TryStreamExt as _};
+use model::{Host, LinkId, WorkspaceId};
+use serde_json::{Value, json};
+use store::api_keys::NewKey;
+use tempfile::TempDir;
+
+use crate::process;
+
+/// Time for a service to become ready.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// Links are created by so many requests at a time.
+const CREATING_AT_ONCE: usize = 16;
+
+/// PostgreSQL with fsync, nats-server with its usual sync interval, tables, streams and one workspace.
+pub struct World {
+    pub postgres: Postgres,
+    pub nats: Nats,
+    pub bus: bus::Bus,
+    pub workspace_id: WorkspaceId,
+    http: reqwest::Client,
+    api_key: String,
+    api: Option<Service>,
+    sealing_key: String,
+    dir: TempDir,
+}
+
+/// A running service.
+pub struct Service {
+    process: Process,
+    /// Where it serves, if it does.
+    pub addr: SocketAddr,
+    ops_addr: SocketAddr,
+}
+
+/// A link of the measurement.
+#[derive(Debug, Clone)]
+pub struct BenchLink {
+    pub id: LinkId,
+    pub slug: String,
+}
+
+impl World {
+    /// Starts the brokers and makes tables, streams, a workspace and a key.
+    pub async fn start() -> anyhow::Result<Self> {
+        service::tls::install_provider();
+        let dir = TempDir::with_prefix("clickwire-bench-")?;
+        // as root, PostgreSQL runs as another user
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
+        let postgres =
+            Postgres::start(PostgresOptions { dir: dir.path().join("postgres"), port: None, durable: true })
+                .await?;
+        let nats = Nats::start(NatsOptions::durable(dir.path().join("nats"), SyncInterval::Usual)).await?;
+        postgres.create_database("bench", None).await?;
+
+        let database = store::Settings::at(postgres.url("bench"));
+        store::setup(&database, Utc::now()).await?;
+        let api_key = model::secret::ApiKey::generate();
+        let workspace_id = make_workspace(&database, &api_key).await?;
+
+        let defaults: NatsSection = service::settings::load_from(&[bus::DEFAULTS], None, [])?;
+        let nats_settings = bus::Settings { url: nats.url(), ..defaults.nats };
+        let bus = bus::Bus::connect(&nats_settings, "bench").await?;
+        bus.wait_connected(READY_LIMIT).await?;
+        bus.setup().await?;
+
+        let mut world = Self {
+            postgres,
+            nats,
+            bus,
+            workspace_id,
+            http: reqwest::Client::new(),
+            api_key: api_key.reveal().to_owned(),
+            api: None,
+            sealing_key: webhook::sealing::generate_key(),
+            dir,
+        };
+        world.api = Some(world.service("api", None, &[]).await?);
+        Ok(world)
+    }
+
+    /// Starts a service in release form, on one core if asked, and waits until it is ready.
+    pub async fn service(
+        &self,
+        name: &str,
+        core: Option<usize>,
+        env: &[(&str, String)],
+    ) -> anyhow::Result<Service> {
+        let service = self.launch(name, env)?;
+        if let Some(core) = core {
+            process::pin(service.pid(), core);
+        }
+        service.ready(&self.http).await.with_context(|| format!("clickwire-{name} did not become ready"))?;
+        Ok(service)
+    }
+
+    /// Starts a service without waiting.
+    pub fn launch(&self, name: &str, env: &[(&str, String)]) -> anyhow::Result<Service> {
+        let localhost = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let (addr, ops_addr) = (localhost(free_port()), localhost(free_port()));
+        let section = name.to_uppercase();
+        let mut launch = Launch::new(
+            binary(&format!("clickwire-{name}"))?,
+            self.dir.path(),
+            self.dir.path().join(format!("{name}.log")),
+        )
+        .env("CLICKWIRE__NATS__URL", self.nats.url())
+        .env("CLICKWIRE__DATABASE__URL", self.postgres.url("bench"))
+        .env(format!("CLICKWIRE__{section}__OPS_ADDR"), ops_addr.to_string());
+        if matches!(name, "redirect" | "api") {
+            launch = launch
+                .env(format!("CLICKWIRE__{section}__ADDR"), addr.to_string())
+                .env("CLICKWIRE__LINKS__ANY_HOST", "true")
+                .env("CLICKWIRE__LINKS__PUBLIC_URL", "http://127.0.0.1");
+        }
+        if matches!(name, "deliver" | "api") {
+            launch = launch
+                .env("CLICKWIRE__SEALING__KEY", &self.sealing_key)
+                .env("CLICKWIRE__DELIVER__ALLOWED_NETWORKS", "127.0.0.0/8");
+        }
+        if name == "redirect" {
+            launch = launch
+                .env("CLICKWIRE__REDIRECT__SPOOL__DIR", self.dir.path().join("spool").as_os_str())
+                .env("CLICKWIRE__REDIRECT__TRUSTED_PROXIES", "127.0.0.0/8");
+        }
+        let launch = env.iter().fold(launch, |launch, (name, value)| launch.env(name, value));
+        Ok(Service { process: Process::start(&launch)?, addr, ops_addr })
+    }
+
+    /// A file in the directory of this measurement.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Creates `count` links over the API.
+    pub async fn create_links(&self, count: usize) -> anyhow::Result<Vec<BenchLink>> {
+        futures::stream::iter(0..count)
+            .map(|n| async move {
+                let url = format!("https://example.com/offer/{n}");
+                let link = self.post("/v1/links", &json!({ "url": url, "campaign_id": "bench" })).await?;
+                Ok(BenchLink {
+                    id: serde_json::from_value(link["id"].clone())?,
+                    slug: link["slug"].as_str().context("a link without a slug")?.to_owned(),
+                })
+            })
+            .buffer_unordered(CREATING_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// Creates an endpoint over the API.
+    pub async fn create_endpoint(&self, url: &str) -> anyhow::Result<()> {
+        self.post("/v1/webhook-endpoints", &json!({ "url": url, "event_types": ["link.clicked"] })).await?;
+        Ok(())
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let api = self.api.as_ref().context("the API is not running")?;
+        let answer = self
+            .http
+            .post(format!("http://{}{path}", api.addr))
+            .bearer_auth(&self.api_key)
+            .json(body)
+            .send()
+            .await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        anyhow::ensure!(status.is_success(), "POST {path} was answered with {status}: {text}");
+        Ok(serde_json::from_str(&text)?)
+    }
+}
+
+impl Service {
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
+    async fn ready(&self, http: &reqwest::Client) -> anyhow::Result<()> {
+        let url = format!("http://{}/readyz", self.ops_addr);
+        let begun = Instant::now();
+        loop {
+            if http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(());
+            }
+            anyhow::ensure!(self.process.status().is_none(), "it ended");
+            anyhow::ensure!(begun.elapsed() < READY_LIMIT, "it is not ready after {READY_LIMIT:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct NatsSection {
+    nats: bus::Settings,
+}
+
+async fn make_workspace(
+    database: &store::Settings,
+    api_key: &model::secret::ApiKey,
+) -> anyhow::Result<WorkspaceId> {
+    let now = Utc::now();
+    let pool = store::Pool::connect(database)?;
+    let mut conn = pool.get().await?;
+    let workspace = store::workspaces::insert(&mut conn, "Bench", now).await?;
+    let host: Host = "127.0.0.1".parse()?;
+    store::domains::insert(&mut conn, workspace.id, &host, now).await?;
+    let key = NewKey {
+        workspace_id: workspace.id,
+        name: "bench",
+        key: api_key,
+        scopes: &["*".to_owned()],
+        expires_at: None,
+    };
+    store::api_keys::insert(&mut conn, key, now).await?;
+    Ok(workspace.id)
+}
+
+/// The services lie beside this program.
+fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let path = own.parent().unwrap_or(Path::new(".")).join(name);
+    anyhow::ensure!(path.exists(), "{} is missing: scripts/bench builds it", path.display());
+    Ok(path)
+}
