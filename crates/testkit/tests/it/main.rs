@@ -2,5 +2,6 @@
 
 mod database;
 mod ends_with_us;
+mod nats;
 mod subscriber;
 mod until;
