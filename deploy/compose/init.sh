@@ -29,6 +29,9 @@ url = "nats://clickwire:$nats@nats:4222"
 [database]
 url = "postgres://clickwire:$postgres@postgres:5432/clickwire"
 
+[enrich]
+visitor_secret = "$(secret)"
+
 [sealing]
 key_file = "$sealing/sealing.key"
 TOML
