@@ -93,6 +93,8 @@ async fn exists(conn: &mut Connection, name: &str) -> QueryResult<bool> {
         #[diesel(sql_type = Bool)]
         is_there: bool,
     }
-    let row = diesel::sql_query("SELECT to_regclass($1) IS NOT NULL AS is_there").bind::<Text, _>(name);
-    Ok(row.get_result::<Row>(conn).await?.is_there)
+    // not to_regclass: it answers from a cache that waiting for an advisory lock does not renew
+    let query =
+        "SELECT EXISTS (SELECT FROM pg_class WHERE relname = $1 AND pg_table_is_visible(oid)) AS is_there";
+    Ok(diesel::sql_query(query).bind::<Text, _>(name).get_result::<Row>(conn).await?.is_there)
 }
