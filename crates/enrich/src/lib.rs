@@ -1,1 +1,25 @@
-//! Placeholder.
+//! Adds to each click where it came from, on which device, and whether a person made it.
+//!
+//! In reading order: [`app`] puts the parts together; [`enricher`] works off CLICKS and publishes ENRICHED; it asks
+//! [`look_up`], which asks [`geo`] for the place and [`agent`] for [`device`] and [`automation`]; and
+//! `first_clicks`, whether the visitor was there before. No look-up leaves the process but the last, which is
+//! never waited for long.
+
+pub mod agent;
+pub mod app;
+pub mod automation;
+pub mod device;
+pub mod enricher;
+pub mod first_clicks;
+pub mod geo;
+pub mod look_up;
+pub mod metrics;
+pub mod settings;
+pub mod visitor;
+
+#[cfg(test)]
+mod sample;
+
+pub use app::App;
+pub use geo::{ATTRIBUTION, ATTRIBUTION_URL};
+pub use settings::Settings;

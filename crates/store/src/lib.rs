@@ -10,6 +10,7 @@ pub mod click_log;
 pub mod delivery_log;
 pub mod domains;
 pub mod endpoints;
+pub mod first_clicks;
 pub mod links;
 mod lost;
 pub mod migrations;

@@ -1,0 +1,157 @@
+//! Puts the service together and runs it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bus::{Bus, Consumer, ConsumerMetrics, ConsumerName, Limits, VerifyError};
+use service::ops::Ops;
+use store::Pool;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::enricher::Enricher;
+use crate::first_clicks::FirstClicks;
+use crate::look_up::LookUp;
+use crate::metrics::Metrics;
+use crate::settings::{EnrichSettings, Settings};
+use crate::visitor::VisitorKeys;
+
+/// Pause before an absent broker is asked for its streams again.
+const VERIFY_PAUSE: Duration = Duration::from_secs(2);
+
+/// Bytes of a secret that nobody set.
+const SECRET_BYTES: usize = 32;
+
+/// The service, ready to run: rules are compiled and location files read.
+pub struct App {
+    bus: Bus,
+    consumer: Consumer,
+    enricher: Enricher,
+    look_up: Arc<LookUp>,
+    geo_poll: Duration,
+    /// Its own ops port, unless it shares another's.
+    ops: Option<(TcpListener, Ops)>,
+}
+
+impl App {
+    /// The service with an ops port of its own.
+    ///
+    /// # Errors
+    /// What is wrong with a setting, a file or the ops address.
+    pub async fn build(settings: Settings) -> anyhow::Result<Self> {
+        let addr = settings.enrich.ops_addr;
+        let listener = TcpListener::bind(addr)
+            .with_context(|| format!("enrich.ops_addr: failed to listen on {addr}"))?;
+        let ops = Ops::new();
+        let app = Self::build_with(settings, ops.clone()).await?;
+        Ok(Self { ops: Some((listener, ops)), ..app })
+    }
+
+    /// The service as a part of a process whose ops port is served elsewhere.
+    ///
+    /// # Errors
+    /// What is wrong with a setting or a file.
+    pub async fn build_with(settings: Settings, ops: Ops) -> anyhow::Result<Self> {
+        settings.validate()?;
+        let enrich = settings.enrich;
+        let metrics = Arc::new(Metrics::new(ops.registry()).context("failed to register metrics")?);
+        let consumer_metrics =
+            ConsumerMetrics::register(ops.registry(), "enrich").context("failed to register metrics")?;
+        let pool = Pool::connect(&settings.database)?;
+        let bus = Bus::connect(&settings.nats, "clickwire-enrich").await?;
+        let look_up = Arc::new(open(&enrich, &metrics).await?);
+        let first_clicks = FirstClicks::new(pool, enrich.first_click_timeout, enrich.first_click_pause);
+        let enricher =
+            Enricher::new(Arc::clone(&look_up), visitors(&enrich), first_clicks, bus.publisher(), metrics);
+        let limits = Limits {
+            batch_max: enrich.batch_max,
+            batches_max: enrich.batches_max,
+            handle_timeout: enrich.batch_timeout,
+            drain_timeout: enrich.drain_timeout,
+        };
+        let consumer = Consumer::new(&bus, ConsumerName::Enrich, limits, consumer_metrics);
+        ops.check("enrich", consumer.progress());
+        Ok(Self { bus, consumer, enricher, look_up, geo_poll: enrich.geo_poll, ops: None })
+    }
+
+    /// Where the ops port listens, when it is this service's own.
+    pub fn ops_addr(&self) -> Option<SocketAddr> {
+        self.ops.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+    }
+
+    /// Enriches until `stop`, then drains.
+    ///
+    /// # Errors
+    /// When the streams are missing, the broker is too old, or a part ended by itself.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        // what stands beside the work ends with it, also when the work fails
+        let stop_aside = stop.child_token();
+        let _guard = stop_aside.clone().drop_guard();
+        let watching = tokio::spawn(Arc::clone(self.look_up.geo()).watch(self.geo_poll, stop_aside.clone()));
+        let serving = self.ops.map(|(listener, ops)| tokio::spawn(ops.serve(listener, stop_aside.clone())));
+        let work = async {
+            verify(&self.bus, &stop).await?;
+            self.consumer.run(Arc::new(self.enricher), stop.clone()).await.context("the consumer ended")
+        };
+        match serving {
+            None => work.await?,
+            Some(mut serving) => {
+                tokio::select! {
+                    result = work => result?,
+                    result = &mut serving, if !stop.is_cancelled() => {
+                        result.context("the ops port failed")?.context("the ops port failed")?;
+                        anyhow::ensure!(stop.is_cancelled(), "the ops port ended by itself");
+                    }
+                }
+            }
+        }
+        stop_aside.cancel();
+        watching.await.context("watching the location files failed")?;
+        info!("enrich has stopped");
+        Ok(())
+    }
+}
+
+async fn open(settings: &EnrichSettings, metrics: &Arc<Metrics>) -> anyhow::Result<LookUp> {
+    let (settings, metrics) = (settings.clone(), Arc::clone(metrics));
+    tokio::task::spawn_blocking(move || LookUp::open(&settings, metrics))
+        .await
+        .context("opening the data failed")?
+}
+
+fn visitors(settings: &EnrichSettings) -> VisitorKeys {
+    match &settings.visitor_secret {
+        Some(secret) => VisitorKeys::new(secret.bytes()),
+        None => {
+            warn!(
+                "enrich.visitor_secret is not set: a random one serves until this process ends, \
+                 and another replica would not recognise its visitors"
+            );
+            VisitorKeys::new(&rand::random::<[u8; SECRET_BYTES]>())
+        }
+    }
+}
+
+/// Waits for an absent broker; what only an operator can mend is an error.
+async fn verify(bus: &Bus, stop: &CancellationToken) -> anyhow::Result<()> {
+    loop {
+        let Some(result) = stop.run_until_cancelled(bus.verify()).await else { return Ok(()) };
+        match result {
+            Ok(()) => return Ok(()),
+            Err(
+                error @ (VerifyError::Server(_)
+                | VerifyError::StreamMissing(_)
+                | VerifyError::ConsumerMissing(_)),
+            ) => return Err(error.into()),
+            Err(error) => {
+                warn!(
+                    error = format!("{:#}", anyhow::Error::from(error)),
+                    "the broker is away, waiting for it"
+                );
+                stop.run_until_cancelled(tokio::time::sleep(VERIFY_PAUSE)).await;
+            }
+        }
+    }
+}

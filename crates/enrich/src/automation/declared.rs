@@ -1,0 +1,177 @@
+//! Programs that say what they are: two kept lists, and the programs that uap-core knows.
+
+use model::automation::MachineClass;
+use regex::{RegexSet, RegexSetBuilder};
+use serde::Deserialize;
+
+use super::Signal;
+use super::verdict::{DECISIVE, STRONG};
+use crate::device::Described;
+
+/// crawler-user-agents without the patterns that hit people (`data/README.md`).
+pub const KEPT_CRAWLERS: &str = include_str!("../../data/agents/crawler-user-agents.json");
+
+/// What fetches links that people send: previews, mail scanners, libraries. Ours.
+pub const KEPT_LINK_FETCHERS: &str = include_str!("../../data/agents/link-fetchers.json");
+
+/// Room for the compiled patterns, in bytes.
+const COMPILED_BYTES_MAX: usize = 64 << 20;
+
+/// The lists, compiled into one pass over a User-Agent.
+pub struct Declared {
+    patterns: RegexSet,
+    /// The signal of each pattern, in the same order.
+    signals: Vec<Signal>,
+}
+
+/// Why a list cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// It is not the JSON that was expected.
+    #[error("failed to parse the list")]
+    Parse(#[from] serde_json::Error),
+    /// A pattern does not compile.
+    #[error("failed to compile the list")]
+    Compile(#[from] regex::Error),
+}
+
+/// An entry of crawler-user-agents.
+#[derive(Deserialize)]
+struct Crawler {
+    pattern: String,
+    #[serde(default)]
+    tags: Vec<String>,
+}
+
+/// An entry of our list of link fetchers.
+#[derive(Deserialize)]
+struct LinkFetcher {
+    pattern: String,
+    kind: String,
+    confidence: String,
+}
+
+impl Declared {
+    /// Compiles both lists, link fetchers first: they know best what a link meets.
+    ///
+    /// # Errors
+    /// When a list is not the JSON of its kind, or a pattern does not compile.
+    pub fn new(crawlers: &str, link_fetchers: &str) -> Result<Self, ListError> {
+        let crawlers: Vec<Crawler> = serde_json::from_str(crawlers)?;
+        let link_fetchers: Vec<LinkFetcher> = serde_json::from_str(link_fetchers)?;
+        let entries: Vec<(String, Signal)> = link_fetchers
+            .into_iter()
+            .map(LinkFetcher::into_entry)
+            .chain(crawlers.into_iter().map(Crawler::into_entry))
+            .collect();
+        let patterns = RegexSetBuilder::new(entries.iter().map(|(pattern, _)| pattern))
+            .size_limit(COMPILED_BYTES_MAX)
+            .dfa_size_limit(COMPILED_BYTES_MAX)
+            .build()?;
+        Ok(Self { patterns, signals: entries.into_iter().map(|(_, signal)| signal).collect() })
+    }
+
+    /// Fires on a User-Agent that one of the lists knows.
+    pub fn signal(&self, agent: &str) -> Option<Signal> {
+        let first = self.patterns.matches(agent).iter().next()?;
+        Some(self.signals[first])
+    }
+}
+
+/// Fires on a User-Agent that uap-core knows as a program's.
+pub fn spider(described: &Described) -> Option<Signal> {
+    let signal = Signal { code: "ua_spider", weight: DECISIVE, class: MachineClass::Crawler };
+    described.is_spider.then_some(signal)
+}
+
+impl Crawler {
+    fn into_entry(self) -> (String, Signal) {
+        // an entry has several tags: the most telling one decides
+        let has = |tag: &str| self.tags.iter().any(|t| t == tag);
+        let class = if has("social-preview") {
+            MachineClass::Preview
+        } else if has("ai-crawler") {
+            MachineClass::Ai
+        } else if has("scanner") {
+            MachineClass::Scanner
+        } else if has("monitoring") {
+            MachineClass::Monitor
+        } else if has("http-library") {
+            MachineClass::Library
+        } else if has("browser-automation") {
+            MachineClass::Other
+        } else {
+            MachineClass::Crawler
+        };
+        (self.pattern, Signal { code: "ua_declared", weight: DECISIVE, class })
+    }
+}
+
+impl LinkFetcher {
+    fn into_entry(self) -> (String, Signal) {
+        let class = match self.kind.as_str() {
+            "link-preview" | "image-proxy" | "user-triggered fetch" => MachineClass::Preview,
+            "mail-scanner" => MachineClass::Scanner,
+            "http-library" => MachineClass::Library,
+            "ai-fetch" | "ai-crawler" => MachineClass::Ai,
+            "link-check" | "monitor" => MachineClass::Monitor,
+            "crawler" => MachineClass::Crawler,
+            _ => MachineClass::Other,
+        };
+        let weight = if self.confidence == "low" { STRONG } else { DECISIVE };
+        (self.pattern, Signal { code: "ua_declared", weight, class })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept() -> Declared {
+        Declared::new(KEPT_CRAWLERS, KEPT_LINK_FETCHERS).expect("kept lists")
+    }
+
+    #[test]
+    fn programs_that_say_what_they_are_have_their_class() {
+        let declared = kept();
+        let class = |agent| declared.signal(agent).map(|signal| signal.class);
+
+        for (agent, expected) in [
+            ("WhatsApp/2.24.20.89 A", MachineClass::Preview),
+            ("Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)", MachineClass::Preview),
+            (
+                "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+                MachineClass::Crawler,
+            ),
+            ("curl/8.5.0", MachineClass::Library),
+            ("python-requests/2.32.3", MachineClass::Library),
+            (
+                "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; ChatGPT-User/1.0)",
+                MachineClass::Ai,
+            ),
+            ("Barracuda Sentinel (EE)", MachineClass::Scanner),
+        ] {
+            assert_eq!(class(agent), Some(expected), "{agent}");
+        }
+    }
+
+    #[test]
+    fn every_example_of_a_link_fetcher_is_known() {
+        #[derive(Deserialize)]
+        struct Example {
+            example: Option<String>,
+        }
+        let declared = kept();
+        let examples: Vec<Example> = serde_json::from_str(KEPT_LINK_FETCHERS).expect("kept list");
+
+        for agent in examples.into_iter().filter_map(|example| example.example) {
+            assert!(declared.signal(&agent).is_some(), "{agent}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_used_says_why() {
+        assert!(matches!(Declared::new("{", "[]"), Err(ListError::Parse(_))));
+        assert!(matches!(Declared::new(r#"[{"pattern": "("}]"#, "[]"), Err(ListError::Compile(_))));
+    }
+}

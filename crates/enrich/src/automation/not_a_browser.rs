@@ -1,0 +1,27 @@
+//! Programs that do not start like a browser: `curl/8.5`, `python-httpx/0.27`, `MyScript 1.0`.
+//!
+//! Old phones and apps do not start like one either, but the device rules know those: then it is a doubt only.
+
+use model::automation::MachineClass;
+use model::device::DeviceKind;
+
+use super::Signal;
+use super::verdict::{MEDIUM, STRONG};
+use crate::device::Described;
+
+/// How browsers start; `Mozilla` since 1994.
+const BROWSERS: [&str; 3] = ["Mozilla/", "Opera/", "Opera "];
+
+/// Fires when a User-Agent starts like no browser.
+pub fn signal(agent: &str, described: &Described) -> Option<Signal> {
+    let agent = agent.trim_start();
+    if BROWSERS.iter().any(|start| agent.starts_with(start)) {
+        return None;
+    }
+    let device = &described.device;
+    let is_an_app = device.in_app.is_some();
+    let is_a_device =
+        device.brand.is_some() || !matches!(device.kind, DeviceKind::Unknown | DeviceKind::Desktop);
+    let weight = if is_an_app || is_a_device { MEDIUM } else { STRONG };
+    Some(Signal { code: "ua_not_a_browser", weight, class: MachineClass::Library })
+}

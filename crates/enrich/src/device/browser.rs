@@ -1,0 +1,87 @@
+//! The browser and its version; in an app, the engine that shows the page.
+
+use ua_parser::user_agent::ValueRef;
+
+use super::hints::Hints;
+
+/// What apps on iOS show pages with.
+const IOS_ENGINE: &str = "Mobile Safari UI/WKWebView";
+
+/// What apps on Android show pages with.
+const ANDROID_ENGINE: &str = "Chrome Mobile WebView";
+
+/// Name and version of the browser.
+pub fn of(
+    agent: &str,
+    hints: &Hints<'_>,
+    os: Option<&str>,
+    in_app: Option<&str>,
+    ruled: Option<ValueRef<'_>>,
+) -> (Option<String>, Option<String>) {
+    if in_app.is_some()
+        && let Some((engine, version)) = engine(agent, os)
+    {
+        return (Some(engine.to_owned()), version);
+    }
+    let ruled_name = ruled.as_ref().map(|ruled| ruled.family.as_ref()).filter(|family| *family != "Other");
+    let ruled_version = ruled.as_ref().and_then(version);
+    match hinted(hints, ruled_name) {
+        Some((name, hinted_version)) => {
+            let is_same = ruled_name == Some(name);
+            // the User-Agent may tell more digits of the same version
+            let version = ruled_version
+                .filter(|version| is_same && version.starts_with(hinted_version))
+                .unwrap_or_else(|| whole(hinted_version));
+            (Some(name.to_owned()), Some(version))
+        }
+        None => (ruled_name.map(str::to_owned), ruled_version),
+    }
+}
+
+/// The engine of an app on a phone, which the rules hide behind the app's own name.
+fn engine(agent: &str, os: Option<&str>) -> Option<(&'static str, Option<String>)> {
+    match os? {
+        "iOS" => Some((IOS_ENGINE, after(agent, "Version/"))),
+        "Android" if agent.contains("Chrome/") => Some((ANDROID_ENGINE, after(agent, "Chrome/"))),
+        _ => None,
+    }
+}
+
+/// The brand of the hints, by the name that the rules would give it. Chromium stands beside most brands, and
+/// some browsers hide behind Chrome's: then the User-Agent decides.
+fn hinted<'a>(hints: &Hints<'a>, ruled: Option<&'a str>) -> Option<(&'a str, &'a str)> {
+    let is_mobile = hints.is_mobile == Some(true);
+    let (brand, version) = hints.brands.iter().find(|(brand, _)| *brand != "Chromium")?;
+    let name = match (*brand, is_mobile) {
+        ("Google Chrome", true) => "Chrome Mobile",
+        ("Google Chrome", false) => "Chrome",
+        ("Microsoft Edge", true) => "Edge Mobile",
+        ("Microsoft Edge", false) => "Edge",
+        ("Opera", true) => "Opera Mobile",
+        ("Android WebView", _) => ANDROID_ENGINE,
+        ("Microsoft Edge WebView2", _) => "Edge WebView2",
+        ("YaBrowser" | "Yandex", _) => "Yandex Browser",
+        ("HuaweiBrowser", _) => "Huawei Browser",
+        ("Avast Secure Browser", _) => "Avast",
+        (brand, _) => brand,
+    };
+    let hides = name.starts_with("Chrome") && ruled.is_some_and(|ruled| !ruled.starts_with("Chrome"));
+    (!hides).then_some((name, *version))
+}
+
+fn version(ruled: &ValueRef<'_>) -> Option<String> {
+    let parts = [ruled.major, ruled.minor, ruled.patch, ruled.patch_minor];
+    let parts: Vec<&str> = parts.into_iter().map_while(|part| part.filter(|part| !part.is_empty())).collect();
+    (!parts.is_empty()).then(|| whole(&parts.join(".")))
+}
+
+/// `142.0.0.0`: browsers freeze what follows the first number.
+fn whole(version: &str) -> String {
+    version.strip_suffix(".0.0.0").unwrap_or(version).to_owned()
+}
+
+fn after(agent: &str, token: &str) -> Option<String> {
+    let (_, after) = agent.split_once(token)?;
+    let version: String = after.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    (!version.is_empty()).then(|| whole(&version))
+}

@@ -1,0 +1,135 @@
+//! The operating system and its version, unless the browser sends a frozen one.
+
+use ua_parser::os::ValueRef;
+
+use super::hints::Hints;
+
+/// A browser of this version or later sends an older version of iOS for ever.
+const IOS_FROZEN_SINCE: u32 = 26;
+
+/// Name and version of the operating system.
+pub fn of(agent: &str, hints: &Hints<'_>, ruled: Option<ValueRef<'_>>) -> (Option<String>, Option<String>) {
+    let ruled_name = ruled.as_ref().map(|ruled| name(&ruled.os));
+    let hinted_name = hints.platform.and_then(platform);
+    // "Linux" is said of Ubuntu too, and the User-Agent of some browsers knows better
+    let agrees = match (hinted_name, ruled_name) {
+        (Some("Linux"), Some(ruled)) => !["Android", "Windows", "macOS", "iOS", "ChromeOS"].contains(&ruled),
+        (Some(hinted), Some(ruled)) => hinted == ruled,
+        _ => true,
+    };
+    let name = if agrees { ruled_name.or(hinted_name) } else { hinted_name };
+    let version = match (hints.platform_version, hinted_name) {
+        (Some(version), Some("Windows")) => windows(version),
+        (Some(version), Some(_)) => Some(trimmed(version)),
+        _ if agrees => ruled.as_ref().and_then(|ruled| version(agent, ruled)),
+        _ => None,
+    };
+    (name.map(str::to_owned), version.filter(|version| !version.is_empty()))
+}
+
+/// The rules' name, but for those that their makers have changed since.
+fn name<'a>(ruled: &'a str) -> &'a str {
+    match ruled {
+        "Mac OS X" => "macOS",
+        "Chrome OS" => "ChromeOS",
+        name => name,
+    }
+}
+
+/// Platforms that a hint can name (User-Agent Client Hints section 3.4); anything else is rubbish.
+fn platform(hint: &str) -> Option<&'static str> {
+    match hint {
+        "Windows" => Some("Windows"),
+        "macOS" | "Mac OS X" => Some("macOS"),
+        "Android" => Some("Android"),
+        "iOS" => Some("iOS"),
+        "Linux" => Some("Linux"),
+        "Chrome OS" | "Chromium OS" => Some("ChromeOS"),
+        "Fuchsia" => Some("Fuchsia"),
+        _ => None,
+    }
+}
+
+/// Windows hints the version of its API contract: 13 and more is Windows 11, 1 to 10 is Windows 10.
+fn windows(hint: &str) -> Option<String> {
+    let mut parts = hint.split('.').map(str::parse::<u32>);
+    let version = match (parts.next()?.ok()?, parts.next()) {
+        (13.., _) => "11",
+        (1..=10, _) => "10",
+        (0, Some(Ok(3))) => "8.1",
+        (0, Some(Ok(2))) => "8",
+        (0, Some(Ok(1))) => "7",
+        _ => return None,
+    };
+    Some(version.to_owned())
+}
+
+/// `15.0.0` is what people call 15.
+fn trimmed(version: &str) -> String {
+    let mut version = version;
+    while let Some(shorter) = version.strip_suffix(".0") {
+        version = shorter;
+    }
+    version.to_owned()
+}
+
+fn version(agent: &str, ruled: &ValueRef<'_>) -> Option<String> {
+    let parts = [&ruled.major, &ruled.minor, &ruled.patch];
+    let version = parts
+        .into_iter()
+        .map_while(|part| part.as_deref())
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>();
+    let version = version.join(".");
+    match ruled.os.as_ref() {
+        // any macOS since 2020; Firefox leaves the patch out
+        "Mac OS X" if version == "10.15.7" || version == "10.15" => None,
+        "Windows" if agent.contains("Windows NT 10.0") => None,
+        "Android" if agent.contains("Android 10; K)") => None,
+        "Chrome OS" => None,
+        "iOS" => Some(newer_ios(agent).unwrap_or(version)),
+        _ => Some(version),
+    }
+}
+
+/// Safari's own version, where the system's is frozen: both count alike since iOS 26.
+fn newer_ios(agent: &str) -> Option<String> {
+    let is_frozen = agent.contains("OS 18_6") || agent.contains("OS 18_7");
+    let (_, after) = agent.split_once("Version/").filter(|_| is_frozen)?;
+    let version: String = after.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let major: u32 = version.split('.').next()?.parse().ok()?;
+    (major >= IOS_FROZEN_SINCE).then(|| trimmed(&version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_windows_follows_from_its_hint() {
+        for (hint, version) in [
+            ("15.0.0", Some("11")),
+            ("13.0.0", Some("11")),
+            ("10.0.0", Some("10")),
+            ("1.0.0", Some("10")),
+            ("0.3.0", Some("8.1")),
+            ("0.1.0", Some("7")),
+            ("0.0.0", None),
+            ("11.0.0", None),
+        ] {
+            assert_eq!(windows(hint).as_deref(), version, "{hint}");
+        }
+    }
+
+    #[test]
+    fn a_frozen_ios_takes_the_version_of_its_safari() {
+        let agent = |os: &str, safari: &str| {
+            format!("Mozilla/5.0 (iPhone; CPU iPhone OS {os} like Mac OS X) Version/{safari} Mobile/15E148")
+        };
+
+        assert_eq!(newer_ios(&agent("18_6", "26.0")).as_deref(), Some("26"));
+        assert_eq!(newer_ios(&agent("18_7", "26.1.2 x")).as_deref(), Some("26.1.2"));
+        assert_eq!(newer_ios(&agent("18_6", "18.6")), None);
+        assert_eq!(newer_ios(&agent("18_1", "26.0")), None);
+    }
+}

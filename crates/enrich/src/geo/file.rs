@@ -1,0 +1,170 @@
+//! One location file: opened, verified, asked.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use maxminddb::{MaxMindDbError, Reader, WithinOptions};
+use model::location::Location;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::countries::Countries;
+use super::record::{Flat, Nested, Network};
+
+/// Records that are looked at to see how a file is laid out; a single one may be all but empty.
+const PROBES_MAX: usize = 1000;
+
+/// A verified location file in memory.
+pub struct GeoFile {
+    reader: Reader<Cow<'static, [u8]>>,
+    kind: Kind,
+    layout: Layout,
+    built_at: DateTime<Utc>,
+}
+
+/// What a file tells; the order is the order of preference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Country, region and city.
+    City,
+    /// The country alone.
+    Country,
+    /// Who runs the network.
+    Network,
+}
+
+/// How the records of a file are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// `country_code`, `state1`, `city`: texts side by side, coordinates of 32 bits.
+    Flat,
+    /// `country.iso_code`, `city.names.en`: GeoIP2, coordinates of 64 bits.
+    Nested,
+}
+
+/// Why a file cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum GeoFileError {
+    /// It could not be read.
+    #[error("failed to read the file")]
+    Read(#[from] std::io::Error),
+    /// It is broken or cut off.
+    #[error("the file is broken")]
+    Broken(#[from] MaxMindDbError),
+    /// It tells something else.
+    #[error("a file of type `{0}` tells no location")]
+    OtherType(String),
+    /// It has no record of a layout that we know.
+    #[error("no record is laid out in a way that is known")]
+    UnknownLayout,
+    /// It is larger than what is read into memory.
+    #[error("the file has {bytes} bytes, more than the {max} that are read into memory")]
+    TooLarge {
+        /// What it has.
+        bytes: u64,
+        /// What it may have.
+        max: u64,
+    },
+}
+
+impl GeoFile {
+    /// Opens and verifies the content of a file. Some broken files open well and fail at a look-up, hence the
+    /// verification, which reads all of it: call it off the runtime.
+    pub fn open(content: Cow<'static, [u8]>) -> Result<Self, GeoFileError> {
+        let reader = Reader::from_source(content)?;
+        reader.verify()?;
+        let kind = Kind::of_type(&reader.metadata().database_type)
+            .ok_or_else(|| GeoFileError::OtherType(reader.metadata().database_type.clone()))?;
+        let layout = match kind {
+            Kind::Network => Layout::Flat,
+            Kind::City | Kind::Country => probe(&reader)?.ok_or(GeoFileError::UnknownLayout)?,
+        };
+        let built_at = i64::try_from(reader.metadata().build_epoch)
+            .ok()
+            .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+            .unwrap_or_default();
+        Ok(Self { reader, kind, layout, built_at })
+    }
+
+    /// What it tells.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// When its maker built it.
+    pub fn built_at(&self) -> DateTime<Utc> {
+        self.built_at
+    }
+
+    /// What it knows of an address in canonical form; `None` when that is nothing.
+    pub(super) fn look_up(
+        &self,
+        address: IpAddr,
+        countries: &Countries,
+        decimals: u8,
+    ) -> Result<Option<Location>, MaxMindDbError> {
+        if address.is_ipv6() && self.reader.metadata().ip_version == 4 {
+            return Ok(None);
+        }
+        let found = self.reader.lookup(address)?;
+        let location = match (self.kind, self.layout) {
+            (Kind::Network, _) => found.decode::<Network>()?.map(Network::into_location),
+            (_, Layout::Flat) => {
+                found.decode::<Flat>()?.map(|record| record.into_location(countries, decimals))
+            }
+            (_, Layout::Nested) => {
+                found.decode::<Nested>()?.map(|record| record.into_location(countries, decimals))
+            }
+        };
+        Ok(location.filter(|location| *location != Location::default()))
+    }
+}
+
+impl Kind {
+    /// The word in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::City => "city",
+            Self::Country => "country",
+            Self::Network => "network",
+        }
+    }
+
+    /// `GeoLite2-City`, `DBIP-City-Lite`, `city ipv4`, `GeoIP2-Enterprise`, `GeoLite2-ASN`, ….
+    fn of_type(database_type: &str) -> Option<Self> {
+        let name = database_type.to_ascii_lowercase();
+        let has = |word: &str| name.contains(word);
+        if has("asn") || has("isp") {
+            Some(Self::Network)
+        } else if has("city") || has("enterprise") {
+            Some(Self::City)
+        } else if has("country") {
+            Some(Self::Country)
+        } else {
+            None
+        }
+    }
+}
+
+/// The keys that tell the layouts apart.
+#[derive(Deserialize)]
+struct Keys {
+    country_code: Option<IgnoredAny>,
+    country: Option<IgnoredAny>,
+    continent: Option<IgnoredAny>,
+    registered_country: Option<IgnoredAny>,
+}
+
+fn probe(reader: &Reader<Cow<'static, [u8]>>) -> Result<Option<Layout>, MaxMindDbError> {
+    for found in reader.networks(WithinOptions::default())?.take(PROBES_MAX) {
+        let Some(keys) = found?.decode::<Keys>()? else { continue };
+        if keys.country_code.is_some() {
+            return Ok(Some(Layout::Flat));
+        }
+        if keys.country.is_some() || keys.continent.is_some() || keys.registered_country.is_some() {
+            return Ok(Some(Layout::Nested));
+        }
+    }
+    Ok(None)
+}

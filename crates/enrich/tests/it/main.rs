@@ -1,0 +1,6 @@
+//! Enrichment against kept cases, broken files, and a real broker and database.
+
+mod accuracy;
+mod flow;
+mod geo;
+mod given;
