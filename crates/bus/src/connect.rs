@@ -174,6 +174,7 @@ async fn options(
     name: &'static str,
     interrupted: watch::Sender<u64>,
 ) -> Result<ConnectOptions, ConnectError> {
+    let name = name.strip_prefix("clickwire-").unwrap_or(name);
     let mut options = ConnectOptions::new()
         .name(format!("clickwire-{name}"))
         .retry_on_initial_connect()
@@ -204,7 +205,12 @@ fn check_readable(path: &Path) -> Result<(), ConnectError> {
 }
 
 fn parse_servers(url: &str) -> io::Result<Vec<ServerAddr>> {
-    url.split(',').map(|server| server.trim().parse()).collect()
+    let parse = |server: &str| match server.trim() {
+        // which the parser takes for a host without a name
+        "" => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is empty")),
+        server => server.parse(),
+    };
+    url.split(',').map(parse).collect()
 }
 
 /// 1, 2, 4, … milliseconds up to the maximum; jitter keeps a fleet from returning in one moment.

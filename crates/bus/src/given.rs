@@ -1,4 +1,4 @@
-//! Values for unit tests.
+//! Values that tests begin with.
 
 use chrono::{TimeZone, Utc};
 use model::automation::{Automation, MachineClass, Reason, Verdict};
@@ -8,14 +8,7 @@ use model::link::LinkLabels;
 use model::location::Location;
 use model::{AddressTreatment, Click, ClickId, EnrichedClick, EventId, LinkId, WorkspaceId};
 
-use crate::settings::{DEFAULTS, Settings};
-
-pub(crate) fn settings() -> Settings {
-    let file: toml::Table = DEFAULTS.parse().expect("the defaults are TOML");
-    file["nats"].clone().try_into().expect("the defaults are complete")
-}
-
-pub(crate) fn click() -> Click {
+pub fn click() -> Click {
     Click {
         id: ClickId::generate(),
         clicked_at: Utc.with_ymd_and_hms(2026, 11, 23, 14, 16, 12).unwrap(),
@@ -48,7 +41,7 @@ pub(crate) fn click() -> Click {
     }
 }
 
-pub(crate) fn enriched_click() -> EnrichedClick {
+pub fn enriched_click() -> EnrichedClick {
     let click = click();
     EnrichedClick {
         event_id: EventId::of_click(click.id, 0),

@@ -74,18 +74,19 @@ impl Settings {
     }
 }
 
+/// The settings as the defaults have them.
 #[cfg(test)]
-mod tests {
-    use super::*;
-
+pub(crate) fn defaults() -> Settings {
     #[derive(Deserialize)]
     struct File {
         nats: Settings,
     }
+    toml::from_str::<File>(DEFAULTS).expect("the defaults are complete").nats
+}
 
-    fn defaults() -> Settings {
-        toml::from_str::<File>(DEFAULTS).expect("the defaults are complete").nats
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn the_defaults_are_complete_and_do_not_contradict_each_other() {

@@ -79,6 +79,13 @@ pub enum VerifyError {
     Consumer(#[from] PendingError),
 }
 
+impl VerifyError {
+    /// Whether only an operator can mend it; otherwise the broker is away and may come back.
+    pub fn is_permanent(&self) -> bool {
+        matches!(self, Self::Server(_) | Self::StreamMissing(_) | Self::ConsumerMissing(_))
+    }
+}
+
 /// A nats-server that is known to lose or to repeat messages.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(

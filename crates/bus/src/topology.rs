@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn what_fits_into_one_stream_fits_into_the_next() {
-        let settings = given::settings();
+        let settings = crate::settings::defaults();
         let size = |stream: StreamName| stream.config(&settings).max_message_size;
 
         assert!(size(StreamName::Clicks) < size(StreamName::Enriched));

@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The recorder: keeps enriched clicks for reports.
+//!
+//! `recorder` writes ENRICHED into `clicks`, `quarantine` copies what was put aside into a table, `outbox`
+//! publishes what happened to links, endpoints and deliveries, and `partitions` makes the tables' coming days.
+
+mod app;
+mod metrics;
+mod outbox;
+mod partitions;
+mod quarantine;
+mod recorder;
+mod settings;
+
+pub use app::App;
+pub use metrics::Metrics;
+pub use outbox::Outbox;
+pub use recorder::Recorder;
+pub use settings::{RecordSettings, Settings};

@@ -5,26 +5,37 @@
 //! makes them, services only [`verify`] that they are there.
 
 pub mod api_keys;
+pub mod attempts;
 pub mod audit;
 pub mod click_log;
+pub mod clicks;
+pub mod deliveries;
 pub mod delivery_log;
 pub mod domains;
+pub mod endpoint_state;
 pub mod endpoints;
+pub mod events;
 pub mod first_clicks;
 pub mod links;
 mod lost;
 pub mod migrations;
 mod parse;
+pub mod outbox;
 pub mod partitions;
 mod pool;
+pub mod quarantine;
 mod schema;
+pub mod routes;
 pub mod secrets;
 pub mod settings;
+pub mod subscriptions;
 mod tls;
 pub mod workspaces;
 
 pub use diesel::QueryResult;
 pub use diesel::result::Error as QueryError;
+/// For `conn.transaction(async |conn| …)`.
+pub use diesel_async::AsyncConnection;
 pub use lost::is_connection_lost;
 pub use migrations::{SetupError, VerifyError, migrate, setup, verify};
 pub use pool::{ConnectError, Connection, Pool, PoolError, PooledConnection, Settings, connect};

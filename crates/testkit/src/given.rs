@@ -1,1 +1,38 @@
-//! What tests begin with.
+//! What tests begin with. Unusual values belong in the test; these are the usual ones.
+
+use chrono::Utc;
+use model::secret::ApiKey;
+use model::{Host, WorkspaceId};
+use store::Connection;
+use store::api_keys::NewKey;
+use store::domains::Domain;
+
+/// A workspace without anything in it.
+///
+/// # Panics
+/// When the database refuses.
+pub async fn workspace(conn: &mut Connection) -> WorkspaceId {
+    store::workspaces::insert(conn, "Given", Utc::now()).await.expect("a workspace").id
+}
+
+/// A domain of the workspace; its first one is its default.
+///
+/// # Panics
+/// When the host is not one, or is taken.
+pub async fn domain(conn: &mut Connection, workspace_id: WorkspaceId, host: &str) -> Domain {
+    let host: Host = host.parse().expect("a host");
+    let domain = store::domains::insert(conn, workspace_id, &host, Utc::now()).await;
+    domain.expect("a domain").expect("a free host")
+}
+
+/// An API key that may do everything in the workspace.
+///
+/// # Panics
+/// When the database refuses.
+pub async fn api_key(conn: &mut Connection, workspace_id: WorkspaceId) -> ApiKey {
+    let key = ApiKey::generate();
+    let scopes = ["*".to_owned()];
+    let new = NewKey { workspace_id, name: "Given", key: &key, scopes: &scopes, expires_at: None };
+    store::api_keys::insert(conn, new, Utc::now()).await.expect("a key").expect("a new key");
+    key
+}

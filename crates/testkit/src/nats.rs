@@ -72,6 +72,24 @@ impl TestNats {
         bus
     }
 
+    /// Subject and payload of each message of a stream, oldest first.
+    ///
+    /// # Panics
+    /// When there is no such stream.
+    pub async fn messages(&self, stream: &str) -> Vec<(String, Vec<u8>)> {
+        let client = async_nats::connect(self.url()).await.expect("the server runs");
+        let stream = async_nats::jetstream::new(client).get_stream(stream).await.expect("the stream is there");
+        let state = &stream.cached_info().state;
+        let mut messages = Vec::new();
+        for sequence in state.first_sequence..=state.last_sequence {
+            // those between may have been removed
+            if let Ok(message) = stream.get_raw_message(sequence).await {
+                messages.push((message.subject.to_string(), message.payload.to_vec()));
+            }
+        }
+        messages
+    }
+
     /// Starts it again with its streams, after stopping it if it runs.
     ///
     /// # Panics

@@ -123,7 +123,8 @@ impl Consumer {
         Self { bus: bus.clone(), name, limits, counters: metrics.of(name), progress: Progress::new(name) }
     }
 
-    /// The readiness check: fails when the broker has not been heard of, and no batch was finished, for 20 s.
+    /// The readiness check: fails when for 20 s no batch was finished although there are messages, or when the broker
+    /// has not been heard of for so long. A batch that is to be retried as a whole is not finished.
     pub fn progress(&self) -> impl Fn() -> Result<(), String> + Send + Sync + use<> {
         let progress = self.progress.clone();
         move || progress.check()
@@ -218,10 +219,12 @@ impl Consumer {
         let progress = self.progress.clone();
         hand.batches.spawn(async move {
             let pause = batch.run(&*handler).await;
-            progress.made();
-            if let Some(pause) = pause {
-                let at = Instant::now() + pause.min(PAUSE_MAX);
-                resume_at.send_modify(|resume_at| *resume_at = at.max(*resume_at));
+            match pause {
+                None => progress.made(),
+                Some(pause) => {
+                    let at = Instant::now() + pause.min(PAUSE_MAX);
+                    resume_at.send_modify(|resume_at| *resume_at = at.max(*resume_at));
+                }
             }
             drop(permit);
         });

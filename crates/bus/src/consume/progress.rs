@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::topology::ConsumerName;
 
-/// A consumer that the broker has not been heard of for so long, while no batch was finished either, is not ready.
+/// A consumer that for so long neither finished a batch nor heard from the broker that there is none, is not ready.
 const STALLED_AFTER: Duration = Duration::from_secs(20);
 
 /// When a consumer last got anywhere. Cheap to clone; clones see the same moment.
@@ -22,7 +22,7 @@ impl Progress {
         Self { consumer, last_at: Arc::default() }
     }
 
-    /// The broker was heard of, or a batch was finished.
+    /// The broker said that there is nothing to do, or a batch was finished.
     pub(super) fn made(&self) {
         *self.last_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }

@@ -145,7 +145,6 @@ impl Puller {
                 Err(_) => return Ok(()),
             };
             if is_message(&message) {
-                self.progress.made();
                 self.take(message);
                 if self.taken.len() >= request.messages_max() {
                     return Ok(());

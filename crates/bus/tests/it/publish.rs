@@ -1,0 +1,129 @@
+//! A publish is a confirmation by the stream, or an error within its time.
+
+use std::time::{Duration, Instant};
+
+use bus::{Bus, ConsumerName, Message, Outgoing, PublishError, Settings};
+use model::{Click, ClickId};
+use testkit::{TestNats, until};
+
+use crate::given;
+use crate::support::{LIMIT, when};
+
+fn clicks(count: usize) -> Vec<Outgoing> {
+    (0..count).map(|_| Click { id: ClickId::generate(), ..given::click() }.outgoing()).collect()
+}
+
+#[tokio::test]
+async fn a_message_published_twice_under_one_id_is_stored_once() {
+    let nats = TestNats::start().await;
+    let bus = nats.bus("test").await;
+    let message = given::click().outgoing();
+
+    bus.publisher().publish(message.clone()).await.unwrap();
+    let again = bus.publisher().publish_all(vec![message.clone(), message]).await;
+
+    assert_eq!(again, [Ok(()), Ok(())]);
+    assert_eq!(bus.pending(ConsumerName::Enrich).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_message_carries_its_id_its_schema_and_its_trace() {
+    let nats = TestNats::start().await;
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let click = Click { traceparent: Some(trace.into()), ..given::click() };
+    let forged =
+        Click { id: ClickId::generate(), traceparent: Some("x\r\nForged: y".into()), ..click.clone() };
+
+    for click in [&click, &forged] {
+        nats.bus("test").await.publisher().publish(click.outgoing()).await.unwrap();
+    }
+
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let stream = async_nats::jetstream::new(client).get_stream("CLICKS").await.unwrap();
+    let message = stream.get_raw_message(1).await.unwrap();
+    let header = |name: &str| message.headers.get(name).map(|value| value.as_str().to_owned());
+    assert_eq!(header("Nats-Msg-Id"), Some(click.id.to_string()));
+    assert_eq!(header("Content-Type").as_deref(), Some("application/protobuf"));
+    assert_eq!(header("Clickwire-Schema").as_deref(), Some("clickwire.events.v1.Click"));
+    assert_eq!(header("traceparent").as_deref(), Some(trace));
+    assert_eq!(Click::decode(&message.payload).unwrap(), click);
+    let forged = stream.get_raw_message(2).await.unwrap();
+    assert!(forged.headers.get("traceparent").is_none() && forged.headers.get("Forged").is_none());
+}
+
+#[tokio::test]
+async fn what_a_stream_refuses_is_told_apart() {
+    let nats = TestNats::start_empty().await;
+    let settings = Settings { clicks_max_bytes: 20_000, ..nats.settings() };
+    let bus = Bus::connect(&settings, "test").await.unwrap();
+    let publisher = bus.publisher();
+    let too_large = Outgoing { payload: vec![0; 100_000].into(), ..given::click().outgoing() };
+    let far_too_large = Outgoing { payload: vec![0; 10_000_000].into(), ..given::click().outgoing() };
+
+    bus.wait_connected(LIMIT).await.unwrap();
+    let without_stream = publisher.publish(given::click().outgoing()).await;
+    bus.setup().await.unwrap();
+    let results = publisher.publish_all(clicks(200)).await;
+
+    assert_eq!(without_stream, Err(PublishError::StreamMissing));
+    assert!(results.contains(&Ok(())));
+    assert_eq!(results.last(), Some(&Err(PublishError::StreamFull)));
+    assert_eq!(publisher.publish(too_large).await, Err(PublishError::TooLarge));
+    assert_eq!(publisher.publish(far_too_large).await, Err(PublishError::TooLarge));
+    assert!(PublishError::TooLarge.is_permanent() && !PublishError::StreamFull.is_permanent());
+}
+
+#[tokio::test]
+async fn publishing_to_an_absent_broker_ends_in_time() {
+    let nats = TestNats::start_empty().await;
+    let settings = Settings {
+        url: "nats://127.0.0.1:1".into(),
+        request_timeout: Duration::from_millis(300),
+        ..nats.settings()
+    };
+    let bus = Bus::connect(&settings, "test").await.unwrap();
+    let since = Instant::now();
+
+    let results = bus.publisher().publish_all(clicks(5000)).await;
+
+    assert!(results.iter().all(|result| *result == Err(PublishError::Disconnected)));
+    assert_eq!(results.len(), 5000);
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn publishing_to_a_frozen_broker_ends_in_time_and_works_again_afterwards() {
+    let nats = TestNats::start().await;
+    let settings = Settings { request_timeout: Duration::from_millis(500), ..nats.settings() };
+    let bus = Bus::connect(&settings, "test").await.unwrap();
+    bus.publisher().publish(given::click().outgoing()).await.unwrap();
+    let messages = clicks(3000);
+    nats.pause();
+    let since = Instant::now();
+
+    let results = bus.publisher().publish_all(messages.clone()).await;
+
+    assert!(results.iter().all(Result::is_err));
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    nats.resume();
+    until(LIMIT, async || {
+        when(bus.publisher().publish_all(messages.clone()).await.iter().all(Result::is_ok))
+    })
+    .await;
+    assert_eq!(bus.pending(ConsumerName::Enrich).await.unwrap(), 3001);
+}
+
+#[tokio::test]
+async fn publishing_blocks_on_nothing_while_the_broker_restarts() {
+    let mut nats = TestNats::start().await;
+    let bus = nats.bus("test").await;
+    nats.kill().await;
+
+    let publisher = bus.publisher();
+    let publishing = tokio::spawn(async move { publisher.publish_all(clicks(100)).await });
+    nats.restart().await;
+    let results = publishing.await.unwrap();
+
+    let stored = u64::try_from(results.iter().filter(|result| result.is_ok()).count()).unwrap();
+    assert!(bus.pending(ConsumerName::Enrich).await.unwrap() >= stored);
+}

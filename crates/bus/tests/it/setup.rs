@@ -1,0 +1,105 @@
+//! Streams are made, followed by the settings, and checked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bus::{Bus, ConnectError, ConsumerName, Message, Settings};
+use testkit::{TestNats, until};
+
+use crate::given;
+use crate::support::{LIMIT, LIMITS, Recorder, Running, when};
+
+#[tokio::test]
+async fn setup_runs_again_and_twice_at_once_and_keeps_what_is_there() {
+    let nats = TestNats::start_empty().await;
+    let (one, other) = (nats.bus("setup").await, nats.bus("setup").await);
+
+    let results = tokio::join!(one.setup(), other.setup());
+    one.publisher().publish(given::click().outgoing()).await.unwrap();
+    one.setup().await.unwrap();
+
+    assert!(results.0.is_ok() && results.1.is_ok(), "{results:?}");
+    one.verify().await.unwrap();
+    assert_eq!(one.pending(ConsumerName::Enrich).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn setup_brings_streams_to_the_settings() {
+    let nats = TestNats::start().await;
+    let settings = Settings { clicks_max_age: Duration::from_secs(3600), ..nats.settings() };
+    let bus = Bus::connect(&settings, "setup").await.unwrap();
+
+    bus.setup().await.unwrap();
+
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let stream = async_nats::jetstream::new(client).get_stream("CLICKS").await.unwrap();
+    assert_eq!(stream.cached_info().config.max_age, Duration::from_secs(3600));
+}
+
+#[tokio::test]
+async fn a_stream_or_consumer_that_is_missing_is_reported_with_the_mend() {
+    let nats = TestNats::start_empty().await;
+    let bus = nats.bus("verify").await;
+
+    let no_stream = bus.verify().await.unwrap_err();
+    bus.setup().await.unwrap();
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    async_nats::jetstream::new(client).delete_consumer_from_stream("record", "ENRICHED").await.unwrap();
+    let no_consumer = bus.verify().await.unwrap_err();
+
+    assert_eq!(no_stream.to_string(), "stream CLICKS is missing; run `clickwire setup`");
+    assert_eq!(no_consumer.to_string(), "consumer record is missing; run `clickwire setup`");
+}
+
+#[tokio::test]
+async fn a_stream_that_does_not_fit_names_the_settings_that_mend_it() {
+    let nats = TestNats::start_empty().await;
+    let settings = Settings { clicks_max_bytes: 1 << 50, ..nats.settings() };
+    let bus = Bus::connect(&settings, "setup").await.unwrap();
+
+    let error = bus.setup().await.unwrap_err().to_string();
+
+    assert!(error.contains("max_file_store") && error.contains("nats.clicks_max_bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn connecting_does_not_wait_for_the_broker_but_refuses_what_can_never_work() {
+    let nats = TestNats::start_empty().await;
+    let nobody = Settings { url: "nats://127.0.0.1:1".into(), ..nats.settings() };
+    let no_url = Settings { url: "not a url".into(), ..nats.settings() };
+    let no_creds = Settings { creds: Some(PathBuf::from("/nowhere.creds")), ..nats.settings() };
+    let no_ca = Settings { tls_ca: Some(PathBuf::from("/nowhere.pem")), ..nats.settings() };
+
+    let bus = Bus::connect(&nobody, "test").await.unwrap();
+
+    assert!(!bus.is_connected());
+    let limit = Duration::from_millis(200);
+    assert!(matches!(bus.wait_connected(limit).await, Err(ConnectError::Timeout(_))));
+    assert!(matches!(Bus::connect(&no_url, "test").await, Err(ConnectError::Url(_))));
+    assert!(matches!(Bus::connect(&no_creds, "test").await, Err(ConnectError::Credentials { .. })));
+    assert!(matches!(Bus::connect(&no_ca, "test").await, Err(ConnectError::CertificateAuthorities { .. })));
+}
+
+#[tokio::test]
+async fn an_almost_full_clicks_stream_lets_go_of_acknowledged_clicks_only() {
+    let nats = TestNats::start_empty().await;
+    let settings = Settings { clicks_max_bytes: 200_000, ..nats.settings() };
+    let bus = Bus::connect(&settings, "room").await.unwrap();
+    bus.setup().await.unwrap();
+    let mut click = given::click();
+    click.request.user_agent = Some("x".repeat(1000));
+    let clicks: Vec<_> =
+        (0..100).map(|_| model::Click { id: model::ClickId::generate(), ..click.clone() }).collect();
+    let results = bus.publisher().publish_all(clicks.iter().map(Message::outgoing).collect()).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+
+    let while_unread = bus.make_room().await.unwrap();
+    let recorder = Recorder::new();
+    let running = Running::start(&bus, ConsumerName::Enrich, LIMITS, recorder.clone());
+    until(LIMIT, async || when(bus.pending(ConsumerName::Enrich).await.ok() == Some(0))).await;
+    let when_read = bus.make_room().await.unwrap();
+
+    assert_eq!((while_unread, when_read), (0, 100));
+    assert_eq!(recorder.seen().len(), 100);
+    running.stop().await;
+}

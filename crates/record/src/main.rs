@@ -1,0 +1,21 @@
+//! The service `clickwire-record`.
+
+use std::process::ExitCode;
+
+use record::{App, Settings};
+use service::{Args, ops, shutdown, telemetry, tls};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse("clickwire-record", "Keeps enriched clicks for reports");
+    let settings = Settings::load(args.config.as_deref())?;
+    if args.healthcheck {
+        ops::probe(settings.record.ops_addr)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let _telemetry = telemetry::init("clickwire-record", &settings.telemetry)?;
+    tls::install_provider();
+    let stop = shutdown::on_signal()?;
+    App::build(settings).await?.run(stop).await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,141 @@
+//! What an operator can set; `defaults.toml` explains each key.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use bus::Limits;
+use serde::Deserialize;
+use service::settings::SettingsError;
+
+/// The settings of this process.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Settings {
+    /// The broker.
+    pub nats: bus::Settings,
+    /// The database.
+    pub database: store::Settings,
+    /// Logs and traces.
+    pub telemetry: service::telemetry::Settings,
+    /// Recording itself.
+    pub record: RecordSettings,
+}
+
+/// Section `[record]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordSettings {
+    /// Where metrics and health are served.
+    pub ops_addr: SocketAddr,
+    /// Clicks of one batch.
+    pub batch_max: usize,
+    /// Batches in hand at once.
+    pub batches_max: usize,
+    /// A batch that takes longer comes again.
+    #[serde(with = "humantime_serde")]
+    pub batch_timeout: Duration,
+    /// How long clicks wait that the database could not take.
+    #[serde(with = "humantime_serde")]
+    pub retry_delay: Duration,
+    /// How often an empty outbox is looked at.
+    #[serde(with = "humantime_serde")]
+    pub outbox_poll: Duration,
+    /// Events that are published at a time.
+    pub outbox_batch_max: u32,
+    /// How often partitions are made.
+    #[serde(with = "humantime_serde")]
+    pub partitions_every: Duration,
+    /// For how many days ahead.
+    pub partitions_days_ahead: u32,
+    /// How long stopping waits for what is in hand.
+    #[serde(with = "humantime_serde")]
+    pub drain_timeout: Duration,
+}
+
+impl RecordSettings {
+    /// The limits of the consumers.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            batch_max: self.batch_max,
+            batches_max: self.batches_max,
+            handle_timeout: self.batch_timeout,
+            drain_timeout: self.drain_timeout,
+        }
+    }
+}
+
+impl Settings {
+    /// The defaults of every section that is read.
+    pub const DEFAULTS: &[&str] =
+        &[include_str!("../defaults.toml"), bus::DEFAULTS, store::DEFAULTS, service::DEFAULTS];
+
+    /// Defaults, then `file`, then the environment.
+    ///
+    /// # Errors
+    /// When a key is unknown or a value cannot be used; the error names it.
+    pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
+        let settings: Self = service::settings::load(Self::DEFAULTS, file)?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    /// Refuses what cannot work, before anything is opened.
+    ///
+    /// # Errors
+    /// The setting and what it must be.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let record = &self.record;
+        let wrong = |key: &str, rule: &str| Err(SettingsError::contradiction(&format!("record.{key}"), rule));
+        if !(1..=bus::topology::PULL_MESSAGES_MAX).contains(&record.batch_max) {
+            return wrong("batch_max", &format!("must be 1 to {}", bus::topology::PULL_MESSAGES_MAX));
+        }
+        if record.batches_max == 0 || record.batches_max > self.database.pool_max {
+            return wrong("batches_max", "must be at least 1 and at most database.pool_max");
+        }
+        if record.batch_timeout <= self.database.connect_timeout + self.database.statement_timeout {
+            let rule = "must be longer than database.connect_timeout and database.statement_timeout together";
+            return wrong("batch_timeout", rule);
+        }
+        if record.outbox_poll.is_zero() || record.partitions_every.is_zero() {
+            return wrong("outbox_poll", "and record.partitions_every must be more than nothing");
+        }
+        if record.outbox_batch_max == 0 {
+            return wrong("outbox_batch_max", "must be at least 1");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let settings: Settings = service::settings::load_from(Settings::DEFAULTS, None, variables)?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    #[test]
+    fn the_defaults_work() {
+        assert_eq!(load(&[]).expect("defaults").record.ops_addr.port(), 9104);
+    }
+
+    #[test]
+    fn a_setting_that_cannot_work_is_refused_by_name() {
+        for (key, value) in [
+            ("BATCH_MAX", "0"),
+            ("BATCHES_MAX", "0"),
+            ("BATCHES_MAX", "1000"),
+            ("BATCH_TIMEOUT", "10s"),
+            ("OUTBOX_POLL", "0s"),
+            ("OUTBOX_BATCH_MAX", "0"),
+            ("NO_SUCH_KEY", "1"),
+        ] {
+            let error = load(&[(&format!("CLICKWIRE__RECORD__{key}"), value)]).expect_err(key);
+
+            assert!(error.to_string().contains(&key.to_lowercase()), "{error}");
+        }
+    }
+}

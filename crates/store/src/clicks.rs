@@ -1,0 +1,132 @@
+//! Clicks: what is kept of every enriched click for reports, and the message itself.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::sql_types::{
+    Array, Binary, Bool, Date, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
+};
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use model::{ClickId, EnrichedClick};
+
+use crate::{Connection, QueryResult};
+
+/// One array a column: the statement's text does not depend on how many clicks there are.
+const RECORD: &str = "\
+INSERT INTO clicks (id, day, workspace_id, revision, clicked_at, recorded_at, link_id, campaign_id,
+    conversation_id, contact_id, message_id, channel, country, region, city, device_type, os, browser,
+    verdict, is_first_click, event)
+SELECT id, day, workspace_id, revision, clicked_at, $20, link_id, campaign_id,
+    conversation_id, contact_id, message_id, channel, country, region, city, device_type, os, browser,
+    verdict, is_first_click, event
+FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $21) AS new (
+    id, day, workspace_id, revision, clicked_at, link_id, campaign_id, conversation_id, contact_id,
+    message_id, channel, country, region, city, device_type, os, browser, verdict, is_first_click, event)
+ON CONFLICT (day, id) DO UPDATE SET
+    revision = excluded.revision, recorded_at = excluded.recorded_at, country = excluded.country,
+    region = excluded.region, city = excluded.city, device_type = excluded.device_type, os = excluded.os,
+    browser = excluded.browser, verdict = excluded.verdict, is_first_click = excluded.is_first_click,
+    event = excluded.event
+WHERE clicks.revision < excluded.revision";
+
+/// An enriched click with its message.
+#[derive(Debug, Clone, Copy)]
+pub struct NewClick<'a> {
+    /// The click.
+    pub click: &'a EnrichedClick,
+    /// The message on ENRICHED, byte for byte.
+    pub event: &'a [u8],
+}
+
+/// The columns of many clicks.
+#[derive(Default)]
+struct Columns<'a> {
+    ids: Vec<Uuid>,
+    days: Vec<NaiveDate>,
+    workspace_ids: Vec<Uuid>,
+    revisions: Vec<i32>,
+    clicked_at: Vec<DateTime<Utc>>,
+    link_ids: Vec<Uuid>,
+    campaign_ids: Vec<Option<&'a str>>,
+    conversation_ids: Vec<Option<&'a str>>,
+    contact_ids: Vec<Option<&'a str>>,
+    message_ids: Vec<Option<&'a str>>,
+    channels: Vec<Option<&'a str>>,
+    countries: Vec<Option<&'a str>>,
+    regions: Vec<Option<&'a str>>,
+    cities: Vec<Option<&'a str>>,
+    device_types: Vec<&'a str>,
+    systems: Vec<Option<&'a str>>,
+    browsers: Vec<Option<&'a str>>,
+    verdicts: Vec<&'a str>,
+    first_clicks: Vec<Option<bool>>,
+    events: Vec<&'a [u8]>,
+}
+
+/// Keeps these clicks, each once: of several tellings of one click the highest revision stays. Tells how many rows were
+/// written.
+pub async fn record(conn: &mut Connection, clicks: &[NewClick<'_>], now: DateTime<Utc>) -> QueryResult<usize> {
+    let columns = columns(clicks);
+    diesel::sql_query(RECORD)
+        .bind::<Array<SqlUuid>, _>(columns.ids)
+        .bind::<Array<Date>, _>(columns.days)
+        .bind::<Array<SqlUuid>, _>(columns.workspace_ids)
+        .bind::<Array<Integer>, _>(columns.revisions)
+        .bind::<Array<Timestamptz>, _>(columns.clicked_at)
+        .bind::<Array<SqlUuid>, _>(columns.link_ids)
+        .bind::<Array<Nullable<Text>>, _>(columns.campaign_ids)
+        .bind::<Array<Nullable<Text>>, _>(columns.conversation_ids)
+        .bind::<Array<Nullable<Text>>, _>(columns.contact_ids)
+        .bind::<Array<Nullable<Text>>, _>(columns.message_ids)
+        .bind::<Array<Nullable<Text>>, _>(columns.channels)
+        .bind::<Array<Nullable<Text>>, _>(columns.countries)
+        .bind::<Array<Nullable<Text>>, _>(columns.regions)
+        .bind::<Array<Nullable<Text>>, _>(columns.cities)
+        .bind::<Array<Text>, _>(columns.device_types)
+        .bind::<Array<Nullable<Text>>, _>(columns.systems)
+        .bind::<Array<Nullable<Text>>, _>(columns.browsers)
+        .bind::<Array<Text>, _>(columns.verdicts)
+        .bind::<Array<Nullable<Bool>>, _>(columns.first_clicks)
+        .bind::<Timestamptz, _>(now)
+        .bind::<Array<Binary>, _>(columns.events)
+        .execute(conn)
+        .await
+}
+
+fn columns<'a>(clicks: &[NewClick<'a>]) -> Columns<'a> {
+    // a statement may touch a row once only; in the order of the key, two batches never wait for each other in a circle
+    let mut newest: BTreeMap<ClickId, NewClick<'a>> = BTreeMap::new();
+    for new in clicks {
+        let kept = newest.entry(new.click.click.id).or_insert(*new);
+        if kept.click.event_id.revision() < new.click.event_id.revision() {
+            *kept = *new;
+        }
+    }
+    let mut columns = Columns::default();
+    for (id, NewClick { click: enriched, event }) in newest {
+        let (click, labels) = (&enriched.click, &enriched.click.link.labels);
+        columns.ids.push(id.uuid());
+        columns.days.push(id.day());
+        columns.workspace_ids.push(click.workspace_id.uuid());
+        columns.revisions.push(i32::try_from(enriched.event_id.revision()).unwrap_or(i32::MAX));
+        columns.clicked_at.push(click.clicked_at);
+        columns.link_ids.push(click.link.id.uuid());
+        columns.campaign_ids.push(labels.campaign_id.as_deref());
+        columns.conversation_ids.push(labels.conversation_id.as_deref());
+        columns.contact_ids.push(labels.contact_id.as_deref());
+        columns.message_ids.push(labels.message_id.as_deref());
+        columns.channels.push(labels.channel.as_deref());
+        columns.countries.push(enriched.location.country.as_deref());
+        columns.regions.push(enriched.location.region.as_deref());
+        columns.cities.push(enriched.location.city.as_deref());
+        columns.device_types.push(enriched.device.kind.as_str());
+        columns.systems.push(enriched.device.os.as_deref());
+        columns.browsers.push(enriched.device.browser.as_deref());
+        columns.verdicts.push(enriched.automation.verdict.as_str());
+        columns.first_clicks.push(enriched.is_first_click);
+        columns.events.push(event);
+    }
+    columns
+}
