@@ -1,1 +1,26 @@
-//! Placeholder.
+//! Delivers: every enriched click to every endpoint that is owed it, at least once, and none slowed by another.
+//!
+//! Two lanes. The fast one ([`dispatch`]) sends a batch of clicks at once from memory and stores the results in
+//! one statement. What cannot go at once, or failed, is a row, and the slow one ([`courier`]) works those off.
+//! Both make attempts in the same way ([`attempter`]): [`sender`] posts, [`outcome`] judges, [`schedule`] says when
+//! next; [`lanes`] say how much an endpoint may use of us, [`destination`] where a request may go.
+//! [`endpoints`] knows who wants what, [`recorder`] stores results of leased rows, [`health`] what was learned.
+
+pub mod app;
+pub mod attempter;
+pub mod courier;
+pub mod destination;
+pub mod dispatch;
+pub mod endpoints;
+pub mod health;
+pub mod lanes;
+pub mod metrics;
+pub mod outcome;
+pub mod recorder;
+pub mod schedule;
+pub mod sender;
+pub mod settings;
+pub mod test_requests;
+
+pub use app::App;
+pub use settings::Settings;

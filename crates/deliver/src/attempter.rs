@@ -1,0 +1,199 @@
+//! One attempt from slot to settlement: send, judge, tell the lane and the health what it said. Both lanes use it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use model::DeliveryId;
+use model::delivery::{Attempt, DeliveryStatus};
+use store::attempts::{NewAttempt, Trigger};
+use store::deliveries::Progress;
+
+use crate::endpoints::Endpoint;
+use crate::health::Health;
+use crate::lanes::Slot;
+use crate::metrics::Metrics;
+use crate::outcome::{self, Outcome};
+use crate::schedule::Schedule;
+use crate::sender::{Sender, Shipment};
+
+/// Makes attempts.
+pub struct Attempter {
+    sender: Sender,
+    health: Arc<Health>,
+    metrics: Metrics,
+    retry_after_max: Duration,
+}
+
+/// What an attempt came to, and what it means for its delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settlement {
+    /// Where the delivery stands now; without the bytes that were sent.
+    pub progress: Progress,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// 1 for the first.
+    pub number: u32,
+    trigger: Trigger,
+}
+
+impl Settlement {
+    /// Whether all that is to be known stands in the delivery's own row.
+    pub fn is_first_try_success(&self) -> bool {
+        self.number == 1 && self.attempt.is_success()
+    }
+
+    /// The row of the attempt, unless the delivery's own row says it all.
+    pub fn into_attempt_row(self, id: DeliveryId, endpoint: &Endpoint) -> Option<NewAttempt> {
+        (!self.is_first_try_success()).then_some(NewAttempt {
+            delivery_id: id,
+            workspace_id: endpoint.workspace_id,
+            number: self.number,
+            trigger: self.trigger,
+            attempt: self.attempt,
+        })
+    }
+}
+
+impl Attempter {
+    /// Sends with `sender`; no pause is longer than `retry_after_max`.
+    pub fn new(sender: Sender, health: Arc<Health>, metrics: Metrics, retry_after_max: Duration) -> Self {
+        Self { sender, health, metrics, retry_after_max }
+    }
+
+    /// Uses a slot for one attempt.
+    pub async fn attempt(&self, endpoint: &Endpoint, shipment: &Shipment, slot: Slot) -> Settlement {
+        let in_flight = InFlight::begin(&self.metrics);
+        let attempt = self.sender.send(endpoint, shipment).await;
+        drop(in_flight);
+        let now = Utc::now();
+        let outcome = outcome::judge(&attempt, &endpoint.permanent_statuses, now, self.retry_after_max);
+        let duration = Duration::from_millis(attempt.duration_ms.into());
+        endpoint.lane.report(slot, outcome::signal(&attempt), duration, now);
+        self.health.learn(endpoint, &attempt, outcome, now);
+        self.metrics.attempted(&attempt);
+        let settlement = settle(&endpoint.schedule, attempt, outcome, shipment.number, now, rand::random());
+        if settlement.progress.status == DeliveryStatus::Dead {
+            self.metrics.dead(outcome);
+        }
+        settlement
+    }
+}
+
+/// A request in flight; it is counted out also when it is broken off.
+struct InFlight<'a>(&'a Metrics);
+
+impl<'a> InFlight<'a> {
+    fn begin(metrics: &'a Metrics) -> Self {
+        metrics.in_flight.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.dec();
+    }
+}
+
+/// What the attempt with this number means for its delivery. Pure; `jitter` is 0 to 1.
+fn settle(
+    schedule: &Schedule,
+    attempt: Attempt,
+    outcome: Outcome,
+    number: u32,
+    now: DateTime<Utc>,
+    jitter: f64,
+) -> Settlement {
+    let again_at = schedule.next_attempt_at(number, now, jitter);
+    let next_attempt_at = match outcome {
+        Outcome::Delivered | Outcome::Permanent | Outcome::Gone => None,
+        Outcome::Retry => again_at,
+        Outcome::Pause(until) => again_at.map(|at| at.max(until)),
+    };
+    let status = match (outcome, next_attempt_at) {
+        (Outcome::Delivered, _) => DeliveryStatus::Delivered,
+        (_, Some(_)) => DeliveryStatus::Pending,
+        (_, None) => DeliveryStatus::Dead,
+    };
+    let progress = Progress {
+        status,
+        attempt_count: number,
+        next_attempt_at,
+        attempted_at: Some(attempt.started_at),
+        finished_at: next_attempt_at.is_none().then_some(now),
+        duration_ms: Some(attempt.duration_ms),
+        last_status: attempt.status,
+        last_error: attempt.error.map(|error| error.as_str()),
+        response_body: attempt.response_body.clone(),
+        body: None,
+    };
+    // whoever is tried beyond the schedule was asked for by somebody
+    let trigger = if number > schedule.attempts_max() { Trigger::Manual } else { Trigger::Schedule };
+    Settlement { progress, attempt, number, trigger }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeZone;
+    use model::delivery::ErrorClass;
+
+    fn settled(outcome: Outcome, number: u32) -> Settlement {
+        let now = Utc.with_ymd_and_hms(2026, 11, 23, 14, 0, 0).unwrap();
+        let error = (outcome != Outcome::Delivered).then_some(ErrorClass::Status);
+        let attempt = Attempt {
+            started_at: now,
+            duration_ms: 7,
+            status: Some(500),
+            error,
+            error_detail: None,
+            request_headers: Vec::new(),
+            response_headers: Vec::new(),
+            response_body: None,
+            remote_ip: None,
+        };
+        settle(&Schedule::from_seconds(&[5, 60]), attempt, outcome, number, now, 0.0)
+    }
+
+    #[test]
+    fn a_delivery_waits_until_its_schedule_is_exhausted() {
+        for (number, status) in
+            [(1, DeliveryStatus::Pending), (2, DeliveryStatus::Pending), (3, DeliveryStatus::Dead)]
+        {
+            let progress = settled(Outcome::Retry, number).progress;
+            assert_eq!((progress.status, progress.attempt_count), (status, number));
+            assert_eq!(progress.finished_at.is_some(), progress.next_attempt_at.is_none());
+        }
+    }
+
+    #[test]
+    fn a_delivery_ends_with_an_acceptance_and_with_a_refusal_for_good() {
+        for (outcome, status) in [
+            (Outcome::Delivered, DeliveryStatus::Delivered),
+            (Outcome::Gone, DeliveryStatus::Dead),
+            (Outcome::Permanent, DeliveryStatus::Dead),
+        ] {
+            let progress = settled(outcome, 1).progress;
+            assert_eq!((progress.status, progress.next_attempt_at), (status, None));
+        }
+    }
+
+    #[test]
+    fn nothing_is_tried_before_the_pause_is_over_nor_before_its_time() {
+        let now = settled(Outcome::Retry, 1).attempt.started_at;
+        let seconds = |asked: i64| {
+            let until = now + chrono::Duration::seconds(asked);
+            let next = settled(Outcome::Pause(until), 1).progress.next_attempt_at.expect("goes on");
+            (next - now).num_seconds()
+        };
+
+        assert_eq!((seconds(600), seconds(1)), (600, 5));
+    }
+
+    #[test]
+    fn an_attempt_beyond_the_schedule_was_asked_for() {
+        assert_eq!(settled(Outcome::Retry, 3).trigger, Trigger::Schedule);
+        assert_eq!(settled(Outcome::Retry, 4).trigger, Trigger::Manual);
+    }
+}

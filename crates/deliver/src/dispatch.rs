@@ -1,0 +1,398 @@
+//! The fast lane: a batch of enriched clicks, each to the endpoints that want it, at once.
+//!
+//! ```text
+//! match ─► which exist already? ─► send, or queue for a slot, or leave to the courier
+//!            (one question)              │ answered within `patience`?
+//!                                        ├─ yes: its result  ─┐
+//!                                        └─ no: a leased row ─┴─► one statement ─► the clicks are done
+//! ```
+//! A click is done when PostgreSQL holds, for each endpoint that is owed it, a delivery that is delivered, waits
+//! for its next attempt, or is dead (promise P3). If that cannot be stored, the clicks come again, and some are
+//! sent again with the same `webhook-id` (promise P4).
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bus::{Handler, Verdict, Verdicts};
+use bytes::Bytes;
+use chrono::Utc;
+use model::delivery::DeliveryStatus;
+use model::event_type::LINK_CLICKED;
+use model::{DeliveryId, EnrichedClick, EventId};
+use store::Pool;
+use store::deliveries::{self, NewDelivery, Owed, Progress, Standing};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::attempter::{Attempter, Settlement};
+use crate::endpoints::{Endpoint, Endpoints};
+use crate::lanes::Later;
+use crate::metrics::Metrics;
+use crate::recorder::Recorder;
+use crate::sender::Shipment;
+
+/// When a batch that could not be stored comes again.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// How long results are kept in memory when they cannot be stored: a restart of PostgreSQL should cost no duplicates.
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Pause before results are stored again.
+const STORE_PAUSE: Duration = Duration::from_millis(250);
+
+/// Most deliveries that a batch has in memory at a time, however many endpoints want its clicks.
+const OWED_MAX: usize = 2048;
+
+/// How often a batch is matched again because endpoints have changed meanwhile.
+const MATCHES_MAX: usize = 5;
+
+/// Dispatches batches.
+pub struct Dispatcher {
+    /// Who wants what.
+    pub endpoints: Arc<Endpoints>,
+    /// Sends.
+    pub attempter: Arc<Attempter>,
+    /// Takes the answers that come late.
+    pub recorder: Arc<Recorder>,
+    /// Knows what exists, and keeps results.
+    pub pool: Pool,
+    /// How long a slot and an answer are waited for.
+    pub patience: Duration,
+    /// Requests that are under way.
+    pub tasks: TaskTracker,
+    /// Tells the courier that there is work.
+    pub work: Arc<Notify>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Events that batches have in hand: one that was published twice is not sent twice at the same time.
+    pub in_hand: Mutex<HashSet<EventId>>,
+}
+
+type Answer = Result<Settlement, Later>;
+
+/// A delivery of this batch.
+struct Dispatch {
+    id: DeliveryId,
+    owed: Owed,
+    click: usize,
+    endpoint: Arc<Endpoint>,
+    body: Bytes,
+    state: State,
+}
+
+enum State {
+    Later(Later),
+    Settled(Settlement),
+    /// Under way; waited for only where answers usually come in time.
+    Sent {
+        answer: oneshot::Receiver<Answer>,
+        is_waited_for: bool,
+    },
+}
+
+impl Handler for Dispatcher {
+    type Message = EnrichedClick;
+
+    async fn handle(&self, batch: &[EnrichedClick]) -> Verdicts {
+        let claim = Claim::of(&self.in_hand, batch);
+        let clicks: Vec<&EnrichedClick> =
+            batch.iter().zip(&claim.is_ours).filter(|(_, ours)| **ours).map(|(click, _)| click).collect();
+        let done = match self.dispatch(&clicks).await {
+            Ok(()) => Verdict::Done,
+            Err(error) => {
+                warn!(error = format!("{error:#}"), clicks = clicks.len(), "dispatching failed");
+                Verdict::Retry(RETRY_DELAY)
+            }
+        };
+        let verdict = |ours: &bool| if *ours { done } else { Verdict::Retry(RETRY_DELAY) };
+        Verdicts::each(claim.is_ours.iter().map(verdict).collect())
+    }
+}
+
+/// The events of a batch that no other batch has in hand.
+struct Claim<'a> {
+    in_hand: &'a Mutex<HashSet<EventId>>,
+    event_ids: Vec<EventId>,
+    is_ours: Vec<bool>,
+}
+
+impl<'a> Claim<'a> {
+    fn of(in_hand: &'a Mutex<HashSet<EventId>>, batch: &[EnrichedClick]) -> Self {
+        let mut all = in_hand.lock().expect("nobody panics with this in hand");
+        let is_ours: Vec<bool> = batch.iter().map(|click| all.insert(click.event_id)).collect();
+        let event_ids =
+            batch.iter().zip(&is_ours).filter(|(_, ours)| **ours).map(|(c, _)| c.event_id).collect();
+        Self { in_hand, event_ids, is_ours }
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut all = self.in_hand.lock().expect("nobody panics with this in hand");
+        for event_id in &self.event_ids {
+            all.remove(event_id);
+        }
+    }
+}
+
+impl Dispatcher {
+    async fn dispatch(&self, clicks: &[&EnrichedClick]) -> anyhow::Result<()> {
+        let owed = self.owed(clicks).await?;
+        for owed in owed.chunks(OWED_MAX) {
+            self.dispatch_some(clicks, owed).await?;
+        }
+        Ok(())
+    }
+
+    /// Which deliveries these clicks call for that do not exist yet, by endpoints that are new enough.
+    async fn owed(&self, clicks: &[&EnrichedClick]) -> anyhow::Result<Vec<(usize, Arc<Endpoint>)>> {
+        let mut table = self.endpoints.current();
+        for _ in 0..MATCHES_MAX {
+            let matching = clicks.iter().enumerate().flat_map(|(index, click)| {
+                table.matching(click).map(move |endpoint| (index, Arc::clone(endpoint)))
+            });
+            let matching: Vec<(usize, Arc<Endpoint>)> = matching.collect();
+            let standing = self.standing(clicks, &matching).await?;
+            if standing.endpoints_version > table.version() {
+                table = self.endpoints.at_least(standing.endpoints_version).await?;
+                continue;
+            }
+            for (endpoint_id, until) in standing.paused {
+                if let Some(endpoint) = table.get(endpoint_id) {
+                    endpoint.lane.pause(until);
+                }
+            }
+            let is_new = |(index, endpoint): &(usize, Arc<Endpoint>)| {
+                !standing.existing.contains(&owed_to(endpoint, clicks[*index]))
+            };
+            return Ok(matching.into_iter().filter(is_new).collect());
+        }
+        anyhow::bail!("the endpoints changed {MATCHES_MAX} times while a batch was matched")
+    }
+
+    async fn standing(
+        &self,
+        clicks: &[&EnrichedClick],
+        matching: &[(usize, Arc<Endpoint>)],
+    ) -> anyhow::Result<Standing> {
+        let owed: Vec<Owed> =
+            matching.iter().map(|(index, endpoint)| owed_to(endpoint, clicks[*index])).collect();
+        let mut conn = self.pool.get().await?;
+        Ok(deliveries::standing(&mut conn, &owed, Utc::now()).await?)
+    }
+
+    async fn dispatch_some(
+        &self,
+        clicks: &[&EnrichedClick],
+        owed: &[(usize, Arc<Endpoint>)],
+    ) -> anyhow::Result<()> {
+        let mut rendered: Option<(usize, Bytes)> = None;
+        let mut dispatches = Vec::with_capacity(owed.len());
+        for (index, endpoint) in owed {
+            // endpoints of one click follow each other, and get the same bytes
+            let body = match &rendered {
+                Some((of, body)) if of == index => body.clone(),
+                _ => Bytes::from(webhook::payload::link_clicked(clicks[*index])),
+            };
+            rendered = Some((*index, body.clone()));
+            dispatches.push(self.begin(*index, clicks[*index], endpoint, body));
+        }
+        let deadline = Instant::now() + self.patience;
+        for dispatch in &mut dispatches {
+            dispatch.wait(deadline).await;
+        }
+        self.count(clicks, &dispatches);
+        self.store(clicks, dispatches).await
+    }
+
+    /// Sends at once if the endpoint has a slot or will have one soon.
+    fn begin(&self, index: usize, click: &EnrichedClick, endpoint: &Arc<Endpoint>, body: Bytes) -> Dispatch {
+        // made at the event's moment: both live in the event's partition
+        let id = DeliveryId::generate_at(click.event_id.timestamp());
+        let dispatch = |state| Dispatch {
+            id,
+            owed: owed_to(endpoint, click),
+            click: index,
+            endpoint: Arc::clone(endpoint),
+            body: body.clone(),
+            state,
+        };
+        if !endpoint.is_sendable() {
+            return dispatch(State::Later(Later::Held));
+        }
+        let slot = match endpoint.lane.admit(Utc::now()) {
+            Ok(slot) => Some(slot),
+            Err(Later::Busy) => None,
+            Err(later) => return dispatch(State::Later(later)),
+        };
+        let shipment = Shipment {
+            event_id: click.event_id,
+            event_type: LINK_CLICKED,
+            delivery_id: id,
+            number: 1,
+            traceparent: click.click.traceparent.clone(),
+            body: body.clone(),
+        };
+        let (reply, answer) = oneshot::channel();
+        let (attempter, endpoint_of_task, patience) =
+            (Arc::clone(&self.attempter), Arc::clone(endpoint), self.patience);
+        self.tasks.spawn(async move {
+            let endpoint = endpoint_of_task;
+            let slot = match slot {
+                Some(slot) => Ok(slot),
+                None => endpoint.lane.admit_soon(patience).await,
+            };
+            let answer = match slot {
+                Ok(slot) => Ok(attempter.attempt(&endpoint, &shipment, slot).await),
+                Err(later) => Err(later),
+            };
+            // nobody waits for it any more when the batch could not be stored
+            let _ = reply.send(answer);
+        });
+        dispatch(State::Sent { answer, is_waited_for: endpoint.lane.usually_answers_within(self.patience) })
+    }
+
+    fn count(&self, clicks: &[&EnrichedClick], dispatches: &[Dispatch]) {
+        let now = Utc::now();
+        for dispatch in dispatches {
+            match &dispatch.state {
+                State::Settled(settlement) if settlement.is_first_try_success() => {
+                    self.metrics.arrived(now - clicks[dispatch.click].click.clicked_at);
+                }
+                State::Later(later) => self.metrics.queued(*later),
+                State::Settled(_) | State::Sent { .. } => {}
+            }
+        }
+    }
+
+    /// One statement for all; then whoever is still under way becomes the recorder's.
+    async fn store(&self, clicks: &[&EnrichedClick], dispatches: Vec<Dispatch>) -> anyhow::Result<()> {
+        if dispatches.is_empty() {
+            return Ok(());
+        }
+        let leased_until = Utc::now() + self.recorder.lease();
+        let mut attempts = Vec::new();
+        let mut new = Vec::with_capacity(dispatches.len());
+        for dispatch in &dispatches {
+            new.push(dispatch.row(clicks[dispatch.click], leased_until));
+            if let State::Settled(settlement) = &dispatch.state {
+                attempts.extend(settlement.clone().into_attempt_row(dispatch.id, &dispatch.endpoint));
+            }
+        }
+        let deadline = Instant::now() + STORE_PATIENCE;
+        let stored = loop {
+            let result = self.insert(&new, &attempts).await;
+            match result {
+                Ok(stored) => break stored,
+                Err(error) if Instant::now() < deadline => {
+                    self.metrics.store_failures.inc();
+                    warn!(
+                        error = format!("{error:#}"),
+                        "failed to store the results of a batch; trying again"
+                    );
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let is_work_left = new.iter().any(|d| d.progress.next_attempt_at.is_some());
+        for dispatch in dispatches {
+            if stored.contains(&dispatch.id) {
+                self.hand_over(dispatch);
+            }
+        }
+        if is_work_left {
+            self.work.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn insert(
+        &self,
+        new: &[NewDelivery],
+        attempts: &[store::attempts::NewAttempt],
+    ) -> anyhow::Result<HashSet<DeliveryId>> {
+        let mut conn = self.pool.get().await?;
+        Ok(deliveries::insert(&mut conn, new, attempts, self.recorder.leased_by(), Utc::now()).await?)
+    }
+
+    fn hand_over(&self, dispatch: Dispatch) {
+        let State::Sent { answer, .. } = dispatch.state else { return };
+        let recorder = Arc::clone(&self.recorder);
+        recorder.take(dispatch.id);
+        let work = Arc::clone(&self.work);
+        self.tasks.spawn(async move {
+            match answer.await {
+                Ok(Ok(settlement)) => {
+                    recorder.settle(dispatch.id, dispatch.owed, &dispatch.endpoint, settlement, None);
+                }
+                // no slot came free in time: it is the courier's now
+                Ok(Err(_)) | Err(_) => {
+                    recorder.give_back(dispatch.id);
+                    work.notify_one();
+                }
+            }
+        });
+    }
+}
+
+impl Dispatch {
+    async fn wait(&mut self, deadline: Instant) {
+        let State::Sent { answer, is_waited_for } = &mut self.state else { return };
+        let answer = if *is_waited_for {
+            tokio::time::timeout_at(deadline, answer).await.ok().and_then(Result::ok)
+        } else {
+            answer.try_recv().ok()
+        };
+        match answer {
+            Some(Ok(settlement)) => self.state = State::Settled(settlement),
+            Some(Err(later)) => self.state = State::Later(later),
+            None => {}
+        }
+    }
+
+    fn row(&self, click: &EnrichedClick, leased_until: chrono::DateTime<Utc>) -> NewDelivery {
+        let (progress, leased_until) = match &self.state {
+            State::Settled(settlement) => {
+                let mut progress = settlement.progress.clone();
+                if !settlement.is_first_try_success() {
+                    progress.body = Some(self.body.to_vec());
+                }
+                (progress, None)
+            }
+            State::Later(_) => (self.due_now(), None),
+            State::Sent { .. } => (self.due_now(), Some(leased_until)),
+        };
+        NewDelivery {
+            id: self.id,
+            workspace_id: self.endpoint.workspace_id,
+            owed: self.owed,
+            event_type: LINK_CLICKED,
+            click_id: Some(click.click.id),
+            progress,
+            leased_until,
+        }
+    }
+
+    fn due_now(&self) -> Progress {
+        Progress {
+            status: DeliveryStatus::Pending,
+            attempt_count: 0,
+            next_attempt_at: Some(Utc::now()),
+            attempted_at: None,
+            finished_at: None,
+            duration_ms: None,
+            last_status: None,
+            last_error: None,
+            response_body: None,
+            body: Some(self.body.to_vec()),
+        }
+    }
+}
+
+fn owed_to(endpoint: &Endpoint, click: &EnrichedClick) -> Owed {
+    Owed { endpoint_id: endpoint.id, event_id: click.event_id }
+}

@@ -1,0 +1,309 @@
+//! Who wants what: every endpoint that is owed events, in memory, ready to be sent to.
+//!
+//! The table is replaced as a whole. It knows the counter of changes (`endpoint_changes`) it is as new as;
+//! who has seen a higher one asks for a newer table before matching, so that no click misses an endpoint that
+//! was saved before it. Change notices and age keep the table new without being asked. Lanes outlive a reload.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use bus::{Bus, Change, Table};
+use chrono::{DateTime, Utc};
+use futures::StreamExt as _;
+use http::{HeaderName, HeaderValue};
+use model::event_type::{EventTypePattern, LINK_CLICKED};
+use model::secret::SigningSecret;
+use model::{EndpointId, EndpointUrl, EnrichedClick, WorkspaceId};
+use store::Pool;
+use store::endpoints::State;
+use store::subscriptions::{self, Subscription};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+use webhook::{CustomHeaders, Filter, Keyring};
+
+use crate::lanes::{Lane, Lanes};
+use crate::metrics::Metrics;
+use crate::schedule::Schedule;
+
+/// Longest request that an endpoint can ask for.
+const TIMEOUT_MAX: Duration = Duration::from_secs(30);
+
+/// Pauses that are read in at a reload; those beyond are learned from answers again.
+const PAUSED_MAX: i64 = 10_000;
+
+/// An endpoint, ready to be sent to.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// Whose it is.
+    pub workspace_id: WorkspaceId,
+    /// Where events are posted.
+    pub url: EndpointUrl,
+    /// Live secrets, newest first.
+    pub secrets: Vec<SigningSecret>,
+    /// Custom headers.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Its own limit of a request.
+    pub timeout: Option<Duration>,
+    /// Its pauses between attempts.
+    pub schedule: Schedule,
+    /// Statuses that end a delivery at once.
+    pub permanent_statuses: Vec<u16>,
+    /// What it may use of us.
+    pub lane: Arc<Lane>,
+    event_types: Vec<EventTypePattern>,
+    filter: Option<Filter>,
+    owed_from: DateTime<Utc>,
+    is_sendable: bool,
+    source: Subscription,
+}
+
+impl Endpoint {
+    /// Whether the endpoint is owed this click.
+    pub fn wants(&self, click: &EnrichedClick) -> bool {
+        self.owed_from <= click.click.clicked_at
+            && self.event_types.iter().any(|pattern| pattern.matches(LINK_CLICKED))
+            && self.filter.as_ref().is_none_or(|filter| filter.matches(click))
+    }
+
+    /// Whether anything is sent to it at the moment: it is not paused by its owner, and we hold what signs for it.
+    pub fn is_sendable(&self) -> bool {
+        self.is_sendable
+    }
+
+    /// Opens what is sealed.
+    ///
+    /// # Errors
+    /// When a secret or a header does not open, or there is no secret: nothing could be signed.
+    pub fn open(source: Subscription, keyring: &Keyring, lane: Arc<Lane>) -> anyhow::Result<Self> {
+        let (endpoint_id, workspace_id) = (source.endpoint_id, source.workspace_id);
+        let mut secrets = Vec::with_capacity(source.secrets_sealed.len());
+        for sealed in &source.secrets_sealed {
+            let secret = keyring.open_secret(workspace_id, endpoint_id, sealed);
+            secrets.push(secret.context("failed to open a signing secret")?);
+        }
+        anyhow::ensure!(!secrets.is_empty(), "the endpoint has no live signing secret");
+        let headers = match &source.headers_sealed {
+            Some(sealed) => CustomHeaders::open(keyring, workspace_id, endpoint_id, sealed)
+                .context("failed to open the custom headers")?,
+            None => CustomHeaders::default(),
+        };
+        let headers = headers
+            .iter()
+            .map(|(name, value)| Ok((name.parse::<HeaderName>()?, value.parse::<HeaderValue>()?)))
+            .collect::<Result<_, http::Error>>()?;
+        Ok(Self {
+            secrets,
+            headers,
+            is_sendable: source.state != State::Paused,
+            ..Self::unopened(source, lane)?
+        })
+    }
+
+    /// Matches clicks, but cannot be sent to: its deliveries wait as rows.
+    fn unopened(source: Subscription, lane: Arc<Lane>) -> anyhow::Result<Self> {
+        let filter =
+            source.filter.as_ref().map(Filter::parse).transpose().context("failed to read the filter")?;
+        Ok(Self {
+            id: source.endpoint_id,
+            workspace_id: source.workspace_id,
+            url: source.url.clone(),
+            secrets: Vec::new(),
+            headers: Vec::new(),
+            timeout: source.timeout_ms.map(|ms| Duration::from_millis(ms.into()).min(TIMEOUT_MAX)),
+            schedule: source.retry_schedule.as_deref().map_or_else(Schedule::default, Schedule::from_seconds),
+            permanent_statuses: source.permanent_statuses.clone(),
+            lane,
+            event_types: source.event_types.clone(),
+            filter,
+            owed_from: source.owed_from,
+            is_sendable: false,
+            source,
+        })
+    }
+}
+
+/// All endpoints at one version.
+#[derive(Debug, Default)]
+pub struct EndpointTable {
+    version: i64,
+    by_id: HashMap<EndpointId, Arc<Endpoint>>,
+    by_workspace: HashMap<WorkspaceId, Vec<Arc<Endpoint>>>,
+}
+
+impl EndpointTable {
+    /// The counter of changes that this table is at least as new as.
+    pub fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// An endpoint, if it is owed anything.
+    pub fn get(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
+        self.by_id.get(&id)
+    }
+
+    /// Who is owed this click.
+    pub fn matching<'a>(&'a self, click: &'a EnrichedClick) -> impl Iterator<Item = &'a Arc<Endpoint>> {
+        let own = self.by_workspace.get(&click.click.workspace_id);
+        own.into_iter().flatten().filter(|endpoint| endpoint.wants(click))
+    }
+
+    fn insert(&mut self, endpoint: Arc<Endpoint>) {
+        self.by_workspace.entry(endpoint.workspace_id).or_default().push(Arc::clone(&endpoint));
+        self.by_id.insert(endpoint.id, endpoint);
+    }
+}
+
+/// The table, and how it is kept new.
+pub struct Endpoints {
+    table: RwLock<Arc<EndpointTable>>,
+    /// One reload at a time; those who wait look again whether they still need theirs.
+    reload: tokio::sync::Mutex<()>,
+    loaded_at: Mutex<Option<Instant>>,
+    pool: Pool,
+    keyring: Keyring,
+    lanes: Lanes,
+    endpoints_max: usize,
+    metrics: Metrics,
+}
+
+impl Endpoints {
+    /// An empty table, older than every version.
+    pub fn new(pool: Pool, keyring: Keyring, lanes: Lanes, endpoints_max: usize, metrics: Metrics) -> Self {
+        Self {
+            table: RwLock::default(),
+            reload: tokio::sync::Mutex::default(),
+            loaded_at: Mutex::default(),
+            pool,
+            keyring,
+            lanes,
+            endpoints_max,
+            metrics,
+        }
+    }
+
+    /// The table as it is.
+    pub fn current(&self) -> Arc<EndpointTable> {
+        Arc::clone(&self.table.read().expect("nobody panics with the table in hand"))
+    }
+
+    /// A table at least as new as `version`.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn at_least(&self, version: i64) -> anyhow::Result<Arc<EndpointTable>> {
+        if self.current().version < version {
+            let _only = self.reload.lock().await;
+            if self.current().version < version {
+                self.replace().await?;
+            }
+        }
+        Ok(self.current())
+    }
+
+    /// Loads the table again.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn refresh(&self) -> anyhow::Result<()> {
+        let _only = self.reload.lock().await;
+        self.replace().await
+    }
+
+    /// One endpoint of a workspace as it is in the database, whatever its state; its secrets opened.
+    ///
+    /// # Errors
+    /// When the database is away or something does not open.
+    pub async fn find(&self, workspace_id: WorkspaceId, id: EndpointId) -> anyhow::Result<Option<Endpoint>> {
+        let mut conn = self.pool.get().await?;
+        let found = subscriptions::find(&mut conn, workspace_id, id, Utc::now()).await?;
+        drop(conn);
+        found.map(|source| Endpoint::open(source, &self.keyring, self.lanes.lane(None))).transpose()
+    }
+
+    /// Keeps the table new until `stop`: by change notices, by age, and after every reconnect.
+    pub async fn follow(&self, bus: Bus, max_age: Duration, stop: CancellationToken) {
+        let mut changes = bus.changes(Table::Endpoints);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                change = changes.next() => match change {
+                    Some(Change::Row(_) | Change::Reconnected) => {}
+                    None => stop.cancelled().await,
+                },
+                () = tokio::time::sleep(max_age) => {}
+            }
+            if let Err(error) = self.refresh().await {
+                warn!(error = format!("{error:#}"), "failed to load the endpoints again");
+            }
+        }
+    }
+
+    /// Whether the table is not older than it may be, for readiness.
+    ///
+    /// # Errors
+    /// How old it is.
+    pub fn check_age(&self, max_age: Duration) -> Result<(), String> {
+        match *self.loaded_at.lock().expect("nobody panics with this in hand") {
+            Some(at) if at.elapsed() <= max_age => Ok(()),
+            Some(at) => Err(format!("the endpoints were loaded {} s ago", at.elapsed().as_secs())),
+            None => Err("the endpoints have not been loaded".to_owned()),
+        }
+    }
+
+    async fn replace(&self) -> anyhow::Result<()> {
+        let now = Utc::now();
+        let limit = i64::try_from(self.endpoints_max).unwrap_or(i64::MAX);
+        let mut conn = self.pool.get().await?;
+        let found = subscriptions::load(&mut conn, now, limit).await?;
+        let paused = store::endpoint_state::paused(&mut conn, now, PAUSED_MAX).await?;
+        drop(conn);
+        if found.subscriptions.len() >= self.endpoints_max {
+            error!(limit, "`deliver.endpoints_max` is reached: endpoints beyond it get nothing");
+        }
+        for (endpoint_id, error) in &found.unreadable {
+            error!(%endpoint_id, error, "an endpoint could not be read and gets nothing");
+        }
+        let old = self.current();
+        let mut table = EndpointTable { version: found.version, ..EndpointTable::default() };
+        for source in found.subscriptions {
+            if let Some(endpoint) = self.endpoint(source, &old) {
+                table.insert(endpoint);
+            }
+        }
+        for (endpoint_id, until) in paused {
+            if let Some(endpoint) = table.get(endpoint_id) {
+                endpoint.lane.pause(until);
+            }
+        }
+        debug!(version = table.version, endpoints = table.by_id.len(), "loaded the endpoints");
+        self.metrics.endpoints.set(i64::try_from(table.by_id.len()).unwrap_or(i64::MAX));
+        *self.table.write().expect("nobody panics with the table in hand") = Arc::new(table);
+        *self.loaded_at.lock().expect("nobody panics with this in hand") = Some(Instant::now());
+        Ok(())
+    }
+
+    /// The endpoint with the lane it had. One that does not open still matches, so that its deliveries wait as rows.
+    fn endpoint(&self, source: Subscription, old: &EndpointTable) -> Option<Arc<Endpoint>> {
+        let slots = source.max_in_flight.and_then(|slots| usize::try_from(slots).ok());
+        let known = old.get(source.endpoint_id).filter(|known| self.lanes.fits(&known.lane, slots));
+        if let Some(known) = known.filter(|known| known.source == source) {
+            return Some(Arc::clone(known));
+        }
+        let lane = known.map_or_else(|| self.lanes.lane(slots), |known| Arc::clone(&known.lane));
+        let endpoint_id = source.endpoint_id;
+        let opened = Endpoint::open(source.clone(), &self.keyring, Arc::clone(&lane)).or_else(|error| {
+            error!(%endpoint_id, error = format!("{error:#}"), "nothing can be sent to an endpoint; its deliveries wait");
+            Endpoint::unopened(source, lane)
+        });
+        opened
+            .inspect_err(
+                |error| error!(%endpoint_id, error = format!("{error:#}"), "an endpoint gets nothing"),
+            )
+            .ok()
+            .map(Arc::new)
+    }
+}

@@ -1,0 +1,207 @@
+//! What attempts tell about endpoints, gathered in memory and written down once a second.
+//!
+//! Writing it with every batch would have all batches of one endpoint wait for one row. A pause and a 410 take
+//! effect in this process at once (through the lane); other replicas see them when they are written.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use model::delivery::Attempt;
+use model::{EndpointId, WorkspaceId};
+use store::Pool;
+use store::endpoint_state::{self, Learned};
+use tokio::sync::Notify;
+
+use crate::endpoints::Endpoint;
+use crate::outcome::Outcome;
+
+/// How often it is written down.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long an endpoint that is gone is left alone until every table knows it.
+const GONE_PAUSE: Duration = Duration::from_secs(60);
+
+/// What was learned and not yet written; one entry an endpoint.
+#[derive(Debug, Default)]
+pub struct Health {
+    learned: Mutex<HashMap<EndpointId, News>>,
+    is_urgent: Notify,
+}
+
+#[derive(Debug, Clone)]
+struct News {
+    learned: Learned,
+    paused_until: Option<DateTime<Utc>>,
+    is_gone: bool,
+}
+
+impl Health {
+    /// Learns from an attempt, and acts on what it says about the endpoint as a whole.
+    pub fn learn(&self, endpoint: &Endpoint, attempt: &Attempt, outcome: Outcome, now: DateTime<Utc>) {
+        let mut all = self.learned.lock().expect("nobody panics with this in hand");
+        let news = all.entry(endpoint.id).or_insert_with(|| News::none(endpoint.id, endpoint.workspace_id));
+        news.add(attempt, now);
+        match outcome {
+            Outcome::Pause(until) => {
+                news.paused_until = news.paused_until.max(Some(until));
+                endpoint.lane.pause(until);
+            }
+            Outcome::Gone => {
+                news.is_gone = true;
+                endpoint.lane.pause(now + GONE_PAUSE);
+            }
+            Outcome::Delivered | Outcome::Retry | Outcome::Permanent => return,
+        }
+        self.is_urgent.notify_one();
+    }
+
+    /// Waits until something should be written.
+    pub async fn due(&self) {
+        tokio::select! {
+            () = tokio::time::sleep(INTERVAL) => {}
+            () = self.is_urgent.notified() => {}
+        }
+    }
+
+    /// Writes down what was learned; tells which endpoints were disabled. What cannot be written is kept.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn write(&self, pool: &Pool) -> anyhow::Result<Vec<(WorkspaceId, EndpointId)>> {
+        let news = mem::take(&mut *self.learned.lock().expect("nobody panics with this in hand"));
+        let written = write(pool, news.values()).await;
+        if written.is_err() {
+            self.put_back(news);
+        }
+        written
+    }
+
+    fn put_back(&self, older: HashMap<EndpointId, News>) {
+        let mut all = self.learned.lock().expect("nobody panics with this in hand");
+        for (id, mut news) in older {
+            if let Some(newer) = all.remove(&id) {
+                news.follow(newer);
+            }
+            all.insert(id, news);
+        }
+    }
+}
+
+async fn write(
+    pool: &Pool,
+    news: impl ExactSizeIterator<Item = &News> + Clone,
+) -> anyhow::Result<Vec<(WorkspaceId, EndpointId)>> {
+    if news.len() == 0 {
+        return Ok(Vec::new());
+    }
+    let now = Utc::now();
+    let mut conn = pool.get().await?;
+    let mut disabled = Vec::new();
+    // what changes the endpoint first: if that fails, nothing is counted twice
+    for news in news.clone() {
+        let (workspace_id, endpoint_id) = (news.learned.workspace_id, news.learned.endpoint_id);
+        if news.is_gone && endpoint_state::disable_gone(&mut conn, workspace_id, endpoint_id, now).await? {
+            disabled.push((workspace_id, endpoint_id));
+        }
+        if let Some(until) = news.paused_until {
+            endpoint_state::pause(&mut conn, workspace_id, endpoint_id, until, now).await?;
+        }
+    }
+    let learned: Vec<Learned> = news.map(|news| news.learned.clone()).collect();
+    endpoint_state::add(&mut conn, &learned, now).await?;
+    Ok(disabled)
+}
+
+impl News {
+    fn none(endpoint_id: EndpointId, workspace_id: WorkspaceId) -> Self {
+        let learned = Learned {
+            endpoint_id,
+            workspace_id,
+            delivered: 0,
+            failed: 0,
+            first_failure_at: None,
+            last_failure_at: None,
+            last_success_at: None,
+        };
+        Self { learned, paused_until: None, is_gone: false }
+    }
+
+    fn add(&mut self, attempt: &Attempt, now: DateTime<Utc>) {
+        let learned = &mut self.learned;
+        if attempt.is_success() {
+            learned.delivered += 1;
+            learned.last_success_at = Some(now);
+            (learned.failed, learned.first_failure_at) = (0, None);
+        } else {
+            learned.failed += 1;
+            learned.first_failure_at = learned.first_failure_at.or(Some(now));
+            learned.last_failure_at = Some(now);
+        }
+    }
+
+    /// Adds what happened after it.
+    fn follow(&mut self, newer: Self) {
+        let (old, new) = (&mut self.learned, newer.learned);
+        old.delivered += new.delivered;
+        if new.last_success_at.is_some() {
+            (old.failed, old.first_failure_at) = (0, None);
+        }
+        old.failed += new.failed;
+        old.first_failure_at = old.first_failure_at.or(new.first_failure_at);
+        old.last_failure_at = new.last_failure_at.or(old.last_failure_at);
+        old.last_success_at = new.last_success_at.or(old.last_success_at);
+        self.paused_until = self.paused_until.max(newer.paused_until);
+        self.is_gone |= newer.is_gone;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeZone;
+    use model::delivery::ErrorClass;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        Utc.timestamp_opt(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    fn news(attempts: &[(bool, i64)]) -> News {
+        let mut news = News::none(EndpointId::generate(), WorkspaceId::generate());
+        for &(is_success, seconds) in attempts {
+            let attempt = Attempt {
+                started_at: at(seconds),
+                duration_ms: 1,
+                status: None,
+                error: (!is_success).then_some(ErrorClass::Timeout),
+                error_detail: None,
+                request_headers: Vec::new(),
+                response_headers: Vec::new(),
+                response_body: None,
+                remote_ip: None,
+            };
+            news.add(&attempt, at(seconds));
+        }
+        news
+    }
+
+    #[test]
+    fn a_success_ends_the_count_of_failures() {
+        let learned = news(&[(false, 1), (false, 2), (true, 3), (false, 4)]).learned;
+
+        assert_eq!((learned.delivered, learned.failed), (1, 1));
+        assert_eq!((learned.first_failure_at, learned.last_success_at), (Some(at(4)), Some(at(3))));
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_joined_with_what_came_after() {
+        let mut older = news(&[(true, 1), (false, 2)]);
+        older.follow(news(&[(false, 3)]));
+        assert_eq!((older.learned.failed, older.learned.first_failure_at), (2, Some(at(2))));
+
+        older.follow(news(&[(true, 4)]));
+        assert_eq!((older.learned.failed, older.learned.delivered), (0, 2));
+    }
+}

@@ -1,0 +1,141 @@
+//! What `deliver` counts. Labels come from closed sets: no endpoint, no URL.
+
+use model::delivery::Attempt;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
+
+use crate::lanes::Later;
+use crate::outcome::Outcome;
+
+/// From a fast answer on the same host to a timeout.
+const ATTEMPT_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
+
+/// From the promise of milliseconds to an outage.
+const CLICK_BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0, 3600.0];
+
+/// All metrics of this service; clones share them.
+#[derive(Clone)]
+pub struct Metrics {
+    attempts: IntCounterVec,
+    attempt_seconds: HistogramVec,
+    click_to_webhook_seconds: Histogram,
+    queued: IntCounterVec,
+    dead: IntCounterVec,
+    blocked: IntCounter,
+    /// Requests in flight.
+    pub in_flight: IntGauge,
+    /// Deliveries that wait for an attempt, as far as they are counted.
+    pub pending: IntGauge,
+    /// Age of the delivery that is due the longest.
+    pub oldest_due_seconds: IntGauge,
+    /// Endpoints that have waiting deliveries.
+    pub endpoints_waiting: IntGauge,
+    /// Endpoints that are owed events.
+    pub endpoints: IntGauge,
+    /// Results that were not taken because the lease had gone to somebody else.
+    pub leases_lost: IntCounter,
+    /// Batches and results that could not be stored at once.
+    pub store_failures: IntCounter,
+}
+
+impl Metrics {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// When one is registered already.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let counter = |name: &str, help: &str| IntCounter::new(format!("clickwire_deliver_{name}"), help);
+        let gauge = |name: &str, help: &str| IntGauge::new(format!("clickwire_deliver_{name}"), help);
+        let counters = |name: &str, help: &str, label: &str| {
+            IntCounterVec::new(Opts::new(format!("clickwire_deliver_{name}"), help), &[label])
+        };
+        let metrics = Self {
+            attempts: counters("attempts_total", "POSTs by what they came to", "outcome")?,
+            attempt_seconds: HistogramVec::new(
+                HistogramOpts::new("clickwire_deliver_attempt_seconds", "Length of a POST")
+                    .buckets(ATTEMPT_BUCKETS.to_vec()),
+                &["outcome"],
+            )?,
+            click_to_webhook_seconds: Histogram::with_opts(
+                HistogramOpts::new(
+                    "clickwire_deliver_click_to_webhook_seconds",
+                    "From the click to the subscriber's acceptance, at the first attempt",
+                )
+                .buckets(CLICK_BUCKETS.to_vec()),
+            )?,
+            queued: counters("queued_total", "Deliveries that could not go at once, by reason", "reason")?,
+            dead: counters("dead_total", "Deliveries that were given up: replay them", "reason")?,
+            blocked: counter("blocked_total", "Attempts that the address policy refused")?,
+            in_flight: gauge("in_flight", "Requests in flight")?,
+            pending: gauge("pending", "Deliveries that wait for an attempt (counted up to 100,000)")?,
+            oldest_due_seconds: gauge("oldest_due_seconds", "How long the oldest due delivery has been due")?,
+            endpoints_waiting: gauge("endpoints_waiting", "Endpoints that have waiting deliveries")?,
+            endpoints: gauge("endpoints", "Endpoints that are owed events")?,
+            leases_lost: counter("leases_lost_total", "Results whose lease had gone to somebody else")?,
+            store_failures: counter(
+                "store_failures_total",
+                "Failures to store results; they are tried again",
+            )?,
+        };
+        let all: [Box<dyn prometheus::core::Collector>; 13] = [
+            Box::new(metrics.attempts.clone()),
+            Box::new(metrics.attempt_seconds.clone()),
+            Box::new(metrics.click_to_webhook_seconds.clone()),
+            Box::new(metrics.queued.clone()),
+            Box::new(metrics.dead.clone()),
+            Box::new(metrics.blocked.clone()),
+            Box::new(metrics.in_flight.clone()),
+            Box::new(metrics.pending.clone()),
+            Box::new(metrics.oldest_due_seconds.clone()),
+            Box::new(metrics.endpoints_waiting.clone()),
+            Box::new(metrics.endpoints.clone()),
+            Box::new(metrics.leases_lost.clone()),
+            Box::new(metrics.store_failures.clone()),
+        ];
+        for collector in all {
+            registry.register(collector)?;
+        }
+        Ok(metrics)
+    }
+
+    /// Counts an attempt.
+    pub fn attempted(&self, attempt: &Attempt) {
+        let outcome = attempt.error.map_or("delivered", |error| error.as_str());
+        self.attempts.with_label_values(&[outcome]).inc();
+        self.attempt_seconds.with_label_values(&[outcome]).observe(f64::from(attempt.duration_ms) / 1000.0);
+        if outcome == "blocked" {
+            self.blocked.inc();
+        }
+    }
+
+    /// Counts a click that arrived at its subscriber at the first attempt.
+    pub fn arrived(&self, after: chrono::Duration) {
+        self.click_to_webhook_seconds.observe(after.as_seconds_f64().max(0.0));
+    }
+
+    /// Counts a delivery that goes through the database.
+    pub fn queued(&self, reason: Later) {
+        self.queued.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// Counts a delivery that is given up.
+    pub fn dead(&self, outcome: Outcome) {
+        let reason = match outcome {
+            Outcome::Gone => "gone",
+            Outcome::Permanent => "permanent",
+            Outcome::Delivered | Outcome::Retry | Outcome::Pause(_) => "exhausted",
+        };
+        self.dead.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts deliveries that are given up because their endpoint was deleted.
+    pub fn buried(&self, deliveries: usize) {
+        self.dead.with_label_values(&["endpoint_deleted"]).inc_by(deliveries as u64);
+    }
+
+    /// Counts a delivery that is given up because its click is no longer there to be told of.
+    pub fn body_lost(&self) {
+        self.dead.with_label_values(&["event_lost"]).inc();
+    }
+}

@@ -1,0 +1,117 @@
+//! When a delivery is tried again, and when it is given up. Pure.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+
+/// Pauses after the first, second, … failed attempt: the example of Standard Webhooks 1.0.0,
+/// ten attempts over three days.
+pub const DEFAULT: [Duration; 9] = [
+    Duration::from_secs(5),
+    Duration::from_secs(5 * MINUTE),
+    Duration::from_secs(30 * MINUTE),
+    Duration::from_secs(2 * HOUR),
+    Duration::from_secs(5 * HOUR),
+    Duration::from_secs(10 * HOUR),
+    Duration::from_secs(14 * HOUR),
+    Duration::from_secs(20 * HOUR),
+    Duration::from_secs(24 * HOUR),
+];
+
+/// Largest part of a pause that is added to it, so that what failed together does not come back together.
+const JITTER_MAX: f64 = 0.2;
+
+/// The pauses between a delivery's attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule(Vec<Duration>);
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self(DEFAULT.to_vec())
+    }
+}
+
+impl Schedule {
+    /// An endpoint's own pauses, in seconds; negative ones count as none.
+    pub fn from_seconds(seconds: &[i32]) -> Self {
+        Self(seconds.iter().map(|&s| Duration::from_secs(u64::try_from(s).unwrap_or(0))).collect())
+    }
+
+    /// How often a delivery is tried by itself.
+    pub fn attempts_max(&self) -> u32 {
+        u32::try_from(self.0.len()).map_or(u32::MAX, |pauses| pauses.saturating_add(1))
+    }
+
+    /// When to try again after `attempts_made` attempts, the last of which failed at `now`.
+    ///
+    /// Never earlier than the schedule says: `jitter` (0 to 1) only adds. `None` when the schedule is exhausted.
+    pub fn next_attempt_at(
+        &self,
+        attempts_made: u32,
+        now: DateTime<Utc>,
+        jitter: f64,
+    ) -> Option<DateTime<Utc>> {
+        let index = usize::try_from(attempts_made.checked_sub(1)?).ok()?;
+        let pause = self.0.get(index)?;
+        Some(now + pause.mul_f64(1.0 + JITTER_MAX * jitter.clamp(0.0, 1.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeZone;
+    use proptest::prelude::*;
+
+    fn now() -> DateTime<Utc> {
+        Utc.with_ymd_and_hms(2026, 11, 23, 14, 0, 0).unwrap()
+    }
+
+    #[test]
+    fn the_default_makes_ten_attempts_over_three_days() {
+        let schedule = Schedule::default();
+        let (mut at, mut made) = (now(), 1);
+        while let Some(next) = schedule.next_attempt_at(made, at, 0.0) {
+            (at, made) = (next, made + 1);
+        }
+
+        assert_eq!((made, schedule.attempts_max()), (10, 10));
+        assert_eq!((at - now()).to_string(), "PT272135S", "75 h 35 min 35 s");
+    }
+
+    #[test]
+    fn an_endpoint_can_have_its_own_schedule_or_none() {
+        let own = Schedule::from_seconds(&[1, 60]);
+        assert_eq!(own.next_attempt_at(2, now(), 0.0), Some(now() + Duration::from_secs(60)));
+        assert_eq!(own.next_attempt_at(3, now(), 0.0), None);
+
+        assert_eq!(Schedule::from_seconds(&[]).next_attempt_at(1, now(), 0.0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn jitter_only_adds_and_at_most_a_fifth(made in 1u32..10, jitter in 0.0f64..=1.0) {
+            let exact = DEFAULT[made as usize - 1];
+
+            let pause = Schedule::default().next_attempt_at(made, now(), jitter).expect("not exhausted") - now();
+
+            let pause = pause.to_std().expect("in the future");
+            prop_assert!(pause >= exact);
+            prop_assert!(pause <= exact.mul_f64(1.2) + Duration::from_millis(1));
+        }
+
+        #[test]
+        fn every_schedule_ends(pauses in prop::collection::vec(-5i32..1_000_000, 0..20), jitter: f64) {
+            let schedule = Schedule::from_seconds(&pauses);
+            let attempts = schedule.attempts_max();
+
+            for made in 1..attempts {
+                prop_assert!(schedule.next_attempt_at(made, now(), jitter).expect("goes on") >= now());
+            }
+            prop_assert_eq!(schedule.next_attempt_at(attempts, now(), jitter), None);
+        }
+    }
+}

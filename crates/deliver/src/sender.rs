@@ -1,0 +1,279 @@
+//! One signed POST, with bounds on everything that a subscriber can make long: time, headers, body.
+//!
+//! Both lanes and test requests send through here. One client serves all endpoints, so that connections are
+//! kept and reused; it follows no redirects, knows no proxies, keeps no cookies.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use model::delivery::{Attempt, ErrorClass};
+use model::{AddressPolicy, DeliveryId, EventId};
+use webhook::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+
+use crate::destination::{DestinationError, GuardedResolver, check_url};
+use crate::endpoints::Endpoint;
+use crate::settings::SendSettings;
+
+/// Most bytes of an answer's body that are read; then the connection is closed.
+pub const RESPONSE_READ_MAX: usize = 64 * 1024;
+
+/// Most bytes of an answer's body that are kept.
+pub const RESPONSE_KEPT_MAX: usize = 16 * 1024;
+
+/// Most headers of an answer that are kept.
+const RESPONSE_HEADERS_MAX: usize = 32;
+
+/// Most bytes of one kept header's value.
+const RESPONSE_HEADER_BYTES_MAX: usize = 512;
+
+/// Most headers that an HTTP/1 answer may have; with more it is not read.
+const RESPONSE_HEADERS_PARSED_MAX: usize = 100;
+
+/// Most bytes of headers that an HTTP/2 answer may have.
+const RESPONSE_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
+
+/// Most bytes of an error's text that are kept.
+const ERROR_DETAIL_BYTES_MAX: usize = 1024;
+
+/// Shorter than the minute after which many servers and balancers close an idle connection.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// Who we say we are.
+const OUR_USER_AGENT: &str = concat!("Clickwire/", env!("CARGO_PKG_VERSION"));
+
+/// What is shown instead of a custom header's value.
+const MASKED: &str = "***";
+
+/// Why there is no sender.
+#[derive(Debug, thiserror::Error)]
+pub enum SenderError {
+    /// The machine has no certificate authorities to check subscribers' certificates with, or no TLS provider.
+    #[error("failed to set up TLS: is a CA store installed (package `ca-certificates`)?")]
+    Tls(#[source] reqwest::Error),
+}
+
+/// Sends webhooks.
+#[derive(Clone)]
+pub struct Sender {
+    client: reqwest::Client,
+    policy: Arc<AddressPolicy>,
+    https_only: bool,
+    timeout: Duration,
+}
+
+/// What is sent, beside what the endpoint itself says.
+#[derive(Debug, Clone)]
+pub struct Shipment {
+    /// `webhook-id`.
+    pub event_id: EventId,
+    /// `clickwire-event-type`.
+    pub event_type: &'static str,
+    /// `clickwire-delivery-id`.
+    pub delivery_id: DeliveryId,
+    /// `clickwire-attempt`, counted from 1.
+    pub number: u32,
+    /// The visitor's trace, if there is one.
+    pub traceparent: Option<String>,
+    /// The bytes that are signed and sent.
+    pub body: Bytes,
+}
+
+impl Sender {
+    /// A sender with its own connections. The TLS provider must be installed before.
+    ///
+    /// # Errors
+    /// [`SenderError`] when TLS cannot work on this machine.
+    pub fn new(settings: &SendSettings) -> Result<Self, SenderError> {
+        let policy = Arc::new(AddressPolicy::allowing(settings.allowed_networks.clone()));
+        let client = reqwest::Client::builder()
+            .dns_resolver(GuardedResolver::new(Arc::clone(&policy), settings.dns_timeout))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(settings.connect_timeout)
+            .tcp_nodelay(true)
+            .tcp_keepalive(POOL_IDLE_TIMEOUT / 2)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .pool_max_idle_per_host(settings.max_in_flight)
+            .http1_max_headers(RESPONSE_HEADERS_PARSED_MAX)
+            .http2_max_header_list_size(RESPONSE_HEADER_LIST_BYTES_MAX)
+            .build()
+            .map_err(SenderError::Tls)?;
+        Ok(Self { client, policy, https_only: settings.https_only, timeout: settings.request_timeout })
+    }
+
+    /// Makes one attempt and says what it came to. Never waits longer than the endpoint's timeout.
+    pub async fn send(&self, endpoint: &Endpoint, shipment: &Shipment) -> Attempt {
+        let started_at = Utc::now();
+        let clock = Instant::now();
+        let headers = request_headers(endpoint, shipment, started_at);
+        let mut attempt = Attempt {
+            started_at,
+            duration_ms: 0,
+            status: None,
+            error: None,
+            error_detail: None,
+            request_headers: shown_request_headers(&headers, endpoint),
+            response_headers: Vec::new(),
+            response_body: None,
+            remote_ip: None,
+        };
+        let limit = endpoint.timeout.unwrap_or(self.timeout);
+        match check_url(&endpoint.url, &self.policy, self.https_only) {
+            Ok(()) => self.exchange(endpoint, headers, shipment.body.clone(), limit, &mut attempt).await,
+            Err(error) => fail(&mut attempt, ErrorClass::Blocked, &error),
+        }
+        attempt.duration_ms = u32::try_from(clock.elapsed().as_millis()).unwrap_or(u32::MAX);
+        attempt
+    }
+
+    /// The status decides. What follows it is read for the log, as far as time and bounds allow.
+    async fn exchange(
+        &self,
+        endpoint: &Endpoint,
+        headers: HeaderMap,
+        body: Bytes,
+        limit: Duration,
+        attempt: &mut Attempt,
+    ) {
+        let deadline = tokio::time::Instant::now() + limit;
+        let request = self.client.post(endpoint.url.url().clone()).headers(headers).body(body).send();
+        let response = match tokio::time::timeout_at(deadline, request).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                // the URL is in the delivery already, and in the text it would hide the cause
+                let error = error.without_url();
+                return fail(attempt, classify(&error), &error);
+            }
+            Err(_) => {
+                attempt.error = Some(ErrorClass::Timeout);
+                attempt.error_detail = Some(format!("no answer within {} s", limit.as_secs_f32()));
+                return;
+            }
+        };
+        attempt.status = Some(response.status().as_u16());
+        attempt.remote_ip = response.remote_addr().map(|address| address.ip().to_string());
+        attempt.response_headers = kept_headers(response.headers());
+        if !response.status().is_success() {
+            attempt.error = Some(ErrorClass::Status);
+            attempt.error_detail = Some(format!("answered {}", response.status()));
+        }
+        let mut kept = Vec::new();
+        // an end by the deadline is like any other end: what came is kept
+        let _ = tokio::time::timeout_at(deadline, read_body(response, &mut kept)).await;
+        attempt.response_body = (!kept.is_empty()).then(|| text(&kept));
+    }
+}
+
+/// Reads up to [`RESPONSE_READ_MAX`], so that an ordinary connection can be used again; keeps less.
+async fn read_body(mut response: reqwest::Response, kept: &mut Vec<u8>) {
+    let mut read = 0;
+    while read < RESPONSE_READ_MAX {
+        let Ok(Some(chunk)) = response.chunk().await else { return };
+        read += chunk.len();
+        let room = RESPONSE_KEPT_MAX - kept.len();
+        kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
+    }
+}
+
+fn request_headers(endpoint: &Endpoint, shipment: &Shipment, now: DateTime<Utc>) -> HeaderMap {
+    let id = shipment.event_id.to_string();
+    let seconds = now.timestamp();
+    let signature = sign(&endpoint.secrets, &id, seconds, &shipment.body);
+    let mut headers = HeaderMap::with_capacity(10 + endpoint.headers.len());
+    for (name, value) in &endpoint.headers {
+        headers.insert(name.clone(), value.clone());
+    }
+    let ours = [
+        (ID_HEADER, id),
+        (TIMESTAMP_HEADER, seconds.to_string()),
+        (SIGNATURE_HEADER, signature),
+        ("clickwire-delivery-id", shipment.delivery_id.to_string()),
+        ("clickwire-attempt", shipment.number.to_string()),
+    ];
+    for (name, value) in ours {
+        let value = HeaderValue::try_from(value).expect("ids, numbers and base64 are visible ASCII");
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    headers.insert("clickwire-event-type", HeaderValue::from_static(shipment.event_type));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(OUR_USER_AGENT));
+    // it came from a visitor, so it may be anything
+    if let Some(traceparent) = shipment.traceparent.as_ref().and_then(|t| HeaderValue::try_from(t).ok()) {
+        headers.insert("traceparent", traceparent);
+    }
+    headers
+}
+
+fn shown_request_headers(headers: &HeaderMap, endpoint: &Endpoint) -> Vec<(String, String)> {
+    let is_custom = |name: &HeaderName| endpoint.headers.iter().any(|(custom, _)| custom == name);
+    headers
+        .iter()
+        .map(|(name, value)| {
+            let shown = if is_custom(name) { MASKED.to_owned() } else { text(value.as_bytes()) };
+            (name.as_str().to_owned(), shown)
+        })
+        .collect()
+}
+
+fn kept_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .take(RESPONSE_HEADERS_MAX)
+        .map(|(name, value)| {
+            let value = value.as_bytes();
+            (name.as_str().to_owned(), text(&value[..value.len().min(RESPONSE_HEADER_BYTES_MAX)]))
+        })
+        .collect()
+}
+
+/// Bytes as text that PostgreSQL takes: UTF-8 without NUL.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}")
+}
+
+fn fail(attempt: &mut Attempt, class: ErrorClass, error: &(dyn Error + 'static)) {
+    let mut detail = causes(error).map(ToString::to_string).collect::<Vec<_>>();
+    // wrappers often repeat what they wrap
+    detail.dedup();
+    let detail = detail.join(": ");
+    attempt.error = Some(class);
+    attempt.error_detail = Some(text(&detail.as_bytes()[..detail.len().min(ERROR_DETAIL_BYTES_MAX)]));
+}
+
+fn classify(error: &reqwest::Error) -> ErrorClass {
+    for cause in causes(error) {
+        if let Some(destination) = cause.downcast_ref::<DestinationError>() {
+            return match destination {
+                DestinationError::Forbidden(_) | DestinationError::NotEncrypted => ErrorClass::Blocked,
+                DestinationError::Unresolved { .. } | DestinationError::ResolveTimeout { .. } => {
+                    ErrorClass::Dns
+                }
+            };
+        }
+        if cause.is::<rustls::Error>() {
+            return ErrorClass::Tls;
+        }
+    }
+    match () {
+        () if error.is_connect() => ErrorClass::Connect,
+        () if error.is_timeout() => ErrorClass::Timeout,
+        () => ErrorClass::Protocol,
+    }
+}
+
+/// An error and what caused it, outermost first. An `io::Error` hides what it wraps from `source`.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        match wrapped {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}

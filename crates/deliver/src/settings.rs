@@ -1,0 +1,210 @@
+//! The settings of `deliver`, and the checks between them.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use service::settings::SettingsError;
+
+/// Leases shorter than this would be lost to a busy moment.
+const LEASE_MIN: Duration = Duration::from_secs(1);
+
+/// All that `deliver` reads.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `[nats]`
+    pub nats: bus::Settings,
+    /// `[database]`
+    pub database: store::Settings,
+    /// `[sealing]`
+    pub sealing: webhook::sealing::Settings,
+    /// `[telemetry]`
+    pub telemetry: service::telemetry::Settings,
+    /// `[deliver]`
+    pub deliver: DeliverSettings,
+}
+
+/// `[deliver]`: see `defaults.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeliverSettings {
+    /// Where `/livez`, `/readyz` and `/metrics` are served.
+    pub ops_addr: SocketAddr,
+    /// Networks that are posted to although they are not public.
+    pub allowed_networks: Vec<IpNet>,
+    /// Refuse `http://`.
+    pub https_only: bool,
+    /// Longest look-up of a name.
+    #[serde(with = "humantime_serde")]
+    pub dns_timeout: Duration,
+    /// Longest wait for a connection, look-up included.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// Longest request, from the look-up to the last byte; endpoints may have their own.
+    #[serde(with = "humantime_serde")]
+    pub request_timeout: Duration,
+    /// Requests in flight to one endpoint; endpoints may have their own.
+    pub max_in_flight: usize,
+    /// Requests in flight, all endpoints together.
+    pub in_flight_max: usize,
+    /// How long the fast lane waits for a slot, and for an answer.
+    #[serde(with = "humantime_serde")]
+    pub patience: Duration,
+    /// Longest pause that a subscriber may ask for.
+    #[serde(with = "humantime_serde")]
+    pub retry_after_max: Duration,
+    /// How long a delivery is ours without a sign of life.
+    #[serde(with = "humantime_serde")]
+    pub lease: Duration,
+    /// How often the slow lane looks for due deliveries.
+    #[serde(with = "humantime_serde")]
+    pub poll_interval: Duration,
+    /// How old the endpoints in memory may become.
+    #[serde(with = "humantime_serde")]
+    pub endpoints_refresh: Duration,
+    /// Most endpoints that are held in memory.
+    pub endpoints_max: usize,
+    /// Most clicks of one batch.
+    pub batch_max: usize,
+    /// Most batches at a time.
+    pub batches_max: usize,
+    /// How long the end may take.
+    #[serde(with = "humantime_serde")]
+    pub drain_timeout: Duration,
+}
+
+/// How requests are sent: a part of [`DeliverSettings`].
+#[derive(Debug, Clone)]
+pub struct SendSettings {
+    /// Networks that are posted to although they are not public.
+    pub allowed_networks: Vec<IpNet>,
+    /// Refuse `http://`.
+    pub https_only: bool,
+    /// Longest look-up of a name.
+    pub dns_timeout: Duration,
+    /// Longest wait for a connection, look-up included.
+    pub connect_timeout: Duration,
+    /// Longest request, from the look-up to the last byte; endpoints may have their own.
+    pub request_timeout: Duration,
+    /// Requests in flight to one endpoint; endpoints may have their own.
+    pub max_in_flight: usize,
+}
+
+impl Settings {
+    /// Every default, explained.
+    pub const DEFAULTS: &[&str] = &[
+        bus::DEFAULTS,
+        store::DEFAULTS,
+        service::DEFAULTS,
+        webhook::sealing::DEFAULTS,
+        include_str!("../defaults.toml"),
+    ];
+
+    /// Reads the settings from their layers and checks them.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the key and where it was set.
+    pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
+        service::settings::load(Self::DEFAULTS, file)
+    }
+
+    /// Refuses settings that contradict each other.
+    ///
+    /// # Errors
+    /// The contradiction, in words.
+    pub fn validate(&self) -> Result<(), String> {
+        self.nats.validate()?;
+        self.deliver.validate()
+    }
+}
+
+impl DeliverSettings {
+    /// What the sender needs of them.
+    pub fn send(&self) -> SendSettings {
+        SendSettings {
+            allowed_networks: self.allowed_networks.clone(),
+            https_only: self.https_only,
+            dns_timeout: self.dns_timeout,
+            connect_timeout: self.connect_timeout,
+            request_timeout: self.request_timeout,
+            max_in_flight: self.max_in_flight,
+        }
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        let rules = [
+            (self.max_in_flight > 0, "deliver.max_in_flight must be at least 1"),
+            (
+                self.in_flight_max >= self.max_in_flight,
+                "deliver.in_flight_max is below deliver.max_in_flight",
+            ),
+            (!self.dns_timeout.is_zero(), "deliver.dns_timeout must not be zero"),
+            (
+                self.dns_timeout <= self.connect_timeout,
+                "deliver.dns_timeout is longer than deliver.connect_timeout",
+            ),
+            (
+                self.connect_timeout <= self.request_timeout,
+                "deliver.connect_timeout is longer than deliver.request_timeout",
+            ),
+            (
+                self.request_timeout <= self.drain_timeout,
+                "deliver.request_timeout is longer than deliver.drain_timeout: every stop would break requests off",
+            ),
+            (
+                self.patience <= self.request_timeout,
+                "deliver.patience is longer than deliver.request_timeout",
+            ),
+            (self.lease >= LEASE_MIN, "deliver.lease must be at least 1s"),
+            (self.patience < self.lease, "deliver.patience is not shorter than deliver.lease"),
+            (!self.poll_interval.is_zero(), "deliver.poll_interval must not be zero"),
+            (!self.endpoints_refresh.is_zero(), "deliver.endpoints_refresh must not be zero"),
+            (self.endpoints_max > 0, "deliver.endpoints_max must be at least 1"),
+            (
+                self.batch_max > 0 && self.batches_max > 0,
+                "deliver.batch_max and batches_max must be at least 1",
+            ),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, broken)) => Err(broken.to_owned()),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(key: &str, value: &str) -> Result<Settings, SettingsError> {
+        service::settings::load_from(Settings::DEFAULTS, None, [(key.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn the_defaults_are_settings_and_agree_with_each_other() {
+        let settings: Settings =
+            service::settings::load_from(Settings::DEFAULTS, None, []).expect("the defaults parse");
+
+        assert_eq!(settings.validate(), Ok(()));
+        assert_eq!(settings.deliver.ops_addr.port(), 9103);
+    }
+
+    #[test]
+    fn contradictions_are_refused_by_name() {
+        for (key, value, named) in [
+            ("CLICKWIRE__DELIVER__DNS_TIMEOUT", "6s", "dns_timeout"),
+            ("CLICKWIRE__DELIVER__CONNECT_TIMEOUT", "16s", "connect_timeout"),
+            ("CLICKWIRE__DELIVER__REQUEST_TIMEOUT", "60s", "drain_timeout"),
+            ("CLICKWIRE__DELIVER__PATIENCE", "10s", "patience"),
+            ("CLICKWIRE__DELIVER__LEASE", "10ms", "lease"),
+            ("CLICKWIRE__DELIVER__IN_FLIGHT_MAX", "1", "in_flight_max"),
+            ("CLICKWIRE__DELIVER__BATCH_MAX", "0", "batch_max"),
+        ] {
+            let error = with(key, value).expect("settings").validate().expect_err(key);
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}

@@ -1,0 +1,552 @@
+//! Deliveries: what is owed to endpoints, from the first attempt to the last.
+//!
+//! A row is `pending` until it is `delivered` or `dead`. Whoever works on a pending row holds its lease
+//! (`leased_by`, `leased_until`); a result is only taken from whoever holds it. People read the same rows
+//! through `delivery_log`.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{
+    Array, BigInt, Binary, Date, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use serde_json::json;
+use uuid::Uuid;
+
+use model::delivery::DeliveryStatus;
+use model::{ClickId, DeliveryId, EndpointId, EventId, WorkspaceId};
+
+use crate::attempts::{self, NewAttempt};
+use crate::schema::clicks;
+use crate::{Connection, QueryResult};
+
+/// An event that an endpoint is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Owed {
+    /// Whom.
+    pub endpoint_id: EndpointId,
+    /// What.
+    pub event_id: EventId,
+}
+
+/// What the database knows of a batch before it is sent.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// The counter of changes to endpoints.
+    pub endpoints_version: i64,
+    /// Which of the deliveries exist already.
+    pub existing: HashSet<Owed>,
+    /// Pauses that subscribers asked for and that are not over.
+    pub paused: Vec<(EndpointId, DateTime<Utc>)>,
+}
+
+/// Where a delivery stands after an attempt, or before its first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Where it stands.
+    pub status: DeliveryStatus,
+    /// Attempts so far.
+    pub attempt_count: u32,
+    /// When it is tried next; only while it is pending.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// Last attempt.
+    pub attempted_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Length of the last attempt.
+    pub duration_ms: Option<u32>,
+    /// Status of the last answer.
+    pub last_status: Option<u16>,
+    /// Class of the last failure.
+    pub last_error: Option<&'static str>,
+    /// Body of the last answer.
+    pub response_body: Option<String>,
+    /// The bytes that are sent; `None` when they need not be kept.
+    pub body: Option<Vec<u8>>,
+}
+
+/// A delivery that is not in the table yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDelivery {
+    /// Its id, made at the event's moment: it must live in the event's partition.
+    pub id: DeliveryId,
+    /// Whose.
+    pub workspace_id: WorkspaceId,
+    /// What is owed to whom.
+    pub owed: Owed,
+    /// Type of the event.
+    pub event_type: &'static str,
+    /// The click that the event tells of.
+    pub click_id: Option<ClickId>,
+    /// Where it stands.
+    pub progress: Progress,
+    /// Its first attempt is under way: it is leased until then.
+    pub leased_until: Option<DateTime<Utc>>,
+}
+
+/// The result of an attempt of a leased delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// Which delivery.
+    pub id: DeliveryId,
+    /// Whose; for the event that tells of its end.
+    pub workspace_id: WorkspaceId,
+    /// What was owed to whom; likewise.
+    pub owed: Owed,
+    /// Where it stands now. A body that is stored stays, unless the delivery succeeded at first try.
+    pub progress: Progress,
+}
+
+/// An endpoint with waiting deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which endpoint.
+    pub endpoint_id: EndpointId,
+    /// When its first delivery is due.
+    pub due_at: DateTime<Utc>,
+}
+
+/// A delivery whose lease is ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leased {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Whose.
+    pub workspace_id: WorkspaceId,
+    /// What is owed to whom.
+    pub owed: Owed,
+    /// Type of the event.
+    pub event_type: String,
+    /// The click that the event tells of.
+    pub click_id: Option<ClickId>,
+    /// Attempts so far.
+    pub attempt_count: u32,
+    /// The bytes to send, if they are kept.
+    pub body: Option<Vec<u8>>,
+}
+
+/// Of each endpoint ($1) up to so many ($2) deliveries that are due at $3 and in nobody's hands, locked.
+const LEASE_KEYS: &str = "SELECT own.day, own.id FROM unnest($1, $2) AS wanted (endpoint_id, quota), \
+    LATERAL (SELECT day, id FROM deliveries d \
+        WHERE d.status = 'pending' AND d.endpoint_id = wanted.endpoint_id AND d.next_attempt_at <= $3 \
+            AND (d.leased_until IS NULL OR d.leased_until <= $3) \
+        ORDER BY d.next_attempt_at LIMIT wanted.quota FOR UPDATE SKIP LOCKED) AS own";
+
+#[derive(QueryableByName)]
+struct IdRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+}
+
+/// Asks at once which of these deliveries exist, who is paused, and how new the endpoints must be.
+pub async fn standing(conn: &mut Connection, owed: &[Owed], now: DateTime<Utc>) -> QueryResult<Standing> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Nullable<BigInt>)]
+        version: Option<i64>,
+        #[diesel(sql_type = Nullable<SqlUuid>)]
+        endpoint_id: Option<Uuid>,
+        #[diesel(sql_type = Nullable<SqlUuid>)]
+        event_id: Option<Uuid>,
+        #[diesel(sql_type = Nullable<Integer>)]
+        event_revision: Option<i32>,
+        #[diesel(sql_type = Nullable<Timestamptz>)]
+        paused_until: Option<DateTime<Utc>>,
+    }
+    let endpoint_ids: HashSet<Uuid> = owed.iter().map(|o| o.endpoint_id.uuid()).collect();
+    // LIMIT keeps the planner from joining with whole partitions: it is one index look-up a delivery
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT version, NULL::uuid AS endpoint_id, NULL::uuid AS event_id, NULL::integer AS event_revision, \
+             NULL::timestamptz AS paused_until FROM endpoint_changes \
+         UNION ALL SELECT NULL, o.endpoint_id, o.event_id, o.event_revision, NULL \
+             FROM unnest($1, $2, $3, $4) AS o (day, endpoint_id, event_id, event_revision), \
+             LATERAL (SELECT FROM deliveries d WHERE d.day = o.day AND d.endpoint_id = o.endpoint_id \
+                 AND d.event_id = o.event_id AND d.event_revision = o.event_revision AND d.replay_number = 0 \
+                 LIMIT 1) AS found \
+         UNION ALL SELECT NULL, endpoint_id, NULL, NULL, paused_until \
+             FROM endpoint_state WHERE endpoint_id = ANY($5) AND paused_until > $6",
+    )
+    .bind::<Array<Date>, _>(owed.iter().map(|o| o.event_id.day()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(owed.iter().map(|o| o.endpoint_id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(owed.iter().map(|o| o.event_id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Integer>, _>(owed.iter().map(|o| o.event_id.revision().cast_signed()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(endpoint_ids.into_iter().collect::<Vec<_>>())
+    .bind::<Timestamptz, _>(now)
+    .load(conn)
+    .await?;
+    let mut standing = Standing::default();
+    for row in rows {
+        let endpoint_id = row.endpoint_id.map(EndpointId::from_uuid);
+        match (row.version, endpoint_id, row.event_id, row.event_revision, row.paused_until) {
+            (Some(version), ..) => standing.endpoints_version = version,
+            (_, Some(endpoint_id), Some(event_id), Some(revision), _) => {
+                let event_id = EventId::from_parts(event_id, revision.cast_unsigned());
+                standing.existing.insert(Owed { endpoint_id, event_id });
+            }
+            (_, Some(endpoint_id), _, _, Some(until)) => standing.paused.push((endpoint_id, until)),
+            _ => {}
+        }
+    }
+    Ok(standing)
+}
+
+/// Stores the results of a batch: new deliveries, with the attempts that failed and the events that tell of ends.
+///
+/// Tells which of them are new; of the others somebody else was first, and their attempts are not kept.
+pub async fn insert(
+    conn: &mut Connection,
+    new: &[NewDelivery],
+    attempts: &[NewAttempt],
+    leased_by: Uuid,
+    now: DateTime<Utc>,
+) -> QueryResult<HashSet<DeliveryId>> {
+    let ends: Vec<Ended<'_>> = new.iter().filter_map(|d| Ended::of(d.id, d.workspace_id, d.owed, &d.progress)).collect();
+    if attempts.is_empty() && ends.is_empty() {
+        return insert_rows(conn, new, leased_by, now).await;
+    }
+    conn.transaction(async |conn| {
+        let made = insert_rows(conn, new, leased_by, now).await?;
+        attempts::insert(conn, attempts.iter().filter(|a| made.contains(&a.delivery_id))).await?;
+        tell(conn, ends.iter().filter(|end| made.contains(&end.id)), now).await?;
+        QueryResult::Ok(made)
+    })
+    .await
+}
+
+async fn insert_rows(
+    conn: &mut Connection,
+    new: &[NewDelivery],
+    leased_by: Uuid,
+    now: DateTime<Utc>,
+) -> QueryResult<HashSet<DeliveryId>> {
+    let progress = Columns::of(new.iter().map(|d| &d.progress));
+    let rows: Vec<IdRow> = diesel::sql_query(
+        "INSERT INTO deliveries (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, \
+             last_status, last_error, response_body, body, id, day, workspace_id, endpoint_id, event_id, \
+             event_revision, event_type, click_id, leased_until, leased_by, created_at) \
+         SELECT d.*, CASE WHEN d.leased_until IS NOT NULL THEN $20 END, $21 \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) \
+             AS d (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, last_status, \
+             last_error, response_body, body, id, day, workspace_id, endpoint_id, event_id, event_revision, \
+             event_type, click_id, leased_until) \
+         ON CONFLICT DO NOTHING RETURNING id",
+    )
+    .bind::<Array<Text>, _>(progress.status)
+    .bind::<Array<Integer>, _>(progress.attempt_count)
+    .bind::<Array<Nullable<Timestamptz>>, _>(progress.next_attempt_at)
+    .bind::<Array<Nullable<Timestamptz>>, _>(progress.attempted_at)
+    .bind::<Array<Nullable<Timestamptz>>, _>(progress.finished_at)
+    .bind::<Array<Nullable<Integer>>, _>(progress.duration_ms)
+    .bind::<Array<Nullable<SmallInt>>, _>(progress.last_status)
+    .bind::<Array<Nullable<Text>>, _>(progress.last_error)
+    .bind::<Array<Nullable<Text>>, _>(progress.response_body)
+    .bind::<Array<Nullable<Binary>>, _>(progress.body)
+    .bind::<Array<SqlUuid>, _>(new.iter().map(|d| d.id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(new.iter().map(|d| d.owed.event_id.day()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(new.iter().map(|d| d.workspace_id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(new.iter().map(|d| d.owed.endpoint_id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(new.iter().map(|d| d.owed.event_id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Integer>, _>(
+        new.iter().map(|d| d.owed.event_id.revision().cast_signed()).collect::<Vec<_>>(),
+    )
+    .bind::<Array<Text>, _>(new.iter().map(|d| d.event_type).collect::<Vec<_>>())
+    .bind::<Array<Nullable<SqlUuid>>, _>(new.iter().map(|d| d.click_id.map(ClickId::uuid)).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Timestamptz>>, _>(new.iter().map(|d| d.leased_until).collect::<Vec<_>>())
+    .bind::<SqlUuid, _>(leased_by)
+    .bind::<Timestamptz, _>(now)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| DeliveryId::from_uuid(row.id)).collect())
+}
+
+/// The endpoints that have waiting deliveries, with the moment the first one is due; at most `limit`.
+///
+/// It steps from endpoint to endpoint through the index, so that its cost is one look-up for each of them,
+/// however many deliveries one endpoint has.
+pub async fn waiting(conn: &mut Connection, limit: i64) -> QueryResult<Vec<Waiting>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        endpoint_id: Uuid,
+        #[diesel(sql_type = Timestamptz)]
+        next_attempt_at: DateTime<Utc>,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "WITH RECURSIVE step AS ( \
+             (SELECT endpoint_id, next_attempt_at FROM deliveries WHERE status = 'pending' \
+              ORDER BY endpoint_id, next_attempt_at LIMIT 1) \
+             UNION ALL \
+             SELECT next.* FROM step, LATERAL (SELECT endpoint_id, next_attempt_at FROM deliveries \
+                 WHERE status = 'pending' AND endpoint_id > step.endpoint_id \
+                 ORDER BY endpoint_id, next_attempt_at LIMIT 1) AS next) \
+         SELECT * FROM step LIMIT $1",
+    )
+    .bind::<BigInt, _>(limit)
+    .load(conn)
+    .await?;
+    let read = |row: Row| Waiting { endpoint_id: EndpointId::from_uuid(row.endpoint_id), due_at: row.next_attempt_at };
+    Ok(rows.into_iter().map(read).collect())
+}
+
+/// How many deliveries wait; counts no further than `limit`.
+pub async fn count_waiting(conn: &mut Connection, limit: i64) -> QueryResult<i64> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        waiting: i64,
+    }
+    let row: Row = diesel::sql_query(
+        "SELECT count(*) AS waiting FROM (SELECT FROM deliveries WHERE status = 'pending' LIMIT $1) AS some",
+    )
+    .bind::<BigInt, _>(limit)
+    .get_result(conn)
+    .await?;
+    Ok(row.waiting)
+}
+
+/// Leases due deliveries, oldest first, of each endpoint as many as it wants; skips those that others hold.
+///
+/// Only `deliveries` is locked: over a join, `SKIP LOCKED` would lock endpoints too, and hand a second courier nothing.
+pub async fn lease_due(
+    conn: &mut Connection,
+    wanted: &[(EndpointId, usize)],
+    leased_by: Uuid,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> QueryResult<Vec<Leased>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+        #[diesel(sql_type = SqlUuid)]
+        workspace_id: Uuid,
+        #[diesel(sql_type = SqlUuid)]
+        endpoint_id: Uuid,
+        #[diesel(sql_type = SqlUuid)]
+        event_id: Uuid,
+        #[diesel(sql_type = Integer)]
+        event_revision: i32,
+        #[diesel(sql_type = Text)]
+        event_type: String,
+        #[diesel(sql_type = Nullable<SqlUuid>)]
+        click_id: Option<Uuid>,
+        #[diesel(sql_type = Integer)]
+        attempt_count: i32,
+        #[diesel(sql_type = Nullable<Binary>)]
+        body: Option<Vec<u8>>,
+    }
+    let wanted: Vec<_> = wanted.iter().filter(|(_, limit)| *limit > 0).collect();
+    let rows: Vec<Row> = diesel::sql_query(format!(
+        "WITH due AS MATERIALIZED ({LEASE_KEYS}) \
+         UPDATE deliveries d SET leased_by = $4, leased_until = $5 FROM due \
+         WHERE d.day = due.day AND d.id = due.id \
+         RETURNING d.id, d.workspace_id, d.endpoint_id, d.event_id, d.event_revision, d.event_type, d.click_id, \
+             d.attempt_count, d.body"
+    ))
+    .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(
+        wanted.iter().map(|(_, limit)| i64::try_from(*limit).unwrap_or(i64::MAX)).collect::<Vec<_>>(),
+    )
+    .bind::<Timestamptz, _>(now)
+    .bind::<SqlUuid, _>(leased_by)
+    .bind::<Timestamptz, _>(until)
+    .load(conn)
+    .await?;
+    let read = |row: Row| Leased {
+        id: DeliveryId::from_uuid(row.id),
+        workspace_id: WorkspaceId::from_uuid(row.workspace_id),
+        owed: Owed {
+            endpoint_id: EndpointId::from_uuid(row.endpoint_id),
+            event_id: EventId::from_parts(row.event_id, row.event_revision.cast_unsigned()),
+        },
+        event_type: row.event_type,
+        click_id: row.click_id.map(ClickId::from_uuid),
+        attempt_count: row.attempt_count.cast_unsigned(),
+        body: row.body,
+    };
+    Ok(rows.into_iter().map(read).collect())
+}
+
+/// Prolongs leases that are still ours; tells which they are.
+pub async fn renew(
+    conn: &mut Connection,
+    ids: &[DeliveryId],
+    leased_by: Uuid,
+    until: DateTime<Utc>,
+) -> QueryResult<HashSet<DeliveryId>> {
+    let rows: Vec<IdRow> = diesel::sql_query(
+        "UPDATE deliveries d SET leased_until = $4 FROM unnest($1, $2) AS own (day, id) \
+         WHERE d.day = own.day AND d.id = own.id AND d.leased_by = $3 RETURNING d.id",
+    )
+    .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+    .bind::<SqlUuid, _>(leased_by)
+    .bind::<Timestamptz, _>(until)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| DeliveryId::from_uuid(row.id)).collect())
+}
+
+/// Gives leases back, so that others need not wait for their end.
+pub async fn release(conn: &mut Connection, ids: &[DeliveryId], leased_by: Uuid) -> QueryResult<()> {
+    diesel::sql_query(
+        "UPDATE deliveries d SET leased_until = NULL, leased_by = NULL FROM unnest($1, $2) AS own (day, id) \
+         WHERE d.day = own.day AND d.id = own.id AND d.leased_by = $3",
+    )
+    .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+    .bind::<SqlUuid, _>(leased_by)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Stores the results of leased deliveries, with their attempts and the events that tell of ends.
+///
+/// Only where the lease is still ours; tells where it was.
+pub async fn finish(
+    conn: &mut Connection,
+    finished: &[Finished],
+    attempts: &[NewAttempt],
+    leased_by: Uuid,
+    now: DateTime<Utc>,
+) -> QueryResult<HashSet<DeliveryId>> {
+    conn.transaction(async |conn| {
+        let stored = finish_rows(conn, finished, leased_by).await?;
+        attempts::insert(conn, attempts.iter().filter(|a| stored.contains(&a.delivery_id))).await?;
+        let ends: Vec<Ended<'_>> = finished
+            .iter()
+            .filter(|f| stored.contains(&f.id))
+            .filter_map(|f| Ended::of(f.id, f.workspace_id, f.owed, &f.progress))
+            .collect();
+        tell(conn, ends.iter(), now).await?;
+        QueryResult::Ok(stored)
+    })
+    .await
+}
+
+async fn finish_rows(
+    conn: &mut Connection,
+    finished: &[Finished],
+    leased_by: Uuid,
+) -> QueryResult<HashSet<DeliveryId>> {
+    let progress = Columns::of(finished.iter().map(|f| &f.progress));
+    let rows: Vec<IdRow> = diesel::sql_query(
+        "UPDATE deliveries d SET status = f.status, attempt_count = f.attempt_count, \
+             next_attempt_at = f.next_attempt_at, attempted_at = f.attempted_at, finished_at = f.finished_at, \
+             duration_ms = f.duration_ms, last_status = f.last_status, last_error = f.last_error, \
+             response_body = f.response_body, \
+             body = CASE WHEN f.status = 'delivered' AND f.attempt_count = 1 THEN NULL ELSE coalesce(d.body, f.body) END, \
+             leased_by = NULL, leased_until = NULL \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+             AS f (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, last_status, \
+             last_error, response_body, body, id, day) \
+         WHERE d.day = f.day AND d.id = f.id AND d.leased_by = $13 RETURNING d.id",
+    )
+    .bind::<Array<Text>, _>(progress.status)
+    .bind::<Array<Integer>, _>(progress.attempt_count)
+    .bind::<Array<Nullable<Timestamptz>>, _>(progress.next_attempt_at)
+    .bind::<Array<Nullable<Timestamptz>>, _>(progress.attempted_at)
+    .bind::<Array<Nullable<Timestamptz>>, _>(progress.finished_at)
+    .bind::<Array<Nullable<Integer>>, _>(progress.duration_ms)
+    .bind::<Array<Nullable<SmallInt>>, _>(progress.last_status)
+    .bind::<Array<Nullable<Text>>, _>(progress.last_error)
+    .bind::<Array<Nullable<Text>>, _>(progress.response_body)
+    .bind::<Array<Nullable<Binary>>, _>(progress.body)
+    .bind::<Array<SqlUuid>, _>(finished.iter().map(|f| f.id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(finished.iter().map(|f| f.id.day()).collect::<Vec<_>>())
+    .bind::<SqlUuid, _>(leased_by)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| DeliveryId::from_uuid(row.id)).collect())
+}
+
+/// Ends the waiting deliveries of endpoints that were deleted; at most `limit`. Nobody will ever send them.
+pub async fn bury_of_deleted(conn: &mut Connection, now: DateTime<Utc>, limit: i64) -> QueryResult<usize> {
+    diesel::sql_query(
+        "UPDATE deliveries d SET status = 'dead', next_attempt_at = NULL, finished_at = $1, \
+             last_error = 'endpoint_deleted', leased_by = NULL, leased_until = NULL \
+         FROM (SELECT w.day, w.id FROM endpoints e, LATERAL (SELECT day, id FROM deliveries \
+                 WHERE status = 'pending' AND endpoint_id = e.id LIMIT $2) AS w \
+             WHERE e.deleted_at IS NOT NULL LIMIT $2) AS orphan \
+         WHERE d.day = orphan.day AND d.id = orphan.id AND d.status = 'pending'",
+    )
+    .bind::<Timestamptz, _>(now)
+    .bind::<BigInt, _>(limit)
+    .execute(conn)
+    .await
+}
+
+/// The recorded event of a click, from which a body that was not kept is rendered again.
+pub async fn recorded_event(conn: &mut Connection, click_id: ClickId) -> QueryResult<Option<Vec<u8>>> {
+    clicks::table.find((click_id.day(), click_id.uuid())).select(clicks::event).first(conn).await.optional()
+}
+
+/// Progress by columns, as one statement takes them.
+#[derive(Default)]
+struct Columns<'a> {
+    status: Vec<&'static str>,
+    attempt_count: Vec<i32>,
+    next_attempt_at: Vec<Option<DateTime<Utc>>>,
+    attempted_at: Vec<Option<DateTime<Utc>>>,
+    finished_at: Vec<Option<DateTime<Utc>>>,
+    duration_ms: Vec<Option<i32>>,
+    last_status: Vec<Option<i16>>,
+    last_error: Vec<Option<&'static str>>,
+    response_body: Vec<Option<&'a str>>,
+    body: Vec<Option<&'a [u8]>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(progress: impl Iterator<Item = &'a Progress>) -> Self {
+        let mut columns = Self::default();
+        for p in progress {
+            columns.status.push(p.status.as_str());
+            columns.attempt_count.push(p.attempt_count.cast_signed());
+            columns.next_attempt_at.push(p.next_attempt_at);
+            columns.attempted_at.push(p.attempted_at);
+            columns.finished_at.push(p.finished_at);
+            columns.duration_ms.push(p.duration_ms.map(|ms| i32::try_from(ms).unwrap_or(i32::MAX)));
+            columns.last_status.push(p.last_status.map(u16::cast_signed));
+            columns.last_error.push(p.last_error);
+            columns.response_body.push(p.response_body.as_deref());
+            columns.body.push(p.body.as_deref());
+        }
+        columns
+    }
+}
+
+/// A delivery that ended badly: told to whoever listens to EVENTS.
+struct Ended<'a> {
+    id: DeliveryId,
+    workspace_id: WorkspaceId,
+    owed: Owed,
+    progress: &'a Progress,
+}
+
+impl<'a> Ended<'a> {
+    fn of(id: DeliveryId, workspace_id: WorkspaceId, owed: Owed, progress: &'a Progress) -> Option<Self> {
+        (progress.status == DeliveryStatus::Dead).then_some(Self { id, workspace_id, owed, progress })
+    }
+}
+
+async fn tell<'a>(
+    conn: &mut Connection,
+    ends: impl Iterator<Item = &'a Ended<'a>>,
+    now: DateTime<Utc>,
+) -> QueryResult<()> {
+    for end in ends {
+        let data = json!({
+            "delivery_id": end.id,
+            "endpoint_id": end.owed.endpoint_id,
+            "event_id": end.owed.event_id,
+            "attempts": end.progress.attempt_count,
+            "last_status": end.progress.last_status,
+            "last_error": end.progress.last_error,
+        });
+        crate::events::announce(conn, end.workspace_id, "delivery.dead", data, now).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! What `deliver` learns about endpoints: health, pauses, and that one is gone.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Nullable, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use serde_json::json;
+use uuid::Uuid;
+
+use model::{EndpointId, WorkspaceId};
+
+use crate::endpoints::State;
+use crate::schema::{endpoint_state, endpoints};
+use crate::{Connection, QueryResult};
+
+/// What was learned about an endpoint since it was last written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Learned {
+    /// Which endpoint.
+    pub endpoint_id: EndpointId,
+    /// Whose.
+    pub workspace_id: WorkspaceId,
+    /// Deliveries that the subscriber accepted.
+    pub delivered: i64,
+    /// Failed attempts since the last success, or since the last writing.
+    pub failed: i64,
+    /// First of them.
+    pub first_failure_at: Option<DateTime<Utc>>,
+    /// Last failed attempt.
+    pub last_failure_at: Option<DateTime<Utc>>,
+    /// Last success.
+    pub last_success_at: Option<DateTime<Utc>>,
+}
+
+/// Adds what was learned to what is known.
+pub async fn add(conn: &mut Connection, learned: &[Learned], now: DateTime<Utc>) -> QueryResult<()> {
+    // in one order, so that two replicas never wait for each other in a circle
+    let mut learned: Vec<&Learned> = learned.iter().collect();
+    learned.sort_by_key(|l| l.endpoint_id);
+    let column = |of: fn(&Learned) -> Option<DateTime<Utc>>| learned.iter().map(|l| of(l)).collect::<Vec<_>>();
+    diesel::sql_query(
+        "INSERT INTO endpoint_state AS known (endpoint_id, workspace_id, delivered, failed, first_failure_at, \
+             last_failure_at, last_success_at, updated_at) \
+         SELECT l.*, $8 FROM unnest($1, $2, $3, $4, $5, $6, $7) AS l \
+         ON CONFLICT (endpoint_id) DO UPDATE SET \
+             delivered = known.delivered + excluded.delivered, \
+             failed = excluded.failed + CASE WHEN excluded.last_success_at IS NULL THEN known.failed ELSE 0 END, \
+             first_failure_at = CASE WHEN excluded.last_success_at IS NULL \
+                 THEN coalesce(known.first_failure_at, excluded.first_failure_at) ELSE excluded.first_failure_at END, \
+             last_failure_at = greatest(known.last_failure_at, excluded.last_failure_at), \
+             last_success_at = greatest(known.last_success_at, excluded.last_success_at), \
+             updated_at = excluded.updated_at",
+    )
+    .bind::<Array<SqlUuid>, _>(learned.iter().map(|l| l.endpoint_id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(learned.iter().map(|l| l.workspace_id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(learned.iter().map(|l| l.delivered).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(learned.iter().map(|l| l.failed).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Timestamptz>>, _>(column(|l| l.first_failure_at))
+    .bind::<Array<Nullable<Timestamptz>>, _>(column(|l| l.last_failure_at))
+    .bind::<Array<Nullable<Timestamptz>>, _>(column(|l| l.last_success_at))
+    .bind::<Timestamptz, _>(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Sends nothing to the endpoint before `until`, on any replica; a pause is never shortened.
+pub async fn pause(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    endpoint_id: EndpointId,
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> QueryResult<()> {
+    diesel::sql_query(
+        "INSERT INTO endpoint_state AS known (endpoint_id, workspace_id, paused_until, updated_at) \
+         VALUES ($1, $2, $3, $4) ON CONFLICT (endpoint_id) DO UPDATE SET \
+             paused_until = greatest(known.paused_until, excluded.paused_until), updated_at = excluded.updated_at",
+    )
+    .bind::<SqlUuid, _>(endpoint_id.uuid())
+    .bind::<SqlUuid, _>(workspace_id.uuid())
+    .bind::<Timestamptz, _>(until)
+    .bind::<Timestamptz, _>(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The endpoints with a pause that is not over at `now`, and when it will be; at most `limit`.
+pub async fn paused(
+    conn: &mut Connection,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> QueryResult<Vec<(EndpointId, DateTime<Utc>)>> {
+    let rows: Vec<(Uuid, Option<DateTime<Utc>>)> = endpoint_state::table
+        .filter(endpoint_state::paused_until.gt(now))
+        .limit(limit)
+        .select((endpoint_state::endpoint_id, endpoint_state::paused_until))
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().filter_map(|(id, until)| Some((EndpointId::from_uuid(id), until?))).collect())
+}
+
+/// Disables an endpoint that answered 410 and tells of it; `false` when it was disabled already.
+pub async fn disable_gone(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    endpoint_id: EndpointId,
+    now: DateTime<Utc>,
+) -> QueryResult<bool> {
+    conn.transaction(async |conn| {
+        let live = endpoints::table
+            .filter(endpoints::id.eq(endpoint_id.uuid()).and(endpoints::workspace_id.eq(workspace_id.uuid())))
+            .filter(endpoints::deleted_at.is_null().and(endpoints::state.ne(State::Disabled.as_str())));
+        let changed = diesel::update(live)
+            .set((
+                endpoints::state.eq(State::Disabled.as_str()),
+                endpoints::state_reason.eq("gone"),
+                endpoints::revision.eq(endpoints::revision + 1),
+                endpoints::updated_at.eq(now),
+            ))
+            .execute(conn)
+            .await?;
+        if changed > 0 {
+            let data = json!({ "endpoint_id": endpoint_id, "reason": "gone" });
+            crate::events::announce(conn, workspace_id, "endpoint.disabled", data, now).await?;
+        }
+        QueryResult::Ok(changed > 0)
+    })
+    .await
+}
