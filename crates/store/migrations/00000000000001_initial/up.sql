@@ -161,7 +161,8 @@ COMMENT ON COLUMN deliveries.id IS 'its ULID carries the event''s moment, so tha
 COMMENT ON COLUMN deliveries.attempted_at IS 'last attempt; a first-try success has no row in attempts';
 COMMENT ON COLUMN deliveries.body IS 'the exact bytes of every attempt; null for a first-try success, which is rendered again from clicks';
 CREATE TABLE deliveries_default PARTITION OF deliveries DEFAULT;
-CREATE INDEX deliveries_due ON deliveries (next_attempt_at) WHERE status = 'pending';
+-- By endpoint: whoever has a million waiting deliveries is one step for those who look for work.
+CREATE INDEX deliveries_due ON deliveries (endpoint_id, next_attempt_at) WHERE status = 'pending';
 CREATE INDEX deliveries_page ON deliveries (workspace_id, id DESC);
 CREATE INDEX deliveries_of_endpoint ON deliveries (endpoint_id, id DESC);
 CREATE INDEX deliveries_of_click ON deliveries (click_id);
