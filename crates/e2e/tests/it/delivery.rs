@@ -1,0 +1,61 @@
+//! From the click to the webhook.
+
+use serde_json::json;
+use standardwebhooks::Webhook;
+use testkit::{Answer, Subscriber};
+
+use crate::stack::{Stack, body};
+use crate::verifiers::headers;
+
+#[tokio::test]
+async fn a_click_reaches_the_subscriber_once_with_the_documented_payload() {
+    let stack = Stack::start().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let endpoint = stack.endpoint(&subscriber, json!({})).await;
+    let link = stack
+        .link(json!({
+            "url": "https://example.com/offer?utm_source=sms",
+            "slug": "spring-sale", "campaign_id": "cmp_42", "conversation_id": "conv_7",
+            "contact_id": "cont_9", "channel": "sms", "tags": ["spring"], "metadata": {"order": "1001"}
+        }))
+        .await;
+
+    stack.click(&link).await;
+    subscriber.received(1).await;
+    stack.click(&link).await;
+
+    let requests = subscriber.received(2).await;
+    let [first, second] = requests.as_slice() else { panic!("{} requests", requests.len()) };
+    assert_ne!(first.header("webhook-id"), second.header("webhook-id"), "two clicks, each once");
+    let body = body(first);
+    assert_eq!(first.header("webhook-id"), body["id"].as_str());
+    assert_eq!(first.header("content-type"), Some("application/json"));
+    assert_eq!(body["data"]["link"]["id"], link.id);
+    Webhook::new(&endpoint.secret).unwrap().verify(&first.body, &headers(first)).unwrap();
+    insta::assert_json_snapshot!(body, {
+        ".id" => "[evt]",
+        ".timestamp" => "[time]",
+        ".data.click_id" => "[clk]",
+        ".data.workspace_id" => "[wks]",
+        ".data.clicked_at" => "[time]",
+        ".data.link.id" => "[lnk]",
+    }, @"");
+}
+
+#[tokio::test]
+async fn a_refused_event_comes_again_under_the_same_id() {
+    let stack = Stack::start().await;
+    let subscriber = Subscriber::start([Answer::Status(500), Answer::Status(200)]).await;
+    let endpoint = stack.endpoint(&subscriber, json!({"retry_schedule": [1, 5]})).await;
+    let link = stack.link(json!({})).await;
+
+    stack.click(&link).await;
+
+    let requests = subscriber.received(2).await;
+    let [refused, accepted] = requests.as_slice() else { panic!("{} requests", requests.len()) };
+    assert_eq!(refused.header("webhook-id"), accepted.header("webhook-id"));
+    assert_eq!(refused.body, accepted.body);
+    for request in [refused, accepted] {
+        Webhook::new(&endpoint.secret).unwrap().verify(&request.body, &headers(request)).unwrap();
+    }
+}

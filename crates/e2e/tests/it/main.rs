@@ -1,0 +1,12 @@
+//! The promises, each shown on the real processes: clicks go in at one end, webhooks come out at the other.
+
+mod crash;
+mod delivery;
+mod imports;
+mod isolation;
+mod marks;
+mod services;
+mod stack;
+mod start;
+mod verifiers;
+mod workspaces;

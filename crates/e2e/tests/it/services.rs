@@ -1,0 +1,211 @@
+//! The five processes, as an operator would start them: the programs that cargo built, each with its settings
+//! in the environment.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Once;
+use std::time::{Duration, SystemTime};
+
+use embedded::{Launch, Process, free_port};
+use serde_json::Value;
+use testkit::{ScratchDir, until};
+
+/// Generous: it only ends a test that fails.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// How much of a log is shown when a test fails.
+const LOG_LINES_SHOWN: usize = 30;
+
+/// One of the five processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    Redirect,
+    Enrich,
+    Deliver,
+    Record,
+    Api,
+}
+
+impl Service {
+    /// In the order a click passes.
+    pub const ALL: [Self; 5] = [Self::Redirect, Self::Enrich, Self::Deliver, Self::Record, Self::Api];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Redirect => "redirect",
+            Self::Enrich => "enrich",
+            Self::Deliver => "deliver",
+            Self::Record => "record",
+            Self::Api => "api",
+        }
+    }
+
+    fn program(self) -> String {
+        format!("clickwire-{}", self.name())
+    }
+}
+
+/// Processes with one set of settings. All end when it is dropped.
+pub struct Services {
+    dir: ScratchDir,
+    env: Vec<(String, String)>,
+    ops_ports: BTreeMap<Service, u16>,
+    /// Where visitors go.
+    pub redirect_port: u16,
+    /// Where customers' programs go.
+    pub api_port: u16,
+    running: BTreeMap<Service, Process>,
+    client: reqwest::Client,
+}
+
+impl Services {
+    /// Chooses ports and writes settings; starts nothing.
+    pub fn new(database_url: &str, nats_url: &str) -> Self {
+        build_once();
+        let dir = ScratchDir::new("services");
+        let ops_ports: BTreeMap<Service, u16> =
+            Service::ALL.into_iter().map(|service| (service, free_port())).collect();
+        let (redirect_port, api_port) = (free_port(), free_port());
+        let spool = dir.path().join("spool");
+        let mut env = vec![
+            ("DATABASE__URL".to_owned(), database_url.to_owned()),
+            ("DATABASE__POOL_MAX".to_owned(), "6".to_owned()),
+            ("NATS__URL".to_owned(), nats_url.to_owned()),
+            ("SEALING__KEY".to_owned(), webhook::sealing::generate_key()),
+            ("LINKS__PUBLIC_URL".to_owned(), "https://go.example.com".to_owned()),
+            ("REDIRECT__ADDR".to_owned(), format!("127.0.0.1:{redirect_port}")),
+            ("REDIRECT__WORKERS".to_owned(), "1".to_owned()),
+            ("REDIRECT__TRUSTED_PROXIES".to_owned(), "127.0.0.1/32".to_owned()),
+            ("REDIRECT__SPOOL__DIR".to_owned(), spool.display().to_string()),
+            ("DELIVER__ALLOWED_NETWORKS".to_owned(), "127.0.0.0/8".to_owned()),
+            ("API__ADDR".to_owned(), format!("127.0.0.1:{api_port}")),
+        ];
+        for (service, port) in &ops_ports {
+            let variable = format!("{}__OPS_ADDR", service.name().to_uppercase());
+            env.push((variable, format!("127.0.0.1:{port}")));
+        }
+        let env = env.into_iter().map(|(name, value)| (format!("CLICKWIRE__{name}"), value)).collect();
+        service::tls::install_provider();
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Self { dir, env, ops_ports, redirect_port, api_port, running: BTreeMap::new(), client }
+    }
+
+    /// Starts a process that does not run.
+    pub fn launch(&mut self, service: Service) {
+        let launch = Launch::new(program_dir().join(service.program()), self.dir.path(), self.log(service));
+        let launch = self.env.iter().fold(launch, |launch, (name, value)| launch.env(name, value));
+        let process = Process::start(&launch).expect("a program that cargo built");
+        self.running.insert(service, process);
+    }
+
+    /// Starts all and waits until all are ready.
+    pub async fn start_all(&mut self) {
+        for service in Service::ALL {
+            self.launch(service);
+        }
+        for service in Service::ALL {
+            self.wait_ready(service).await;
+        }
+    }
+
+    /// Ends a process as a crash would.
+    pub async fn kill(&mut self, service: Service) {
+        let process = self.running.remove(&service).expect("it runs");
+        process.kill();
+        process.ended().await;
+    }
+
+    /// Asks a process to finish, and tells whether it did so properly.
+    pub async fn stop(&mut self, service: Service) -> bool {
+        let process = self.running.remove(&service).expect("it runs");
+        process.terminate();
+        process.ended_within(LIMIT).await.success()
+    }
+
+    /// How a process ended, if it did.
+    pub fn status(&self, service: Service) -> Option<std::process::ExitStatus> {
+        self.running.get(&service).and_then(Process::status)
+    }
+
+    /// Waits until a process says that it is ready.
+    pub async fn wait_ready(&self, service: Service) {
+        until(LIMIT, || async {
+            assert_eq!(self.status(service), None, "{service:?} ended:\n{}", self.log_end(service));
+            let (status, _) = self.readiness(service).await?;
+            (status == 200).then_some(())
+        })
+        .await;
+    }
+
+    /// What a process says of its readiness; `None` when it does not answer.
+    pub async fn readiness(&self, service: Service) -> Option<(u16, Value)> {
+        let url = format!("http://127.0.0.1:{}/readyz", self.ops_ports[&service]);
+        let response = self.client.get(url).send().await.ok()?;
+        let status = response.status().as_u16();
+        Some((status, response.json().await.ok()?))
+    }
+
+    fn log(&self, service: Service) -> PathBuf {
+        self.dir.path().join(format!("{}.log", service.name()))
+    }
+
+    fn log_end(&self, service: Service) -> String {
+        let log = fs::read_to_string(self.log(service)).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for service in Service::ALL {
+                eprintln!("--- {service:?}\n{}", self.log_end(service));
+            }
+        }
+    }
+}
+
+/// The folder of the programs: the test program stands in its `deps`.
+fn program_dir() -> PathBuf {
+    let test_program = std::env::current_exe().expect("the program knows its path");
+    let dir = test_program.parent().and_then(Path::parent).expect("target/debug/deps/it-…");
+    dir.to_owned()
+}
+
+/// `cargo test` for the whole workspace builds the programs; for this crate alone it does not.
+fn build_once() {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
+        let dir = program_dir();
+        let stale: Vec<String> = Service::ALL
+            .map(Service::program)
+            .into_iter()
+            .filter(|program| !is_fresh(&dir.join(program)))
+            .collect();
+        if stale.is_empty() {
+            return;
+        }
+        eprintln!("building {}, which are missing or older than their sources", stale.join(", "));
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--quiet"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        cargo.args(Service::ALL.iter().flat_map(|service| ["--package", service.name()]));
+        if dir.ends_with("release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().expect("cargo").success(), "the programs cannot be built");
+    });
+}
+
+/// Whether no source that cargo lists for a program is newer than it.
+fn is_fresh(program: &Path) -> bool {
+    let modified = |path: &Path| -> Option<SystemTime> { fs::metadata(path).ok()?.modified().ok() };
+    let (Some(built_at), Ok(listed)) = (modified(program), fs::read_to_string(program.with_extension("d")))
+    else {
+        return false;
+    };
+    let sources = listed.split_once(": ").map_or("", |(_, sources)| sources);
+    sources.split_whitespace().all(|source| modified(Path::new(source)).is_none_or(|at| at <= built_at))
+}
