@@ -64,3 +64,116 @@ impl Rules {
         verdict::of(&signals)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use model::automation::Verdict;
+
+    use super::*;
+    use crate::device::{Devices, KEPT_RULES, Models};
+
+    static KEPT: LazyLock<(Rules, Devices)> = LazyLock::new(|| {
+        let declared = Declared::new(KEPT_CRAWLERS, KEPT_LINK_FETCHERS).expect("kept lists");
+        (Rules::new(declared), Devices::new(KEPT_RULES, Models::kept()).expect("kept rules"))
+    });
+
+    fn judge(agent: &str) -> Automation {
+        let (rules, devices) = &*KEPT;
+        let request =
+            Request { method: "GET".into(), user_agent: Some(agent.to_owned()), ..Request::default() };
+        let described = devices.describe(agent, &request);
+        rules.judge(&request, &rules.of_agent(Some(agent), &described))
+    }
+
+    #[test]
+    fn people_in_the_browsers_of_apps_trip_nothing() {
+        let android = "Mozilla/5.0 (Linux; Android 14; SM-S918B Build/UP1A.231005.007; wv) AppleWebKit/537.36 \
+                       (KHTML, like Gecko) Version/4.0 Chrome/126.0.6478.71 Mobile Safari/537.36";
+        let iphone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5_1 like Mac OS X) AppleWebKit/605.1.15 \
+                      (KHTML, like Gecko) Mobile/15E148";
+        for app in [
+            "Instagram 332.0.0.34.90 Android (34/14; 450dpi; 1080x2115; samsung; SM-S918B; dm3q; qcom; de_DE)",
+            "[FB_IAB/FB4A;FBAV/470.0.0.38.108;IABMV/1;]",
+            "[FB_IAB/Orca-Android;FBAV/466.0.0.48.109;]",
+            "MetaIAB Facebook",
+            "trill_2023405040 JsSdk/1.0 NetType/WIFI Channel/googleplay AppName/trill ByteLocale/de-DE",
+            "musical_ly_2023405040 JsSdk/1.0 BytedanceWebview/d8a21c6",
+            "Barcelona 331.0.0.33.114 Android",
+            "Snapchat/12.92.0.42 (like Safari/8618.2.12.10.9, panda)",
+            "Line/14.9.1/IAB",
+            "KAKAOTALK 10.8.3",
+            "NAVER(inapp; search; 1000; 12.8.3)",
+            "[Pinterest/Android]",
+            "Twitter for iPhone/10.44",
+            "TwitterAndroid",
+            "LinkedInApp",
+            "Viber/22.5.0.6",
+            "Zalo android/12110730",
+            "WhatsApp/2.24.12.78",
+            "MicroMessenger/8.0.49.2600(0x28003133) WeChat/arm64 Weixin NetType/WIFI Language/zh_CN",
+            "GSA/15.24.32.28.arm64",
+            "bingsapi/27.5 BingSapphire/27.5",
+            "baiduboxapp/13.61.0.10 (Baidu; P1 14)",
+            "CamScanner/6.66.0",
+            "Slack_SSB/24.06.20",
+        ] {
+            for browser in [android, iphone] {
+                let automation = judge(&format!("{browser} {app}"));
+
+                assert_eq!(automation.reasons, [], "{app}");
+            }
+        }
+    }
+
+    #[test]
+    fn phones_with_telling_names_trip_nothing() {
+        for model in
+            ["CUBOT KINGKONG 9", "CUBOT_NOTE_S Build/PPR1", "AP3A.240617.008", "Butterfly S", "X Sonic"]
+        {
+            let agent = format!(
+                "Mozilla/5.0 (Linux; Android 14; {model}) AppleWebKit/537.36 (KHTML, like Gecko) \
+                 Chrome/126.0.0.0 Mobile Safari/537.36"
+            );
+
+            assert_eq!(judge(&agent).verdict, Verdict::Human, "{model}");
+        }
+    }
+
+    #[test]
+    fn what_starts_like_no_browser_is_a_program_unless_a_device_is_known() {
+        for agent in ["MyScript/1.0", "PostmanRuntime/7.39.0", "axios/1.7.2", "node", "x"] {
+            assert_eq!(judge(agent).verdict, Verdict::Automated, "{agent}");
+        }
+        let phone = judge("SAMSUNG-GT-S5620/S5620XEJE1 SHP/VPP/R5 Dolfin/1.5 SMM-MMS/1.2.0 profile/MIDP-2.1");
+        assert_eq!((phone.verdict, phone.score), (Verdict::Unknown, 35));
+    }
+
+    #[test]
+    fn no_user_agent_is_a_program() {
+        let (rules, _) = &*KEPT;
+        let request = Request { method: "GET".into(), ..Request::default() };
+
+        for agent in [None, Some(""), Some("  ")] {
+            let automation = rules.judge(&request, &rules.of_agent(agent, &Described::default()));
+
+            assert_eq!(automation.verdict, Verdict::Automated);
+            assert_eq!(automation.reasons[0].code, "ua_missing");
+        }
+    }
+
+    #[test]
+    fn head_and_prefetch_are_automated_with_any_browser() {
+        let (rules, _) = &*KEPT;
+        let head = Request { method: "HEAD".into(), ..Request::default() };
+        let prefetch = Request {
+            method: "GET".into(),
+            headers: vec![("sec-purpose".into(), "prefetch;prerender".into())],
+            ..Request::default()
+        };
+
+        assert_eq!(rules.judge(&head, &[]).class, Some(MachineClass::Monitor));
+        assert_eq!(rules.judge(&prefetch, &[]).class, Some(MachineClass::Prefetch));
+    }
+}

@@ -6,18 +6,18 @@ use regex::Regex;
 use super::Signal;
 use super::verdict::STRONG;
 
-/// A word that ends in one of these, or a program that gives the address of its page.
+/// A word that ends in one of these, or a program that gives the address of its page. Not `scanner`: people scan codes.
 const WORDS: &str = r"(?xi)
-    (?: bot | crawl | crawler | spider | scraper | scanner | fetcher | archiver | validator | linkcheck | checker
-      | monitor | monitoring | headless | preview | proxy | feedfetcher | screenshot | httpclient
+    (?: bot | crawl | crawler | spider | scraper | fetcher | archiver | validator | linkcheck | checker
+      | monitor | monitoring | headless | preview | feedfetcher | screenshot | httpclient
     ) (?: [/;:)\]+\-_0-9] | \s* $ | \s [^a-z] )
   | \(\+?https?://
   | \+https?://
   | [;,]\s*https?://
 ";
 
-/// Phones whose names end in such a word.
-const EXCEPTIONS: &str = r"(?i)cubot|\bbotnet\b";
+/// Phones whose name ends in such a word.
+const EXCEPTIONS: &str = r"(?i)cubot";
 
 /// The words, compiled.
 pub struct GenericWords {

@@ -1,10 +1,11 @@
 //! One location file: opened, verified, asked.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use maxminddb::{MaxMindDbError, Reader, WithinOptions};
+use maxminddb::{LookupResult, MaxMindDbError, Reader, WithinOptions};
 use model::location::Location;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -43,6 +44,15 @@ enum Layout {
     Nested,
 }
 
+type Found<'a> = LookupResult<'a, Cow<'static, [u8]>>;
+
+/// A decoded record.
+enum Record<'a> {
+    Flat(Flat<'a>),
+    Nested(Box<Nested<'a>>),
+    Network(Network<'a>),
+}
+
 /// Why a file cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum GeoFileError {
@@ -52,6 +62,9 @@ pub enum GeoFileError {
     /// It is broken or cut off.
     #[error("the file is broken")]
     Broken(#[from] MaxMindDbError),
+    /// Its tree has no end.
+    #[error("the file is broken: its tree goes round in circles")]
+    Endless,
     /// It tells something else.
     #[error("a file of type `{0}` tells no location")]
     OtherType(String),
@@ -73,7 +86,10 @@ impl GeoFile {
     /// verification, which reads all of it: call it off the runtime.
     pub fn open(content: Cow<'static, [u8]>) -> Result<Self, GeoFileError> {
         let reader = Reader::from_source(content)?;
-        reader.verify()?;
+        let has_description = !reader.metadata().description.is_empty();
+        if has_description {
+            reader.verify()?;
+        }
         let kind = Kind::of_type(&reader.metadata().database_type)
             .ok_or_else(|| GeoFileError::OtherType(reader.metadata().database_type.clone()))?;
         let layout = match kind {
@@ -84,7 +100,11 @@ impl GeoFile {
             .ok()
             .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
             .unwrap_or_default();
-        Ok(Self { reader, kind, layout, built_at })
+        let file = Self { reader, kind, layout, built_at };
+        if !has_description {
+            file.read_through()?;
+        }
+        Ok(file)
     }
 
     /// What it tells.
@@ -107,17 +127,40 @@ impl GeoFile {
         if address.is_ipv6() && self.reader.metadata().ip_version == 4 {
             return Ok(None);
         }
-        let found = self.reader.lookup(address)?;
-        let location = match (self.kind, self.layout) {
-            (Kind::Network, _) => found.decode::<Network>()?.map(Network::into_location),
-            (_, Layout::Flat) => {
-                found.decode::<Flat>()?.map(|record| record.into_location(countries, decimals))
-            }
-            (_, Layout::Nested) => {
-                found.decode::<Nested>()?.map(|record| record.into_location(countries, decimals))
-            }
+        let location = match self.record(&self.reader.lookup(address)?)? {
+            Some(Record::Flat(record)) => record.into_location(countries, decimals),
+            Some(Record::Nested(record)) => record.into_location(countries, decimals),
+            Some(Record::Network(record)) => record.into_location(),
+            None => return Ok(None),
         };
-        Ok(location.filter(|location| *location != Location::default()))
+        Ok(Some(location).filter(|location| *location != Location::default()))
+    }
+
+    fn record<'a>(&'a self, found: &Found<'a>) -> Result<Option<Record<'a>>, MaxMindDbError> {
+        Ok(match (self.kind, self.layout) {
+            (Kind::Network, _) => found.decode()?.map(Record::Network),
+            (_, Layout::Flat) => found.decode()?.map(Record::Flat),
+            (_, Layout::Nested) => found.decode()?.map(|record| Record::Nested(Box::new(record))),
+        })
+    }
+
+    /// What the library's verification does, for files without a description: it refuses those, and the free files of
+    /// cities have none. Every network is visited and every record decoded as a look-up would.
+    fn read_through(&self) -> Result<(), GeoFileError> {
+        // a tree of so many nodes has no more networks, unless it goes round in circles
+        let networks_max = self.reader.metadata().node_count as usize * 3;
+        let mut seen = HashSet::new();
+        let options = WithinOptions::default().include_networks_without_data();
+        for (count, found) in self.reader.networks(options)?.enumerate() {
+            if count > networks_max {
+                return Err(GeoFileError::Endless);
+            }
+            let found = found?;
+            if found.offset().is_some_and(|offset| seen.insert(offset)) {
+                self.record(&found)?;
+            }
+        }
+        Ok(())
     }
 }
 

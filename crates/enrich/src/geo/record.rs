@@ -45,7 +45,7 @@ pub struct Nested<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub struct Network<'a> {
-    autonomous_system_number: Option<u32>,
+    autonomous_system_number: Option<Whole>,
     autonomous_system_organization: &'a str,
 }
 
@@ -88,13 +88,17 @@ struct Postal<'a> {
 struct Coordinates<'a> {
     latitude: Option<Degrees>,
     longitude: Option<Degrees>,
-    accuracy_radius: Option<u32>,
+    accuracy_radius: Option<Whole>,
     time_zone: &'a str,
 }
 
 /// A coordinate: some files hold floats of 32 bits, some of 64, and the format's decoder converts neither.
 #[derive(Clone, Copy)]
 struct Degrees(f64);
+
+/// A number of 16 or 32 bits: the decoder does not convert these either.
+#[derive(Clone, Copy)]
+struct Whole(u32);
 
 impl Flat<'_> {
     /// The location that it tells.
@@ -123,7 +127,8 @@ impl Nested<'_> {
         location.timezone = known(self.location.time_zone);
         (location.latitude, location.longitude) =
             coordinates(self.location.latitude, self.location.longitude, decimals);
-        location.accuracy_km = location.latitude.and(self.location.accuracy_radius);
+        location.accuracy_km =
+            location.latitude.and(self.location.accuracy_radius).map(|Whole(radius)| radius);
         let network = self.traits.into_location();
         Location { asn: network.asn, as_organization: network.as_organization, ..location }
     }
@@ -133,7 +138,7 @@ impl Network<'_> {
     /// The network alone.
     pub fn into_location(self) -> Location {
         Location {
-            asn: self.autonomous_system_number,
+            asn: self.autonomous_system_number.map(|Whole(number)| number),
             as_organization: known(self.autonomous_system_organization),
             ..Location::default()
         }
@@ -204,6 +209,34 @@ impl<'de> Deserialize<'de> for Degrees {
         }
 
         deserializer.deserialize_any(AnyFloat)
+    }
+}
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyUnsigned;
+
+        impl Visitor<'_> for AnyUnsigned {
+            type Value = Whole;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an unsigned number")
+            }
+
+            fn visit_u16<E: de::Error>(self, value: u16) -> Result<Whole, E> {
+                Ok(Whole(value.into()))
+            }
+
+            fn visit_u32<E: de::Error>(self, value: u32) -> Result<Whole, E> {
+                Ok(Whole(value))
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Whole, E> {
+                u32::try_from(value).map(Whole).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_any(AnyUnsigned)
     }
 }
 

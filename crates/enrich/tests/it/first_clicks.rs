@@ -1,0 +1,89 @@
+//! Who was first, with several asking at once and with a database that is away.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use enrich::first_clicks::{Candidate, FirstClicks};
+use model::{ClickId, LinkId};
+use testkit::{TestDatabase, until};
+
+/// Generous: it only ends a test that fails.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn candidate(link_id: LinkId, visitor: &str) -> Candidate {
+    Candidate { link_id, visitor: visitor.to_owned(), click_id: ClickId::generate() }
+}
+
+#[tokio::test]
+async fn the_same_question_has_the_same_answer() {
+    let database = TestDatabase::new().await;
+    let first_clicks = FirstClicks::new(database.pool(), LIMIT, LIMIT);
+    let (link, other) = (LinkId::generate(), LinkId::generate());
+    let batch = vec![
+        candidate(link, "cont_1"),
+        candidate(link, "cont_1"),
+        candidate(link, "cont_2"),
+        candidate(other, "cont_1"),
+    ];
+
+    let answer = first_clicks.ask(batch.clone()).await;
+    let again = first_clicks.ask(batch).await;
+
+    assert_eq!(answer, Some(vec![true, false, true, true]));
+    assert_eq!(again, answer);
+}
+
+#[tokio::test]
+async fn many_that_ask_at_once_agree_on_one_first_click() {
+    let database = TestDatabase::new().await;
+    let first_clicks = Arc::new(FirstClicks::new(database.pool(), LIMIT, LIMIT));
+    let links: Vec<LinkId> = (0..50).map(|_| LinkId::generate()).collect();
+
+    let questions: Vec<_> = (0..8)
+        .map(|turn| {
+            let mut batch: Vec<Candidate> = links.iter().map(|link| candidate(*link, "cont_1")).collect();
+            // each in an order of its own
+            batch.rotate_left(turn * 7);
+            let first_clicks = Arc::clone(&first_clicks);
+            tokio::spawn(async move {
+                let answer = first_clicks.ask(batch.clone()).await.expect("an answer");
+                batch
+                    .into_iter()
+                    .zip(answer)
+                    .filter(|(_, is_first)| *is_first)
+                    .map(|(c, _)| c.link_id)
+                    .collect()
+            })
+        })
+        .collect();
+
+    let mut first: Vec<LinkId> = Vec::new();
+    for question in questions {
+        let answered: Vec<LinkId> = question.await.expect("no panic");
+        first.extend(answered);
+    }
+    first.sort();
+    let mut links = links;
+    links.sort();
+    assert_eq!(first, links);
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_not_waited_for_and_is_asked_again_later() {
+    let database = TestDatabase::cluster().await;
+    let first_clicks =
+        FirstClicks::new(database.pool(), Duration::from_millis(500), Duration::from_millis(50));
+    let link = LinkId::generate();
+    let ask = || first_clicks.ask(vec![candidate(link, "cont_1")]);
+    until(LIMIT, || async { ask().await }).await;
+
+    database.stop().await;
+    let since = Instant::now();
+    let away = ask().await;
+
+    assert_eq!(away, None);
+    assert!(since.elapsed() < LIMIT / 4, "{:?}", since.elapsed());
+    let mut database = database;
+    database.restart().await;
+    assert_eq!(until(LIMIT, || async { ask().await }).await, [false]);
+}
