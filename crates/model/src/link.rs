@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use url::Url;
 
 use crate::address::AddressTreatment;
 use crate::id::{LinkId, WorkspaceId};
@@ -261,9 +262,37 @@ impl Link {
     }
 }
 
+/// The whole URL that people visit: under `public_url` when that is the domain's own host, else under the domain with
+/// the same scheme and no port.
+pub fn tracked_url(public_url: &Url, domain: &Host, slug: &Slug) -> String {
+    let mut url = public_url.clone();
+    if url.host_str() != Some(domain.as_str()) && url.set_host(Some(domain.as_str())).is_ok() {
+        // cannot fail: a URL with a host may have a port
+        let _ = url.set_port(None);
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    url.set_path(slug.as_str());
+    url.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tracked_url_is_what_people_visit() {
+        let cases = [
+            ("http://localhost:8080", "localhost", "abc", "http://localhost:8080/abc"),
+            ("http://localhost:8080", "go.example.com", "abc", "http://go.example.com/abc"),
+            ("https://go.example.com/", "go.example.com", "åre", "https://go.example.com/%C3%A5re"),
+        ];
+        for (public_url, domain, slug, tracked) in cases {
+            let public_url = public_url.parse().expect("a URL");
+            let (domain, slug) = (domain.parse().expect("a host"), slug.parse().expect("a slug"));
+            assert_eq!(tracked_url(&public_url, &domain, &slug), tracked);
+        }
+    }
 
     #[test]
     fn hosts_are_compared_in_one_form() {

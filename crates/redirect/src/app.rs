@@ -1,0 +1,259 @@
+//! Puts the redirect together and runs it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::HeaderValue;
+use actix_web::{HttpRequest, HttpServer, web};
+use anyhow::{Context, anyhow};
+use bus::Bus;
+use futures::FutureExt;
+use service::ops::Ops;
+use store::Pool;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::follow::Follow;
+use crate::links::Links;
+use crate::metrics::Metrics;
+use crate::settings::{RedirectSettings, Settings};
+use crate::spool::{Appender, Opened, Spool};
+use crate::visitor::Proxies;
+
+/// Pause before a dependency that was not as it should be is looked at again.
+const VERIFY_PAUSE: Duration = Duration::from_secs(2);
+
+/// The redirect, ready to run.
+pub struct App {
+    settings: RedirectSettings,
+    listener: TcpListener,
+    addr: SocketAddr,
+    ops: Ops,
+    ops_listener: Option<(TcpListener, SocketAddr)>,
+    metrics: Metrics,
+    bus: Bus,
+    pool: Pool,
+    links: Links,
+    spooling: Opened,
+    /// What is wrong with the database, as long as it has not been seen in order.
+    database: watch::Sender<Result<(), String>>,
+}
+
+impl App {
+    /// Opens everything but the broker and the database, which may be away, and serves its own ops port.
+    ///
+    /// # Errors
+    /// A taken address, a spool that cannot be used, or settings that can never work.
+    pub async fn build(settings: Settings) -> anyhow::Result<Self> {
+        let ops_addr = settings.redirect.ops_addr;
+        let mut app = Self::build_with(settings, Ops::new()).await?;
+        app.ops_listener = Some(listen(ops_addr)?);
+        Ok(app)
+    }
+
+    /// Like [`App::build`] with checks and metrics of `ops`, which someone else serves.
+    ///
+    /// # Errors
+    /// As [`App::build`].
+    pub async fn build_with(settings: Settings, ops: Ops) -> anyhow::Result<Self> {
+        settings.validate()?;
+        let Settings { nats, database, links, redirect, telemetry: _ } = settings;
+        let metrics = Metrics::register(ops.registry()).context("failed to register metrics")?;
+        let spooling = Spool::open(&redirect.spool, &metrics)?;
+        let pool = Pool::connect(&database)?;
+        let bus = Bus::connect(&nats, "redirect").await?;
+        let links = Links::new(&links, &redirect, pool.clone(), Handle::current(), &metrics);
+        let (listener, addr) = listen(redirect.addr)?;
+
+        let (database, database_seen) = watch::channel(Err("not reached yet".to_owned()));
+        ops.check("redirect_database", move || database_seen.borrow().clone());
+        let spool = spooling.spool.clone();
+        ops.check("redirect_spool", move || spool.writable());
+        let (ops_listener, settings) = (None, redirect);
+        Ok(Self {
+            settings,
+            listener,
+            addr,
+            ops,
+            ops_listener,
+            metrics,
+            bus,
+            pool,
+            links,
+            spooling,
+            database,
+        })
+    }
+
+    /// Where visitors are answered.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Where operators look, if the app serves that itself.
+    pub fn ops_addr(&self) -> Option<SocketAddr> {
+        self.ops_listener.as_ref().map(|(_, addr)| *addr)
+    }
+
+    /// Answers until `stop`; then finishes what is in hand, and ships the spool for up to `drain_timeout`.
+    ///
+    /// # Errors
+    /// When a part of it ended by itself.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self {
+            settings,
+            listener,
+            addr,
+            ops,
+            ops_listener,
+            metrics,
+            bus,
+            pool,
+            links,
+            spooling,
+            database,
+        } = self;
+        let Opened { spool, shipper, direct } = spooling;
+        // ends after the last answer: until then clicks are appended
+        let answered = CancellationToken::new();
+        let shipped = CancellationToken::new();
+        let drain = settings.drain_timeout;
+
+        let mut watching = JoinSet::new();
+        watching.spawn(links.clone().follow_changes(bus.clone(), answered.clone()));
+        watching.spawn(spool.clone().keep_synced(
+            settings.spool.sync,
+            settings.spool.sync_interval,
+            answered.clone(),
+        ));
+        watching.spawn(verify(bus.clone(), pool, database, answered.clone()));
+        let mut shipping = JoinSet::new();
+        let publisher = bus.publisher();
+        shipping.spawn(shipper.run(publisher.clone(), answered.clone(), drain).map(drop));
+        shipping.spawn(direct.run(publisher, answered.clone(), drain));
+        let serving = ops_listener.map(|(listener, _)| tokio::spawn(ops.serve(listener, shipped.clone())));
+
+        let server = server(&settings, listener, links, spool, metrics)?;
+        let handle = server.handle();
+        info!(addr = %addr, "answering tracked links");
+        let mut server = tokio::spawn(server);
+        let ended_early = tokio::select! {
+            () = stop.cancelled() => None,
+            ended = &mut server => Some(anyhow!("the HTTP server ended by itself: {ended:?}")),
+            Some(ended) = watching.join_next() => Some(anyhow!("a task ended by itself: {ended:?}")),
+            Some(ended) = shipping.join_next() => Some(anyhow!("the shipper ended by itself: {ended:?}")),
+        };
+        handle.stop(true).await;
+        if !server.is_finished() {
+            let _ = server.await;
+        }
+        answered.cancel();
+        while watching.join_next().await.is_some() {}
+        while shipping.join_next().await.is_some() {}
+        shipped.cancel();
+        if let Some(serving) = serving {
+            serving.await.context("the ops port panicked")?.context("failed to serve the ops port")?;
+        }
+        ended_early.map_or(Ok(()), Err)
+    }
+}
+
+fn listen(addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(addr).with_context(|| format!("failed to listen on {addr}"))?;
+    let addr = listener.local_addr().context("failed to ask for the address of a listener")?;
+    Ok((listener, addr))
+}
+
+/// One [`Follow`] a worker; all requests go to it, without a router in between.
+fn server(
+    settings: &RedirectSettings,
+    listener: TcpListener,
+    links: Links,
+    spool: Arc<Spool>,
+    metrics: Metrics,
+) -> anyhow::Result<actix_web::dev::Server> {
+    let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.address_header);
+    let referrer_policy = HeaderValue::from_static(settings.referrer_policy.as_str());
+    let url_bytes_max = settings.url_bytes_max;
+    let app = move || {
+        let follow = Rc::new(Follow {
+            links: links.clone(),
+            clicks: Appender::new(spool.clone()),
+            proxies: proxies.clone(),
+            url_bytes_max,
+            referrer_policy: referrer_policy.clone(),
+            metrics: metrics.clone(),
+        });
+        actix_web::App::new().default_service(web::to(move |request: HttpRequest| {
+            let follow = follow.clone();
+            async move { follow.answer(request).await }
+        }))
+    };
+    // a request in hand waits at most for the database
+    let drain_seconds = settings.lookup_timeout.as_secs() + 1;
+    let mut server = HttpServer::new(app)
+        .disable_signals()
+        .keep_alive(settings.keep_alive)
+        .client_request_timeout(settings.request_timeout)
+        .max_connections(settings.connections_max)
+        .shutdown_timeout(drain_seconds);
+    if settings.workers > 0 {
+        server = server.workers(settings.workers);
+    }
+    Ok(server.listen(listener).context("failed to listen")?.run())
+}
+
+/// Looks at database and broker until both have been seen in order: neither is waited for, and a mistake shows at once.
+async fn verify(bus: Bus, pool: Pool, database: watch::Sender<Result<(), String>>, stop: CancellationToken) {
+    let verified = async {
+        tokio::join!(verify_database(pool, database), verify_bus(bus));
+    };
+    stop.run_until_cancelled(verified).await;
+    stop.cancelled().await;
+}
+
+async fn verify_database(pool: Pool, seen: watch::Sender<Result<(), String>>) {
+    loop {
+        let result = async {
+            let mut conn = pool.get().await?;
+            store::verify(&mut conn).await?;
+            anyhow::Ok(())
+        };
+        match result.await {
+            Ok(()) => {
+                seen.send_modify(|state| *state = Ok(()));
+                return info!("the database is in order");
+            }
+            Err(error) => {
+                let text = format!("{error:#}");
+                if seen.borrow().as_ref() != Err(&text) {
+                    warn!(error = text, "the database is not in order");
+                    seen.send_modify(|state| *state = Err(text));
+                }
+            }
+        }
+        tokio::time::sleep(VERIFY_PAUSE).await;
+    }
+}
+
+async fn verify_bus(bus: Bus) {
+    let mut said = String::new();
+    loop {
+        match bus.verify().await {
+            Ok(()) => return info!("the streams are in order"),
+            Err(error) => {
+                let text = format!("{:#}", anyhow::Error::from(error));
+                if said != text {
+                    warn!(error = text, "the broker is not in order: clicks wait in the spool");
+                    said = text;
+                }
+            }
+        }
+        tokio::time::sleep(VERIFY_PAUSE).await;
+    }
+}

@@ -1,0 +1,17 @@
+//! The process `clickwire-redirect`.
+
+use redirect::{App, Settings};
+use service::Args;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse("clickwire-redirect", "Answers tracked links and records their clicks");
+    let settings = Settings::load(args.config.as_deref())?;
+    if args.healthcheck {
+        return service::ops::probe(settings.redirect.ops_addr);
+    }
+    let _telemetry = service::telemetry::init("redirect", &settings.telemetry)?;
+    service::tls::install_provider();
+    let stop = service::shutdown::on_signal()?;
+    App::build(settings).await?.run(stop).await
+}

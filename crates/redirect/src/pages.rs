@@ -1,0 +1,173 @@
+//! What visitors are sent: redirects, and small pages for when there is nowhere to go.
+
+use actix_web::HttpResponse;
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use bytes::Bytes;
+
+use model::DestinationUrl;
+
+/// Nobody keeps the answer: every visit comes to us, and an edit counts at once.
+const NOT_STORED: HeaderValue = HeaderValue::from_static("private, no-store, max-age=0");
+
+/// 301 and 308 are asked for in order to be kept: by the visitor's browser, and not for long.
+const STORED_BRIEFLY: HeaderValue = HeaderValue::from_static("private, max-age=90");
+
+/// Our pages do nothing and load nothing.
+const INERT: HeaderValue = HeaderValue::from_static("default-src 'none'");
+
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+const NOT_INDEXED: HeaderValue = HeaderValue::from_static("noindex, nofollow");
+const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
+const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
+const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD");
+
+/// Crawlers and previews may ask: without it, links have no cards in messengers.
+const ROBOTS: &str = "User-agent: *\nDisallow:\n";
+
+/// Seconds after which a visitor may try again when a link could not be looked up.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// How long a browser may remember `robots.txt` and that there is no icon.
+const STORED_FOR_A_DAY: HeaderValue = HeaderValue::from_static("public, max-age=86400");
+
+/// Why a visitor is sent nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// No such link, host or path.
+    NotFound,
+    /// The link's time is over, or it was switched off.
+    Gone,
+    /// Not a method that follows links.
+    Method,
+    /// The path and query are too long.
+    TooLong,
+    /// The link is not in memory and the database is away.
+    Unavailable,
+}
+
+/// The `Location` of a destination, and the page for who does not follow it.
+pub fn location(url: &DestinationUrl) -> (HeaderValue, Bytes) {
+    let location =
+        HeaderValue::from_str(url.as_str()).expect("a parsed URL is ASCII without control characters");
+    let href = escaped(url.as_str());
+    let body = format!("<!doctype html>\n<title>Redirect</title>\n<p><a href=\"{href}\">Continue</a></p>\n");
+    (location, body.into())
+}
+
+/// A redirect.
+pub fn redirect(
+    status: StatusCode,
+    is_cacheable: bool,
+    referrer_policy: HeaderValue,
+    (location, body): (HeaderValue, Bytes),
+) -> HttpResponse {
+    let mut answer = html(status, body, referrer_policy);
+    let headers = answer.headers_mut();
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::CACHE_CONTROL, if is_cacheable { STORED_BRIEFLY } else { NOT_STORED });
+    answer
+}
+
+/// A small page that says why there is no redirect.
+pub fn refusal(refusal: Refusal) -> HttpResponse {
+    let (status, page) = match refusal {
+        Refusal::NotFound => (StatusCode::NOT_FOUND, page!("Not found", "There is no such link.")),
+        Refusal::Gone => (StatusCode::GONE, page!("Gone", "This link is no longer active.")),
+        Refusal::Method => {
+            (StatusCode::METHOD_NOT_ALLOWED, page!("Method not allowed", "Links are followed with GET."))
+        }
+        Refusal::TooLong => (StatusCode::URI_TOO_LONG, page!("Too long", "This address is too long.")),
+        Refusal::Unavailable => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            page!("Unavailable", "This link cannot be followed right now. Please try again in a moment."),
+        ),
+    };
+    // the tracked URL, which may name a person, goes no further
+    let mut answer = html(status, Bytes::from_static(page.as_bytes()), NO_REFERRER);
+    let headers = answer.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NOT_STORED);
+    match refusal {
+        Refusal::Method => headers.insert(header::ALLOW, ALLOWED_METHODS),
+        Refusal::Unavailable => headers.insert(header::RETRY_AFTER, RETRY_AFTER),
+        _ => return answer,
+    };
+    answer
+}
+
+/// What may be asked of a link.
+pub fn options() -> HttpResponse {
+    let mut answer = HttpResponse::with_body(StatusCode::NO_CONTENT, BoxBody::new(()));
+    answer.headers_mut().insert(header::ALLOW, ALLOWED_METHODS);
+    answer.headers_mut().insert(header::CACHE_CONTROL, NOT_STORED);
+    answer
+}
+
+/// `/robots.txt`
+pub fn robots() -> HttpResponse {
+    let mut answer =
+        HttpResponse::with_body(StatusCode::OK, BoxBody::new(Bytes::from_static(ROBOTS.as_bytes())));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer.headers_mut().insert(header::CACHE_CONTROL, STORED_FOR_A_DAY);
+    answer
+}
+
+/// `/favicon.ico`: browsers ask for it by themselves.
+pub fn favicon() -> HttpResponse {
+    let mut answer = HttpResponse::with_body(StatusCode::NO_CONTENT, BoxBody::new(()));
+    answer.headers_mut().insert(header::CACHE_CONTROL, STORED_FOR_A_DAY);
+    answer
+}
+
+fn html(status: StatusCode, body: Bytes, referrer_policy: HeaderValue) -> HttpResponse {
+    let mut answer = HttpResponse::with_body(status, BoxBody::new(body));
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HTML);
+    headers.insert(header::CONTENT_SECURITY_POLICY, INERT);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
+    headers.insert(header::REFERRER_POLICY, referrer_policy);
+    headers.insert(ROBOTS_TAG, NOT_INDEXED);
+    answer
+}
+
+/// Text within an attribute.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// A whole page, put together when we are compiled.
+macro_rules! page {
+    ($title:literal, $text:literal) => {
+        concat!("<!doctype html>\n<title>", $title, "</title>\n<p>", $text, "</p>\n")
+    };
+}
+use page;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_cannot_leave_its_attribute() {
+        let url: DestinationUrl = "https://example.com/?a='>\"<b>&c=1".parse().expect("a URL");
+
+        let (location, body) = location(&url);
+
+        assert_eq!(location, "https://example.com/?a=%27%3E%22%3Cb%3E&c=1");
+        assert!(std::str::from_utf8(&body).expect("text").contains("%3E%22%3Cb%3E&amp;c=1\">"), "{body:?}");
+        assert_eq!(escaped("\"'<>&"), "&quot;&#39;&lt;&gt;&amp;");
+    }
+}

@@ -1,0 +1,263 @@
+//! What an operator decides about the redirect; each key is explained in `defaults.toml`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use service::settings::SettingsError;
+use url::Url;
+
+use crate::visitor::AddressHeader;
+
+/// The spool needs this many files to turn over.
+const SEGMENTS_MIN: u64 = 4;
+
+/// The settings of the process.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Settings {
+    /// The broker.
+    pub nats: bus::Settings,
+    /// Where links are kept.
+    pub database: store::Settings,
+    /// Logs and traces.
+    pub telemetry: service::telemetry::Settings,
+    /// What the redirect shares with the API.
+    pub links: LinksSettings,
+    /// The redirect's own.
+    pub redirect: RedirectSettings,
+}
+
+/// Section `[links]`, which the API reads as well.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinksSettings {
+    /// Where visitors reach the redirect: scheme, host and port.
+    pub public_url: Url,
+    /// Whether a host that no domain has leads to the default domain.
+    pub any_host: bool,
+    /// Age at which a link in memory is asked for again.
+    #[serde(with = "humantime_serde")]
+    pub refresh: Duration,
+}
+
+/// Section `[redirect]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedirectSettings {
+    /// Where visitors are answered.
+    pub addr: SocketAddr,
+    /// Where operators look.
+    pub ops_addr: SocketAddr,
+    /// Threads that answer; 0: one a core.
+    pub workers: usize,
+    /// Connections that are open at once, for each worker.
+    pub connections_max: usize,
+    /// How long an idle connection stays open.
+    #[serde(with = "humantime_serde")]
+    pub keep_alive: Duration,
+    /// How long a client may take to send its request's head.
+    #[serde(with = "humantime_serde")]
+    pub request_timeout: Duration,
+    /// Longest path and query, in bytes.
+    pub url_bytes_max: usize,
+    /// Links that are kept in memory.
+    pub cached_links_max: usize,
+    /// How long a visitor waits for the database.
+    #[serde(with = "humantime_serde")]
+    pub lookup_timeout: Duration,
+    /// Proxies whose word about the client's address is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The one header in which they say it.
+    pub address_header: AddressHeader,
+    /// `Referrer-Policy` of a redirect.
+    pub referrer_policy: ReferrerPolicy,
+    /// How long answers in hand and the spool's rest may take when the process stops.
+    #[serde(with = "humantime_serde")]
+    pub drain_timeout: Duration,
+    /// Clicks on disk.
+    pub spool: SpoolSettings,
+}
+
+/// Section `[redirect.spool]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpoolSettings {
+    /// The directory, of this process alone.
+    pub dir: PathBuf,
+    /// When what was written is flushed.
+    pub sync: SyncMode,
+    /// How often, with `sync = "interval"`.
+    #[serde(with = "humantime_serde")]
+    pub sync_interval: Duration,
+    /// Size of a file.
+    pub segment_bytes_max: u64,
+    /// Size of all files.
+    pub bytes_max: u64,
+    /// Clicks that are published before the first is confirmed.
+    pub window_max: usize,
+    /// How long a file is kept after its clicks were confirmed.
+    #[serde(with = "humantime_serde")]
+    pub keep_confirmed: Duration,
+    /// Clicks in memory that the spool could not take.
+    pub direct_max: usize,
+}
+
+/// When the spool is flushed to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncMode {
+    /// When the operating system pleases.
+    Os,
+    /// Every `sync_interval`.
+    Interval,
+}
+
+/// What a destination learns of the page that a visitor comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReferrerPolicy {
+    /// Its origin, unless that would leave encryption.
+    StrictOriginWhenCrossOrigin,
+    /// Nothing.
+    NoReferrer,
+}
+
+impl ReferrerPolicy {
+    /// The value of the header.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::StrictOriginWhenCrossOrigin => "strict-origin-when-cross-origin",
+            Self::NoReferrer => "no-referrer",
+        }
+    }
+}
+
+impl Settings {
+    /// Every setting this process reads, with its default.
+    pub const DEFAULTS: &[&str] =
+        &[bus::DEFAULTS, store::DEFAULTS, service::DEFAULTS, include_str!("../defaults.toml")];
+
+    /// Loads and checks the settings.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the key, the rule and the source.
+    pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
+        let settings: Self = service::settings::load(Self::DEFAULTS, file)?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    /// Refuses settings that contradict each other.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the key and the rule.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        self.nats.validate().map_err(|rule| SettingsError::contradiction("nats", rule))?;
+        let rules = self.links.rules().into_iter().chain(self.redirect.rules());
+        match rules.into_iter().find(|(_, holds, _)| !holds) {
+            Some((key, _, rule)) => Err(SettingsError::contradiction(key, rule)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A key, whether its rule holds, and the rule.
+type Rule = (&'static str, bool, &'static str);
+
+impl LinksSettings {
+    fn rules(&self) -> [Rule; 2] {
+        let url = &self.public_url;
+        let is_origin = matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty();
+        [
+            (
+                "links.public_url",
+                is_origin,
+                "must be scheme, host and port only, like https://go.example.com",
+            ),
+            ("links.refresh", !self.refresh.is_zero(), "must be longer than 0"),
+        ]
+    }
+}
+
+impl RedirectSettings {
+    fn rules(&self) -> [Rule; 10] {
+        let spool = &self.spool;
+        [
+            ("redirect.connections_max", self.connections_max > 0, "must be at least 1"),
+            ("redirect.cached_links_max", self.cached_links_max > 0, "must be at least 1"),
+            ("redirect.lookup_timeout", !self.lookup_timeout.is_zero(), "must be longer than 0"),
+            ("redirect.request_timeout", !self.request_timeout.is_zero(), "must be longer than 0"),
+            ("redirect.url_bytes_max", self.url_bytes_max >= 1024, "must be at least 1024"),
+            (
+                "redirect.ops_addr",
+                self.ops_addr.port() == 0 || self.ops_addr != self.addr,
+                "must not be redirect.addr: visitors would reach the metrics",
+            ),
+            ("redirect.spool.window_max", spool.window_max > 0, "must be at least 1"),
+            ("redirect.spool.direct_max", spool.direct_max > 0, "must be at least 1"),
+            (
+                "redirect.spool.sync_interval",
+                spool.sync == SyncMode::Os || !spool.sync_interval.is_zero(),
+                "must be longer than 0",
+            ),
+            (
+                "redirect.spool.bytes_max",
+                spool.segment_bytes_max >= 64 * 1024
+                    && spool.bytes_max / SEGMENTS_MIN >= spool.segment_bytes_max,
+                "must hold at least 4 files of redirect.spool.segment_bytes_max, which must be at least 65536",
+            ),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let settings: Settings = service::settings::load_from(Settings::DEFAULTS, None, variables)?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    #[test]
+    fn the_defaults_do_not_contradict_each_other() {
+        let settings = with(&[]).expect("valid");
+
+        assert_eq!(settings.redirect.trusted_proxies, []);
+        assert_eq!(settings.redirect.spool.sync, SyncMode::Interval);
+        assert!(!settings.links.any_host);
+    }
+
+    #[test]
+    fn what_contradicts_is_refused_with_its_key() {
+        let cases = [
+            ("CLICKWIRE__REDIRECT__SPOOL__BYTES_MAX", "1000", "redirect.spool.bytes_max"),
+            ("CLICKWIRE__REDIRECT__OPS_ADDR", "0.0.0.0:8080", "redirect.ops_addr"),
+            ("CLICKWIRE__REDIRECT__SPOOL__SYNC_INTERVAL", "0s", "redirect.spool.sync_interval"),
+            ("CLICKWIRE__REDIRECT__SPOOL__SYNC", "sometimes", "redirect.spool.sync"),
+            ("CLICKWIRE__LINKS__PUBLIC_URL", "https://go.example.com/x", "links.public_url"),
+            ("CLICKWIRE__REDIRECT__ADDRESS_HEADER", "x-client", "redirect.address_header"),
+            ("CLICKWIRE__REDIRECT__TRUSTED_PROXIES", "10.0.0.0/8,proxy", "redirect.trusted_proxies"),
+        ];
+        for (variable, value, key) in cases {
+            let error = with(&[(variable, value)]).expect_err(variable).to_string();
+            assert!(error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn proxies_are_given_as_networks() {
+        let settings = with(&[("CLICKWIRE__REDIRECT__TRUSTED_PROXIES", "127.0.0.0/8, ::1/128")]);
+
+        assert_eq!(settings.expect("valid").redirect.trusted_proxies.len(), 2);
+    }
+}

@@ -1,0 +1,256 @@
+//! What a visitor gets, and what is told of the visit.
+
+use chrono::{TimeDelta, Utc};
+use model::AddressTreatment;
+use model::click::IpQuality;
+use model::link::{QueryMode, RedirectStatus, Tracking};
+use store::links::LinkOptions;
+use store::settings::LinkSettings;
+
+use crate::client::{get, send};
+use crate::house::{House, Running, options};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_followed_with_headers_that_nobody_keeps() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    let redirect = house.start().await;
+
+    let answer = get(redirect.addr, "/abc", &[]).await;
+
+    insta::assert_snapshot!(format!("{}\n\n{}", answer.head, answer.body), @r#"
+    HTTP/1.1 302 Found
+    cache-control: private, no-store, max-age=0
+    content-length: 129
+    content-security-policy: default-src 'none'
+    content-type: text/html; charset=utf-8
+    location: https://example.com/offer?utm_source=sms
+    referrer-policy: strict-origin-when-cross-origin
+    x-content-type-options: nosniff
+    x-robots-tag: noindex, nofollow
+
+    <!doctype html>
+    <title>Redirect</title>
+    <p><a href="https://example.com/offer?utm_source=sms">Continue</a></p>
+    "#);
+    for other in ["/abc/", "/ABC", "/a%62c"] {
+        assert_eq!(get(redirect.addr, other, &[]).await, answer, "{other}");
+    }
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_click_tells_what_the_visitor_sent() {
+    let house = House::new().await;
+    house.decide(LinkSettings { address_treatment: AddressTreatment::Keep, ..LinkSettings::default() }).await;
+    let id = house.link("abc", options()).await;
+    let redirect = house.start().await;
+
+    let headers = [
+        ("user-agent", "Mozilla/5.0"),
+        ("referer", "https://chat.example.com/room?token=1"),
+        ("accept-language", "sv-SE"),
+        ("x-forwarded-for", "198.51.100.7"),
+        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    ];
+    let answer = get(redirect.addr, "/abc?utm_source=other&ref=7", &headers).await;
+
+    assert_eq!(answer.location(), "https://example.com/offer?utm_source=sms&ref=7");
+    let clicks = house.clicks_when(1).await;
+    let click = &clicks[0];
+    assert_eq!(click.workspace_id, house.workspace_id);
+    assert_eq!((click.link.id, click.link.revision), (id, 1));
+    assert_eq!(click.link.tracked_url, "https://go.example.com/abc");
+    assert_eq!(click.link.original_url, "https://example.com/offer?utm_source=sms");
+    assert_eq!(click.link.labels.contact_id.as_deref(), Some("cont_9"));
+    assert_eq!(click.destination_url, answer.location());
+    assert_eq!(click.address_treatment, AddressTreatment::Keep);
+    assert_eq!(click.traceparent.as_deref(), Some(headers[4].1));
+    assert_eq!(click.request.method, "GET");
+    assert_eq!(click.request.user_agent.as_deref(), Some("Mozilla/5.0"));
+    assert_eq!(click.request.referrer.as_deref(), Some("https://chat.example.com/room"));
+    assert_eq!(click.request.language(), Some("sv-SE"));
+    // nobody vouches for the header
+    assert_eq!(click.request.ip, Some("127.0.0.1".parse().expect("an address")));
+    assert_eq!(click.request.ip_quality, IpQuality::Direct);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_names_the_visitor() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    let mut settings = house.settings();
+    settings.redirect.trusted_proxies =
+        vec!["127.0.0.0/8".parse().expect("a network"), "10.0.0.0/8".parse().expect("a network")];
+    let redirect = Running::start(settings).await;
+
+    get(redirect.addr, "/abc", &[("x-forwarded-for", "1.1.1.1, 198.51.100.7, 10.0.0.2")]).await;
+
+    let clicks = house.clicks_when(1).await;
+    assert_eq!(clicks[0].request.ip, Some("198.51.100.7".parse().expect("an address")));
+    assert_eq!(clicks[0].request.ip_quality, IpQuality::Proxied);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_is_answered_like_get_and_recorded() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    let redirect = house.start().await;
+
+    let got = get(redirect.addr, "/abc", &[]).await;
+    let headed = send(redirect.addr, "HEAD", "/abc", &[]).await;
+
+    assert_eq!((headed.status, &headed.head), (302, &got.head));
+    assert_eq!(headed.body, "");
+    let clicks = house.clicks_when(2).await;
+    let methods: Vec<_> = clicks.iter().map(|click| click.request.method.as_str()).collect();
+    assert_eq!(methods, ["GET", "HEAD"]);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_a_small_page_that_nobody_keeps() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    let redirect = house.start().await;
+
+    let answer = get(redirect.addr, "/unknown", &[]).await;
+
+    insta::assert_snapshot!(format!("{}\n\n{}", answer.head, answer.body), @r"
+    HTTP/1.1 404 Not Found
+    cache-control: private, no-store, max-age=0
+    content-length: 73
+    content-security-policy: default-src 'none'
+    content-type: text/html; charset=utf-8
+    referrer-policy: no-referrer
+    x-content-type-options: nosniff
+    x-robots-tag: noindex, nofollow
+
+    <!doctype html>
+    <title>Not found</title>
+    <p>There is no such link.</p>
+    ");
+    for path in ["/", "//abc", "/abc/x", "/%ff", "/%00", "/a%", "/%252e", "/_abc", "/.env", "/livez"] {
+        assert_eq!(get(redirect.addr, path, &[]).await.status, 404, "{path}");
+    }
+    for host in ["other.example.com", "", "go.example.com.evil.example", "a b"] {
+        assert_eq!(get(redirect.addr, "/abc", &[("host", host)]).await.status, 404, "{host}");
+    }
+    for host in ["Go.Example.Com:8080", "go.example.com."] {
+        assert_eq!(get(redirect.addr, "/abc", &[("host", host)]).await.status, 302, "{host}");
+    }
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_host_leads_to_the_default_domain_when_settings_say_so() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    let mut settings = house.settings();
+    settings.links.any_host = true;
+    let redirect = Running::start(settings).await;
+
+    for host in ["localhost:8080", "127.0.0.1", "go.example.com"] {
+        assert_eq!(get(redirect.addr, "/abc", &[("host", host)]).await.status, 302, "{host}");
+    }
+
+    let clicks = house.clicks_when(3).await;
+    assert!(clicks.iter().all(|click| click.link.domain == "go.example.com"));
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_link_leads_to_its_fallback_or_to_a_page_and_is_not_a_click() {
+    let house = House::new().await;
+    let now = Utc::now();
+    let fallback = || Some("https://example.com/over".parse().expect("a URL"));
+    house.link("disabled", LinkOptions { enabled: false, ..options() }).await;
+    house.link("expired", LinkOptions { expires_at: Some(now - TimeDelta::hours(1)), ..options() }).await;
+    house.link("early", LinkOptions { starts_at: Some(now + TimeDelta::hours(1)), ..options() }).await;
+    house.link("over", LinkOptions { enabled: false, expired_url: fallback(), ..options() }).await;
+    house.link("open", options()).await;
+    let redirect = house.start().await;
+
+    for (path, status) in [("/disabled", 410), ("/expired", 410), ("/early", 404)] {
+        let answer = get(redirect.addr, path, &[]).await;
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(answer.header("cache-control"), Some("private, no-store, max-age=0"));
+    }
+    let answer = get(redirect.addr, "/over?a=1", &[]).await;
+    assert_eq!((answer.status, answer.location()), (302, "https://example.com/over"));
+
+    get(redirect.addr, "/open", &[]).await;
+    assert_eq!(house.clicks_when(1).await[0].link.slug, "open");
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspaces_fallback_serves_links_without_their_own() {
+    let house = House::new().await;
+    let fallback_url = Some("https://example.com/all-over".parse().expect("a URL"));
+    house.decide(LinkSettings { fallback_url, ..LinkSettings::default() }).await;
+    house.link("disabled", LinkOptions { enabled: false, ..options() }).await;
+    let redirect = house.start().await;
+
+    assert_eq!(get(redirect.addr, "/disabled", &[]).await.location(), "https://example.com/all-over");
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_is_not_tracked_redirects_and_records_nothing() {
+    let house = House::new().await;
+    house.link("off", LinkOptions { tracking: Tracking::Off, ..options() }).await;
+    house.link("on", options()).await;
+    let redirect = house.start().await;
+
+    assert_eq!(get(redirect.addr, "/off", &[]).await.status, 302);
+    assert_eq!(get(redirect.addr, "/on", &[]).await.status, 302);
+
+    assert_eq!(house.clicks_when(1).await[0].link.slug, "on");
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statuses_that_caches_keep_are_kept_briefly_and_by_the_visitor_alone() {
+    let house = House::new().await;
+    for (slug, status_code) in [
+        ("moved", RedirectStatus::MovedPermanently),
+        ("permanent", RedirectStatus::PermanentRedirect),
+        ("temporary", RedirectStatus::TemporaryRedirect),
+    ] {
+        house.link(slug, LinkOptions { status_code, query_mode: QueryMode::Drop, ..options() }).await;
+    }
+    let redirect = house.start().await;
+
+    for (path, status, cache_control) in [
+        ("/moved?a=1", 301, "private, max-age=90"),
+        ("/permanent?a=1", 308, "private, max-age=90"),
+        ("/temporary?a=1", 307, "private, no-store, max-age=0"),
+    ] {
+        let answer = get(redirect.addr, path, &[]).await;
+        assert_eq!((answer.status, answer.header("cache-control")), (status, Some(cache_control)));
+        assert_eq!(answer.location(), "https://example.com/offer?utm_source=sms");
+    }
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_follow_links_is_refused() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    let redirect = house.start().await;
+
+    let posted = send(redirect.addr, "POST", "/abc", &[("content-length", "0")]).await;
+    assert_eq!((posted.status, posted.header("allow")), (405, Some("GET, HEAD")));
+    let asked = send(redirect.addr, "OPTIONS", "/abc", &[]).await;
+    assert_eq!((asked.status, asked.header("allow")), (204, Some("GET, HEAD")));
+    let long = get(redirect.addr, &format!("/abc?a={}", "x".repeat(20_000)), &[]).await;
+    assert_eq!((long.status, long.header("cache-control")), (414, Some("private, no-store, max-age=0")));
+    let too_much_query = get(redirect.addr, &format!("/abc?a={}", "x".repeat(9_000)), &[]).await;
+    assert_eq!(too_much_query.location(), "https://example.com/offer?utm_source=sms");
+    assert_eq!(get(redirect.addr, "/robots.txt", &[]).await.body, "User-agent: *\nDisallow:\n");
+    assert_eq!(get(redirect.addr, "/favicon.ico", &[]).await.status, 204);
+    redirect.stop().await;
+}

@@ -1,0 +1,143 @@
+//! What every test begins with: a workspace with a domain, and a redirect in front of it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bus::Message;
+use chrono::Utc;
+use model::link::{LinkLabels, QueryMode, RedirectStatus, Tracking};
+use model::{Click, LinkId, WorkspaceId};
+use redirect::{App, Settings};
+use store::domains::Domain;
+use store::links::LinkOptions;
+use testkit::{ScratchDir, TestDatabase, TestNats, until};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+pub struct House {
+    pub nats: TestNats,
+    pub workspace_id: WorkspaceId,
+    pub domain: Domain,
+    pub spool_dir: ScratchDir,
+    pub database: store::Settings,
+    pool: store::Pool,
+    _database: Option<TestDatabase>,
+}
+
+/// A redirect that answers.
+pub struct Running {
+    pub addr: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+/// A link to https://example.com/offer.
+pub fn options() -> LinkOptions {
+    LinkOptions {
+        original_url: "https://example.com/offer?utm_source=sms".parse().expect("a URL"),
+        labels: LinkLabels { contact_id: Some("cont_9".into()), ..LinkLabels::default() },
+        status_code: RedirectStatus::Found,
+        query_mode: QueryMode::FillMissing,
+        tracking: Tracking::Inherit,
+        enabled: true,
+        starts_at: None,
+        expires_at: None,
+        expired_url: None,
+    }
+}
+
+impl House {
+    pub async fn new() -> Self {
+        let database = TestDatabase::new().await;
+        let house = Self::with(database.settings()).await;
+        Self { _database: Some(database), ..house }
+    }
+
+    /// In a database of the test's own.
+    pub async fn with(database: store::Settings) -> Self {
+        let nats = TestNats::start().await;
+        let pool = store::Pool::connect(&database).expect("the URL is ours");
+        let mut conn = pool.get().await.expect("the database runs");
+        let workspace_id = testkit::given::workspace(&mut conn).await;
+        let domain = testkit::given::domain(&mut conn, workspace_id, "go.example.com").await;
+        drop(conn);
+        let spool_dir = ScratchDir::new("spool");
+        Self { nats, workspace_id, domain, spool_dir, database, pool, _database: None }
+    }
+
+    pub async fn link(&self, slug: &str, options: LinkOptions) -> LinkId {
+        let id = LinkId::generate();
+        let mut conn = self.pool.get().await.expect("the database runs");
+        let slug = slug.parse().expect("a slug");
+        store::links::insert(&mut conn, self.workspace_id, id, self.domain.id, &slug, &options, Utc::now())
+            .await
+            .expect("inserted");
+        id
+    }
+
+    pub async fn edit(&self, id: LinkId, options: LinkOptions) {
+        let mut conn = self.pool.get().await.expect("the database runs");
+        store::links::update(&mut conn, self.workspace_id, id, &options, Utc::now()).await.expect("updated");
+    }
+
+    pub async fn decide(&self, decided: store::settings::LinkSettings) {
+        let mut conn = self.pool.get().await.expect("the database runs");
+        store::settings::save(&mut conn, self.workspace_id, &decided, Utc::now()).await.expect("saved");
+    }
+
+    pub fn settings(&self) -> Settings {
+        let dir = self.spool_dir.path().join("spool");
+        let variables = [
+            ("CLICKWIRE__REDIRECT__ADDR", "127.0.0.1:0"),
+            ("CLICKWIRE__REDIRECT__OPS_ADDR", "127.0.0.1:0"),
+            ("CLICKWIRE__REDIRECT__WORKERS", "2"),
+            ("CLICKWIRE__REDIRECT__SPOOL__DIR", dir.to_str().expect("text")),
+            ("CLICKWIRE__LINKS__PUBLIC_URL", "https://go.example.com"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings = service::settings::load_from(Settings::DEFAULTS, None, variables).expect("settings");
+        Settings { nats: self.nats.settings(), database: self.database.clone(), ..settings }
+    }
+
+    pub async fn start(&self) -> Running {
+        Running::start(self.settings()).await
+    }
+
+    /// The clicks that CLICKS holds, oldest first.
+    pub async fn clicks(&self) -> Vec<Click> {
+        let messages = self.nats.messages("CLICKS").await;
+        messages.iter().map(|(_, payload)| Click::decode(payload).expect("a click")).collect()
+    }
+
+    /// Waits until CLICKS holds as many clicks, and checks that none is there twice.
+    pub async fn clicks_when(&self, count: usize) -> Vec<Click> {
+        let clicks = until(LIMIT, async || {
+            let clicks = self.clicks().await;
+            (clicks.len() >= count).then_some(clicks)
+        })
+        .await;
+        let mut ids: Vec<_> = clicks.iter().map(|click| click.id).collect();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), clicks.len(), "a click stands on the stream twice");
+        clicks
+    }
+}
+
+impl Running {
+    pub async fn start(settings: Settings) -> Self {
+        let app = App::build(settings).await.expect("the redirect starts");
+        let addr = app.addr();
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(app.run(stop.clone()));
+        Self { addr, stop, task }
+    }
+
+    /// Stops it in order.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.expect("no panic").expect("a clean end");
+    }
+}

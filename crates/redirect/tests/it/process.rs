@@ -1,0 +1,90 @@
+//! The program itself, killed while it works.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use testkit::until;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::client::Browser;
+use crate::house::{House, LIMIT, options};
+
+const VISITORS: usize = 16;
+
+/// Starts `clickwire-redirect` and waits until it says where it listens.
+async fn start(house: &House) -> (Child, SocketAddr) {
+    let settings = house.settings();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_clickwire-redirect"))
+        .env("CLICKWIRE__TELEMETRY__LOG_FORMAT", "json")
+        .env("CLICKWIRE__REDIRECT__ADDR", "127.0.0.1:0")
+        .env("CLICKWIRE__REDIRECT__OPS_ADDR", "127.0.0.1:0")
+        .env("CLICKWIRE__REDIRECT__WORKERS", "2")
+        .env("CLICKWIRE__REDIRECT__SPOOL__DIR", &settings.redirect.spool.dir)
+        .env("CLICKWIRE__DATABASE__URL", &settings.database.url)
+        .env("CLICKWIRE__NATS__URL", &settings.nats.url)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let addr = loop {
+        let line = lines.next_line().await.expect("readable").expect("it says where it listens");
+        if let Some((_, rest)) = line.split_once("\"addr\":\"") {
+            let (addr, _) = rest.split_once('"').expect("a text");
+            break addr.parse().expect("an address");
+        }
+    };
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    (child, addr)
+}
+
+/// Clicks until the connection breaks; tells which clicks were answered.
+async fn visit(addr: SocketAddr, visitor: usize, answered: Arc<AtomicUsize>) -> Vec<String> {
+    let mut seen = Vec::new();
+    let Ok(mut browser) = Browser::connect(addr).await else { return seen };
+    for number in 0.. {
+        let name = format!("{visitor}-{number}");
+        match browser.send("GET", &format!("/abc?n={name}"), &[]).await {
+            Ok(answer) => assert_eq!(answer.status, 302),
+            Err(_) => break,
+        }
+        answered.fetch_add(1, Ordering::Relaxed);
+        seen.push(name);
+    }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_click_that_was_answered_survives_a_kill() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    let mut answered_names = Vec::new();
+
+    for round in 1..=2 {
+        let (mut child, addr) = start(&house).await;
+        let answered = Arc::new(AtomicUsize::new(0));
+        let visits: Vec<_> = (0..VISITORS)
+            .map(|visitor| tokio::spawn(visit(addr, round * 100 + visitor, answered.clone())))
+            .collect();
+        until(LIMIT, async || (answered.load(Ordering::Relaxed) >= 1000).then_some(())).await;
+        child.kill().await.expect("it can be killed");
+        for visit in visits {
+            answered_names.extend(visit.await.expect("no panic"));
+        }
+    }
+    let (mut child, _) = start(&house).await;
+
+    let clicks = house.clicks_when(answered_names.len()).await;
+    let arrived: BTreeSet<_> = clicks
+        .iter()
+        .filter_map(|click| click.destination_url.split_once("&n=").map(|(_, name)| name.to_owned()))
+        .collect();
+    let missing: Vec<_> = answered_names.iter().filter(|name| !arrived.contains(*name)).collect();
+    assert!(missing.is_empty(), "{} of {} are missing", missing.len(), answered_names.len());
+    child.kill().await.expect("it can be killed");
+}
