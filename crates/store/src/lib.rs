@@ -16,6 +16,7 @@ pub mod endpoint_state;
 pub mod endpoints;
 pub mod events;
 pub mod first_clicks;
+pub mod first_run;
 pub mod links;
 mod lost;
 pub mod migrations;
