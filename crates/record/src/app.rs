@@ -17,6 +17,7 @@ use crate::outbox::Outbox;
 use crate::partitions;
 use crate::quarantine::QuarantineKeeper;
 use crate::recorder::Recorder;
+use crate::room;
 use crate::settings::{RecordSettings, Settings};
 
 /// Pause before an absent broker is asked for its streams again.
@@ -86,6 +87,7 @@ impl App {
         }
         // the outbox and the partitions need no stream that `setup` has not made: they begin with the consumers
         verify(&self.bus, &stop_all).await?;
+        verify_tables(&self.pool, &stop_all).await?;
         let Self { pool, settings, metrics, .. } = self;
         let recorder = Arc::new(Recorder::new(pool.clone(), settings.retry_delay, metrics.clone()));
         let keeper = Arc::new(QuarantineKeeper::new(pool.clone(), settings.retry_delay, metrics.clone()));
@@ -111,6 +113,13 @@ impl App {
                 Ok(())
             }
         });
+        parts.spawn({
+            let (bus, stop) = (self.bus, stop_all.clone());
+            async move {
+                room::keep(bus, settings.room_every, stop).await;
+                Ok(())
+            }
+        });
         while let Some(ended) = parts.join_next().await {
             let by_itself = !stop_all.is_cancelled();
             stop_all.cancel();
@@ -120,6 +129,28 @@ impl App {
         info!("record has stopped");
         Ok(())
     }
+}
+
+/// Waits for an absent database; what only an operator can mend is an error.
+async fn verify_tables(pool: &Pool, stop: &CancellationToken) -> anyhow::Result<()> {
+    loop {
+        let Some(result) = stop.run_until_cancelled(ask_tables(pool)).await else { return Ok(()) };
+        match result {
+            Ok(()) => return Ok(()),
+            Err(error) if matches!(error.downcast_ref(), Some(store::VerifyError::Pending { .. })) => {
+                return Err(error);
+            }
+            Err(error) => {
+                warn!(error = format!("{error:#}"), "the database is away, waiting for it");
+                stop.run_until_cancelled(tokio::time::sleep(VERIFY_PAUSE)).await;
+            }
+        }
+    }
+}
+
+async fn ask_tables(pool: &Pool) -> anyhow::Result<()> {
+    let mut conn = pool.get().await?;
+    Ok(store::verify(&mut conn).await?)
 }
 
 /// Waits for an absent broker; what only an operator can mend is an error.

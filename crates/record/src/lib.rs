@@ -1,7 +1,8 @@
 //! The recorder: keeps enriched clicks for reports.
 //!
 //! `recorder` writes ENRICHED into `clicks`, `quarantine` copies what was put aside into a table, `outbox`
-//! publishes what happened to links, endpoints and deliveries, and `partitions` makes the tables' coming days.
+//! publishes what happened to links, endpoints and deliveries, `partitions` makes the tables' coming days,
+//! and `room` keeps CLICKS from filling up with clicks that were handled.
 
 mod app;
 mod metrics;
@@ -9,10 +10,12 @@ mod outbox;
 mod partitions;
 mod quarantine;
 mod recorder;
+mod room;
 mod settings;
 
 pub use app::App;
 pub use metrics::Metrics;
 pub use outbox::Outbox;
+pub use quarantine::QuarantineKeeper;
 pub use recorder::Recorder;
 pub use settings::{RecordSettings, Settings};

@@ -13,6 +13,8 @@ pub struct Metrics {
     pub quarantined_total: IntCounter,
     /// Events published from the outbox.
     pub events_total: IntCounter,
+    /// Events that can never be published.
+    pub dropped_events_total: IntCounter,
 }
 
 impl Metrics {
@@ -34,6 +36,7 @@ impl Metrics {
             )?,
             quarantined_total: counter("quarantined_total", "Messages copied from QUARANTINE.")?,
             events_total: counter("events_total", "Events published from the outbox.")?,
+            dropped_events_total: counter("dropped_events_total", "Events that can never be published.")?,
         })
     }
 }

@@ -7,12 +7,11 @@ use bus::{Event, Message as _, Publisher};
 use store::outbox::{self, Waiting};
 use store::{AsyncConnection as _, Pool};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::metrics::Metrics;
 
 /// Relays the outbox to EVENTS. Several may run: each holds the rows that it is about to publish.
-#[derive(Debug)]
 pub struct Outbox {
     pool: Pool,
     publisher: Publisher,
@@ -40,7 +39,7 @@ impl Outbox {
 
     /// Publishes the oldest events and removes those that the stream confirmed; tells how many.
     ///
-    /// The rows stay locked while the broker answers, which takes at most `nats.request_timeout`: without the lock two
+    /// The rows stay locked while the broker answers, which takes at most twice `nats.request_timeout`: without the lock two
     /// relays would publish the same events side by side. Whoever dies in between leaves the rows to the next one, and the
     /// broker recognises their ids.
     ///
@@ -57,14 +56,21 @@ impl Outbox {
                 let ids: Vec<_> = waiting.iter().map(|event| event.id).collect();
                 let messages = waiting.into_iter().map(|event| message(event).outgoing()).collect();
                 let results = self.publisher.publish_all(messages).await;
-                let confirmed: Vec<_> = ids
-                    .into_iter()
-                    .zip(&results)
-                    .filter(|(_, result)| result.is_ok())
-                    .map(|(id, _)| id)
-                    .collect();
-                outbox::remove(conn, &confirmed).await?;
-                store::QueryResult::Ok((confirmed.len(), results.into_iter().find_map(Result::err)))
+                let mut gone = Vec::with_capacity(ids.len());
+                let mut failure = None;
+                for (id, result) in ids.into_iter().zip(results) {
+                    match result {
+                        Ok(()) => gone.push(id),
+                        Err(error) if error.is_permanent() => {
+                            error!(event.id = %id, %error, "an event can never be published and is dropped");
+                            self.metrics.dropped_events_total.inc();
+                            gone.push(id);
+                        }
+                        Err(error) => failure = failure.or(Some(error)),
+                    }
+                }
+                outbox::remove(conn, &gone).await?;
+                store::QueryResult::Ok((gone.len(), failure))
             })
             .await
             .context("failed to read the outbox")?;

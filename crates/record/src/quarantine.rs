@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bus::{Handler, Quarantined, Verdict, Verdicts};
+use bus::{Handler, Verdict, Verdicts};
 use store::Pool;
-use store::quarantine::{self, NewQuarantined};
+use store::quarantine::{self, Quarantined};
 use tracing::warn;
 
 use crate::metrics::Metrics;
 
 /// Writes QUARANTINE into `quarantine`.
-#[derive(Debug)]
 pub struct QuarantineKeeper {
     pool: Pool,
     retry_delay: Duration,
@@ -24,8 +23,8 @@ impl QuarantineKeeper {
         Self { pool, retry_delay, metrics }
     }
 
-    async fn keep(&self, batch: &[Quarantined]) -> anyhow::Result<()> {
-        let rows: Vec<NewQuarantined> = batch.iter().map(row).collect();
+    async fn keep(&self, batch: &[bus::Quarantined]) -> anyhow::Result<()> {
+        let rows: Vec<Quarantined> = batch.iter().map(row).collect();
         let mut conn = self.pool.get().await?;
         let kept = quarantine::insert(&mut conn, &rows).await.context("failed to write the quarantine")?;
         self.metrics.quarantined_total.inc_by(kept as u64);
@@ -34,9 +33,9 @@ impl QuarantineKeeper {
 }
 
 impl Handler for QuarantineKeeper {
-    type Message = Quarantined;
+    type Message = bus::Quarantined;
 
-    async fn handle(&self, batch: &[Quarantined]) -> Verdicts {
+    async fn handle(&self, batch: &[bus::Quarantined]) -> Verdicts {
         match self.keep(batch).await {
             Ok(()) => Verdicts::all(Verdict::Done),
             Err(error) => {
@@ -51,14 +50,15 @@ impl Handler for QuarantineKeeper {
     }
 }
 
-fn row(message: &Quarantined) -> NewQuarantined {
-    NewQuarantined {
+fn row(message: &bus::Quarantined) -> Quarantined {
+    Quarantined {
         stream: message.stream.clone(),
         stream_sequence: i64::try_from(message.stream_sequence).unwrap_or(i64::MAX),
         message_id: message.message_id.clone(),
         consumer: message.consumer.clone(),
         subject: message.subject.clone(),
-        reason: message.reason.clone(),
+        // PostgreSQL refuses the character NUL, which the message of a panic may contain
+        reason: message.reason.replace('\0', ""),
         payload: message.payload.to_vec(),
         quarantined_at: message.quarantined_at,
     }

@@ -14,7 +14,6 @@ use tracing::{debug, warn};
 use crate::metrics::Metrics;
 
 /// Writes ENRICHED into `clicks`.
-#[derive(Debug)]
 pub struct Recorder {
     pool: Pool,
     retry_delay: Duration,
@@ -29,8 +28,9 @@ impl Recorder {
 
     async fn record(&self, batch: &[EnrichedClick]) -> anyhow::Result<()> {
         let events: Vec<Bytes> = batch.iter().map(|click| click.outgoing().payload).collect();
-        let rows: Vec<NewClick<'_>> =
-            batch.iter().zip(&events).map(|(click, event)| NewClick { click, event }).collect();
+        let rows = batch.iter().zip(&events).map(|(click, event)| NewClick { click, event });
+        // a sample is nobody's click
+        let rows: Vec<NewClick<'_>> = rows.filter(|new| !new.click.test).collect();
         let mut conn = self.pool.get().await?;
         let written = clicks::record(&mut conn, &rows, Utc::now()).await.context("failed to write clicks")?;
         self.metrics.clicks_total.inc_by(written as u64);

@@ -47,6 +47,9 @@ pub struct RecordSettings {
     pub partitions_every: Duration,
     /// For how many days ahead.
     pub partitions_days_ahead: u32,
+    /// How often it is looked whether CLICKS needs room.
+    #[serde(with = "humantime_serde")]
+    pub room_every: Duration,
     /// How long stopping waits for what is in hand.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
@@ -96,8 +99,13 @@ impl Settings {
             let rule = "must be longer than database.connect_timeout and database.statement_timeout together";
             return wrong("batch_timeout", rule);
         }
-        if record.outbox_poll.is_zero() || record.partitions_every.is_zero() {
-            return wrong("outbox_poll", "and record.partitions_every must be more than nothing");
+        let pauses = [
+            ("outbox_poll", record.outbox_poll),
+            ("partitions_every", record.partitions_every),
+            ("room_every", record.room_every),
+        ];
+        if let Some((key, _)) = pauses.iter().find(|(_, pause)| pause.is_zero()) {
+            return wrong(key, "must be more than nothing");
         }
         if record.outbox_batch_max == 0 {
             return wrong("outbox_batch_max", "must be at least 1");
@@ -130,6 +138,8 @@ mod tests {
             ("BATCHES_MAX", "1000"),
             ("BATCH_TIMEOUT", "10s"),
             ("OUTBOX_POLL", "0s"),
+            ("PARTITIONS_EVERY", "0s"),
+            ("ROOM_EVERY", "0s"),
             ("OUTBOX_BATCH_MAX", "0"),
             ("NO_SUCH_KEY", "1"),
         ] {

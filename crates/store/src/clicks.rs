@@ -1,11 +1,10 @@
 //! Clicks: what is kept of every enriched click for reports, and the message itself.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use diesel::sql_types::{
-    Array, Binary, Bool, Date, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
-};
+use diesel::sql_types::{Array, Binary, Bool, Date, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -49,17 +48,17 @@ struct Columns<'a> {
     revisions: Vec<i32>,
     clicked_at: Vec<DateTime<Utc>>,
     link_ids: Vec<Uuid>,
-    campaign_ids: Vec<Option<&'a str>>,
-    conversation_ids: Vec<Option<&'a str>>,
-    contact_ids: Vec<Option<&'a str>>,
-    message_ids: Vec<Option<&'a str>>,
-    channels: Vec<Option<&'a str>>,
-    countries: Vec<Option<&'a str>>,
-    regions: Vec<Option<&'a str>>,
-    cities: Vec<Option<&'a str>>,
+    campaign_ids: Vec<Option<Cow<'a, str>>>,
+    conversation_ids: Vec<Option<Cow<'a, str>>>,
+    contact_ids: Vec<Option<Cow<'a, str>>>,
+    message_ids: Vec<Option<Cow<'a, str>>>,
+    channels: Vec<Option<Cow<'a, str>>>,
+    countries: Vec<Option<Cow<'a, str>>>,
+    regions: Vec<Option<Cow<'a, str>>>,
+    cities: Vec<Option<Cow<'a, str>>>,
     device_types: Vec<&'a str>,
-    systems: Vec<Option<&'a str>>,
-    browsers: Vec<Option<&'a str>>,
+    systems: Vec<Option<Cow<'a, str>>>,
+    browsers: Vec<Option<Cow<'a, str>>>,
     verdicts: Vec<&'a str>,
     first_clicks: Vec<Option<bool>>,
     events: Vec<&'a [u8]>,
@@ -67,7 +66,11 @@ struct Columns<'a> {
 
 /// Keeps these clicks, each once: of several tellings of one click the highest revision stays. Tells how many rows were
 /// written.
-pub async fn record(conn: &mut Connection, clicks: &[NewClick<'_>], now: DateTime<Utc>) -> QueryResult<usize> {
+pub async fn record(
+    conn: &mut Connection,
+    clicks: &[NewClick<'_>],
+    now: DateTime<Utc>,
+) -> QueryResult<usize> {
     let columns = columns(clicks);
     diesel::sql_query(RECORD)
         .bind::<Array<SqlUuid>, _>(columns.ids)
@@ -111,22 +114,29 @@ fn columns<'a>(clicks: &[NewClick<'a>]) -> Columns<'a> {
         columns.days.push(id.day());
         columns.workspace_ids.push(click.workspace_id.uuid());
         columns.revisions.push(i32::try_from(enriched.event_id.revision()).unwrap_or(i32::MAX));
-        columns.clicked_at.push(click.clicked_at);
+        // PostgreSQL's years begin after those of a broken clock
+        columns.clicked_at.push(click.clicked_at.max(DateTime::UNIX_EPOCH));
         columns.link_ids.push(click.link.id.uuid());
-        columns.campaign_ids.push(labels.campaign_id.as_deref());
-        columns.conversation_ids.push(labels.conversation_id.as_deref());
-        columns.contact_ids.push(labels.contact_id.as_deref());
-        columns.message_ids.push(labels.message_id.as_deref());
-        columns.channels.push(labels.channel.as_deref());
-        columns.countries.push(enriched.location.country.as_deref());
-        columns.regions.push(enriched.location.region.as_deref());
-        columns.cities.push(enriched.location.city.as_deref());
+        columns.campaign_ids.push(text(&labels.campaign_id));
+        columns.conversation_ids.push(text(&labels.conversation_id));
+        columns.contact_ids.push(text(&labels.contact_id));
+        columns.message_ids.push(text(&labels.message_id));
+        columns.channels.push(text(&labels.channel));
+        columns.countries.push(text(&enriched.location.country));
+        columns.regions.push(text(&enriched.location.region));
+        columns.cities.push(text(&enriched.location.city));
         columns.device_types.push(enriched.device.kind.as_str());
-        columns.systems.push(enriched.device.os.as_deref());
-        columns.browsers.push(enriched.device.browser.as_deref());
+        columns.systems.push(text(&enriched.device.os));
+        columns.browsers.push(text(&enriched.device.browser));
         columns.verdicts.push(enriched.automation.verdict.as_str());
         columns.first_clicks.push(enriched.is_first_click);
         columns.events.push(event);
     }
     columns
+}
+
+/// A text that came from outside: PostgreSQL refuses the character NUL, and one click must not stop its batch.
+fn text(text: &Option<String>) -> Option<Cow<'_, str>> {
+    let text = text.as_deref()?;
+    Some(if text.contains('\0') { Cow::Owned(text.replace('\0', "")) } else { Cow::Borrowed(text) })
 }

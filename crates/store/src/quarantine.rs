@@ -8,9 +8,9 @@ use crate::schema::quarantine;
 use crate::{Connection, QueryResult};
 
 /// A message that was put aside.
-#[derive(Debug, Clone, Insertable)]
+#[derive(Debug, Clone, PartialEq, Eq, Insertable, Queryable, Selectable)]
 #[diesel(table_name = quarantine)]
-pub struct NewQuarantined {
+pub struct Quarantined {
     /// Stream that it stood on.
     pub stream: String,
     /// Where it stood.
@@ -30,6 +30,16 @@ pub struct NewQuarantined {
 }
 
 /// Keeps these messages; those that are there already change nothing. Tells how many were new.
-pub async fn insert(conn: &mut Connection, messages: &[NewQuarantined]) -> QueryResult<usize> {
+pub async fn insert(conn: &mut Connection, messages: &[Quarantined]) -> QueryResult<usize> {
     diesel::insert_into(quarantine::table).values(messages).on_conflict_do_nothing().execute(conn).await
+}
+
+/// The newest messages, at most `limit`.
+pub async fn newest(conn: &mut Connection, limit: i64) -> QueryResult<Vec<Quarantined>> {
+    quarantine::table
+        .order(quarantine::quarantined_at.desc())
+        .limit(limit)
+        .select(Quarantined::as_select())
+        .load(conn)
+        .await
 }

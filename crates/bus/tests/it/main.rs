@@ -3,6 +3,7 @@
 mod consume;
 mod faults;
 #[path = "../../src/given.rs"]
+#[expect(dead_code, reason = "unit tests use the rest of it")]
 mod given;
 mod notices;
 mod publish;

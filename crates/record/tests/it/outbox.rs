@@ -22,8 +22,8 @@ async fn announce(database: &TestDatabase, workspace_id: WorkspaceId, count: usi
     }
 }
 
-fn outbox(database: &TestDatabase, bus: &Bus, batch_max: usize) -> Outbox {
-    Outbox::new(database.pool(), bus.publisher(), batch_max, Metrics::new(&Default::default()).unwrap())
+fn outbox(database: &TestDatabase, bus: &Bus, batch_max: u32) -> Outbox {
+    Outbox::new(database.pool(), bus.publisher(), batch_max, Metrics::register(&Default::default()).unwrap())
 }
 
 async fn waiting(database: &TestDatabase) -> usize {
@@ -61,7 +61,8 @@ async fn replicas_share_the_outbox_and_publish_each_event_once() {
     announce(&database, WorkspaceId::generate(), 100).await;
     let replicas = [Arc::new(outbox(&database, &bus, 10)), Arc::new(outbox(&database, &bus, 10))];
 
-    let running = replicas.map(|outbox| tokio::spawn(async move { while outbox.step().await.unwrap() {} }));
+    let running =
+        replicas.map(|outbox| tokio::spawn(async move { while outbox.step().await.unwrap() > 0 {} }));
     for replica in running {
         replica.await.unwrap();
     }

@@ -1,7 +1,10 @@
 //! What nobody could handle ends in a table.
 
-use bus::{Message, Outgoing};
+use std::time::Duration;
+
+use bus::{Handler, Message, Outgoing, Quarantined, Verdict, Verdicts};
 use model::WorkspaceId;
+use record::{Metrics, QuarantineKeeper};
 use store::quarantine;
 use testkit::{TestDatabase, TestNats, until};
 
@@ -38,20 +41,22 @@ async fn a_malformed_message_ends_in_the_table_and_the_rest_is_recorded() {
 #[tokio::test]
 async fn what_is_put_aside_twice_is_kept_once() {
     let database = TestDatabase::new().await;
-    let message = quarantine::NewQuarantined {
-        stream: "CLICKS",
+    let message = Quarantined {
+        stream: "CLICKS".into(),
         stream_sequence: 7,
         message_id: None,
-        consumer: "enrich",
-        subject: "clickwire.clicks.raw.x.00",
-        reason: "a reason with a NUL: \0",
-        payload: b"\x00\xff",
+        consumer: "enrich".into(),
+        subject: "clickwire.clicks.raw.x.00".into(),
+        reason: "the handler panicked: \0".into(),
+        payload: (&b"\x00\xff"[..]).into(),
         quarantined_at: chrono::DateTime::UNIX_EPOCH,
     };
-    let mut conn = database.pool().get().await.unwrap();
+    let metrics = Metrics::register(&Default::default()).unwrap();
+    let keeper = QuarantineKeeper::new(database.pool(), Duration::from_millis(100), metrics.clone());
 
-    let new = quarantine::insert(&mut conn, &[message.clone(), message.clone()]).await.unwrap();
-    let again = quarantine::insert(&mut conn, &[message]).await.unwrap();
+    for batch in [vec![message.clone(), message.clone()], vec![message]] {
+        assert_eq!(keeper.handle(&batch).await, Verdicts::all(Verdict::Done));
+    }
 
-    assert_eq!((new, again), (1, 0));
+    assert_eq!(metrics.quarantined_total.get(), 1);
 }

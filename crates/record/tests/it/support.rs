@@ -48,7 +48,7 @@ pub fn settings(nats: bus::Settings, database: store::Settings) -> Settings {
     let variables = [
         ("CLICKWIRE__RECORD__OPS_ADDR", "127.0.0.1:0"),
         ("CLICKWIRE__RECORD__RETRY_DELAY", "100ms"),
-        ("CLICKWIRE__RECORD__OUTBOX_INTERVAL", "50ms"),
+        ("CLICKWIRE__RECORD__OUTBOX_POLL", "50ms"),
         ("CLICKWIRE__RECORD__PARTITIONS_DAYS_AHEAD", "1"),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -57,7 +57,7 @@ pub fn settings(nats: bus::Settings, database: store::Settings) -> Settings {
 }
 
 pub fn recorder(pool: Pool) -> Recorder {
-    Recorder::new(pool, Duration::from_millis(100), Metrics::new(&Default::default()).unwrap())
+    Recorder::new(pool, Duration::from_millis(100), Metrics::register(&Default::default()).unwrap())
 }
 
 /// A click of this workspace that nobody has made before.
