@@ -1,0 +1,175 @@
+//! Puts the process together: the only place that constructs things.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_web::middleware::from_fn;
+use actix_web::web::Data;
+use actix_web::{App as HttpApp, HttpServer};
+use anyhow::Context as _;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use bus::Bus;
+use model::AddressPolicy;
+use service::ops::Ops;
+use store::Pool;
+use webhook::Keyring;
+
+use crate::console::SignIns;
+use crate::metrics::Metrics;
+use crate::settings::{ApiSettings, Settings};
+use crate::{console, guard, openapi, v1};
+
+/// How often readiness asks the database.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What every handler may use.
+pub(crate) struct Shared {
+    pub pool: Pool,
+    pub bus: Bus,
+    pub keyring: Keyring,
+    pub settings: ApiSettings,
+    pub public_url: url::Url,
+    pub address_policy: AddressPolicy,
+    pub metrics: Metrics,
+    pub sign_ins: SignIns,
+}
+
+/// The API and the console, listening but not answering yet.
+pub struct App {
+    shared: Data<Shared>,
+    listener: TcpListener,
+    addr: SocketAddr,
+    ops: Ops,
+    ops_listener: Option<TcpListener>,
+    database: watch::Sender<Result<(), String>>,
+}
+
+impl App {
+    /// Opens everything, with an ops port of its own.
+    ///
+    /// # Errors
+    /// Names what cannot be opened and why.
+    pub async fn build(settings: Settings) -> anyhow::Result<Self> {
+        let ops_addr = settings.api.ops_addr;
+        let ops_listener =
+            TcpListener::bind(ops_addr).with_context(|| format!("failed to listen on api.ops_addr {ops_addr}"))?;
+        let mut app = Self::build_with(settings, Ops::new()).await?;
+        app.ops_listener = Some(ops_listener);
+        Ok(app)
+    }
+
+    /// Opens everything; `ops` is served by whoever gave it.
+    ///
+    /// # Errors
+    /// Names what cannot be opened and why.
+    pub async fn build_with(settings: Settings, ops: Ops) -> anyhow::Result<Self> {
+        settings.validate()?;
+        service::tls::install_provider();
+        let keyring = settings.sealing.resolve(|path| std::fs::read_to_string(path))?;
+        let pool = Pool::connect(&settings.database)?;
+        let bus = Bus::connect(&settings.nats, "api").await.context("failed to set up the connection to NATS")?;
+        let addr = settings.api.addr;
+        let listener = TcpListener::bind(addr).with_context(|| format!("failed to listen on api.addr {addr}"))?;
+        let addr = listener.local_addr().context("failed to read the address that is listened on")?;
+        let (database, answer) = watch::channel(Err("not asked yet".to_owned()));
+        ops.check("database", move || answer.borrow().clone());
+        let shared = Shared {
+            pool,
+            bus,
+            keyring,
+            public_url: settings.links.public_url,
+            address_policy: settings.deliver.allowed_networks,
+            metrics: Metrics::register(ops.registry()).context("failed to register metrics")?,
+            sign_ins: SignIns::new(settings.api.sign_in_failures_max),
+            settings: settings.api,
+        };
+        Ok(Self { shared: Data::new(shared), listener, addr, ops, ops_listener: None, database })
+    }
+
+    /// Where API and console are served.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Where health and metrics are served, if by this app.
+    pub fn ops_addr(&self) -> Option<SocketAddr> {
+        self.ops_listener.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Answers until `stop`, then finishes what is in hand.
+    ///
+    /// # Errors
+    /// When a part ends by itself.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let settings = self.shared.settings.clone();
+        let shared = self.shared.clone();
+        let server = HttpServer::new(move || {
+            HttpApp::new()
+                .app_data(shared.clone())
+                .wrap(from_fn(guard::guard))
+                .configure(v1::configure)
+                .configure(openapi::configure)
+                .configure(console::configure)
+        })
+        .workers(settings.workers)
+        .max_connections(settings.connections_max.div_ceil(settings.workers))
+        .client_request_timeout(settings.request_timeout)
+        .shutdown_timeout(settings.drain_timeout.as_secs().max(1))
+        .disable_signals()
+        .listen(self.listener)
+        .context("failed to serve the API")?
+        .run();
+        info!(addr = %self.addr, "api and console are served");
+
+        // parts get a stop of their own: when one dies, the others end too
+        let stop = stop.child_token();
+        let _end_all = stop.clone().drop_guard();
+        let handle = server.handle();
+        let server = tokio::spawn(server);
+        let ops = self.ops_listener.map(|listener| tokio::spawn(self.ops.serve(listener, stop.clone())));
+        let probe = tokio::spawn(watch_database(self.shared.pool.clone(), self.database, stop.clone()));
+        let ops = async {
+            match ops {
+                Some(ops) => ops.await.context("serving health and metrics panicked")?.context("failed to serve"),
+                None => std::future::pending().await,
+            }
+        };
+
+        tokio::pin!(server, ops);
+        let ended: anyhow::Result<()> = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            ended = &mut server => {
+                ended.context("serving the API panicked")?.context("failed to serve the API")?;
+                Err(anyhow::anyhow!("the API ended by itself"))
+            }
+            ended = &mut ops => ended.and_then(|()| {
+                if stop.is_cancelled() { Ok(()) } else { Err(anyhow::anyhow!("the ops port ended by itself")) }
+            }),
+        };
+        handle.stop(true).await;
+        stop.cancel();
+        probe.await.context("asking for the database panicked")?;
+        ended
+    }
+}
+
+/// Keeps the answer of readiness fresh, so that a probe never waits for a database that hangs.
+async fn watch_database(pool: Pool, answer: watch::Sender<Result<(), String>>, stop: CancellationToken) {
+    loop {
+        let asked = async {
+            let mut conn = pool.get().await.map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
+            store::verify(&mut conn).await.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            told = asked => drop(answer.send_replace(told)),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(CHECK_INTERVAL) => {}
+        }
+    }
+}

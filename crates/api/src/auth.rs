@@ -1,0 +1,201 @@
+//! Who asks, for which workspace, and what they may: API keys and their scopes.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpRequest};
+use chrono::Utc;
+
+use model::secret::ApiKey;
+use model::{KeyId, WorkspaceId};
+use store::api_keys::{self, StoredKey};
+
+use crate::app::Shared;
+use crate::error::ApiError;
+
+/// How often a key's last use is written down.
+const TOUCH_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The scope that stands for every other.
+pub const ALL: &str = "*";
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// See links.
+    LinksRead,
+    /// Make, change and archive links.
+    LinksWrite,
+    /// See endpoints.
+    EndpointsRead,
+    /// Make, change, pause, test and remove endpoints; rotate their secrets.
+    EndpointsWrite,
+    /// See signing secrets.
+    SecretsRead,
+    /// See deliveries and attempts.
+    DeliveriesRead,
+    /// Try deliveries again.
+    DeliveriesWrite,
+    /// See clicks.
+    ClicksRead,
+    /// See link settings and domains.
+    SettingsRead,
+    /// Change link settings and domains.
+    SettingsWrite,
+    /// See, make and revoke keys; see the audit log.
+    KeysWrite,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const EVERY: [Self; 11] = [
+        Self::LinksRead,
+        Self::LinksWrite,
+        Self::EndpointsRead,
+        Self::EndpointsWrite,
+        Self::SecretsRead,
+        Self::DeliveriesRead,
+        Self::DeliveriesWrite,
+        Self::ClicksRead,
+        Self::SettingsRead,
+        Self::SettingsWrite,
+        Self::KeysWrite,
+    ];
+
+    /// The word in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LinksRead => "links:read",
+            Self::LinksWrite => "links:write",
+            Self::EndpointsRead => "endpoints:read",
+            Self::EndpointsWrite => "endpoints:write",
+            Self::SecretsRead => "secrets:read",
+            Self::DeliveriesRead => "deliveries:read",
+            Self::DeliveriesWrite => "deliveries:write",
+            Self::ClicksRead => "clicks:read",
+            Self::SettingsRead => "settings:read",
+            Self::SettingsWrite => "settings:write",
+            Self::KeysWrite => "keys:write",
+        }
+    }
+
+    /// What it allows, for people.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::LinksRead => "See links",
+            Self::LinksWrite => "Make, change and archive links",
+            Self::EndpointsRead => "See webhooks",
+            Self::EndpointsWrite => "Add, change, test and remove webhooks",
+            Self::SecretsRead => "See signing secrets",
+            Self::DeliveriesRead => "See deliveries",
+            Self::DeliveriesWrite => "Send deliveries again",
+            Self::ClicksRead => "See clicks",
+            Self::SettingsRead => "See link settings and domains",
+            Self::SettingsWrite => "Change link settings and domains",
+            Self::KeysWrite => "Manage API keys, see the audit log",
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Every query is for this workspace.
+    pub workspace_id: WorkspaceId,
+    /// Their key.
+    pub key_id: KeyId,
+    /// What the key is called.
+    pub key_name: String,
+    scopes: Vec<String>,
+}
+
+impl Caller {
+    /// Refuses a caller without the scope.
+    ///
+    /// # Errors
+    /// [`ApiError::Forbidden`] names the scope.
+    pub fn require(&self, scope: Scope) -> Result<(), ApiError> {
+        if self.may(scope) { Ok(()) } else { Err(ApiError::Forbidden(scope)) }
+    }
+
+    /// Whether the caller has the scope.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.may_word(scope.as_str())
+    }
+
+    /// Whether the caller has the scope with this name, or `*`.
+    pub fn may_word(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|held| held == ALL || held == scope)
+    }
+
+    /// How the audit log names them.
+    pub fn actor(&self) -> String {
+        self.key_id.to_string()
+    }
+}
+
+impl From<StoredKey> for Caller {
+    fn from(key: StoredKey) -> Self {
+        Self { workspace_id: key.workspace_id, key_id: key.id, key_name: key.name, scopes: key.scopes }
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        let shared = request.app_data::<Data<Shared>>().expect("the app is made with it").clone();
+        let key = bearer(request);
+        Box::pin(async move { by_key(&shared, &key?).await })
+    }
+}
+
+fn bearer(request: &HttpRequest) -> Result<ApiKey, ApiError> {
+    let value = request.headers().get(header::AUTHORIZATION).ok_or(ApiError::Unauthorized(
+        "an API key is required: send `Authorization: Bearer cw_…`",
+    ))?;
+    let text = value.to_str().unwrap_or_default();
+    let (scheme, key) = text.split_once(' ').unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(ApiError::Unauthorized("send the API key as `Authorization: Bearer cw_…`"));
+    }
+    key.trim().parse().map_err(|_| ApiError::Unauthorized(UNKNOWN_KEY))
+}
+
+/// The same words whether the key never existed, was revoked or has expired: a guess learns nothing.
+const UNKNOWN_KEY: &str = "this API key is not known, or not any more";
+
+/// Who holds this key.
+///
+/// # Errors
+/// [`ApiError::Unauthorized`] when it opens nothing.
+pub async fn by_key(shared: &Shared, key: &ApiKey) -> Result<Caller, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    let found = api_keys::find_by_hash(&mut conn, &key.hash()).await?;
+    admit(&mut conn, found).await
+}
+
+/// Who signed in with the key of this id.
+///
+/// # Errors
+/// [`ApiError::Unauthorized`] when it opens nothing any more.
+pub async fn by_id(shared: &Shared, id: KeyId) -> Result<Caller, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    let found = api_keys::find(&mut conn, id).await?;
+    admit(&mut conn, found).await
+}
+
+async fn admit(conn: &mut store::Connection, found: Option<StoredKey>) -> Result<Caller, ApiError> {
+    let now = Utc::now();
+    let key = found.filter(|key| key.is_live(now)).ok_or(ApiError::Unauthorized(UNKNOWN_KEY))?;
+    let noted_recently = key.last_used_at.is_some_and(|at| now - at < chrono::TimeDelta::seconds(60));
+    if !noted_recently {
+        api_keys::touch(conn, key.id, now, TOUCH_INTERVAL).await?;
+    }
+    Ok(key.into())
+}

@@ -1,0 +1,104 @@
+//! Request bodies and queries, read by the handler once it knows who asks. Bodies are bounded, and JSON by their own account.
+
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::str::FromStr;
+
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::web::{BytesMut, Data};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use futures::StreamExt as _;
+
+use crate::app::Shared;
+use crate::error::ApiError;
+use crate::fields::{self, FromFields};
+
+/// A body whose bytes have arrived. An empty one counts as `{}`.
+pub struct Body(serde_json::Value);
+
+impl Body {
+    /// What the body says.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] names every field that is wrong.
+    pub fn read<T: FromFields>(&self) -> Result<T, ApiError> {
+        fields::read(&self.0)
+    }
+}
+
+impl FromRequest for Body {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let shared = request.app_data::<Data<Shared>>().expect("the app is made with it").clone();
+        let names_json = names_json(request);
+        let mut payload = payload.take();
+        Box::pin(async move {
+            let max = shared.settings.body_max_bytes;
+            let mut bytes = BytesMut::new();
+            while let Some(chunk) = payload.next().await {
+                let chunk = chunk.map_err(|error| ApiError::Malformed(error.to_string()))?;
+                if bytes.len() + chunk.len() > max {
+                    return Err(ApiError::TooLarge(max));
+                }
+                bytes.extend_from_slice(&chunk);
+            }
+            if bytes.is_empty() {
+                return Ok(Self(serde_json::json!({})));
+            }
+            if !names_json {
+                return Err(ApiError::ContentType);
+            }
+            let value = serde_json::from_slice(&bytes).map_err(|e| ApiError::Malformed(e.to_string()))?;
+            Ok(Self(value))
+        })
+    }
+}
+
+/// Whether Content-Type is `application/json` or ends in `+json`.
+fn names_json(request: &HttpRequest) -> bool {
+    if !request.headers().contains_key(header::CONTENT_TYPE) {
+        return false;
+    }
+    let media_type = request.content_type();
+    media_type.eq_ignore_ascii_case("application/json") || media_type.ends_with("+json")
+}
+
+/// The query of a request: `?name=value`, each name once.
+pub struct Query(serde_json::Value);
+
+impl Query {
+    /// What the query says.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] names every parameter that is wrong, unknown ones included.
+    pub fn read<T: FromFields>(&self) -> Result<T, ApiError> {
+        fields::read(&self.0).map_err(|error| match error {
+            ApiError::Invalid(mut errors) => {
+                for error in &mut errors {
+                    error.pointer.replace_range(..1, "?");
+                }
+                ApiError::Invalid(errors)
+            }
+            other => other,
+        })
+    }
+}
+
+impl FromRequest for Query {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        let pairs = url::form_urlencoded::parse(request.query_string().as_bytes());
+        let object = pairs.map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
+        ready(Ok(Self(serde_json::Value::Object(object))))
+    }
+}
+
+/// The id in the path. One that cannot be an id names nothing, like one that does not exist.
+pub fn path_id<T: FromStr>(text: &str, noun: &'static str) -> Result<T, ApiError> {
+    text.parse().map_err(|_| ApiError::NotFound(noun))
+}

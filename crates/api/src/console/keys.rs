@@ -1,0 +1,136 @@
+//! API keys: the list, a new one, revoking one.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, ServiceConfig};
+use actix_web::{get, post};
+use askama::Template;
+use chrono::Utc;
+use serde_json::Value;
+
+use super::form::{self, Errors, Form};
+use super::view::{Layout, When, html_with, when};
+use super::{Flash, PageResult, Signed, see_other, session};
+use crate::app::Shared;
+use crate::auth::{ALL, Scope};
+use crate::body::path_id;
+use crate::desk::keys;
+use crate::page::{LIMIT_MAX, PageRequest};
+
+/// Adds the pages.
+pub fn configure(config: &mut ServiceConfig) {
+    config.service(show).service(create).service(revoke);
+}
+
+struct KeyRow {
+    id: String,
+    name: String,
+    shown: String,
+    scopes: String,
+    created: When,
+    last_used: Option<When>,
+    expires: Option<When>,
+    is_own: bool,
+}
+
+struct ScopeChoice {
+    word: &'static str,
+    meaning: &'static str,
+    is_ticked: bool,
+}
+
+#[derive(Template)]
+#[template(path = "keys.html")]
+struct KeysPage {
+    layout: Layout,
+    keys: Vec<KeyRow>,
+    scopes: Vec<ScopeChoice>,
+    may_all: bool,
+    is_all: bool,
+    new_key: Option<String>,
+    name: String,
+    errors: Errors,
+}
+
+#[get("/settings/keys")]
+async fn show(signed: Signed, shared: Data<Shared>) -> PageResult {
+    page(&signed, &shared, StatusCode::OK, None, Errors::default()).await
+}
+
+async fn page(
+    signed: &Signed,
+    shared: &Shared,
+    status: StatusCode,
+    typed: Option<&Form>,
+    errors: Errors,
+) -> PageResult {
+    let caller = &signed.caller;
+    caller.require(Scope::KeysWrite)?;
+    let now = Utc::now();
+    let rows = keys::list(shared, caller, &PageRequest::first(LIMIT_MAX)).await?;
+    let ticked = typed.map(|form| form.all("scopes")).unwrap_or_default();
+    let scopes = Scope::EVERY.iter().filter(|scope| caller.may(**scope)).map(|scope| ScopeChoice {
+        word: scope.as_str(),
+        meaning: scope.meaning(),
+        is_ticked: ticked.contains(&scope.as_str()),
+    });
+    let page = KeysPage {
+        layout: signed.layout("keys"),
+        keys: rows
+            .into_iter()
+            .map(|key| KeyRow {
+                id: key.id.to_string(),
+                name: key.name,
+                shown: key.shown,
+                scopes: if key.scopes.iter().any(|scope| scope == ALL) {
+                    "Everything".to_owned()
+                } else {
+                    key.scopes.join(", ")
+                },
+                created: when(key.created_at, now),
+                last_used: key.last_used_at.map(|at| when(at, now)),
+                expires: key.expires_at.map(|at| when(at, now)),
+                is_own: key.id == caller.key_id,
+            })
+            .collect(),
+        scopes: scopes.collect(),
+        may_all: caller.may_word(ALL),
+        is_all: ticked.contains(&ALL),
+        new_key: match &signed.flash {
+            Some(Flash::NewKey(key)) => Some(key.clone()),
+            _ => None,
+        },
+        name: typed.and_then(|form| form.text("name")).unwrap_or_default().to_owned(),
+        errors,
+    };
+    Ok(session::taken(shared, html_with(status, &page), signed.flash.as_ref()))
+}
+
+#[post("/settings/keys")]
+async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::KeysWrite)?;
+    let mut object = form.object(&["name"]);
+    let scopes = form.all("scopes").into_iter().map(Value::from).collect();
+    object.insert("scopes".to_owned(), scopes);
+    let made = match form::read(object) {
+        Ok(new) => keys::create(&shared, &signed.caller, new).await,
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok((_, key)) => {
+            let flash = Flash::NewKey(key.reveal().to_owned());
+            Ok(session::leave(&shared, see_other("/settings/keys"), &flash))
+        }
+        Err(error) => {
+            let errors = Errors::of(error)?;
+            page(&signed, &shared, StatusCode::UNPROCESSABLE_ENTITY, Some(&form), errors).await
+        }
+    }
+}
+
+#[post("/settings/keys/{id}/revoke")]
+async fn revoke(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::KeysWrite)?;
+    keys::revoke(&shared, &signed.caller, path_id(&id, "API key")?).await?;
+    let flash = Flash::Done("The key is revoked: it opens nothing any more.".to_owned());
+    Ok(session::leave(&shared, see_other("/settings/keys"), &flash))
+}

@@ -1,0 +1,142 @@
+//! The console: pages rendered here, forms that work without scripts, one stylesheet.
+//!
+//! People sign in with an API key; a sealed cookie then holds its id, so that a revoked key ends the session. Every form
+//! carries the session's token. A form that did something answers 303 and leaves a message for the next page.
+
+mod clicks;
+mod deliveries;
+mod form;
+mod keys;
+mod links;
+mod overview;
+mod session;
+mod settings;
+mod sign_in;
+pub mod view;
+mod webhooks;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, get};
+use askama::Template;
+
+use crate::error::ApiError;
+use crate::openapi;
+use form::Form;
+use session::{Flash, Signed};
+use view::{Layout, html_with};
+
+pub use sign_in::SignIns;
+
+const STYLESHEET: &str = include_str!("../../assets/console.css");
+const ICON: &str = include_str!("../../assets/icon.svg");
+
+/// Adds every page, and the answer to addresses that nothing else answers.
+pub fn configure(config: &mut ServiceConfig) {
+    config
+        .service(stylesheet)
+        .service(icon)
+        .service(sign_in::page)
+        .service(sign_in::submit)
+        .service(sign_in::sign_out)
+        .service(overview::page)
+        .service(clicks::page)
+        .service(deliveries::page)
+        .service(deliveries::retry)
+        .configure(links::configure)
+        .configure(webhooks::configure)
+        .configure(settings::configure)
+        .configure(keys::configure)
+        .default_service(web::to(nowhere));
+}
+
+#[get("/assets/console.css")]
+async fn stylesheet() -> HttpResponse {
+    asset("text/css; charset=utf-8", STYLESHEET)
+}
+
+#[get("/assets/icon.svg")]
+async fn icon() -> HttpResponse {
+    asset("image/svg+xml", ICON)
+}
+
+fn asset(content_type: &'static str, text: &'static str) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, content_type))
+        .insert_header((header::CACHE_CONTROL, "public, max-age=300"))
+        .body(text)
+}
+
+async fn nowhere(request: HttpRequest) -> HttpResponse {
+    if request.path() == "/v1" || request.path().starts_with("/v1/") {
+        return openapi::no_route(&request);
+    }
+    PageError(ApiError::NoSuchRoute).error_response()
+}
+
+/// What a page can come to other than success, told as a page.
+#[derive(Debug)]
+pub struct PageError(ApiError);
+
+type PageResult = Result<HttpResponse, PageError>;
+
+impl<E: Into<ApiError>> From<E> for PageError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl std::fmt::Display for PageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage {
+    layout: Layout,
+    heading: &'static str,
+    detail: String,
+}
+
+impl ResponseError for PageError {
+    fn status_code(&self) -> StatusCode {
+        self.0.status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        if matches!(self.0, ApiError::Unauthorized(_)) {
+            return see_other("/login");
+        }
+        self.0.log();
+        let status = self.status_code();
+        let (heading, detail) = match &self.0 {
+            ApiError::NoSuchRoute => ("Nothing here", "This page does not exist. Perhaps it was moved.".to_owned()),
+            ApiError::NotFound(noun) => {
+                ("Not found", format!("There is no such {noun} in this workspace, or not any more."))
+            }
+            ApiError::Forbidden(scope) => (
+                "Your key may not do this",
+                format!("It has not the scope {}. Sign in with a key that has it.", scope.as_str()),
+            ),
+            ApiError::Internal(_) => ("Something went wrong", "This is our fault; the log has the reason.".to_owned()),
+            ApiError::DatabaseAway => {
+                ("One moment", "The database cannot be reached. Nothing is lost: try again.".to_owned())
+            }
+            other => ("That did not work", format!("{}.", capital(&other.to_string()))),
+        };
+        html_with(status, &ProblemPage { layout: Layout::outside(), heading, detail })
+    }
+}
+
+/// A sentence begins with a capital letter.
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// Go there, with GET.
+fn see_other(location: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((header::LOCATION, location)).finish()
+}

@@ -1,0 +1,137 @@
+//! Settings: tracking, visitors' addresses, fallback, domains. Webhooks are one step further.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, ServiceConfig};
+use actix_web::{get, post};
+use askama::Template;
+use serde_json::Value;
+
+use model::AddressTreatment;
+use store::domains::Domain;
+
+use super::form::{self, Errors, Form};
+use super::view::{Layout, html_with};
+use super::{Flash, PageResult, Signed, see_other, session};
+use crate::app::Shared;
+use crate::auth::Scope;
+use crate::body::path_id;
+use crate::desk::{endpoints, settings};
+use crate::error::ApiError;
+use crate::page::PageRequest;
+
+/// Adds the pages.
+pub fn configure(config: &mut ServiceConfig) {
+    config.service(index).service(show).service(save).service(add_domain).service(remove_domain);
+}
+
+#[derive(Template)]
+#[template(path = "settings.html")]
+struct SettingsPage {
+    layout: Layout,
+    is_tracking: bool,
+    address_policy: &'static str,
+    fallback_url: String,
+    domains: Vec<Domain>,
+    host: String,
+    endpoints: usize,
+    may_change: bool,
+    errors: Errors,
+}
+
+#[get("/settings")]
+async fn index(_signed: Signed) -> PageResult {
+    Ok(see_other("/settings/links"))
+}
+
+#[get("/settings/links")]
+async fn show(signed: Signed, shared: Data<Shared>) -> PageResult {
+    page(&signed, &shared, StatusCode::OK, None, Errors::default()).await
+}
+
+async fn page(
+    signed: &Signed,
+    shared: &Shared,
+    status: StatusCode,
+    typed: Option<&Form>,
+    errors: Errors,
+) -> PageResult {
+    let caller = &signed.caller;
+    caller.require(Scope::SettingsRead)?;
+    let saved = settings::find(shared, caller).await?;
+    let endpoints = endpoints::list(shared, caller, &PageRequest::first(99)).await?.len();
+    let typed_text = |name: &str| typed.and_then(|form| form.text(name)).map(str::to_owned);
+    let page = SettingsPage {
+        layout: signed.layout("settings"),
+        is_tracking: saved.is_tracking,
+        address_policy: match saved.address_treatment {
+            AddressTreatment::Drop => "drop",
+            AddressTreatment::Truncate => "truncate",
+            AddressTreatment::Keep => "keep",
+        },
+        fallback_url: typed_text("fallback_url")
+            .or_else(|| saved.fallback_url.map(|url| url.to_string()))
+            .unwrap_or_default(),
+        domains: settings::domains(shared, caller).await?,
+        host: typed_text("host").unwrap_or_default(),
+        endpoints,
+        may_change: caller.may(Scope::SettingsWrite),
+        errors,
+    };
+    Ok(session::taken(shared, html_with(status, &page), signed.flash.as_ref()))
+}
+
+#[post("/settings/links")]
+async fn save(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::SettingsWrite)?;
+    let mut object = form.object(&["address_policy"]);
+    object.insert("tracking".to_owned(), form.is_set("tracking").into());
+    object.insert("fallback_url".to_owned(), form.text("fallback_url").map_or(Value::Null, Value::from));
+    let saved = match form::read(object) {
+        Ok(change) => settings::update(&shared, &signed.caller, None, change).await.map(|_| ()),
+        Err(error) => Err(error),
+    };
+    finish(&signed, &shared, &form, saved, "Saved. Visitors meet it within a second.").await
+}
+
+#[post("/settings/domains")]
+async fn add_domain(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::SettingsWrite)?;
+    let mut object = form.object(&["host"]);
+    if form.is_set("default") {
+        object.insert("default".to_owned(), true.into());
+    }
+    let added = match form::read(object) {
+        Ok(new) => settings::add_domain(&shared, &signed.caller, new).await.map(|_| ()),
+        Err(error) => Err(error),
+    };
+    finish(&signed, &shared, &form, added, "The domain is added. Point it at the redirect.").await
+}
+
+#[post("/settings/domains/{id}/remove")]
+async fn remove_domain(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::SettingsWrite)?;
+    let flash = match settings::remove_domain(&shared, &signed.caller, path_id(&id, "domain")?).await {
+        Ok(()) => Flash::Done("The domain is removed.".to_owned()),
+        Err(error @ ApiError::Conflict { .. }) => Flash::Failed(format!("{}.", super::capital(&error.to_string()))),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(session::leave(&shared, see_other("/settings/links"), &flash))
+}
+
+async fn finish(
+    signed: &Signed,
+    shared: &Shared,
+    form: &Form,
+    done: Result<(), ApiError>,
+    text: &str,
+) -> PageResult {
+    match done {
+        Ok(()) => {
+            Ok(session::leave(shared, see_other("/settings/links"), &Flash::Done(text.to_owned())))
+        }
+        Err(error) => {
+            let errors = Errors::of(error)?;
+            page(signed, shared, StatusCode::UNPROCESSABLE_ENTITY, Some(form), errors).await
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Webhooks: the list, a new one, one with its secret, a test and its deliveries.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, ServiceConfig};
+use actix_web::{get, post};
+use askama::Template;
+use chrono::Utc;
+use serde_json::{Value, json};
+
+use model::EndpointId;
+use store::delivery_log::DeliveryFilter;
+use store::endpoints::{Endpoint, State};
+
+use super::form::{self, Errors, Form};
+use super::view::{Chip, DeliveryRow, Layout, When, delivery_row, endpoint_chip, html, html_with, outcome, pretty, when};
+use super::{Flash, PageResult, Signed, see_other, session};
+use crate::app::Shared;
+use crate::auth::Scope;
+use crate::desk::endpoints::Tested;
+use crate::desk::{deliveries, endpoints, secrets};
+use crate::error::ApiError;
+use crate::page::{LIMIT_MAX, PageRequest};
+use crate::v1::endpoints::endpoint_id;
+
+/// Deliveries of one endpoint that are shown.
+const DELIVERIES_SHOWN: i64 = 25;
+
+/// Adds the pages.
+pub fn configure(config: &mut ServiceConfig) {
+    // `new` comes before `{id}`, which would match it
+    config
+        .service(list)
+        .service(new_webhook)
+        .service(create)
+        .service(show)
+        .service(reveal)
+        .service(rotate)
+        .service(test)
+        .service(pause)
+        .service(resume)
+        .service(delete);
+}
+
+struct EndpointRow {
+    id: String,
+    url: String,
+    description: String,
+    chip: Chip,
+    sentence: String,
+    audience: &'static str,
+}
+
+fn endpoint_row(endpoint: &Endpoint) -> EndpointRow {
+    let (chip, sentence) = endpoint_chip(endpoint, Utc::now());
+    EndpointRow {
+        id: endpoint.id.to_string(),
+        url: endpoint.options.url.to_string(),
+        description: endpoint.options.description.clone().unwrap_or_default(),
+        chip,
+        sentence,
+        audience: audience(endpoint),
+    }
+}
+
+fn audience(endpoint: &Endpoint) -> &'static str {
+    let verdicts = endpoint.options.filter.as_ref().and_then(|filter| filter["verdicts"].as_array());
+    match verdicts {
+        None => "Every click",
+        Some(verdicts) if !verdicts.contains(&json!("automated")) => "People only",
+        Some(_) => "Some clicks",
+    }
+}
+
+#[derive(Template)]
+#[template(path = "webhooks.html")]
+struct WebhooksPage {
+    layout: Layout,
+    endpoints: Vec<EndpointRow>,
+}
+
+#[get("/settings/webhooks")]
+async fn list(signed: Signed, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::EndpointsRead)?;
+    let rows = endpoints::list(&shared, &signed.caller, &PageRequest::first(LIMIT_MAX)).await?;
+    let endpoints = rows.iter().map(endpoint_row).collect();
+    let page = WebhooksPage { layout: signed.layout("webhooks"), endpoints };
+    Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
+}
+
+#[derive(Template)]
+#[template(path = "webhook_new.html")]
+struct NewWebhookPage {
+    layout: Layout,
+    url: String,
+    description: String,
+    is_everything: bool,
+    errors: Errors,
+}
+
+#[get("/settings/webhooks/new")]
+async fn new_webhook(signed: Signed) -> PageResult {
+    signed.caller.require(Scope::EndpointsWrite)?;
+    let page = NewWebhookPage {
+        layout: signed.layout("webhooks"),
+        url: String::new(),
+        description: String::new(),
+        is_everything: false,
+        errors: Errors::default(),
+    };
+    Ok(html(&page))
+}
+
+#[post("/settings/webhooks")]
+async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::EndpointsWrite)?;
+    let mut object = form.object(&["url", "description"]);
+    let is_everything = form.text("audience") == Some("everything");
+    if !is_everything {
+        object.insert("filter".to_owned(), json!({"verdicts": ["human", "unknown"]}));
+    }
+    let event_types: Value = form.all("event_types").into_iter().map(Value::from).collect();
+    object.insert("event_types".to_owned(), event_types);
+    let made = match form::read(object) {
+        Ok(wanted) => endpoints::create(&shared, &signed.caller, wanted).await,
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(created) => {
+            let mut text = "The webhook is ready. Copy its secret, then send a test.".to_owned();
+            for warning in created.warnings {
+                text = format!("{text} Note: {warning}.");
+            }
+            let id = created.endpoint.id;
+            let flash = Flash::Reveal(text, id);
+            Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))
+        }
+        Err(error) => {
+            let errors = Errors::of(error)?;
+            let text = |name: &str| form.text(name).unwrap_or_default().to_owned();
+            let page = NewWebhookPage {
+                layout: signed.layout("webhooks"),
+                url: text("url"),
+                description: text("description"),
+                is_everything,
+                errors,
+            };
+            Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
+        }
+    }
+}
+
+struct SecretText {
+    /// Empty while it is not revealed.
+    text: String,
+    created: When,
+    expires: Option<When>,
+}
+
+/// How a test went, as the page shows it.
+struct TestText {
+    is_delivered: bool,
+    outcome: String,
+    detail: String,
+    request_headers: String,
+    request_body: String,
+    response_headers: String,
+    response_body: String,
+}
+
+impl From<Tested> for TestText {
+    fn from(Tested { attempt, request_body }: Tested) -> Self {
+        let lines = |headers: &[(String, String)]| {
+            headers.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n")
+        };
+        Self {
+            is_delivered: attempt.is_success(),
+            outcome: outcome(attempt.status, attempt.error.map(|e| e.as_str()), Some(attempt.duration_ms)),
+            detail: attempt.error_detail.unwrap_or_default(),
+            request_headers: lines(&attempt.request_headers),
+            request_body: pretty(&request_body),
+            response_headers: lines(&attempt.response_headers),
+            response_body: attempt.response_body.as_deref().map(pretty).unwrap_or_default(),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "webhook.html")]
+struct WebhookPage {
+    layout: Layout,
+    row: EndpointRow,
+    is_active: bool,
+    is_disabled: bool,
+    event_types: Vec<String>,
+    secrets: Vec<SecretText>,
+    is_revealed: bool,
+    may_reveal: bool,
+    may_change: bool,
+    tested: Option<TestText>,
+    test_failure: Option<String>,
+    deliveries: Vec<DeliveryRow>,
+}
+
+#[get("/settings/webhooks/{id}")]
+async fn show(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    let page = webhook_page(&signed, &shared, endpoint_id(&id)?).await?;
+    Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
+}
+
+async fn webhook_page(
+    signed: &Signed,
+    shared: &Shared,
+    id: EndpointId,
+) -> Result<WebhookPage, super::PageError> {
+    let caller = &signed.caller;
+    caller.require(Scope::EndpointsRead)?;
+    let now = Utc::now();
+    let endpoint = endpoints::find(shared, caller, id).await?;
+    let is_revealed = matches!(&signed.flash, Some(Flash::Reveal(_, revealed)) if *revealed == id);
+    let secrets = if is_revealed {
+        let revealed = secrets::reveal(shared, caller, id).await?.into_iter();
+        revealed.map(|s| secret_text(s.secret.reveal(), s.created_at, s.expires_at)).collect()
+    } else {
+        let hidden = secrets::list(shared, caller, id).await?.into_iter();
+        hidden.map(|s| secret_text(String::new(), s.created_at, s.expires_at)).collect()
+    };
+    let mut rows = Vec::new();
+    if caller.may(Scope::DeliveriesRead) {
+        let filter = DeliveryFilter { endpoint_id: Some(id), ..DeliveryFilter::default() };
+        let asked = deliveries::Asked { filter, page: PageRequest::first(DELIVERIES_SHOWN - 1) };
+        rows = deliveries::list(shared, caller, &asked).await?;
+    }
+    Ok(WebhookPage {
+        layout: signed.layout("webhooks"),
+        row: endpoint_row(&endpoint),
+        is_active: endpoint.state == State::Active,
+        is_disabled: endpoint.state == State::Disabled,
+        event_types: endpoint.options.event_types.iter().map(ToString::to_string).collect(),
+        secrets,
+        is_revealed,
+        may_reveal: caller.may(Scope::SecretsRead),
+        may_change: caller.may(Scope::EndpointsWrite),
+        tested: None,
+        test_failure: None,
+        deliveries: rows.iter().map(|delivery| delivery_row(delivery, now)).collect(),
+    })
+}
+
+fn secret_text(
+    text: String,
+    created_at: chrono::DateTime<Utc>,
+    expires_at: Option<chrono::DateTime<Utc>>,
+) -> SecretText {
+    let now = Utc::now();
+    SecretText { text, created: when(created_at, now), expires: expires_at.map(|at| when(at, now)) }
+}
+
+/// Looking at a secret is written down, so it is a form; the next page shows it, once.
+#[post("/settings/webhooks/{id}/reveal")]
+async fn reveal(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::SecretsRead)?;
+    let id = endpoint_id(&id)?;
+    let flash = Flash::Reveal("The secret is shown until you leave this page.".to_owned(), id);
+    Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))
+}
+
+#[post("/settings/webhooks/{id}/rotate")]
+async fn rotate(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::EndpointsWrite)?;
+    let id = endpoint_id(&id)?;
+    let flash = match secrets::rotate(&shared, &signed.caller, id).await {
+        Ok(_) => Flash::Reveal("A new secret signs from now on; the old one ends in 24 hours.".to_owned(), id),
+        Err(error @ ApiError::Conflict { .. }) => Flash::Failed(format!("{}.", super::capital(&error.to_string()))),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))
+}
+
+/// The answer shows the whole exchange, which is too long for a message to the next page: it is a page itself.
+#[post("/settings/webhooks/{id}/test")]
+async fn test(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::EndpointsWrite)?;
+    let id = endpoint_id(&id)?;
+    let tested = endpoints::test(&shared, &signed.caller, id).await;
+    let mut page = webhook_page(&signed, &shared, id).await?;
+    match tested {
+        Ok(tested) => page.tested = Some(tested.into()),
+        Err(ApiError::DeliverAway(detail)) => {
+            page.test_failure = Some(format!("{}.", super::capital(&detail)));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(html(&page))
+}
+
+#[post("/settings/webhooks/{id}/pause")]
+async fn pause(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::EndpointsWrite)?;
+    let endpoint = endpoints::pause(&shared, &signed.caller, endpoint_id(&id)?).await?;
+    let flash = Flash::Done("Paused. What it is owed waits.".to_owned());
+    Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{}", endpoint.id)), &flash))
+}
+
+#[post("/settings/webhooks/{id}/resume")]
+async fn resume(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::EndpointsWrite)?;
+    let endpoint = endpoints::resume(&shared, &signed.caller, endpoint_id(&id)?).await?;
+    let flash = Flash::Done("It is active again.".to_owned());
+    Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{}", endpoint.id)), &flash))
+}
+
+#[post("/settings/webhooks/{id}/delete")]
+async fn delete(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::EndpointsWrite)?;
+    endpoints::delete(&shared, &signed.caller, endpoint_id(&id)?, None).await?;
+    let flash = Flash::Done("The webhook is removed. Its deliveries stay readable.".to_owned());
+    Ok(session::leave(&shared, see_other("/settings/webhooks"), &flash))
+}

@@ -1,0 +1,130 @@
+//! Deliveries: look at them, and ask for one to be tried again. `deliver` finds the wish as a row.
+
+use serde_json::{Value, json};
+use utoipa::IntoParams;
+
+use chrono::{DateTime, Utc};
+use model::delivery::DeliveryStatus;
+use model::{ClickId, DeliveryId, EndpointId};
+use store::delivery_log::{self, DeliveryFilter, LoggedAttempt, LoggedDelivery};
+use store::{AsyncConnection as _, endpoints};
+
+use super::{Change, audit, endpoints::not_found, now};
+use crate::app::Shared;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::fields::{Fields, FromFields, moment, parsed, word};
+use crate::page::PageRequest;
+
+const STATUSES: &[(&str, DeliveryStatus)] = &[
+    ("pending", DeliveryStatus::Pending),
+    ("delivered", DeliveryStatus::Delivered),
+    ("dead", DeliveryStatus::Dead),
+];
+
+/// Which deliveries are asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
+pub struct DeliveryQuery {
+    /// Owed to this endpoint.
+    endpoint_id: Option<String>,
+    /// `pending`, `delivered` or `dead`.
+    status: Option<String>,
+    /// Telling of this click.
+    click_id: Option<String>,
+    /// Of an event at this moment or later.
+    since: Option<DateTime<Utc>>,
+    /// Of an event before this moment.
+    until: Option<DateTime<Utc>>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Entries of a page, 1 to 250. Default: 50.
+    limit: Option<u32>,
+}
+
+/// What a query for deliveries says.
+pub struct Asked {
+    /// Which.
+    pub filter: DeliveryFilter,
+    /// Which page.
+    pub page: PageRequest<DeliveryId>,
+}
+
+impl FromFields for Asked {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let filter = DeliveryFilter {
+            endpoint_id: fields.optional("endpoint_id", parsed::<EndpointId>),
+            status: fields.optional("status", word(STATUSES)),
+            click_id: fields.optional("click_id", parsed::<ClickId>),
+            since: fields.optional("since", moment),
+            until: fields.optional("until", moment),
+        };
+        Some(Self { filter, page: PageRequest::from_fields(fields) })
+    }
+}
+
+/// One page of deliveries and one row more.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(shared: &Shared, caller: &Caller, asked: &Asked) -> Result<Vec<LoggedDelivery>, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    let Asked { filter, page } = asked;
+    Ok(delivery_log::list(&mut conn, caller.workspace_id, filter, page.before, page.rows()).await?)
+}
+
+/// A delivery and its attempts.
+///
+/// # Errors
+/// When the workspace has no such delivery.
+pub async fn find(
+    shared: &Shared,
+    caller: &Caller,
+    id: DeliveryId,
+) -> Result<(LoggedDelivery, Vec<LoggedAttempt>), ApiError> {
+    let mut conn = shared.pool.get().await?;
+    let delivery = delivery_log::find(&mut conn, caller.workspace_id, id).await?;
+    let delivery = delivery.ok_or(ApiError::NotFound("delivery"))?;
+    let mut attempts = delivery_log::attempts(&mut conn, caller.workspace_id, id).await?;
+    if attempts.is_empty() && delivery.attempt_count > 0 {
+        attempts.extend(only_attempt(&delivery));
+    }
+    Ok((delivery, attempts))
+}
+
+/// A success at first try is told by its delivery alone.
+fn only_attempt(delivery: &LoggedDelivery) -> Option<LoggedAttempt> {
+    Some(LoggedAttempt {
+        number: 1,
+        trigger: "schedule".to_owned(),
+        started_at: delivery.attempted_at?,
+        duration_ms: delivery.duration_ms.unwrap_or_default(),
+        status: delivery.last_status,
+        error: delivery.last_error.clone(),
+        error_detail: None,
+        request_headers: Value::Array(Vec::new()),
+        response_headers: Value::Array(Vec::new()),
+        response_body: delivery.response_body.clone(),
+        remote_ip: None,
+    })
+}
+
+/// Makes a delivery due now, whatever became of it before.
+///
+/// # Errors
+/// When the workspace has no such delivery, or its endpoint is gone.
+pub async fn retry(shared: &Shared, caller: &Caller, id: DeliveryId) -> Result<LoggedDelivery, ApiError> {
+    let now = now();
+    let mut conn = shared.pool.get().await?;
+    conn.transaction::<_, ApiError, _>(async |conn| {
+        let no_such = || ApiError::NotFound("delivery");
+        let delivery = delivery_log::find(conn, caller.workspace_id, id).await?.ok_or_else(no_such)?;
+        endpoints::find(conn, caller.workspace_id, delivery.endpoint_id).await?.ok_or_else(not_found)?;
+        delivery_log::retry(conn, caller.workspace_id, id, now).await?;
+        let details = json!({"endpoint": delivery.endpoint_id, "was": delivery.status.as_str()});
+        audit(conn, Change { caller, now, action: "delivery.retried", subject: id.to_string(), details }).await?;
+        delivery_log::find(conn, caller.workspace_id, id).await?.ok_or_else(no_such)
+    })
+    .await
+}

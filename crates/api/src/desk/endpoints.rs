@@ -1,0 +1,519 @@
+//! Webhook endpoints: make, find, change, pause, resume, test, remove.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use bus::{Changed, RequestError, Table};
+use model::delivery::{Attempt, TestReply, TestRequest};
+use model::event_type::EventTypePattern;
+use model::secret::SigningSecret;
+use model::{EndpointId, EndpointUrl};
+use store::endpoints::{self, Endpoint, EndpointOptions, State};
+use store::{AsyncConnection as _, secrets};
+use webhook::{CustomHeaders, Filter};
+
+use super::settings::limit_reached;
+use super::{Change, announce, audit, check_match, now};
+use crate::app::Shared;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::fields::{self, Fields, FromFields, Wrong, boolean, invalid, number, parsed, text};
+use crate::page::PageRequest;
+
+/// Longest description, in characters.
+pub const DESCRIPTION_CHARS_MAX: usize = 500;
+/// Most event types that an endpoint names.
+const EVENT_TYPES_MAX: usize = 20;
+/// Most requests that an endpoint may ask for at the same time.
+const IN_FLIGHT_MAX: u32 = 1000;
+/// Most attempts after the first.
+const RETRIES_MAX: usize = 20;
+/// Longest wait before an attempt: a week, in seconds.
+const RETRY_SECONDS_MAX: u32 = 7 * 24 * 3600;
+/// Shortest and longest wait for an answer.
+const TIMEOUT_MS_MIN: u32 = 500;
+const TIMEOUT_MS_MAX: u32 = 30_000;
+/// Most statuses that end a delivery at once.
+const PERMANENT_STATUSES_MAX: usize = 50;
+/// Why an endpoint is disabled that its owner switched off.
+const SWITCHED_OFF: &str = "switched off";
+
+/// An endpoint to be made. Only `url` is required.
+#[derive(ToSchema)]
+pub struct NewEndpoint {
+    /// Where events are posted: http or https, not to a private address.
+    #[schema(value_type = String, example = "https://crm.example.com/hooks/clicks")]
+    url: EndpointUrl,
+    /// What it is for; at most 500 characters.
+    #[schema(example = "Contact timeline in the CRM")]
+    description: Option<String>,
+    /// Which events it gets: types, or beginnings with `*`. Default: `["link.clicked"]`.
+    #[schema(value_type = Option<Vec<String>>, example = json!(["link.clicked"]))]
+    event_types: Option<Vec<EventTypePattern>>,
+    /// Only clicks with these verdicts: `{"verdicts": ["human", "unknown"]}`. Default: every click, its verdict marked.
+    #[schema(value_type = Option<Object>, example = json!({"verdicts": ["human", "unknown"]}))]
+    filter: Option<Filter>,
+    /// Headers that each request carries, at most 20 and 4 KiB together; stored sealed and shown masked.
+    #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"x-tenant": "42"}))]
+    headers: Option<CustomHeaders>,
+    /// `false` makes it disabled: it is owed nothing until it is enabled. Default: true.
+    enabled: Option<bool>,
+    /// Most requests at the same time, 1 to 1000.
+    max_in_flight: Option<u32>,
+    /// Seconds before the second, third, … attempt; at most 20 of at most a week. Default: 5 s to 24 h, ten attempts.
+    retry_schedule: Option<Vec<u32>>,
+    /// Longest wait for a whole answer, 500 to 30000. Default: 15000.
+    timeout_ms: Option<u32>,
+    /// Statuses from 300 that end a delivery at once instead of being tried again.
+    permanent_statuses: Option<Vec<u16>>,
+}
+
+/// A change of an endpoint: what is left out stays as it is, `null` empties.
+#[derive(Default, ToSchema)]
+pub struct EndpointChange {
+    /// Where events are posted.
+    #[schema(value_type = Option<String>)]
+    url: Option<EndpointUrl>,
+    /// What it is for.
+    #[schema(value_type = Option<String>)]
+    description: Option<Option<String>>,
+    /// Which events it gets.
+    #[schema(value_type = Option<Vec<String>>)]
+    event_types: Option<Vec<EventTypePattern>>,
+    /// Which of them.
+    #[schema(value_type = Option<Object>)]
+    filter: Option<Option<Filter>>,
+    /// All headers that each request carries.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    headers: Option<Option<CustomHeaders>>,
+    /// `false`: it is disabled, and owed nothing. `true`: it is active, and owed what is clicked from now on.
+    enabled: Option<bool>,
+    /// Most requests at the same time.
+    #[schema(value_type = Option<u32>)]
+    max_in_flight: Option<Option<u32>>,
+    /// Seconds before the second, third, … attempt.
+    #[schema(value_type = Option<Vec<u32>>)]
+    retry_schedule: Option<Option<Vec<u32>>>,
+    /// Longest wait for a whole answer.
+    #[schema(value_type = Option<u32>)]
+    timeout_ms: Option<Option<u32>>,
+    /// Statuses that end a delivery at once.
+    permanent_statuses: Option<Vec<u16>>,
+}
+
+impl FromFields for NewEndpoint {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let url = fields.required("url", parsed);
+        Some(Self {
+            description: fields.optional("description", text::<DESCRIPTION_CHARS_MAX>),
+            event_types: fields.optional("event_types", event_types),
+            filter: fields.optional("filter", filter),
+            headers: fields.optional("headers", headers),
+            enabled: fields.optional("enabled", boolean),
+            max_in_flight: fields.optional("max_in_flight", number::<1, IN_FLIGHT_MAX>),
+            retry_schedule: fields.optional("retry_schedule", retry_schedule),
+            timeout_ms: fields.optional("timeout_ms", number::<TIMEOUT_MS_MIN, TIMEOUT_MS_MAX>),
+            permanent_statuses: fields.optional("permanent_statuses", permanent_statuses),
+            url: url?,
+        })
+    }
+}
+
+impl FromFields for EndpointChange {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self {
+            url: fields.change("url", parsed),
+            description: fields.change_or_clear("description", text::<DESCRIPTION_CHARS_MAX>),
+            event_types: fields.change("event_types", event_types),
+            filter: fields.change_or_clear("filter", filter),
+            headers: fields.change_or_clear("headers", headers),
+            enabled: fields.change("enabled", boolean),
+            max_in_flight: fields.change_or_clear("max_in_flight", number::<1, IN_FLIGHT_MAX>),
+            retry_schedule: fields.change_or_clear("retry_schedule", retry_schedule),
+            timeout_ms: fields.change_or_clear("timeout_ms", number::<TIMEOUT_MS_MIN, TIMEOUT_MS_MAX>),
+            permanent_statuses: fields.change("permanent_statuses", permanent_statuses),
+        })
+    }
+}
+
+fn event_types(value: &Value) -> Result<Vec<EventTypePattern>, Wrong> {
+    let types = fields::list(EVENT_TYPES_MAX, parsed)(value)?;
+    if types.is_empty() { Err(invalid("must name at least one event type")) } else { Ok(types) }
+}
+
+fn filter(value: &Value) -> Result<Filter, Wrong> {
+    Filter::parse(value).map_err(invalid)
+}
+
+fn headers(value: &Value) -> Result<CustomHeaders, Wrong> {
+    CustomHeaders::new(fields::pairs(value)?).map_err(invalid)
+}
+
+fn retry_schedule(value: &Value) -> Result<Vec<u32>, Wrong> {
+    fields::list(RETRIES_MAX, number::<1, RETRY_SECONDS_MAX>)(value)
+}
+
+fn permanent_statuses(value: &Value) -> Result<Vec<u16>, Wrong> {
+    let statuses = fields::list(PERMANENT_STATUSES_MAX, number::<300, 599>)(value)?;
+    // at most 599
+    Ok(statuses.into_iter().filter_map(|status| u16::try_from(status).ok()).collect())
+}
+
+/// An endpoint that was just made.
+pub struct Created {
+    /// It.
+    pub endpoint: Endpoint,
+    /// Its signing secret.
+    pub secret: SigningSecret,
+    /// What its owner should know.
+    pub warnings: Vec<String>,
+}
+
+/// Makes an endpoint and its first secret.
+///
+/// # Errors
+/// When its address is forbidden, or the workspace has as many as it may have.
+pub async fn create(shared: &Shared, caller: &Caller, new: NewEndpoint) -> Result<Created, ApiError> {
+    let now = now();
+    let warnings = check_url(shared, &new.url).await?;
+    let id = EndpointId::generate_at(now);
+    let (state, reason) = match new.enabled {
+        Some(false) => (State::Disabled, Some(SWITCHED_OFF)),
+        _ => (State::Active, None),
+    };
+    let options = EndpointOptions {
+        url: new.url,
+        description: new.description,
+        event_types: new.event_types.unwrap_or_else(|| vec![EventTypePattern::link_clicked()]),
+        filter: new.filter.as_ref().map(as_json),
+        headers_sealed: seal_headers(shared, caller, id, new.headers.as_ref()),
+        max_in_flight: new.max_in_flight,
+        timeout_ms: new.timeout_ms,
+        retry_schedule: new.retry_schedule,
+        permanent_statuses: new.permanent_statuses.unwrap_or_default(),
+    };
+    let secret = SigningSecret::generate();
+    let sealed = shared.keyring.seal_secret(caller.workspace_id, id, &secret);
+    let mut conn = shared.pool.get().await?;
+    let endpoint = conn
+        .transaction::<_, ApiError, _>(async |conn| {
+            let max = shared.settings.endpoints_max;
+            if endpoints::count(conn, caller.workspace_id).await? >= max.into() {
+                return Err(limit_reached(max, "endpoints"));
+            }
+            endpoints::insert(conn, caller.workspace_id, id, &options, state, reason, now).await?;
+            secrets::insert(conn, caller.workspace_id, id, &sealed, now).await?;
+            let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
+            announce(conn, change(caller, now, "endpoint.created", &endpoint)).await?;
+            Ok(endpoint)
+        })
+        .await?;
+    drop(conn);
+    notify(shared, caller, id).await;
+    Ok(Created { endpoint, secret, warnings })
+}
+
+/// The workspace's endpoint with this id.
+///
+/// # Errors
+/// When there is none.
+pub async fn find(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Endpoint, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    endpoints::find(&mut conn, caller.workspace_id, id).await?.ok_or_else(not_found)
+}
+
+/// One page of the workspace's endpoints and one row more.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(
+    shared: &Shared,
+    caller: &Caller,
+    page: &PageRequest<EndpointId>,
+) -> Result<Vec<Endpoint>, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    Ok(endpoints::list(&mut conn, caller.workspace_id, page.before, page.rows()).await?)
+}
+
+/// Changes an endpoint; tells it and what its owner should know.
+///
+/// # Errors
+/// When it is not there, has another revision, or its new address is forbidden.
+pub async fn update(
+    shared: &Shared,
+    caller: &Caller,
+    id: EndpointId,
+    if_match: Option<&str>,
+    wanted: EndpointChange,
+) -> Result<(Endpoint, Vec<String>), ApiError> {
+    let now = now();
+    let warnings = match &wanted.url {
+        Some(url) => check_url(shared, url).await?,
+        None => Vec::new(),
+    };
+    let enabled = wanted.enabled;
+    let mut conn = shared.pool.get().await?;
+    let endpoint = conn
+        .transaction::<_, ApiError, _>(async |conn| {
+            if !endpoints::lock(conn, caller.workspace_id, id).await? {
+                return Err(not_found());
+            }
+            let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
+            check_match(if_match, endpoint.revision)?;
+            let was_disabled = endpoint.state == State::Disabled;
+            let options = wanted.apply(shared, caller, id, endpoint.options);
+            endpoints::update(conn, caller.workspace_id, id, &options, now).await?;
+            let state = match enabled {
+                Some(true) if was_disabled => Some((State::Active, None)),
+                Some(false) if !was_disabled => Some((State::Disabled, Some(SWITCHED_OFF))),
+                _ => None,
+            };
+            if let Some((state, reason)) = state {
+                endpoints::set_state(conn, caller.workspace_id, id, state, reason, now).await?;
+            }
+            let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
+            announce(conn, change(caller, now, "endpoint.updated", &endpoint)).await?;
+            Ok(endpoint)
+        })
+        .await?;
+    drop(conn);
+    notify(shared, caller, id).await;
+    Ok((endpoint, warnings))
+}
+
+impl EndpointChange {
+    fn apply(
+        self,
+        shared: &Shared,
+        caller: &Caller,
+        id: EndpointId,
+        mut options: EndpointOptions,
+    ) -> EndpointOptions {
+        fn set<T>(place: &mut T, change: Option<T>) {
+            if let Some(value) = change {
+                *place = value;
+            }
+        }
+        set(&mut options.url, self.url);
+        set(&mut options.description, self.description);
+        set(&mut options.event_types, self.event_types);
+        set(&mut options.filter, self.filter.map(|filter| filter.as_ref().map(as_json)));
+        let sealed = self.headers.map(|headers| seal_headers(shared, caller, id, headers.as_ref()));
+        set(&mut options.headers_sealed, sealed);
+        set(&mut options.max_in_flight, self.max_in_flight);
+        set(&mut options.retry_schedule, self.retry_schedule);
+        set(&mut options.timeout_ms, self.timeout_ms);
+        set(&mut options.permanent_statuses, self.permanent_statuses);
+        options
+    }
+}
+
+/// Holds back what an endpoint is owed until it is resumed.
+///
+/// # Errors
+/// When there is none, or it is disabled.
+pub async fn pause(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Endpoint, ApiError> {
+    set_state(shared, caller, id, State::Paused).await
+}
+
+/// Lets a paused endpoint have what waits, and a disabled one what is clicked from now on.
+///
+/// # Errors
+/// When there is none.
+pub async fn resume(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Endpoint, ApiError> {
+    set_state(shared, caller, id, State::Active).await
+}
+
+async fn set_state(
+    shared: &Shared,
+    caller: &Caller,
+    id: EndpointId,
+    state: State,
+) -> Result<Endpoint, ApiError> {
+    let now = now();
+    let mut conn = shared.pool.get().await?;
+    let endpoint = conn
+        .transaction::<_, ApiError, _>(async |conn| {
+            if !endpoints::lock(conn, caller.workspace_id, id).await? {
+                return Err(not_found());
+            }
+            let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
+            if endpoint.state == state {
+                return Ok(endpoint);
+            }
+            if state == State::Paused && endpoint.state == State::Disabled {
+                return Err(ApiError::Conflict {
+                    code: "endpoint_disabled",
+                    pointer: None,
+                    detail: "a disabled endpoint cannot be paused: nothing waits for it".to_owned(),
+                });
+            }
+            endpoints::set_state(conn, caller.workspace_id, id, state, None, now).await?;
+            let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
+            let action = if state == State::Paused { "endpoint.paused" } else { "endpoint.resumed" };
+            announce(conn, change(caller, now, action, &endpoint)).await?;
+            Ok(endpoint)
+        })
+        .await?;
+    drop(conn);
+    notify(shared, caller, id).await;
+    Ok(endpoint)
+}
+
+/// Removes an endpoint; its deliveries stay readable.
+///
+/// # Errors
+/// When there is none, or it has another revision.
+pub async fn delete(
+    shared: &Shared,
+    caller: &Caller,
+    id: EndpointId,
+    if_match: Option<&str>,
+) -> Result<(), ApiError> {
+    let now = now();
+    let mut conn = shared.pool.get().await?;
+    conn.transaction::<_, ApiError, _>(async |conn| {
+        if !endpoints::lock(conn, caller.workspace_id, id).await? {
+            return Err(not_found());
+        }
+        let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
+        check_match(if_match, endpoint.revision)?;
+        endpoints::delete(conn, caller.workspace_id, id, now).await?;
+        announce(conn, change(caller, now, "endpoint.removed", &endpoint)).await
+    })
+    .await?;
+    drop(conn);
+    notify(shared, caller, id).await;
+    Ok(())
+}
+
+/// How a test went.
+pub struct Tested {
+    /// The attempt that `deliver` made.
+    pub attempt: Attempt,
+    /// The bytes that were sent.
+    pub request_body: String,
+}
+
+/// Asks `deliver` to send a sample event, and waits for how it went.
+///
+/// # Errors
+/// When there is no such endpoint, or no `deliver` answers.
+pub async fn test(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Tested, ApiError> {
+    let now = now();
+    let mut conn = shared.pool.get().await?;
+    let endpoint = endpoints::find(&mut conn, caller.workspace_id, id).await?.ok_or_else(not_found)?;
+    audit(&mut conn, change(caller, now, "endpoint.tested", &endpoint)).await?;
+    drop(conn);
+    let request = TestRequest { workspace_id: caller.workspace_id, endpoint_id: id };
+    let reply = shared.bus.request_test(&request, shared.settings.test_timeout).await;
+    match reply.map_err(unanswered)? {
+        TestReply::Attempted { attempt, request_body } => Ok(Tested { attempt, request_body }),
+        TestReply::NoSuchEndpoint => Err(not_found()),
+        TestReply::Failed { detail } => {
+            Err(ApiError::DeliverAway(format!("the test could not be sent: {detail}")))
+        }
+    }
+}
+
+fn unanswered(error: RequestError) -> ApiError {
+    ApiError::DeliverAway(format!("the test could not be sent: {error}"))
+}
+
+/// Custom headers of an endpoint.
+///
+/// # Errors
+/// When they were sealed with a key that is gone.
+pub fn open_headers(
+    shared: &Shared,
+    caller: &Caller,
+    endpoint: &Endpoint,
+) -> Result<CustomHeaders, ApiError> {
+    match &endpoint.options.headers_sealed {
+        None => Ok(CustomHeaders::default()),
+        Some(sealed) => CustomHeaders::open(&shared.keyring, caller.workspace_id, endpoint.id, sealed)
+            .map_err(|error| ApiError::Internal(anyhow::Error::new(error).context("failed to open headers"))),
+    }
+}
+
+fn seal_headers(
+    shared: &Shared,
+    caller: &Caller,
+    id: EndpointId,
+    headers: Option<&CustomHeaders>,
+) -> Option<Vec<u8>> {
+    let headers = headers.filter(|headers| !headers.is_empty())?;
+    Some(headers.seal(&shared.keyring, caller.workspace_id, id))
+}
+
+fn as_json(filter: &Filter) -> Value {
+    serde_json::to_value(filter).expect("a filter is JSON")
+}
+
+/// Refuses an address that `deliver` would never connect to, where someone can see it. A name that leads nowhere now
+/// may do so later: that is a warning.
+async fn check_url(shared: &Shared, url: &EndpointUrl) -> Result<Vec<String>, ApiError> {
+    let mut warnings = Vec::new();
+    if !url.is_https() {
+        warnings.push("the URL is not https: contents and headers can be read on the way".to_owned());
+    }
+    let name = match url.host() {
+        url::Host::Ipv4(address) => return check_literal(shared, address.into()).map(|()| warnings),
+        url::Host::Ipv6(address) => return check_literal(shared, address.into()).map(|()| warnings),
+        url::Host::Domain(name) => name.to_owned(),
+    };
+    let port = url.url().port_or_known_default().unwrap_or(443);
+    let lookup = tokio::net::lookup_host((name.as_str(), port));
+    let addresses: Vec<IpAddr> = match tokio::time::timeout(shared.settings.resolve_timeout, lookup).await {
+        Ok(Ok(addresses)) => addresses.map(|address| address.ip()).collect(),
+        _ => Vec::new(),
+    };
+    if addresses.is_empty() {
+        warnings.push(format!("`{name}` could not be resolved just now: check the spelling"));
+        return Ok(warnings);
+    }
+    let refused: Vec<_> = addresses.iter().filter_map(|a| shared.address_policy.check(*a).err()).collect();
+    match refused.first() {
+        Some(first) if refused.len() == addresses.len() => {
+            Err(ApiError::field("/url", "forbidden_address", format!("`{name}` leads to {first}")))
+        }
+        Some(first) => {
+            warnings.push(format!("one of the addresses of `{name}` will not be used: {first}"));
+            Ok(warnings)
+        }
+        None => Ok(warnings),
+    }
+}
+
+fn check_literal(shared: &Shared, address: IpAddr) -> Result<(), ApiError> {
+    let checked = shared.address_policy.check(address);
+    checked.map_err(|forbidden| ApiError::field("/url", "forbidden_address", forbidden.to_string()))
+}
+
+fn change<'a>(caller: &'a Caller, now: DateTime<Utc>, action: &'a str, endpoint: &Endpoint) -> Change<'a> {
+    let details = json!({
+        "url": endpoint.options.url,
+        "state": endpoint.state.as_str(),
+        "revision": endpoint.revision,
+    });
+    Change { caller, now, action, subject: endpoint.id.to_string(), details }
+}
+
+/// Tells `deliver` that an endpoint or its secrets changed.
+pub async fn notify(shared: &Shared, caller: &Caller, id: EndpointId) {
+    let keys = vec![id.to_string()];
+    let changed = Changed { table: Table::Endpoints, workspace_id: caller.workspace_id, keys };
+    shared.bus.notify(&changed).await;
+}
+
+/// No such endpoint.
+pub fn not_found() -> ApiError {
+    ApiError::NotFound("webhook endpoint")
+}
+
+fn vanished() -> ApiError {
+    ApiError::Internal(anyhow::anyhow!("a row that is locked by this transaction was not found"))
+}

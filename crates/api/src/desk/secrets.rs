@@ -1,0 +1,149 @@
+//! Signing secrets: reveal, rotate, revoke. Every look at one is written down.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use model::secret::SigningSecret;
+use model::{EndpointId, SecretId};
+use store::secrets::Secret;
+use store::{AsyncConnection as _, endpoints, secrets};
+
+use super::endpoints::{not_found, notify};
+use super::{Change, announce, audit, now};
+use crate::app::Shared;
+use crate::auth::Caller;
+use crate::error::ApiError;
+
+/// Most secrets that sign at the same time.
+pub const LIVE_MAX: usize = 3;
+
+/// How long an old secret goes on signing beside its successor, so that subscribers can change over.
+pub const OVERLAP: TimeDelta = TimeDelta::hours(24);
+
+/// A secret, opened.
+pub struct Revealed {
+    /// Its id.
+    pub id: SecretId,
+    /// The secret itself.
+    pub secret: SigningSecret,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// It signs nothing from then on.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// Shows the live secrets of an endpoint, newest first, and writes down who looked.
+///
+/// # Errors
+/// When there is no such endpoint, or the sealing key is gone.
+pub async fn reveal(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Vec<Revealed>, ApiError> {
+    let now = now();
+    let mut conn = shared.pool.get().await?;
+    let found = conn
+        .transaction::<_, ApiError, _>(async |conn| {
+            endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(not_found)?;
+            let found = secrets::list_live(conn, caller.workspace_id, id, now).await?;
+            let ids: Vec<String> = found.iter().map(|secret| secret.id.to_string()).collect();
+            audit(conn, change(caller, now, "secret.revealed", id, json!({"secrets": ids}))).await?;
+            Ok(found)
+        })
+        .await?;
+    found.into_iter().map(|secret| open(shared, caller, id, secret)).collect()
+}
+
+/// When the live secrets of an endpoint were made and end, without showing them.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Vec<Secret>, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    Ok(secrets::list_live(&mut conn, caller.workspace_id, id, now()).await?)
+}
+
+/// Makes a new secret that signs first; the others go on for [`OVERLAP`].
+///
+/// # Errors
+/// When there is no such endpoint, or [`LIVE_MAX`] secrets sign already.
+pub async fn rotate(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Revealed, ApiError> {
+    let now = now();
+    let secret = SigningSecret::generate();
+    let sealed = shared.keyring.seal_secret(caller.workspace_id, id, &secret);
+    let mut conn = shared.pool.get().await?;
+    let kept = conn
+        .transaction::<_, ApiError, _>(async |conn| {
+            if !endpoints::lock(conn, caller.workspace_id, id).await? {
+                return Err(not_found());
+            }
+            if secrets::list_live(conn, caller.workspace_id, id, now).await?.len() >= LIVE_MAX {
+                return Err(ApiError::Conflict {
+                    code: "limit_reached",
+                    pointer: None,
+                    detail: format!("{LIVE_MAX} secrets sign already: revoke one, or wait until it ends"),
+                });
+            }
+            let kept = secrets::insert(conn, caller.workspace_id, id, &sealed, now).await?;
+            secrets::expire_others(conn, id, kept.id, now + OVERLAP).await?;
+            announce(conn, change(caller, now, "secret.rotated", id, json!({"secret": kept.id}))).await?;
+            Ok(kept)
+        })
+        .await?;
+    drop(conn);
+    notify(shared, caller, id).await;
+    Ok(Revealed { id: kept.id, secret, created_at: kept.created_at, expires_at: kept.expires_at })
+}
+
+/// Ends a secret at once. The last one stays: an endpoint is never without a signature.
+///
+/// # Errors
+/// When there is no such secret, or it is the last one.
+pub async fn revoke(
+    shared: &Shared,
+    caller: &Caller,
+    id: EndpointId,
+    secret_id: SecretId,
+) -> Result<(), ApiError> {
+    let now = now();
+    let mut conn = shared.pool.get().await?;
+    conn.transaction::<_, ApiError, _>(async |conn| {
+        if !endpoints::lock(conn, caller.workspace_id, id).await? {
+            return Err(not_found());
+        }
+        let live = secrets::list_live(conn, caller.workspace_id, id, now).await?;
+        if !live.iter().any(|secret| secret.id == secret_id) {
+            return Err(ApiError::NotFound("secret"));
+        }
+        // one that ends by itself does not count: it would leave the endpoint without any
+        let stays = live.iter().any(|secret| secret.id != secret_id && secret.expires_at.is_none());
+        if !stays {
+            return Err(ApiError::Conflict {
+                code: "last_secret",
+                pointer: None,
+                detail: "an endpoint always keeps one signing secret: rotate it first".to_owned(),
+            });
+        }
+        secrets::revoke(conn, caller.workspace_id, id, secret_id, now).await?;
+        announce(conn, change(caller, now, "secret.revoked", id, json!({"secret": secret_id}))).await
+    })
+    .await?;
+    drop(conn);
+    notify(shared, caller, id).await;
+    Ok(())
+}
+
+fn open(shared: &Shared, caller: &Caller, id: EndpointId, kept: Secret) -> Result<Revealed, ApiError> {
+    let secret = shared
+        .keyring
+        .open_secret(caller.workspace_id, id, &kept.sealed)
+        .map_err(|error| ApiError::Internal(anyhow::Error::new(error).context("failed to open a secret")))?;
+    Ok(Revealed { id: kept.id, secret, created_at: kept.created_at, expires_at: kept.expires_at })
+}
+
+fn change<'a>(
+    caller: &'a Caller,
+    now: DateTime<Utc>,
+    action: &'a str,
+    id: EndpointId,
+    details: serde_json::Value,
+) -> Change<'a> {
+    Change { caller, now, action, subject: id.to_string(), details }
+}

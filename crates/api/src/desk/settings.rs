@@ -1,0 +1,203 @@
+//! Link settings of a workspace, and the domains that its links are served under.
+
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use bus::{Changed, Table};
+use model::{AddressTreatment, DestinationUrl, DomainId, Host};
+use store::AsyncConnection as _;
+use store::domains::{self, Domain, Removal};
+use store::settings::{self, LinkSettings};
+
+use super::links::check_loop;
+use super::{Change, announce, check_match, now};
+use crate::app::Shared;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::fields::{Fields, FromFields, boolean, parsed, word};
+
+const TREATMENTS: &[(&str, AddressTreatment)] = &[
+    ("drop", AddressTreatment::Drop),
+    ("truncate", AddressTreatment::Truncate),
+    ("keep", AddressTreatment::Keep),
+];
+
+/// A change of the link settings: what is left out stays as it is.
+#[derive(Debug, ToSchema)]
+pub struct SettingsChange {
+    /// Off: every link redirects and records nothing.
+    tracking: Option<bool>,
+    /// What is kept of visitors' addresses once their place is known: `drop`, `truncate` (/24 and /48) or `keep`.
+    #[schema(value_type = Option<String>, example = "drop")]
+    address_policy: Option<AddressTreatment>,
+    /// Where visitors of a closed link go; `null`: a small page.
+    #[schema(value_type = Option<String>, example = "https://example.com/")]
+    fallback_url: Option<Option<DestinationUrl>>,
+}
+
+impl FromFields for SettingsChange {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self {
+            tracking: fields.change("tracking", boolean),
+            address_policy: fields.change("address_policy", word(TREATMENTS)),
+            fallback_url: fields.change_or_clear("fallback_url", parsed),
+        })
+    }
+}
+
+/// A domain to be added.
+#[derive(Debug, ToSchema)]
+pub struct NewDomain {
+    /// The host name, which must lead to `redirect`.
+    #[schema(value_type = String, example = "go.example.com")]
+    host: Host,
+    /// Make links under it unless they name another. The first domain is the default one anyway.
+    default: Option<bool>,
+}
+
+impl FromFields for NewDomain {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let host = fields.required("host", parsed);
+        let default = fields.optional("default", boolean);
+        Some(Self { host: host?, default })
+    }
+}
+
+/// The link settings of the workspace.
+///
+/// # Errors
+/// When the database is away.
+pub async fn find(shared: &Shared, caller: &Caller) -> Result<LinkSettings, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    Ok(settings::find(&mut conn, caller.workspace_id).await?)
+}
+
+/// Changes the link settings.
+///
+/// # Errors
+/// When they have another revision, or the fallback URL would be a loop.
+pub async fn update(
+    shared: &Shared,
+    caller: &Caller,
+    if_match: Option<&str>,
+    wanted: SettingsChange,
+) -> Result<LinkSettings, ApiError> {
+    let now = now();
+    let mut conn = shared.pool.get().await?;
+    let saved = conn
+        .transaction::<_, ApiError, _>(async |conn| {
+            let mut saved = settings::find(conn, caller.workspace_id).await?;
+            check_match(if_match, saved.revision)?;
+            saved.is_tracking = wanted.tracking.unwrap_or(saved.is_tracking);
+            saved.address_treatment = wanted.address_policy.unwrap_or(saved.address_treatment);
+            if let Some(fallback_url) = wanted.fallback_url {
+                saved.fallback_url = fallback_url;
+            }
+            if let Some(url) = &saved.fallback_url {
+                check_loop(shared, conn, "/fallback_url", url).await?;
+            }
+            saved.revision = settings::save(conn, caller.workspace_id, &saved, now).await?;
+            let details = json!({
+                "tracking": saved.is_tracking,
+                "address_policy": saved.address_treatment,
+                "fallback_url": saved.fallback_url,
+            });
+            let subject = caller.workspace_id.to_string();
+            announce(conn, Change { caller, now, action: "settings.updated", subject, details }).await?;
+            Ok(saved)
+        })
+        .await?;
+    drop(conn);
+    let changed = Changed { table: Table::Settings, workspace_id: caller.workspace_id, keys: Vec::new() };
+    shared.bus.notify(&changed).await;
+    Ok(saved)
+}
+
+/// The domains of the workspace, the default one first.
+///
+/// # Errors
+/// When the database is away.
+pub async fn domains(shared: &Shared, caller: &Caller) -> Result<Vec<Domain>, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    Ok(domains::list(&mut conn, caller.workspace_id, shared.settings.domains_max.into()).await?)
+}
+
+/// Adds a domain.
+///
+/// # Errors
+/// When the host name is taken, or the workspace has as many as it may have.
+pub async fn add_domain(shared: &Shared, caller: &Caller, new: NewDomain) -> Result<Domain, ApiError> {
+    let now = now();
+    let mut conn = shared.pool.get().await?;
+    let domain = conn
+        .transaction::<_, ApiError, _>(async |conn| {
+            let max = shared.settings.domains_max;
+            let present = domains::list(conn, caller.workspace_id, max.into()).await?;
+            if present.len() >= max as usize {
+                return Err(limit_reached(max, "domains"));
+            }
+            let mut domain =
+                domains::insert(conn, caller.workspace_id, &new.host, now).await?.ok_or_else(|| {
+                    ApiError::Conflict {
+                        code: "host_taken",
+                        pointer: Some("/host"),
+                        detail: format!("`{}` is in use already", new.host),
+                    }
+                })?;
+            if new.default == Some(true) && !domain.is_default {
+                domain.is_default = domains::make_default(conn, caller.workspace_id, domain.id).await?;
+            }
+            let details = json!({"host": domain.host, "default": domain.is_default});
+            announce(conn, domain_change(caller, now, "domain.created", domain.id, details)).await?;
+            Ok(domain)
+        })
+        .await?;
+    Ok(domain)
+}
+
+/// Removes a domain under which no link was ever made.
+///
+/// # Errors
+/// When there is none, links were made under it, or it is the default one.
+pub async fn remove_domain(shared: &Shared, caller: &Caller, id: DomainId) -> Result<(), ApiError> {
+    let now = now();
+    let in_use = |detail: &str| ApiError::Conflict {
+        code: "domain_in_use",
+        pointer: None,
+        detail: detail.to_owned(),
+    };
+    let mut conn = shared.pool.get().await?;
+    conn.transaction::<_, ApiError, _>(async |conn| {
+        let default = domains::default(conn, caller.workspace_id).await?;
+        if default.is_some_and(|domain| domain.id == id) {
+            return Err(in_use("the default domain cannot be removed: make another one the default first"));
+        }
+        match domains::delete(conn, caller.workspace_id, id).await? {
+            Removal::Removed => {
+                announce(conn, domain_change(caller, now, "domain.removed", id, json!({}))).await
+            }
+            Removal::NotFound => Err(ApiError::NotFound("domain")),
+            Removal::HasLinks => Err(in_use("links are or were served under this domain")),
+        }
+    })
+    .await
+}
+
+/// Too many of something.
+pub fn limit_reached(max: u32, what: &str) -> ApiError {
+    ApiError::Conflict {
+        code: "limit_reached",
+        pointer: None,
+        detail: format!("the workspace has {max} {what}, as many as it may have"),
+    }
+}
+
+fn domain_change<'a>(
+    caller: &'a Caller,
+    now: chrono::DateTime<chrono::Utc>,
+    action: &'a str,
+    id: DomainId,
+    details: Value,
+) -> Change<'a> {
+    Change { caller, now, action, subject: id.to_string(), details }
+}

@@ -1,0 +1,256 @@
+//! What a request can come to other than success, and how that is told: RFC 9457 problems with a stable `code`.
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use tracing::{error, warn};
+use utoipa::ToSchema;
+
+use crate::auth::Scope;
+
+/// The media type of a problem (RFC 9457 section 3).
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The body is not JSON.
+    #[error("the body is not JSON: {0}")]
+    Malformed(String),
+    /// The body or the query can be read, and breaks rules.
+    #[error("{}", summary(.0))]
+    Invalid(Vec<FieldError>),
+    /// No key, or not one that opens anything.
+    #[error("{0}")]
+    Unauthorized(&'static str),
+    /// A key without the scope.
+    #[error("this key has not the scope `{}`", .0.as_str())]
+    Forbidden(Scope),
+    /// A console form whose token is missing or of another session.
+    #[error("this form is not from your session any more: go back, reload the page and send it again")]
+    ForeignForm,
+    /// Not there, or another workspace's.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// A path that nothing answers.
+    #[error("there is nothing at this address; see /docs")]
+    NoSuchRoute,
+    /// A path that answers other methods.
+    #[error("this address does not answer this method; see /docs")]
+    MethodNotAllowed,
+    /// What is there already forbids it.
+    #[error("{detail}")]
+    Conflict {
+        /// Stable word.
+        code: &'static str,
+        /// The field that collides, if it is one.
+        pointer: Option<&'static str>,
+        /// For people.
+        detail: String,
+    },
+    /// `If-Match` names another revision.
+    #[error("it was changed in the meantime: `If-Match` is {given}, the revision is {current}")]
+    PreconditionFailed {
+        /// What the request said.
+        given: String,
+        /// What is.
+        current: String,
+    },
+    /// A body beyond the limit.
+    #[error("the body is longer than {0} bytes")]
+    TooLarge(usize),
+    /// A body that is not JSON by its own account.
+    #[error("send the body as `Content-Type: application/json`")]
+    ContentType,
+    /// It took longer than `api.request_timeout`.
+    #[error("this took longer than allowed: try again")]
+    TimedOut,
+    /// The database is away.
+    #[error("the database cannot be reached: try again")]
+    DatabaseAway,
+    /// `deliver` did not answer.
+    #[error("{0}")]
+    DeliverAway(String),
+    /// Our fault.
+    #[error("something went wrong on our side")]
+    Internal(#[source] anyhow::Error),
+}
+
+/// What is wrong with one field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// The field, as a JSON pointer (RFC 6901) into the body, or `?name` for one of the query.
+    #[schema(example = "/url")]
+    pub pointer: String,
+    /// Stable word: `required`, `unknown_field`, `wrong_type`, `invalid`, `too_long`, `forbidden_address`, ….
+    #[schema(example = "invalid")]
+    pub code: &'static str,
+    /// For people.
+    #[schema(example = "must begin with `https://` or `http://`; `javascript:` is not allowed")]
+    pub detail: String,
+}
+
+/// A problem (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// Where the code is explained.
+    #[serde(rename = "type")]
+    #[schema(example = "/docs#invalid")]
+    pub kind: String,
+    /// The status in words.
+    #[schema(example = "Unprocessable Entity")]
+    pub title: &'static str,
+    /// The status.
+    #[schema(example = 422)]
+    pub status: u16,
+    /// Stable word for programs.
+    #[schema(example = "invalid")]
+    pub code: &'static str,
+    /// For people.
+    #[schema(example = "url: must be at most 8192 bytes long")]
+    pub detail: String,
+    /// One entry for each field that is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+/// Every code and what it means, for `/docs`.
+pub const CODES: [(&str, u16, &str); 21] = [
+    ("malformed", 400, "The body is not JSON."),
+    ("unauthorized", 401, "There is no API key, or not one that opens anything."),
+    ("forbidden", 403, "The key has not the scope that this needs."),
+    ("foreign_form", 403, "A form of the console that is not from this session."),
+    ("not_found", 404, "It does not exist, or it is another workspace's."),
+    ("no_such_route", 404, "Nothing answers this address."),
+    ("method_not_allowed", 405, "This address does not answer this method."),
+    ("slug_taken", 409, "The slug is in use under this domain, or was: slugs are never given out again."),
+    ("external_id_taken", 409, "Another link has this external id."),
+    ("host_taken", 409, "The host name is in use, by this workspace or another."),
+    ("domain_in_use", 409, "Links are or were served under the domain, or it is the default one."),
+    ("no_domain", 409, "The workspace has no domain yet to make links under."),
+    ("limit_reached", 409, "The workspace has as many of these as it may have."),
+    ("endpoint_disabled", 409, "A disabled endpoint cannot be paused."),
+    ("last_secret", 409, "An endpoint always keeps one signing secret."),
+    ("precondition_failed", 412, "`If-Match` names another revision: someone changed it in the meantime."),
+    ("body_too_large", 413, "The body is longer than allowed."),
+    ("unsupported_media_type", 415, "The body is not sent as application/json."),
+    ("invalid", 422, "Fields break rules; `errors` names each with a JSON pointer."),
+    ("internal", 500, "Our fault; the log has the reason."),
+    ("unavailable", 503, "Something this needs is away for a moment: try again."),
+];
+
+fn summary(errors: &[FieldError]) -> String {
+    let lines = errors.iter().map(|e| format!("{}: {}", e.pointer.trim_start_matches('/'), e.detail));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+impl ApiError {
+    /// One field that breaks a rule.
+    pub fn field(pointer: &str, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { pointer: pointer.to_owned(), code, detail: detail.into() }])
+    }
+
+    /// The stable word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::Invalid(_) => "invalid",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::Forbidden(_) => "forbidden",
+            Self::ForeignForm => "foreign_form",
+            Self::NotFound(_) => "not_found",
+            Self::NoSuchRoute => "no_such_route",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Conflict { code, .. } => code,
+            Self::PreconditionFailed { .. } => "precondition_failed",
+            Self::TooLarge(_) => "body_too_large",
+            Self::ContentType => "unsupported_media_type",
+            Self::TimedOut | Self::DatabaseAway | Self::DeliverAway(_) => "unavailable",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// What is wrong with each field, if fields are what is wrong.
+    pub fn field_errors(&self) -> Vec<FieldError> {
+        match self {
+            Self::Invalid(errors) => errors.clone(),
+            Self::Conflict { code, pointer: Some(pointer), detail } => {
+                vec![FieldError { pointer: (*pointer).to_owned(), code, detail: detail.clone() }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Logs what only an operator can mend, once, with the whole chain.
+    pub fn log(&self) {
+        match self {
+            Self::Internal(cause) => error!(error = format!("{cause:#}"), "a request failed"),
+            Self::DatabaseAway | Self::DeliverAway(_) | Self::TimedOut => warn!("a request was refused: {self}"),
+            _ => {}
+        }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) | Self::ForeignForm => StatusCode::FORBIDDEN,
+            Self::NotFound(_) | Self::NoSuchRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict { .. } => StatusCode::CONFLICT,
+            Self::PreconditionFailed { .. } => StatusCode::PRECONDITION_FAILED,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TimedOut | Self::DatabaseAway | Self::DeliverAway(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.log();
+        let status = self.status_code();
+        let problem = Problem {
+            kind: format!("/docs#{}", self.code()),
+            title: status.canonical_reason().unwrap_or("Problem"),
+            status: status.as_u16(),
+            code: self.code(),
+            detail: self.to_string(),
+            errors: self.field_errors(),
+        };
+        let mut response = HttpResponse::build(status);
+        response.insert_header((header::CONTENT_TYPE, PROBLEM_JSON));
+        match self {
+            // RFC 9110 section 11.6.1: a 401 says how to do better
+            Self::Unauthorized(_) => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"clickwire\""));
+            }
+            Self::TimedOut | Self::DatabaseAway | Self::DeliverAway(_) => {
+                response.insert_header((header::RETRY_AFTER, "1"));
+            }
+            _ => {}
+        }
+        response.body(serde_json::to_vec(&problem).expect("a problem is JSON"))
+    }
+}
+
+impl From<store::PoolError> for ApiError {
+    fn from(error: store::PoolError) -> Self {
+        warn!(error = format!("{:#}", anyhow::Error::new(error)), "no connection to the database");
+        Self::DatabaseAway
+    }
+}
+
+impl From<store::QueryError> for ApiError {
+    fn from(error: store::QueryError) -> Self {
+        let is_away = store::is_connection_lost(&error);
+        let error = anyhow::Error::new(error);
+        if is_away {
+            warn!(error = format!("{error:#}"), "the connection to the database was lost");
+            return Self::DatabaseAway;
+        }
+        Self::Internal(error.context("failed to ask the database"))
+    }
+}

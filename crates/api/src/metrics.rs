@@ -1,0 +1,41 @@
+//! What this service counts.
+
+use prometheus::{HistogramVec, IntCounterVec, Registry, histogram_opts, opts};
+
+/// Metrics of the API and the console.
+#[derive(Clone)]
+pub struct Metrics {
+    /// Requests answered, by door (`v1`, `console`, `other`) and class of status (`2xx`, …).
+    pub requests: IntCounterVec,
+    /// Time to answer, by door.
+    pub seconds: HistogramVec,
+    /// Sign-ins to the console, by outcome (`ok`, `failed`, `limited`).
+    pub sign_ins: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers everything.
+    ///
+    /// # Errors
+    /// When a name is registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Self {
+            requests: IntCounterVec::new(
+                opts!("clickwire_api_requests_total", "Requests answered"),
+                &["door", "status"],
+            )?,
+            seconds: HistogramVec::new(
+                histogram_opts!("clickwire_api_request_seconds", "Time to answer a request"),
+                &["door"],
+            )?,
+            sign_ins: IntCounterVec::new(
+                opts!("clickwire_api_sign_ins_total", "Sign-ins to the console"),
+                &["outcome"],
+            )?,
+        };
+        registry.register(Box::new(metrics.requests.clone()))?;
+        registry.register(Box::new(metrics.seconds.clone()))?;
+        registry.register(Box::new(metrics.sign_ins.clone()))?;
+        Ok(metrics)
+    }
+}

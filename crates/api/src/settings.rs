@@ -1,0 +1,168 @@
+//! What an operator can set; every key is explained in `defaults.toml`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use model::AddressPolicy;
+use service::settings::SettingsError;
+
+/// Everything this process reads.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Settings {
+    /// The message broker.
+    pub nats: bus::Settings,
+    /// The database.
+    pub database: store::Settings,
+    /// Logs and traces.
+    pub telemetry: service::telemetry::Settings,
+    /// The key that secrets and sessions are sealed with.
+    pub sealing: webhook::sealing::Settings,
+    /// This service.
+    pub api: ApiSettings,
+    /// What it shares with `redirect`.
+    pub links: LinksSettings,
+    /// What it shares with `deliver`.
+    pub deliver: DeliverSettings,
+}
+
+/// `[api]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiSettings {
+    /// Where API and console are served.
+    pub addr: SocketAddr,
+    /// Where health and metrics are served.
+    pub ops_addr: SocketAddr,
+    /// Threads that answer requests.
+    pub workers: usize,
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// Longest request body.
+    pub body_max_bytes: usize,
+    /// How long one request may take.
+    #[serde(with = "humantime_serde")]
+    pub request_timeout: Duration,
+    /// How long requests in hand may take after a signal to stop.
+    #[serde(with = "humantime_serde")]
+    pub drain_timeout: Duration,
+    /// How long a test of an endpoint may take.
+    #[serde(with = "humantime_serde")]
+    pub test_timeout: Duration,
+    /// How long a host name is looked up when an endpoint is saved.
+    #[serde(with = "humantime_serde")]
+    pub resolve_timeout: Duration,
+    /// How long a sign-in to the console lasts.
+    #[serde(with = "humantime_serde")]
+    pub session_lifetime: Duration,
+    /// Send the session cookie over https only.
+    pub secure_cookies: bool,
+    /// Failed sign-ins from one address within a minute.
+    pub sign_in_failures_max: u32,
+    /// Endpoints of one workspace.
+    pub endpoints_max: u32,
+    /// Domains of one workspace.
+    pub domains_max: u32,
+    /// API keys of one workspace.
+    pub keys_max: u32,
+}
+
+/// The part of `[links]` that is read here; `redirect` reads the rest.
+#[derive(Debug, Clone, Deserialize)]
+pub struct LinksSettings {
+    /// What tracked URLs of the default domain begin with.
+    pub public_url: url::Url,
+}
+
+/// The part of `[deliver]` that is read here; `deliver` reads the rest.
+#[derive(Debug, Clone, Deserialize)]
+pub struct DeliverSettings {
+    /// Networks that webhooks may be sent to although they are not public.
+    pub allowed_networks: AddressPolicy,
+}
+
+impl Settings {
+    /// The defaults of every section, in the order in which they are merged.
+    pub const DEFAULTS: &[&str] = &[
+        bus::DEFAULTS,
+        store::DEFAULTS,
+        service::DEFAULTS,
+        webhook::sealing::DEFAULTS,
+        include_str!("../defaults.toml"),
+    ];
+
+    /// The defaults, then `file` or what the environment names, then variables.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the key and where it was written.
+    pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
+        let settings: Self = service::settings::load(Self::DEFAULTS, file)?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    /// Refuses settings that contradict each other.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the key that must change.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let refuse = |key: &str, rule: &str| Err(SettingsError::contradiction(key, rule));
+        let api = &self.api;
+        if api.workers == 0 {
+            return refuse("api.workers", "must be at least 1");
+        }
+        if api.connections_max == 0 {
+            return refuse("api.connections_max", "must be at least 1");
+        }
+        if api.test_timeout >= api.request_timeout {
+            return refuse("api.request_timeout", "must be longer than api.test_timeout");
+        }
+        if api.addr == api.ops_addr && api.addr.port() != 0 {
+            return refuse("api.ops_addr", "must differ from api.addr");
+        }
+        if !matches!(self.links.public_url.scheme(), "http" | "https") || !self.links.public_url.has_host() {
+            return refuse("links.public_url", "must begin with http:// or https:// and name a host");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings: Settings = service::settings::load_from(Settings::DEFAULTS, None, variables)?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    #[test]
+    fn the_defaults_are_settings() {
+        let settings = load(&[]).expect("the defaults");
+
+        assert_eq!(settings.api.addr.port(), 8081);
+        assert_eq!(settings.api.ops_addr.port(), 9105);
+    }
+
+    #[test]
+    fn the_allow_list_is_the_one_of_deliver() {
+        let settings = load(&[("CLICKWIRE__DELIVER__ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")]).expect("a list");
+
+        let policy = settings.deliver.allowed_networks;
+        assert!(policy.check("127.0.0.1".parse().expect("an address")).is_ok());
+        assert!(policy.check("10.0.0.1".parse().expect("an address")).is_err());
+    }
+
+    #[test]
+    fn settings_that_contradict_are_refused_by_name() {
+        let error = load(&[("CLICKWIRE__API__TEST_TIMEOUT", "1m")]).expect_err("too long");
+        assert!(error.to_string().contains("api.request_timeout"), "{error}");
+
+        let error = load(&[("CLICKWIRE__API__WORKER", "1")]).expect_err("misspelt");
+        assert!(error.to_string().contains("api.worker"), "{error}");
+    }
+}

@@ -1,0 +1,143 @@
+//! `/v1/deliveries`: what became of events that are owed to endpoints.
+
+use actix_web::web::{Data, Path};
+use actix_web::{HttpResponse, get, post};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use store::delivery_log::{LoggedAttempt, LoggedDelivery};
+
+use super::time;
+use crate::app::Shared;
+use crate::auth::{Caller, Scope};
+use crate::body::{Query, path_id};
+use crate::desk::deliveries::{self, Asked, DeliveryQuery};
+use crate::error::{ApiError, Problem};
+use crate::page::Page;
+
+/// One event owed to one endpoint.
+#[derive(Serialize, ToSchema)]
+pub struct DeliveryView {
+    #[schema(example = "dlv_01jd8m3x5v9k2n4p6q8r0s1t3w")]
+    id: String,
+    endpoint_id: String,
+    /// Also the header `webhook-id`.
+    event_id: String,
+    event_type: String,
+    click_id: Option<String>,
+    /// `pending`, `delivered` or `dead`.
+    status: &'static str,
+    attempt_count: u32,
+    next_attempt_at: Option<String>,
+    created_at: String,
+    attempted_at: Option<String>,
+    finished_at: Option<String>,
+    duration_ms: Option<u32>,
+    last_status: Option<u16>,
+    last_error: Option<String>,
+}
+
+impl From<LoggedDelivery> for DeliveryView {
+    fn from(delivery: LoggedDelivery) -> Self {
+        Self {
+            id: delivery.id.to_string(),
+            endpoint_id: delivery.endpoint_id.to_string(),
+            event_id: delivery.event_id.to_string(),
+            event_type: delivery.event_type,
+            click_id: delivery.click_id.map(|id| id.to_string()),
+            status: delivery.status.as_str(),
+            attempt_count: delivery.attempt_count,
+            next_attempt_at: delivery.next_attempt_at.map(time),
+            created_at: time(delivery.created_at),
+            attempted_at: delivery.attempted_at.map(time),
+            finished_at: delivery.finished_at.map(time),
+            duration_ms: delivery.duration_ms,
+            last_status: delivery.last_status,
+            last_error: delivery.last_error,
+        }
+    }
+}
+
+/// One attempt.
+#[derive(Serialize, ToSchema)]
+struct AttemptView {
+    /// 1 for the first.
+    number: u32,
+    /// `schedule` or `manual`.
+    trigger: String,
+    started_at: String,
+    duration_ms: u32,
+    status: Option<u16>,
+    error: Option<String>,
+    error_detail: Option<String>,
+    #[schema(value_type = Object)]
+    request_headers: Value,
+    #[schema(value_type = Object)]
+    response_headers: Value,
+    response_body: Option<String>,
+    remote_ip: Option<String>,
+}
+
+impl From<LoggedAttempt> for AttemptView {
+    fn from(attempt: LoggedAttempt) -> Self {
+        Self {
+            number: attempt.number,
+            trigger: attempt.trigger,
+            started_at: time(attempt.started_at),
+            duration_ms: attempt.duration_ms,
+            status: attempt.status,
+            error: attempt.error,
+            error_detail: attempt.error_detail,
+            request_headers: attempt.request_headers,
+            response_headers: attempt.response_headers,
+            response_body: attempt.response_body,
+            remote_ip: attempt.remote_ip,
+        }
+    }
+}
+
+/// A delivery with its attempts.
+#[derive(Serialize, ToSchema)]
+struct DeliveryWithAttempts {
+    #[serde(flatten)]
+    delivery: DeliveryView,
+    attempts: Vec<AttemptView>,
+}
+
+/// List deliveries, newest event first
+#[utoipa::path(tag = "deliveries", params(DeliveryQuery), security(("api_key" = ["deliveries:read"])),
+    responses((status = 200, body = Page<DeliveryView>),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[get("/v1/deliveries")]
+pub async fn list_deliveries(caller: Caller, query: Query, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::DeliveriesRead)?;
+    let asked: Asked = query.read()?;
+    let rows = deliveries::list(&shared, &caller, &asked).await?;
+    Ok(HttpResponse::Ok().json(asked.page.page(rows, |delivery| delivery.id, DeliveryView::from)))
+}
+
+/// Show a delivery with its attempts
+#[utoipa::path(tag = "deliveries", params(("id" = String, Path)), security(("api_key" = ["deliveries:read"])),
+    responses((status = 200, body = DeliveryWithAttempts),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[get("/v1/deliveries/{id}")]
+pub async fn show_delivery(caller: Caller, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::DeliveriesRead)?;
+    let (delivery, attempts) = deliveries::find(&shared, &caller, path_id(&id, "delivery")?).await?;
+    let attempts = attempts.into_iter().map(AttemptView::from).collect();
+    Ok(HttpResponse::Ok().json(DeliveryWithAttempts { delivery: delivery.into(), attempts }))
+}
+
+/// Try a delivery again now
+///
+/// Whatever became of it before; `webhook-id` stays the same, so that the subscriber can tell.
+#[utoipa::path(tag = "deliveries", params(("id" = String, Path)), security(("api_key" = ["deliveries:write"])),
+    responses((status = 202, body = DeliveryView),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[post("/v1/deliveries/{id}/retry")]
+pub async fn retry_delivery(caller: Caller, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::DeliveriesWrite)?;
+    let delivery = deliveries::retry(&shared, &caller, path_id(&id, "delivery")?).await?;
+    Ok(HttpResponse::Accepted().json(DeliveryView::from(delivery)))
+}

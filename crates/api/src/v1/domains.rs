@@ -1,0 +1,69 @@
+//! `/v1/domains`: the host names that links are served under.
+
+use actix_web::web::{Data, Path};
+use actix_web::{HttpResponse, delete, get, post};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use store::domains::Domain;
+
+use super::time;
+use crate::app::Shared;
+use crate::auth::{Caller, Scope};
+use crate::body::{Body, path_id};
+use crate::desk::settings::{self, NewDomain};
+use crate::error::{ApiError, Problem};
+use crate::page::Page;
+
+/// A domain.
+#[derive(Serialize, ToSchema)]
+pub struct DomainView {
+    #[schema(example = "dom_01jd8m3x5v9k2n4p6q8r0s1t3w")]
+    id: String,
+    #[schema(example = "go.example.com")]
+    host: String,
+    default: bool,
+    created_at: String,
+}
+
+impl From<Domain> for DomainView {
+    fn from(domain: Domain) -> Self {
+        Self {
+            id: domain.id.to_string(),
+            host: domain.host.to_string(),
+            default: domain.is_default,
+            created_at: time(domain.created_at),
+        }
+    }
+}
+
+/// Add a domain
+#[utoipa::path(tag = "settings", request_body = NewDomain, security(("api_key" = ["settings:write"])),
+    responses((status = 201, body = DomainView),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[post("/v1/domains")]
+pub async fn add_domain(caller: Caller, body: Body, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::SettingsWrite)?;
+    let domain = settings::add_domain(&shared, &caller, body.read()?).await?;
+    Ok(HttpResponse::Created().json(DomainView::from(domain)))
+}
+
+/// List domains, the default one first
+#[utoipa::path(tag = "settings", security(("api_key" = ["settings:read"])), responses((status = 200, body = Page<DomainView>),
+    (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[get("/v1/domains")]
+pub async fn list_domains(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::SettingsRead)?;
+    let data = settings::domains(&shared, &caller).await?.into_iter().map(DomainView::from).collect();
+    Ok(HttpResponse::Ok().json(Page { data, next_cursor: None }))
+}
+
+/// Remove a domain under which no link was ever made
+#[utoipa::path(tag = "settings", params(("id" = String, Path)), security(("api_key" = ["settings:write"])),
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[delete("/v1/domains/{id}")]
+pub async fn remove_domain(caller: Caller, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::SettingsWrite)?;
+    settings::remove_domain(&shared, &caller, path_id(&id, "domain")?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

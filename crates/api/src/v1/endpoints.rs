@@ -1,0 +1,335 @@
+//! `/v1/webhook-endpoints`: where events are sent.
+
+use std::collections::BTreeMap;
+
+use actix_web::http::header;
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use model::EndpointId;
+use store::endpoints::{Endpoint, State};
+
+use super::{if_match, time};
+use crate::app::Shared;
+use crate::auth::{Caller, Scope};
+use crate::body::{Body, Query, path_id};
+use crate::desk::endpoints::{self, EndpointChange, NewEndpoint, Tested};
+use crate::desk::etag;
+use crate::error::{ApiError, Problem};
+use crate::fields::{Fields, FromFields};
+use crate::page::{Page, PageRequest};
+
+/// What is shown instead of the value of a custom header.
+const MASK: &str = "********";
+
+/// A webhook endpoint.
+#[derive(Serialize, ToSchema)]
+pub struct EndpointView {
+    #[schema(example = "whe_01jd8m3x5v9k2n4p6q8r0s1t3w")]
+    id: String,
+    #[schema(example = "https://crm.example.com/hooks/clicks")]
+    url: String,
+    description: Option<String>,
+    event_types: Vec<String>,
+    #[schema(value_type = Option<Object>)]
+    filter: Option<Value>,
+    /// Custom headers; values are masked.
+    headers: BTreeMap<String, &'static str>,
+    enabled: bool,
+    /// `active`, `paused` (what it is owed waits) or `disabled` (it is owed nothing).
+    state: &'static str,
+    state_reason: Option<String>,
+    max_in_flight: Option<u32>,
+    retry_schedule: Option<Vec<u32>>,
+    timeout_ms: Option<u32>,
+    permanent_statuses: Vec<u16>,
+    health: HealthView,
+    /// Counts the changes; also the `ETag`.
+    revision: i64,
+    created_at: String,
+    updated_at: String,
+    /// What is allowed but worth knowing; only in the answer to a save.
+    warnings: Vec<String>,
+    /// The signing secret; only in the answer that makes the endpoint. Later: `GET …/secrets`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=")]
+    secret: Option<String>,
+}
+
+/// What has been learned of an endpoint.
+#[derive(Serialize, ToSchema)]
+struct HealthView {
+    delivered: i64,
+    /// Failed attempts since the last success.
+    failed: i64,
+    first_failure_at: Option<String>,
+    last_failure_at: Option<String>,
+    last_success_at: Option<String>,
+    /// The subscriber asked for a pause until then.
+    paused_until: Option<String>,
+}
+
+impl EndpointView {
+    fn of(shared: &Shared, caller: &Caller, endpoint: Endpoint) -> Result<Self, ApiError> {
+        let headers = endpoints::open_headers(shared, caller, &endpoint)?;
+        let health = endpoint.health.unwrap_or_default();
+        let options = endpoint.options;
+        Ok(Self {
+            id: endpoint.id.to_string(),
+            url: options.url.to_string(),
+            description: options.description,
+            event_types: options.event_types.iter().map(ToString::to_string).collect(),
+            filter: options.filter,
+            headers: headers.iter().map(|(name, _)| (name.to_owned(), MASK)).collect(),
+            enabled: endpoint.state != State::Disabled,
+            state: endpoint.state.as_str(),
+            state_reason: endpoint.state_reason,
+            max_in_flight: options.max_in_flight,
+            retry_schedule: options.retry_schedule,
+            timeout_ms: options.timeout_ms,
+            permanent_statuses: options.permanent_statuses,
+            health: HealthView {
+                delivered: health.delivered,
+                failed: health.failed,
+                first_failure_at: health.first_failure_at.map(time),
+                last_failure_at: health.last_failure_at.map(time),
+                last_success_at: health.last_success_at.map(time),
+                paused_until: health.paused_until.map(time),
+            },
+            revision: endpoint.revision,
+            created_at: time(endpoint.created_at),
+            updated_at: time(endpoint.updated_at),
+            warnings: Vec::new(),
+            secret: None,
+        })
+    }
+}
+
+/// How a test went.
+#[derive(Serialize, ToSchema)]
+struct TestView {
+    /// Whether the subscriber answered 2xx.
+    delivered: bool,
+    attempt: TestAttemptView,
+}
+
+/// The attempt of a test.
+#[derive(Serialize, ToSchema)]
+struct TestAttemptView {
+    started_at: String,
+    duration_ms: u32,
+    status: Option<u16>,
+    /// `dns`, `connect`, `tls`, `timeout`, `protocol`, `blocked` or `status`; `null` when delivered.
+    error: Option<&'static str>,
+    error_detail: Option<String>,
+    remote_ip: Option<String>,
+    #[schema(value_type = Vec<Vec<String>>)]
+    request_headers: Vec<(String, String)>,
+    request_body: String,
+    #[schema(value_type = Vec<Vec<String>>)]
+    response_headers: Vec<(String, String)>,
+    response_body: Option<String>,
+}
+
+impl From<Tested> for TestView {
+    fn from(Tested { attempt, request_body }: Tested) -> Self {
+        Self {
+            delivered: attempt.is_success(),
+            attempt: TestAttemptView {
+                started_at: time(attempt.started_at),
+                duration_ms: attempt.duration_ms,
+                status: attempt.status,
+                error: attempt.error.map(|error| error.as_str()),
+                error_detail: attempt.error_detail,
+                remote_ip: attempt.remote_ip,
+                request_headers: attempt.request_headers,
+                request_body,
+                response_headers: attempt.response_headers,
+                response_body: attempt.response_body,
+            },
+        }
+    }
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
+struct PageQuery {
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Entries of a page, 1 to 250. Default: 50.
+    limit: Option<u32>,
+}
+
+struct Asked(PageRequest<EndpointId>);
+
+impl FromFields for Asked {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self(PageRequest::from_fields(fields)))
+    }
+}
+
+/// Make an endpoint
+///
+/// The answer holds the signing secret. Verify each webhook with it as Standard Webhooks 1.0.0 says.
+#[utoipa::path(tag = "webhook endpoints", request_body = NewEndpoint, security(("api_key" = ["endpoints:write"])),
+    responses((status = 201, body = EndpointView),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[post("/v1/webhook-endpoints")]
+pub async fn create_endpoint(
+    caller: Caller,
+    body: Body,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::EndpointsWrite)?;
+    let created = endpoints::create(&shared, &caller, body.read()?).await?;
+    let mut view = EndpointView::of(&shared, &caller, created.endpoint)?;
+    view.secret = Some(created.secret.reveal());
+    view.warnings = created.warnings;
+    let location = (header::LOCATION, format!("/v1/webhook-endpoints/{}", view.id));
+    Ok(HttpResponse::Created().insert_header(location).insert_header((header::ETAG, etag(view.revision))).json(view))
+}
+
+/// List endpoints, newest first
+#[utoipa::path(tag = "webhook endpoints", params(PageQuery), security(("api_key" = ["endpoints:read"])),
+    responses((status = 200, body = Page<EndpointView>),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[get("/v1/webhook-endpoints")]
+pub async fn list_endpoints(
+    caller: Caller,
+    query: Query,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::EndpointsRead)?;
+    let Asked(page) = query.read()?;
+    let rows = endpoints::list(&shared, &caller, &page).await?;
+    let Page { data, next_cursor } =
+        page.page(rows, |endpoint| endpoint.id, |endpoint| EndpointView::of(&shared, &caller, endpoint));
+    let data = data.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(HttpResponse::Ok().json(Page { data, next_cursor }))
+}
+
+/// Show an endpoint
+#[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path)),
+    security(("api_key" = ["endpoints:read"])), responses((status = 200, body = EndpointView),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[get("/v1/webhook-endpoints/{id}")]
+pub async fn show_endpoint(
+    caller: Caller,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::EndpointsRead)?;
+    let endpoint = endpoints::find(&shared, &caller, endpoint_id(&id)?).await?;
+    shown(&shared, &caller, endpoint, Vec::new())
+}
+
+/// Change an endpoint
+///
+/// What is left out stays as it is.
+#[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    request_body = EndpointChange, security(("api_key" = ["endpoints:write"])),
+    responses((status = 200, body = EndpointView),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[patch("/v1/webhook-endpoints/{id}")]
+pub async fn update_endpoint(
+    caller: Caller,
+    id: Path<String>,
+    body: Body,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::EndpointsWrite)?;
+    let id = endpoint_id(&id)?;
+    let (endpoint, warnings) =
+        endpoints::update(&shared, &caller, id, if_match(&request), body.read()?).await?;
+    shown(&shared, &caller, endpoint, warnings)
+}
+
+/// Remove an endpoint
+///
+/// It gets nothing more; its deliveries stay readable.
+#[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    security(("api_key" = ["endpoints:write"])), responses((status = 204),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[delete("/v1/webhook-endpoints/{id}")]
+pub async fn delete_endpoint(
+    caller: Caller,
+    id: Path<String>,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::EndpointsWrite)?;
+    endpoints::delete(&shared, &caller, endpoint_id(&id)?, if_match(&request)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Pause an endpoint
+///
+/// What it is owed waits until it is resumed.
+#[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path)),
+    security(("api_key" = ["endpoints:write"])), responses((status = 200, body = EndpointView),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[post("/v1/webhook-endpoints/{id}/pause")]
+pub async fn pause_endpoint(
+    caller: Caller,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::EndpointsWrite)?;
+    let endpoint = endpoints::pause(&shared, &caller, endpoint_id(&id)?).await?;
+    shown(&shared, &caller, endpoint, Vec::new())
+}
+
+/// Resume an endpoint
+///
+/// A paused one gets what waits; a disabled one is owed what is clicked from now on.
+#[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path)),
+    security(("api_key" = ["endpoints:write"])), responses((status = 200, body = EndpointView),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[post("/v1/webhook-endpoints/{id}/resume")]
+pub async fn resume_endpoint(
+    caller: Caller,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::EndpointsWrite)?;
+    let endpoint = endpoints::resume(&shared, &caller, endpoint_id(&id)?).await?;
+    shown(&shared, &caller, endpoint, Vec::new())
+}
+
+/// Send a test
+///
+/// Sends a sample `link.clicked` with `data.test: true`, which is not recorded as a click, and tells how it went.
+#[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path)),
+    security(("api_key" = ["endpoints:write"])), responses((status = 200, body = TestView),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[post("/v1/webhook-endpoints/{id}/test")]
+pub async fn test_endpoint(
+    caller: Caller,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::EndpointsWrite)?;
+    let tested = endpoints::test(&shared, &caller, endpoint_id(&id)?).await?;
+    Ok(HttpResponse::Ok().json(TestView::from(tested)))
+}
+
+/// The id of an endpoint in a path.
+pub fn endpoint_id(text: &str) -> Result<EndpointId, ApiError> {
+    path_id(text, "webhook endpoint")
+}
+
+fn shown(
+    shared: &Shared,
+    caller: &Caller,
+    endpoint: Endpoint,
+    warnings: Vec<String>,
+) -> Result<HttpResponse, ApiError> {
+    let mut view = EndpointView::of(shared, caller, endpoint)?;
+    view.warnings = warnings;
+    Ok(HttpResponse::Ok().insert_header((header::ETAG, etag(view.revision))).json(view))
+}

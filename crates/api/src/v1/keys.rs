@@ -1,0 +1,108 @@
+//! `/v1/api-keys`: who may do what.
+
+use actix_web::web::{Data, Path};
+use actix_web::{HttpResponse, delete, get, post};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use model::KeyId;
+use store::api_keys::StoredKey;
+
+use super::time;
+use crate::app::Shared;
+use crate::auth::{Caller, Scope};
+use crate::body::{Body, Query, path_id};
+use crate::desk::keys::{self, NewKey};
+use crate::error::{ApiError, Problem};
+use crate::fields::{Fields, FromFields};
+use crate::page::{Page, PageRequest};
+
+/// An API key.
+#[derive(Serialize, ToSchema)]
+pub struct KeyView {
+    #[schema(example = "key_01jd8m3x5v9k2n4p6q8r0s1t3w")]
+    id: String,
+    name: String,
+    /// Its beginning.
+    #[schema(example = "cw_F3k9Qz1")]
+    shown: String,
+    scopes: Vec<String>,
+    created_at: String,
+    expires_at: Option<String>,
+    /// To the minute.
+    last_used_at: Option<String>,
+    /// The key itself; only in the answer that makes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
+impl From<StoredKey> for KeyView {
+    fn from(key: StoredKey) -> Self {
+        Self {
+            id: key.id.to_string(),
+            name: key.name,
+            shown: key.shown,
+            scopes: key.scopes,
+            created_at: time(key.created_at),
+            expires_at: key.expires_at.map(time),
+            last_used_at: key.last_used_at.map(time),
+            key: None,
+        }
+    }
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
+struct PageQuery {
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Entries of a page, 1 to 250. Default: 50.
+    limit: Option<u32>,
+}
+
+struct Asked(PageRequest<KeyId>);
+
+impl FromFields for Asked {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self(PageRequest::from_fields(fields)))
+    }
+}
+
+/// Make an API key
+///
+/// The answer holds the key: keep it, it is never shown again.
+#[utoipa::path(tag = "keys and audit", request_body = NewKey, security(("api_key" = ["keys:write"])),
+    responses((status = 201, body = KeyView),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[post("/v1/api-keys")]
+pub async fn create_key(caller: Caller, body: Body, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::KeysWrite)?;
+    let (stored, key) = keys::create(&shared, &caller, body.read()?).await?;
+    let view = KeyView { key: Some(key.reveal().to_owned()), ..stored.into() };
+    Ok(HttpResponse::Created().json(view))
+}
+
+/// List API keys, newest first
+#[utoipa::path(tag = "keys and audit", params(PageQuery), security(("api_key" = ["keys:write"])),
+    responses((status = 200, body = Page<KeyView>),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[get("/v1/api-keys")]
+pub async fn list_keys(caller: Caller, query: Query, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::KeysWrite)?;
+    let Asked(page) = query.read()?;
+    let rows = keys::list(&shared, &caller, &page).await?;
+    Ok(HttpResponse::Ok().json(page.page(rows, |key| key.id, KeyView::from)))
+}
+
+/// Revoke an API key
+///
+/// It opens nothing from now on, and console sessions that were begun with it end.
+#[utoipa::path(tag = "keys and audit", params(("id" = String, Path)), security(("api_key" = ["keys:write"])),
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[delete("/v1/api-keys/{id}")]
+pub async fn revoke_key(caller: Caller, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::KeysWrite)?;
+    keys::revoke(&shared, &caller, path_id(&id, "API key")?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

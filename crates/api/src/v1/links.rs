@@ -1,0 +1,219 @@
+//! `/v1/links`: tracked links.
+
+use std::collections::BTreeMap;
+
+use actix_web::http::header;
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use model::LinkId;
+use store::links::{Link, LinkFilter};
+
+use super::{if_match, time};
+use crate::app::Shared;
+use crate::auth::{Caller, Scope};
+use crate::body::{Body, Query, path_id};
+use crate::desk::etag;
+use crate::desk::links::{self, LinkChange, NewLink, tracked_url};
+use crate::error::{ApiError, Problem};
+use crate::fields::{Fields, FromFields, text};
+use crate::page::{Page, PageRequest};
+
+/// A tracked link.
+#[derive(Serialize, ToSchema)]
+pub struct LinkView {
+    #[schema(example = "lnk_01jd8m3x5v9k2n4p6q8r0s1t3w")]
+    id: String,
+    /// What to send to people.
+    #[schema(example = "https://go.example.com/k7m2xq9ra")]
+    tracked_url: String,
+    /// Where it leads.
+    #[schema(example = "https://example.com/offer")]
+    url: String,
+    domain: String,
+    slug: String,
+    campaign_id: Option<String>,
+    conversation_id: Option<String>,
+    contact_id: Option<String>,
+    message_id: Option<String>,
+    channel: Option<String>,
+    external_id: Option<String>,
+    tags: Vec<String>,
+    metadata: BTreeMap<String, String>,
+    starts_at: Option<String>,
+    expires_at: Option<String>,
+    expired_url: Option<String>,
+    enabled: bool,
+    tracking: &'static str,
+    status_code: u16,
+    query_mode: &'static str,
+    /// Counts the changes; also the `ETag`.
+    revision: u32,
+    created_at: String,
+    updated_at: String,
+    /// When it was put away; its slug stays taken.
+    archived_at: Option<String>,
+}
+
+impl LinkView {
+    fn of(shared: &Shared, link: Link) -> Self {
+        let tracked_url = tracked_url(shared, &link);
+        let options = link.options;
+        Self {
+            id: link.id.to_string(),
+            tracked_url,
+            url: options.original_url.to_string(),
+            domain: link.host.to_string(),
+            slug: link.slug.to_string(),
+            campaign_id: options.labels.campaign_id,
+            conversation_id: options.labels.conversation_id,
+            contact_id: options.labels.contact_id,
+            message_id: options.labels.message_id,
+            channel: options.labels.channel,
+            external_id: options.labels.external_id,
+            tags: options.labels.tags,
+            metadata: options.labels.metadata,
+            starts_at: options.starts_at.map(time),
+            expires_at: options.expires_at.map(time),
+            expired_url: options.expired_url.map(|url| url.to_string()),
+            enabled: options.enabled,
+            tracking: options.tracking.as_str(),
+            status_code: options.status_code.code(),
+            query_mode: options.query_mode.as_str(),
+            revision: link.revision,
+            created_at: time(link.created_at),
+            updated_at: time(link.updated_at),
+            archived_at: link.archived_at.map(time),
+        }
+    }
+}
+
+/// Which links are asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
+struct LinkQuery {
+    /// With your own id.
+    external_id: Option<String>,
+    /// Sent in this campaign.
+    campaign_id: Option<String>,
+    /// With this tag.
+    tag: Option<String>,
+    /// Whose slug or URL contains this.
+    q: Option<String>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Entries of a page, 1 to 250. Default: 50.
+    limit: Option<u32>,
+}
+
+/// What a query for links says.
+pub struct Asked {
+    /// Which.
+    pub filter: LinkFilter,
+    /// Which page.
+    pub page: PageRequest<LinkId>,
+}
+
+impl FromFields for Asked {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let filter = LinkFilter {
+            external_id: fields.optional("external_id", text::<{ links::EXTERNAL_ID_CHARS_MAX }>),
+            campaign_id: fields.optional("campaign_id", text::<{ links::LABEL_CHARS_MAX }>),
+            tag: fields.optional("tag", text::<{ links::TAG_CHARS_MAX }>),
+            text: fields.optional("q", text::<200>),
+        };
+        Some(Self { filter, page: PageRequest::from_fields(fields) })
+    }
+}
+
+/// Make a link
+#[utoipa::path(tag = "links", request_body = NewLink, security(("api_key" = ["links:write"])), responses(
+    (status = 201, body = LinkView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[post("/v1/links")]
+pub async fn create_link(caller: Caller, body: Body, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::LinksWrite)?;
+    let link = links::create(&shared, &caller, body.read()?).await?;
+    let location = (header::LOCATION, format!("/v1/links/{}", link.id));
+    let tag = (header::ETAG, etag(link.revision));
+    Ok(HttpResponse::Created().insert_header(location).insert_header(tag).json(LinkView::of(&shared, link)))
+}
+
+/// List links, newest first
+#[utoipa::path(tag = "links", params(LinkQuery), security(("api_key" = ["links:read"])), responses(
+    (status = 200, body = Page<LinkView>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[get("/v1/links")]
+pub async fn list_links(caller: Caller, query: Query, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::LinksRead)?;
+    let Asked { filter, page } = query.read()?;
+    let rows = links::list(&shared, &caller, &filter, &page).await?;
+    Ok(HttpResponse::Ok().json(page.page(rows, |link| link.id, |link| LinkView::of(&shared, link))))
+}
+
+/// Show a link
+#[utoipa::path(tag = "links", params(("id" = String, Path)), security(("api_key" = ["links:read"])), responses(
+    (status = 200, body = LinkView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[get("/v1/links/{id}")]
+pub async fn show_link(caller: Caller, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::LinksRead)?;
+    let link = links::find(&shared, &caller, path_id(&id, "link")?).await?;
+    Ok(shown(&shared, link))
+}
+
+/// Change a link
+///
+/// What is left out stays as it is. Visitors meet the change within a second.
+#[utoipa::path(tag = "links", params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    request_body = LinkChange, security(("api_key" = ["links:write"])), responses(
+    (status = 200, body = LinkView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[patch("/v1/links/{id}")]
+pub async fn update_link(
+    caller: Caller,
+    id: Path<String>,
+    body: Body,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::LinksWrite)?;
+    let id = path_id(&id, "link")?;
+    let link = links::update(&shared, &caller, id, if_match(&request), body.read()?).await?;
+    Ok(shown(&shared, link))
+}
+
+/// Archive a link
+///
+/// It leads nowhere from then on; its slug is never given out again.
+#[utoipa::path(tag = "links", params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    security(("api_key" = ["links:write"])), responses(
+    (status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[delete("/v1/links/{id}")]
+pub async fn archive_link(
+    caller: Caller,
+    id: Path<String>,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::LinksWrite)?;
+    links::archive(&shared, &caller, path_id(&id, "link")?, if_match(&request)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn shown(shared: &Shared, link: Link) -> HttpResponse {
+    let tag = (header::ETAG, etag(link.revision));
+    HttpResponse::Ok().insert_header(tag).json(LinkView::of(shared, link))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fields::known_fields;
+
+    #[test]
+    fn a_query_knows_what_its_description_says() {
+        let described: Vec<String> = LinkQuery::into_params(|| None).into_iter().map(|p| p.name).collect();
+
+        assert_eq!(known_fields::<Asked>(), described);
+    }
+}

@@ -1,0 +1,83 @@
+//! The REST API: parse, ask the desk, answer. Every route is listed once, for the server and for its description.
+
+pub mod audit;
+pub mod clicks;
+pub mod deliveries;
+pub mod domains;
+pub mod endpoints;
+pub mod event_types;
+pub mod keys;
+pub mod links;
+pub mod secrets;
+pub mod settings;
+
+use actix_web::HttpRequest;
+use actix_web::http::header;
+use actix_web::web::ServiceConfig;
+use chrono::{DateTime, SecondsFormat, Utc};
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+
+/// Serves the handlers and describes them: a route that is not described cannot be served.
+macro_rules! routes {
+    ($($module:ident::$handler:ident),+ $(,)?) => {
+        /// Adds every route of the API.
+        pub fn configure(config: &mut ServiceConfig) {
+            $(config.service($module::$handler);)+
+        }
+
+        /// The description of every route of the API.
+        #[derive(OpenApi)]
+        #[openapi(
+            paths($($module::$handler),+),
+            components(schemas(crate::error::Problem)),
+            modifiers(&BearerKeys),
+            info(
+                title = "Clickwire",
+                version = "1",
+                description = "Tracked links and signed webhooks for every click. Errors are RFC 9457 problems with a \
+                               stable `code`; lists are pages with an opaque `next_cursor`; times are RFC 3339 in UTC; \
+                               `If-Match` with an `ETag` keeps two editors from undoing each other."
+            )
+        )]
+        pub struct Described;
+    };
+}
+
+routes! {
+    links::create_link, links::list_links, links::show_link, links::update_link, links::archive_link,
+    endpoints::create_endpoint, endpoints::list_endpoints, endpoints::show_endpoint, endpoints::update_endpoint,
+    endpoints::delete_endpoint, endpoints::pause_endpoint, endpoints::resume_endpoint, endpoints::test_endpoint,
+    secrets::list_secrets, secrets::rotate_secret, secrets::revoke_secret,
+    deliveries::list_deliveries, deliveries::show_delivery, deliveries::retry_delivery,
+    clicks::list_clicks, clicks::show_click,
+    settings::show_settings, settings::update_settings,
+    domains::add_domain, domains::list_domains, domains::remove_domain,
+    keys::create_key, keys::list_keys, keys::revoke_key,
+    audit::list_audit,
+    event_types::list_event_types,
+}
+
+struct BearerKeys;
+
+impl utoipa::Modify for BearerKeys {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("cw_…")
+            .description(Some("An API key with the scope that the operation names"))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("api_key", SecurityScheme::Http(scheme));
+    }
+}
+
+/// A moment as the API writes it: UTC, to the millisecond.
+pub fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn if_match(request: &HttpRequest) -> Option<&str> {
+    // what is not text matches no revision
+    request.headers().get(header::IF_MATCH).map(|value| value.to_str().unwrap_or_default())
+}

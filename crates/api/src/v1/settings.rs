@@ -1,0 +1,66 @@
+//! `/v1/settings/links`: what a workspace has decided about its links.
+
+use actix_web::http::header;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse, get, patch};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use model::AddressTreatment;
+use store::settings::LinkSettings;
+
+use super::if_match;
+use crate::app::Shared;
+use crate::auth::{Caller, Scope};
+use crate::body::Body;
+use crate::desk::etag;
+use crate::desk::settings::{self, SettingsChange};
+use crate::error::{ApiError, Problem};
+
+/// The link settings of a workspace.
+#[derive(Serialize, ToSchema)]
+pub struct SettingsView {
+    /// Off: every link redirects and records nothing.
+    tracking: bool,
+    /// What is kept of visitors' addresses: `drop`, `truncate` or `keep`.
+    #[schema(value_type = String, example = "drop")]
+    address_policy: AddressTreatment,
+    /// Where visitors of a closed link go.
+    fallback_url: Option<String>,
+    /// Counts the changes; also the `ETag`.
+    revision: i64,
+}
+
+fn shown(saved: LinkSettings) -> HttpResponse {
+    let view = SettingsView {
+        tracking: saved.is_tracking,
+        address_policy: saved.address_treatment,
+        fallback_url: saved.fallback_url.map(|url| url.to_string()),
+        revision: saved.revision,
+    };
+    HttpResponse::Ok().insert_header((header::ETAG, etag(saved.revision))).json(view)
+}
+
+/// Show the link settings
+#[utoipa::path(tag = "settings", security(("api_key" = ["settings:read"])), responses((status = 200, body = SettingsView),
+    (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[get("/v1/settings/links")]
+pub async fn show_settings(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::SettingsRead)?;
+    Ok(shown(settings::find(&shared, &caller).await?))
+}
+
+/// Change the link settings
+#[utoipa::path(tag = "settings", params(("If-Match" = Option<String>, Header)), request_body = SettingsChange,
+    security(("api_key" = ["settings:write"])), responses((status = 200, body = SettingsView),
+    (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[patch("/v1/settings/links")]
+pub async fn update_settings(
+    caller: Caller,
+    body: Body,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::SettingsWrite)?;
+    Ok(shown(settings::update(&shared, &caller, if_match(&request), body.read()?).await?))
+}

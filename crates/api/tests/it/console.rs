@@ -1,0 +1,288 @@
+//! The console by HTTP: forms, tokens, sessions, and what hostile names can do (nothing).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use reqwest::{Method, Response};
+use serde_json::json;
+
+use crate::harness::{Api, failed_delivery, recorded_click};
+
+/// A browser of sorts: it keeps cookies and finds the token of a page's forms.
+struct Browser<'a> {
+    api: &'a Api,
+    cookies: HashMap<String, String>,
+}
+
+impl<'a> Browser<'a> {
+    fn new(api: &'a Api) -> Self {
+        Self { api, cookies: HashMap::new() }
+    }
+
+    async fn signed_in(api: &'a Api) -> Self {
+        let mut browser = Self::new(api);
+        let key = api.key.clone();
+        assert_eq!(browser.sign_in(&key).await.0, 303);
+        browser
+    }
+
+    async fn sign_in(&mut self, key: &str) -> (u16, String) {
+        let token = self.token("/login").await;
+        self.submit("/login", &[("csrf", &token), ("key", key)]).await
+    }
+
+    async fn open(&mut self, path: &str) -> (u16, String) {
+        let request = self.api.request(Method::GET, path).header("cookie", self.cookie());
+        self.keep(request.send().await.expect("an answer")).await
+    }
+
+    async fn submit(&mut self, path: &str, fields: &[(&str, &str)]) -> (u16, String) {
+        let body: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let request = self.api.request(Method::POST, path).header("cookie", self.cookie());
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
+        self.keep(request.send().await.expect("an answer")).await
+    }
+
+    /// Fills in a form of a page, and follows where that leads.
+    async fn fill(&mut self, page: &str, action: &str, fields: &[(&str, &str)]) -> String {
+        let token = self.token(page).await;
+        let mut all = vec![("csrf", token.as_str())];
+        all.extend_from_slice(fields);
+        let (status, location) = self.submit(action, &all).await;
+        assert_eq!(status, 303, "{location}");
+        let (status, page) = self.open(&location).await;
+        assert_eq!(status, 200, "{page}");
+        page
+    }
+
+    async fn token(&mut self, path: &str) -> String {
+        let (_, page) = self.open(path).await;
+        let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form");
+        rest.split_once('"').expect("a value").0.to_owned()
+    }
+
+    fn cookie(&self) -> String {
+        self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Status and page; of a redirect, where it leads.
+    async fn keep(&mut self, response: Response) -> (u16, String) {
+        for cookie in response.headers().get_all("set-cookie") {
+            let cookie = cookie.to_str().expect("text");
+            assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+            let (name, rest) = cookie.split_once('=').expect("a cookie");
+            let value = rest.split(';').next().expect("a value");
+            if value.is_empty() {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        let status = response.status().as_u16();
+        if let Some(location) = response.headers().get("location") {
+            return (status, location.to_str().expect("text").to_owned());
+        }
+        (status, response.text().await.expect("a page"))
+    }
+}
+
+#[tokio::test]
+async fn a_page_without_a_session_leads_to_the_sign_in() {
+    let api = Api::start().await;
+    let mut browser = Browser::new(&api);
+
+    for path in ["/", "/links", "/settings/links", "/settings/webhooks", "/settings/keys"] {
+        assert_eq!(browser.open(path).await, (303, "/login".to_owned()), "{path}");
+    }
+    assert_eq!(browser.submit("/links", &[("url", "https://example.com/")]).await, (303, "/login".to_owned()));
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_refused_and_guessing_is_slowed() {
+    let api = Api::start().await;
+    let mut browser = Browser::new(&api);
+
+    for _ in 0..3 {
+        let (status, page) = browser.sign_in("cw_wrong").await;
+        assert_eq!(status, 401);
+        assert!(page.contains("This key is not known"));
+    }
+    assert_eq!(browser.sign_in(&api.key).await.0, 429);
+}
+
+#[tokio::test]
+async fn every_page_opens_with_safe_headers() {
+    let api = Api::start().await;
+    let mut browser = Browser::signed_in(&api).await;
+    let (link, endpoint) = (api.link().await, api.endpoint().await);
+    let click = recorded_click(&api, &link).await;
+    let delivery = failed_delivery(&api, &endpoint, &click).await;
+
+    for path in [
+        "/".to_owned(),
+        "/links".to_owned(),
+        "/links/new".to_owned(),
+        format!("/links/{link}"),
+        format!("/clicks/{}", click.click.id),
+        format!("/deliveries/{delivery}"),
+        "/settings/links".to_owned(),
+        "/settings/webhooks".to_owned(),
+        "/settings/webhooks/new".to_owned(),
+        format!("/settings/webhooks/{endpoint}"),
+        "/settings/keys".to_owned(),
+    ] {
+        let request = api.request(Method::GET, &path).header("cookie", browser.cookie());
+        let response = request.send().await.expect("an answer");
+        let policy = response.headers()["content-security-policy"].to_str().expect("text").to_owned();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let (status, page) = browser.keep(response).await;
+        assert_eq!(status, 200, "{path}: {page}");
+        assert!(page.contains("<a href=\"https://db-ip.com\" rel=\"noopener\">IP Geolocation by DB-IP</a>"));
+        for inline in ["<script", "<style", " style=", " onclick="] {
+            assert!(!page.contains(inline), "{path} has {inline}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_form_without_the_sessions_token_does_nothing() {
+    let api = Api::start().await;
+    let mut browser = Browser::signed_in(&api).await;
+    let mut other = Browser::signed_in(&api).await;
+    let foreign = other.token("/links/new").await;
+
+    for token in ["", "guess", &foreign] {
+        let fields = [("csrf", token), ("url", "https://example.com/")];
+        assert_eq!(browser.submit("/links", &fields).await.0, 403, "{token}");
+    }
+    let endpoint = api.endpoint().await;
+    assert_eq!(browser.submit(&format!("/settings/webhooks/{endpoint}/delete"), &[]).await.0, 403);
+    assert_eq!(api.get("/v1/links").await.body["data"], json!([]));
+    assert_eq!(api.get(&format!("/v1/webhook-endpoints/{endpoint}")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_time_with_its_key_and_on_request() {
+    let short = Api::start_with(|settings| settings.api.session_lifetime = Duration::ZERO).await;
+    let mut browser = Browser::signed_in(&short).await;
+    assert_eq!(browser.open("/").await.1, "/login");
+
+    let api = Api::start().await;
+    let mut browser = Browser::signed_in(&api).await;
+    let keys = api.get("/v1/api-keys").await;
+    api.delete(&format!("/v1/api-keys/{}", keys.body["data"][0]["id"].as_str().expect("an id"))).await;
+    assert_eq!(browser.open("/").await.1, "/login");
+
+    let api = Api::start().await;
+    let mut browser = Browser::signed_in(&api).await;
+    let token = browser.token("/links/new").await;
+    assert_eq!(browser.submit("/logout", &[("csrf", &token)]).await, (303, "/login".to_owned()));
+    assert_eq!(browser.open("/").await.1, "/login");
+}
+
+#[tokio::test]
+async fn a_link_is_made_by_form_and_mistakes_are_told_beside_the_field() {
+    let api = Api::start().await;
+    let mut browser = Browser::signed_in(&api).await;
+    let token = browser.token("/links/new").await;
+
+    let fields = [("csrf", token.as_str()), ("url", "javascript:alert(1)"), ("campaign_id", "kept")];
+    let (status, page) = browser.submit("/links", &fields).await;
+    assert_eq!(status, 422);
+    assert!(page.contains("id=\"url-wrong\">Must begin with `https://` or `http://`"), "{page}");
+    assert!(page.contains("value=\"kept\""));
+
+    let fields = [("url", "https://example.com/offer"), ("slug", "spring"), ("tags", "a, b"), ("expires_at", "2036-01-01T00:00")];
+    let page = browser.fill("/links/new", "/links", &fields).await;
+    assert!(page.contains("http://localhost:8080/spring") && page.contains("The link is live"), "{page}");
+    let link = api.get("/v1/links").await.body["data"][0].clone();
+    assert_eq!((&link["tags"], &link["expires_at"]), (&json!(["a", "b"]), &json!("2036-01-01T00:00:00.000Z")));
+
+    let path = format!("/links/{}", link["id"].as_str().expect("an id"));
+    browser.fill(&path, &format!("{path}/switch"), &[("enabled", "false")]).await;
+    assert_eq!(api.get("/v1/links").await.body["data"][0]["enabled"], false);
+    browser.fill(&path, &format!("{path}/archive"), &[]).await;
+    assert_eq!(api.get("/v1/links").await.body["data"], json!([]));
+}
+
+#[tokio::test]
+async fn a_webhook_is_added_by_form_for_people_only_and_shows_its_secret_once() {
+    let api = Api::start().await;
+    let mut browser = Browser::signed_in(&api).await;
+    let (_, page) = browser.open("/settings/webhooks/new").await;
+    assert!(page.contains("name=\"audience\" value=\"people\" checked"), "{page}");
+    let token = browser.token("/settings/webhooks/new").await;
+    let fields = [("csrf", token.as_str()), ("url", "http://10.0.0.1/"), ("event_types", "link.clicked")];
+    let (status, page) = browser.submit("/settings/webhooks", &fields).await;
+    assert_eq!(status, 422);
+    assert!(page.contains("private address"), "{page}");
+
+    let fields = [("url", "http://127.0.0.1:9/hook"), ("event_types", "link.clicked"), ("audience", "people")];
+    let page = browser.fill("/settings/webhooks/new", "/settings/webhooks", &fields).await;
+    assert!(page.contains("whsec_") && page.contains("data-secret"), "{page}");
+    let endpoint = api.get("/v1/webhook-endpoints").await.body["data"][0].clone();
+    assert_eq!(endpoint["filter"], json!({"verdicts": ["human", "unknown"]}));
+    let path = format!("/settings/webhooks/{}", endpoint["id"].as_str().expect("an id"));
+    assert!(!browser.open(&path).await.1.contains("data-secret"));
+
+    assert!(browser.fill(&path, &format!("{path}/reveal"), &[]).await.contains("data-secret"));
+    assert!(browser.fill(&path, &format!("{path}/rotate"), &[]).await.contains("A new secret signs"));
+    assert!(browser.fill(&path, &format!("{path}/pause"), &[]).await.contains(">Paused<"));
+    assert!(browser.fill(&path, &format!("{path}/resume"), &[]).await.contains(">Active<"));
+    assert!(browser.fill(&path, &format!("{path}/delete"), &[]).await.contains("No webhooks yet"));
+}
+
+#[tokio::test]
+async fn settings_and_keys_are_changed_by_form() {
+    let api = Api::start().await;
+    let mut browser = Browser::signed_in(&api).await;
+
+    browser.fill("/settings/links", "/settings/links", &[("address_policy", "truncate")]).await;
+    let saved = api.get("/v1/settings/links").await.body;
+    assert_eq!((&saved["tracking"], &saved["address_policy"]), (&json!(false), &json!("truncate")));
+    let page = browser.fill("/settings/links", "/settings/domains", &[("host", "go.example.com")]).await;
+    assert!(page.contains("go.example.com"));
+
+    let fields = [("name", "CRM"), ("scopes", "links:read"), ("scopes", "clicks:read")];
+    let page = browser.fill("/settings/keys", "/settings/keys", &fields).await;
+    let (_, rest) = page.split_once("data-key>").expect("the new key");
+    let key = rest.split_once('<').expect("a key").0.to_owned();
+    assert_eq!(api.call_as(&key, Method::GET, "/v1/links", None).await.status, 200);
+    assert!(!browser.open("/settings/keys").await.1.contains(&key));
+}
+
+#[tokio::test]
+async fn a_failed_delivery_is_sent_again_by_form() {
+    let api = Api::start().await;
+    let mut browser = Browser::signed_in(&api).await;
+    let (link, endpoint) = (api.link().await, api.endpoint().await);
+    let click = recorded_click(&api, &link).await;
+    let id = failed_delivery(&api, &endpoint, &click).await;
+    let path = format!("/deliveries/{id}");
+
+    let (_, page) = browser.open(&path).await;
+    assert!(page.contains("out of order") && page.contains("500 in 34 ms"), "{page}");
+    let page = browser.fill(&path, &format!("{path}/retry"), &[]).await;
+
+    assert!(page.contains("Retrying"), "{page}");
+}
+
+#[tokio::test]
+async fn hostile_names_are_shown_as_text() {
+    let api = Api::start().await;
+    let hostile = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>";
+    let link = json!({"url": "https://example.com/?q=<script>", "campaign_id": hostile, "tags": ["<b>x</b>"]});
+    let made = api.post("/v1/links", link).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    api.post("/v1/webhook-endpoints", json!({"url": "http://127.0.0.1:9/", "description": hostile})).await;
+    api.post("/v1/api-keys", json!({"name": hostile, "scopes": ["links:read"]})).await;
+    let mut browser = Browser::signed_in(&api).await;
+
+    let link = format!("/links/{}", made.body["id"].as_str().expect("an id"));
+    for path in ["/links", &link, "/settings/webhooks", "/settings/keys", "/links?q=%3Cscript%3E"] {
+        let (status, page) = browser.open(path).await;
+        assert_eq!(status, 200, "{path}");
+        assert!(!page.contains("<script") && !page.contains("<img src=x") && !page.contains("<b>x"), "{path}");
+    }
+}

@@ -1,0 +1,46 @@
+//! Deliveries over the API.
+
+use serde_json::json;
+
+use crate::harness::{Api, failed_delivery, recorded_click};
+
+#[tokio::test]
+async fn a_delivery_tells_its_attempts_and_can_be_tried_again() {
+    let api = Api::start().await;
+    let (link, endpoint) = (api.link().await, api.endpoint().await);
+    let click = recorded_click(&api, &link).await;
+    let id = failed_delivery(&api, &endpoint, &click).await;
+
+    let shown = api.get(&format!("/v1/deliveries/{id}")).await;
+    insta::assert_json_snapshot!(shown.body, {
+        ".id" => "[id]", ".endpoint_id" => "[id]", ".event_id" => "[id]", ".click_id" => "[id]",
+        ".created_at" => "[time]", ".attempted_at" => "[time]", ".finished_at" => "[time]",
+        ".attempts[].started_at" => "[time]", ".attempts[].request_headers" => "[headers]",
+    });
+
+    let again = api.post(&format!("/v1/deliveries/{id}/retry"), json!({})).await;
+    assert_eq!((again.status, again.body["status"].as_str()), (202, Some("pending")));
+    assert!(again.body["next_attempt_at"].is_string());
+    assert_eq!(api.get("/v1/audit").await.body["data"][0]["action"], "delivery.retried");
+}
+
+#[tokio::test]
+async fn deliveries_are_found_by_what_they_are_about() {
+    let api = Api::start().await;
+    let (link, endpoint) = (api.link().await, api.endpoint().await);
+    let click = recorded_click(&api, &link).await;
+    failed_delivery(&api, &endpoint, &click).await;
+    let count = async |query: &str| {
+        let page = api.get(&format!("/v1/deliveries?{query}")).await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        page.body["data"].as_array().expect("a page").len()
+    };
+
+    assert_eq!(count(&format!("endpoint_id={endpoint}")).await, 1);
+    assert_eq!(count(&format!("click_id={}", click.click.id)).await, 1);
+    assert_eq!(count("status=dead").await, 1);
+    assert_eq!(count("status=delivered").await, 0);
+    assert_eq!(count("since=2026-01-01T00:00:00Z").await, 1);
+    assert_eq!(count("until=2026-01-01T00:00:00Z").await, 0);
+    assert_eq!(api.get("/v1/deliveries?status=lost").await.status, 422);
+}

@@ -1,0 +1,199 @@
+//! Webhook endpoints and their secrets over the API.
+
+use chrono::Utc;
+use model::delivery::{Attempt, TestReply};
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::until;
+
+use crate::harness::{Api, LIMIT};
+
+#[tokio::test]
+async fn an_endpoint_is_made_from_a_url_alone_and_tells_its_secret_once() {
+    let api = Api::start().await;
+
+    let made = api.post("/v1/webhook-endpoints", json!({"url": "http://127.0.0.1:9/hook"})).await;
+
+    assert_eq!(made.status, 201, "{}", made.body);
+    insta::assert_json_snapshot!(made.body, {
+        ".id" => "[id]", ".secret" => "[secret]", ".created_at" => "[time]", ".updated_at" => "[time]",
+    });
+    let path = format!("/v1/webhook-endpoints/{}", made.body["id"].as_str().expect("an id"));
+    assert!(api.get(&path).await.body.get("secret").is_none());
+    let secrets = api.get(&format!("{path}/secrets")).await;
+    assert_eq!(secrets.body["data"][0]["secret"], made.body["secret"]);
+    let audit = api.get("/v1/audit").await;
+    assert_eq!(audit.body["data"][0]["action"], "secret.revealed");
+}
+
+#[tokio::test]
+async fn an_endpoint_keeps_what_it_was_given_and_masks_its_headers() {
+    let api = Api::start().await;
+    let given = json!({
+        "url": "https://crm.invalid/hook", "description": "CRM", "event_types": ["link.*"],
+        "filter": {"verdicts": ["human", "unknown"]}, "headers": {"Authorization": "Bearer hunter2"},
+        "max_in_flight": 7, "retry_schedule": [5, 60], "timeout_ms": 4000, "permanent_statuses": [404],
+        "enabled": false,
+    });
+
+    let made = api.post("/v1/webhook-endpoints", given).await;
+
+    assert_eq!(made.status, 201, "{}", made.body);
+    assert_eq!(made.body["headers"], json!({"authorization": "********"}));
+    assert_eq!(made.body["filter"], json!({"verdicts": ["human", "unknown"]}));
+    assert_eq!(made.body["retry_schedule"], json!([5, 60]));
+    assert_eq!(made.body["state"], "disabled");
+    let warnings = made.body["warnings"].to_string();
+    assert!(warnings.contains("could not be resolved"), "{warnings}");
+    assert!(!made.body.to_string().contains("hunter2"));
+}
+
+#[tokio::test]
+async fn an_address_of_our_own_network_is_refused_with_its_range() {
+    let api = Api::start().await;
+
+    for url in ["http://10.0.0.1/", "http://169.254.169.254/latest", "http://[::ffff:10.0.0.1]/", "http://0xa000001/"] {
+        let refused = api.post("/v1/webhook-endpoints", json!({"url": url})).await;
+        assert_eq!(refused.status, 422, "{url}");
+        assert_eq!(refused.body["errors"][0]["pointer"], "/url", "{url}");
+        assert_eq!(refused.body["errors"][0]["code"], "forbidden_address", "{url}");
+    }
+    let strict = Api::start_with(|settings| {
+        settings.deliver.allowed_networks = model::AddressPolicy::default();
+    })
+    .await;
+    let refused = strict.post("/v1/webhook-endpoints", json!({"url": "http://localhost:9/"})).await;
+    let detail = refused.body["errors"][0]["detail"].as_str().expect("a detail").to_owned();
+    assert!(detail.contains("`localhost` leads to"), "{detail}");
+}
+
+#[tokio::test]
+async fn what_can_never_match_is_refused() {
+    let api = Api::start().await;
+    let url = "http://127.0.0.1:9/";
+
+    for (field, value) in [
+        ("filter", json!({"verdict": ["human"]})),
+        ("filter", json!({"verdicts": []})),
+        ("event_types", json!(["link.created"])),
+        ("event_types", json!([])),
+        ("headers", json!({"webhook-id": "x"})),
+        ("headers", json!({"x-y": 1})),
+        ("max_in_flight", json!(0)),
+        ("retry_schedule", json!([0])),
+        ("timeout_ms", json!("fast")),
+        ("permanent_statuses", json!([200])),
+    ] {
+        let refused = api.post("/v1/webhook-endpoints", json!({"url": url, field: value})).await;
+        assert_eq!(refused.status, 422, "{field}: {}", refused.body);
+        let pointer = refused.body["errors"][0]["pointer"].as_str().expect("a pointer");
+        assert!(pointer.starts_with(&format!("/{field}")), "{pointer}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_is_paused_resumed_disabled_and_removed() {
+    let api = Api::start().await;
+    let path = format!("/v1/webhook-endpoints/{}", api.endpoint().await);
+    let state = |answer: Value| answer["state"].as_str().expect("a state").to_owned();
+
+    assert_eq!(state(api.post(&format!("{path}/pause"), json!({})).await.body), "paused");
+    assert_eq!(state(api.post(&format!("{path}/resume"), json!({})).await.body), "active");
+    assert_eq!(state(api.patch(&path, json!({"enabled": false})).await.body), "disabled");
+    assert_eq!(api.post(&format!("{path}/pause"), json!({})).await.body["code"], "endpoint_disabled");
+    assert_eq!(state(api.patch(&path, json!({"enabled": true})).await.body), "active");
+    assert_eq!(api.delete(&path).await.status, 204);
+    assert_eq!(api.get(&path).await.status, 404);
+    assert_eq!(api.get("/v1/webhook-endpoints").await.body["data"], json!([]));
+}
+
+#[tokio::test]
+async fn a_workspace_has_so_many_endpoints_and_no_more() {
+    let api = Api::start().await;
+    for _ in 0..5 {
+        api.endpoint().await;
+    }
+
+    let refused = api.post("/v1/webhook-endpoints", json!({"url": "http://127.0.0.1:9/"})).await;
+
+    assert_eq!((refused.status, refused.body["code"].as_str()), (409, Some("limit_reached")));
+}
+
+#[tokio::test]
+async fn a_new_secret_signs_first_and_the_last_one_stays() {
+    let api = Api::start().await;
+    let path = format!("/v1/webhook-endpoints/{}/secrets", api.endpoint().await);
+
+    let rotated = api.post(&path, json!({})).await;
+
+    assert_eq!(rotated.status, 201);
+    let live = api.get(&path).await.body["data"].clone();
+    assert_eq!(live[0]["id"], rotated.body["id"]);
+    assert_eq!(live[0]["expires_at"], Value::Null);
+    assert!(live[1]["expires_at"].is_string());
+    assert_eq!(api.post(&path, json!({})).await.status, 201);
+    assert_eq!(api.post(&path, json!({})).await.body["code"], "limit_reached");
+    let live = api.get(&path).await.body["data"].clone();
+    let newest = live[0]["id"].as_str().expect("an id");
+    let oldest = live[2]["id"].as_str().expect("an id");
+    assert_eq!(api.delete(&format!("{path}/{newest}")).await.body["code"], "last_secret");
+    assert_eq!(api.delete(&format!("{path}/{oldest}")).await.status, 204);
+    assert_eq!(api.delete(&format!("{path}/{oldest}")).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_test_is_asked_of_deliver_and_shows_the_whole_exchange() {
+    let api = Api::start_with_nats().await;
+    let path = format!("/v1/webhook-endpoints/{}/test", api.endpoint().await);
+    let away = api.post(&path, json!({})).await;
+    assert_eq!((away.status, away.body["code"].as_str()), (503, Some("unavailable")));
+    serve_tests(&api);
+
+    let tested = until(LIMIT, || async {
+        let tested = api.post(&path, json!({})).await;
+        (tested.status == 200).then_some(tested)
+    })
+    .await;
+
+    assert_eq!(tested.body["delivered"], true);
+    assert_eq!(tested.body["attempt"]["status"], 200);
+    assert_eq!(tested.body["attempt"]["request_headers"][0], json!(["webhook-id", "evt_test"]));
+    assert_eq!(tested.body["attempt"]["request_body"], "{\"type\":\"link.clicked\"}");
+    assert_eq!(tested.body["attempt"]["response_body"], "thanks");
+    assert_eq!(tested.body["attempt"]["error"], Value::Null);
+}
+
+/// Answers tests as `deliver` would.
+pub fn serve_tests(api: &Api) {
+    let (bus, stop) = (api.bus.clone().expect("a broker"), api.stop.clone());
+    tokio::spawn(async move {
+        let answer = |_| async {
+            TestReply::Attempted {
+                attempt: Attempt {
+                    started_at: Utc::now(),
+                    duration_ms: 12,
+                    status: Some(200),
+                    error: None,
+                    error_detail: None,
+                    request_headers: vec![("webhook-id".to_owned(), "evt_test".to_owned())],
+                    response_headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
+                    response_body: Some("thanks".to_owned()),
+                    remote_ip: Some("127.0.0.1".to_owned()),
+                },
+                request_body: "{\"type\":\"link.clicked\"}".to_owned(),
+            }
+        };
+        bus.serve_tests(answer, stop).await;
+    });
+}
+
+#[tokio::test]
+async fn event_types_come_with_a_sample() {
+    let api = Api::start().await;
+    let any = api.key_with(&["links:read"], None).await;
+
+    let types = api.call_as(&any, Method::GET, "/v1/event-types", None).await;
+
+    assert_eq!(types.body["data"][0]["type"], "link.clicked");
+    assert_eq!(types.body["data"][0]["sample"]["data"]["test"], true);
+}

@@ -1,0 +1,204 @@
+//! Links over the API.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::Api;
+
+fn pointers(body: &Value) -> Vec<(String, String)> {
+    let errors = body["errors"].as_array().expect("errors");
+    let text = |error: &Value, name: &str| error[name].as_str().expect("a text").to_owned();
+    errors.iter().map(|error| (text(error, "pointer"), text(error, "code"))).collect()
+}
+
+#[tokio::test]
+async fn a_link_is_made_from_a_url_alone() {
+    let api = Api::start().await;
+
+    let made = api.post("/v1/links", json!({"url": "https://example.com/offer"})).await;
+
+    assert_eq!((made.status, made.etag.as_deref()), (201, Some("\"1\"")));
+    let slug = made.body["slug"].as_str().expect("a slug");
+    assert_eq!(slug.len(), 9);
+    assert_eq!(made.body["tracked_url"], format!("http://localhost:8080/{slug}"));
+    insta::assert_json_snapshot!(made.body, {
+        ".id" => "[id]", ".slug" => "[slug]", ".tracked_url" => "[url]", ".created_at" => "[time]", ".updated_at" => "[time]",
+    });
+}
+
+#[tokio::test]
+async fn a_link_keeps_everything_it_was_given() {
+    let api = Api::start().await;
+    let given = json!({
+        "url": "https://example.com/offer?a=1", "slug": "Spring-Sale", "domain": "localhost",
+        "campaign_id": "cmp_42", "conversation_id": "conv_7", "contact_id": "cont_9", "message_id": "msg_1",
+        "channel": "sms", "external_id": "ext-1", "tags": ["spring", "vip"], "metadata": {"source": "crm"},
+        "starts_at": "2026-01-01T00:00:00.000Z", "expires_at": "2036-01-01T00:00:00.000Z",
+        "expired_url": "https://example.com/over", "enabled": false, "tracking": "off", "status_code": 307,
+        "query_mode": "drop",
+    });
+
+    let made = api.post("/v1/links", given.clone()).await;
+
+    assert_eq!(made.status, 201, "{}", made.body);
+    let read = api.get(&format!("/v1/links/{}", made.body["id"].as_str().expect("an id"))).await;
+    assert_eq!(read.body, made.body);
+    for (name, value) in given.as_object().expect("an object") {
+        let expected = if name == "slug" { json!("spring-sale") } else { value.clone() };
+        assert_eq!(read.body[name], expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn everything_that_is_wrong_with_a_link_is_named() {
+    let api = Api::start().await;
+
+    let refused = api
+        .post("/v1/links", json!({"url": "javascript:alert(1)", "slug": "a b", "tags": ["ok", 7], "urll": "x", "enabled": "yes"}))
+        .await;
+
+    assert_eq!(refused.status, 422);
+    insta::assert_json_snapshot!(refused.body["errors"]);
+    let long = api.post("/v1/links", json!({"url": format!("https://example.com/{}", "x".repeat(9000))})).await;
+    assert_eq!(pointers(&long.body), [("/url".to_owned(), "invalid".to_owned())]);
+    let missing = api.post("/v1/links", json!({})).await;
+    assert_eq!(pointers(&missing.body), [("/url".to_owned(), "required".to_owned())]);
+}
+
+#[tokio::test]
+async fn limits_are_held() {
+    let api = Api::start().await;
+    let url = "https://example.com/";
+    let tags: Vec<String> = (0..21).map(|n| n.to_string()).collect();
+    let pairs: serde_json::Map<String, Value> = (0..17).map(|n| (n.to_string(), "x".into())).collect();
+
+    for (field, value) in [
+        ("campaign_id", json!("x".repeat(129))),
+        ("external_id", json!("x".repeat(256))),
+        ("tags", json!(tags)),
+        ("tags", json!(["x".repeat(51)])),
+        ("metadata", json!(pairs)),
+        ("metadata", json!({"x": "y".repeat(1024)})),
+        ("status_code", json!(303)),
+        ("expires_at", json!("tomorrow")),
+    ] {
+        let refused = api.post("/v1/links", json!({"url": url, field: value})).await;
+        assert_eq!(refused.status, 422, "{field}: {}", refused.body);
+        assert!(pointers(&refused.body)[0].0.starts_with(&format!("/{field}")), "{}", refused.body);
+    }
+    let fits = api.post("/v1/links", json!({"url": url, "campaign_id": "x".repeat(128), "tags": tags[..20]})).await;
+    assert_eq!(fits.status, 201, "{}", fits.body);
+}
+
+#[tokio::test]
+async fn a_slug_and_an_external_id_are_given_once() {
+    let api = Api::start().await;
+    let link = json!({"url": "https://example.com/", "slug": "sale", "external_id": "one"});
+    let made = api.post("/v1/links", link).await;
+
+    let same_slug = api.post("/v1/links", json!({"url": "https://example.com/", "slug": "SALE"})).await;
+    assert_eq!((same_slug.status, same_slug.body["code"].as_str()), (409, Some("slug_taken")));
+    let same_id = api.post("/v1/links", json!({"url": "https://example.com/", "external_id": "one"})).await;
+    assert_eq!((same_id.status, same_id.body["code"].as_str()), (409, Some("external_id_taken")));
+
+    let id = made.body["id"].as_str().expect("an id");
+    assert_eq!(api.delete(&format!("/v1/links/{id}")).await.status, 204);
+    let archived_slug = api.post("/v1/links", json!({"url": "https://example.com/", "slug": "sale"})).await;
+    assert_eq!((archived_slug.status, archived_slug.body["code"].as_str()), (409, Some("slug_taken")));
+    assert_eq!(api.patch(&format!("/v1/links/{id}"), json!({"enabled": true})).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_link_to_our_own_links_is_refused() {
+    let api = Api::start().await;
+    let (other, _) = api.other_workspace().await;
+    let others_domain = other.to_string().replace('_', "-");
+
+    for url in ["http://localhost:8080/abc", &format!("https://{others_domain}.example/x")] {
+        let refused = api.post("/v1/links", json!({"url": url})).await;
+        assert_eq!(refused.status, 422, "{url}");
+        assert_eq!(pointers(&refused.body), [("/url".to_owned(), "loop".to_owned())]);
+    }
+    assert_eq!(api.post("/v1/links", json!({"url": "http://localhost:3000/"})).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_change_counts_the_revision_and_leaves_the_rest() {
+    let api = Api::start().await;
+    let made = api
+        .post("/v1/links", json!({"url": "https://example.com/", "campaign_id": "a", "contact_id": "b"}))
+        .await;
+    let path = format!("/v1/links/{}", made.body["id"].as_str().expect("an id"));
+
+    let changed = api.patch(&path, json!({"enabled": false, "campaign_id": null})).await;
+
+    assert_eq!((changed.status, changed.etag.as_deref()), (200, Some("\"2\"")));
+    assert_eq!(changed.body["revision"], 2);
+    assert_eq!(changed.body["enabled"], false);
+    assert_eq!(changed.body["campaign_id"], Value::Null);
+    assert_eq!(changed.body["contact_id"], "b");
+    assert_eq!(api.patch(&path, json!({"enabled": null})).await.status, 422);
+    assert_eq!(api.patch(&path, json!({"slug": "other"})).await.status, 422);
+}
+
+#[tokio::test]
+async fn two_editors_do_not_undo_each_other() {
+    let api = Api::start().await;
+    let path = format!("/v1/links/{}", api.link().await);
+    let patch = |tag: &'static str| {
+        let request = api.request(Method::PATCH, &path).bearer_auth(&api.key).header("if-match", tag);
+        request.header("content-type", "application/json").body("{\"enabled\":false}").send()
+    };
+
+    assert_eq!(patch("\"1\"").await.expect("an answer").status(), 200);
+    assert_eq!(patch("\"1\"").await.expect("an answer").status(), 412);
+    assert_eq!(patch("*").await.expect("an answer").status(), 200);
+}
+
+#[tokio::test]
+async fn pages_hold_every_link_once() {
+    let api = Api::start().await;
+    for _ in 0..5 {
+        api.link().await;
+    }
+
+    let mut seen = Vec::new();
+    let mut path = "/v1/links?limit=2".to_owned();
+    loop {
+        let page = api.get(&path).await;
+        let ids = page.body["data"].as_array().expect("a page").iter().map(|link| link["id"].to_string());
+        seen.extend(ids);
+        let Some(cursor) = page.body["next_cursor"].as_str() else { break };
+        path = format!("/v1/links?limit=2&cursor={cursor}");
+    }
+
+    assert_eq!(seen.len(), 5);
+    assert!(seen.is_sorted_by(|a, b| a > b), "newest first");
+    assert_eq!(api.get("/v1/links?limits=2").await.status, 422);
+}
+
+#[tokio::test]
+async fn what_is_not_json_is_told_apart() {
+    let api = Api::start().await;
+    let post = |content_type: &'static str, body: String| {
+        let request = api.request(Method::POST, "/v1/links").bearer_auth(&api.key);
+        request.header("content-type", content_type).body(body).send()
+    };
+    let status = |response: Result<reqwest::Response, reqwest::Error>| response.expect("an answer").status().as_u16();
+
+    assert_eq!(status(post("application/json", "{".to_owned()).await), 400);
+    assert_eq!(status(post("text/plain", "{}".to_owned()).await), 415);
+    assert_eq!(status(post("application/json", "[]".to_owned()).await), 422);
+    assert_eq!(status(post("application/json", format!("\"{}\"", "x".repeat(70_000))).await), 413);
+}
+
+#[tokio::test]
+async fn a_change_is_written_down_and_announced() {
+    let api = Api::start().await;
+
+    let id = api.link().await;
+
+    let audit = api.get("/v1/audit").await;
+    assert_eq!(audit.body["data"][0]["action"], "link.created");
+    assert_eq!(audit.body["data"][0]["subject"], id);
+}
