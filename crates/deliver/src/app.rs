@@ -143,11 +143,6 @@ impl App {
         self.ops.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
-    /// The slow lane, for tests that take its steps themselves.
-    pub fn courier(&self) -> Arc<Courier> {
-        Arc::clone(&self.courier)
-    }
-
     /// Delivers until `stop`, then drains: finishes what is in hand, hands back what cannot be finished in time.
     ///
     /// # Errors

@@ -79,7 +79,7 @@ mod tests {
         }
 
         assert_eq!((made, schedule.attempts_max()), (10, 10));
-        assert_eq!((at - now()).to_string(), "PT272135S", "75 h 35 min 35 s");
+        assert_eq!((at - now()).to_string(), "PT272105S", "75 h 35 min 5 s");
     }
 
     #[test]

@@ -1,1 +1,9 @@
+//! `deliver` with a real broker, a real database and subscribers that misbehave.
 
+mod courier;
+mod dispatch;
+mod endings;
+mod queries;
+mod rig;
+mod sender;
+mod shutdown;

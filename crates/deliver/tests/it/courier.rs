@@ -1,0 +1,131 @@
+//! The slow lane.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use model::delivery::DeliveryStatus;
+use store::delivery_log;
+use testkit::{Answer, Script, Subscriber, until};
+
+use crate::rig::{LIMIT, Rig, verify};
+
+#[tokio::test]
+async fn a_failed_delivery_is_tried_again_with_the_same_id_and_the_same_bytes() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Script::new([Answer::Status(500), Answer::Status(200)])).await;
+    let (_, secret) =
+        rig.endpoint_with(&subscriber.url(), |options| options.retry_schedule = Some(vec![1, 1])).await;
+    let running = rig.start().await;
+
+    rig.publish(&rig.click()).await;
+
+    let requests = subscriber.received(2).await;
+    let [first, second] = &requests[..] else { panic!("two requests") };
+    assert_eq!(first.header("webhook-id"), second.header("webhook-id"));
+    assert_eq!(first.body, second.body);
+    assert_eq!(
+        (first.header("clickwire-attempt"), second.header("clickwire-attempt")),
+        (Some("1"), Some("2"))
+    );
+    assert!(second.at - first.at >= chrono::Duration::seconds(1), "never before its time");
+    assert!(verify(second, &secret));
+
+    let delivery = rig.stand(DeliveryStatus::Delivered, 1).await.remove(0);
+    assert_eq!(delivery.attempt_count, 2);
+    let attempts = rig.attempts(&delivery).await;
+    let told: Vec<_> = attempts.iter().map(|a| (a.number, a.status, a.error.as_deref())).collect();
+    assert_eq!(told, [(1, Some(500), Some("status")), (2, Some(200), None)]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_delivery_whose_schedule_is_exhausted_is_dead_told_of_and_can_be_asked_for_again() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Script::always(Answer::Status(400))).await;
+    rig.endpoint_with(&subscriber.url(), |options| options.retry_schedule = Some(vec![0])).await;
+    let running = rig.start().await;
+
+    rig.publish(&rig.click()).await;
+    let dead = rig.stand(DeliveryStatus::Dead, 1).await.remove(0);
+    assert_eq!((dead.attempt_count, dead.last_status), (2, Some(400)));
+
+    subscriber.change(Script::always(Answer::Status(200)));
+    let mut conn = rig.pool.get().await.expect("a connection");
+    assert!(delivery_log::retry(&mut conn, rig.workspace_id, dead.id, Utc::now()).await.expect("a retry"));
+    drop(conn);
+
+    let delivery = rig.stand(DeliveryStatus::Delivered, 1).await.remove(0);
+    let attempts = rig.attempts(&delivery).await;
+    assert_eq!(attempts.last().map(|a| a.trigger.as_str()), Some("manual"));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_dead_process_held_is_tried_again_when_its_lease_ends() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Script::new([Answer::Hang, Answer::Status(200)])).await;
+    rig.endpoint(&subscriber.url()).await;
+    let mut settings = rig.settings();
+    settings.deliver.lease = Duration::from_secs(2);
+    let running = rig.start_with(settings.clone()).await;
+    rig.publish(&rig.click()).await;
+    rig.all_acknowledged().await;
+    rig.stand(DeliveryStatus::Pending, 1).await;
+
+    // as a crash does: nothing is finished, nothing is handed back
+    running.run.abort();
+    let _ = running.run.await;
+    let again = rig.start_with(settings).await;
+
+    let delivery = rig.stand(DeliveryStatus::Delivered, 1).await.remove(0);
+    let requests = subscriber.received(2).await;
+    assert_eq!(requests[0].header("webhook-id"), requests[1].header("webhook-id"));
+    assert_eq!(
+        delivery.attempt_count, 1,
+        "an attempt that never ended does not count against the subscriber"
+    );
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn no_endpoint_takes_the_slots_of_another() {
+    let rig = Rig::new().await;
+    let (broken, healthy) = (
+        Subscriber::start(Script::always(Answer::Hang)).await,
+        Subscriber::start(Script::new([Answer::Status(500), Answer::Status(200)])).await,
+    );
+    rig.endpoint_with(&broken.url(), |options| options.max_in_flight = Some(2)).await;
+    let mut settings = rig.settings();
+    settings.deliver.request_timeout = Duration::from_secs(20);
+    let running = rig.start_with(settings).await;
+    rig.publish_some(300).await;
+    rig.all_acknowledged().await;
+
+    rig.endpoint_with(&healthy.url(), |options| options.retry_schedule = Some(vec![1])).await;
+    rig.publish(&rig.click()).await;
+
+    healthy.received(2).await;
+    rig.stand(DeliveryStatus::Delivered, 1).await;
+    assert!(broken.in_flight_max() <= 2);
+    running.stop.cancel();
+    let _ = until(LIMIT, || async { running.run.is_finished().then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_body_that_was_not_kept_is_rendered_again_or_the_delivery_ends_with_the_reason() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Script::always(Answer::Status(200))).await;
+    rig.endpoint(&subscriber.url()).await;
+    let running = rig.start().await;
+    rig.publish(&rig.click()).await;
+    let delivered = rig.stand(DeliveryStatus::Delivered, 1).await.remove(0);
+
+    // nobody recorded the click here, so there is nothing to render from
+    let mut conn = rig.pool.get().await.expect("a connection");
+    delivery_log::retry(&mut conn, rig.workspace_id, delivered.id, Utc::now()).await.expect("a retry");
+    drop(conn);
+
+    let dead = rig.stand(DeliveryStatus::Dead, 1).await.remove(0);
+    assert_eq!(dead.last_error.as_deref(), Some("event_lost"));
+    running.stop().await;
+}

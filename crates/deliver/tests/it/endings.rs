@@ -1,0 +1,90 @@
+//! What subscribers say about themselves: gone, too much, elsewhere.
+
+use model::delivery::DeliveryStatus;
+use store::endpoints::State;
+use testkit::{Answer, Response, Script, Subscriber, until};
+
+use crate::rig::{LIMIT, Rig};
+
+#[tokio::test]
+async fn an_endpoint_that_is_gone_is_disabled_and_nothing_more_is_owed_to_it() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Script::always(Answer::Status(410))).await;
+    let (endpoint_id, _) = rig.endpoint(&subscriber.url()).await;
+    let running = rig.start().await;
+
+    rig.publish(&rig.click()).await;
+
+    let dead = rig.stand(DeliveryStatus::Dead, 1).await.remove(0);
+    assert_eq!(dead.last_status, Some(410));
+    until(LIMIT, || async { (rig.endpoint_now(endpoint_id).await.state == State::Disabled).then_some(()) })
+        .await;
+    assert_eq!(rig.endpoint_now(endpoint_id).await.state_reason.as_deref(), Some("gone"));
+    rig.publish(&rig.click()).await;
+    rig.all_acknowledged().await;
+    running.stop().await;
+    assert_eq!((subscriber.count(), rig.deliveries().await.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn retry_after_pauses_the_whole_endpoint() {
+    let rig = Rig::new().await;
+    let throttled = Response::new(429).header("Retry-After", "3");
+    let subscriber = Subscriber::start(Script::new([Answer::Response(throttled), Answer::Status(200)])).await;
+    let (endpoint_id, _) =
+        rig.endpoint_with(&subscriber.url(), |options| options.retry_schedule = Some(vec![0])).await;
+    let running = rig.start().await;
+    rig.publish(&rig.click()).await;
+    rig.stand(DeliveryStatus::Pending, 1).await;
+
+    rig.publish_some(3).await;
+
+    rig.all_acknowledged().await;
+    rig.stand(DeliveryStatus::Pending, 4).await;
+    assert_eq!(subscriber.count(), 1);
+    until(LIMIT, || async { rig.endpoint_now(endpoint_id).await.health?.paused_until }).await;
+    rig.stand(DeliveryStatus::Delivered, 4).await;
+    let requests = subscriber.requests();
+    assert!(requests[1].at - requests[0].at >= chrono::Duration::seconds(3));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_redirect_is_a_failure_and_not_followed() {
+    let rig = Rig::new().await;
+    let elsewhere = Subscriber::start(Script::always(Answer::Status(200))).await;
+    let subscriber = Subscriber::start(Script::always(Answer::Redirect(elsewhere.url()))).await;
+    rig.endpoint(&subscriber.url()).await;
+    let running = rig.start().await;
+
+    rig.publish(&rig.click()).await;
+
+    let delivery = rig.stand(DeliveryStatus::Pending, 1).await.remove(0);
+    assert_eq!((delivery.last_status, delivery.last_error.as_deref()), (Some(302), Some("status")));
+    let attempt = rig.attempts(&delivery).await.remove(0);
+    assert!(attempt.response_headers.to_string().contains(&elsewhere.url()), "where it pointed is kept");
+    running.stop().await;
+    assert_eq!(elsewhere.count(), 0);
+}
+
+#[tokio::test]
+async fn an_address_inside_is_refused_and_the_attempt_says_so() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Script::always(Answer::Status(200))).await;
+    rig.endpoint(&subscriber.url()).await;
+    rig.endpoint(&subscriber.url().replace("127.0.0.1", "localhost")).await;
+    let mut settings = rig.settings();
+    settings.deliver.allowed_networks.clear();
+    let running = rig.start_with(settings).await;
+
+    rig.publish(&rig.click()).await;
+
+    for delivery in rig.stand(DeliveryStatus::Pending, 2).await {
+        assert_eq!(delivery.last_error.as_deref(), Some("blocked"));
+        let attempt = rig.attempts(&delivery).await.remove(0);
+        let detail = attempt.error_detail.expect("a reason");
+        assert!(detail.contains("deliver.allowed_networks"), "{detail}");
+    }
+    running.stop().await;
+    assert_eq!(subscriber.count(), 0);
+}
