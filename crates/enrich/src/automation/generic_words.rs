@@ -6,7 +6,8 @@ use regex::Regex;
 use super::Signal;
 use super::verdict::STRONG;
 
-/// A word that ends in one of these, or a program that gives the address of its page. Not `scanner`: people scan codes.
+/// A word that ends in one of these, or a program that gives the address of its page. Not `scanner`: people scan
+/// codes.
 const WORDS: &str = r"(?xi)
     (?: bot | crawl | crawler | spider | scraper | fetcher | archiver | validator | linkcheck | checker
       | monitor | monitoring | headless | preview | feedfetcher | screenshot | httpclient

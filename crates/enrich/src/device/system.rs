@@ -28,7 +28,7 @@ pub fn of(agent: &str, hints: &Hints<'_>, ruled: Option<ValueRef<'_>>) -> (Optio
 }
 
 /// The rules' name, but for those that their makers have changed since.
-fn name<'a>(ruled: &'a str) -> &'a str {
+fn name(ruled: &str) -> &str {
     match ruled {
         "Mac OS X" => "macOS",
         "Chrome OS" => "ChromeOS",

@@ -36,7 +36,7 @@ impl<M: Message + Clone> Handler for Collector<M> {
     type Message = M;
 
     async fn handle(&self, batch: &[M]) -> Verdicts {
-        self.0.lock().unwrap().extend_from_slice(batch);
+        self.0.lock().expect("no test panics while it collects").extend_from_slice(batch);
         Verdicts::all(bus::Verdict::Done)
     }
 }
@@ -78,7 +78,7 @@ impl Running {
     async fn enrich(&self, click: &Click) -> EnrichedClick {
         self.publish(click.outgoing()).await;
         until(LIMIT, || async {
-            let enriched = self.enriched.0.lock().unwrap();
+            let enriched = self.enriched.0.lock().expect("no test panics while it collects");
             enriched.iter().find(|enriched| enriched.click.id == click.id).cloned()
         })
         .await
@@ -133,7 +133,14 @@ async fn a_click_that_comes_twice_is_one_event_with_one_answer() {
     let later = running.enrich(&Click { link: click.link.clone(), ..given::click() }).await;
 
     assert_eq!((first.is_first_click, later.is_first_click), (Some(true), Some(false)));
-    let events = running.enriched.0.lock().unwrap().iter().filter(|e| e.click.id == click.id).count();
+    let events = running
+        .enriched
+        .0
+        .lock()
+        .expect("no test panics while it collects")
+        .iter()
+        .filter(|e| e.click.id == click.id)
+        .count();
     assert_eq!(events, 1);
     running.stop().await;
 }
@@ -222,7 +229,10 @@ async fn what_is_no_click_is_put_aside_and_holds_nobody_up() {
     running.publish(Outgoing { id: "bad".into(), payload: "not a click".into(), ..click.outgoing() }).await;
     running.enrich(&click).await;
 
-    let aside = until(LIMIT, || async { running.quarantined.0.lock().unwrap().first().cloned() }).await;
+    let aside = until(LIMIT, || async {
+        running.quarantined.0.lock().expect("no test panics while it collects").first().cloned()
+    })
+    .await;
     assert_eq!((aside.consumer.as_str(), &aside.payload[..]), ("enrich", &b"not a click"[..]));
     running.stop().await;
 }
@@ -240,7 +250,8 @@ async fn a_broker_that_is_away_at_the_start_is_waited_for() {
     let bus = nats.bus("test").await;
     let enriched = collect::<EnrichedClick>(&bus, ConsumerName::Record, &stop);
     bus.publisher().publish(given::click().outgoing()).await.expect("a confirmation");
-    until(LIMIT, || async { enriched.0.lock().unwrap().first().cloned() }).await;
+    until(LIMIT, || async { enriched.0.lock().expect("no test panics while it collects").first().cloned() })
+        .await;
     stop.cancel();
     service.await.expect("no panic").expect("a clean end");
 }
