@@ -81,7 +81,7 @@ pub async fn save(
         .await
 }
 
-fn treatment_of(word: &str) -> AddressTreatment {
+pub(crate) fn treatment_of(word: &str) -> AddressTreatment {
     match word {
         "keep" => AddressTreatment::Keep,
         "truncate" => AddressTreatment::Truncate,
