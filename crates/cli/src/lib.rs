@@ -1,1 +1,87 @@
-//! Placeholder.
+//! The `clickwire` command: everything in one process, and tools for people.
+//!
+//! In reading order: [`up`] runs Clickwire with all it needs under one [`data_dir`]; `down` ends it. `setup` and
+//! `keys` prepare a database and a broker, `click` and `listen` try things out, `why` and `doctor` say what is wrong.
+//! Commands find a running `up` by the file that it leaves in its data directory.
+
+mod click;
+mod connections;
+mod data_dir;
+mod doctor;
+mod down;
+mod healthcheck;
+mod keys;
+mod layers;
+mod listen;
+mod out;
+mod setup;
+mod up;
+mod why;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Link tracking with webhooks: every click redirected at once, enriched, and POSTed to who wants to know.
+#[derive(Debug, Parser)]
+#[command(name = "clickwire", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything on this machine: PostgreSQL, NATS, the five services, and the console
+    Up(up::Options),
+    /// Stop what `up` started
+    Down(down::Options),
+    /// Make what is missing of tables, streams, the first workspace and its domain; safe to run again
+    Setup(setup::Options),
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Receive webhooks: verify each one and show what it tells
+    Listen(listen::Options),
+    /// Click a link through the redirect, as a visitor from elsewhere would
+    Click(click::Options),
+    /// Say what keeps a link's clicks from becoming webhooks
+    Why(why::Options),
+    /// Check settings, PostgreSQL, NATS, location data, spool and ports, and say how to mend what is wrong
+    Doctor(doctor::Options),
+    /// Ask a URL and exit with 0 if it answers 2xx, otherwise with 1
+    Healthcheck(healthcheck::Options),
+}
+
+/// Runs the command line; the exit status is 0 when all is well, 1 when not, and 2 for a wrong command line.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    service::tls::install_provider();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    match runtime.block_on(dispatch(cli.command)) {
+        Ok(code) => code,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up(options) => up::run(options).await,
+        Command::Down(options) => down::run(&options).await,
+        Command::Setup(options) => setup::run(&options).await,
+        Command::Keys(command) => keys::run(command).await,
+        Command::Listen(options) => listen::run(options).await,
+        Command::Click(options) => click::run(options).await,
+        Command::Why(options) => why::run(&options).await,
+        Command::Doctor(options) => doctor::run(&options).await,
+        Command::Healthcheck(options) => healthcheck::run(&options).await,
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    out::error(&format!("clickwire: {error:#}"));
+    ExitCode::FAILURE
+}

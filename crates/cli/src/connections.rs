@@ -1,0 +1,71 @@
+//! Which database and broker a command works on: those that settings name, else those of a running `up`, else the
+//! defaults.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Deserialize;
+
+use crate::data_dir::{DataDirOption, Running};
+use crate::layers::Layers;
+
+/// Options of the commands that work on a database or broker.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ConnectionOptions {
+    /// Settings file; otherwise CLICKWIRE_CONFIG, otherwise ./clickwire.toml if it is there
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub data_dir: DataDirOption,
+}
+
+/// What the options lead to.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    pub database: store::Settings,
+    pub nats: bus::Settings,
+    /// The `up` that was found, unless settings name both database and broker.
+    pub running: Option<Running>,
+    pub layers: Layers,
+    /// What stands in for settings that nobody made.
+    pub ours: toml::Table,
+}
+
+impl ConnectionOptions {
+    /// Reads settings and looks for a running `up`.
+    pub(crate) fn find(&self) -> anyhow::Result<Connections> {
+        #[derive(Deserialize)]
+        struct Settings {
+            database: store::Settings,
+            nats: bus::Settings,
+        }
+
+        let layers = Layers::new(self.config.clone());
+        let named = layers.named()?;
+        let is_elsewhere = named.nats.url.is_some() && named.database.url.is_some();
+        let running = if is_elsewhere { None } else { self.data_dir.dir()?.running() };
+        let ours = running.as_ref().map(urls).unwrap_or_default();
+        let settings: Settings = layers.load(&[store::DEFAULTS, bus::DEFAULTS], &ours)?;
+        Ok(Connections { database: settings.database, nats: settings.nats, running, layers, ours })
+    }
+}
+
+impl Connections {
+    /// A connection to the database, whose tables are the ones this program knows.
+    pub(crate) async fn database(&self) -> anyhow::Result<store::Connection> {
+        let advice = "the database cannot be reached: run `clickwire up`, or set database.url (`clickwire doctor` looks closer)";
+        let mut conn = store::connect(&self.database).await.context(advice)?;
+        store::verify(&mut conn).await?;
+        Ok(conn)
+    }
+}
+
+fn urls(running: &Running) -> toml::Table {
+    let url = |url: &str| toml::Table::from_iter([("url".to_owned(), url.into())]);
+    toml::Table::from_iter([
+        ("database".to_owned(), url(&running.database_url).into()),
+        ("nats".to_owned(), url(&running.nats_url).into()),
+    ])
+}

@@ -1,0 +1,319 @@
+//! The looks themselves, each at one part.
+
+use std::borrow::Cow;
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use bus::{Bus, ConsumerName};
+use chrono::Utc;
+use enrich::geo::GeoFile;
+use service::ops::Readiness;
+
+use crate::connections::{ConnectionOptions, Connections};
+use crate::data_dir::{DataDir, Running};
+
+use super::Diagnosis;
+
+/// How long NATS and a running `up` may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Location files that are older are said to be old: networks change hands all the time.
+const GEO_DAYS_MAX: i64 = 60;
+
+/// More clicks than that are more than a moment's work.
+const PENDING_MAX: u64 = 10_000;
+
+/// Everything, in the order of dependence.
+pub(super) async fn all(
+    connections: &Connections,
+    options: &ConnectionOptions,
+) -> anyhow::Result<Vec<Diagnosis>> {
+    let data_dir = options.data_dir.dir()?;
+    let settings = Settings::load(connections, &data_dir);
+    let mut diagnoses =
+        vec![run_of(connections.running.as_ref(), &data_dir), of_settings(connections, &settings)];
+    diagnoses.push(database(connections).await);
+    diagnoses.push(nats(connections).await);
+    if let Ok(settings) = &settings {
+        diagnoses.push(geo(settings.geo_dir.as_deref()));
+        diagnoses.push(spool(&settings.spool_dir));
+        diagnoses.push(sealing(settings));
+        diagnoses.push(match &connections.running {
+            Some(running) => readiness(running).await,
+            None => ports(&[("redirect.addr", settings.redirect_addr), ("api.addr", settings.api_addr)]),
+        });
+    }
+    Ok(diagnoses)
+}
+
+/// What the looks need of the settings of all services.
+struct Settings {
+    geo_dir: Option<PathBuf>,
+    spool_dir: PathBuf,
+    redirect_addr: SocketAddr,
+    api_addr: SocketAddr,
+    sealing: webhook::sealing::Settings,
+}
+
+impl Settings {
+    /// Loads and checks the settings of every service, as each would at its start.
+    fn load(connections: &Connections, data_dir: &DataDir) -> anyhow::Result<Self> {
+        let ours = ours(connections, data_dir);
+        macro_rules! load {
+            ($service:ident) => {{
+                let settings: $service::Settings =
+                    connections.layers.load($service::Settings::DEFAULTS, &ours)?;
+                settings.validate().map_err(|error| anyhow!("{error}"))?;
+                settings
+            }};
+        }
+        let (redirect, enrich, api) = (load!(redirect), load!(enrich), load!(api));
+        load!(deliver);
+        load!(record);
+        Ok(Self {
+            geo_dir: enrich.enrich.geo_dir,
+            spool_dir: redirect.redirect.spool.dir,
+            redirect_addr: redirect.redirect.addr,
+            api_addr: api.api.addr,
+            sealing: api.sealing,
+        })
+    }
+}
+
+/// Where a running `up` keeps what is looked at; nothing when services run apart.
+fn ours(connections: &Connections, data_dir: &DataDir) -> toml::Table {
+    let mut ours = connections.ours.clone();
+    if connections.running.is_none() {
+        return ours;
+    }
+    let path = |path: PathBuf| toml::Value::from(path.to_string_lossy().into_owned());
+    let table =
+        |key: &str, value: toml::Value| toml::Value::from(toml::Table::from_iter([(key.to_owned(), value)]));
+    ours.insert("enrich".to_owned(), table("geo_dir", path(data_dir.geo())));
+    ours.insert("redirect".to_owned(), table("spool", table("dir", path(data_dir.spool()))));
+    let named = connections.layers.named().unwrap_or_default();
+    if named.sealing.key.is_none() && named.sealing.key_file.is_none() {
+        ours.insert("sealing".to_owned(), table("key_file", path(data_dir.sealing_key())));
+    }
+    ours
+}
+
+fn run_of(running: Option<&Running>, data_dir: &DataDir) -> Diagnosis {
+    match running {
+        Some(running) => {
+            Diagnosis::ok("up", format!("runs as process {} on {}", running.pid, running.data_dir.display()))
+        }
+        None => Diagnosis::ok(
+            "up",
+            format!("does not run on {}; settings are looked at", data_dir.path().display()),
+        ),
+    }
+}
+
+fn of_settings(connections: &Connections, settings: &anyhow::Result<Settings>) -> Diagnosis {
+    let file =
+        connections.layers.file().map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
+    match settings {
+        Ok(_) => Diagnosis::ok("settings", format!("of all services are usable ({file})")),
+        Err(error) => Diagnosis::fail(
+            "settings",
+            format!("{error:#}"),
+            "correct the setting; each is explained in the `defaults.toml` of its service",
+        ),
+    }
+}
+
+async fn database(connections: &Connections) -> Diagnosis {
+    const PART: &str = "postgresql";
+    let mut conn = match store::connect(&connections.database).await {
+        Ok(conn) => conn,
+        Err(error) => {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            return Diagnosis::fail(
+                PART,
+                error,
+                "start it, or set database.url; `clickwire up` brings its own",
+            );
+        }
+    };
+    match store::verify(&mut conn).await {
+        Ok(()) => Diagnosis::ok(PART, "answers, and its tables are those of this version"),
+        Err(error) => {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            Diagnosis::fail(PART, error, "run `clickwire setup` with the same settings")
+        }
+    }
+}
+
+async fn nats(connections: &Connections) -> Diagnosis {
+    const PART: &str = "nats";
+    let away = "start it, or set nats.url; `clickwire up` brings its own";
+    let bus = match Bus::connect(&connections.nats, "clickwire-doctor").await {
+        Ok(bus) => bus,
+        Err(error) => return Diagnosis::fail(PART, format!("{:#}", anyhow::Error::from(error)), away),
+    };
+    if let Err(error) = bus.wait_connected(PATIENCE).await {
+        return Diagnosis::fail(PART, format!("{:#}", anyhow::Error::from(error)), away);
+    }
+    if let Err(error) = bus.verify().await {
+        let error = format!("{:#}", anyhow::Error::from(error));
+        return Diagnosis::fail(PART, error, "run `clickwire setup` with the same settings");
+    }
+    let mut waiting = Vec::new();
+    for consumer in [ConsumerName::Enrich, ConsumerName::Deliver, ConsumerName::Record] {
+        match bus.pending(consumer).await {
+            Ok(pending) if pending > PENDING_MAX => {
+                waiting.push(format!("{pending} for {}", consumer.as_str()))
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                return Diagnosis::fail(PART, error, "run `clickwire setup` with the same settings");
+            }
+        }
+    }
+    if waiting.is_empty() {
+        return Diagnosis::ok(PART, "answers, its streams are there, and no consumer is behind");
+    }
+    let mend = "look whether those services run; more replicas share the work";
+    Diagnosis::warn(PART, format!("messages wait: {}", waiting.join(", ")), mend)
+}
+
+fn geo(dir: Option<&Path>) -> Diagnosis {
+    const PART: &str = "geo data";
+    let fetch = "fetch files of the whole world with `scripts/geo-data`, into enrich.geo_dir";
+    let files = dir.map(geo_files).unwrap_or_default();
+    let mut newest = None;
+    for path in &files {
+        let opened = fs::read(path).map_err(anyhow::Error::from);
+        match opened.and_then(|bytes| Ok(GeoFile::open(Cow::Owned(bytes))?)) {
+            Ok(file) => newest = newest.max(Some(file.built_at())),
+            Err(error) => {
+                let found = format!("{} cannot serve: {error:#}", path.display());
+                return Diagnosis::warn(PART, found, fetch);
+            }
+        }
+    }
+    let Some(built_at) = newest else {
+        let found = "a small extract serves: most addresses have no city";
+        return Diagnosis::warn(PART, found, fetch);
+    };
+    let days = (Utc::now() - built_at).num_days();
+    let found = format!("{} files, the newest is {days} days old", files.len());
+    if days > GEO_DAYS_MAX { Diagnosis::warn(PART, found, fetch) } else { Diagnosis::ok(PART, found) }
+}
+
+fn geo_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "mmdb")).collect()
+}
+
+fn spool(dir: &Path) -> Diagnosis {
+    const PART: &str = "spool";
+    if !dir.exists() {
+        let found = format!("{} is not there yet; the redirect makes it", dir.display());
+        return Diagnosis::ok(PART, found);
+    }
+    let probe = dir.join(format!(".doctor-{}", std::process::id()));
+    if let Err(error) = fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)) {
+        let mend = "let the redirect's user write there, or set redirect.spool.dir to a disk with room";
+        return Diagnosis::fail(PART, format!("{} cannot be written: {error}", dir.display()), mend);
+    }
+    let sizes = fs::read_dir(dir).into_iter().flatten().filter_map(|entry| entry.ok()?.metadata().ok());
+    let bytes: u64 = sizes.map(|metadata| metadata.len()).sum();
+    Diagnosis::ok(PART, format!("{} can be written and holds {} KiB", dir.display(), bytes / 1024))
+}
+
+fn sealing(settings: &Settings) -> Diagnosis {
+    const PART: &str = "sealing key";
+    match settings.sealing.resolve(|path| fs::read_to_string(path)) {
+        Ok(_) => Diagnosis::ok(PART, "is there"),
+        Err(error) => {
+            let mend = "set sealing.key_file to a file with the base64 of 32 random bytes: `openssl rand -base64 32`";
+            Diagnosis::fail(PART, format!("{:#}", anyhow::Error::from(error)), mend)
+        }
+    }
+}
+
+async fn readiness(running: &Running) -> Diagnosis {
+    const PART: &str = "services";
+    let asked = async {
+        let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
+        let answer = client.get(format!("{}/readyz", running.ops_url)).send().await?;
+        answer.json::<Readiness>().await
+    };
+    match asked.await {
+        Ok(readiness) if readiness.ready => Diagnosis::ok(
+            PART,
+            format!("are ready: links on {}, API on {}", running.redirect_url, running.api_url),
+        ),
+        Ok(readiness) => {
+            let failing = readiness
+                .checks
+                .iter()
+                .filter_map(|check| Some(format!("{}: {}", check.name, check.error.as_ref()?)));
+            let failing = failing.collect::<Vec<_>>().join("; ");
+            Diagnosis::fail(
+                PART,
+                failing,
+                "the log says more; with --detach it is clickwire.log in the data directory",
+            )
+        }
+        Err(error) => {
+            let mend = "restart it: `clickwire down`, then `clickwire up`";
+            Diagnosis::fail(PART, format!("{} does not answer: {error}", running.ops_url), mend)
+        }
+    }
+}
+
+/// Nothing runs that we know of: whether the services could listen.
+fn ports(addresses: &[(&str, SocketAddr)]) -> Diagnosis {
+    const PART: &str = "ports";
+    let taken = addresses.iter().filter(|(_, addr)| TcpListener::bind(addr).is_err());
+    let taken: Vec<String> = taken.map(|(setting, addr)| format!("{addr} ({setting})")).collect();
+    if taken.is_empty() {
+        return Diagnosis::ok(PART, "of redirect and API are free");
+    }
+    let mend = "if that is not Clickwire itself, stop what listens there or choose another address";
+    Diagnosis::warn(PART, format!("taken: {}", taken.join(", ")), mend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Health;
+    use super::*;
+
+    #[test]
+    fn a_spool_that_is_a_file_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("spool");
+        fs::write(&file, "").unwrap();
+
+        assert_eq!(spool(&file).health, Health::Fail);
+        assert_eq!(spool(dir.path()).health, Health::Ok);
+        assert_eq!(spool(&dir.path().join("none")).health, Health::Ok);
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+
+        let diagnosis = ports(&[("api.addr", addr)]);
+
+        assert_eq!(diagnosis.found, format!("taken: {addr} (api.addr)"));
+        assert_eq!(diagnosis.health, Health::Warn);
+    }
+
+    #[test]
+    fn without_location_files_the_extract_serves() {
+        let dir = tempfile::tempdir().unwrap();
+
+        assert_eq!(geo(Some(dir.path())).health, Health::Warn);
+        fs::write(dir.path().join("broken.mmdb"), "x").unwrap();
+        assert!(geo(Some(dir.path())).found.contains("broken.mmdb cannot serve"));
+    }
+}

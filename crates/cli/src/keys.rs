@@ -1,0 +1,190 @@
+//! `clickwire keys`: makes, lists and takes back API keys.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use clap::{Args, Subcommand};
+use model::KeyId;
+use model::secret::ApiKey;
+use serde::Serialize;
+use store::api_keys::{self, NewKey, StoredKey};
+use store::first_run::WORKSPACE_NAME;
+use store::workspaces::{self, Workspace};
+
+use crate::connections::ConnectionOptions;
+use crate::out;
+
+/// More keys than that are not listed at once.
+const LIST_MAX: i64 = 1_000;
+
+/// Stands for every scope.
+const EVERY_SCOPE: &str = "*";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a key and show it, this once
+    Create(Create),
+    /// List the keys that were not revoked
+    List(List),
+    /// Take a key back: it opens nothing any more
+    Revoke(Revoke),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Scope {
+    #[command(flatten)]
+    connections: ConnectionOptions,
+
+    /// Workspace, by its name
+    #[arg(long, value_name = "NAME", default_value = WORKSPACE_NAME)]
+    workspace: String,
+
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    #[command(flatten)]
+    scope: Scope,
+
+    /// What people call the key
+    #[arg(long, default_value = "cli")]
+    name: String,
+
+    /// What it may do, such as links:read; may be given several times [default: everything]
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
+
+    /// When it expires, from now: "90days" [default: never]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    expires_in: Option<std::time::Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    scope: Scope,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    #[command(flatten)]
+    scope: Scope,
+
+    /// Id of the key, as `clickwire keys list` shows it
+    id: KeyId,
+}
+
+#[derive(Serialize)]
+struct ShownKey {
+    id: String,
+    /// The whole key when it was just made, else its beginning.
+    key: String,
+    name: String,
+    scopes: Vec<String>,
+    created_at: String,
+    expires_at: Option<String>,
+    last_used_at: Option<String>,
+}
+
+pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Create(options) => create(options).await,
+        Command::List(options) => list(&options.scope).await,
+        Command::Revoke(options) => revoke(&options).await,
+    }
+}
+
+impl Scope {
+    async fn open(&self) -> anyhow::Result<(store::Connection, Workspace)> {
+        let mut conn = self.connections.find()?.database().await?;
+        let workspace = workspaces::find_by_name(&mut conn, &self.workspace).await?;
+        let workspace = workspace.with_context(|| {
+            format!("there is no workspace `{}`; `clickwire setup` makes {WORKSPACE_NAME}", self.workspace)
+        })?;
+        Ok((conn, workspace))
+    }
+}
+
+async fn create(options: Create) -> anyhow::Result<ExitCode> {
+    let (mut conn, workspace) = options.scope.open().await?;
+    let now = Utc::now();
+    let expires_at = options.expires_in.map(|time| {
+        TimeDelta::from_std(time)
+            .ok()
+            .and_then(|time| now.checked_add_signed(time))
+            .context("--expires-in is too far away")
+    });
+    let scopes = if options.scopes.is_empty() { vec![EVERY_SCOPE.to_owned()] } else { options.scopes };
+    let key = ApiKey::generate();
+    let new = NewKey {
+        workspace_id: workspace.id,
+        name: &options.name,
+        key: &key,
+        scopes: &scopes,
+        expires_at: expires_at.transpose()?,
+    };
+    let stored =
+        api_keys::insert(&mut conn, new, now).await?.context("the key is there already: try again")?;
+    if options.scope.json {
+        out::json(&ShownKey { key: key.reveal().to_owned(), ..shown(stored) });
+    } else {
+        out::line(key.reveal());
+        out::error(&format!("{} ({}); it is not shown again", stored.name, stored.id));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(scope: &Scope) -> anyhow::Result<ExitCode> {
+    let (mut conn, workspace) = scope.open().await?;
+    let keys = api_keys::list(&mut conn, workspace.id, None, LIST_MAX).await?;
+    let keys: Vec<ShownKey> = keys.into_iter().map(shown).collect();
+    if scope.json {
+        out::json(&keys);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if keys.is_empty() {
+        out::line("no keys; make one with `clickwire keys create`");
+    }
+    for key in keys {
+        let expiry = key.expires_at.map(|at| format!(", expires {at}")).unwrap_or_default();
+        let used = key.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("used {at}"));
+        out::line(&format!(
+            "{}  {}…  {}  [{}]  {used}{expiry}",
+            key.id,
+            key.key,
+            key.name,
+            key.scopes.join(" ")
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn revoke(options: &Revoke) -> anyhow::Result<ExitCode> {
+    let (mut conn, workspace) = options.scope.open().await?;
+    if !api_keys::revoke(&mut conn, workspace.id, options.id, Utc::now()).await? {
+        bail!("workspace {} has no key {}, or not any more", workspace.name, options.id);
+    }
+    if options.scope.json {
+        out::json(&serde_json::json!({ "id": options.id, "revoked": true }));
+    } else {
+        out::line(&format!("revoked {}", options.id));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shown(key: StoredKey) -> ShownKey {
+    let text = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    ShownKey {
+        id: key.id.to_string(),
+        key: key.shown,
+        name: key.name,
+        scopes: key.scopes,
+        created_at: text(key.created_at),
+        expires_at: key.expires_at.map(text),
+        last_used_at: key.last_used_at.map(text),
+    }
+}
