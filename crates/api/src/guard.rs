@@ -7,7 +7,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, ResponseError as _};
+use actix_web::Error;
 
 use crate::app::Shared;
 use crate::error::ApiError;
@@ -17,7 +17,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img
      frame-ancestors 'none'; base-uri 'none'";
 
 /// Headers that every answer carries, unless its handler said otherwise.
-const HEADERS: [(HeaderName, HeaderValue); 6] = [
+static HEADERS: [(HeaderName, HeaderValue); 6] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY)),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
@@ -34,13 +34,22 @@ pub async fn guard(
     let shared = request.app_data::<Data<Shared>>().expect("the app is made with it").clone();
     let door = door(request.path());
     let began = Instant::now();
-    let raw = request.request().clone();
 
     let answer = tokio::time::timeout(shared.settings.request_timeout, next.call(request)).await;
+    let count = |status: &str| {
+        shared.metrics.requests.with_label_values(&[door, status]).inc();
+        shared.metrics.seconds.with_label_values(&[door]).observe(began.elapsed().as_secs_f64());
+    };
     let mut response = match answer {
-        Ok(Ok(response)) => response.map_into_boxed_body(),
-        Ok(Err(error)) => ServiceResponse::new(raw, error.error_response()),
-        Err(_) => ServiceResponse::new(raw, ApiError::TimedOut.error_response()),
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => {
+            count("5xx");
+            return Err(error);
+        }
+        Err(_) => {
+            count("5xx");
+            return Err(ApiError::TimedOut.into());
+        }
     };
 
     for (name, value) in &HEADERS {
@@ -54,8 +63,7 @@ pub async fn guard(
         400..=499 => "4xx",
         _ => "5xx",
     };
-    shared.metrics.requests.with_label_values(&[door, status]).inc();
-    shared.metrics.seconds.with_label_values(&[door]).observe(began.elapsed().as_secs_f64());
+    count(status);
     Ok(response)
 }
 

@@ -73,6 +73,9 @@ fn operations(item: &PathItem) -> Vec<(&'static str, &Operation)> {
     all.iter().filter_map(|(method, operation)| Some((name(method), operation.as_ref()?))).collect()
 }
 
+/// The order in which `/docs` shows the groups.
+const GROUPS: [&str; 6] = ["links", "webhook endpoints", "deliveries", "clicks", "settings", "keys and audit"];
+
 /// One operation as `/docs` shows it.
 struct OperationText {
     method: &'static str,
@@ -105,6 +108,7 @@ async fn docs() -> HttpResponse {
             }
         }
     }
+    groups.sort_by_key(|(name, _)| GROUPS.iter().position(|group| group == name));
     let bodies = ["NewLink", "LinkChange", "NewEndpoint", "EndpointChange", "SettingsChange", "NewDomain", "NewKey"];
     let schemas = bodies.iter().map(|name| ((*name).to_owned(), properties(name))).collect();
     let scopes = Scope::EVERY.iter().map(|scope| (scope.as_str(), scope.meaning())).collect();
@@ -123,9 +127,9 @@ fn operation_text(method: &'static str, path: &str, operation: &Operation) -> Op
         method,
         path: path.to_owned(),
         summary: operation.summary.clone().unwrap_or_default(),
-        description: operation.description.clone().unwrap_or_default(),
+        description: operation.description.as_deref().unwrap_or_default().replace('`', ""),
         scope: scope.to_owned(),
-        parameters: parameters.collect(),
+        parameters: parameters.filter(|(_, description)| !description.is_empty()).collect(),
         body: body.and_then(|name| name.rsplit('/').next()).unwrap_or_default().to_owned(),
     }
 }
@@ -143,7 +147,7 @@ fn properties(schema: &str) -> Vec<(String, String, String)> {
             serde_json::Value::Array(kinds) => kinds.first().and_then(|k| k.as_str()).unwrap_or("object").to_owned(),
             _ => "object".to_owned(),
         };
-        (name.clone(), kind, json["description"].as_str().unwrap_or_default().to_owned())
+        (name.clone(), kind, json["description"].as_str().unwrap_or_default().replace('`', ""))
     };
     object.properties.iter().map(field).collect()
 }

@@ -171,8 +171,7 @@ pub async fn touch(
 ) -> QueryResult<()> {
     let stale = now - chrono::TimeDelta::from_std(interval).unwrap_or_default();
     let due = api_keys::last_used_at.is_null().or(api_keys::last_used_at.lt(stale));
-    // `due` may be null in SQL; a null filter matches nothing, which is right only for the second half
-    diesel::update(api_keys::table.filter(api_keys::id.eq(id.uuid())).filter(due.assume_not_null()))
+    diesel::update(api_keys::table.filter(api_keys::id.eq(id.uuid())).filter(due))
         .set(api_keys::last_used_at.eq(now))
         .execute(conn)
         .await?;

@@ -21,8 +21,6 @@ pub struct Link {
     pub id: LinkId,
     /// Host it is served under.
     pub host: Host,
-    /// Whether that host is the workspace's default one.
-    pub is_default_host: bool,
     /// Its name under that host.
     pub slug: Slug,
     /// Counts the changes.
@@ -111,13 +109,12 @@ struct Row {
     archived_at: Option<DateTime<Utc>>,
 }
 
-fn read((row, host, is_default_host): (Row, String, bool)) -> QueryResult<Link> {
+fn read((row, host): (Row, String)) -> QueryResult<Link> {
     let metadata: BTreeMap<String, String> = serde_json::from_value(row.metadata).map_err(unreadable)?;
     let status_code = u16::try_from(row.status_code).map_err(unreadable)?;
     Ok(Link {
         id: LinkId::from_uuid(row.id),
         host: parsed(&host)?,
-        is_default_host,
         slug: parsed(&row.slug)?,
         revision: u32::try_from(row.revision).map_err(unreadable)?,
         options: LinkOptions {
@@ -240,10 +237,10 @@ pub async fn find(
     workspace_id: WorkspaceId,
     id: LinkId,
 ) -> QueryResult<Option<Link>> {
-    let row: Option<(Row, String, bool)> = links::table
+    let row: Option<(Row, String)> = links::table
         .inner_join(domains::table)
         .filter(links::id.eq(id.uuid()).and(links::workspace_id.eq(workspace_id.uuid())))
-        .select((Row::as_select(), domains::host, domains::is_default))
+        .select((Row::as_select(), domains::host))
         .first(conn)
         .await
         .optional()?;
@@ -276,7 +273,7 @@ pub async fn list(
         .filter(links::workspace_id.eq(workspace_id.uuid()).and(links::archived_at.is_null()))
         .order(links::id.desc())
         .limit(limit)
-        .select((Row::as_select(), domains::host, domains::is_default))
+        .select((Row::as_select(), domains::host))
         .into_boxed();
     if let Some(external_id) = &filter.external_id {
         query = query.filter(links::external_id.eq(external_id));
@@ -294,7 +291,7 @@ pub async fn list(
     if let Some(before) = before {
         query = query.filter(links::id.lt(before.uuid()));
     }
-    let rows: Vec<(Row, String, bool)> = query.load(conn).await?;
+    let rows: Vec<(Row, String)> = query.load(conn).await?;
     rows.into_iter().map(read).collect()
 }
 

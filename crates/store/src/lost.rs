@@ -1,4 +1,4 @@
-//! Tells a lost connection from a failed query.
+//! Tells apart why a query failed, for those who answer people.
 
 use diesel::result::DatabaseErrorKind;
 
@@ -13,4 +13,9 @@ pub fn is_connection_lost(error: &QueryError) -> bool {
             _
         ) | QueryError::BrokenTransactionManager
     )
+}
+
+/// Whether a query failed because another row has what must be unique.
+pub fn is_taken(error: &QueryError) -> bool {
+    matches!(error, QueryError::DatabaseError(DatabaseErrorKind::UniqueViolation, _))
 }

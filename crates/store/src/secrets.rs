@@ -64,7 +64,7 @@ pub async fn list_live(
         .filter(endpoint_secrets::endpoint_id.eq(endpoint_id.uuid()))
         .filter(endpoint_secrets::workspace_id.eq(workspace_id.uuid()))
         .filter(endpoint_secrets::revoked_at.is_null())
-        .filter(endpoint_secrets::expires_at.is_null().or(endpoint_secrets::expires_at.assume_not_null().gt(now)))
+        .filter(endpoint_secrets::expires_at.is_null().or(endpoint_secrets::expires_at.gt(now)))
         .order(endpoint_secrets::id.desc())
         .select((
             endpoint_secrets::id,
@@ -88,7 +88,7 @@ pub async fn expire_others(
         .filter(endpoint_secrets::endpoint_id.eq(endpoint_id.uuid()))
         .filter(endpoint_secrets::id.ne(newest.uuid()))
         .filter(endpoint_secrets::revoked_at.is_null())
-        .filter(endpoint_secrets::expires_at.is_null().or(endpoint_secrets::expires_at.assume_not_null().gt(at)));
+        .filter(endpoint_secrets::expires_at.is_null().or(endpoint_secrets::expires_at.gt(at)));
     diesel::update(others).set(endpoint_secrets::expires_at.eq(at)).execute(conn).await?;
     Ok(())
 }

@@ -230,7 +230,8 @@ pub fn outcome(status: Option<u16>, error: Option<&str>, duration_ms: Option<u32
         (None, None) => return "–".to_owned(),
     };
     match duration_ms {
-        Some(duration) => format!("{result} in {duration} ms"),
+        Some(duration) if status.is_some() => format!("{result} in {duration} ms"),
+        Some(duration) => format!("{result} after {duration} ms"),
         None => result,
     }
 }

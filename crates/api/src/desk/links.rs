@@ -379,7 +379,10 @@ pub async fn update(
                     return Err(external_id_taken());
                 }
             }
-            links::update(conn, caller.workspace_id, id, &options, now).await?;
+            // someone else may have taken the external id since it was looked up
+            links::update(conn, caller.workspace_id, id, &options, now).await.map_err(|error| {
+                if store::is_taken(&error) { external_id_taken() } else { error.into() }
+            })?;
             let link = links::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
             announce(conn, change(caller, now, "link.updated", &link)).await?;
             Ok(link)

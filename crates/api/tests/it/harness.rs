@@ -76,7 +76,9 @@ impl Api {
         let mut settings = settings(database.settings(), nats);
         change(&mut settings);
         let pool = database.pool();
-        Self { _database: Some(database), ..Self::serve(settings, pool).await }
+        let mut api = Self::serve(settings, pool).await;
+        api._database = Some(database);
+        api
     }
 
     /// An API with a broker.
@@ -84,8 +86,9 @@ impl Api {
         let (database, nats) = tokio::join!(TestDatabase::new(), TestNats::start());
         let settings = settings(database.settings(), nats.settings());
         let bus = nats.bus("test").await;
-        let api = Self::serve(settings, database.pool()).await;
-        Self { _database: Some(database), _nats: Some(nats), bus: Some(bus), ..api }
+        let mut api = Self::serve(settings, database.pool()).await;
+        (api.bus, api._nats, api._database) = (Some(bus), Some(nats), Some(database));
+        api
     }
 
     /// Serves with these settings; the workspace is made through `pool`.
