@@ -34,8 +34,6 @@ pub struct Bounds {
     pub refresh: Duration,
     /// Age at which absence is asked for again.
     pub refresh_absent: Duration,
-    /// How long an answer may take.
-    pub load_timeout: Duration,
 }
 
 /// How an entry was found.
@@ -103,7 +101,7 @@ where
 
     /// The entry of `key` with what `load` answers, or with an old value if it does not answer.
     ///
-    /// `load` runs on `runtime`: it is not cancelled with the reader who asked first, and connections that it opens do
+    /// `load` ends within a bounded time. It runs on `runtime`: it is not cancelled with the reader who asked first, and connections that it opens do
     /// not belong to that reader's thread.
     ///
     /// # Errors
@@ -174,7 +172,7 @@ where
     {
         let epoch = self.epoch.load(Ordering::SeqCst);
         let notices = self.notices.load(Ordering::SeqCst);
-        let Ok(Ok(value)) = timeout(self.bounds.load_timeout, load).await else {
+        let Ok(value) = load.await else {
             self.set_away(true);
             return Err(Unavailable);
         };
@@ -243,12 +241,8 @@ mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
 
-    const BOUNDS: Bounds = Bounds {
-        entries_max: 100,
-        refresh: Duration::from_secs(30),
-        refresh_absent: Duration::from_secs(2),
-        load_timeout: Duration::from_millis(50),
-    };
+    const BOUNDS: Bounds =
+        Bounds { entries_max: 100, refresh: Duration::from_secs(30), refresh_absent: Duration::from_secs(2) };
 
     type Loaded = Result<Option<u32>, ()>;
 
@@ -325,7 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_does_not_come_is_not_waited_for_when_there_is_an_old_value() {
-        let cache = Cache::new(Bounds { load_timeout: Duration::from_secs(60), ..BOUNDS });
+        let cache = Cache::new(BOUNDS);
         load(&cache, Ok(Some(7))).await.expect("loaded");
         cache.refresh_all();
 

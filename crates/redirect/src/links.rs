@@ -4,6 +4,7 @@
 //! may have been missed, and with age, every link is. With the database away, a link that was seen is served as it was.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::http::header::HeaderValue;
@@ -13,7 +14,7 @@ use futures::{Stream, StreamExt};
 use quick_cache::Equivalent;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 use url::Url;
 
 use model::click::ClickedLink;
@@ -57,9 +58,17 @@ struct Inner {
     hosts: Arc<Cache<Box<str>, Host>>,
     any_host: bool,
     public_url: Url,
-    pool: Pool,
+    database: Database,
     runtime: Handle,
     metrics: Metrics,
+}
+
+/// Where links are looked up that are not in memory. Clones share what is known of its state.
+#[derive(Clone)]
+struct Database {
+    pool: Pool,
+    timeout: Duration,
+    is_away: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -88,6 +97,8 @@ enum LookupError {
     Pool(#[from] store::PoolError),
     #[error("failed to look a link up")]
     Query(#[from] store::QueryError),
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
 }
 
 impl Links {
@@ -103,14 +114,13 @@ impl Links {
             entries_max: own.cached_links_max,
             refresh: shared.refresh,
             refresh_absent: REFRESH_ABSENT,
-            load_timeout: own.lookup_timeout,
         };
         let inner = Inner {
             routes: Cache::new(bounds),
             hosts: Cache::new(Bounds { entries_max: HOSTS_MAX, ..bounds }),
             any_host: shared.any_host,
             public_url: shared.public_url.clone(),
-            pool,
+            database: Database { pool, timeout: own.lookup_timeout, is_away: Arc::default() },
             runtime,
             metrics: metrics.clone(),
         };
@@ -168,16 +178,14 @@ impl Inner {
             return Ok(entry);
         }
         let key = RouteKey { host: host.into(), slug: slug.into() };
-        let (pool, public_url) = (self.pool.clone(), self.public_url.clone());
-        let lookup = logged({
-            let key = key.clone();
-            async move {
-                // what cannot be a host or a slug leads nowhere
-                let (Ok(host), Ok(slug)) = (key.host.parse(), key.slug.parse()) else { return Ok(None) };
-                let link = look_up(&pool, &host, &slug).await?;
-                Ok(link.map(|link| Route::new(link, &public_url)))
-            }
-        });
+        let (database, public_url) = (self.database.clone(), self.public_url.clone());
+        let asked = key.clone();
+        let lookup = async move {
+            // what cannot be a host or a slug leads nowhere
+            let (Ok(host), Ok(slug)) = (asked.host.parse(), asked.slug.parse()) else { return Ok(None) };
+            let link = database.find_link(&host, &slug).await?;
+            Ok::<_, LookupError>(link.map(|link| Route::new(link, &public_url)))
+        };
         let found = self.routes.load(key, &self.runtime, lookup).await;
         match &found {
             Ok((_, Source::MemoryStale)) => self.metrics.lookups_stale.inc(),
@@ -192,30 +200,47 @@ impl Inner {
             return Ok(entry);
         }
         let key: Box<str> = host.into();
-        let pool = self.pool.clone();
-        let lookup = logged({
-            let key = key.clone();
-            async move {
-                // a Host header that is none is as good as any
-                let host: Host = key.parse().or_else(|_| "any.invalid".parse()).expect("a host name");
-                let mut conn = pool.get().await?;
-                Ok(store::routes::serving_host(&mut conn, &host).await?)
-            }
-        });
+        let (database, asked) = (self.database.clone(), key.clone());
+        let lookup = async move {
+            let Ok(host) = asked.parse() else { return Ok(None) };
+            database.serving_host(&host).await
+        };
         self.hosts.load(key, &self.runtime, lookup).await.map(|(entry, _)| entry)
     }
 }
 
-async fn look_up(pool: &Pool, host: &Host, slug: &Slug) -> Result<Option<Link>, LookupError> {
-    let mut conn = pool.get().await?;
-    Ok(store::routes::find_for_redirect(&mut conn, host, slug).await?)
-}
+impl Database {
+    async fn find_link(&self, host: &Host, slug: &Slug) -> Result<Option<Link>, LookupError> {
+        self.ask(async {
+            let mut conn = self.pool.get().await?;
+            Ok(store::routes::find_for_redirect(&mut conn, host, slug).await?)
+        })
+        .await
+    }
 
-async fn logged<T>(lookup: impl Future<Output = Result<T, LookupError>>) -> Result<T, LookupError> {
-    lookup.await.inspect_err(|error| {
-        let error: &dyn std::error::Error = error;
-        warn!(error, "the database did not answer a look-up");
-    })
+    async fn serving_host(&self, host: &Host) -> Result<Option<Host>, LookupError> {
+        self.ask(async {
+            let mut conn = self.pool.get().await?;
+            Ok(store::routes::serving_host(&mut conn, host).await?)
+        })
+        .await
+    }
+
+    /// Waits for an answer. One line when they cease and one when they come again, however many visitors there are.
+    async fn ask<T>(&self, question: impl Future<Output = Result<T, LookupError>>) -> Result<T, LookupError> {
+        let answer = tokio::time::timeout(self.timeout, question).await;
+        let answer = answer.unwrap_or(Err(LookupError::Timeout(self.timeout)));
+        let was_away = self.is_away.swap(answer.is_err(), Ordering::Relaxed);
+        match (&answer, was_away) {
+            (Err(error), false) => {
+                let error: &dyn std::error::Error = error;
+                warn!(error, "the database does not answer: links are served as they were last seen");
+            }
+            (Ok(_), true) => info!("the database answers again"),
+            _ => {}
+        }
+        answer
+    }
 }
 
 impl Route {

@@ -21,7 +21,7 @@ async fn a_link_is_followed_with_headers_that_nobody_keeps() {
     insta::assert_snapshot!(format!("{}\n\n{}", answer.head, answer.body), @r#"
     HTTP/1.1 302 Found
     cache-control: private, no-store, max-age=0
-    content-length: 129
+    content-length: 111
     content-security-policy: default-src 'none'
     content-type: text/html; charset=utf-8
     location: https://example.com/offer?utm_source=sms
@@ -121,7 +121,7 @@ async fn what_is_not_there_is_a_small_page_that_nobody_keeps() {
     insta::assert_snapshot!(format!("{}\n\n{}", answer.head, answer.body), @r"
     HTTP/1.1 404 Not Found
     cache-control: private, no-store, max-age=0
-    content-length: 73
+    content-length: 71
     content-security-policy: default-src 'none'
     content-type: text/html; charset=utf-8
     referrer-policy: no-referrer

@@ -162,7 +162,7 @@ async fn with_a_full_spool_and_no_broker_visitors_are_sent_on() {
         .gather()
         .into_iter()
         .find(|metric| metric.name() == "clickwire_redirect_clicks_lost_total");
-    assert!(lost.expect("a metric").get_metric()[0].get_counter().value() > 0.0);
+    assert!(lost.expect("a metric").get_metric()[0].get_counter().get_value() > 0.0);
     stop.cancel();
     running.await.expect("no panic").expect("a clean end");
 }
