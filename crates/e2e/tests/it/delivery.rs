@@ -39,7 +39,86 @@ async fn a_click_reaches_the_subscriber_once_with_the_documented_payload() {
         ".data.workspace_id" => "[wks]",
         ".data.clicked_at" => "[time]",
         ".data.link.id" => "[lnk]",
-    }, @"");
+    }, @r#"
+    {
+      "data": {
+        "automation": {
+          "class": null,
+          "reasons": [],
+          "ruleset": "2026-11",
+          "score": 0,
+          "verdict": "human"
+        },
+        "campaign_id": "cmp_42",
+        "channel": "sms",
+        "click_id": "[clk]",
+        "clicked_at": "[time]",
+        "contact_id": "cont_9",
+        "conversation_id": "conv_7",
+        "device": {
+          "brand": "Apple",
+          "browser": "Mobile Safari",
+          "browser_version": "18.1",
+          "in_app": null,
+          "model": "iPhone",
+          "os": "iOS",
+          "os_version": "18.1",
+          "type": "mobile"
+        },
+        "enrichment": "complete",
+        "ip": null,
+        "is_first_click": true,
+        "language": "it-IT",
+        "link": {
+          "destination_url": "https://example.com/offer?utm_source=sms",
+          "domain": "go.example.com",
+          "external_id": null,
+          "id": "[lnk]",
+          "metadata": {
+            "order": "1001"
+          },
+          "original_url": "https://example.com/offer?utm_source=sms",
+          "revision": 1,
+          "slug": "spring-sale",
+          "tags": [
+            "spring"
+          ],
+          "tracked_url": "https://go.example.com/spring-sale"
+        },
+        "location": {
+          "accuracy_km": null,
+          "as_organization": null,
+          "asn": null,
+          "city": "Rome",
+          "continent": "EU",
+          "country": "IT",
+          "country_name": "Italy",
+          "is_eu": true,
+          "latitude": 41.9,
+          "longitude": 12.4,
+          "missing": null,
+          "postal_code": null,
+          "region": "Lazio",
+          "timezone": null
+        },
+        "message_id": null,
+        "privacy": {
+          "redacted_fields": [
+            "ip"
+          ]
+        },
+        "referrer": null,
+        "revision": 0,
+        "test": false,
+        "user_agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1",
+        "workspace_id": "[wks]"
+      },
+      "id": "[evt]",
+      "sequence": null,
+      "timestamp": "[time]",
+      "type": "link.clicked"
+    }
+    "#);
 }
 
 #[tokio::test]

@@ -147,6 +147,16 @@ impl Services {
         Some((status, response.json().await.ok()?))
     }
 
+    /// What keeps a process from working: the checks that fail, or, if it has ended, the last it said. `None` when
+    /// it does not answer yet, or works.
+    pub async fn complaint(&self, service: Service) -> Option<String> {
+        if self.status(service).is_some() {
+            return Some(self.log_end(service));
+        }
+        let (status, told) = self.readiness(service).await?;
+        (status == 503).then(|| told["checks"].to_string())
+    }
+
     fn log(&self, service: Service) -> PathBuf {
         self.dir.path().join(format!("{}.log", service.name()))
     }
@@ -180,17 +190,16 @@ fn build_once() {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {
         let dir = program_dir();
-        let stale: Vec<String> = Service::ALL
-            .map(Service::program)
-            .into_iter()
-            .filter(|program| !is_fresh(&dir.join(program)))
-            .collect();
+        let changed_at = changed_at();
+        let is_stale =
+            |program: &String| modified(&dir.join(program)).is_none_or(|built_at| built_at < changed_at);
+        let stale: Vec<String> = Service::ALL.map(Service::program).into_iter().filter(is_stale).collect();
         if stale.is_empty() {
             return;
         }
-        eprintln!("building {}, which are missing or older than their sources", stale.join(", "));
+        eprintln!("building {}: not there, or older than some source", stale.join(", "));
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        cargo.args(["build", "--quiet", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
         cargo.args(Service::ALL.iter().flat_map(|service| ["--package", service.name()]));
         if dir.ends_with("release") {
             cargo.arg("--release");
@@ -199,13 +208,25 @@ fn build_once() {
     });
 }
 
-/// Whether no source that cargo lists for a program is newer than it.
-fn is_fresh(program: &Path) -> bool {
-    let modified = |path: &Path| -> Option<SystemTime> { fs::metadata(path).ok()?.modified().ok() };
-    let (Some(built_at), Ok(listed)) = (modified(program), fs::read_to_string(program.with_extension("d")))
-    else {
-        return false;
-    };
-    let sources = listed.split_once(": ").map_or("", |(_, sources)| sources);
-    sources.split_whitespace().all(|source| modified(Path::new(source)).is_none_or(|at| at <= built_at))
+/// When the newest source of the programs was changed.
+fn changed_at() -> SystemTime {
+    const NOT_IN_THEM: [&str; 4] = ["cli", "e2e", "embedded", "testkit"];
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("crates/e2e stands in crates/");
+    let folders = entries(crates).filter(|dir| !NOT_IN_THEM.iter().any(|name| dir.ends_with(name)));
+    let parts = folders.flat_map(|dir| {
+        ["Cargo.toml", "defaults.toml", "src", "migrations", "templates"].map(|part| dir.join(part))
+    });
+    parts.filter_map(|part| newest(&part)).max().expect("there are sources")
+}
+
+fn newest(path: &Path) -> Option<SystemTime> {
+    if path.is_dir() { entries(path).filter_map(|entry| newest(&entry)).max() } else { modified(path) }
+}
+
+fn entries(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).ok()?.modified().ok()
 }
