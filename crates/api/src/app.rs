@@ -33,6 +33,7 @@ pub(crate) struct Shared {
     pub settings: ApiSettings,
     pub public_url: url::Url,
     pub address_policy: AddressPolicy,
+    pub https_only: bool,
     pub metrics: Metrics,
     pub sign_ins: SignIns,
 }
@@ -54,8 +55,8 @@ impl App {
     /// Names what cannot be opened and why.
     pub async fn build(settings: Settings) -> anyhow::Result<Self> {
         let ops_addr = settings.api.ops_addr;
-        let ops_listener =
-            TcpListener::bind(ops_addr).with_context(|| format!("failed to listen on api.ops_addr {ops_addr}"))?;
+        let ops_listener = TcpListener::bind(ops_addr)
+            .with_context(|| format!("failed to listen on api.ops_addr {ops_addr}"))?;
         let mut app = Self::build_with(settings, Ops::new()).await?;
         app.ops_listener = Some(ops_listener);
         Ok(app)
@@ -70,9 +71,11 @@ impl App {
         service::tls::install_provider();
         let keyring = settings.sealing.resolve(|path| std::fs::read_to_string(path))?;
         let pool = Pool::connect(&settings.database)?;
-        let bus = Bus::connect(&settings.nats, "api").await.context("failed to set up the connection to NATS")?;
+        let bus =
+            Bus::connect(&settings.nats, "api").await.context("failed to set up the connection to NATS")?;
         let addr = settings.api.addr;
-        let listener = TcpListener::bind(addr).with_context(|| format!("failed to listen on api.addr {addr}"))?;
+        let listener =
+            TcpListener::bind(addr).with_context(|| format!("failed to listen on api.addr {addr}"))?;
         let addr = listener.local_addr().context("failed to read the address that is listened on")?;
         let (database, answer) = watch::channel(Err("not asked yet".to_owned()));
         ops.check("database", move || answer.borrow().clone());
@@ -82,6 +85,7 @@ impl App {
             keyring,
             public_url: settings.links.public_url,
             address_policy: settings.deliver.allowed_networks,
+            https_only: settings.deliver.https_only,
             metrics: Metrics::register(ops.registry()).context("failed to register metrics")?,
             sign_ins: SignIns::new(settings.api.sign_in_failures_max),
             settings: settings.api,
@@ -133,7 +137,9 @@ impl App {
         let probe = tokio::spawn(watch_database(self.shared.pool.clone(), self.database, stop.clone()));
         let ops = async {
             match ops {
-                Some(ops) => ops.await.context("serving health and metrics panicked")?.context("failed to serve"),
+                Some(ops) => {
+                    ops.await.context("serving health and metrics panicked")?.context("failed to serve")
+                }
                 None => std::future::pending().await,
             }
         };

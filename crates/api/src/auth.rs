@@ -156,9 +156,10 @@ impl FromRequest for Caller {
 }
 
 fn bearer(request: &HttpRequest) -> Result<ApiKey, ApiError> {
-    let value = request.headers().get(header::AUTHORIZATION).ok_or(ApiError::Unauthorized(
-        "an API key is required: send `Authorization: Bearer cw_…`",
-    ))?;
+    let value = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .ok_or(ApiError::Unauthorized("an API key is required: send `Authorization: Bearer cw_…`"))?;
     let text = value.to_str().unwrap_or_default();
     let (scheme, key) = text.split_once(' ').unwrap_or_default();
     if !scheme.eq_ignore_ascii_case("bearer") {

@@ -185,7 +185,9 @@ impl ApiError {
     pub fn log(&self) {
         match self {
             Self::Internal(cause) => error!(error = format!("{cause:#}"), "a request failed"),
-            Self::DatabaseAway | Self::DeliverAway(_) | Self::TimedOut => warn!("a request was refused: {self}"),
+            Self::DatabaseAway | Self::DeliverAway(_) | Self::TimedOut => {
+                warn!("a request was refused: {self}")
+            }
             _ => {}
         }
     }

@@ -74,7 +74,11 @@ pub fn read<T: FromFields>(value: &Value) -> Result<T, ApiError> {
 
 impl<'a> Fields<'a> {
     /// A field that must be there.
-    pub fn required<T>(&mut self, name: &'static str, read: impl Fn(&Value) -> Result<T, Wrong>) -> Option<T> {
+    pub fn required<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(&Value) -> Result<T, Wrong>,
+    ) -> Option<T> {
         match self.value(name) {
             None | Some(Value::Null) => {
                 self.refuse(name, wrong("required", "is required"));
@@ -85,7 +89,11 @@ impl<'a> Fields<'a> {
     }
 
     /// A field that may be missing; `null` is the same.
-    pub fn optional<T>(&mut self, name: &'static str, read: impl Fn(&Value) -> Result<T, Wrong>) -> Option<T> {
+    pub fn optional<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(&Value) -> Result<T, Wrong>,
+    ) -> Option<T> {
         match self.value(name) {
             None | Some(Value::Null) => None,
             Some(value) => self.keep(name, read(value)),

@@ -43,14 +43,18 @@ pub fn no_route(request: &HttpRequest) -> HttpResponse {
 
 fn methods_of(path: &str) -> Vec<&'static str> {
     let found = DOCUMENT.paths.paths.iter().find(|(pattern, _)| matches(pattern, path));
-    found.map(|(_, item)| operations(item).into_iter().map(|(method, _)| method).collect()).unwrap_or_default()
+    found
+        .map(|(_, item)| operations(item).into_iter().map(|(method, _)| method).collect())
+        .unwrap_or_default()
 }
 
 /// Whether `path` has the shape of `pattern`, in which `{…}` is any one segment.
 fn matches(pattern: &str, path: &str) -> bool {
     let mut segments = path.split('/');
     let fits = pattern.split('/').all(|expected| {
-        segments.next().is_some_and(|given| expected == given || (expected.starts_with('{') && !given.is_empty()))
+        segments
+            .next()
+            .is_some_and(|given| expected == given || (expected.starts_with('{') && !given.is_empty()))
     });
     fits && segments.next().is_none()
 }
@@ -74,7 +78,8 @@ fn operations(item: &PathItem) -> Vec<(&'static str, &Operation)> {
 }
 
 /// The order in which `/docs` shows the groups.
-const GROUPS: [&str; 6] = ["links", "webhook endpoints", "deliveries", "clicks", "settings", "keys and audit"];
+const GROUPS: [&str; 6] =
+    ["links", "webhook endpoints", "deliveries", "clicks", "settings", "keys and audit"];
 
 /// One operation as `/docs` shows it.
 struct OperationText {
@@ -109,7 +114,8 @@ async fn docs() -> HttpResponse {
         }
     }
     groups.sort_by_key(|(name, _)| GROUPS.iter().position(|group| group == name));
-    let bodies = ["NewLink", "LinkChange", "NewEndpoint", "EndpointChange", "SettingsChange", "NewDomain", "NewKey"];
+    let bodies =
+        ["NewLink", "LinkChange", "NewEndpoint", "EndpointChange", "SettingsChange", "NewDomain", "NewKey"];
     let schemas = bodies.iter().map(|name| ((*name).to_owned(), properties(name))).collect();
     let scopes = Scope::EVERY.iter().map(|scope| (scope.as_str(), scope.meaning())).collect();
     html(&Docs { groups, schemas, codes: &CODES, scopes })
@@ -118,7 +124,8 @@ async fn docs() -> HttpResponse {
 fn operation_text(method: &'static str, path: &str, operation: &Operation) -> OperationText {
     let json = serde_json::to_value(operation).expect("an operation is JSON");
     let scope = json.pointer("/security/0/api_key/0").and_then(|scope| scope.as_str()).unwrap_or("any key");
-    let body = json.pointer("/requestBody/content/application~1json/schema/$ref").and_then(|name| name.as_str());
+    let body =
+        json.pointer("/requestBody/content/application~1json/schema/$ref").and_then(|name| name.as_str());
     let parameters = json["parameters"].as_array().into_iter().flatten().map(|parameter| {
         let text = |key: &str| parameter[key].as_str().unwrap_or_default().to_owned();
         (text("name"), text("description"))
@@ -144,7 +151,9 @@ fn properties(schema: &str) -> Vec<(String, String, String)> {
         let json = serde_json::to_value(property).expect("a schema is JSON");
         let kind = match &json["type"] {
             serde_json::Value::String(kind) => kind.clone(),
-            serde_json::Value::Array(kinds) => kinds.first().and_then(|k| k.as_str()).unwrap_or("object").to_owned(),
+            serde_json::Value::Array(kinds) => {
+                kinds.first().and_then(|k| k.as_str()).unwrap_or("object").to_owned()
+            }
             _ => "object".to_owned(),
         };
         (name.clone(), kind, json["description"].as_str().unwrap_or_default().replace('`', ""))
@@ -155,7 +164,7 @@ fn properties(schema: &str) -> Vec<(String, String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desk::{endpoints, keys, links, settings};
+    use crate::desk::{endpoint_body, keys, link_body, settings};
     use crate::fields::{FromFields, known_fields};
 
     fn assert_described<T: FromFields>(schema: &str) {
@@ -168,10 +177,10 @@ mod tests {
 
     #[test]
     fn every_body_knows_exactly_the_fields_that_are_described() {
-        assert_described::<links::NewLink>("NewLink");
-        assert_described::<links::LinkChange>("LinkChange");
-        assert_described::<endpoints::NewEndpoint>("NewEndpoint");
-        assert_described::<endpoints::EndpointChange>("EndpointChange");
+        assert_described::<link_body::NewLink>("NewLink");
+        assert_described::<link_body::LinkChange>("LinkChange");
+        assert_described::<endpoint_body::NewEndpoint>("NewEndpoint");
+        assert_described::<endpoint_body::EndpointChange>("EndpointChange");
         assert_described::<settings::SettingsChange>("SettingsChange");
         assert_described::<settings::NewDomain>("NewDomain");
         assert_described::<keys::NewKey>("NewKey");

@@ -81,6 +81,8 @@ pub struct LinksSettings {
 pub struct DeliverSettings {
     /// Networks that webhooks may be sent to although they are not public.
     pub allowed_networks: AddressPolicy,
+    /// Refuse endpoints whose URL is not https.
+    pub https_only: bool,
 }
 
 impl Settings {
@@ -150,7 +152,8 @@ mod tests {
 
     #[test]
     fn the_allow_list_is_the_one_of_deliver() {
-        let settings = load(&[("CLICKWIRE__DELIVER__ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")]).expect("a list");
+        let settings =
+            load(&[("CLICKWIRE__DELIVER__ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")]).expect("a list");
 
         let policy = settings.deliver.allowed_networks;
         assert!(policy.check("127.0.0.1".parse().expect("an address")).is_ok());
@@ -163,6 +166,6 @@ mod tests {
         assert!(error.to_string().contains("api.request_timeout"), "{error}");
 
         let error = load(&[("CLICKWIRE__API__WORKER", "1")]).expect_err("misspelt");
-        assert!(error.to_string().contains("api.worker"), "{error}");
+        assert!(error.to_string().contains("unknown field `worker`"), "{error}");
     }
 }

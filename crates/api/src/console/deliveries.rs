@@ -83,9 +83,10 @@ fn attempt_text(attempt: &LoggedAttempt, now: chrono::DateTime<Utc>) -> AttemptT
 fn header_lines(headers: &Value) -> String {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let lines: Vec<String> = match headers {
-        Value::Array(pairs) => {
-            pairs.iter().filter_map(|pair| Some(format!("{}: {}", text(pair.get(0)?), text(pair.get(1)?)))).collect()
-        }
+        Value::Array(pairs) => pairs
+            .iter()
+            .filter_map(|pair| Some(format!("{}: {}", text(pair.get(0)?), text(pair.get(1)?))))
+            .collect(),
         Value::Object(map) => map.iter().map(|(name, value)| format!("{name}: {}", text(value))).collect(),
         _ => Vec::new(),
     };

@@ -112,7 +112,9 @@ impl ResponseError for PageError {
         self.0.log();
         let status = self.status_code();
         let (heading, detail) = match &self.0 {
-            ApiError::NoSuchRoute => ("Nothing here", "This page does not exist. Perhaps it was moved.".to_owned()),
+            ApiError::NoSuchRoute => {
+                ("Nothing here", "This page does not exist. Perhaps it was moved.".to_owned())
+            }
             ApiError::NotFound(noun) => {
                 ("Not found", format!("There is no such {noun} in this workspace, or not any more."))
             }
@@ -120,7 +122,9 @@ impl ResponseError for PageError {
                 "Your key may not do this",
                 format!("It has not the scope {}. Sign in with a key that has it.", scope.as_str()),
             ),
-            ApiError::Internal(_) => ("Something went wrong", "This is our fault; the log has the reason.".to_owned()),
+            ApiError::Internal(_) => {
+                ("Something went wrong", "This is our fault; the log has the reason.".to_owned())
+            }
             ApiError::DatabaseAway => {
                 ("One moment", "The database cannot be reached. Nothing is lost: try again.".to_owned())
             }

@@ -65,7 +65,9 @@ impl Signed {
     /// What every page shows around its own part.
     pub fn layout(&self, section: &'static str) -> Layout {
         let notice = match &self.flash {
-            Some(Flash::Done(text) | Flash::Reveal(text, _)) => Some(Notice { kind: "good", text: text.clone() }),
+            Some(Flash::Done(text) | Flash::Reveal(text, _)) => {
+                Some(Notice { kind: "good", text: text.clone() })
+            }
             Some(Flash::Failed(text)) => Some(Notice { kind: "bad", text: text.clone() }),
             Some(Flash::NewKey(_)) | None => None,
         };
@@ -139,7 +141,9 @@ pub fn leave(shared: &Shared, mut response: HttpResponse, flash: &Flash) -> Http
 /// Takes away what the page before left, once it is shown.
 pub fn taken(shared: &Shared, mut response: HttpResponse, flash: Option<&Flash>) -> HttpResponse {
     if flash.is_some() {
-        response.add_cookie(&removed(shared, FLASH_COOKIE)).expect("a cookie without a value is visible ASCII");
+        response
+            .add_cookie(&removed(shared, FLASH_COOKIE))
+            .expect("a cookie without a value is visible ASCII");
     }
     response
 }

@@ -112,7 +112,9 @@ async fn remove_domain(signed: Signed, _form: Form, id: Path<String>, shared: Da
     signed.caller.require(Scope::SettingsWrite)?;
     let flash = match settings::remove_domain(&shared, &signed.caller, path_id(&id, "domain")?).await {
         Ok(()) => Flash::Done("The domain is removed.".to_owned()),
-        Err(error @ ApiError::Conflict { .. }) => Flash::Failed(format!("{}.", super::capital(&error.to_string()))),
+        Err(error @ ApiError::Conflict { .. }) => {
+            Flash::Failed(format!("{}.", super::capital(&error.to_string())))
+        }
         Err(error) => return Err(error.into()),
     };
     Ok(session::leave(&shared, see_other("/settings/links"), &flash))
@@ -126,9 +128,7 @@ async fn finish(
     text: &str,
 ) -> PageResult {
     match done {
-        Ok(()) => {
-            Ok(session::leave(shared, see_other("/settings/links"), &Flash::Done(text.to_owned())))
-        }
+        Ok(()) => Ok(session::leave(shared, see_other("/settings/links"), &Flash::Done(text.to_owned()))),
         Err(error) => {
             let errors = Errors::of(error)?;
             page(signed, shared, StatusCode::UNPROCESSABLE_ENTITY, Some(form), errors).await

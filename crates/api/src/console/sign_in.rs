@@ -90,9 +90,7 @@ pub async fn submit(request: HttpRequest, form: Form, shared: Data<Shared>) -> P
         Ok(caller) => {
             shared.metrics.sign_ins.with_label_values(&["ok"]).inc();
             let mut response = see_other("/");
-            response
-                .add_cookie(&session::begin(&shared, &caller))
-                .expect("a sealed cookie is visible ASCII");
+            response.add_cookie(&session::begin(&shared, &caller)).expect("a sealed cookie is visible ASCII");
             Ok(response)
         }
         Err(ApiError::Unauthorized(_)) => refused(),
@@ -115,7 +113,8 @@ fn sign_in_page(
 ) -> HttpResponse {
     let (csrf, cookie) = session::form_token(request, shared);
     let notice = failure.map(|text| Notice { kind: "bad", text: text.to_owned() });
-    let mut response = html_with(status, &SignInPage { layout: Layout { csrf, notice, ..Layout::outside() } });
+    let mut response =
+        html_with(status, &SignInPage { layout: Layout { csrf, notice, ..Layout::outside() } });
     response.add_cookie(&cookie).expect("a sealed cookie is visible ASCII");
     response
 }

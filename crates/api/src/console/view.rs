@@ -165,7 +165,9 @@ pub fn endpoint_chip(endpoint: &Endpoint, now: DateTime<Utc>) -> (Chip, String) 
             (Chip { kind: "wait", text: "Waiting" }, "It asked us to wait (Retry-After).".to_owned())
         }
         State::Active if health.failed > 0 => {
-            let since = health.first_failure_at.map_or_else(String::new, |at| format!(", first {}", when(at, now).near));
+            let since = health
+                .first_failure_at
+                .map_or_else(String::new, |at| format!(", first {}", when(at, now).near));
             let attempts = if health.failed == 1 { "attempt" } else { "attempts" };
             (
                 Chip { kind: "bad", text: "Failing" },

@@ -12,7 +12,9 @@ use store::delivery_log::DeliveryFilter;
 use store::endpoints::{Endpoint, State};
 
 use super::form::{self, Errors, Form};
-use super::view::{Chip, DeliveryRow, Layout, When, delivery_row, endpoint_chip, html, html_with, outcome, pretty, when};
+use super::view::{
+    Chip, DeliveryRow, Layout, When, delivery_row, endpoint_chip, html, html_with, outcome, pretty, when,
+};
 use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
@@ -269,8 +271,12 @@ async fn rotate(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shar
     signed.caller.require(Scope::EndpointsWrite)?;
     let id = endpoint_id(&id)?;
     let flash = match secrets::rotate(&shared, &signed.caller, id).await {
-        Ok(_) => Flash::Reveal("A new secret signs from now on; the old one ends in 24 hours.".to_owned(), id),
-        Err(error @ ApiError::Conflict { .. }) => Flash::Failed(format!("{}.", super::capital(&error.to_string()))),
+        Ok(_) => {
+            Flash::Reveal("A new secret signs from now on; the old one ends in 24 hours.".to_owned(), id)
+        }
+        Err(error @ ApiError::Conflict { .. }) => {
+            Flash::Failed(format!("{}.", super::capital(&error.to_string())))
+        }
         Err(error) => return Err(error.into()),
     };
     Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))

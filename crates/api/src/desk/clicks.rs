@@ -89,7 +89,8 @@ pub async fn find(
     id: ClickId,
 ) -> Result<(ShownClick, Vec<LoggedDelivery>), ApiError> {
     let mut conn = shared.pool.get().await?;
-    let row = click_log::find(&mut conn, caller.workspace_id, id).await?.ok_or(ApiError::NotFound("click"))?;
+    let row =
+        click_log::find(&mut conn, caller.workspace_id, id).await?.ok_or(ApiError::NotFound("click"))?;
     let of_click = DeliveryFilter { click_id: Some(id), ..DeliveryFilter::default() };
     let deliveries =
         delivery_log::list(&mut conn, caller.workspace_id, &of_click, None, TRACED_DELIVERIES_MAX).await?;
@@ -113,10 +114,8 @@ pub async fn count_since(
 pub fn place(click: &EnrichedClick) -> String {
     let location = &click.location;
     let country = location.country_name.as_deref().or(location.country.as_deref());
-    let parts: Vec<&str> = [location.city.as_deref().or(location.region.as_deref()), country]
-        .into_iter()
-        .flatten()
-        .collect();
+    let parts: Vec<&str> =
+        [location.city.as_deref().or(location.region.as_deref()), country].into_iter().flatten().collect();
     if parts.is_empty() {
         return click.location_missing.map_or("not known", |reason| reason.as_str()).to_owned();
     }

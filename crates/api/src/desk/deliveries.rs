@@ -123,7 +123,8 @@ pub async fn retry(shared: &Shared, caller: &Caller, id: DeliveryId) -> Result<L
         endpoints::find(conn, caller.workspace_id, delivery.endpoint_id).await?.ok_or_else(not_found)?;
         delivery_log::retry(conn, caller.workspace_id, id, now).await?;
         let details = json!({"endpoint": delivery.endpoint_id, "was": delivery.status.as_str()});
-        audit(conn, Change { caller, now, action: "delivery.retried", subject: id.to_string(), details }).await?;
+        audit(conn, Change { caller, now, action: "delivery.retried", subject: id.to_string(), details })
+            .await?;
         delivery_log::find(conn, caller.workspace_id, id).await?.ok_or_else(no_such)
     })
     .await

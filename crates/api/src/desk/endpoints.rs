@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use utoipa::ToSchema;
 
 use bus::{Changed, RequestError, Table};
 use model::delivery::{Attempt, TestReply, TestRequest};
@@ -15,152 +14,16 @@ use store::endpoints::{self, Endpoint, EndpointOptions, State};
 use store::{AsyncConnection as _, secrets};
 use webhook::{CustomHeaders, Filter};
 
+use super::endpoint_body::{EndpointChange, NewEndpoint};
 use super::settings::limit_reached;
 use super::{Change, announce, audit, check_match, now};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::fields::{self, Fields, FromFields, Wrong, boolean, invalid, number, parsed, text};
 use crate::page::PageRequest;
 
-/// Longest description, in characters.
-pub const DESCRIPTION_CHARS_MAX: usize = 500;
-/// Most event types that an endpoint names.
-const EVENT_TYPES_MAX: usize = 20;
-/// Most requests that an endpoint may ask for at the same time.
-const IN_FLIGHT_MAX: u32 = 1000;
-/// Most attempts after the first.
-const RETRIES_MAX: usize = 20;
-/// Longest wait before an attempt: a week, in seconds.
-const RETRY_SECONDS_MAX: u32 = 7 * 24 * 3600;
-/// Shortest and longest wait for an answer.
-const TIMEOUT_MS_MIN: u32 = 500;
-const TIMEOUT_MS_MAX: u32 = 30_000;
-/// Most statuses that end a delivery at once.
-const PERMANENT_STATUSES_MAX: usize = 50;
 /// Why an endpoint is disabled that its owner switched off.
 const SWITCHED_OFF: &str = "switched off";
-
-/// An endpoint to be made. Only `url` is required.
-#[derive(ToSchema)]
-pub struct NewEndpoint {
-    /// Where events are posted: http or https, not to a private address.
-    #[schema(value_type = String, example = "https://crm.example.com/hooks/clicks")]
-    url: EndpointUrl,
-    /// What it is for; at most 500 characters.
-    #[schema(example = "Contact timeline in the CRM")]
-    description: Option<String>,
-    /// Which events it gets: types, or beginnings with `*`. Default: `["link.clicked"]`.
-    #[schema(value_type = Option<Vec<String>>, example = json!(["link.clicked"]))]
-    event_types: Option<Vec<EventTypePattern>>,
-    /// Only clicks with these verdicts: `{"verdicts": ["human", "unknown"]}`. Default: every click, its verdict marked.
-    #[schema(value_type = Option<Object>, example = json!({"verdicts": ["human", "unknown"]}))]
-    filter: Option<Filter>,
-    /// Headers that each request carries, at most 20 and 4 KiB together; stored sealed and shown masked.
-    #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"x-tenant": "42"}))]
-    headers: Option<CustomHeaders>,
-    /// `false` makes it disabled: it is owed nothing until it is enabled. Default: true.
-    enabled: Option<bool>,
-    /// Most requests at the same time, 1 to 1000.
-    max_in_flight: Option<u32>,
-    /// Seconds before the second, third, … attempt; at most 20 of at most a week. Default: 5 s to 24 h, ten attempts.
-    retry_schedule: Option<Vec<u32>>,
-    /// Longest wait for a whole answer, 500 to 30000. Default: 15000.
-    timeout_ms: Option<u32>,
-    /// Statuses from 300 that end a delivery at once instead of being tried again.
-    permanent_statuses: Option<Vec<u16>>,
-}
-
-/// A change of an endpoint: what is left out stays as it is, `null` empties.
-#[derive(Default, ToSchema)]
-pub struct EndpointChange {
-    /// Where events are posted.
-    #[schema(value_type = Option<String>)]
-    url: Option<EndpointUrl>,
-    /// What it is for.
-    #[schema(value_type = Option<String>)]
-    description: Option<Option<String>>,
-    /// Which events it gets.
-    #[schema(value_type = Option<Vec<String>>)]
-    event_types: Option<Vec<EventTypePattern>>,
-    /// Which of them.
-    #[schema(value_type = Option<Object>)]
-    filter: Option<Option<Filter>>,
-    /// All headers that each request carries.
-    #[schema(value_type = Option<BTreeMap<String, String>>)]
-    headers: Option<Option<CustomHeaders>>,
-    /// `false`: it is disabled, and owed nothing. `true`: it is active, and owed what is clicked from now on.
-    enabled: Option<bool>,
-    /// Most requests at the same time.
-    #[schema(value_type = Option<u32>)]
-    max_in_flight: Option<Option<u32>>,
-    /// Seconds before the second, third, … attempt.
-    #[schema(value_type = Option<Vec<u32>>)]
-    retry_schedule: Option<Option<Vec<u32>>>,
-    /// Longest wait for a whole answer.
-    #[schema(value_type = Option<u32>)]
-    timeout_ms: Option<Option<u32>>,
-    /// Statuses that end a delivery at once.
-    permanent_statuses: Option<Vec<u16>>,
-}
-
-impl FromFields for NewEndpoint {
-    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        let url = fields.required("url", parsed);
-        Some(Self {
-            description: fields.optional("description", text::<DESCRIPTION_CHARS_MAX>),
-            event_types: fields.optional("event_types", event_types),
-            filter: fields.optional("filter", filter),
-            headers: fields.optional("headers", headers),
-            enabled: fields.optional("enabled", boolean),
-            max_in_flight: fields.optional("max_in_flight", number::<1, IN_FLIGHT_MAX>),
-            retry_schedule: fields.optional("retry_schedule", retry_schedule),
-            timeout_ms: fields.optional("timeout_ms", number::<TIMEOUT_MS_MIN, TIMEOUT_MS_MAX>),
-            permanent_statuses: fields.optional("permanent_statuses", permanent_statuses),
-            url: url?,
-        })
-    }
-}
-
-impl FromFields for EndpointChange {
-    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        Some(Self {
-            url: fields.change("url", parsed),
-            description: fields.change_or_clear("description", text::<DESCRIPTION_CHARS_MAX>),
-            event_types: fields.change("event_types", event_types),
-            filter: fields.change_or_clear("filter", filter),
-            headers: fields.change_or_clear("headers", headers),
-            enabled: fields.change("enabled", boolean),
-            max_in_flight: fields.change_or_clear("max_in_flight", number::<1, IN_FLIGHT_MAX>),
-            retry_schedule: fields.change_or_clear("retry_schedule", retry_schedule),
-            timeout_ms: fields.change_or_clear("timeout_ms", number::<TIMEOUT_MS_MIN, TIMEOUT_MS_MAX>),
-            permanent_statuses: fields.change("permanent_statuses", permanent_statuses),
-        })
-    }
-}
-
-fn event_types(value: &Value) -> Result<Vec<EventTypePattern>, Wrong> {
-    let types = fields::list(EVENT_TYPES_MAX, parsed)(value)?;
-    if types.is_empty() { Err(invalid("must name at least one event type")) } else { Ok(types) }
-}
-
-fn filter(value: &Value) -> Result<Filter, Wrong> {
-    Filter::parse(value).map_err(invalid)
-}
-
-fn headers(value: &Value) -> Result<CustomHeaders, Wrong> {
-    CustomHeaders::new(fields::pairs(value)?).map_err(invalid)
-}
-
-fn retry_schedule(value: &Value) -> Result<Vec<u32>, Wrong> {
-    fields::list(RETRIES_MAX, number::<1, RETRY_SECONDS_MAX>)(value)
-}
-
-fn permanent_statuses(value: &Value) -> Result<Vec<u16>, Wrong> {
-    let statuses = fields::list(PERMANENT_STATUSES_MAX, number::<300, 599>)(value)?;
-    // at most 599
-    Ok(statuses.into_iter().filter_map(|status| u16::try_from(status).ok()).collect())
-}
 
 /// An endpoint that was just made.
 pub struct Created {
@@ -457,6 +320,9 @@ fn as_json(filter: &Filter) -> Value {
 /// may do so later: that is a warning.
 async fn check_url(shared: &Shared, url: &EndpointUrl) -> Result<Vec<String>, ApiError> {
     let mut warnings = Vec::new();
+    if !url.is_https() && shared.https_only {
+        return Err(ApiError::field("/url", "https_only", "must begin with `https://`"));
+    }
     if !url.is_https() {
         warnings.push("the URL is not https: contents and headers can be read on the way".to_owned());
     }

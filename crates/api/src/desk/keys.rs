@@ -80,11 +80,15 @@ pub async fn create(shared: &Shared, caller: &Caller, new: NewKey) -> Result<(St
                 expires_at: new.expires_at,
             };
             let stored = api_keys::insert(conn, kept, now).await?;
-            let stored =
-                stored.ok_or_else(|| ApiError::Internal(anyhow::anyhow!("a random key was there already")))?;
-            let details = json!({"name": stored.name, "scopes": stored.scopes, "expires_at": stored.expires_at});
-            audit(conn, Change { caller, now, action: "key.created", subject: stored.id.to_string(), details })
-                .await?;
+            let stored = stored
+                .ok_or_else(|| ApiError::Internal(anyhow::anyhow!("a random key was there already")))?;
+            let details =
+                json!({"name": stored.name, "scopes": stored.scopes, "expires_at": stored.expires_at});
+            audit(
+                conn,
+                Change { caller, now, action: "key.created", subject: stored.id.to_string(), details },
+            )
+            .await?;
             Ok(stored)
         })
         .await?;

@@ -5,8 +5,10 @@
 
 pub mod clicks;
 pub mod deliveries;
+pub mod endpoint_body;
 pub mod endpoints;
 pub mod keys;
+pub mod link_body;
 pub mod links;
 pub mod secrets;
 pub mod settings;

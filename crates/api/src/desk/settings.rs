@@ -161,11 +161,8 @@ pub async fn add_domain(shared: &Shared, caller: &Caller, new: NewDomain) -> Res
 /// When there is none, links were made under it, or it is the default one.
 pub async fn remove_domain(shared: &Shared, caller: &Caller, id: DomainId) -> Result<(), ApiError> {
     let now = now();
-    let in_use = |detail: &str| ApiError::Conflict {
-        code: "domain_in_use",
-        pointer: None,
-        detail: detail.to_owned(),
-    };
+    let in_use =
+        |detail: &str| ApiError::Conflict { code: "domain_in_use", pointer: None, detail: detail.to_owned() };
     let mut conn = shared.pool.get().await?;
     conn.transaction::<_, ApiError, _>(async |conn| {
         let default = domains::default(conn, caller.workspace_id).await?;

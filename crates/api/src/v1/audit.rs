@@ -69,7 +69,11 @@ impl FromFields for Asked {
     responses((status = 200, body = Page<EntryView>),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/audit")]
-pub async fn list_audit(caller: Caller, query: Query, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn list_audit(
+    caller: Caller,
+    query: Query,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::KeysWrite)?;
     let Asked(page) = query.read()?;
     let mut conn = shared.pool.get().await?;

@@ -48,7 +48,11 @@ struct Trace {
     responses((status = 200, body = Page<Object>),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/clicks")]
-pub async fn list_clicks(caller: Caller, query: Query, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn list_clicks(
+    caller: Caller,
+    query: Query,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::ClicksRead)?;
     let asked: Asked = query.read()?;
     let rows = clicks::list(&shared, &caller, &asked).await?;
@@ -61,7 +65,11 @@ pub async fn list_clicks(caller: Caller, query: Query, shared: Data<Shared>) -> 
     responses((status = 200, body = TracedClick),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/clicks/{id}")]
-pub async fn show_click(caller: Caller, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn show_click(
+    caller: Caller,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::ClicksRead)?;
     let (ShownClick { click, recorded_at }, deliveries) =
         clicks::find(&shared, &caller, path_id(&id, "click")?).await?;

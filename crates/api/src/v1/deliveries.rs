@@ -71,9 +71,11 @@ struct AttemptView {
     status: Option<u16>,
     error: Option<String>,
     error_detail: Option<String>,
-    #[schema(value_type = Object)]
+    /// Pairs of name and value.
+    #[schema(value_type = Vec<Vec<String>>)]
     request_headers: Value,
-    #[schema(value_type = Object)]
+    /// Pairs of name and value.
+    #[schema(value_type = Vec<Vec<String>>)]
     response_headers: Value,
     response_body: Option<String>,
     remote_ip: Option<String>,
@@ -110,7 +112,11 @@ struct DeliveryWithAttempts {
     responses((status = 200, body = Page<DeliveryView>),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/deliveries")]
-pub async fn list_deliveries(caller: Caller, query: Query, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn list_deliveries(
+    caller: Caller,
+    query: Query,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::DeliveriesRead)?;
     let asked: Asked = query.read()?;
     let rows = deliveries::list(&shared, &caller, &asked).await?;
@@ -122,7 +128,11 @@ pub async fn list_deliveries(caller: Caller, query: Query, shared: Data<Shared>)
     responses((status = 200, body = DeliveryWithAttempts),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/deliveries/{id}")]
-pub async fn show_delivery(caller: Caller, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn show_delivery(
+    caller: Caller,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::DeliveriesRead)?;
     let (delivery, attempts) = deliveries::find(&shared, &caller, path_id(&id, "delivery")?).await?;
     let attempts = attempts.into_iter().map(AttemptView::from).collect();
@@ -136,7 +146,11 @@ pub async fn show_delivery(caller: Caller, id: Path<String>, shared: Data<Shared
     responses((status = 202, body = DeliveryView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[post("/v1/deliveries/{id}/retry")]
-pub async fn retry_delivery(caller: Caller, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn retry_delivery(
+    caller: Caller,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::DeliveriesWrite)?;
     let delivery = deliveries::retry(&shared, &caller, path_id(&id, "delivery")?).await?;
     Ok(HttpResponse::Accepted().json(DeliveryView::from(delivery)))

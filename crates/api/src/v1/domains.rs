@@ -62,7 +62,11 @@ pub async fn list_domains(caller: Caller, shared: Data<Shared>) -> Result<HttpRe
 #[utoipa::path(tag = "settings", params(("id" = String, Path)), security(("api_key" = ["settings:write"])),
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[delete("/v1/domains/{id}")]
-pub async fn remove_domain(caller: Caller, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn remove_domain(
+    caller: Caller,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::SettingsWrite)?;
     settings::remove_domain(&shared, &caller, path_id(&id, "domain")?).await?;
     Ok(HttpResponse::NoContent().finish())

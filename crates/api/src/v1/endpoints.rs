@@ -16,7 +16,8 @@ use super::{if_match, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, Query, path_id};
-use crate::desk::endpoints::{self, EndpointChange, NewEndpoint, Tested};
+use crate::desk::endpoint_body::{EndpointChange, NewEndpoint};
+use crate::desk::endpoints::{self, Tested};
 use crate::desk::etag;
 use crate::error::{ApiError, Problem};
 use crate::fields::{Fields, FromFields};
@@ -190,7 +191,10 @@ pub async fn create_endpoint(
     view.secret = Some(created.secret.reveal());
     view.warnings = created.warnings;
     let location = (header::LOCATION, format!("/v1/webhook-endpoints/{}", view.id));
-    Ok(HttpResponse::Created().insert_header(location).insert_header((header::ETAG, etag(view.revision))).json(view))
+    Ok(HttpResponse::Created()
+        .insert_header(location)
+        .insert_header((header::ETAG, etag(view.revision)))
+        .json(view))
 }
 
 /// List endpoints, newest first

@@ -101,7 +101,11 @@ pub async fn list_keys(caller: Caller, query: Query, shared: Data<Shared>) -> Re
 #[utoipa::path(tag = "keys and audit", params(("id" = String, Path)), security(("api_key" = ["keys:write"])),
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[delete("/v1/api-keys/{id}")]
-pub async fn revoke_key(caller: Caller, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn revoke_key(
+    caller: Caller,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::KeysWrite)?;
     keys::revoke(&shared, &caller, path_id(&id, "API key")?).await?;
     Ok(HttpResponse::NoContent().finish())

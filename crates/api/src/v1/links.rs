@@ -16,7 +16,8 @@ use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, Query, path_id};
 use crate::desk::etag;
-use crate::desk::links::{self, LinkChange, NewLink, tracked_url};
+use crate::desk::link_body::{self, LinkChange, NewLink};
+use crate::desk::links::{self, tracked_url};
 use crate::error::{ApiError, Problem};
 use crate::fields::{Fields, FromFields, text};
 use crate::page::{Page, PageRequest};
@@ -120,9 +121,9 @@ pub struct Asked {
 impl FromFields for Asked {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let filter = LinkFilter {
-            external_id: fields.optional("external_id", text::<{ links::EXTERNAL_ID_CHARS_MAX }>),
-            campaign_id: fields.optional("campaign_id", text::<{ links::LABEL_CHARS_MAX }>),
-            tag: fields.optional("tag", text::<{ links::TAG_CHARS_MAX }>),
+            external_id: fields.optional("external_id", text::<{ link_body::EXTERNAL_ID_CHARS_MAX }>),
+            campaign_id: fields.optional("campaign_id", text::<{ link_body::LABEL_CHARS_MAX }>),
+            tag: fields.optional("tag", text::<{ link_body::TAG_CHARS_MAX }>),
             text: fields.optional("q", text::<200>),
         };
         Some(Self { filter, page: PageRequest::from_fields(fields) })
@@ -145,7 +146,11 @@ pub async fn create_link(caller: Caller, body: Body, shared: Data<Shared>) -> Re
 #[utoipa::path(tag = "links", params(LinkQuery), security(("api_key" = ["links:read"])), responses(
     (status = 200, body = Page<LinkView>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/links")]
-pub async fn list_links(caller: Caller, query: Query, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn list_links(
+    caller: Caller,
+    query: Query,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::LinksRead)?;
     let Asked { filter, page } = query.read()?;
     let rows = links::list(&shared, &caller, &filter, &page).await?;
@@ -156,7 +161,11 @@ pub async fn list_links(caller: Caller, query: Query, shared: Data<Shared>) -> R
 #[utoipa::path(tag = "links", params(("id" = String, Path)), security(("api_key" = ["links:read"])), responses(
     (status = 200, body = LinkView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/links/{id}")]
-pub async fn show_link(caller: Caller, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn show_link(
+    caller: Caller,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::LinksRead)?;
     let link = links::find(&shared, &caller, path_id(&id, "link")?).await?;
     Ok(shown(&shared, link))

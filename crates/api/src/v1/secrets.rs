@@ -44,7 +44,11 @@ impl From<Revealed> for SecretView {
     security(("api_key" = ["secrets:read"])), responses((status = 200, body = Page<SecretView>),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/webhook-endpoints/{id}/secrets")]
-pub async fn list_secrets(caller: Caller, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn list_secrets(
+    caller: Caller,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::SecretsRead)?;
     let revealed = secrets::reveal(&shared, &caller, endpoint_id(&id)?).await?;
     let data = revealed.into_iter().map(SecretView::from).collect();
@@ -58,7 +62,11 @@ pub async fn list_secrets(caller: Caller, id: Path<String>, shared: Data<Shared>
     security(("api_key" = ["endpoints:write"])), responses((status = 201, body = SecretView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[post("/v1/webhook-endpoints/{id}/secrets")]
-pub async fn rotate_secret(caller: Caller, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn rotate_secret(
+    caller: Caller,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::EndpointsWrite)?;
     let rotated = secrets::rotate(&shared, &caller, endpoint_id(&id)?).await?;
     Ok(HttpResponse::Created().json(SecretView::from(rotated)))

@@ -94,7 +94,10 @@ async fn a_page_without_a_session_leads_to_the_sign_in() {
     for path in ["/", "/links", "/settings/links", "/settings/webhooks", "/settings/keys"] {
         assert_eq!(browser.open(path).await, (303, "/login".to_owned()), "{path}");
     }
-    assert_eq!(browser.submit("/links", &[("url", "https://example.com/")]).await, (303, "/login".to_owned()));
+    assert_eq!(
+        browser.submit("/links", &[("url", "https://example.com/")]).await,
+        (303, "/login".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -193,11 +196,19 @@ async fn a_link_is_made_by_form_and_mistakes_are_told_beside_the_field() {
     assert!(page.contains("id=\"url-wrong\">Must begin with `https://` or `http://`"), "{page}");
     assert!(page.contains("value=\"kept\""));
 
-    let fields = [("url", "https://example.com/offer"), ("slug", "spring"), ("tags", "a, b"), ("expires_at", "2036-01-01T00:00")];
+    let fields = [
+        ("url", "https://example.com/offer"),
+        ("slug", "spring"),
+        ("tags", "a, b"),
+        ("expires_at", "2036-01-01T00:00"),
+    ];
     let page = browser.fill("/links/new", "/links", &fields).await;
     assert!(page.contains("http://localhost:8080/spring") && page.contains("The link is live"), "{page}");
     let link = api.get("/v1/links").await.body["data"][0].clone();
-    assert_eq!((&link["tags"], &link["expires_at"]), (&json!(["a", "b"]), &json!("2036-01-01T00:00:00.000Z")));
+    assert_eq!(
+        (&link["tags"], &link["expires_at"]),
+        (&json!(["a", "b"]), &json!("2036-01-01T00:00:00.000Z"))
+    );
 
     let path = format!("/links/{}", link["id"].as_str().expect("an id"));
     browser.fill(&path, &format!("{path}/switch"), &[("enabled", "false")]).await;
@@ -218,7 +229,8 @@ async fn a_webhook_is_added_by_form_for_people_only_and_shows_its_secret_once() 
     assert_eq!(status, 422);
     assert!(page.contains("private address"), "{page}");
 
-    let fields = [("url", "http://127.0.0.1:9/hook"), ("event_types", "link.clicked"), ("audience", "people")];
+    let fields =
+        [("url", "http://127.0.0.1:9/hook"), ("event_types", "link.clicked"), ("audience", "people")];
     let page = browser.fill("/settings/webhooks/new", "/settings/webhooks", &fields).await;
     assert!(page.contains("whsec_") && page.contains("data-secret"), "{page}");
     let endpoint = api.get("/v1/webhook-endpoints").await.body["data"][0].clone();
@@ -272,7 +284,8 @@ async fn a_failed_delivery_is_sent_again_by_form() {
 async fn hostile_names_are_shown_as_text() {
     let api = Api::start().await;
     let hostile = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>";
-    let link = json!({"url": "https://example.com/?q=<script>", "campaign_id": hostile, "tags": ["<b>x</b>"]});
+    let link =
+        json!({"url": "https://example.com/?q=<script>", "campaign_id": hostile, "tags": ["<b>x</b>"]});
     let made = api.post("/v1/links", link).await;
     assert_eq!(made.status, 201, "{}", made.body);
     api.post("/v1/webhook-endpoints", json!({"url": "http://127.0.0.1:9/", "description": hostile})).await;
@@ -283,6 +296,9 @@ async fn hostile_names_are_shown_as_text() {
     for path in ["/links", &link, "/settings/webhooks", "/settings/keys", "/links?q=%3Cscript%3E"] {
         let (status, page) = browser.open(path).await;
         assert_eq!(status, 200, "{path}");
-        assert!(!page.contains("<script") && !page.contains("<img src=x") && !page.contains("<b>x"), "{path}");
+        assert!(
+            !page.contains("<script") && !page.contains("<img src=x") && !page.contains("<b>x"),
+            "{path}"
+        );
     }
 }

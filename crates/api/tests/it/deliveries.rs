@@ -16,7 +16,44 @@ async fn a_delivery_tells_its_attempts_and_can_be_tried_again() {
         ".id" => "[id]", ".endpoint_id" => "[id]", ".event_id" => "[id]", ".click_id" => "[id]",
         ".created_at" => "[time]", ".attempted_at" => "[time]", ".finished_at" => "[time]",
         ".attempts[].started_at" => "[time]", ".attempts[].request_headers" => "[headers]",
-    });
+    }, @r#"
+    {
+      "attempt_count": 1,
+      "attempted_at": "[time]",
+      "attempts": [
+        {
+          "duration_ms": 34,
+          "error": "status",
+          "error_detail": "answered 500",
+          "number": 1,
+          "remote_ip": "127.0.0.1",
+          "request_headers": "[headers]",
+          "response_body": "out of order",
+          "response_headers": [
+            [
+              "content-type",
+              "text/plain"
+            ]
+          ],
+          "started_at": "[time]",
+          "status": 500,
+          "trigger": "schedule"
+        }
+      ],
+      "click_id": "[id]",
+      "created_at": "[time]",
+      "duration_ms": 34,
+      "endpoint_id": "[id]",
+      "event_id": "[id]",
+      "event_type": "link.clicked",
+      "finished_at": "[time]",
+      "id": "[id]",
+      "last_error": "status",
+      "last_status": 500,
+      "next_attempt_at": null,
+      "status": "dead"
+    }
+    "#);
 
     let again = api.post(&format!("/v1/deliveries/{id}/retry"), json!({})).await;
     assert_eq!((again.status, again.body["status"].as_str()), (202, Some("pending")));

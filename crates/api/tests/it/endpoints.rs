@@ -17,7 +17,40 @@ async fn an_endpoint_is_made_from_a_url_alone_and_tells_its_secret_once() {
     assert_eq!(made.status, 201, "{}", made.body);
     insta::assert_json_snapshot!(made.body, {
         ".id" => "[id]", ".secret" => "[secret]", ".created_at" => "[time]", ".updated_at" => "[time]",
-    });
+    }, @r#"
+    {
+      "created_at": "[time]",
+      "description": null,
+      "enabled": true,
+      "event_types": [
+        "link.clicked"
+      ],
+      "filter": null,
+      "headers": {},
+      "health": {
+        "delivered": 0,
+        "failed": 0,
+        "first_failure_at": null,
+        "last_failure_at": null,
+        "last_success_at": null,
+        "paused_until": null
+      },
+      "id": "[id]",
+      "max_in_flight": null,
+      "permanent_statuses": [],
+      "retry_schedule": null,
+      "revision": 1,
+      "secret": "[secret]",
+      "state": "active",
+      "state_reason": null,
+      "timeout_ms": null,
+      "updated_at": "[time]",
+      "url": "http://127.0.0.1:9/hook",
+      "warnings": [
+        "the URL is not https: contents and headers can be read on the way"
+      ]
+    }
+    "#);
     let path = format!("/v1/webhook-endpoints/{}", made.body["id"].as_str().expect("an id"));
     assert!(api.get(&path).await.body.get("secret").is_none());
     let secrets = api.get(&format!("{path}/secrets")).await;
@@ -52,7 +85,12 @@ async fn an_endpoint_keeps_what_it_was_given_and_masks_its_headers() {
 async fn an_address_of_our_own_network_is_refused_with_its_range() {
     let api = Api::start().await;
 
-    for url in ["http://10.0.0.1/", "http://169.254.169.254/latest", "http://[::ffff:10.0.0.1]/", "http://0xa000001/"] {
+    for url in [
+        "http://10.0.0.1/",
+        "http://169.254.169.254/latest",
+        "http://[::ffff:10.0.0.1]/",
+        "http://0xa000001/",
+    ] {
         let refused = api.post("/v1/webhook-endpoints", json!({"url": url})).await;
         assert_eq!(refused.status, 422, "{url}");
         assert_eq!(refused.body["errors"][0]["pointer"], "/url", "{url}");
@@ -65,6 +103,15 @@ async fn an_address_of_our_own_network_is_refused_with_its_range() {
     let refused = strict.post("/v1/webhook-endpoints", json!({"url": "http://localhost:9/"})).await;
     let detail = refused.body["errors"][0]["detail"].as_str().expect("a detail").to_owned();
     assert!(detail.contains("`localhost` leads to"), "{detail}");
+}
+
+#[tokio::test]
+async fn an_operator_can_ask_for_https() {
+    let api = Api::start_with(|settings| settings.deliver.https_only = true).await;
+
+    let refused = api.post("/v1/webhook-endpoints", json!({"url": "http://127.0.0.1:9/"})).await;
+
+    assert_eq!((refused.status, refused.body["errors"][0]["code"].as_str()), (422, Some("https_only")));
 }
 
 #[tokio::test]

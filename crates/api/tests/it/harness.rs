@@ -120,8 +120,13 @@ impl Api {
         let mut conn = self.pool.get().await.expect("the database runs");
         let key = ApiKey::generate();
         let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-        let new =
-            NewKey { workspace_id: self.workspace_id, name: "Scoped", key: &key, scopes: &scopes, expires_at };
+        let new = NewKey {
+            workspace_id: self.workspace_id,
+            name: "Scoped",
+            key: &key,
+            scopes: &scopes,
+            expires_at,
+        };
         api_keys::insert(&mut conn, new, Utc::now()).await.expect("a key").expect("a new key");
         key.reveal().to_owned()
     }
@@ -195,7 +200,8 @@ pub async fn answer(response: Response) -> Answer {
     let (status, etag) = (response.status().as_u16(), text("etag"));
     let content_type = text("content-type").unwrap_or_default();
     let bytes = response.bytes().await.expect("a body");
-    let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or(Value::Null) };
+    let body =
+        if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or(Value::Null) };
     Answer { status, body, etag, content_type }
 }
 

@@ -23,7 +23,34 @@ async fn a_link_is_made_from_a_url_alone() {
     assert_eq!(made.body["tracked_url"], format!("http://localhost:8080/{slug}"));
     insta::assert_json_snapshot!(made.body, {
         ".id" => "[id]", ".slug" => "[slug]", ".tracked_url" => "[url]", ".created_at" => "[time]", ".updated_at" => "[time]",
-    });
+    }, @r#"
+    {
+      "archived_at": null,
+      "campaign_id": null,
+      "channel": null,
+      "contact_id": null,
+      "conversation_id": null,
+      "created_at": "[time]",
+      "domain": "localhost",
+      "enabled": true,
+      "expired_url": null,
+      "expires_at": null,
+      "external_id": null,
+      "id": "[id]",
+      "message_id": null,
+      "metadata": {},
+      "query_mode": "fill_missing",
+      "revision": 1,
+      "slug": "[slug]",
+      "starts_at": null,
+      "status_code": 302,
+      "tags": [],
+      "tracked_url": "[url]",
+      "tracking": "inherit",
+      "updated_at": "[time]",
+      "url": "https://example.com/offer"
+    }
+    "#);
 }
 
 #[tokio::test]
@@ -58,8 +85,37 @@ async fn everything_that_is_wrong_with_a_link_is_named() {
         .await;
 
     assert_eq!(refused.status, 422);
-    insta::assert_json_snapshot!(refused.body["errors"]);
-    let long = api.post("/v1/links", json!({"url": format!("https://example.com/{}", "x".repeat(9000))})).await;
+    insta::assert_json_snapshot!(refused.body["errors"], @r#"
+    [
+      {
+        "code": "invalid",
+        "detail": "must begin with `https://` or `http://`; `javascript:` is not allowed",
+        "pointer": "/url"
+      },
+      {
+        "code": "invalid",
+        "detail": "must consist of letters, digits, `-`, `_` and `.`; ` ` is not allowed",
+        "pointer": "/slug"
+      },
+      {
+        "code": "wrong_type",
+        "detail": "must be a string",
+        "pointer": "/tags/1"
+      },
+      {
+        "code": "wrong_type",
+        "detail": "must be true or false",
+        "pointer": "/enabled"
+      },
+      {
+        "code": "unknown_field",
+        "detail": "is not a field; there are `url`, `slug`, `domain`, `campaign_id`, `conversation_id`, `contact_id`, `message_id`, `channel`, `external_id`, `tags`, `metadata`, `starts_at`, `expires_at`, `expired_url`, `enabled`, `tracking`, `status_code`, `query_mode`",
+        "pointer": "/urll"
+      }
+    ]
+    "#);
+    let long =
+        api.post("/v1/links", json!({"url": format!("https://example.com/{}", "x".repeat(9000))})).await;
     assert_eq!(pointers(&long.body), [("/url".to_owned(), "invalid".to_owned())]);
     let missing = api.post("/v1/links", json!({})).await;
     assert_eq!(pointers(&missing.body), [("/url".to_owned(), "required".to_owned())]);
@@ -86,7 +142,8 @@ async fn limits_are_held() {
         assert_eq!(refused.status, 422, "{field}: {}", refused.body);
         assert!(pointers(&refused.body)[0].0.starts_with(&format!("/{field}")), "{}", refused.body);
     }
-    let fits = api.post("/v1/links", json!({"url": url, "campaign_id": "x".repeat(128), "tags": tags[..20]})).await;
+    let fits =
+        api.post("/v1/links", json!({"url": url, "campaign_id": "x".repeat(128), "tags": tags[..20]})).await;
     assert_eq!(fits.status, 201, "{}", fits.body);
 }
 
@@ -184,7 +241,8 @@ async fn what_is_not_json_is_told_apart() {
         let request = api.request(Method::POST, "/v1/links").bearer_auth(&api.key);
         request.header("content-type", content_type).body(body).send()
     };
-    let status = |response: Result<reqwest::Response, reqwest::Error>| response.expect("an answer").status().as_u16();
+    let status =
+        |response: Result<reqwest::Response, reqwest::Error>| response.expect("an answer").status().as_u16();
 
     assert_eq!(status(post("application/json", "{".to_owned()).await), 400);
     assert_eq!(status(post("text/plain", "{}".to_owned()).await), 415);

@@ -89,7 +89,9 @@ async fn the_description_is_readable_without_the_internet() {
     let response = api.request(Method::GET, "/docs").send().await.expect("an answer");
 
     assert_eq!(response.status(), 200);
-    assert!(response.headers()["content-security-policy"].to_str().expect("text").contains("default-src 'none'"));
+    assert!(
+        response.headers()["content-security-policy"].to_str().expect("text").contains("default-src 'none'")
+    );
     let page = response.text().await.expect("a page");
     for expected in ["/v1/webhook-endpoints", "slug_taken", "campaign_id", "links:write"] {
         assert!(page.contains(expected), "{expected}");

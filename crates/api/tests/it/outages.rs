@@ -7,10 +7,8 @@ use crate::harness::{Api, LIMIT, settings};
 #[tokio::test]
 async fn a_database_that_is_away_is_told_and_comes_back_by_itself() {
     let mut database = TestDatabase::cluster().await;
-    let nats = bus::Settings {
-        url: "nats://127.0.0.1:9".to_owned(),
-        ..testkit::defaults(bus::DEFAULTS, "nats")
-    };
+    let nats =
+        bus::Settings { url: "nats://127.0.0.1:9".to_owned(), ..testkit::defaults(bus::DEFAULTS, "nats") };
     let api = Api::serve(settings(database.settings(), nats), database.pool()).await;
     api.ready().await;
 
