@@ -17,7 +17,8 @@ use model::EnrichedClick;
 use model::delivery::DeliveryStatus;
 use model::event_type::{EVENT_TYPES, LINK_CLICKED};
 use store::Pool;
-use store::deliveries::{self, Finished, Leased, Progress, Waiting};
+use store::deliveries::{self, Progress};
+use store::leases::{self, Finished, Leased, Waiting};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -134,7 +135,7 @@ impl Courier {
     /// When the database is away.
     pub async fn step(&self, now: DateTime<Utc>) -> anyhow::Result<Step> {
         let mut conn = self.pool.get().await?;
-        let waiting = deliveries::waiting(&mut conn, ENDPOINTS_MAX).await?;
+        let waiting = leases::waiting(&mut conn, ENDPOINTS_MAX).await?;
         self.observe(&waiting, now);
         let table = self.endpoints.current();
         let wanted = self.wanted(&table, &waiting, now);
@@ -143,7 +144,7 @@ impl Courier {
         }
         let until = now + self.recorder.lease();
         let quotas: Vec<_> = wanted.iter().map(|(endpoint, quota)| (endpoint.id, *quota)).collect();
-        let leased = deliveries::lease_due(&mut conn, &quotas, self.recorder.leased_by(), now, until).await?;
+        let leased = leases::lease_due(&mut conn, &quotas, self.recorder.leased_by(), now, until).await?;
         drop(conn);
         let begun = leased.len();
         for leased in leased {

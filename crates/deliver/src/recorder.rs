@@ -13,7 +13,8 @@ use chrono::Utc;
 use model::DeliveryId;
 use store::Pool;
 use store::attempts::NewAttempt;
-use store::deliveries::{self, Finished, Owed};
+use store::deliveries::Owed;
+use store::leases::{self, Finished};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 use uuid::Uuid;
@@ -118,7 +119,7 @@ impl Recorder {
         }
         warn!(deliveries = ids.len(), "requests were broken off; their deliveries will be tried again");
         let mut conn = self.pool.get().await?;
-        deliveries::release(&mut conn, &ids, self.leased_by).await.context("failed to release leases")
+        leases::release(&mut conn, &ids, self.leased_by).await.context("failed to release leases")
     }
 
     /// Keeps the leases of what is in hand alive, for ever.
@@ -144,7 +145,7 @@ impl Recorder {
 
     async fn renew_once(&self, ids: &[DeliveryId]) -> anyhow::Result<usize> {
         let mut conn = self.pool.get().await?;
-        let renewed = deliveries::renew(&mut conn, ids, self.leased_by, Utc::now() + self.lease).await?;
+        let renewed = leases::renew(&mut conn, ids, self.leased_by, Utc::now() + self.lease).await?;
         Ok(renewed.len())
     }
 
@@ -197,11 +198,11 @@ impl Recording {
         let mut conn = recorder.pool.get().await?;
         if !finished.is_empty() {
             let stored =
-                deliveries::finish(&mut conn, &finished, &attempts, recorder.leased_by, Utc::now()).await?;
+                leases::finish(&mut conn, &finished, &attempts, recorder.leased_by, Utc::now()).await?;
             recorder.metrics.leases_lost.inc_by((finished.len() - stored.len()) as u64);
         }
         if !not_tried.is_empty() {
-            deliveries::release(&mut conn, &not_tried, recorder.leased_by).await?;
+            leases::release(&mut conn, &not_tried, recorder.leased_by).await?;
         }
         let mut in_hand = recorder.in_hand();
         for id in finished.iter().map(|f| &f.id).chain(&not_tried) {

@@ -256,7 +256,10 @@ fn classify(error: &reqwest::Error) -> ErrorClass {
                 }
             };
         }
-        if cause.is::<rustls::Error>() {
+        // TCP has no early end: whoever hangs up while we connect does so in the handshake
+        let ends_early =
+            |io: &std::io::Error| error.is_connect() && io.kind() == std::io::ErrorKind::UnexpectedEof;
+        if cause.is::<rustls::Error>() || cause.downcast_ref().is_some_and(ends_early) {
             return ErrorClass::Tls;
         }
     }

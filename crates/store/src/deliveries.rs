@@ -1,8 +1,7 @@
 //! Deliveries: what is owed to endpoints, from the first attempt to the last.
 //!
-//! A row is `pending` until it is `delivered` or `dead`. Whoever works on a pending row holds its lease
-//! (`leased_by`, `leased_until`); a result is only taken from whoever holds it. People read the same rows
-//! through `delivery_log`.
+//! A row is `pending` until it is `delivered` or `dead`. Whoever works on a pending row holds its lease: that is
+//! `leases`. People read the same rows through `delivery_log`.
 
 use std::collections::HashSet;
 
@@ -86,58 +85,10 @@ pub struct NewDelivery {
     pub leased_until: Option<DateTime<Utc>>,
 }
 
-/// The result of an attempt of a leased delivery.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
-    /// Which delivery.
-    pub id: DeliveryId,
-    /// Whose; for the event that tells of its end.
-    pub workspace_id: WorkspaceId,
-    /// What was owed to whom; likewise.
-    pub owed: Owed,
-    /// Where it stands now. A body that is stored stays, unless the delivery succeeded at first try.
-    pub progress: Progress,
-}
-
-/// An endpoint with waiting deliveries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
-    /// Which endpoint.
-    pub endpoint_id: EndpointId,
-    /// When its first delivery is due.
-    pub due_at: DateTime<Utc>,
-}
-
-/// A delivery whose lease is ours.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leased {
-    /// Its id.
-    pub id: DeliveryId,
-    /// Whose.
-    pub workspace_id: WorkspaceId,
-    /// What is owed to whom.
-    pub owed: Owed,
-    /// Type of the event.
-    pub event_type: String,
-    /// The click that the event tells of.
-    pub click_id: Option<ClickId>,
-    /// Attempts so far.
-    pub attempt_count: u32,
-    /// The bytes to send, if they are kept.
-    pub body: Option<Vec<u8>>,
-}
-
-/// Of each endpoint ($1) up to so many ($2) deliveries that are due at $3 and in nobody's hands, locked.
-const LEASE_KEYS: &str = "SELECT own.day, own.id FROM unnest($1, $2) AS wanted (endpoint_id, quota), \
-    LATERAL (SELECT day, id FROM deliveries d \
-        WHERE d.status = 'pending' AND d.endpoint_id = wanted.endpoint_id AND d.next_attempt_at <= $3 \
-            AND (d.leased_until IS NULL OR d.leased_until <= $3) \
-        ORDER BY d.next_attempt_at LIMIT wanted.quota FOR UPDATE SKIP LOCKED) AS own";
-
 #[derive(QueryableByName)]
-struct IdRow {
+pub(crate) struct IdRow {
     #[diesel(sql_type = SqlUuid)]
-    id: Uuid,
+    pub id: Uuid,
 }
 
 /// Asks at once which of these deliveries exist, who is paused, and how new the endpoints must be.
@@ -202,7 +153,8 @@ pub async fn insert(
     leased_by: Uuid,
     now: DateTime<Utc>,
 ) -> QueryResult<HashSet<DeliveryId>> {
-    let ends: Vec<Ended<'_>> = new.iter().filter_map(|d| Ended::of(d.id, d.workspace_id, d.owed, &d.progress)).collect();
+    let ends: Vec<Ended<'_>> =
+        new.iter().filter_map(|d| Ended::of(d.id, d.workspace_id, d.owed, &d.progress)).collect();
     if attempts.is_empty() && ends.is_empty() {
         return insert_rows(conn, new, leased_by, now).await;
     }
@@ -261,35 +213,6 @@ async fn insert_rows(
     Ok(rows.into_iter().map(|row| DeliveryId::from_uuid(row.id)).collect())
 }
 
-/// The endpoints that have waiting deliveries, with the moment the first one is due; at most `limit`.
-///
-/// It steps from endpoint to endpoint through the index, so that its cost is one look-up for each of them,
-/// however many deliveries one endpoint has.
-pub async fn waiting(conn: &mut Connection, limit: i64) -> QueryResult<Vec<Waiting>> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = SqlUuid)]
-        endpoint_id: Uuid,
-        #[diesel(sql_type = Timestamptz)]
-        next_attempt_at: DateTime<Utc>,
-    }
-    let rows: Vec<Row> = diesel::sql_query(
-        "WITH RECURSIVE step AS ( \
-             (SELECT endpoint_id, next_attempt_at FROM deliveries WHERE status = 'pending' \
-              ORDER BY endpoint_id, next_attempt_at LIMIT 1) \
-             UNION ALL \
-             SELECT next.* FROM step, LATERAL (SELECT endpoint_id, next_attempt_at FROM deliveries \
-                 WHERE status = 'pending' AND endpoint_id > step.endpoint_id \
-                 ORDER BY endpoint_id, next_attempt_at LIMIT 1) AS next) \
-         SELECT * FROM step LIMIT $1",
-    )
-    .bind::<BigInt, _>(limit)
-    .load(conn)
-    .await?;
-    let read = |row: Row| Waiting { endpoint_id: EndpointId::from_uuid(row.endpoint_id), due_at: row.next_attempt_at };
-    Ok(rows.into_iter().map(read).collect())
-}
-
 /// How many deliveries wait; counts no further than `limit`.
 pub async fn count_waiting(conn: &mut Connection, limit: i64) -> QueryResult<i64> {
     #[derive(QueryableByName)]
@@ -298,169 +221,12 @@ pub async fn count_waiting(conn: &mut Connection, limit: i64) -> QueryResult<i64
         waiting: i64,
     }
     let row: Row = diesel::sql_query(
-        "SELECT count(*) AS waiting FROM (SELECT FROM deliveries WHERE status = 'pending' LIMIT $1) AS some",
+        "SELECT count(*) AS waiting FROM (SELECT FROM deliveries WHERE status = 'pending' LIMIT $1) AS counted",
     )
     .bind::<BigInt, _>(limit)
     .get_result(conn)
     .await?;
     Ok(row.waiting)
-}
-
-/// Leases due deliveries, oldest first, of each endpoint as many as it wants; skips those that others hold.
-///
-/// Only `deliveries` is locked: over a join, `SKIP LOCKED` would lock endpoints too, and hand a second courier nothing.
-pub async fn lease_due(
-    conn: &mut Connection,
-    wanted: &[(EndpointId, usize)],
-    leased_by: Uuid,
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-) -> QueryResult<Vec<Leased>> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
-        #[diesel(sql_type = SqlUuid)]
-        workspace_id: Uuid,
-        #[diesel(sql_type = SqlUuid)]
-        endpoint_id: Uuid,
-        #[diesel(sql_type = SqlUuid)]
-        event_id: Uuid,
-        #[diesel(sql_type = Integer)]
-        event_revision: i32,
-        #[diesel(sql_type = Text)]
-        event_type: String,
-        #[diesel(sql_type = Nullable<SqlUuid>)]
-        click_id: Option<Uuid>,
-        #[diesel(sql_type = Integer)]
-        attempt_count: i32,
-        #[diesel(sql_type = Nullable<Binary>)]
-        body: Option<Vec<u8>>,
-    }
-    let wanted: Vec<_> = wanted.iter().filter(|(_, limit)| *limit > 0).collect();
-    let rows: Vec<Row> = diesel::sql_query(format!(
-        "WITH due AS MATERIALIZED ({LEASE_KEYS}) \
-         UPDATE deliveries d SET leased_by = $4, leased_until = $5 FROM due \
-         WHERE d.day = due.day AND d.id = due.id \
-         RETURNING d.id, d.workspace_id, d.endpoint_id, d.event_id, d.event_revision, d.event_type, d.click_id, \
-             d.attempt_count, d.body"
-    ))
-    .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(
-        wanted.iter().map(|(_, limit)| i64::try_from(*limit).unwrap_or(i64::MAX)).collect::<Vec<_>>(),
-    )
-    .bind::<Timestamptz, _>(now)
-    .bind::<SqlUuid, _>(leased_by)
-    .bind::<Timestamptz, _>(until)
-    .load(conn)
-    .await?;
-    let read = |row: Row| Leased {
-        id: DeliveryId::from_uuid(row.id),
-        workspace_id: WorkspaceId::from_uuid(row.workspace_id),
-        owed: Owed {
-            endpoint_id: EndpointId::from_uuid(row.endpoint_id),
-            event_id: EventId::from_parts(row.event_id, row.event_revision.cast_unsigned()),
-        },
-        event_type: row.event_type,
-        click_id: row.click_id.map(ClickId::from_uuid),
-        attempt_count: row.attempt_count.cast_unsigned(),
-        body: row.body,
-    };
-    Ok(rows.into_iter().map(read).collect())
-}
-
-/// Prolongs leases that are still ours; tells which they are.
-pub async fn renew(
-    conn: &mut Connection,
-    ids: &[DeliveryId],
-    leased_by: Uuid,
-    until: DateTime<Utc>,
-) -> QueryResult<HashSet<DeliveryId>> {
-    let rows: Vec<IdRow> = diesel::sql_query(
-        "UPDATE deliveries d SET leased_until = $4 FROM unnest($1, $2) AS own (day, id) \
-         WHERE d.day = own.day AND d.id = own.id AND d.leased_by = $3 RETURNING d.id",
-    )
-    .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<_>>())
-    .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
-    .bind::<SqlUuid, _>(leased_by)
-    .bind::<Timestamptz, _>(until)
-    .load(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| DeliveryId::from_uuid(row.id)).collect())
-}
-
-/// Gives leases back, so that others need not wait for their end.
-pub async fn release(conn: &mut Connection, ids: &[DeliveryId], leased_by: Uuid) -> QueryResult<()> {
-    diesel::sql_query(
-        "UPDATE deliveries d SET leased_until = NULL, leased_by = NULL FROM unnest($1, $2) AS own (day, id) \
-         WHERE d.day = own.day AND d.id = own.id AND d.leased_by = $3",
-    )
-    .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<_>>())
-    .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
-    .bind::<SqlUuid, _>(leased_by)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Stores the results of leased deliveries, with their attempts and the events that tell of ends.
-///
-/// Only where the lease is still ours; tells where it was.
-pub async fn finish(
-    conn: &mut Connection,
-    finished: &[Finished],
-    attempts: &[NewAttempt],
-    leased_by: Uuid,
-    now: DateTime<Utc>,
-) -> QueryResult<HashSet<DeliveryId>> {
-    conn.transaction(async |conn| {
-        let stored = finish_rows(conn, finished, leased_by).await?;
-        attempts::insert(conn, attempts.iter().filter(|a| stored.contains(&a.delivery_id))).await?;
-        let ends: Vec<Ended<'_>> = finished
-            .iter()
-            .filter(|f| stored.contains(&f.id))
-            .filter_map(|f| Ended::of(f.id, f.workspace_id, f.owed, &f.progress))
-            .collect();
-        tell(conn, ends.iter(), now).await?;
-        QueryResult::Ok(stored)
-    })
-    .await
-}
-
-async fn finish_rows(
-    conn: &mut Connection,
-    finished: &[Finished],
-    leased_by: Uuid,
-) -> QueryResult<HashSet<DeliveryId>> {
-    let progress = Columns::of(finished.iter().map(|f| &f.progress));
-    let rows: Vec<IdRow> = diesel::sql_query(
-        "UPDATE deliveries d SET status = f.status, attempt_count = f.attempt_count, \
-             next_attempt_at = f.next_attempt_at, attempted_at = f.attempted_at, finished_at = f.finished_at, \
-             duration_ms = f.duration_ms, last_status = f.last_status, last_error = f.last_error, \
-             response_body = f.response_body, \
-             body = CASE WHEN f.status = 'delivered' AND f.attempt_count = 1 THEN NULL ELSE coalesce(d.body, f.body) END, \
-             leased_by = NULL, leased_until = NULL \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
-             AS f (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, last_status, \
-             last_error, response_body, body, id, day) \
-         WHERE d.day = f.day AND d.id = f.id AND d.leased_by = $13 RETURNING d.id",
-    )
-    .bind::<Array<Text>, _>(progress.status)
-    .bind::<Array<Integer>, _>(progress.attempt_count)
-    .bind::<Array<Nullable<Timestamptz>>, _>(progress.next_attempt_at)
-    .bind::<Array<Nullable<Timestamptz>>, _>(progress.attempted_at)
-    .bind::<Array<Nullable<Timestamptz>>, _>(progress.finished_at)
-    .bind::<Array<Nullable<Integer>>, _>(progress.duration_ms)
-    .bind::<Array<Nullable<SmallInt>>, _>(progress.last_status)
-    .bind::<Array<Nullable<Text>>, _>(progress.last_error)
-    .bind::<Array<Nullable<Text>>, _>(progress.response_body)
-    .bind::<Array<Nullable<Binary>>, _>(progress.body)
-    .bind::<Array<SqlUuid>, _>(finished.iter().map(|f| f.id.uuid()).collect::<Vec<_>>())
-    .bind::<Array<Date>, _>(finished.iter().map(|f| f.id.day()).collect::<Vec<_>>())
-    .bind::<SqlUuid, _>(leased_by)
-    .load(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| DeliveryId::from_uuid(row.id)).collect())
 }
 
 /// Ends the waiting deliveries of endpoints that were deleted; at most `limit`. Nobody will ever send them.
@@ -486,21 +252,21 @@ pub async fn recorded_event(conn: &mut Connection, click_id: ClickId) -> QueryRe
 
 /// Progress by columns, as one statement takes them.
 #[derive(Default)]
-struct Columns<'a> {
-    status: Vec<&'static str>,
-    attempt_count: Vec<i32>,
-    next_attempt_at: Vec<Option<DateTime<Utc>>>,
-    attempted_at: Vec<Option<DateTime<Utc>>>,
-    finished_at: Vec<Option<DateTime<Utc>>>,
-    duration_ms: Vec<Option<i32>>,
-    last_status: Vec<Option<i16>>,
-    last_error: Vec<Option<&'static str>>,
-    response_body: Vec<Option<&'a str>>,
-    body: Vec<Option<&'a [u8]>>,
+pub(crate) struct Columns<'a> {
+    pub status: Vec<&'static str>,
+    pub attempt_count: Vec<i32>,
+    pub next_attempt_at: Vec<Option<DateTime<Utc>>>,
+    pub attempted_at: Vec<Option<DateTime<Utc>>>,
+    pub finished_at: Vec<Option<DateTime<Utc>>>,
+    pub duration_ms: Vec<Option<i32>>,
+    pub last_status: Vec<Option<i16>>,
+    pub last_error: Vec<Option<&'static str>>,
+    pub response_body: Vec<Option<&'a str>>,
+    pub body: Vec<Option<&'a [u8]>>,
 }
 
 impl<'a> Columns<'a> {
-    fn of(progress: impl Iterator<Item = &'a Progress>) -> Self {
+    pub fn of(progress: impl Iterator<Item = &'a Progress>) -> Self {
         let mut columns = Self::default();
         for p in progress {
             columns.status.push(p.status.as_str());
@@ -519,20 +285,20 @@ impl<'a> Columns<'a> {
 }
 
 /// A delivery that ended badly: told to whoever listens to EVENTS.
-struct Ended<'a> {
-    id: DeliveryId,
+pub(crate) struct Ended<'a> {
+    pub id: DeliveryId,
     workspace_id: WorkspaceId,
     owed: Owed,
     progress: &'a Progress,
 }
 
 impl<'a> Ended<'a> {
-    fn of(id: DeliveryId, workspace_id: WorkspaceId, owed: Owed, progress: &'a Progress) -> Option<Self> {
+    pub fn of(id: DeliveryId, workspace_id: WorkspaceId, owed: Owed, progress: &'a Progress) -> Option<Self> {
         (progress.status == DeliveryStatus::Dead).then_some(Self { id, workspace_id, owed, progress })
     }
 }
 
-async fn tell<'a>(
+pub(crate) async fn tell<'a>(
     conn: &mut Connection,
     ends: impl Iterator<Item = &'a Ended<'a>>,
     now: DateTime<Utc>,

@@ -37,7 +37,8 @@ pub async fn add(conn: &mut Connection, learned: &[Learned], now: DateTime<Utc>)
     // in one order, so that two replicas never wait for each other in a circle
     let mut learned: Vec<&Learned> = learned.iter().collect();
     learned.sort_by_key(|l| l.endpoint_id);
-    let column = |of: fn(&Learned) -> Option<DateTime<Utc>>| learned.iter().map(|l| of(l)).collect::<Vec<_>>();
+    let column =
+        |of: fn(&Learned) -> Option<DateTime<Utc>>| learned.iter().map(|l| of(l)).collect::<Vec<_>>();
     diesel::sql_query(
         "INSERT INTO endpoint_state AS known (endpoint_id, workspace_id, delivered, failed, first_failure_at, \
              last_failure_at, last_success_at, updated_at) \

@@ -17,6 +17,7 @@ pub mod endpoints;
 pub mod events;
 pub mod first_clicks;
 pub mod first_run;
+pub mod leases;
 pub mod links;
 mod lost;
 pub mod migrations;

@@ -91,7 +91,9 @@ pub async fn load(conn: &mut Connection, now: DateTime<Utc>, limit: i64) -> Quer
         .inner_join(endpoints::table)
         .filter(endpoints::deleted_at.is_null().and(endpoints::state.ne(State::Disabled.as_str())))
         .filter(endpoint_secrets::revoked_at.is_null())
-        .filter(endpoint_secrets::expires_at.is_null().or(endpoint_secrets::expires_at.assume_not_null().gt(now)))
+        .filter(
+            endpoint_secrets::expires_at.is_null().or(endpoint_secrets::expires_at.assume_not_null().gt(now)),
+        )
         .order((endpoint_secrets::endpoint_id, endpoint_secrets::id.desc()))
         .select((endpoint_secrets::endpoint_id, endpoint_secrets::sealed))
         .load(conn)
@@ -149,7 +151,11 @@ fn read(row: Row, secrets_sealed: Vec<Vec<u8>>) -> QueryResult<Subscription> {
         max_in_flight: row.max_in_flight.map(natural),
         timeout_ms: row.timeout_ms.map(natural),
         retry_schedule: row.retry_schedule,
-        permanent_statuses: row.permanent_statuses.into_iter().filter_map(|s| u16::try_from(s).ok()).collect(),
+        permanent_statuses: row
+            .permanent_statuses
+            .into_iter()
+            .filter_map(|s| u16::try_from(s).ok())
+            .collect(),
         owed_from: row.owed_from,
         secrets_sealed,
     })

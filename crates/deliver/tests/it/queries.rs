@@ -6,7 +6,8 @@ use chrono::{Duration, Utc};
 use model::delivery::DeliveryStatus;
 use model::event_type::LINK_CLICKED;
 use model::{DeliveryId, EndpointId, EventId, WorkspaceId};
-use store::deliveries::{self, Finished, NewDelivery, Owed, Progress};
+use store::deliveries::{self, NewDelivery, Owed, Progress};
+use store::leases::{self, Finished};
 use testkit::TestDatabase;
 use uuid::Uuid;
 
@@ -54,8 +55,8 @@ async fn two_couriers_never_lease_the_same_delivery() {
     let (now, until) = (Utc::now(), Utc::now() + Duration::seconds(5));
     let wanted = [(endpoint, 60)];
     let (a, b) = tokio::join!(
-        deliveries::lease_due(&mut one, &wanted, me(), now, until),
-        deliveries::lease_due(&mut two, &wanted, me(), now, until),
+        leases::lease_due(&mut one, &wanted, me(), now, until),
+        leases::lease_due(&mut two, &wanted, me(), now, until),
     );
 
     let ids: Vec<DeliveryId> =
@@ -73,12 +74,12 @@ async fn a_result_is_only_taken_from_whoever_holds_the_lease() {
     deliveries::insert(&mut conn, std::slice::from_ref(&delivery), &[], first, now).await.expect("an insert");
     let wanted = [(delivery.owed.endpoint_id, 10)];
     let until = now + Duration::seconds(5);
-    assert_eq!(deliveries::lease_due(&mut conn, &wanted, first, now, until).await.expect("a lease").len(), 1);
-    assert!(deliveries::lease_due(&mut conn, &wanted, second, now, until).await.expect("a lease").is_empty());
+    assert_eq!(leases::lease_due(&mut conn, &wanted, first, now, until).await.expect("a lease").len(), 1);
+    assert!(leases::lease_due(&mut conn, &wanted, second, now, until).await.expect("a lease").is_empty());
 
     // the first one freezes, and its lease ends
     let later = until + Duration::seconds(1);
-    let leased = deliveries::lease_due(&mut conn, &wanted, second, later, later + Duration::seconds(5)).await;
+    let leased = leases::lease_due(&mut conn, &wanted, second, later, later + Duration::seconds(5)).await;
     assert_eq!(leased.expect("a lease").len(), 1);
 
     let finished = Finished {
@@ -93,11 +94,11 @@ async fn a_result_is_only_taken_from_whoever_holds_the_lease() {
         },
     };
     let finished = [finished];
-    let late = deliveries::finish(&mut conn, &finished, &[], first, later).await.expect("a query");
+    let late = leases::finish(&mut conn, &finished, &[], first, later).await.expect("a query");
     assert!(late.is_empty());
-    let in_time = deliveries::finish(&mut conn, &finished, &[], second, later).await.expect("a query");
+    let in_time = leases::finish(&mut conn, &finished, &[], second, later).await.expect("a query");
     assert_eq!(in_time.len(), 1);
-    let twice = deliveries::finish(&mut conn, &finished, &[], second, later).await.expect("a query");
+    let twice = leases::finish(&mut conn, &finished, &[], second, later).await.expect("a query");
     assert!(twice.is_empty());
 }
 
@@ -110,7 +111,7 @@ async fn each_endpoint_with_waiting_deliveries_is_found_once_with_its_earliest()
     new.push(waiting(quiet, Duration::hours(1)));
     deliveries::insert(&mut conn, &new, &[], me(), Utc::now()).await.expect("an insert");
 
-    let found = deliveries::waiting(&mut conn, 10).await.expect("a query");
+    let found = leases::waiting(&mut conn, 10).await.expect("a query");
 
     let ids: HashSet<EndpointId> = found.iter().map(|w| w.endpoint_id).collect();
     assert_eq!((found.len(), ids), (2, HashSet::from([busy, quiet])));

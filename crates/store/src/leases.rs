@@ -1,0 +1,303 @@
+//! Leases of deliveries: who works on a waiting row, and what came of it.
+//!
+//! Whoever works on a pending row holds its lease (`leased_by`, `leased_until`); a result is only taken from whoever
+//! holds it. A lease that is not renewed ends by itself, and the delivery is due again.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::{
+    Array, BigInt, Binary, Date, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use model::{ClickId, DeliveryId, EndpointId, EventId, WorkspaceId};
+
+use crate::attempts::{self, NewAttempt};
+use crate::deliveries::{Columns, Ended, IdRow, Owed, Progress, tell};
+use crate::{Connection, QueryResult};
+
+/// The result of an attempt of a leased delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// Which delivery.
+    pub id: DeliveryId,
+    /// Whose; for the event that tells of its end.
+    pub workspace_id: WorkspaceId,
+    /// What was owed to whom; likewise.
+    pub owed: Owed,
+    /// Where it stands now. A body that is stored stays, unless the delivery succeeded at first try.
+    pub progress: Progress,
+}
+
+/// An endpoint with waiting deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which endpoint.
+    pub endpoint_id: EndpointId,
+    /// When its first delivery is due.
+    pub due_at: DateTime<Utc>,
+}
+
+/// A delivery whose lease is ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leased {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Whose.
+    pub workspace_id: WorkspaceId,
+    /// What is owed to whom.
+    pub owed: Owed,
+    /// Type of the event.
+    pub event_type: String,
+    /// The click that the event tells of.
+    pub click_id: Option<ClickId>,
+    /// Attempts so far.
+    pub attempt_count: u32,
+    /// The bytes to send, if they are kept.
+    pub body: Option<Vec<u8>>,
+}
+
+/// Of each endpoint ($1) up to so many ($2) deliveries that are due at $3 and in nobody's hands, locked.
+const LEASE_KEYS: &str = "SELECT own.day, own.id FROM unnest($1, $2) AS wanted (endpoint_id, quota), \
+    LATERAL (SELECT day, id FROM deliveries d \
+        WHERE d.status = 'pending' AND d.endpoint_id = wanted.endpoint_id AND d.next_attempt_at <= $3 \
+            AND (d.leased_until IS NULL OR d.leased_until <= $3) \
+        ORDER BY d.next_attempt_at LIMIT wanted.quota FOR UPDATE SKIP LOCKED) AS own";
+
+/// The endpoints that have waiting deliveries, with the moment the first one is due; at most `limit`.
+///
+/// It steps from endpoint to endpoint through the index, so that its cost is one look-up for each of them,
+/// however many deliveries one endpoint has.
+pub async fn waiting(conn: &mut Connection, limit: i64) -> QueryResult<Vec<Waiting>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        endpoint_id: Uuid,
+        #[diesel(sql_type = Timestamptz)]
+        next_attempt_at: DateTime<Utc>,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "WITH RECURSIVE step AS ( \
+             (SELECT endpoint_id, next_attempt_at FROM deliveries WHERE status = 'pending' \
+              ORDER BY endpoint_id, next_attempt_at LIMIT 1) \
+             UNION ALL \
+             SELECT next.* FROM step, LATERAL (SELECT endpoint_id, next_attempt_at FROM deliveries \
+                 WHERE status = 'pending' AND endpoint_id > step.endpoint_id \
+                 ORDER BY endpoint_id, next_attempt_at LIMIT 1) AS next) \
+         SELECT * FROM step LIMIT $1",
+    )
+    .bind::<BigInt, _>(limit)
+    .load(conn)
+    .await?;
+    let read = |row: Row| Waiting {
+        endpoint_id: EndpointId::from_uuid(row.endpoint_id),
+        due_at: row.next_attempt_at,
+    };
+    Ok(rows.into_iter().map(read).collect())
+}
+
+/// Leases due deliveries, oldest first, of each endpoint as many as it wants; skips those that others hold.
+///
+/// Only `deliveries` is locked: over a join, `SKIP LOCKED` would lock endpoints too, and hand a second courier nothing.
+pub async fn lease_due(
+    conn: &mut Connection,
+    wanted: &[(EndpointId, usize)],
+    leased_by: Uuid,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> QueryResult<Vec<Leased>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+        #[diesel(sql_type = SqlUuid)]
+        workspace_id: Uuid,
+        #[diesel(sql_type = SqlUuid)]
+        endpoint_id: Uuid,
+        #[diesel(sql_type = SqlUuid)]
+        event_id: Uuid,
+        #[diesel(sql_type = Integer)]
+        event_revision: i32,
+        #[diesel(sql_type = Text)]
+        event_type: String,
+        #[diesel(sql_type = Nullable<SqlUuid>)]
+        click_id: Option<Uuid>,
+        #[diesel(sql_type = Integer)]
+        attempt_count: i32,
+        #[diesel(sql_type = Nullable<Binary>)]
+        body: Option<Vec<u8>>,
+    }
+    let wanted: Vec<_> = wanted.iter().filter(|(_, limit)| *limit > 0).collect();
+    let rows: Vec<Row> = diesel::sql_query(format!(
+        "WITH due AS MATERIALIZED ({LEASE_KEYS}) \
+         UPDATE deliveries d SET leased_by = $4, leased_until = $5 FROM due \
+         WHERE d.day = due.day AND d.id = due.id \
+         RETURNING d.id, d.workspace_id, d.endpoint_id, d.event_id, d.event_revision, d.event_type, d.click_id, \
+             d.attempt_count, d.body"
+    ))
+    .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(
+        wanted.iter().map(|(_, limit)| i64::try_from(*limit).unwrap_or(i64::MAX)).collect::<Vec<_>>(),
+    )
+    .bind::<Timestamptz, _>(now)
+    .bind::<SqlUuid, _>(leased_by)
+    .bind::<Timestamptz, _>(until)
+    .load(conn)
+    .await?;
+    let read = |row: Row| Leased {
+        id: DeliveryId::from_uuid(row.id),
+        workspace_id: WorkspaceId::from_uuid(row.workspace_id),
+        owed: Owed {
+            endpoint_id: EndpointId::from_uuid(row.endpoint_id),
+            event_id: EventId::from_parts(row.event_id, row.event_revision.cast_unsigned()),
+        },
+        event_type: row.event_type,
+        click_id: row.click_id.map(ClickId::from_uuid),
+        attempt_count: row.attempt_count.cast_unsigned(),
+        body: row.body,
+    };
+    Ok(rows.into_iter().map(read).collect())
+}
+
+/// Prolongs leases that are still ours; tells which they are.
+pub async fn renew(
+    conn: &mut Connection,
+    ids: &[DeliveryId],
+    leased_by: Uuid,
+    until: DateTime<Utc>,
+) -> QueryResult<HashSet<DeliveryId>> {
+    let rows: Vec<IdRow> = diesel::sql_query(
+        "UPDATE deliveries d SET leased_until = $4 FROM unnest($1, $2) AS own (day, id) \
+         WHERE d.day = own.day AND d.id = own.id AND d.leased_by = $3 RETURNING d.id",
+    )
+    .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+    .bind::<SqlUuid, _>(leased_by)
+    .bind::<Timestamptz, _>(until)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| DeliveryId::from_uuid(row.id)).collect())
+}
+
+/// Gives leases back, so that others need not wait for their end.
+pub async fn release(conn: &mut Connection, ids: &[DeliveryId], leased_by: Uuid) -> QueryResult<()> {
+    diesel::sql_query(
+        "UPDATE deliveries d SET leased_until = NULL, leased_by = NULL FROM unnest($1, $2) AS own (day, id) \
+         WHERE d.day = own.day AND d.id = own.id AND d.leased_by = $3",
+    )
+    .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+    .bind::<SqlUuid, _>(leased_by)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Stores the results of leased deliveries, with their attempts and the events that tell of ends.
+///
+/// Only where the lease is still ours; tells where it was.
+pub async fn finish(
+    conn: &mut Connection,
+    finished: &[Finished],
+    attempts: &[NewAttempt],
+    leased_by: Uuid,
+    now: DateTime<Utc>,
+) -> QueryResult<HashSet<DeliveryId>> {
+    conn.transaction(async |conn| {
+        let stored = finish_rows(conn, finished, leased_by).await?;
+        attempts::insert(conn, attempts.iter().filter(|a| stored.contains(&a.delivery_id))).await?;
+        let ends: Vec<Ended<'_>> = finished
+            .iter()
+            .filter(|f| stored.contains(&f.id))
+            .filter_map(|f| Ended::of(f.id, f.workspace_id, f.owed, &f.progress))
+            .collect();
+        tell(conn, ends.iter(), now).await?;
+        QueryResult::Ok(stored)
+    })
+    .await
+}
+
+async fn finish_rows(
+    conn: &mut Connection,
+    finished: &[Finished],
+    leased_by: Uuid,
+) -> QueryResult<HashSet<DeliveryId>> {
+    let progress = Columns::of(finished.iter().map(|f| &f.progress));
+    let rows: Vec<IdRow> = diesel::sql_query(
+        "UPDATE deliveries d SET status = f.status, attempt_count = f.attempt_count, \
+             next_attempt_at = f.next_attempt_at, attempted_at = f.attempted_at, finished_at = f.finished_at, \
+             duration_ms = f.duration_ms, last_status = f.last_status, last_error = f.last_error, \
+             response_body = f.response_body, \
+             body = CASE WHEN f.status = 'delivered' AND f.attempt_count = 1 THEN NULL ELSE coalesce(d.body, f.body) END, \
+             leased_by = NULL, leased_until = NULL \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+             AS f (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, last_status, \
+             last_error, response_body, body, id, day) \
+         WHERE d.day = f.day AND d.id = f.id AND d.leased_by = $13 RETURNING d.id",
+    )
+    .bind::<Array<Text>, _>(progress.status)
+    .bind::<Array<Integer>, _>(progress.attempt_count)
+    .bind::<Array<Nullable<Timestamptz>>, _>(progress.next_attempt_at)
+    .bind::<Array<Nullable<Timestamptz>>, _>(progress.attempted_at)
+    .bind::<Array<Nullable<Timestamptz>>, _>(progress.finished_at)
+    .bind::<Array<Nullable<Integer>>, _>(progress.duration_ms)
+    .bind::<Array<Nullable<SmallInt>>, _>(progress.last_status)
+    .bind::<Array<Nullable<Text>>, _>(progress.last_error)
+    .bind::<Array<Nullable<Text>>, _>(progress.response_body)
+    .bind::<Array<Nullable<Binary>>, _>(progress.body)
+    .bind::<Array<SqlUuid>, _>(finished.iter().map(|f| f.id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(finished.iter().map(|f| f.id.day()).collect::<Vec<_>>())
+    .bind::<SqlUuid, _>(leased_by)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| DeliveryId::from_uuid(row.id)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(QueryableByName)]
+    struct Line {
+        #[diesel(sql_type = Text, column_name = "QUERY PLAN")]
+        text: String,
+    }
+
+    #[tokio::test]
+    async fn due_deliveries_are_found_through_their_index() {
+        let database = testkit::TestDatabase::new().await;
+        let settings = crate::Settings::at(database.url());
+        let mut conn = crate::connect(&settings).await.expect("a connection");
+        // ten thousand deliveries that wait, all of one endpoint and one day
+        diesel::sql_query(
+            "INSERT INTO deliveries (id, day, workspace_id, endpoint_id, event_id, event_type, status, \
+                 next_attempt_at, created_at) \
+             SELECT gen_random_uuid(), $2, gen_random_uuid(), $1, gen_random_uuid(), 'link.clicked', \
+                 'pending', now() + n * interval '1 second', now() FROM generate_series(1, 10000) AS n",
+        )
+        .bind::<SqlUuid, _>(Uuid::from_u128(7))
+        .bind::<Date, _>(Utc::now().date_naive())
+        .execute(&mut conn)
+        .await
+        .expect("an insert");
+        diesel::sql_query("ANALYZE deliveries").execute(&mut conn).await.expect("ANALYZE");
+
+        let plan: Vec<Line> = diesel::sql_query(format!("EXPLAIN {LEASE_KEYS}"))
+            .bind::<Array<SqlUuid>, _>(vec![Uuid::from_u128(7)])
+            .bind::<Array<BigInt>, _>(vec![32_i64])
+            .bind::<Timestamptz, _>(Utc::now())
+            .load(&mut conn)
+            .await
+            .expect("a plan");
+
+        let plan: Vec<&str> = plan.iter().map(|line| line.text.as_str()).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains("endpoint_id_next_attempt_at_idx"), "{plan}");
+        // the partitions of other days are empty, and there the index would cost more
+        let full = crate::partitions::name("deliveries", Utc::now().date_naive());
+        assert!(!plan.contains(&format!("Seq Scan on {full}")), "{plan}");
+    }
+}
