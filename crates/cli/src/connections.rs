@@ -28,6 +28,8 @@ pub(crate) struct Connections {
     pub nats: bus::Settings,
     /// The `up` that was found, unless settings name both database and broker.
     pub running: Option<Running>,
+    /// Settings name both: services run apart, and `up` has no part in it.
+    pub is_elsewhere: bool,
     pub layers: Layers,
     /// What stands in for settings that nobody made.
     pub ours: toml::Table,
@@ -48,7 +50,14 @@ impl ConnectionOptions {
         let running = if is_elsewhere { None } else { self.data_dir.dir()?.running() };
         let ours = running.as_ref().map(urls).unwrap_or_default();
         let settings: Settings = layers.load(&[store::DEFAULTS, bus::DEFAULTS], &ours)?;
-        Ok(Connections { database: settings.database, nats: settings.nats, running, layers, ours })
+        Ok(Connections {
+            database: settings.database,
+            nats: settings.nats,
+            running,
+            is_elsewhere,
+            layers,
+            ours,
+        })
     }
 }
 

@@ -87,8 +87,8 @@ fn print(diagnosis: &Diagnosis) {
         Health::Fail => ("FAIL", "31"),
     };
     let word = if out::is_terminal() { format!("\x1b[{color}m{word}\x1b[0m") } else { word.to_owned() };
-    out::line(&format!("{word}  {:<11}{}", diagnosis.part, diagnosis.found));
+    out::line(&format!("{word}  {:<13}{}", diagnosis.part, diagnosis.found));
     if let Some(mend) = &diagnosis.mend {
-        out::line(&format!("      {:<11}{mend}", ""));
+        out::line(&format!("      {:<13}{mend}", ""));
     }
 }

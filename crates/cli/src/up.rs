@@ -89,13 +89,15 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     let _lock = data_dir.lock()?;
     data_dir.retire();
-    let layers = layers(&options);
+    let mut layers = layers(&options);
     let _telemetry = begin_logs(&layers, options.detached)?;
     let stop = service::shutdown::on_signal()?;
     let addresses = Addresses::choose(&layers.named()?, options.ops_addr)?;
     for note in addresses.notes() {
         out::error(note);
     }
+    layers.insist("CLICKWIRE__REDIRECT__ADDR", addresses.redirect.to_string());
+    layers.insist("CLICKWIRE__API__ADDR", addresses.api.to_string());
     let Some(servers) = stop.run_until_cancelled(Servers::start(&layers.named()?, &data_dir)).await else {
         return Ok(ExitCode::FAILURE);
     };
@@ -124,9 +126,11 @@ fn begin_logs(layers: &Layers, is_detached: bool) -> anyhow::Result<telemetry::T
     struct Settings {
         telemetry: telemetry::Settings,
     }
-    let filter = if is_detached { "info" } else { "warn" };
-    let ours = toml::Table::from_iter([("log_filter".to_owned(), filter.into())]);
-    let ours = toml::Table::from_iter([("telemetry".to_owned(), ours.into())]);
+    let mut ours = toml::Table::new();
+    if !is_detached {
+        let quiet = toml::Table::from_iter([("log_filter".to_owned(), "warn".into())]);
+        ours.insert("telemetry".to_owned(), quiet.into());
+    }
     let settings: Settings = layers.load(&[service::DEFAULTS], &ours)?;
     Ok(telemetry::init("up", &settings.telemetry)?)
 }
@@ -144,8 +148,9 @@ async fn serve(
     let prepare = async {
         let database: DatabaseSettings = layers.load(&[store::DEFAULTS], &ours)?;
         let broker: BrokerSettings = layers.load(&[bus::DEFAULTS], &ours)?;
-        let public_url = layers.named()?.links.public_url;
-        let host = public_url.as_ref().and_then(setup::host_of).unwrap_or_else(setup::host_default);
+        let public_url =
+            layers.named()?.links.public_url.map_or_else(|| addresses.redirect_url().parse(), Ok)?;
+        let host = setup::host_of(&public_url).unwrap_or_else(setup::host_default);
         let (first_run, ()) =
             tokio::try_join!(setup::tables(&database.database, &host), setup::streams(&broker.nats))?;
         let key = admin_key(options, data_dir)?;
@@ -165,10 +170,12 @@ async fn serve(
         std::future::pending::<anyhow::Result<()>>().await
     };
     let result = tokio::select! {
-        result = ready => result,
+        // first: told to stop, everything ends, and none of it is a fault
+        biased;
+        () = stop.cancelled() => Ok(()),
         ended = services.ended() => ended,
         ended = servers.ended() => Err(ended),
-        () = stop.cancelled() => Ok(()),
+        result = ready => result,
     };
     stop.cancel();
     let drained = services.drain().await;
@@ -208,11 +215,9 @@ fn ours(
     }
     set("links", "public_url", addresses.redirect_url().into());
     set("links", "any_host", true.into());
-    set("redirect", "addr", addresses.redirect.to_string().into());
     set("redirect", "trusted_proxies", loopback());
     let spool = toml::Table::from_iter([("dir".to_owned(), path(data_dir.spool()))]);
     set("redirect", "spool", spool.into());
-    set("api", "addr", addresses.api.to_string().into());
     set("deliver", "allowed_networks", loopback());
     set("enrich", "geo_dir", path(data_dir.geo()));
     let secret = || webhook::sealing::generate_key();

@@ -51,6 +51,15 @@ pub struct Check {
     pub error: Option<String>,
 }
 
+impl Readiness {
+    /// What fails, for people; empty when nothing does.
+    pub fn failing(&self) -> String {
+        let failing =
+            self.checks.iter().filter_map(|check| Some(format!("{}: {}", check.name, check.error.as_ref()?)));
+        failing.collect::<Vec<_>>().join("; ")
+    }
+}
+
 impl Ops {
     /// Metrics of the process itself, and no check yet.
     pub fn new() -> Self {
@@ -156,11 +165,7 @@ pub fn probe(addr: SocketAddr) -> anyhow::Result<()> {
     }
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     match serde_json::from_str::<Readiness>(body) {
-        Ok(readiness) => {
-            let failing =
-                readiness.checks.iter().filter_map(|c| Some(format!("{}: {}", c.name, c.error.as_ref()?)));
-            bail!("not ready: {}", failing.collect::<Vec<_>>().join("; "))
-        }
+        Ok(readiness) => bail!("not ready: {}", readiness.failing()),
         Err(_) => bail!("not ready: {}", answer.lines().next().unwrap_or("an empty answer")),
     }
 }

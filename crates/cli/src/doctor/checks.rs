@@ -40,7 +40,7 @@ pub(super) async fn all(
     if let Ok(settings) = &settings {
         diagnoses.push(geo(settings.geo_dir.as_deref()));
         diagnoses.push(spool(&settings.spool_dir));
-        diagnoses.push(sealing(settings));
+        diagnoses.push(sealing(settings, connections.is_elsewhere));
         diagnoses.push(match &connections.running {
             Some(running) => readiness(running).await,
             None => ports(&[("redirect.addr", settings.redirect_addr), ("api.addr", settings.api_addr)]),
@@ -83,10 +83,10 @@ impl Settings {
     }
 }
 
-/// Where a running `up` keeps what is looked at; nothing when services run apart.
+/// Where `up` keeps what is looked at; nothing when services run apart.
 fn ours(connections: &Connections, data_dir: &DataDir) -> toml::Table {
     let mut ours = connections.ours.clone();
-    if connections.running.is_none() {
+    if connections.is_elsewhere {
         return ours;
     }
     let path = |path: PathBuf| toml::Value::from(path.to_string_lossy().into_owned());
@@ -227,8 +227,12 @@ fn spool(dir: &Path) -> Diagnosis {
     Diagnosis::ok(PART, format!("{} can be written and holds {} KiB", dir.display(), bytes / 1024))
 }
 
-fn sealing(settings: &Settings) -> Diagnosis {
+fn sealing(settings: &Settings, is_elsewhere: bool) -> Diagnosis {
     const PART: &str = "sealing key";
+    let key_file = settings.sealing.key_file.as_deref();
+    if !is_elsewhere && key_file.is_some_and(|path| !path.exists()) {
+        return Diagnosis::ok(PART, "is not there yet; `clickwire up` makes it");
+    }
     match settings.sealing.resolve(|path| fs::read_to_string(path)) {
         Ok(_) => Diagnosis::ok(PART, "is there"),
         Err(error) => {
@@ -251,16 +255,8 @@ async fn readiness(running: &Running) -> Diagnosis {
             format!("are ready: links on {}, API on {}", running.redirect_url, running.api_url),
         ),
         Ok(readiness) => {
-            let failing = readiness
-                .checks
-                .iter()
-                .filter_map(|check| Some(format!("{}: {}", check.name, check.error.as_ref()?)));
-            let failing = failing.collect::<Vec<_>>().join("; ");
-            Diagnosis::fail(
-                PART,
-                failing,
-                "the log says more; with --detach it is clickwire.log in the data directory",
-            )
+            let mend = "the log says more; with --detach it is clickwire.log in the data directory";
+            Diagnosis::fail(PART, readiness.failing(), mend)
         }
         Err(error) => {
             let mend = "restart it: `clickwire down`, then `clickwire up`";

@@ -1,17 +1,21 @@
 //! The five services in this process, with one ops port for all.
 
 use std::net::TcpListener;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use service::ops::Ops;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::layers::Layers;
 
 use super::addresses::Addresses;
+
+/// A start that takes longer says what it waits for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Pause between two looks at readiness while starting.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -54,7 +58,16 @@ impl Services {
 
     /// Waits until every readiness check passes.
     pub(super) async fn ready(&self) {
-        while !self.ops.readiness().ready {
+        let mut asked_at = Instant::now();
+        loop {
+            let readiness = self.ops.readiness();
+            if readiness.ready {
+                return;
+            }
+            if asked_at.elapsed() > PATIENCE {
+                asked_at = Instant::now();
+                warn!(waiting_for = readiness.failing(), "not ready yet");
+            }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

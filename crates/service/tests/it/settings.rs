@@ -63,7 +63,7 @@ fn defaults_hold_when_nothing_else_is_said() {
 
     assert_eq!(settings.redirect.addr, "0.0.0.0:8080".parse().unwrap());
     assert_eq!(settings.redirect.fallback, None);
-    assert_eq!(settings.telemetry.log_filter, "info");
+    assert_eq!(settings.telemetry.otlp_endpoint, None);
 }
 
 #[test]

@@ -1,0 +1,75 @@
+//! Commands that prepare, look and explain.
+
+use testkit::{OwnDatabase, TestNats};
+
+use crate::command::{Clickwire, text};
+
+#[tokio::test]
+async fn setup_may_run_again_and_keys_need_it() {
+    let (database, nats) = tokio::join!(OwnDatabase::start_empty(), TestNats::start_empty());
+    let clickwire = Clickwire::new()
+        .with("CLICKWIRE__DATABASE__URL", database.url())
+        .with("CLICKWIRE__NATS__URL", nats.url())
+        .with("CLICKWIRE__LINKS__PUBLIC_URL", "https://go.example.com");
+
+    let too_early = clickwire.fails(&["keys", "create"]).await;
+    let first = clickwire.ok(&["setup", "--json"]).await.json();
+    let second = clickwire.ok(&["setup", "--json"]).await.json();
+
+    assert!(too_early.stderr.contains("run `clickwire setup`"), "{too_early:?}");
+    assert_eq!(first, second);
+    assert_eq!(text(&first, "domain"), "go.example.com");
+    let key = clickwire.ok(&["keys", "create", "--scope", "links:read", "--expires-in", "1day"]).await;
+    assert!(key.stdout.starts_with("cw_"), "{key:?}");
+    assert_eq!(key.stdout.lines().count(), 1);
+    let doctor = clickwire.fails(&["doctor"]).await;
+    for line in
+        ["ok    postgresql   answers", "ok    nats         answers", "FAIL  sealing key  no sealing key"]
+    {
+        assert!(doctor.stdout.contains(line), "{line}: {}", doctor.stdout);
+    }
+    let why = clickwire.fails(&["why", "https://go.example.com/nothing99"]).await;
+    assert!(why.stdout.contains("no link leads from `https://go.example.com/nothing99`"), "{why:?}");
+}
+
+#[tokio::test]
+async fn doctor_names_a_setting_that_cannot_be_used() {
+    let clickwire = Clickwire::new().with("CLICKWIRE__DATABASE__POOL_MAX", "many");
+
+    let doctor = clickwire.fails(&["doctor", "--json"]).await.json();
+
+    assert_eq!(doctor[0]["part"], "settings");
+    assert_eq!(doctor[0]["health"], "fail");
+    let found = text(&doctor[0], "found");
+    assert!(
+        found.contains("database.pool_max") && found.contains("CLICKWIRE__DATABASE__POOL_MAX"),
+        "{found}"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_is_an_error_with_advice() {
+    let clickwire = Clickwire::new().with("CLICKWIRE__DATABASE__URL", "postgres://nobody@127.0.0.1:1/none");
+
+    let keys = clickwire.fails(&["keys", "list"]).await;
+    let click = clickwire.fails(&["click", "abcdefghj"]).await;
+    let health = clickwire.fails(&["healthcheck", "http://127.0.0.1:1/readyz"]).await;
+
+    assert!(keys.stderr.contains("run `clickwire up`, or set database.url"), "{keys:?}");
+    assert!(click.stderr.contains("say the whole tracked URL"), "{click:?}");
+    assert!(health.stderr.contains("http://127.0.0.1:1/readyz does not answer"), "{health:?}");
+}
+
+#[tokio::test]
+async fn every_command_has_help_and_a_wrong_one_is_told_apart() {
+    let clickwire = Clickwire::new();
+    let commands = ["up", "down", "setup", "keys", "listen", "click", "why", "doctor", "healthcheck"];
+
+    for command in commands {
+        let help = clickwire.ok(&[command, "--help"]).await;
+        assert!(help.stdout.contains("Usage: clickwire "), "{command}");
+    }
+    assert_eq!(clickwire.run(&["fly"]).await.code, Some(2));
+    assert_eq!(clickwire.run(&["listen", "--fail-rate", "2"]).await.code, Some(2));
+    assert_eq!(clickwire.run(&["up", "--admin-key", "short"]).await.code, Some(2));
+}
