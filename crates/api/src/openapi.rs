@@ -92,11 +92,14 @@ struct OperationText {
     body: String,
 }
 
+/// Name, type and description of a field.
+type FieldText = (String, String, String);
+
 #[derive(Template)]
 #[template(path = "docs.html")]
 struct Docs {
     groups: Vec<(String, Vec<OperationText>)>,
-    schemas: Vec<(String, Vec<(String, String, String)>)>,
+    schemas: Vec<(&'static str, Vec<FieldText>)>,
     codes: &'static [(&'static str, u16, &'static str)],
     scopes: Vec<(&'static str, &'static str)>,
 }
@@ -116,7 +119,7 @@ async fn docs() -> HttpResponse {
     groups.sort_by_key(|(name, _)| GROUPS.iter().position(|group| group == name));
     let bodies =
         ["NewLink", "LinkChange", "NewEndpoint", "EndpointChange", "SettingsChange", "NewDomain", "NewKey"];
-    let schemas = bodies.iter().map(|name| ((*name).to_owned(), properties(name))).collect();
+    let schemas = bodies.into_iter().map(|name| (name, properties(name))).collect();
     let scopes = Scope::EVERY.iter().map(|scope| (scope.as_str(), scope.meaning())).collect();
     html(&Docs { groups, schemas, codes: &CODES, scopes })
 }
@@ -142,7 +145,7 @@ fn operation_text(method: &'static str, path: &str, operation: &Operation) -> Op
 }
 
 /// Name, type and description of each field of a schema.
-fn properties(schema: &str) -> Vec<(String, String, String)> {
+fn properties(schema: &str) -> Vec<FieldText> {
     let schemas = DOCUMENT.components.as_ref().map(|components| &components.schemas);
     let Some(RefOr::T(Schema::Object(object))) = schemas.and_then(|schemas| schemas.get(schema)) else {
         return Vec::new();

@@ -9,6 +9,7 @@ use async_nats::connection::State;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::{self, consumer::pull};
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use percent_encoding::percent_decode_str;
 use rand::RngExt;
 use tokio::sync::{Semaphore, watch};
 use tracing::{error, info, warn};
@@ -78,7 +79,8 @@ impl Bus {
     pub async fn connect(settings: &Settings, name: &'static str) -> Result<Self, ConnectError> {
         let servers = parse_servers(&settings.url).map_err(ConnectError::Url)?;
         let (interrupted, interruptions) = watch::channel(0);
-        let client = options(settings, name, interrupted).await?.connect(servers).await?;
+        let options = options(settings, &servers, name, interrupted).await?;
+        let client = options.connect(servers).await?;
         let context = ContextBuilder::new()
             .timeout(settings.request_timeout)
             .ack_timeout(settings.request_timeout)
@@ -171,6 +173,7 @@ pub struct PendingError {
 
 async fn options(
     settings: &Settings,
+    servers: &[ServerAddr],
     name: &'static str,
     interrupted: watch::Sender<u64>,
 ) -> Result<ConnectOptions, ConnectError> {
@@ -187,6 +190,9 @@ async fn options(
             note(&event, &interrupted);
             std::future::ready(())
         });
+    if let Some((user, password)) = credentials_of(servers) {
+        options = options.user_and_password(user, password);
+    }
     if let Some(path) = &settings.creds {
         let unreadable = |source| ConnectError::Credentials { path: path.clone(), source };
         options = options.credentials_file(path).await.map_err(unreadable)?;
@@ -211,6 +217,14 @@ fn parse_servers(url: &str) -> io::Result<Vec<ServerAddr>> {
         server => server.parse(),
     };
     url.split(',').map(parse).collect()
+}
+
+/// User and password of the first URL that has them, which the client would not use by itself.
+fn credentials_of(servers: &[ServerAddr]) -> Option<(String, String)> {
+    let text = |encoded: &str| percent_decode_str(encoded).decode_utf8_lossy().into_owned();
+    servers
+        .iter()
+        .find_map(|server| Some((text(server.username()?), text(server.password().unwrap_or_default()))))
 }
 
 /// 1, 2, 4, … milliseconds up to the maximum; jitter keeps a fleet from returning in one moment.
@@ -255,5 +269,13 @@ mod tests {
         assert_eq!(parse_servers("nats://a:4222, tls://b:4222").expect("two").len(), 2);
         assert!(parse_servers("http://a").is_err());
         assert!(parse_servers("").is_err());
+    }
+
+    #[test]
+    fn user_and_password_of_the_url_are_used() {
+        let of = |url: &str| credentials_of(&parse_servers(url).expect("servers"));
+
+        assert_eq!(of("nats://a, nats://clickwire:s%2Fcret@b"), Some(("clickwire".into(), "s/cret".into())));
+        assert_eq!(of("nats://a:4222"), None);
     }
 }

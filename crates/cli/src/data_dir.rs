@@ -19,6 +19,9 @@ const PRIVATE_FILE: u32 = 0o600;
 /// Only the owner may enter.
 const PRIVATE_DIR: u32 = 0o700;
 
+/// Others may enter and read what is not private.
+const ENTERED_DIR: u32 = 0o755;
+
 /// `--data-dir`, as several commands have it.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct DataDirOption {
@@ -93,13 +96,11 @@ impl DataDir {
     /// Makes it when it is not there.
     pub(crate) fn create(&self) -> anyhow::Result<()> {
         let failed = || format!("failed to make {}", self.root.display());
-        // others may enter, since PostgreSQL runs as another user when we are root; what is private inside says so
-        fs::create_dir_all(&self.root).with_context(failed)?;
+        // as root, PostgreSQL runs as another user and must get in; what is private inside says so itself
+        let mode = if rustix::process::geteuid().is_root() { ENTERED_DIR } else { PRIVATE_DIR };
+        DirBuilder::new().recursive(true).mode(mode).create(&self.root).with_context(failed)?;
         fs::create_dir_all(self.geo()).with_context(failed)?;
-        match DirBuilder::new().mode(PRIVATE_DIR).create(self.spool()) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error).with_context(failed),
-            _ => Ok(()),
-        }
+        private_dir(&self.spool()).with_context(failed)
     }
 
     /// Takes the directory for this process, or says who has it.
@@ -215,6 +216,11 @@ pub(crate) fn kept_secret(path: &Path, generate: impl FnOnce() -> String) -> any
         }
         Err(error) => Err(error).with_context(failed),
     }
+}
+
+/// Makes a directory that only its owner may enter, unless it is there.
+pub(crate) fn private_dir(path: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(path)
 }
 
 /// Writes a file that only its owner can read.

@@ -94,6 +94,11 @@ pub enum EmbeddedError {
         /// Its id.
         pid: i32,
     },
+    /// The program that ties children to us is missing.
+    #[error(
+        "found no `setpriv`, which ends servers with the process that started them; install it with `apt-get install util-linux`"
+    )]
+    NoSetpriv,
     /// A program cannot be started at all.
     #[error("failed to start {program}")]
     Start {

@@ -139,9 +139,12 @@ impl Process {
     /// Starts it. It is not ready yet, and may not even be able to run: watch [`Process::status`].
     ///
     /// # Errors
-    /// When `setpriv` cannot be started or the log cannot be opened.
+    /// When `setpriv` is not there or cannot be started, or the log cannot be opened.
     pub fn start(launch: &Launch) -> Result<Self, EmbeddedError> {
-        let failed = |source| EmbeddedError::Start { program: launch.program.display().to_string(), source };
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound if launch.dir.is_dir() => EmbeddedError::NoSetpriv,
+            _ => EmbeddedError::Start { program: launch.program.display().to_string(), source },
+        };
         let mut command = launch.command()?;
         let (started, start) = mpsc::sync_channel(1);
         let (end, ended) = watch::channel(None);
@@ -235,12 +238,9 @@ impl Drop for Process {
 
 /// Waits for the end of a child, and only then, under the lock, gives its id back to the system.
 fn keep(pid: Pid, child: &Mutex<Option<Child>>) -> ExitStatus {
-    loop {
-        match rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
-            Err(rustix::io::Errno::INTR) => {}
-            _ => break,
-        }
-    }
+    let until_ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    // a signal to us may interrupt the waiting
+    while rustix::process::waitid(WaitId::Pid(pid), until_ended) == Err(rustix::io::Errno::INTR) {}
     let mut child =
         child.lock().unwrap_or_else(PoisonError::into_inner).take().expect("only the keeper takes it");
     child.wait().expect("a child that was not waited for can be waited for")

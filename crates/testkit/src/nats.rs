@@ -78,7 +78,8 @@ impl TestNats {
     /// When there is no such stream.
     pub async fn messages(&self, stream: &str) -> Vec<(String, Vec<u8>)> {
         let client = async_nats::connect(self.url()).await.expect("the server runs");
-        let stream = async_nats::jetstream::new(client).get_stream(stream).await.expect("the stream is there");
+        let stream =
+            async_nats::jetstream::new(client).get_stream(stream).await.expect("the stream is there");
         let state = &stream.cached_info().state;
         let mut messages = Vec::new();
         for sequence in state.first_sequence..=state.last_sequence {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
@@ -21,10 +21,10 @@ until rm -rf "$1" 2>/dev/null; do
 done
 "#;
 
-/// The directory of this test process, and the pipe that its end closes.
+/// The directory of this test process, and who waits for our end at the other side of a pipe.
 struct Root {
     dir: PathBuf,
-    _pipe: ChildStdin,
+    _sweeper: Child,
 }
 
 /// A directory for one test, removed when dropped.
@@ -58,7 +58,7 @@ fn root() -> &'static Root {
             .expect("a temporary directory")
             .keep();
         open_for_all(&dir);
-        let mut sweeper = Command::new("sh")
+        let sweeper = Command::new("sh")
             .args(["-c", SWEEP, "sweep"])
             .arg(&dir)
             .current_dir("/")
@@ -69,8 +69,7 @@ fn root() -> &'static Root {
             .process_group(0)
             .spawn()
             .expect("a shell");
-        let pipe = sweeper.stdin.take().expect("its input is a pipe");
-        Root { dir, _pipe: pipe }
+        Root { dir, _sweeper: sweeper }
     })
 }
 

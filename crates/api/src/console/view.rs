@@ -219,7 +219,11 @@ pub fn delivery_row(delivery: &LoggedDelivery, now: DateTime<Utc>) -> DeliveryRo
         event_type: delivery.event_type.clone(),
         attempts: delivery.attempt_count,
         outcome: outcome(delivery.last_status, delivery.last_error.as_deref(), delivery.duration_ms),
-        next: delivery.next_attempt_at.map(|at| when(at, now)),
+        // one that is due is told as now, not as a moment gone by
+        next: delivery.next_attempt_at.map(|at| match when(at, now) {
+            due if at <= now => When { near: "now".to_owned(), ..due },
+            later => later,
+        }),
         endpoint: delivery.endpoint_id.to_string(),
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, anyhow};
 use embedded::{Nats, NatsOptions, Postgres, PostgresOptions, SyncInterval};
 use tracing::info;
 
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, private_dir};
 use crate::layers::Named;
 
 /// The database of Clickwire in its private cluster.
@@ -34,7 +34,9 @@ impl Servers {
             if named.nats.url.is_some() {
                 return Ok(None);
             }
-            let options = NatsOptions::durable(data_dir.path().join("nats"), SyncInterval::Usual);
+            let dir = data_dir.path().join("nats");
+            private_dir(&dir).with_context(|| format!("failed to make {}", dir.display()))?;
+            let options = NatsOptions::durable(dir, SyncInterval::Usual);
             anyhow::Ok(Some(Nats::start(options).await.context("nats-server does not start")?))
         };
         let (postgres, nats) = tokio::try_join!(postgres, nats)?;

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU32;
 
 use serde_json::json;
-use testkit::{Answer, Subscriber, until};
+use testkit::{Answer, OwnDatabase, Subscriber, until};
 
 use crate::services::{LIMIT, Service};
-use crate::stack::{Stack, VISITORS, arrived};
+use crate::stack::{Database, Stack, VISITORS, arrived};
 
 /// Clicks while one process is killed and started again; more if that takes longer.
 const CLICKS_EACH: u32 = 400;
@@ -42,6 +42,22 @@ async fn no_click_is_lost_when_the_broker_is_killed() {
 
     visitors.click_while(&link, &clicked, 200, stack.nats.kill()).await;
     visitors.click_while(&link, &clicked, 200, stack.nats.restart()).await;
+
+    assert_all_arrived(&subscriber, clicked.into_inner(), 0).await;
+}
+
+#[tokio::test]
+async fn no_click_is_lost_when_the_database_is_killed() {
+    let mut stack = Stack::start_with(Database::Own(OwnDatabase::start().await)).await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    stack.endpoint(&subscriber, json!({})).await;
+    let link = stack.link(json!({})).await;
+    let (visitors, clicked) = (stack.visitors.clone(), AtomicU32::new(0));
+    let Database::Own(database) = &mut stack.database else { panic!("it was started with its own") };
+    visitors.click_while(&link, &clicked, 100, std::future::ready(())).await;
+
+    visitors.click_while(&link, &clicked, 200, database.kill()).await;
+    visitors.click_while(&link, &clicked, 200, database.restart()).await;
 
     assert_all_arrived(&subscriber, clicked.into_inner(), 0).await;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
-use testkit::{Received, Subscriber, TestDatabase, TestNats, given, until};
+use testkit::{OwnDatabase, Received, Subscriber, TestDatabase, TestNats, given, until};
 
 use crate::services::{LIMIT, Services};
 
@@ -29,11 +29,19 @@ const BETWEEN_CLICKS: Duration = Duration::from_millis(10);
 pub struct Stack {
     pub services: Services,
     pub nats: TestNats,
-    pub database: TestDatabase,
+    pub database: Database,
     pub visitors: Visitors,
     /// An API key of the workspace that owns [`HOST`].
     key: String,
     client: reqwest::Client,
+}
+
+/// Where the stack keeps what it knows.
+pub enum Database {
+    /// In the cluster that all tests share.
+    Shared(TestDatabase),
+    /// In a cluster that the test may kill.
+    Own(OwnDatabase),
 }
 
 /// People who click.
@@ -58,7 +66,12 @@ pub struct Endpoint {
 impl Stack {
     /// Starts everything and waits until it is ready.
     pub async fn start() -> Self {
-        let (nats, database) = tokio::join!(TestNats::start(), TestDatabase::new());
+        Self::start_with(Database::Shared(TestDatabase::new().await)).await
+    }
+
+    /// Like [`Stack::start`], with this database.
+    pub async fn start_with(database: Database) -> Self {
+        let nats = TestNats::start().await;
         let mut services = Services::new(database.url(), nats.url());
         services.start_all().await;
         let client =
@@ -121,6 +134,22 @@ impl Stack {
     pub async fn click(&self, link: &Link) {
         let response = self.visit(&link.slug, &PERSON).await;
         assert_eq!(response.status(), StatusCode::FOUND);
+    }
+}
+
+impl Database {
+    fn url(&self) -> &str {
+        match self {
+            Self::Shared(database) => database.url(),
+            Self::Own(database) => database.url(),
+        }
+    }
+
+    fn pool(&self) -> store::Pool {
+        match self {
+            Self::Shared(database) => database.pool(),
+            Self::Own(database) => database.pool(),
+        }
     }
 }
 

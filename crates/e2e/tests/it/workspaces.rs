@@ -40,14 +40,19 @@ async fn an_endpoint_gets_the_clicks_of_its_own_workspace_only() {
     stack.endpoint(&ours, json!({})).await;
     let other = stack.workspace("go.example.org").await;
     let endpoint = json!({"url": theirs.url()});
-    let (status, _) = stack.api_as(&other, Method::POST, "/v1/webhook-endpoints", endpoint).await;
+    let (status, endpoint) = stack.api_as(&other, Method::POST, "/v1/webhook-endpoints", endpoint).await;
     assert_eq!(status, StatusCode::CREATED);
     let link = stack.link(json!({})).await;
 
     stack.click(&link).await;
 
     ours.received(1).await;
-    assert_eq!(theirs.count(), 0);
+    let test = format!("/v1/webhook-endpoints/{}/test", endpoint["id"].as_str().unwrap());
+    let (_, tested) = stack.api_as(&other, Method::POST, &test, Value::Null).await;
+    assert_eq!(tested["delivered"], true, "{tested}");
+    let requests = theirs.requests();
+    assert_eq!(requests.len(), 1, "nothing but the test");
+    assert_eq!(body(&requests[0])["data"]["test"], true);
 }
 
 #[tokio::test]
