@@ -240,7 +240,7 @@ impl Drop for Process {
 fn keep(pid: Pid, child: &Mutex<Option<Child>>) -> ExitStatus {
     let until_ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     // a signal to us may interrupt the waiting
-    while rustix::process::waitid(WaitId::Pid(pid), until_ended) == Err(rustix::io::Errno::INTR) {}
+    while matches!(rustix::process::waitid(WaitId::Pid(pid), until_ended), Err(rustix::io::Errno::INTR)) {}
     let mut child =
         child.lock().unwrap_or_else(PoisonError::into_inner).take().expect("only the keeper takes it");
     child.wait().expect("a child that was not waited for can be waited for")
