@@ -85,7 +85,7 @@ struct Dispatch {
 
 enum State {
     Later(Later),
-    Settled(Settlement),
+    Settled(Box<Settlement>),
     /// Under way; waited for only where answers usually come in time.
     Sent {
         answer: oneshot::Receiver<Answer>,
@@ -279,7 +279,8 @@ impl Dispatcher {
         for dispatch in &dispatches {
             new.push(dispatch.row(clicks[dispatch.click], leased_until));
             if let State::Settled(settlement) = &dispatch.state {
-                attempts.extend(settlement.clone().into_attempt_row(dispatch.id, &dispatch.endpoint));
+                attempts
+                    .extend(Settlement::clone(settlement).into_attempt_row(dispatch.id, &dispatch.endpoint));
             }
         }
         let deadline = Instant::now() + STORE_PATIENCE;
@@ -348,7 +349,7 @@ impl Dispatch {
             answer.try_recv().ok()
         };
         match answer {
-            Some(Ok(settlement)) => self.state = State::Settled(settlement),
+            Some(Ok(settlement)) => self.state = State::Settled(Box::new(settlement)),
             Some(Err(later)) => self.state = State::Later(later),
             None => {}
         }

@@ -103,7 +103,10 @@ impl App {
         });
         parts.spawn({
             let stop = stop_all.clone();
-            async move { Ok(outbox.run(settings.outbox_poll, stop).await) }
+            async move {
+                outbox.run(settings.outbox_poll, stop).await;
+                Ok(())
+            }
         });
         parts.spawn({
             let stop = stop_all.clone();

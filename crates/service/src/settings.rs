@@ -34,7 +34,7 @@ pub enum SettingsError {
         path: PathBuf,
         /// What is wrong with it.
         #[source]
-        source: ConfigError,
+        source: Box<ConfigError>,
     },
     /// A section that no process reads.
     #[error("unknown section `{section}` in {origin}; sections are: {}", KNOWN_SECTIONS.join(", "))]
@@ -118,7 +118,7 @@ pub fn load_from<S: DeserializeOwned>(
         lists = builder
             .build_cloned()
             .and_then(|config| config.collect())
-            .map_err(|source| SettingsError::File { path: path.to_path_buf(), source })?;
+            .map_err(|source| SettingsError::File { path: path.to_path_buf(), source: Box::new(source) })?;
     }
     for (variable, text) in env {
         if let Some(rest) = variable.strip_prefix(VARIABLE_PREFIX) {

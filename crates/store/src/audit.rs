@@ -65,14 +65,7 @@ pub async fn list(
         .filter(audit::workspace_id.eq(workspace_id.uuid()))
         .order(audit::id.desc())
         .limit(limit)
-        .select((
-            audit::id,
-            audit::actor,
-            audit::action,
-            audit::subject,
-            audit::details,
-            audit::created_at,
-        ))
+        .select((audit::id, audit::actor, audit::action, audit::subject, audit::details, audit::created_at))
         .into_boxed();
     if let Some(before) = before {
         query = query.filter(audit::id.lt(before.uuid()));

@@ -170,10 +170,12 @@ pub async fn list(
     }
     // ids sort by time; the day only tells PostgreSQL which partitions to leave out
     if let Some(since) = filter.since {
-        query = query.filter(deliveries::id.ge(earliest(since))).filter(deliveries::day.ge(since.date_naive()));
+        query =
+            query.filter(deliveries::id.ge(earliest(since))).filter(deliveries::day.ge(since.date_naive()));
     }
     if let Some(until) = filter.until {
-        query = query.filter(deliveries::id.lt(earliest(until))).filter(deliveries::day.le(until.date_naive()));
+        query =
+            query.filter(deliveries::id.lt(earliest(until))).filter(deliveries::day.le(until.date_naive()));
     }
     if let Some(before) = before {
         query = query.filter(deliveries::id.lt(before.uuid())).filter(deliveries::day.le(before.day()));

@@ -68,11 +68,7 @@ pub async fn insert(
 }
 
 /// All host names of a workspace, the default one first; at most `limit`.
-pub async fn list(
-    conn: &mut Connection,
-    workspace_id: WorkspaceId,
-    limit: i64,
-) -> QueryResult<Vec<Domain>> {
+pub async fn list(conn: &mut Connection, workspace_id: WorkspaceId, limit: i64) -> QueryResult<Vec<Domain>> {
     let rows: Vec<Row> = domains::table
         .filter(domains::workspace_id.eq(workspace_id.uuid()))
         .order((domains::is_default.desc(), domains::host))
@@ -142,8 +138,8 @@ pub async fn delete(conn: &mut Connection, workspace_id: WorkspaceId, id: Domain
         diesel::select(diesel::dsl::exists(links::table.filter(links::domain_id.eq(id.uuid()))))
             .get_result(conn)
             .await?;
-    let own = domains::table
-        .filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::id.eq(id.uuid())));
+    let own =
+        domains::table.filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::id.eq(id.uuid())));
     if has_links {
         let found: i64 = own.count().get_result(conn).await?;
         return Ok(if found == 0 { Removal::NotFound } else { Removal::HasLinks });

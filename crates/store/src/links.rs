@@ -222,9 +222,7 @@ pub async fn insert(
         return Ok(Insertion::Inserted);
     }
     let slug_taken: bool = diesel::select(diesel::dsl::exists(
-        links::table
-            .filter(links::domain_id.eq(domain_id.uuid()))
-            .filter(links::slug.eq(slug.as_str())),
+        links::table.filter(links::domain_id.eq(domain_id.uuid())).filter(links::slug.eq(slug.as_str())),
     ))
     .get_result(conn)
     .await?;
@@ -232,11 +230,7 @@ pub async fn insert(
 }
 
 /// The workspace's link with this id, archived or not.
-pub async fn find(
-    conn: &mut Connection,
-    workspace_id: WorkspaceId,
-    id: LinkId,
-) -> QueryResult<Option<Link>> {
+pub async fn find(conn: &mut Connection, workspace_id: WorkspaceId, id: LinkId) -> QueryResult<Option<Link>> {
     let row: Option<(Row, String)> = links::table
         .inner_join(domains::table)
         .filter(links::id.eq(id.uuid()).and(links::workspace_id.eq(workspace_id.uuid())))
@@ -344,11 +338,7 @@ pub async fn archive(
         .filter(links::id.eq(id.uuid()).and(links::workspace_id.eq(workspace_id.uuid())))
         .filter(links::archived_at.is_null());
     let changed = diesel::update(own)
-        .set((
-            links::archived_at.eq(now),
-            links::updated_at.eq(now),
-            links::revision.eq(links::revision + 1),
-        ))
+        .set((links::archived_at.eq(now), links::updated_at.eq(now), links::revision.eq(links::revision + 1)))
         .execute(conn)
         .await?;
     Ok(changed > 0)

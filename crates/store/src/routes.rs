@@ -48,11 +48,7 @@ struct Decided {
 }
 
 /// The link that this host and slug lead to. Archived links lead nowhere.
-pub async fn find_for_redirect(
-    conn: &mut Connection,
-    host: &Host,
-    slug: &Slug,
-) -> QueryResult<Option<Link>> {
+pub async fn find_for_redirect(conn: &mut Connection, host: &Host, slug: &Slug) -> QueryResult<Option<Link>> {
     let found: Option<(Row, Option<Decided>)> = links::table
         .inner_join(domains::table)
         .left_join(settings::table.on(settings::workspace_id.eq(links::workspace_id)))

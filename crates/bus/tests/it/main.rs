@@ -1,5 +1,7 @@
 //! The bus against a real nats-server.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod consume;
 mod faults;
 #[path = "../../src/given.rs"]

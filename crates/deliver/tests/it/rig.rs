@@ -46,7 +46,7 @@ impl Rig {
         let nats = TestNats::start().await;
         let bus = nats.bus("test").await;
         let pool = Pool::connect(&database).expect("the URL is ours");
-        let workspace_id = given::workspace(&mut *pool.get().await.expect("a connection")).await;
+        let workspace_id = given::workspace(&mut pool.get().await.expect("a connection")).await;
         Self { database, nats, bus, pool, workspace_id, key: webhook::sealing::generate_key() }
     }
 

@@ -1,5 +1,7 @@
 //! `record` against a real nats-server and a real PostgreSQL.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod clicks;
 mod faults;
 #[path = "../../../bus/src/given.rs"]
