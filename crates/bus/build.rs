@@ -1,9 +1,10 @@
 //! Compiles `proto/` to Rust, without a `protoc` on the machine.
 
 const PROTO_DIR: &str = "../../proto";
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
     "clickwire/events/v1/click.proto",
     "clickwire/events/v1/event.proto",
+    "clickwire/events/v1/orphan.proto",
     "clickwire/events/v1/quarantined.proto",
 ];
 

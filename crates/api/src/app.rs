@@ -1,13 +1,14 @@
 //! Puts the process together: the only place that constructs things.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App as HttpApp, HttpServer};
 use anyhow::Context as _;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -18,6 +19,7 @@ use store::Pool;
 use webhook::Keyring;
 
 use crate::console::SignIns;
+use crate::desk::passwords::Passwords;
 use crate::metrics::Metrics;
 use crate::settings::{ApiSettings, Settings};
 use crate::{console, guard, openapi, v1};
@@ -36,6 +38,9 @@ pub(crate) struct Shared {
     pub https_only: bool,
     pub metrics: Metrics,
     pub sign_ins: SignIns,
+    pub passwords: Passwords,
+    /// Bulk requests that may begin.
+    pub imports: Arc<Semaphore>,
 }
 
 /// The API and the console, listening but not answering yet.
@@ -88,6 +93,8 @@ impl App {
             https_only: settings.deliver.https_only,
             metrics: Metrics::register(ops.registry()).context("failed to register metrics")?,
             sign_ins: SignIns::new(settings.api.sign_in_failures_max),
+            passwords: Passwords::new(),
+            imports: Arc::new(Semaphore::new(settings.api.bulk_requests_max)),
             settings: settings.api,
         };
         Ok(Self { shared: Data::new(shared), listener, addr, ops, ops_listener: None, database })

@@ -49,7 +49,7 @@ impl FromRequest for Body {
                 return Ok(Self(serde_json::json!({})));
             }
             if !names_json {
-                return Err(ApiError::ContentType);
+                return Err(ApiError::ContentType("application/json"));
             }
             let value = serde_json::from_slice(&bytes).map_err(|e| ApiError::Malformed(e.to_string()))?;
             Ok(Self(value))

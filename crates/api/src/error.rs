@@ -57,17 +57,26 @@ pub enum ApiError {
         current: String,
     },
     /// A body beyond the limit.
-    #[error("the body is longer than {0} bytes")]
+    #[error("the body, or a line of it, is longer than {0} bytes")]
     TooLarge(usize),
-    /// A body that is not JSON by its own account.
-    #[error("send the body as `Content-Type: application/json`")]
-    ContentType,
+    /// More lines than one request may have.
+    #[error("a request may have at most {0} lines; send the rest in another")]
+    TooManyLines(u64),
+    /// A body that is not what is expected by its own account.
+    #[error("send the body as `Content-Type: {0}`")]
+    ContentType(&'static str),
     /// It took longer than `api.request_timeout`.
     #[error("this took longer than allowed: try again")]
     TimedOut,
     /// The database is away.
     #[error("the database cannot be reached: try again")]
     DatabaseAway,
+    /// As much of this is going on as may.
+    #[error("{0}")]
+    Busy(&'static str),
+    /// A request that sends nothing for too long.
+    #[error("{0}")]
+    Idle(&'static str),
     /// `deliver` did not answer.
     #[error("{0}")]
     DeliverAway(String),
@@ -91,7 +100,7 @@ pub struct FieldError {
 }
 
 /// A problem (RFC 9457).
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Problem {
     /// Where the code is explained.
     #[serde(rename = "type")]
@@ -115,7 +124,7 @@ pub struct Problem {
 }
 
 /// Every code and what it means, for `/docs`.
-pub const CODES: [(&str, u16, &str); 21] = [
+pub const CODES: [(&str, u16, &str); 25] = [
     ("malformed", 400, "The body is not JSON."),
     ("unauthorized", 401, "There is no API key, or not one that opens anything."),
     ("forbidden", 403, "The key has not the scope that this needs."),
@@ -125,6 +134,8 @@ pub const CODES: [(&str, u16, &str); 21] = [
     ("method_not_allowed", 405, "This address does not answer this method."),
     ("slug_taken", 409, "The slug is in use under this domain, or was: slugs are never given out again."),
     ("external_id_taken", 409, "Another link has this external id."),
+    ("link_archived", 409, "The link with this external id was archived: it leads nowhere for good."),
+    ("link_differs", 409, "Slug, domain and kind of a link never change."),
     ("host_taken", 409, "The host name is in use, by this workspace or another."),
     ("domain_in_use", 409, "Links are or were served under the domain, or it is the default one."),
     ("no_domain", 409, "The workspace has no domain yet to make links under."),
@@ -132,8 +143,10 @@ pub const CODES: [(&str, u16, &str); 21] = [
     ("endpoint_disabled", 409, "A disabled endpoint cannot be paused."),
     ("last_secret", 409, "An endpoint always keeps one signing secret."),
     ("precondition_failed", 412, "`If-Match` names another revision: someone changed it in the meantime."),
-    ("body_too_large", 413, "The body is longer than allowed."),
-    ("unsupported_media_type", 415, "The body is not sent as application/json."),
+    ("idle", 408, "Nothing was sent for too long."),
+    ("too_many_lines", 413, "More lines than one request may have."),
+    ("body_too_large", 413, "The body, or a line of it, is longer than allowed."),
+    ("unsupported_media_type", 415, "The body is not sent as what is expected."),
     ("invalid", 422, "Fields break rules; `errors` names each with a JSON pointer."),
     ("internal", 500, "Our fault; the log has the reason."),
     ("unavailable", 503, "Something this needs is away for a moment: try again."),
@@ -164,8 +177,10 @@ impl ApiError {
             Self::Conflict { code, .. } => code,
             Self::PreconditionFailed { .. } => "precondition_failed",
             Self::TooLarge(_) => "body_too_large",
-            Self::ContentType => "unsupported_media_type",
-            Self::TimedOut | Self::DatabaseAway | Self::DeliverAway(_) => "unavailable",
+            Self::TooManyLines(_) => "too_many_lines",
+            Self::ContentType(_) => "unsupported_media_type",
+            Self::Idle(_) => "idle",
+            Self::TimedOut | Self::DatabaseAway | Self::Busy(_) | Self::DeliverAway(_) => "unavailable",
             Self::Internal(_) => "internal",
         }
     }
@@ -178,6 +193,19 @@ impl ApiError {
                 vec![FieldError { pointer: (*pointer).to_owned(), code, detail: detail.clone() }]
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// The error as it is told to whoever asked.
+    pub fn problem(&self) -> Problem {
+        let status = self.status_code();
+        Problem {
+            kind: format!("/docs#{}", self.code()),
+            title: status.canonical_reason().unwrap_or("Problem"),
+            status: status.as_u16(),
+            code: self.code(),
+            detail: self.to_string(),
+            errors: self.field_errors(),
         }
     }
 
@@ -204,32 +232,27 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict { .. } => StatusCode::CONFLICT,
             Self::PreconditionFailed { .. } => StatusCode::PRECONDITION_FAILED,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TimedOut | Self::DatabaseAway | Self::DeliverAway(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooLarge(_) | Self::TooManyLines(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Idle(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::TimedOut | Self::DatabaseAway | Self::Busy(_) | Self::DeliverAway(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
         self.log();
-        let status = self.status_code();
-        let problem = Problem {
-            kind: format!("/docs#{}", self.code()),
-            title: status.canonical_reason().unwrap_or("Problem"),
-            status: status.as_u16(),
-            code: self.code(),
-            detail: self.to_string(),
-            errors: self.field_errors(),
-        };
-        let mut response = HttpResponse::build(status);
+        let problem = self.problem();
+        let mut response = HttpResponse::build(self.status_code());
         response.insert_header((header::CONTENT_TYPE, PROBLEM_JSON));
         match self {
             // RFC 9110 section 11.6.1: a 401 says how to do better
             Self::Unauthorized(_) => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"clickwire\""));
             }
-            Self::TimedOut | Self::DatabaseAway | Self::DeliverAway(_) => {
+            Self::TimedOut | Self::DatabaseAway | Self::Busy(_) | Self::DeliverAway(_) => {
                 response.insert_header((header::RETRY_AFTER, "1"));
             }
             _ => {}

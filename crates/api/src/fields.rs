@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
+use model::Slug;
 use serde_json::{Map, Value};
 
 use crate::error::{ApiError, FieldError};
@@ -39,7 +40,8 @@ pub fn invalid(detail: impl fmt::Display) -> Wrong {
     wrong("invalid", detail)
 }
 
-fn wrong(code: &'static str, detail: impl fmt::Display) -> Wrong {
+/// A value that breaks a rule with a word of its own.
+pub fn wrong(code: &'static str, detail: impl fmt::Display) -> Wrong {
     Wrong { path: String::new(), code, detail: detail.to_string() }
 }
 
@@ -48,6 +50,11 @@ fn wrong_type(expected: &str) -> Wrong {
 }
 
 impl Wrong {
+    /// The error of the field with this name.
+    pub fn of(self, name: &str) -> FieldError {
+        FieldError { pointer: format!("/{name}{}", self.path), code: self.code, detail: self.detail }
+    }
+
     fn at(mut self, step: impl fmt::Display) -> Self {
         let step = step.to_string().replace('~', "~0").replace('/', "~1");
         self.path = format!("/{step}{}", self.path);
@@ -127,8 +134,7 @@ impl<'a> Fields<'a> {
 
     /// Notes a rule between fields that is broken.
     pub fn refuse(&mut self, name: &str, wrong: Wrong) {
-        let pointer = format!("/{name}{}", wrong.path);
-        self.errors.push(FieldError { pointer, code: wrong.code, detail: wrong.detail });
+        self.errors.push(wrong.of(name));
     }
 
     fn value(&mut self, name: &'static str) -> Option<&'a Value> {
@@ -173,6 +179,12 @@ where
 {
     let text = value.as_str().ok_or_else(|| wrong_type("a string"))?;
     text.parse().map_err(invalid)
+}
+
+/// A slug for a new link, which visitors can reach.
+pub fn chosen_slug(value: &Value) -> Result<Slug, Wrong> {
+    let text = value.as_str().ok_or_else(|| wrong_type("a string"))?;
+    Slug::chosen(text).map_err(invalid)
 }
 
 /// A text of at most `MAX` characters that is not empty and has no control characters.
@@ -239,6 +251,28 @@ pub fn list<T>(
         }
         let read_at = |(at, value)| read(value).map_err(|wrong: Wrong| wrong.at(at));
         values.iter().enumerate().map(read_at).collect()
+    }
+}
+
+/// An object with some of these names, whose values are texts of at most `MAX` characters; `null` is the same as missing.
+pub fn texts<const MAX: usize>(
+    known: &'static [&'static str],
+) -> impl Fn(&Value) -> Result<BTreeMap<&'static str, String>, Wrong> {
+    move |value| {
+        let object = value.as_object().ok_or_else(|| wrong_type("an object"))?;
+        let mut texts = BTreeMap::new();
+        for (name, value) in object {
+            let Some(name) = known.iter().find(|known| **known == name) else {
+                let known = known.join("`, `");
+                return Err(
+                    wrong("unknown_field", format_args!("is not a field; there are `{known}`")).at(name)
+                );
+            };
+            if !value.is_null() {
+                texts.insert(*name, text::<MAX>(value).map_err(|wrong| wrong.at(name))?);
+            }
+        }
+        Ok(texts)
     }
 }
 

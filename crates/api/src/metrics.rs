@@ -9,6 +9,8 @@ pub struct Metrics {
     pub requests: IntCounterVec,
     /// Time to answer, by door.
     pub seconds: HistogramVec,
+    /// Lines of bulk requests, by outcome (`made`, `refused`).
+    pub bulk_lines: IntCounterVec,
     /// Sign-ins to the console, by outcome (`ok`, `failed`, `limited`).
     pub sign_ins: IntCounterVec,
 }
@@ -28,6 +30,10 @@ impl Metrics {
                 histogram_opts!("clickwire_api_request_seconds", "Time to answer a request"),
                 &["door"],
             )?,
+            bulk_lines: IntCounterVec::new(
+                opts!("clickwire_api_bulk_lines_total", "Lines of bulk requests for links"),
+                &["outcome"],
+            )?,
             sign_ins: IntCounterVec::new(
                 opts!("clickwire_api_sign_ins_total", "Sign-ins to the console"),
                 &["outcome"],
@@ -35,6 +41,7 @@ impl Metrics {
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
+        registry.register(Box::new(metrics.bulk_lines.clone()))?;
         registry.register(Box::new(metrics.sign_ins.clone()))?;
         Ok(metrics)
     }

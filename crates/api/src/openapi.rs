@@ -117,8 +117,16 @@ async fn docs() -> HttpResponse {
         }
     }
     groups.sort_by_key(|(name, _)| GROUPS.iter().position(|group| group == name));
-    let bodies =
-        ["NewLink", "LinkChange", "NewEndpoint", "EndpointChange", "SettingsChange", "NewDomain", "NewKey"];
+    let bodies = [
+        "NewLink",
+        "LinkChange",
+        "Utm",
+        "NewEndpoint",
+        "EndpointChange",
+        "SettingsChange",
+        "NewDomain",
+        "NewKey",
+    ];
     let schemas = bodies.into_iter().map(|name| (name, properties(name))).collect();
     let scopes = Scope::EVERY.iter().map(|scope| (scope.as_str(), scope.meaning())).collect();
     html(&Docs { groups, schemas, codes: &CODES, scopes })
@@ -127,8 +135,10 @@ async fn docs() -> HttpResponse {
 fn operation_text(method: &'static str, path: &str, operation: &Operation) -> OperationText {
     let json = serde_json::to_value(operation).expect("an operation is JSON");
     let scope = json.pointer("/security/0/api_key/0").and_then(|scope| scope.as_str()).unwrap_or("any key");
-    let body =
-        json.pointer("/requestBody/content/application~1json/schema/$ref").and_then(|name| name.as_str());
+    let body = ["application~1json", "application~1x-ndjson"]
+        .iter()
+        .find_map(|media_type| json.pointer(&format!("/requestBody/content/{media_type}/schema/$ref")))
+        .and_then(|name| name.as_str());
     let parameters = json["parameters"].as_array().into_iter().flatten().map(|parameter| {
         let text = |key: &str| parameter[key].as_str().unwrap_or_default().to_owned();
         (text("name"), text("description"))
@@ -167,7 +177,7 @@ fn properties(schema: &str) -> Vec<FieldText> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desk::{endpoint_body, keys, link_body, settings};
+    use crate::desk::{endpoint_body, keys, link_body, link_change, settings};
     use crate::fields::{FromFields, known_fields};
 
     fn assert_described<T: FromFields>(schema: &str) {
@@ -181,7 +191,7 @@ mod tests {
     #[test]
     fn every_body_knows_exactly_the_fields_that_are_described() {
         assert_described::<link_body::NewLink>("NewLink");
-        assert_described::<link_body::LinkChange>("LinkChange");
+        assert_described::<link_change::LinkChange>("LinkChange");
         assert_described::<endpoint_body::NewEndpoint>("NewEndpoint");
         assert_described::<endpoint_body::EndpointChange>("EndpointChange");
         assert_described::<settings::SettingsChange>("SettingsChange");

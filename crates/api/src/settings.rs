@@ -9,6 +9,9 @@ use serde::Deserialize;
 use model::AddressPolicy;
 use service::settings::SettingsError;
 
+/// Most links of one transaction: one notice names as many.
+const BULK_BATCH_LIMIT: usize = 1000;
+
 /// Everything this process reads.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Settings {
@@ -42,6 +45,15 @@ pub struct ApiSettings {
     pub connections_max: usize,
     /// Longest request body.
     pub body_max_bytes: usize,
+    /// Links of one bulk request.
+    pub bulk_lines_max: u64,
+    /// Links of one transaction of a bulk request.
+    pub bulk_batch_max: usize,
+    /// Bulk requests at a time.
+    pub bulk_requests_max: usize,
+    /// How long a bulk request may send nothing, or leave its results unread.
+    #[serde(with = "humantime_serde")]
+    pub bulk_idle_timeout: Duration,
     /// How long one request may take.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
@@ -118,6 +130,18 @@ impl Settings {
         if api.connections_max == 0 {
             return refuse("api.connections_max", "must be at least 1");
         }
+        if !(1..=BULK_BATCH_LIMIT).contains(&api.bulk_batch_max) {
+            return refuse("api.bulk_batch_max", &format!("must be 1 to {BULK_BATCH_LIMIT}"));
+        }
+        if api.bulk_lines_max == 0 {
+            return refuse("api.bulk_lines_max", "must be at least 1");
+        }
+        if api.bulk_requests_max == 0 || api.bulk_requests_max >= self.database.pool_max {
+            return refuse("api.bulk_requests_max", "must be at least 1 and less than database.pool_max");
+        }
+        if api.bulk_idle_timeout.is_zero() {
+            return refuse("api.bulk_idle_timeout", "must be more than nothing");
+        }
         if api.test_timeout >= api.request_timeout {
             return refuse("api.request_timeout", "must be longer than api.test_timeout");
         }
@@ -164,6 +188,16 @@ mod tests {
     fn settings_that_contradict_are_refused_by_name() {
         let error = load(&[("CLICKWIRE__API__TEST_TIMEOUT", "1m")]).expect_err("too long");
         assert!(error.to_string().contains("api.request_timeout"), "{error}");
+
+        for (key, value) in [
+            ("BULK_BATCH_MAX", "1001"),
+            ("BULK_LINES_MAX", "0"),
+            ("BULK_REQUESTS_MAX", "10"),
+            ("BULK_IDLE_TIMEOUT", "0s"),
+        ] {
+            let error = load(&[(&format!("CLICKWIRE__API__{key}"), value)]).expect_err(key);
+            assert!(error.to_string().contains(&format!("api.{}", key.to_lowercase())), "{error}");
+        }
 
         let error = load(&[("CLICKWIRE__API__WORKER", "1")]).expect_err("misspelt");
         assert!(error.to_string().contains("unknown field `worker`"), "{error}");

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use async_nats::Subscriber;
+use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use model::WorkspaceId;
 use serde::{Deserialize, Serialize};
@@ -145,9 +146,11 @@ impl Following {
 
     /// Waits until the broker has seen the subscription: what changes from then on is heard.
     async fn until_subscribed(&self) {
-        let flush = self.bus.client().flush();
+        // the broker takes what one connection sends in order, and answers at once that nobody listens there;
+        // a flush would only say that the subscription has left this process
+        let nobody = self.bus.client().request(topology::NOBODY_SUBJECT, Bytes::new());
         // when the broker is away, its return is an interruption, and tells the cache again
-        let _ = tokio::time::timeout(self.bus.settings().request_timeout, flush).await;
+        let _ = tokio::time::timeout(self.bus.settings().request_timeout, nobody).await;
     }
 }
 

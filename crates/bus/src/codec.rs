@@ -12,13 +12,18 @@ use model::click::{
     Request, USER_AGENT_BYTES_MAX,
 };
 use model::device::{Device, DeviceKind};
-use model::link::LinkLabels;
+use model::link::{LinkKind, LinkLabels};
 use model::location::Location;
+use model::orphan::{Orphan, OrphanReason, PATH_BYTES_MAX};
 use model::{AddressTreatment, Click, EnrichedClick};
 use prost::Message as _;
 use prost_types::Timestamp;
 
 use crate::messages::{DecodeError, Event, Quarantined};
+
+mod borrowed;
+
+pub(crate) use borrowed::{append_click, encode_link};
 
 #[allow(clippy::all, reason = "generated from proto/")]
 mod proto {
@@ -97,6 +102,56 @@ pub(crate) fn decode_quarantined(bytes: &[u8]) -> Result<Quarantined, DecodeErro
     })
 }
 
+pub(crate) fn encode_orphan(orphan: &Orphan) -> Vec<u8> {
+    proto::Orphan {
+        orphan_id: orphan.id.to_string(),
+        occurred_at: Some(timestamp(orphan.occurred_at)),
+        workspace_id: orphan.workspace_id.map(|id| id.to_string()),
+        reason: match orphan.reason {
+            OrphanReason::BaseUrl => proto::OrphanReason::BaseUrl,
+            OrphanReason::UnknownSlug => proto::OrphanReason::UnknownSlug,
+            OrphanReason::BadPath => proto::OrphanReason::BadPath,
+            OrphanReason::Disabled => proto::OrphanReason::Disabled,
+            OrphanReason::NotStarted => proto::OrphanReason::NotStarted,
+            OrphanReason::Expired => proto::OrphanReason::Expired,
+            OrphanReason::Exhausted => proto::OrphanReason::Exhausted,
+        }
+        .into(),
+        host: orphan.host.clone(),
+        path: orphan.path.clone(),
+        link_id: orphan.link_id.map(|id| id.to_string()),
+        method: orphan.method.clone(),
+        user_agent: orphan.user_agent.clone(),
+        referrer: orphan.referrer.clone(),
+    }
+    .encode_to_vec()
+}
+
+pub(crate) fn decode_orphan(bytes: &[u8]) -> Result<Orphan, DecodeError> {
+    let orphan = proto::Orphan::decode(bytes)?;
+    let reason = match orphan.reason() {
+        proto::OrphanReason::BaseUrl => OrphanReason::BaseUrl,
+        proto::OrphanReason::Unspecified | proto::OrphanReason::UnknownSlug => OrphanReason::UnknownSlug,
+        proto::OrphanReason::BadPath => OrphanReason::BadPath,
+        proto::OrphanReason::Disabled => OrphanReason::Disabled,
+        proto::OrphanReason::NotStarted => OrphanReason::NotStarted,
+        proto::OrphanReason::Expired => OrphanReason::Expired,
+        proto::OrphanReason::Exhausted => OrphanReason::Exhausted,
+    };
+    Ok(Orphan {
+        id: id(&orphan.orphan_id, "orphan_id")?,
+        occurred_at: time(orphan.occurred_at, "occurred_at")?,
+        workspace_id: orphan.workspace_id.map(|text| id(&text, "workspace_id")).transpose()?,
+        reason,
+        host: orphan.host,
+        path: bounded(orphan.path, PATH_BYTES_MAX),
+        link_id: orphan.link_id.map(|text| id(&text, "link_id")).transpose()?,
+        method: orphan.method,
+        user_agent: orphan.user_agent.map(|text| bounded(text, USER_AGENT_BYTES_MAX)),
+        referrer: orphan.referrer.map(|text| bounded(text, REFERRER_BYTES_MAX)),
+    })
+}
+
 fn click_to_proto(click: &Click) -> proto::Click {
     proto::Click {
         click_id: click.id.to_string(),
@@ -105,13 +160,17 @@ fn click_to_proto(click: &Click) -> proto::Click {
         link: Some(link_to_proto(&click.link)),
         destination_url: click.destination_url.clone(),
         request: Some(request_to_proto(&click.request)),
-        address_treatment: match click.address_treatment {
-            AddressTreatment::Drop => proto::AddressTreatment::Drop,
-            AddressTreatment::Truncate => proto::AddressTreatment::Truncate,
-            AddressTreatment::Keep => proto::AddressTreatment::Keep,
-        }
-        .into(),
+        address_treatment: address_treatment_to_proto(click.address_treatment).into(),
         traceparent: click.traceparent.clone(),
+        anonymous: click.is_anonymous,
+    }
+}
+
+fn address_treatment_to_proto(treatment: AddressTreatment) -> proto::AddressTreatment {
+    match treatment {
+        AddressTreatment::Drop => proto::AddressTreatment::Drop,
+        AddressTreatment::Truncate => proto::AddressTreatment::Truncate,
+        AddressTreatment::Keep => proto::AddressTreatment::Keep,
     }
 }
 
@@ -130,6 +189,7 @@ fn click_from_proto(click: proto::Click) -> Result<Click, DecodeError> {
             proto::AddressTreatment::Truncate => AddressTreatment::Truncate,
             proto::AddressTreatment::Keep => AddressTreatment::Keep,
         },
+        is_anonymous: click.anonymous,
         traceparent: click.traceparent,
     })
 }
@@ -151,12 +211,23 @@ fn link_to_proto(link: &ClickedLink) -> proto::Link {
         channel: labels.channel.clone(),
         tags: labels.tags.clone(),
         metadata: labels.metadata.clone(),
+        kind: match link.kind {
+            LinkKind::Shareable => proto::LinkKind::Unspecified,
+            LinkKind::Message => proto::LinkKind::Message,
+        }
+        .into(),
+        sent_at: link.sent_at.map(timestamp),
     }
 }
 
 fn link_from_proto(link: proto::Link) -> Result<ClickedLink, DecodeError> {
     Ok(ClickedLink {
         id: id(&link.link_id, "link.link_id")?,
+        kind: match link.kind() {
+            proto::LinkKind::Unspecified => LinkKind::Shareable,
+            proto::LinkKind::Message => LinkKind::Message,
+        },
+        sent_at: link.sent_at.map(|at| time(Some(at), "link.sent_at")).transpose()?,
         revision: link.revision,
         domain: link.domain,
         slug: link.slug,
@@ -183,12 +254,7 @@ fn request_to_proto(request: &Request) -> proto::Request {
             Some(IpAddr::V4(ip)) => ip.octets().to_vec(),
             Some(IpAddr::V6(ip)) => ip.octets().to_vec(),
         },
-        ip_quality: match request.ip_quality {
-            IpQuality::Direct => proto::IpQuality::Direct,
-            IpQuality::Proxied => proto::IpQuality::Proxied,
-            IpQuality::Obfuscated => proto::IpQuality::Obfuscated,
-        }
-        .into(),
+        ip_quality: ip_quality_to_proto(request.ip_quality).into(),
         user_agent: request.user_agent.clone(),
         referrer: request.referrer.clone(),
         headers: request
@@ -196,6 +262,14 @@ fn request_to_proto(request: &Request) -> proto::Request {
             .iter()
             .map(|(name, value)| proto::Header { name: name.clone(), value: value.clone() })
             .collect(),
+    }
+}
+
+fn ip_quality_to_proto(quality: IpQuality) -> proto::IpQuality {
+    match quality {
+        IpQuality::Direct => proto::IpQuality::Direct,
+        IpQuality::Proxied => proto::IpQuality::Proxied,
+        IpQuality::Obfuscated => proto::IpQuality::Obfuscated,
     }
 }
 

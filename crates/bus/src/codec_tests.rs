@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use model::{ClickId, EventId, LinkId, WorkspaceId};
+use model::{ClickId, EventId, LinkId, OrphanId, WorkspaceId};
 use proptest::prelude::*;
 
 use super::*;
+use crate::borrowed::{ClickRef, ClickTemplate, Parts, RequestRef};
 use crate::given;
+use crate::messages::Message as _;
 
 fn ids() -> impl Strategy<Value = u128> {
     any::<u128>()
@@ -42,7 +44,7 @@ prop_compose! {
         method in "GET|HEAD", ip in addresses(),
         ip_quality in prop::sample::select(vec![IpQuality::Direct, IpQuality::Proxied, IpQuality::Obfuscated]),
         user_agent in any::<Option<String>>(), referrer in any::<Option<String>>(),
-        headers in prop::collection::vec(("[a-z-]{1,20}", "\\PC{0,40}"), 0..5),
+        headers in prop::collection::vec(("[a-z-]{0,20}", "\\PC{0,200}"), 0..5),
     ) -> Request {
         Request { method, ip, ip_quality, user_agent, referrer, headers }
     }
@@ -52,6 +54,8 @@ prop_compose! {
     fn clicks()(
         id in ids(), workspace_id in ids(), link_id in ids(), clicked_at in times(), revision in any::<u32>(),
         slug in any::<String>(), labels in labels(), request in requests(), traceparent in any::<Option<String>>(),
+        destination_url in "\\PC{0,200}", is_anonymous in any::<bool>(),
+        kind in prop::sample::select(LinkKind::ALL.to_vec()), sent_at in prop::option::of(times()),
         address_treatment in prop::sample::select(
             vec![AddressTreatment::Drop, AddressTreatment::Truncate, AddressTreatment::Keep]
         ),
@@ -60,9 +64,27 @@ prop_compose! {
         Click {
             id: ClickId::from_uuid(uuid(id)),
             workspace_id: WorkspaceId::from_uuid(uuid(workspace_id)),
-            link: ClickedLink { id: LinkId::from_uuid(uuid(link_id)), revision, slug, labels, ..sample.link },
-            clicked_at, request, address_treatment, traceparent,
-            ..sample
+            link: ClickedLink {
+                id: LinkId::from_uuid(uuid(link_id)),
+                kind, revision, slug, labels, sent_at,
+                ..sample.link
+            },
+            clicked_at, request, address_treatment, traceparent, destination_url, is_anonymous,
+        }
+    }
+}
+
+prop_compose! {
+    fn orphans()(
+        id in ids(), occurred_at in times(), workspace_id in prop::option::of(ids()), link_id in prop::option::of(ids()),
+        reason in prop::sample::select(OrphanReason::ALL.to_vec()), host in any::<String>(), path in "\\PC{0,100}",
+        method in "GET|HEAD", user_agent in any::<Option<String>>(), referrer in any::<Option<String>>(),
+    ) -> Orphan {
+        Orphan {
+            id: OrphanId::from_uuid(uuid(id)),
+            workspace_id: workspace_id.map(|id| WorkspaceId::from_uuid(uuid(id))),
+            link_id: link_id.map(|id| LinkId::from_uuid(uuid(id))),
+            occurred_at, reason, host, path, method, user_agent, referrer,
         }
     }
 }
@@ -118,6 +140,45 @@ proptest! {
     }
 
     #[test]
+    fn a_click_that_owns_nothing_is_the_same_bytes_subject_and_id(click in clicks()) {
+        let headers = click.request.headers.iter().map(|(n, v)| (n.as_str(), v.into())).collect();
+        let template =
+            ClickTemplate::new(click.workspace_id, &click.link, click.address_treatment, click.is_anonymous);
+        let borrowed = ClickRef {
+            template: &template,
+            id: click.id,
+            clicked_at: click.clicked_at,
+            destination_url: &click.destination_url,
+            request: RequestRef {
+                method: &click.request.method,
+                ip: click.request.ip,
+                ip_quality: click.request.ip_quality,
+                user_agent: click.request.user_agent.as_deref().map(Into::into),
+                referrer: click.request.referrer.as_deref().map(Into::into),
+                headers,
+            },
+            traceparent: click.traceparent.as_deref(),
+        };
+        let written = |write: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = b"before".to_vec();
+            write(&mut out);
+            out.split_off(b"before".len())
+        };
+
+        let expected = click.outgoing();
+
+        prop_assert_eq!(written(&|out| borrowed.append_payload(out)), expected.payload.to_vec());
+        prop_assert_eq!(written(&|out| borrowed.append_subject(out)), expected.subject.into_bytes());
+        prop_assert_eq!(written(&|out| borrowed.append_id(out)), expected.id.into_bytes());
+        prop_assert_eq!(borrowed.traceparent(), expected.traceparent.as_deref());
+    }
+
+    #[test]
+    fn an_orphan_decodes_to_what_was_encoded(orphan in orphans()) {
+        prop_assert_eq!(decode_orphan(&encode_orphan(&orphan)).expect("decodes"), orphan);
+    }
+
+    #[test]
     fn equal_clicks_are_equal_bytes(click in clicks()) {
         prop_assert_eq!(encode_click(&click), encode_click(&click.clone()));
     }
@@ -128,6 +189,7 @@ proptest! {
         let _ = decode_enriched(&bytes);
         let _ = decode_event(&bytes);
         let _ = decode_quarantined(&bytes);
+        let _ = decode_orphan(&bytes);
     }
 }
 
@@ -169,6 +231,7 @@ fn numbers_from_a_newer_writer_become_what_claims_least() {
     let raw = click.click.get_or_insert_default();
     raw.address_treatment = 99;
     raw.request.get_or_insert_default().ip_quality = 99;
+    raw.link.get_or_insert_default().kind = 99;
 
     let click = enriched_from_proto(click).expect("decodes");
 
@@ -181,6 +244,7 @@ fn numbers_from_a_newer_writer_become_what_claims_least() {
     assert_eq!(click.automation.reasons[0].weight, i16::MIN);
     assert_eq!(click.click.address_treatment, AddressTreatment::Drop);
     assert_eq!(click.click.request.ip_quality, IpQuality::Obfuscated);
+    assert_eq!(click.click.link.kind, LinkKind::Shareable);
 }
 
 #[test]

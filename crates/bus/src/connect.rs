@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -14,7 +14,7 @@ use rand::RngExt;
 use tokio::sync::{Semaphore, watch};
 use tracing::{error, info, warn};
 
-use crate::publish::{IN_FLIGHT_MAX, Publisher};
+use crate::publish::{Confirmations, IN_FLIGHT_MAX, PublishError, Publisher};
 use crate::settings::Settings;
 use crate::topology::ConsumerName;
 
@@ -23,6 +23,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Longest pause between two attempts to reconnect, before jitter.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
+
+/// Subscriptions to confirmations that are kept while nobody uses them.
+const CONFIRMATIONS_KEPT: usize = 4;
 
 /// Why the bus cannot be reached as it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +72,8 @@ struct Inner {
     interruptions: watch::Receiver<u64>,
     /// Publishes that wait for their confirmation.
     in_flight: Arc<Semaphore>,
+    /// Subscriptions to confirmations that nobody uses at the moment.
+    confirmations: Mutex<Vec<Confirmations>>,
 }
 
 impl Bus {
@@ -81,15 +86,15 @@ impl Bus {
         let (interrupted, interruptions) = watch::channel(0);
         let options = options(settings, &servers, name, interrupted).await?;
         let client = options.connect(servers).await?;
-        let context = ContextBuilder::new()
-            .timeout(settings.request_timeout)
-            .ack_timeout(settings.request_timeout)
-            // `publish` keeps its own window: this one would block for ever while the broker is away
-            .backpressure_on_inflight(false)
-            .max_ack_inflight(2 * IN_FLIGHT_MAX)
-            .build(client.clone());
-        let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
-        let inner = Inner { client, context, settings: settings.clone(), interruptions, in_flight };
+        let context = ContextBuilder::new().timeout(settings.request_timeout).build(client.clone());
+        let inner = Inner {
+            client,
+            context,
+            settings: settings.clone(),
+            interruptions,
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            confirmations: Mutex::default(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -152,6 +157,27 @@ impl Bus {
 
     pub(crate) fn in_flight(&self) -> &Arc<Semaphore> {
         &self.inner.in_flight
+    }
+
+    /// A subscription to confirmations, for one user.
+    pub(crate) async fn confirmations(&self) -> Result<Confirmations, PublishError> {
+        let kept = self.kept_confirmations().pop();
+        match kept {
+            Some(confirmations) => Ok(confirmations),
+            None => Confirmations::open(self.client()).await,
+        }
+    }
+
+    /// Takes a subscription back.
+    pub(crate) fn keep_confirmations(&self, confirmations: Confirmations) {
+        let mut kept = self.kept_confirmations();
+        if kept.len() < CONFIRMATIONS_KEPT {
+            kept.push(confirmations);
+        }
+    }
+
+    fn kept_confirmations(&self) -> MutexGuard<'_, Vec<Confirmations>> {
+        self.inner.confirmations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes whenever messages to a subscription may have been lost.

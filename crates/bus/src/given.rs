@@ -4,7 +4,7 @@ use chrono::{TimeZone, Utc};
 use model::automation::{Automation, MachineClass, Reason, Verdict};
 use model::click::{ClickedLink, Enrichment, IpQuality, Request};
 use model::device::{Device, DeviceKind};
-use model::link::LinkLabels;
+use model::link::{LinkKind, LinkLabels};
 use model::location::Location;
 use model::{AddressTreatment, Click, ClickId, EnrichedClick, EventId, LinkId, WorkspaceId};
 
@@ -14,6 +14,8 @@ pub fn click() -> Click {
         clicked_at: Utc.with_ymd_and_hms(2026, 11, 23, 14, 16, 12).unwrap(),
         workspace_id: WorkspaceId::generate(),
         link: ClickedLink {
+            kind: LinkKind::Shareable,
+            sent_at: None,
             id: LinkId::generate(),
             revision: 3,
             domain: "go.example.com".into(),
@@ -37,6 +39,7 @@ pub fn click() -> Click {
             headers: vec![("accept-language".into(), "sv-SE".into())],
         },
         address_treatment: AddressTreatment::Truncate,
+        is_anonymous: false,
         traceparent: None,
     }
 }

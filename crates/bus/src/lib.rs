@@ -1,9 +1,10 @@
 //! The bus: NATS JetStream. The only crate that names the NATS client.
 //!
 //! In reading order: [`topology`] says what there is, `setup` makes it, `connect` reaches it, `messages` says what
-//! travels (and `codec` how it is encoded), `publish` sends it, [`consume`] works it off. Beside the streams:
+//! travels (`borrowed` the same without owning it, and `codec` how it is encoded), `publish` sends it, [`consume`] works it off. Beside the streams:
 //! [`changes`] tells caches what is stale, and `test_requests` lets `api` ask `deliver` to send a test.
 
+mod borrowed;
 pub mod changes;
 mod codec;
 mod connect;
@@ -17,6 +18,7 @@ mod setup;
 mod test_requests;
 pub mod topology;
 
+pub use borrowed::{ClickRef, ClickTemplate, Parts, RequestRef};
 pub use changes::{Change, Changed, Table};
 pub use connect::{Bus, ConnectError, PendingError};
 pub use consume::{ConsumeError, Consumer, ConsumerMetrics, Handler, Limits, Verdict, Verdicts};

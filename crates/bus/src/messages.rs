@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use model::{Click, EnrichedClick, EventId, WorkspaceId};
+use model::{Click, EnrichedClick, EventId, Orphan, WorkspaceId};
 
 use crate::{codec, topology};
 
@@ -112,6 +112,24 @@ impl Message for Click {
 
     fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         codec::decode_click(payload)
+    }
+}
+
+impl Message for Orphan {
+    const SCHEMA: &'static str = "clickwire.events.v1.Orphan";
+
+    fn outgoing(&self) -> Outgoing {
+        Outgoing {
+            subject: topology::orphan_subject(self.workspace_id),
+            id: self.id.to_string(),
+            schema: Self::SCHEMA,
+            payload: codec::encode_orphan(self).into(),
+            traceparent: None,
+        }
+    }
+
+    fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode_orphan(payload)
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
-use model::{AddressTreatment, Click, EnrichedClick, WorkspaceId};
+use model::{AddressTreatment, Click, ClickId, EnrichedClick, WorkspaceId};
 
 use crate::changes::Table;
 use crate::settings::Settings;
@@ -44,6 +44,9 @@ pub const SHARDS: u64 = 16;
 
 /// Core NATS: `api` asks `deliver` to send a test.
 pub(crate) const TEST_SUBJECT: &str = "clickwire.deliver.test";
+
+/// Core NATS: nobody listens here, which the broker says at once; a way to hear from it.
+pub(crate) const NOBODY_SUBJECT: &str = "clickwire.nobody";
 
 /// Those who answer [`TEST_SUBJECT`] share the requests under this name.
 pub(crate) const TEST_QUEUE: &str = "deliver";
@@ -186,10 +189,20 @@ impl ConsumerName {
         }
     }
 
+    /// Which messages of its stream it reads; empty: all.
+    const fn filter(self) -> &'static str {
+        match self {
+            // nobody of ours enriches what led nowhere
+            Self::Enrich => "clickwire.clicks.raw.*.*",
+            Self::Deliver | Self::Record | Self::Quarantine => "",
+        }
+    }
+
     /// What the broker is asked to make of it.
     pub(crate) fn config(self, settings: &Settings) -> pull::Config {
         pull::Config {
             durable_name: Some(self.as_str().to_owned()),
+            filter_subject: self.filter().to_owned(),
             ack_policy: AckPolicy::Explicit,
             deliver_policy: DeliverPolicy::All,
             ack_wait: ACK_WAIT,
@@ -211,7 +224,27 @@ impl fmt::Display for ConsumerName {
 
 /// Subject of a click on CLICKS.
 pub fn click_subject(click: &Click) -> String {
-    format!("clickwire.clicks.raw.{}.{:02}", click.workspace_id, shard(click))
+    format!("{}{}", clicks_prefix(click.workspace_id), shard_token(shard(click)))
+}
+
+/// Subject of a workspace's clicks, up to the shard.
+pub(crate) fn clicks_prefix(workspace_id: WorkspaceId) -> String {
+    format!("clickwire.clicks.raw.{workspace_id}.")
+}
+
+/// The last token of a click's subject.
+pub(crate) const fn shard_token(shard: u64) -> &'static str {
+    const TOKENS: [&str; SHARDS as usize] =
+        ["00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15"];
+    TOKENS[(shard % SHARDS) as usize]
+}
+
+/// Subject on CLICKS of a visit that led nowhere.
+pub fn orphan_subject(workspace_id: Option<WorkspaceId>) -> String {
+    match workspace_id {
+        Some(workspace_id) => format!("clickwire.clicks.orphan.{workspace_id}"),
+        None => "clickwire.clicks.orphan.none".to_owned(),
+    }
 }
 
 /// Subject of an enriched click on ENRICHED; what was learned later goes to `amended`.
@@ -246,11 +279,26 @@ pub(crate) fn changes_subject(table: Table) -> String {
 
 /// Which of the [`SHARDS`] a click goes to: clicks of one message meet in one, else those of one network.
 pub fn shard(click: &Click) -> u64 {
-    let hash = match (&click.link.labels.message_id, click.request.ip) {
-        (Some(message_id), _) => fnv1a(message_id.as_bytes()),
-        (None, Some(ip)) => network_hash(ip),
-        (None, None) => fnv1a(click.id.uuid().as_bytes()),
-    };
+    match &click.link.labels.message_id {
+        Some(message_id) => shard_of_message(message_id),
+        None => shard_of_visitor(click.request.ip, click.id),
+    }
+}
+
+/// The shard of all clicks of a message.
+pub(crate) fn shard_of_message(message_id: &str) -> u64 {
+    folded(fnv1a(message_id.as_bytes()))
+}
+
+/// The shard of a click whose link names no message.
+pub(crate) fn shard_of_visitor(ip: Option<IpAddr>, id: ClickId) -> u64 {
+    folded(match ip {
+        Some(ip) => network_hash(ip),
+        None => fnv1a(id.uuid().as_bytes()),
+    })
+}
+
+fn folded(hash: u64) -> u64 {
     // the low bits of FNV-1a differ least between neighbours
     (hash ^ (hash >> 32)) % SHARDS
 }

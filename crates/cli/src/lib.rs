@@ -1,7 +1,8 @@
 //! The `clickwire` command: everything in one process, and tools for people.
 //!
 //! In reading order: [`up`] runs Clickwire with all it needs under one [`data_dir`]; `down` ends it. `setup` and
-//! `keys` prepare a database and a broker, `click` and `listen` try things out, `why` and `doctor` say what is wrong.
+//! `keys` prepare a database and a broker, `click` and `listen` try things out, `why`, `explain-ip` and `doctor` say what
+//! is wrong. `spool` looks after the clicks of a redirect that does not run.
 //! Commands find a running `up` by the file that it leaves in its data directory.
 
 mod click;
@@ -9,12 +10,14 @@ mod connections;
 mod data_dir;
 mod doctor;
 mod down;
+mod explain_ip;
 mod healthcheck;
 mod keys;
 mod layers;
 mod listen;
 mod out;
 mod setup;
+mod spool;
 mod up;
 mod why;
 
@@ -47,8 +50,13 @@ enum Command {
     Click(click::Options),
     /// Say what keeps a link's clicks from becoming webhooks
     Why(why::Options),
+    /// Say which address the redirect takes for the visitor's behind proxies, and why
+    ExplainIp(explain_ip::Options),
     /// Check settings, PostgreSQL, NATS, location data, spool and ports, and say how to mend what is wrong
     Doctor(doctor::Options),
+    /// Look at the clicks that a redirect has on disk, or send them
+    #[command(subcommand)]
+    Spool(spool::Command),
     /// Ask a URL and exit with 0 if it answers 2xx, otherwise with 1
     Healthcheck(healthcheck::Options),
 }
@@ -76,7 +84,9 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Listen(options) => listen::run(options).await,
         Command::Click(options) => click::run(options).await,
         Command::Why(options) => why::run(&options).await,
+        Command::ExplainIp(options) => explain_ip::run(&options).await,
         Command::Doctor(options) => doctor::run(&options).await,
+        Command::Spool(command) => spool::run(command).await,
         Command::Healthcheck(options) => healthcheck::run(&options).await,
     }
 }

@@ -7,7 +7,7 @@ use bus::Message;
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use model::delivery::DeliveryStatus;
-use model::link::Closed;
+use model::link::{Closed, Recording};
 use model::{EnrichedClick, Host, Link, LinkId, Slug};
 use serde::Serialize;
 use store::click_log::{self, ClickFilter, RecordedClick};
@@ -97,8 +97,8 @@ async fn find(conn: &mut Connection, text: &str) -> anyhow::Result<Option<Link>>
             None => default_host(conn).await?,
         };
         // a host that no domain has may be served as the default one (links.any_host)
-        let Some(host) = routes::serving_host(conn, &named).await? else { return Ok(None) };
-        (host, slug)
+        let Some(domain) = routes::serving_domain(conn, &named).await? else { return Ok(None) };
+        (domain.host, slug)
     };
     Ok(routes::find_for_redirect(conn, &host, &slug).await?)
 }
@@ -159,12 +159,15 @@ fn of_link(link: &Link, is_tracking: bool, now: DateTime<Utc>) -> Vec<Finding> {
             let text = format!("{} expired at {}", link.id, shown(link.expires_at));
             findings.push(stop("link_expired", text));
         }
+        Some(Closed::Exhausted) => {
+            findings.push(stop("link_exhausted", format!("{} had as many clicks as it may have", link.id)));
+        }
     }
     if !is_tracking {
         let text =
             "link tracking is off for the workspace (Settings > Link settings): clicks are not recorded";
         findings.push(stop("tracking_off", text));
-    } else if !link.is_tracked {
+    } else if link.recording == Recording::Nothing {
         findings
             .push(stop("link_tracking_off", "tracking is off for this link: its clicks are not recorded"));
     }

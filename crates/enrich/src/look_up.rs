@@ -100,14 +100,36 @@ fn device(agent: &Agent, verdict: Verdict) -> Device {
     agent.device.clone()
 }
 
-/// Leaves of the visitor's address what the policy says, and names what it changed.
+/// The one request header that is no trace of a person and that is repeated to subscribers.
+const LANGUAGE_HEADER: &str = "accept-language";
+
+/// Leaves of the visitor what the policy says, and names what it changed.
 fn redact(click: &mut Click) -> Vec<String> {
-    let Some(address) = click.request.ip else { return Vec::new() };
-    click.request.ip = click.address_treatment.apply(address);
-    match click.address_treatment {
-        AddressTreatment::Keep => Vec::new(),
-        AddressTreatment::Drop | AddressTreatment::Truncate => vec!["ip".to_owned()],
+    let is_anonymous = click.is_anonymous;
+    let mut redacted = Vec::new();
+    if let Some(address) = click.request.ip {
+        let treatment = if is_anonymous { AddressTreatment::Drop } else { click.address_treatment };
+        click.request.ip = treatment.apply(address);
+        if treatment != AddressTreatment::Keep {
+            redacted.push("ip".to_owned());
+        }
     }
+    if is_anonymous {
+        let labels = &mut click.link.labels;
+        let told = [
+            ("user_agent", &mut click.request.user_agent),
+            ("contact_id", &mut labels.contact_id),
+            ("conversation_id", &mut labels.conversation_id),
+            ("message_id", &mut labels.message_id),
+        ];
+        for (field, value) in told {
+            if value.take().is_some() {
+                redacted.push(field.to_owned());
+            }
+        }
+        click.request.headers.retain(|(name, _)| name == LANGUAGE_HEADER);
+    }
+    redacted
 }
 
 fn text(file: Option<&Path>, kept: &str, setting: &str) -> anyhow::Result<String> {
@@ -115,6 +137,42 @@ fn text(file: Option<&Path>, kept: &str, setting: &str) -> anyhow::Result<String
         None => Ok(kept.to_owned()),
         Some(path) => {
             fs::read_to_string(path).with_context(|| format!("{setting}: failed to read {}", path.display()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn an_anonymous_click_keeps_nothing_that_tells_who_it_was() {
+        let mut click = sample::click();
+        click.is_anonymous = true;
+        click.address_treatment = AddressTreatment::Keep;
+        click.request.headers.push(("sec-ch-ua-model".into(), "Pixel 9".into()));
+
+        let redacted = redact(&mut click);
+
+        assert_eq!(redacted, ["ip", "user_agent", "contact_id"]);
+        assert_eq!((click.request.ip, click.request.user_agent), (None, None));
+        assert_eq!(click.link.labels.contact_id, None);
+        assert_eq!(click.request.headers, [("accept-language".to_owned(), "it-IT,it;q=0.9".to_owned())]);
+    }
+
+    #[test]
+    fn the_address_is_what_the_policy_leaves_of_it() {
+        for (treatment, kept, redacted) in [
+            (AddressTreatment::Keep, Some("82.90.81.233"), &[][..]),
+            (AddressTreatment::Truncate, Some("82.90.81.0"), &["ip"]),
+            (AddressTreatment::Drop, None, &["ip"]),
+        ] {
+            let mut click = sample::click();
+            click.address_treatment = treatment;
+
+            assert_eq!(redact(&mut click), redacted);
+            assert_eq!(click.request.ip, kept.map(|ip| ip.parse().expect("an address")));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::DateTime;
 use model::click::{ClickedLink, IpQuality, Request};
-use model::link::LinkLabels;
+use model::link::{LinkKind, LinkLabels};
 use model::{AddressTreatment, Click, ClickId, LinkId, WorkspaceId};
 
 /// A person in Rome on an iPhone.
@@ -12,6 +12,8 @@ pub fn click() -> Click {
         clicked_at: DateTime::from_timestamp(1_795_000_000, 0).expect("a moment of 2026"),
         workspace_id: WorkspaceId::generate(),
         link: ClickedLink {
+            kind: LinkKind::Shareable,
+            sent_at: None,
             id: LinkId::generate(),
             revision: 1,
             domain: "go.example.com".into(),
@@ -34,6 +36,7 @@ pub fn click() -> Click {
             headers: vec![("accept-language".into(), "it-IT,it;q=0.9".into())],
         },
         address_treatment: AddressTreatment::Drop,
+        is_anonymous: false,
         traceparent: None,
     }
 }

@@ -23,10 +23,11 @@ impl VisitorKeys {
         Self { keyed: Hmac::new_from_slice(secret).expect("HMAC takes keys of any length") }
     }
 
-    /// The visitor of a click on its link: the contact for the life of the link, else address, browser and
-    /// language for a UTC day.
+    /// The visitor of a click on its link: the contact for the life of the link, else (and when clicks are anonymous)
+    /// address, browser and language for a UTC day.
     pub fn of(&self, click: &Click) -> String {
-        match &click.link.labels.contact_id {
+        let contact = click.link.labels.contact_id.as_ref();
+        match contact.filter(|_| !click.is_anonymous) {
             Some(contact) if is_plain(contact) => contact.clone(),
             Some(contact) => self.hash(&["contact", contact]),
             None => {
@@ -75,6 +76,15 @@ mod tests {
         click.link.labels.contact_id = Some("cont_9".into());
 
         assert_eq!(keys().of(&click), "cont_9");
+    }
+
+    #[test]
+    fn an_anonymous_click_is_not_known_by_its_contact() {
+        let mut click = sample::click();
+        click.link.labels.contact_id = Some("cont_9".into());
+        click.is_anonymous = true;
+
+        assert_eq!(keys().of(&click).len(), 2 * HASH_BYTES);
     }
 
     #[test]

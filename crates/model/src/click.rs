@@ -8,7 +8,7 @@ use crate::address::AddressTreatment;
 use crate::automation::Automation;
 use crate::device::Device;
 use crate::id::{ClickId, EventId, LinkId, WorkspaceId};
-use crate::link::LinkLabels;
+use crate::link::{LinkKind, LinkLabels};
 use crate::location::Location;
 
 /// Longest User-Agent that is kept, in bytes.
@@ -63,6 +63,8 @@ pub struct Click {
     pub request: Request,
     /// What may be kept of the visitor's address: the workspace's policy, resolved.
     pub address_treatment: AddressTreatment,
+    /// Whether what tells who it was has to go after enrichment ([`crate::link::Recording::Anonymous`]).
+    pub is_anonymous: bool,
     /// W3C trace context of the request, if it had one.
     pub traceparent: Option<String>,
 }
@@ -72,6 +74,8 @@ pub struct Click {
 pub struct ClickedLink {
     /// Its id.
     pub id: LinkId,
+    /// Who it is for.
+    pub kind: LinkKind,
     /// Its revision.
     pub revision: u32,
     /// Host it was served under.
@@ -84,12 +88,14 @@ pub struct ClickedLink {
     pub original_url: String,
     /// What the sender attached.
     pub labels: LinkLabels,
+    /// When the message with it was sent.
+    pub sent_at: Option<DateTime<Utc>>,
 }
 
 /// What a request tells of its sender.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
-    /// `GET` or `HEAD`.
+    /// `GET`, `HEAD`, or what a link that keeps methods was asked with.
     pub method: String,
     /// The visitor's address, after the walk over trusted proxies.
     pub ip: Option<IpAddr>,

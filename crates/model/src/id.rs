@@ -15,6 +15,9 @@ use uuid::Uuid;
 /// Length of the ULID that follows the prefix.
 const ULID_LEN: usize = 26;
 
+/// Crockford's base 32, in lower case.
+const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
 /// Why a text is not the id that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be an id like `{prefix}01jd8m3x5v9k2n4p6q8r0s1t3w`")]
@@ -32,6 +35,9 @@ macro_rules! ids {
         impl $name {
             /// What stands before the ULID.
             pub const PREFIX: &'static str = $prefix;
+
+            /// Length of every id's text.
+            pub const TEXT_BYTES: usize = $prefix.len() + ULID_LEN;
 
             /// A new id of this moment.
             pub fn generate() -> Self {
@@ -51,6 +57,12 @@ macro_rules! ids {
             /// The 128 bits, as PostgreSQL holds them.
             pub const fn uuid(self) -> Uuid {
                 self.0
+            }
+
+            /// Appends its text, without a detour over a `String`.
+            pub fn append_to(self, out: &mut Vec<u8>) {
+                out.extend_from_slice($prefix.as_bytes());
+                out.extend_from_slice(ulid_text(self.0, &mut [0; ULID_LEN]).as_bytes());
             }
 
             /// The moment in the id, in whole milliseconds.
@@ -106,6 +118,8 @@ ids! {
     LinkId = "lnk_";
     /// One request to a tracked link that was answered with a redirect.
     ClickId = "clk_";
+    /// One request that led nowhere.
+    OrphanId = "orp_";
     /// A subscriber's URL with its options (`webhook-endpoints` in the API).
     EndpointId = "whe_";
     /// A signing secret of an endpoint.
@@ -215,10 +229,18 @@ impl<'de> Deserialize<'de> for EventId {
 }
 
 fn write_ulid(f: &mut fmt::Formatter<'_>, uuid: Uuid) -> fmt::Result {
-    let mut buffer = [0; ULID_LEN];
-    let text = Ulid::from_bytes(*uuid.as_bytes()).array_to_str(&mut buffer);
-    text.make_ascii_lowercase();
-    f.write_str(text)
+    f.write_str(ulid_text(uuid, &mut [0; ULID_LEN]))
+}
+
+/// 26 digits of 5 bits, the last ones first.
+fn ulid_text(uuid: Uuid, buffer: &mut [u8; ULID_LEN]) -> &str {
+    let (mut high, mut low) = uuid.as_u64_pair();
+    for digit in buffer.iter_mut().rev() {
+        *digit = DIGITS[(low & 31) as usize];
+        low = low >> 5 | high << 59;
+        high >>= 5;
+    }
+    std::str::from_utf8(buffer).expect("DIGITS are ASCII")
 }
 
 /// Lower case only: an id has one spelling, so that texts can be compared.
@@ -255,6 +277,10 @@ mod tests {
 
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(LinkId::from_uuid(id.uuid()), id);
+        let mut appended = b"x".to_vec();
+        id.append_to(&mut appended);
+        assert_eq!(appended, format!("x{id}").into_bytes());
+        assert_eq!(id.to_string().len(), LinkId::TEXT_BYTES);
         assert_eq!(serde_json::to_value(id).expect("serialise"), serde_json::json!(id.to_string()));
     }
 

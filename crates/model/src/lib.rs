@@ -1,7 +1,8 @@
 //! The nouns of Clickwire: values that parse themselves and hold what they say. No I/O.
 //!
-//! In reading order: [`id`], [`link`], [`slug`], [`url`], [`click`] with [`location`], [`device`] and
-//! [`automation`], then what is owed to subscribers: [`event_type`], [`delivery`], [`address`], [`secret`].
+//! In reading order: [`id`], [`link`] with [`slug`], [`url`], [`utm`] and [`password`], [`click`] with [`location`], [`device`]
+//! and [`automation`], [`orphan`] (a visit that led nowhere), then what is owed to subscribers: [`event_type`],
+//! [`delivery`], [`address`], [`secret`].
 
 pub mod address;
 pub mod automation;
@@ -12,15 +13,22 @@ pub mod event_type;
 pub mod id;
 pub mod link;
 pub mod location;
+pub mod orphan;
+pub mod password;
 pub mod secret;
 pub mod slug;
 pub mod url;
+pub mod utm;
 
 pub use address::{AddressPolicy, AddressTreatment};
 pub use click::{Click, EnrichedClick};
 pub use id::{
-    AuditId, ClickId, DeliveryId, DomainId, EndpointId, EventId, KeyId, LinkId, SecretId, WorkspaceId,
+    AuditId, ClickId, DeliveryId, DomainId, EndpointId, EventId, KeyId, LinkId, OrphanId, SecretId,
+    WorkspaceId,
 };
 pub use link::{Host, Link};
+pub use orphan::Orphan;
+pub use password::PasswordHash;
 pub use slug::Slug;
 pub use url::{DestinationUrl, EndpointUrl};
+pub use utm::Utm;

@@ -10,8 +10,10 @@ use url::Url;
 
 use crate::address::AddressTreatment;
 use crate::id::{LinkId, WorkspaceId};
+use crate::password::PasswordHash;
 use crate::slug::Slug;
 use crate::url::DestinationUrl;
+use crate::utm::Utm;
 
 /// Longest host name, in bytes (RFC 1035 section 2.3.4).
 pub const HOST_BYTES_MAX: usize = 253;
@@ -23,6 +25,8 @@ pub struct Link {
     pub id: LinkId,
     /// Who it belongs to.
     pub workspace_id: WorkspaceId,
+    /// Who it is for.
+    pub kind: LinkKind,
     /// Counts the changes; a click tells which one its visitor met.
     pub revision: u32,
     /// Host it is served under.
@@ -31,24 +35,56 @@ pub struct Link {
     pub slug: Slug,
     /// Where it leads, as configured.
     pub original_url: DestinationUrl,
+    /// Campaign parameters that its URL gets on the way.
+    pub utm: Utm,
     /// What the sender wants to hear again with each click.
     pub labels: LinkLabels,
+    /// When the message with it was sent.
+    pub sent_at: Option<DateTime<Utc>>,
     /// Status of the redirect.
     pub status_code: RedirectStatus,
     /// What becomes of the visitor's query.
     pub query_mode: QueryMode,
+    /// What a visitor has to know.
+    pub password: Option<PasswordHash>,
     /// Whether it leads anywhere.
     pub enabled: bool,
     /// It leads nowhere before.
     pub starts_at: Option<DateTime<Utc>>,
     /// It leads nowhere from then on.
     pub expires_at: Option<DateTime<Utc>>,
+    /// Whether it had as many clicks as it may have. Soft: clicks within a second after the last one still pass.
+    pub is_exhausted: bool,
     /// Where visitors go while it leads nowhere: its own, else the workspace's.
     pub fallback_url: Option<DestinationUrl>,
-    /// Whether clicks are recorded: the workspace's switch and the link's own, both.
-    pub is_tracked: bool,
+    /// What is recorded of its clicks.
+    pub recording: Recording,
     /// What is kept of visitors' addresses.
     pub address_treatment: AddressTreatment,
+}
+
+/// Who a link is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkKind {
+    /// Anybody: it may be passed on.
+    #[default]
+    Shareable,
+    /// One recipient of one message; its slug is longer, so that nobody guesses it.
+    Message,
+}
+
+impl LinkKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Shareable, Self::Message];
+
+    /// The word in the API and in PostgreSQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shareable => "shareable",
+            Self::Message => "message",
+        }
+    }
 }
 
 /// What a sender attaches to a link; opaque to us, repeated in every event.
@@ -174,6 +210,11 @@ impl RedirectStatus {
     pub const fn is_cacheable(self) -> bool {
         matches!(self, Self::MovedPermanently | Self::PermanentRedirect)
     }
+
+    /// Whether the visitor's client repeats the method and the body at the destination (RFC 9110 section 15.4).
+    pub const fn keeps_method(self) -> bool {
+        matches!(self, Self::TemporaryRedirect | Self::PermanentRedirect)
+    }
 }
 
 impl TryFrom<u16> for RedirectStatus {
@@ -205,14 +246,23 @@ pub enum QueryMode {
     FillMissing,
     /// It is left out.
     Drop,
+    /// All of it is added behind the destination's own, names that are there already as well.
+    Append,
+    /// Its values take the place of the destination's.
+    Override,
 }
 
 impl QueryMode {
+    /// Every mode.
+    pub const ALL: [Self; 4] = [Self::FillMissing, Self::Drop, Self::Append, Self::Override];
+
     /// The word in the API and in PostgreSQL.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::FillMissing => "fill_missing",
             Self::Drop => "drop",
+            Self::Append => "append",
+            Self::Override => "override",
         }
     }
 }
@@ -224,18 +274,45 @@ pub enum Tracking {
     /// As the workspace says.
     #[default]
     Inherit,
+    /// As the workspace says, without what tells who it was.
+    Anonymous,
     /// It still redirects, and records nothing.
     Off,
 }
 
 impl Tracking {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Inherit, Self::Anonymous, Self::Off];
+
+    /// What is recorded of a link's clicks, if the workspace records any.
+    pub const fn recording(self, is_workspace_tracking: bool) -> Recording {
+        match self {
+            Self::Off => Recording::Nothing,
+            _ if !is_workspace_tracking => Recording::Nothing,
+            Self::Anonymous => Recording::Anonymous,
+            Self::Inherit => Recording::Full,
+        }
+    }
+
     /// The word in the API and in PostgreSQL.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Inherit => "inherit",
+            Self::Anonymous => "anonymous",
             Self::Off => "off",
         }
     }
+}
+
+/// What is recorded of a link's clicks: the workspace's switch and the link's own, both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Recording {
+    /// All that the workspace's address policy leaves.
+    Full,
+    /// Not who it was: no address, no User-Agent, no contact, no message.
+    Anonymous,
+    /// Nothing.
+    Nothing,
 }
 
 /// Why a link leads nowhere at a moment.
@@ -247,6 +324,8 @@ pub enum Closed {
     NotStarted,
     /// Its time is over.
     Expired,
+    /// It had as many clicks as it may have.
+    Exhausted,
 }
 
 impl Link {
@@ -258,7 +337,10 @@ impl Link {
         if self.starts_at.is_some_and(|starts_at| now < starts_at) {
             return Some(Closed::NotStarted);
         }
-        self.expires_at.is_some_and(|expires_at| now >= expires_at).then_some(Closed::Expired)
+        if self.expires_at.is_some_and(|expires_at| now >= expires_at) {
+            return Some(Closed::Expired);
+        }
+        self.is_exhausted.then_some(Closed::Exhausted)
     }
 }
 

@@ -10,11 +10,16 @@ use rand::RngExt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use unicode_normalization::UnicodeNormalization;
 
+use crate::link::LinkKind;
+
 /// Lower case without what looks alike: no 0, 1, i, l, o.
 const ALPHABET: &[u8; 31] = b"23456789abcdefghjkmnpqrstuvwxyz";
 
-/// Length of a generated slug: 31^9 = 2.6e13, too many to guess one in use.
+/// Length of a generated slug of a link for anybody: 31^9 = 2.6e13, too many to guess one in use.
 pub const GENERATED_CHARS: usize = 9;
+
+/// Length of a generated slug of a link for one recipient, of which there are many: 31^12 = 7.9e17.
+pub const GENERATED_MESSAGE_CHARS: usize = 12;
 
 /// Longest custom slug, in characters.
 pub const CHARS_MAX: usize = 100;
@@ -35,6 +40,12 @@ const RESERVED: [&str; 12] = [
     "docs",
 ];
 
+/// Ends of names that scanners for weak servers ask for.
+const NOISE_ENDS: [&str; 8] = [".php", ".asp", ".aspx", ".jsp", ".cgi", ".env", ".sql", ".bak"];
+
+/// Beginnings of such names.
+const NOISE_BEGINNINGS: [&str; 3] = ["wp-", "phpmyadmin", "cgi-bin"];
+
 /// A slug in its folded form.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slug(Box<str>);
@@ -54,15 +65,34 @@ pub enum SlugError {
     /// A name that the redirect keeps for itself, or one with `_` or `.` in front.
     #[error("`{0}` is reserved")]
     Reserved(String),
+    /// A name that scanners for weak servers ask for.
+    #[error("`{0}` is a name that scanners ask for; it is never looked up")]
+    ScannerNoise(String),
 }
 
 impl Slug {
-    /// A random slug of [`GENERATED_CHARS`] characters.
-    pub fn generate() -> Self {
+    /// A random slug of [`GENERATED_CHARS`] or [`GENERATED_MESSAGE_CHARS`] characters.
+    pub fn generate(kind: LinkKind) -> Self {
+        let chars = match kind {
+            LinkKind::Shareable => GENERATED_CHARS,
+            LinkKind::Message => GENERATED_MESSAGE_CHARS,
+        };
         let mut rng = rand::rng();
         let text: String =
-            (0..GENERATED_CHARS).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect();
+            (0..chars).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect();
         Self(text.into())
+    }
+
+    /// A slug that somebody chooses for a new link: one that visitors can reach.
+    ///
+    /// # Errors
+    /// [`SlugError`], also for [`is_scanner_noise`].
+    pub fn chosen(text: &str) -> Result<Self, SlugError> {
+        let slug: Self = text.parse()?;
+        if is_scanner_noise(slug.as_str()) {
+            return Err(SlugError::ScannerNoise(slug.0.into()));
+        }
+        Ok(slug)
     }
 
     /// The folded form.
@@ -89,11 +119,25 @@ impl FromStr for Slug {
         if let Some(wrong) = folded.chars().find(|&c| !is_allowed(c)) {
             return Err(SlugError::Character(wrong));
         }
-        if folded.starts_with(['_', '.']) || RESERVED.contains(&folded.as_str()) {
+        if is_reserved(&folded) {
             return Err(SlugError::Reserved(folded));
         }
         Ok(Self(folded.into()))
     }
+}
+
+/// Whether a folded name is kept from links: it is ours, or clients ask for it by themselves.
+pub fn is_reserved(folded: &str) -> bool {
+    folded.starts_with(['_', '.']) || RESERVED.contains(&folded)
+}
+
+/// Whether a folded name, or one part of a path, is what scanners for weak servers ask for (`wp-login.php`, `.git`):
+/// the redirect answers it without looking for a link.
+pub fn is_scanner_noise(folded: &str) -> bool {
+    let is_hidden = folded.starts_with('.') && folded != ".well-known";
+    is_hidden
+        || NOISE_BEGINNINGS.iter().any(|beginning| folded.starts_with(beginning))
+        || NOISE_ENDS.iter().any(|end| folded.ends_with(end))
 }
 
 fn is_allowed(c: char) -> bool {
@@ -139,10 +183,12 @@ mod tests {
 
     #[test]
     fn a_generated_slug_is_a_slug() {
-        let slug = Slug::generate();
+        for (kind, chars) in [(LinkKind::Shareable, 9), (LinkKind::Message, 12)] {
+            let slug = Slug::generate(kind);
 
-        assert_eq!(slug.as_str().len(), GENERATED_CHARS);
-        assert_eq!(slug.as_str().parse(), Ok(slug));
+            assert_eq!(slug.as_str().len(), chars);
+            assert_eq!(slug.as_str().parse(), Ok(slug));
+        }
     }
 
     #[test]
@@ -170,6 +216,19 @@ mod tests {
         assert_eq!("x".repeat(101).parse::<Slug>(), Err(SlugError::TooLong));
         assert!("pay\u{200b}pal".parse::<Slug>().is_err());
         assert!("x\u{202e}y".parse::<Slug>().is_err());
+    }
+
+    #[test]
+    fn what_scanners_ask_for_is_not_chosen_for_a_link() {
+        for noise in ["wp-login.php", "WP-admin", "index.php", "phpMyAdmin", "backup.sql"] {
+            assert!(matches!(Slug::chosen(noise), Err(SlugError::ScannerNoise(_))), "{noise}");
+            // one that was chosen before this rule can still be read
+            assert!(noise.parse::<Slug>().is_ok());
+        }
+        assert!(is_scanner_noise(".git") && is_scanner_noise(".env") && !is_scanner_noise(".well-known"));
+        for fine in ["spring-sale", "wp", "php", "v1.2", "a.html"] {
+            assert!(Slug::chosen(fine).is_ok(), "{fine}");
+        }
     }
 
     proptest! {

@@ -89,7 +89,8 @@ impl App {
         verify(&self.bus, &stop_all).await?;
         verify_tables(&self.pool, &stop_all).await?;
         let Self { pool, settings, metrics, .. } = self;
-        let recorder = Arc::new(Recorder::new(pool.clone(), settings.retry_delay, metrics.clone()));
+        let recorder =
+            Arc::new(Recorder::new(pool.clone(), self.bus.clone(), settings.retry_delay, metrics.clone()));
         let keeper = Arc::new(QuarantineKeeper::new(pool.clone(), settings.retry_delay, metrics.clone()));
         let outbox = Outbox::new(pool.clone(), self.bus.publisher(), settings.outbox_batch_max, metrics);
         let (clicks, quarantine) = (self.clicks, self.quarantine);

@@ -9,6 +9,8 @@ pub struct Metrics {
     pub clicks_total: IntCounter,
     /// Tellings of clicks that were recorded already, at the same or a higher revision.
     pub repeated_clicks_total: IntCounter,
+    /// Links that have had as many clicks as they may have.
+    pub exhausted_links_total: IntCounter,
     /// Messages copied from QUARANTINE.
     pub quarantined_total: IntCounter,
     /// Events published from the outbox.
@@ -33,6 +35,10 @@ impl Metrics {
             repeated_clicks_total: counter(
                 "repeated_clicks_total",
                 "Tellings of clicks that were recorded already, at the same or a higher revision.",
+            )?,
+            exhausted_links_total: counter(
+                "exhausted_links_total",
+                "Links that have had as many clicks as they may have.",
             )?,
             quarantined_total: counter("quarantined_total", "Messages copied from QUARANTINE.")?,
             events_total: counter("events_total", "Events published from the outbox.")?,

@@ -1,29 +1,32 @@
-//! Keeps every enriched click once, in batches of one statement.
+//! Keeps every enriched click once, in batches of one statement, and counts it for a link that may have only so many.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bus::{Handler, Message as _, Verdict, Verdicts};
+use bus::{Bus, Changed, Handler, Message as _, Table, Verdict, Verdicts};
 use bytes::Bytes;
 use chrono::Utc;
-use model::EnrichedClick;
-use store::Pool;
-use store::clicks::{self, NewClick};
-use tracing::{debug, warn};
+use model::{EnrichedClick, LinkId, WorkspaceId};
+use store::clicks::{self, NewClick, Recorded};
+use store::{Pool, links};
+use tracing::{debug, info, warn};
 
 use crate::metrics::Metrics;
 
 /// Writes ENRICHED into `clicks`.
 pub struct Recorder {
     pool: Pool,
+    bus: Bus,
     retry_delay: Duration,
     metrics: Metrics,
 }
 
 impl Recorder {
-    /// A recorder that hands clicks back for `retry_delay` while the database cannot take them.
-    pub fn new(pool: Pool, retry_delay: Duration, metrics: Metrics) -> Self {
-        Self { pool, retry_delay, metrics }
+    /// A recorder that hands clicks back for `retry_delay` while the database cannot take them, and tells over `bus`
+    /// which links have had their last click.
+    pub fn new(pool: Pool, bus: Bus, retry_delay: Duration, metrics: Metrics) -> Self {
+        Self { pool, bus, retry_delay, metrics }
     }
 
     async fn record(&self, batch: &[EnrichedClick]) -> anyhow::Result<()> {
@@ -32,10 +35,40 @@ impl Recorder {
         // a sample is nobody's click
         let rows: Vec<NewClick<'_>> = rows.filter(|new| !new.click.test).collect();
         let mut conn = self.pool.get().await?;
-        let written = clicks::record(&mut conn, &rows, Utc::now()).await.context("failed to write clicks")?;
+        let recorded =
+            clicks::record(&mut conn, &rows, Utc::now()).await.context("failed to write clicks")?;
+        drop(conn);
+        let Recorded { written, exhausted } = recorded;
         self.metrics.clicks_total.inc_by(written as u64);
         self.metrics.repeated_clicks_total.inc_by((batch.len() - written) as u64);
         debug!(clicks = batch.len(), written, "recorded");
+        if !exhausted.is_empty()
+            && let Err(error) = self.announce(&exhausted).await
+        {
+            // the clicks are written; redirects learn of it by age
+            warn!(
+                error = format!("{error:#}"),
+                links = exhausted.len(),
+                "links are exhausted, and nobody was told"
+            );
+        }
+        Ok(())
+    }
+
+    /// Tells redirects which links lead nowhere from now on.
+    async fn announce(&self, exhausted: &[LinkId]) -> anyhow::Result<()> {
+        self.metrics.exhausted_links_total.inc_by(exhausted.len() as u64);
+        let mut conn = self.pool.get().await?;
+        let addresses = links::addresses(&mut conn, exhausted).await.context("failed to find the links")?;
+        drop(conn);
+        let mut keys: BTreeMap<WorkspaceId, Vec<String>> = BTreeMap::new();
+        for (workspace_id, host, slug) in addresses {
+            keys.entry(workspace_id).or_default().push(format!("{host}/{slug}"));
+        }
+        for (workspace_id, keys) in keys {
+            info!(workspace.id = %workspace_id, links = keys.len(), "links have had as many clicks as they may have");
+            self.bus.notify(&Changed { table: Table::Links, workspace_id, keys }).await;
+        }
         Ok(())
     }
 }

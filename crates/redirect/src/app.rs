@@ -21,9 +21,12 @@ use tracing::{info, warn};
 use crate::follow::Follow;
 use crate::links::Links;
 use crate::metrics::Metrics;
+use crate::orphans::{self, Orphans};
+use crate::passwords::Passwords;
+use crate::proxies::Proxies;
 use crate::settings::{RedirectSettings, Settings};
 use crate::spool::{Appender, Opened, Spool};
-use crate::visitor::Proxies;
+use crate::tally::{SLOTS, Tally};
 
 /// Pause before a dependency that was not as it should be is looked at again.
 const VERIFY_PAUSE: Duration = Duration::from_secs(2);
@@ -118,7 +121,7 @@ impl App {
             spooling,
             database,
         } = self;
-        let Opened { spool, shipper, direct } = spooling;
+        let Opened { spool, shipper, confirmer, direct } = spooling;
         // ends after the last answer: until then clicks are appended
         let answered = CancellationToken::new();
         let shipped = CancellationToken::new();
@@ -126,19 +129,19 @@ impl App {
 
         let mut watching = JoinSet::new();
         watching.spawn(links.clone().follow_changes(bus.clone(), answered.clone()));
-        watching.spawn(spool.clone().keep_synced(
-            settings.spool.sync,
-            settings.spool.sync_interval,
-            answered.clone(),
-        ));
+        watching.spawn(spool.clone().keep_synced(settings.spool.sync_interval, answered.clone()));
+        watching.spawn(spool.clone().tend(settings.spool.segment_age_max, answered.clone()));
+        watching.spawn(confirmer.run(pool.clone(), bus.clone(), answered.clone()));
         watching.spawn(verify(bus.clone(), pool, database, answered.clone()));
         let mut shipping = JoinSet::new();
         let publisher = bus.publisher();
         shipping.spawn(shipper.run(publisher.clone(), answered.clone(), drain).map(drop));
-        shipping.spawn(direct.run(publisher, answered.clone(), drain));
+        shipping.spawn(direct.run(publisher.clone(), answered.clone(), drain));
+        let (orphans, orphan_publisher) = orphans::open(&settings.orphans, links.clone(), &metrics);
+        shipping.spawn(orphan_publisher.run(publisher, answered.clone(), drain));
         let serving = ops_listener.map(|(listener, _)| tokio::spawn(ops.serve(listener, shipped.clone())));
 
-        let server = server(&settings, listener, links, spool, metrics)?;
+        let server = server(&settings, listener, links, spool, orphans, metrics)?;
         let handle = server.handle();
         info!(addr = %addr, "answering tracked links");
         let mut server = tokio::spawn(server);
@@ -175,23 +178,36 @@ fn server(
     listener: TcpListener,
     links: Links,
     spool: Arc<Spool>,
+    orphans: Orphans,
     metrics: Metrics,
 ) -> anyhow::Result<actix_web::dev::Server> {
     let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.address_header);
     let referrer_policy = HeaderValue::from_static(settings.referrer_policy.as_str());
-    let url_bytes_max = settings.url_bytes_max;
+    let (url_bytes_max, prefetch) = (settings.url_bytes_max, settings.prefetch);
+    let hsts = (!settings.hsts.is_zero())
+        .then(|| HeaderValue::from_str(&format!("max-age={}", settings.hsts.as_secs())))
+        .transpose()?;
+    let guesses_max = Some(settings.not_found_per_minute).filter(|most| *most > 0).unwrap_or(u32::MAX);
+    let guesses = Arc::new(Tally::new(SLOTS, guesses_max));
+    let attempts_max = settings.password_attempts_per_minute;
+    let passwords = Arc::new(Passwords::new(attempts_max, settings.request_timeout, Handle::current()));
     let app = move || {
         let follow = Rc::new(Follow {
             links: links.clone(),
             clicks: Appender::new(spool.clone()),
+            orphans: orphans.clone(),
+            passwords: passwords.clone(),
+            guesses: guesses.clone(),
             proxies: proxies.clone(),
             url_bytes_max,
+            prefetch,
             referrer_policy: referrer_policy.clone(),
+            hsts: hsts.clone(),
             metrics: metrics.clone(),
         });
-        actix_web::App::new().default_service(web::to(move |request: HttpRequest| {
+        actix_web::App::new().default_service(web::to(move |request: HttpRequest, body: web::Payload| {
             let follow = follow.clone();
-            async move { follow.answer(request).await }
+            async move { follow.answer(request, body).await }
         }))
     };
     // a request in hand waits at most for the database

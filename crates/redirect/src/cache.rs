@@ -34,6 +34,8 @@ pub struct Bounds {
     pub refresh: Duration,
     /// Age at which absence is asked for again.
     pub refresh_absent: Duration,
+    /// Age at which a value is no longer better than nothing, if there is one.
+    pub stale_max: Option<Duration>,
 }
 
 /// How an entry was found.
@@ -53,6 +55,12 @@ pub struct Entry<V> {
     loaded_at: Instant,
     epoch: u64,
     is_stale: AtomicBool,
+}
+
+impl<V> Entry<V> {
+    fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.loaded_at)
+    }
 }
 
 type Answer<V> = Result<Arc<Entry<V>>, Unavailable>;
@@ -99,6 +107,14 @@ where
         self.entries.get(key).filter(|entry| self.is_fresh(entry, now))
     }
 
+    /// Whether there is a value of `key`, fresh or not.
+    pub fn holds<Q>(&self, key: &Q) -> bool
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.entries.peek(key).is_some_and(|entry| entry.value.is_some())
+    }
+
     /// The entry of `key` with what `load` answers, or with an old value if it does not answer.
     ///
     /// `load` ends within a bounded time. It runs on `runtime`: it is not cancelled with the reader who asked first, and connections that it opens do
@@ -109,6 +125,7 @@ where
     pub async fn load<F, E>(
         self: &Arc<Self>,
         key: K,
+        now: Instant,
         runtime: &Handle,
         load: F,
     ) -> Result<(Arc<Entry<V>>, Source), Unavailable>
@@ -118,6 +135,7 @@ where
     {
         // an old "there is none" is no answer
         let old = self.entries.peek(&key).filter(|entry| entry.value.is_some());
+        let old = old.filter(|entry| self.bounds.stale_max.is_none_or(|most| entry.age(now) < most));
         let Some(old) = old else {
             return self.flight(key, runtime, load).await.map(|entry| (entry, Source::Loaded));
         };
@@ -191,7 +209,7 @@ where
         let refresh = if entry.value.is_some() { self.bounds.refresh } else { self.bounds.refresh_absent };
         !entry.is_stale.load(Ordering::Acquire)
             && entry.epoch == self.epoch.load(Ordering::Acquire)
-            && now.saturating_duration_since(entry.loaded_at) < refresh
+            && entry.age(now) < refresh
     }
 
     fn is_away(&self) -> bool {
@@ -241,8 +259,12 @@ mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
 
-    const BOUNDS: Bounds =
-        Bounds { entries_max: 100, refresh: Duration::from_secs(30), refresh_absent: Duration::from_secs(2) };
+    const BOUNDS: Bounds = Bounds {
+        entries_max: 100,
+        refresh: Duration::from_secs(30),
+        refresh_absent: Duration::from_secs(2),
+        stale_max: Some(Duration::from_secs(3600)),
+    };
 
     type Loaded = Result<Option<u32>, ()>;
 
@@ -250,7 +272,7 @@ mod tests {
         cache: &Arc<Cache<u32, u32>>,
         answer: Loaded,
     ) -> Result<(Option<u32>, Source), Unavailable> {
-        let loaded = cache.load(1, &Handle::current(), async move { answer }).await;
+        let loaded = cache.load(1, Instant::now(), &Handle::current(), async move { answer }).await;
         loaded.map(|(entry, source)| (entry.value, source))
     }
 
@@ -300,7 +322,7 @@ mod tests {
             Ok::<_, ()>(Some(7))
         };
 
-        let (entry, _) = cache.load(1, &Handle::current(), loading).await.expect("loaded");
+        let (entry, _) = cache.load(1, Instant::now(), &Handle::current(), loading).await.expect("loaded");
 
         assert_eq!(entry.value, Some(7));
         assert_eq!(fresh_at(&cache, Duration::ZERO), None);
@@ -318,14 +340,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_value_that_is_too_old_is_no_better_than_none() {
+        for (stale_max, age, expected) in [
+            (Some(3600), 3599, Ok((Some(7), Source::MemoryStale))),
+            (Some(3600), 3601, Err(Unavailable)),
+            (None, 1_000_000, Ok((Some(7), Source::MemoryStale))),
+        ] {
+            let cache = Cache::new(Bounds { stale_max: stale_max.map(Duration::from_secs), ..BOUNDS });
+            load(&cache, Ok(Some(7))).await.expect("loaded");
+            let now = Instant::now() + Duration::from_secs(age);
+
+            let found = cache.load(1, now, &Handle::current(), async { Err::<Option<u32>, ()>(()) }).await;
+
+            assert_eq!(found.map(|(entry, source)| (entry.value, source)), expected, "{stale_max:?} {age}");
+        }
+    }
+
+    #[tokio::test]
     async fn an_answer_that_does_not_come_is_not_waited_for_when_there_is_an_old_value() {
         let cache = Cache::new(BOUNDS);
         load(&cache, Ok(Some(7))).await.expect("loaded");
         cache.refresh_all();
 
         let never = std::future::pending::<Loaded>();
-        let found =
-            cache.load(1, &Handle::current(), never).await.map(|(entry, source)| (entry.value, source));
+        let found = cache
+            .load(1, Instant::now(), &Handle::current(), never)
+            .await
+            .map(|(entry, source)| (entry.value, source));
 
         assert_eq!(found, Ok((Some(7), Source::MemoryStale)));
     }
@@ -353,7 +394,7 @@ mod tests {
                     tokio::task::yield_now().await;
                     Ok::<_, ()>(Some(7))
                 };
-                cache.load(1, &Handle::current(), loading).await.map(|(entry, _)| entry.value)
+                cache.load(1, Instant::now(), &Handle::current(), loading).await.map(|(entry, _)| entry.value)
             }
         });
 
@@ -367,7 +408,8 @@ mod tests {
     async fn a_question_that_panics_can_be_asked_again() {
         let cache = Cache::new(BOUNDS);
 
-        let panicking = cache.load(1, &Handle::current(), async { panic!("on purpose") as Loaded }).await;
+        let panicking =
+            cache.load(1, Instant::now(), &Handle::current(), async { panic!("on purpose") as Loaded }).await;
         assert!(panicking.is_err());
 
         assert_eq!(load(&cache, Ok(Some(7))).await, Ok((Some(7), Source::Loaded)));

@@ -3,27 +3,38 @@
 //! Nothing that goes wrong with the click is the visitor's concern: whatever becomes of tracking, spool and broker, a
 //! link that is known is followed.
 
-use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::dev::RequestHead;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
-use bus::Message;
+use bus::ClickRef;
 use chrono::{DateTime, Utc};
-use percent_encoding::percent_decode_str;
 
-use model::link::Closed;
-use model::{Click, ClickId, DestinationUrl, Host, Slug};
+use model::link::{Closed, Recording};
+use model::orphan::{OrphanReason, PATH_BYTES_MAX};
+use model::{ClickId, DestinationUrl, Link, Orphan, OrphanId, PasswordHash};
 
-use crate::destination;
-use crate::links::{Links, Route};
+use crate::forms::{self, Asked};
+use crate::links::{Links, Route, Unknown};
 use crate::metrics::Metrics;
-use crate::pages::{self, Refusal};
+use crate::orphans::Orphans;
+use crate::pages::{self, Methods, Refusal};
+use crate::passwords::{Attempt, Passwords};
+use crate::proxies::Proxies;
+use crate::settings::Prefetch;
 use crate::spool::Appender;
-use crate::visitor::{self, Proxies};
+use crate::tally::{Tally, network};
+use crate::target::{self, Target};
+use crate::{destination, inspect, visitor};
+
+/// Longest method that a link takes: clicks carry it.
+const METHOD_BYTES_MAX: usize = 32;
 
 /// Answers the requests of one worker.
 pub struct Follow {
@@ -31,65 +42,143 @@ pub struct Follow {
     pub links: Links,
     /// Takes their clicks.
     pub clicks: Rc<Appender>,
+    /// Takes visits that led nowhere.
+    pub orphans: Orphans,
+    /// Compares passwords.
+    pub passwords: Arc<Passwords>,
+    /// Counts how often a network asked for what is not there. One that has many networks can make it so that nobody's new
+    /// links are looked up for a minute; those in memory are followed all the same.
+    pub guesses: Arc<Tally>,
     /// Tell the client's address.
     pub proxies: Proxies,
     /// Longest path and query.
     pub url_bytes_max: usize,
+    /// What becomes of browsers that ask ahead.
+    pub prefetch: Prefetch,
     /// Of a redirect.
     pub referrer_policy: HeaderValue,
+    /// `Strict-Transport-Security` of every answer, if there is to be one.
+    pub hsts: Option<HeaderValue>,
     /// Counts the answers.
     pub metrics: Metrics,
 }
 
 impl Follow {
     /// Answers a request, whatever it is.
-    pub async fn answer(&self, request: HttpRequest) -> HttpResponse {
+    pub async fn answer(&self, request: HttpRequest, body: Payload) -> HttpResponse {
         let started_at = Instant::now();
-        let answer = match self.follow(&request, started_at).await {
+        let mut answer = match self.follow(&request, body, started_at).await {
             Ok(answer) => answer,
             Err(refusal) => {
                 self.count(refusal);
                 pages::refusal(refusal)
             }
         };
+        if let Some(hsts) = &self.hsts {
+            answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
         self.metrics.answer_seconds.observe(started_at.elapsed().as_secs_f64());
         answer
     }
 
-    async fn follow(&self, request: &HttpRequest, started_at: Instant) -> Result<HttpResponse, Refusal> {
+    async fn follow(
+        &self,
+        request: &HttpRequest,
+        body: Payload,
+        started_at: Instant,
+    ) -> Result<HttpResponse, Refusal> {
         let head = request.head();
-        match head.method {
-            Method::GET | Method::HEAD => {}
-            Method::OPTIONS => return Ok(pages::options()),
-            _ => return Err(Refusal::Method),
+        if head.method == Method::OPTIONS {
+            return Ok(pages::options());
         }
         if head.uri.path_and_query().is_some_and(|url| url.as_str().len() > self.url_bytes_max) {
             return Err(Refusal::TooLong);
         }
-        let slug = match head.uri.path() {
-            "/robots.txt" => return Ok(pages::robots()),
-            "/favicon.ico" => return Ok(pages::favicon()),
-            path => slug(path).ok_or(Refusal::NotFound)?,
+        let (slug, is_inspected) = match Target::of(head.uri.path()) {
+            Target::Link(slug) => (slug, false),
+            Target::Inspect(slug) => (slug, true),
+            other => return self.no_link(head, other, started_at),
         };
-        let host = host(head).ok_or(Refusal::NotFound)?;
-        let entry = self.links.find(&host, &slug, started_at).await.map_err(|_| Refusal::Unavailable)?;
-        let route = entry.value.as_ref().ok_or(Refusal::NotFound)?;
-
-        let now = Utc::now();
-        match route.link.closed(now) {
-            Some(closed) => self.turn_away(route, closed),
-            None => Ok(self.send_on(request, route, now).await),
+        if self.prefetch == Prefetch::Refuse && visitor::is_prefetch(&head.headers) {
+            return Err(Refusal::Prefetch);
         }
+        let host = target::host(head).ok_or(Refusal::NotFound)?;
+        let may_ask = || self.guesses.look(network(self.client(head)), started_at);
+        let found = self.links.find(&host, &slug, started_at, may_ask).await;
+        let entry = found.map_err(|unknown| match unknown {
+            Unknown::Unavailable => Refusal::Unavailable,
+            Unknown::Refused(over) => Refusal::Limited(over),
+        })?;
+        let Some(route) = &entry.value else {
+            let reason = (!is_inspected).then_some(OrphanReason::UnknownSlug);
+            return Err(self.guessed(head, &host, reason, started_at));
+        };
+        let now = Utc::now();
+        let closed = route.link.closed(now);
+        if is_inspected {
+            return self.inspect(head, route, closed);
+        }
+        if let Some(methods) = refused_method(&route.link, &head.method) {
+            return Err(Refusal::Method(methods));
+        }
+        match (closed, &route.link.password) {
+            (Some(closed), _) => self.turn_away(head, &host, route, closed, started_at),
+            // boxed: few ask for it, and all others would carry its room
+            (None, Some(hash)) => Box::pin(self.unlock(request, body, route, hash, started_at)).await,
+            (None, None) => Ok(self.send_on(request, route, now).await),
+        }
+    }
+
+    /// A path that no link has.
+    fn no_link(
+        &self,
+        head: &RequestHead,
+        target: Target<'_>,
+        started_at: Instant,
+    ) -> Result<HttpResponse, Refusal> {
+        let reason = match target {
+            Target::Robots | Target::Favicon if !is_read(&head.method) => {
+                return Err(Refusal::Method(Methods::Follow));
+            }
+            Target::Robots => return Ok(pages::robots()),
+            Target::Favicon => return Ok(pages::favicon()),
+            Target::Noise => return Err(Refusal::Noise),
+            Target::Base => OrphanReason::BaseUrl,
+            Target::Bad => OrphanReason::BadPath,
+            Target::Reserved | Target::Link(_) | Target::Inspect(_) => return Err(Refusal::NotFound),
+        };
+        if let Some(host) = target::host(head) {
+            self.tell(head, &host, None, reason, started_at);
+        }
+        Err(Refusal::NotFound)
+    }
+
+    /// There is no such link, and who asks for many such tries to find one.
+    fn guessed(
+        &self,
+        head: &RequestHead,
+        host: &str,
+        reason: Option<OrphanReason>,
+        started_at: Instant,
+    ) -> Refusal {
+        if let Err(over) = self.guesses.take(network(self.client(head)), started_at) {
+            return Refusal::Limited(over);
+        }
+        if let Some(reason) = reason {
+            self.tell(head, host, None, reason, started_at);
+        }
+        Refusal::NotFound
     }
 
     async fn send_on(&self, request: &HttpRequest, route: &Route, now: DateTime<Utc>) -> HttpResponse {
         let link = &route.link;
         let query = request.uri().query();
-        let merged = destination::with_visitors_query(&link.original_url, link.query_mode, query);
-        if link.is_tracked {
-            let destination_url = merged.as_ref().unwrap_or(&link.original_url);
-            let click = self.click(request, route, destination_url, now);
-            self.clicks.append(&click.outgoing()).await;
+        let merged = destination::with_visitors_query(&route.destination, link.query_mode, query);
+        if link.recording != Recording::Nothing {
+            let destination_url = merged.as_ref().unwrap_or(&route.destination);
+            // the click is encoded before the wait: what waits holds nothing of it
+            let appended = self.clicks.append(&self.click(request, route, destination_url, now));
+            appended.await;
             self.metrics.followed_tracked.inc();
         } else {
             self.metrics.followed_untracked.inc();
@@ -98,142 +187,174 @@ impl Follow {
             Some(url) => pages::location(url),
             None => (route.location.clone(), route.body.clone()),
         };
+        if link.password.is_some() {
+            // what was posted is not posted on
+            return pages::redirect(StatusCode::SEE_OTHER, false, pages::NO_REFERRER, target);
+        }
         let status = StatusCode::from_u16(link.status_code.code()).expect("a redirect's status is one");
         pages::redirect(status, link.status_code.is_cacheable(), self.referrer_policy.clone(), target)
     }
 
+    /// Asks for the password. A visit becomes a click with the right one.
+    async fn unlock(
+        &self,
+        request: &HttpRequest,
+        body: Payload,
+        route: &Route,
+        hash: &PasswordHash,
+        started_at: Instant,
+    ) -> Result<HttpResponse, Refusal> {
+        let head = request.head();
+        let asked = if head.method == Method::POST {
+            let typed = self.passwords.read(head, body).await?;
+            let client = self.client(head);
+            match self.passwords.attempt(route.link.id, hash, typed, client, started_at).await {
+                Attempt::Right => return Ok(self.send_on(request, route, Utc::now()).await),
+                Attempt::Wrong => Asked::Wrong,
+                Attempt::TooMany(over) => Asked::TooOften(over),
+                Attempt::Busy => return Err(Refusal::Unavailable),
+            }
+        } else {
+            Asked::First
+        };
+        match asked {
+            Asked::First => self.metrics.password_asked.inc(),
+            Asked::Wrong => self.metrics.password_wrong.inc(),
+            Asked::TooOften(_) => self.metrics.limited.inc(),
+        }
+        Ok(forms::password(asked))
+    }
+
+    /// Where the link leads, for who asks before following it. Not a visit.
+    fn inspect(
+        &self,
+        head: &RequestHead,
+        route: &Route,
+        closed: Option<Closed>,
+    ) -> Result<HttpResponse, Refusal> {
+        if !is_read(&head.method) {
+            return Err(Refusal::Method(Methods::Follow));
+        }
+        self.metrics.inspected.inc();
+        Ok(inspect::page(route, closed))
+    }
+
     /// A link that leads nowhere at the moment. Such a visit is not a click.
-    fn turn_away(&self, route: &Route, closed: Closed) -> Result<HttpResponse, Refusal> {
+    fn turn_away(
+        &self,
+        head: &RequestHead,
+        host: &str,
+        route: &Route,
+        closed: Closed,
+        started_at: Instant,
+    ) -> Result<HttpResponse, Refusal> {
+        if route.link.recording != Recording::Nothing {
+            self.tell(head, host, Some(&route.link), closed.into(), started_at);
+        }
         if let Some(url) = &route.link.fallback_url {
             self.metrics.closed.inc();
             let target = pages::location(url);
             return Ok(pages::redirect(StatusCode::FOUND, false, self.referrer_policy.clone(), target));
         }
         Err(match closed {
-            Closed::Disabled | Closed::Expired => Refusal::Gone,
-            Closed::NotStarted => Refusal::NotFound,
+            Closed::Disabled | Closed::Expired | Closed::Exhausted => Refusal::Gone,
+            Closed::NotStarted => Refusal::NotStarted,
         })
     }
 
-    fn click(
+    /// Tells of a visit that led nowhere.
+    fn tell(
         &self,
-        request: &HttpRequest,
-        route: &Route,
-        destination_url: &DestinationUrl,
+        head: &RequestHead,
+        host: &str,
+        link: Option<&Link>,
+        reason: OrphanReason,
+        started_at: Instant,
+    ) {
+        if !is_read(&head.method) {
+            return;
+        }
+        self.metrics.orphan(reason);
+        self.orphans.tell(self.client(head), started_at, || {
+            let now = Utc::now();
+            let request = visitor::request(head.method.as_str(), None, &head.headers);
+            let path = head.uri.path();
+            let is_anonymous = link.is_some_and(|link| link.recording == Recording::Anonymous);
+            let user_agent = request.user_agent.filter(|_| !is_anonymous);
+            Orphan {
+                id: OrphanId::generate_at(now),
+                occurred_at: now,
+                workspace_id: link.map(|link| link.workspace_id),
+                reason,
+                host: host.to_owned(),
+                path: path[..path.floor_char_boundary(PATH_BYTES_MAX)].to_owned(),
+                link_id: link.map(|link| link.id),
+                method: head.method.to_string(),
+                user_agent: user_agent.map(Into::into),
+                referrer: request.referrer.map(Into::into),
+            }
+        });
+    }
+
+    /// Who asks, for limits.
+    fn client(&self, head: &RequestHead) -> IpAddr {
+        let client = head.peer_addr.map(|peer| self.proxies.client(peer.ip(), &head.headers).0);
+        client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    fn click<'a>(
+        &self,
+        request: &'a HttpRequest,
+        route: &'a Route,
+        destination_url: &'a DestinationUrl,
         now: DateTime<Utc>,
-    ) -> Click {
+    ) -> ClickRef<'a> {
         let head = request.head();
         let client = head.peer_addr.map(|peer| self.proxies.client(peer.ip(), &head.headers));
-        Click {
+        ClickRef {
+            template: &route.clicks,
             id: ClickId::generate_at(now),
             clicked_at: now,
-            workspace_id: route.link.workspace_id,
-            link: route.clicked.clone(),
-            destination_url: destination_url.as_str().to_owned(),
+            destination_url: destination_url.as_str(),
             request: visitor::request(head.method.as_str(), client, &head.headers),
-            address_treatment: route.link.address_treatment,
-            traceparent: visitor::traceparent(&head.headers).map(str::to_owned),
+            traceparent: visitor::traceparent(&head.headers),
         }
     }
 
     fn count(&self, refusal: Refusal) {
         match refusal {
             Refusal::NotFound => self.metrics.not_found.inc(),
-            Refusal::Gone => self.metrics.closed.inc(),
-            Refusal::Method | Refusal::TooLong => self.metrics.refused.inc(),
+            Refusal::Noise => self.metrics.noise.inc(),
+            Refusal::Gone | Refusal::NotStarted => self.metrics.closed.inc(),
+            Refusal::Limited(_) => self.metrics.limited.inc(),
+            Refusal::Prefetch => self.metrics.prefetch_refused.inc(),
+            Refusal::Method(_)
+            | Refusal::TooLong
+            | Refusal::MediaType
+            | Refusal::TooLarge
+            | Refusal::Timeout => self.metrics.refused.inc(),
             Refusal::Unavailable => self.metrics.unavailable.inc(),
         }
     }
 }
 
-/// The slug of a path in its comparable form: `/{slug}` or `/{slug}/`, percent-decoded once.
-fn slug(path: &str) -> Option<Cow<'_, str>> {
-    let text = path.strip_prefix('/')?;
-    let text = text.strip_suffix('/').unwrap_or(text);
-    // as most are written it is what is compared already; whether it may be a slug is asked when it is not in memory
-    let is_folded = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
-    if !text.is_empty() && text.bytes().all(is_folded) {
-        return Some(Cow::Borrowed(text));
+/// What the link takes instead, if it does not take this method.
+fn refused_method(link: &Link, method: &Method) -> Option<Methods> {
+    match link.password {
+        _ if is_read(method) => None,
+        Some(_) if *method == Method::POST => None,
+        Some(_) => Some(Methods::Unlock),
+        // the destination gets what was meant for it
+        None if link.status_code.keeps_method() && is_passed_on(method) => None,
+        None => Some(Methods::Follow),
     }
-    let decoded = percent_decode_str(text).decode_utf8().ok()?;
-    let slug: Slug = decoded.parse().ok()?;
-    Some(Cow::Owned(slug.as_str().to_owned()))
 }
 
-/// The host that was asked for, in its comparable form: of the request line if it has one (RFC 9112 section 3.2.2).
-fn host(head: &RequestHead) -> Option<Cow<'_, str>> {
-    let text = match head.uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => head.headers.get(header::HOST)?.to_str().ok()?,
-    };
-    let is_folded = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
-    let name = match text.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => text,
-    };
-    let is_plain = !name.is_empty()
-        && name.len() <= model::link::HOST_BYTES_MAX
-        && !name.ends_with('.')
-        && name.bytes().all(is_folded)
-        && !name.contains("xn--");
-    if is_plain {
-        return Some(Cow::Borrowed(name));
-    }
-    Host::from_header(text).ok().map(|host| Cow::Owned(host.as_str().to_owned()))
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slug_is_read_from_its_path_once_decoded() {
-        let cases = [
-            ("/abc", Some("abc")),
-            ("/abc/", Some("abc")),
-            ("/ABC", Some("abc")),
-            ("/a%62c", Some("abc")),
-            ("/caf%C3%A9", Some("café")),
-            ("/cafe%CC%81", Some("café")),
-            ("/", None),
-            ("//", None),
-            ("/abc//", None),
-            ("//abc", None),
-            ("/abc/def", None),
-            ("/a%2562c", None),
-            ("/a%2Fc", None),
-            ("/%ff", None),
-            ("/%00", None),
-            ("/a%", None),
-            ("/a%zz", None),
-            ("/.well-known/x", None),
-            ("*", None),
-        ];
-        for (path, expected) in cases {
-            assert_eq!(slug(path).as_deref(), expected, "{path}");
-        }
-    }
-
-    #[test]
-    fn a_host_is_compared_without_port_and_case() {
-        let of = |value: &'static str| {
-            let mut head = RequestHead::default();
-            head.headers.insert(header::HOST, HeaderValue::from_static(value));
-            host(&head).map(Cow::into_owned)
-        };
-        let cases = [
-            ("go.example.com", Some("go.example.com")),
-            ("go.example.com:8080", Some("go.example.com")),
-            ("Go.Example.COM.", Some("go.example.com")),
-            ("[::1]:8080", Some("[::1]")),
-            ("", None),
-            (":80", None),
-            ("a b", None),
-            ("a/b", None),
-        ];
-        for (value, expected) in cases {
-            assert_eq!(of(value).as_deref(), expected, "{value}");
-        }
-        assert_eq!(host(&RequestHead::default()), None);
-    }
+/// Whether a client may repeat it elsewhere: not what is meant for this connection.
+fn is_passed_on(method: &Method) -> bool {
+    !matches!(*method, Method::CONNECT | Method::TRACE) && method.as_str().len() <= METHOD_BYTES_MAX
 }

@@ -1,8 +1,9 @@
 //! Answers tracked links, and has each click on disk before it answers.
 //!
-//! In reading order: [`app`] puts everything together; `follow` answers a request, with `links` (and its `cache`) for
-//! where it leads, `visitor` for who asks, `destination` for the query they bring and `pages` for what they are sent;
-//! `spool` takes the click and ships it to the stream CLICKS.
+//! In reading order: [`app`] puts everything together; `follow` answers a request, with `target` for what it asks for,
+//! `links` (and its `cache`) for where that leads, `proxies` and `visitor` for who asks, `destination` for the query they
+//! bring, `passwords` for what they have to know, `tally` for what they do too often, and `pages`, `forms` and `inspect` for what
+//! they are sent; `spool` takes the click and ships it to the stream CLICKS, `orphans` tells of visits that led nowhere.
 //!
 //! Promises P1 and P2 of the project begin here: a click that was answered is not lost, and a visitor waits for neither
 //! the broker nor, unless the link is new to this process, the database.
@@ -11,12 +12,20 @@ mod app;
 mod cache;
 mod destination;
 mod follow;
+mod forms;
+mod inspect;
 mod links;
 mod metrics;
+mod orphans;
 mod pages;
+mod passwords;
+pub mod proxies;
 pub mod settings;
 mod spool;
+mod tally;
+mod target;
 mod visitor;
 
 pub use app::App;
 pub use settings::Settings;
+pub use spool::{Contents, Inspection, Left, OpenError, PutAside, ShipError, Shipped, inspect, ship};

@@ -1,14 +1,15 @@
 //! Links in memory, in front of PostgreSQL.
 //!
 //! A link is found by host and slug. A link that changes is looked up again after a notice from the bus; where notices
-//! may have been missed, and with age, every link is. With the database away, a link that was seen is served as it was.
+//! may have been missed, and with age, every link is. With the database away, a link that was seen is served as it was,
+//! up to `links.stale_max`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::http::header::HeaderValue;
-use bus::{Bus, Change, Table};
+use bus::{Bus, Change, ClickTemplate, Table};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use quick_cache::Equivalent;
@@ -18,9 +19,10 @@ use tracing::{info, warn};
 use url::Url;
 
 use model::click::ClickedLink;
-use model::link::tracked_url;
-use model::{Host, Link, Slug};
+use model::link::{Recording, tracked_url};
+use model::{DestinationUrl, Host, Link, Slug};
 use store::Pool;
+use store::routes::ServedDomain;
 
 use crate::cache::{Bounds, Cache, Entry, Source, Unavailable};
 use crate::metrics::Metrics;
@@ -30,7 +32,7 @@ use crate::settings::{LinksSettings, RedirectSettings};
 /// How long it is remembered that there is no such link: one that was just made is found soon.
 const REFRESH_ABSENT: Duration = Duration::from_secs(2);
 
-/// Hosts that are remembered with `links.any_host`; they are few.
+/// Hosts that are remembered; those that are somebody's are few.
 const HOSTS_MAX: usize = 1000;
 
 /// A link, and what its visitors are sent that does not depend on them.
@@ -38,9 +40,11 @@ const HOSTS_MAX: usize = 1000;
 pub struct Route {
     /// The link.
     pub link: Link,
-    /// The link as its clicks tell of it.
-    pub clicked: ClickedLink,
-    /// Where it leads, unless the visitor brings a query.
+    /// What all of its clicks tell.
+    pub clicks: ClickTemplate,
+    /// Where it leads, with the link's campaign parameters.
+    pub destination: DestinationUrl,
+    /// The same as a header, for visitors who bring no query.
     pub location: HeaderValue,
     /// The page of that redirect.
     pub body: Bytes,
@@ -54,8 +58,8 @@ pub struct Links {
 
 struct Inner {
     routes: Arc<Cache<RouteKey, Route>>,
-    /// Which domain a host stands for; empty without `links.any_host`.
-    hosts: Arc<Cache<Box<str>, Host>>,
+    /// Which domain a host stands for: asked for every link with `links.any_host`, else only for visits that led nowhere.
+    hosts: Arc<Cache<Box<str>, ServedDomain>>,
     any_host: bool,
     public_url: Url,
     database: Database,
@@ -90,6 +94,22 @@ impl Equivalent<RouteKey> for RouteRef<'_> {
     }
 }
 
+/// Why nothing is known about a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown<R> {
+    /// It is not in memory, and the database is away.
+    Unavailable,
+    /// It is not in memory, and may not be looked up.
+    Refused(R),
+}
+
+/// The same in one piece of memory with one count of its users: both are read and counted for each visitor.
+fn side_by_side((location, body): (HeaderValue, Bytes)) -> (HeaderValue, Bytes) {
+    let both = Bytes::from([location.as_bytes(), &body].concat());
+    let location = HeaderValue::from_maybe_shared(both.slice(..location.len()));
+    (location.expect("it was a value before"), both.slice(both.len() - body.len()..))
+}
+
 /// Why PostgreSQL did not answer.
 #[derive(Debug, thiserror::Error)]
 enum LookupError {
@@ -114,6 +134,7 @@ impl Links {
             entries_max: own.cached_links_max,
             refresh: shared.refresh,
             refresh_absent: REFRESH_ABSENT,
+            stale_max: Some(shared.stale_max).filter(|stale_max| !stale_max.is_zero()),
         };
         let inner = Inner {
             routes: Cache::new(bounds),
@@ -127,17 +148,35 @@ impl Links {
         Self { inner: Arc::new(inner) }
     }
 
-    /// What stands under this host and slug, both in their comparable form.
+    /// What stands under this host and slug, both in their comparable form. `may_ask` is asked before the database is,
+    /// unless the link has been seen.
     ///
     /// # Errors
-    /// [`Unavailable`] when it was never seen and the database is away.
-    pub async fn find(&self, host: &str, slug: &str, now: Instant) -> Result<Arc<Entry<Route>>, Unavailable> {
+    /// [`Unknown`] when it was never seen, and the database is away or may not be asked.
+    pub async fn find<R>(
+        &self,
+        host: &str,
+        slug: &str,
+        now: Instant,
+        may_ask: impl Fn() -> Result<(), R>,
+    ) -> Result<Arc<Entry<Route>>, Unknown<R>> {
         if !self.inner.any_host {
-            return self.inner.route(host, slug, now).await;
+            return self.inner.route(host, slug, now, may_ask).await;
         }
-        let serving = self.inner.serving_host(host, now).await?;
-        let host = serving.value.as_ref().map_or(host, Host::as_str);
-        self.inner.route(host, slug, now).await
+        if !self.inner.hosts.holds(host) {
+            may_ask().map_err(Unknown::Refused)?;
+        }
+        let domain = self.inner.domain(host, now).await.map_err(|_| Unknown::Unavailable)?;
+        let host = domain.value.as_ref().map_or(host, |domain| domain.host.as_str());
+        self.inner.route(host, slug, now, may_ask).await
+    }
+
+    /// Whose links are served under this host.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when that is not known and the database is away.
+    pub async fn domain(&self, host: &str, now: Instant) -> Result<Option<ServedDomain>, Unavailable> {
+        Ok(self.inner.domain(host, now).await?.value.clone())
     }
 
     /// Follows the notices of the bus until `stop`.
@@ -172,12 +211,27 @@ impl Links {
 }
 
 impl Inner {
-    async fn route(&self, host: &str, slug: &str, now: Instant) -> Result<Arc<Entry<Route>>, Unavailable> {
-        if let Some(entry) = self.routes.fresh(&RouteRef { host, slug }, now) {
+    async fn route<R>(
+        &self,
+        host: &str,
+        slug: &str,
+        now: Instant,
+        may_ask: impl Fn() -> Result<(), R>,
+    ) -> Result<Arc<Entry<Route>>, Unknown<R>> {
+        let asked = RouteRef { host, slug };
+        if let Some(entry) = self.routes.fresh(&asked, now) {
             self.metrics.lookups_cached.inc();
             return Ok(entry);
         }
+        if !self.routes.holds(&asked) {
+            may_ask().map_err(Unknown::Refused)?;
+        }
         let key = RouteKey { host: host.into(), slug: slug.into() };
+        // boxed: most links are in memory, and their visitors would carry the room of a look-up
+        Box::pin(self.look_up(key, now)).await.map_err(|Unavailable| Unknown::Unavailable)
+    }
+
+    async fn look_up(&self, key: RouteKey, now: Instant) -> Result<Arc<Entry<Route>>, Unavailable> {
         let (database, public_url) = (self.database.clone(), self.public_url.clone());
         let asked = key.clone();
         let lookup = async move {
@@ -186,7 +240,7 @@ impl Inner {
             let link = database.find_link(&host, &slug).await?;
             Ok::<_, LookupError>(link.map(|link| Route::new(link, &public_url)))
         };
-        let found = self.routes.load(key, &self.runtime, lookup).await;
+        let found = self.routes.load(key, now, &self.runtime, lookup).await;
         match &found {
             Ok((_, Source::MemoryStale)) => self.metrics.lookups_stale.inc(),
             Ok(_) => self.metrics.lookups_loaded.inc(),
@@ -195,17 +249,17 @@ impl Inner {
         found.map(|(entry, _)| entry)
     }
 
-    async fn serving_host(&self, host: &str, now: Instant) -> Result<Arc<Entry<Host>>, Unavailable> {
+    async fn domain(&self, host: &str, now: Instant) -> Result<Arc<Entry<ServedDomain>>, Unavailable> {
         if let Some(entry) = self.hosts.fresh(host, now) {
             return Ok(entry);
         }
         let key: Box<str> = host.into();
-        let (database, asked) = (self.database.clone(), key.clone());
+        let (database, asked, any_host) = (self.database.clone(), key.clone(), self.any_host);
         let lookup = async move {
             let Ok(host) = asked.parse() else { return Ok(None) };
-            database.serving_host(&host).await
+            database.find_domain(&host, any_host).await
         };
-        self.hosts.load(key, &self.runtime, lookup).await.map(|(entry, _)| entry)
+        Box::pin(self.hosts.load(key, now, &self.runtime, lookup)).await.map(|(entry, _)| entry)
     }
 }
 
@@ -218,10 +272,14 @@ impl Database {
         .await
     }
 
-    async fn serving_host(&self, host: &Host) -> Result<Option<Host>, LookupError> {
+    async fn find_domain(&self, host: &Host, any_host: bool) -> Result<Option<ServedDomain>, LookupError> {
         self.ask(async {
             let mut conn = self.pool.get().await?;
-            Ok(store::routes::serving_host(&mut conn, host).await?)
+            if any_host {
+                Ok(store::routes::serving_domain(&mut conn, host).await?)
+            } else {
+                Ok(store::routes::domain(&mut conn, host).await?)
+            }
         })
         .await
     }
@@ -247,14 +305,25 @@ impl Route {
     fn new(link: Link, public_url: &Url) -> Self {
         let clicked = ClickedLink {
             id: link.id,
+            kind: link.kind,
             revision: link.revision,
             domain: link.domain.to_string(),
             slug: link.slug.to_string(),
             tracked_url: tracked_url(public_url, &link.domain, &link.slug),
             original_url: link.original_url.to_string(),
             labels: link.labels.clone(),
+            sent_at: link.sent_at,
         };
-        let (location, body) = pages::location(&link.original_url);
-        Self { link, clicked, location, body }
+        let clicks = ClickTemplate::new(
+            link.workspace_id,
+            &clicked,
+            link.address_treatment,
+            link.recording == Recording::Anonymous,
+        );
+        // parameters that make it too long are refused when the link is saved; without them it still leads there
+        let destination =
+            link.utm.applied_to(&link.original_url).unwrap_or_else(|_| link.original_url.clone());
+        let (location, body) = side_by_side(pages::location(&destination));
+        Self { link, clicks, destination, location, body }
     }
 }

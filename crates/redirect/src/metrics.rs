@@ -1,5 +1,6 @@
 //! What the redirect counts.
 
+use model::orphan::OrphanReason;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
 };
@@ -19,10 +20,36 @@ pub struct Metrics {
     pub closed: IntCounter,
     /// Requests for what is not there.
     pub not_found: IntCounter,
+    /// Requests of scanners for weak servers.
+    pub noise: IntCounter,
+    /// Requests of who asked too often for what is not there, or for a password.
+    pub limited: IntCounter,
+    /// Browsers that asked ahead and were not to.
+    pub prefetch_refused: IntCounter,
+    /// Visitors of a link's inspect page.
+    pub inspected: IntCounter,
+    /// Visitors that were asked for a password.
+    pub password_asked: IntCounter,
+    /// Passwords that were wrong.
+    pub password_wrong: IntCounter,
     /// Requests that could not be read, or of other methods.
     pub refused: IntCounter,
     /// Visitors of a link that is not in memory while the database is away.
     pub unavailable: IntCounter,
+    /// Visits that led nowhere, by reason.
+    orphans: IntCounterVec,
+    /// Those that the stream has confirmed.
+    pub orphans_published: IntCounter,
+    /// Those that were not told of, since their source had been told of often enough.
+    pub orphans_of_source: IntCounter,
+    /// Those that were not told of, since there had been enough in all.
+    pub orphans_in_all: IntCounter,
+    /// Those that found no place in the queue.
+    pub orphans_queue_full: IntCounter,
+    /// Those of a workspace that has nothing recorded.
+    pub orphans_untracked: IntCounter,
+    /// Those that broker or database could not take care of.
+    pub orphans_unpublished: IntCounter,
     /// Time from the request to its answer.
     pub answer_seconds: Histogram,
     /// Look-ups answered from memory.
@@ -35,16 +62,28 @@ pub struct Metrics {
     pub lookups_failed: IntCounter,
     /// Clicks written to the spool.
     pub clicks_spooled: IntCounter,
-    /// Clicks that the stream has confirmed.
+    /// Clicks that the stream has taken.
     pub clicks_shipped: IntCounter,
     /// Clicks that neither the spool nor the stream took.
     pub clicks_lost: IntCounter,
+    /// Clicks of the spool that the database was found to hold.
+    pub clicks_confirmed: IntCounter,
+    /// Clicks that were published again because the database did not hold them.
+    pub clicks_republished: IntCounter,
+    /// Clicks that the spool let go of, for want of room, without knowing that the database holds them.
+    pub clicks_freed_unconfirmed: IntCounter,
+    /// Clicks whose file was put aside because they never reached the database.
+    pub clicks_put_aside: IntCounter,
     /// Attempts to publish that will be repeated.
     pub publish_failures: IntCounter,
     /// Size of the spool.
     pub spool_bytes: IntGauge,
-    /// Part of it that the stream has not confirmed.
+    /// Part of it that the stream has not taken.
     pub spool_unshipped_bytes: IntGauge,
+    /// Clicks in it that are not known to stand in the database.
+    pub spool_unconfirmed_clicks: IntGauge,
+    /// Time since its oldest click.
+    pub spool_oldest_click_age_seconds: IntGauge,
     /// Bytes of the spool that could not be read back.
     pub spool_damaged_bytes: IntCounter,
     /// Flushes of the spool that failed.
@@ -57,9 +96,24 @@ impl Metrics {
     /// # Errors
     /// When the registry has them already.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let answers =
-            counters(registry, "answers", "outcome", "Answers to visitors, by what became of the request.")?;
-        let lookups = counters(registry, "lookups", "source", "Look-ups of links, by who answered.")?;
+        let answers = counters(
+            registry,
+            "answers_total",
+            "outcome",
+            "Answers to visitors, by what became of the request.",
+        )?;
+        let orphans = counters(registry, "orphans_total", "reason", "Visits that led nowhere, by why.")?;
+        let orphans_dropped = counters(
+            registry,
+            "orphans_dropped_total",
+            "cause",
+            "Visits that led nowhere and that the stream was not told of, by why.",
+        )?;
+        // a counter that begins with its first event hides that event from `increase`
+        for reason in OrphanReason::ALL {
+            orphans.with_label_values(&[reason.as_str()]);
+        }
+        let lookups = counters(registry, "lookups_total", "source", "Look-ups of links, by who answered.")?;
         let seconds = HistogramOpts::new(name("answer_seconds"), "Time from a request to its answer.")
             .buckets(ANSWER_BUCKETS.to_vec());
         Ok(Self {
@@ -67,8 +121,25 @@ impl Metrics {
             followed_untracked: answers.with_label_values(&["followed_untracked"]),
             closed: answers.with_label_values(&["closed"]),
             not_found: answers.with_label_values(&["not_found"]),
+            noise: answers.with_label_values(&["scanner_noise"]),
+            limited: answers.with_label_values(&["limited"]),
+            prefetch_refused: answers.with_label_values(&["prefetch_refused"]),
+            inspected: answers.with_label_values(&["inspected"]),
+            password_asked: answers.with_label_values(&["password_asked"]),
+            password_wrong: answers.with_label_values(&["password_wrong"]),
             refused: answers.with_label_values(&["refused"]),
             unavailable: answers.with_label_values(&["unavailable"]),
+            orphans,
+            orphans_published: counter(
+                registry,
+                "orphans_published_total",
+                "Visits that led nowhere and that the stream CLICKS has confirmed.",
+            )?,
+            orphans_of_source: orphans_dropped.with_label_values(&["source_limit"]),
+            orphans_in_all: orphans_dropped.with_label_values(&["total_limit"]),
+            orphans_queue_full: orphans_dropped.with_label_values(&["queue_full"]),
+            orphans_untracked: orphans_dropped.with_label_values(&["tracking_off"]),
+            orphans_unpublished: orphans_dropped.with_label_values(&["unpublished"]),
             answer_seconds: registered(registry, Histogram::with_opts(seconds))?,
             lookups_cached: lookups.with_label_values(&["memory"]),
             lookups_loaded: lookups.with_label_values(&["database"]),
@@ -78,12 +149,32 @@ impl Metrics {
             clicks_shipped: counter(
                 registry,
                 "clicks_shipped_total",
-                "Clicks that the stream CLICKS has confirmed.",
+                "Clicks that the stream CLICKS has taken.",
             )?,
             clicks_lost: counter(
                 registry,
                 "clicks_lost_total",
                 "Clicks that neither the spool nor the stream took.",
+            )?,
+            clicks_confirmed: counter(
+                registry,
+                "clicks_confirmed_total",
+                "Clicks of the spool that were found in the database.",
+            )?,
+            clicks_republished: counter(
+                registry,
+                "clicks_republished_total",
+                "Clicks that were published again because the database did not hold them.",
+            )?,
+            clicks_freed_unconfirmed: counter(
+                registry,
+                "clicks_freed_unconfirmed_total",
+                "Clicks that a crowded spool let go of before they were found in the database.",
+            )?,
+            clicks_put_aside: counter(
+                registry,
+                "clicks_put_aside_total",
+                "Clicks whose spool file was put aside because they never reached the database.",
             )?,
             publish_failures: counter(
                 registry,
@@ -94,7 +185,17 @@ impl Metrics {
             spool_unshipped_bytes: gauge(
                 registry,
                 "spool_unshipped_bytes",
-                "Part of the spool that the stream has not confirmed.",
+                "Part of the spool that the stream has not taken.",
+            )?,
+            spool_unconfirmed_clicks: gauge(
+                registry,
+                "spool_unconfirmed_clicks",
+                "Clicks in the spool that were not found in the database yet; those of an earlier run count once read.",
+            )?,
+            spool_oldest_click_age_seconds: gauge(
+                registry,
+                "spool_oldest_click_age_seconds",
+                "Time since the oldest click in the spool; 0 when there is none.",
             )?,
             spool_damaged_bytes: counter(
                 registry,
@@ -107,6 +208,11 @@ impl Metrics {
                 "Flushes of the spool that failed.",
             )?,
         })
+    }
+
+    /// Counts a visit that led nowhere.
+    pub fn orphan(&self, reason: OrphanReason) {
+        self.orphans.with_label_values(&[reason.as_str()]).inc();
     }
 }
 
@@ -131,6 +237,6 @@ fn gauge(registry: &Registry, rest: &str, help: &str) -> prometheus::Result<IntG
     registered(registry, IntGauge::new(name(rest), help))
 }
 
-fn counters(registry: &Registry, noun: &str, label: &str, help: &str) -> prometheus::Result<IntCounterVec> {
-    registered(registry, IntCounterVec::new(Opts::new(name(&format!("{noun}_total")), help), &[label]))
+fn counters(registry: &Registry, rest: &str, label: &str, help: &str) -> prometheus::Result<IntCounterVec> {
+    registered(registry, IntCounterVec::new(Opts::new(name(rest), help), &[label]))
 }

@@ -8,8 +8,10 @@ use bytes::Bytes;
 
 use model::DestinationUrl;
 
+use crate::tally::Over;
+
 /// Nobody keeps the answer: every visit comes to us, and an edit counts at once.
-const NOT_STORED: HeaderValue = HeaderValue::from_static("private, no-store, max-age=0");
+pub const NOT_STORED: HeaderValue = HeaderValue::from_static("private, no-store, max-age=0");
 
 /// 301 and 308 are asked for in order to be kept: by the visitor's browser, and not for long.
 const STORED_BRIEFLY: HeaderValue = HeaderValue::from_static("private, max-age=90");
@@ -17,12 +19,16 @@ const STORED_BRIEFLY: HeaderValue = HeaderValue::from_static("private, max-age=9
 /// Our pages do nothing and load nothing.
 const INERT: HeaderValue = HeaderValue::from_static("default-src 'none'");
 
+/// The same for pages that people read: nobody shows them within a page of their own.
+pub const INERT_AND_UNFRAMED: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; base-uri 'none'; frame-ancestors 'none'");
+
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 const NOT_INDEXED: HeaderValue = HeaderValue::from_static("noindex, nofollow");
-const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
+/// The tracked URL, which may name a person, is told to nobody.
+pub const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
-const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD");
 
 /// Crawlers and previews may ask: without it, links have no cards in messengers.
 const ROBOTS: &str = "User-agent: *\nDisallow:\n";
@@ -33,19 +39,51 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 /// How long a browser may remember `robots.txt` and that there is no icon.
 const STORED_FOR_A_DAY: HeaderValue = HeaderValue::from_static("public, max-age=86400");
 
+/// What may be asked of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Methods {
+    /// To follow it.
+    Follow,
+    /// To be asked for its password, and to send it.
+    Unlock,
+}
+
 /// Why a visitor is sent nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// No such link, host or path.
     NotFound,
+    /// What scanners for weak servers ask for.
+    Noise,
     /// The link's time is over, or it was switched off.
     Gone,
+    /// The link's time has not come.
+    NotStarted,
+    /// The client asked too often for what is not there.
+    Limited(Over),
+    /// A browser asks ahead, and is not to.
+    Prefetch,
     /// Not a method that follows links.
-    Method,
+    Method(Methods),
     /// The path and query are too long.
     TooLong,
-    /// The link is not in memory and the database is away.
+    /// What was sent is not the form.
+    MediaType,
+    /// What was sent is larger than the form.
+    TooLarge,
+    /// What was sent did not arrive in time.
+    Timeout,
+    /// The link is not in memory and the database is away, or too many passwords wait to be compared.
     Unavailable,
+}
+
+impl Methods {
+    const fn allowed(self) -> HeaderValue {
+        match self {
+            Self::Follow => HeaderValue::from_static("GET, HEAD"),
+            Self::Unlock => HeaderValue::from_static("GET, HEAD, POST"),
+        }
+    }
 }
 
 /// The `Location` of a destination, and the page for who does not follow it.
@@ -74,33 +112,61 @@ pub fn redirect(
 /// A small page that says why there is no redirect.
 pub fn refusal(refusal: Refusal) -> HttpResponse {
     let (status, page) = match refusal {
-        Refusal::NotFound => (StatusCode::NOT_FOUND, page!("Not found", "There is no such link.")),
+        Refusal::NotFound | Refusal::Noise | Refusal::NotStarted => {
+            (StatusCode::NOT_FOUND, page!("Not found", "There is no such link."))
+        }
         Refusal::Gone => (StatusCode::GONE, page!("Gone", "This link is no longer active.")),
-        Refusal::Method => {
+        Refusal::Limited(_) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            page!(
+                "Too many requests",
+                "Too many links were asked for that do not exist. Please wait a minute."
+            ),
+        ),
+        Refusal::Prefetch => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            page!("Not ahead", "This link is not fetched ahead of a visit."),
+        ),
+        Refusal::Method(_) => {
             (StatusCode::METHOD_NOT_ALLOWED, page!("Method not allowed", "Links are followed with GET."))
         }
         Refusal::TooLong => (StatusCode::URI_TOO_LONG, page!("Too long", "This address is too long.")),
+        Refusal::MediaType => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            page!("Not a form", "A password is sent with the form that asks for it."),
+        ),
+        Refusal::TooLarge => {
+            (StatusCode::PAYLOAD_TOO_LARGE, page!("Too large", "That is larger than any password."))
+        }
+        Refusal::Timeout => {
+            (StatusCode::REQUEST_TIMEOUT, page!("Too slow", "The form did not arrive in time."))
+        }
         Refusal::Unavailable => (
             StatusCode::SERVICE_UNAVAILABLE,
             page!("Unavailable", "This link cannot be followed right now. Please try again in a moment."),
         ),
     };
-    // the tracked URL, which may name a person, goes no further
     let mut answer = html(status, Bytes::from_static(page.as_bytes()), NO_REFERRER);
     let headers = answer.headers_mut();
     headers.insert(header::CACHE_CONTROL, NOT_STORED);
     match refusal {
-        Refusal::Method => headers.insert(header::ALLOW, ALLOWED_METHODS),
+        Refusal::Method(methods) => headers.insert(header::ALLOW, methods.allowed()),
         Refusal::Unavailable => headers.insert(header::RETRY_AFTER, RETRY_AFTER),
+        Refusal::Limited(over) => headers.insert(header::RETRY_AFTER, retry_after(over)),
         _ => return answer,
     };
     answer
 }
 
+/// Whole seconds after which a client may do it again.
+pub fn retry_after(Over(wait): Over) -> HeaderValue {
+    HeaderValue::from(wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1))
+}
+
 /// What may be asked of a link.
 pub fn options() -> HttpResponse {
     let mut answer = HttpResponse::with_body(StatusCode::NO_CONTENT, BoxBody::new(()));
-    answer.headers_mut().insert(header::ALLOW, ALLOWED_METHODS);
+    answer.headers_mut().insert(header::ALLOW, Methods::Follow.allowed());
     answer.headers_mut().insert(header::CACHE_CONTROL, NOT_STORED);
     answer
 }
@@ -110,6 +176,7 @@ pub fn robots() -> HttpResponse {
     let mut answer =
         HttpResponse::with_body(StatusCode::OK, BoxBody::new(Bytes::from_static(ROBOTS.as_bytes())));
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
     answer.headers_mut().insert(header::CACHE_CONTROL, STORED_FOR_A_DAY);
     answer
 }
@@ -121,7 +188,8 @@ pub fn favicon() -> HttpResponse {
     answer
 }
 
-fn html(status: StatusCode, body: Bytes, referrer_policy: HeaderValue) -> HttpResponse {
+/// A page that loads nothing, is not indexed, and is what it says it is.
+pub fn html(status: StatusCode, body: Bytes, referrer_policy: HeaderValue) -> HttpResponse {
     let mut answer = HttpResponse::with_body(status, BoxBody::new(body));
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HTML);
@@ -132,8 +200,8 @@ fn html(status: StatusCode, body: Bytes, referrer_policy: HeaderValue) -> HttpRe
     answer
 }
 
-/// Text within an attribute.
-fn escaped(text: &str) -> String {
+/// Text within an element or an attribute.
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         match c {

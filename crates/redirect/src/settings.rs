@@ -9,7 +9,7 @@ use serde::Deserialize;
 use service::settings::SettingsError;
 use url::Url;
 
-use crate::visitor::AddressHeader;
+use crate::proxies::AddressHeader;
 
 /// The spool needs this many files to turn over.
 const SEGMENTS_MIN: u64 = 4;
@@ -40,6 +40,9 @@ pub struct LinksSettings {
     /// Age at which a link in memory is asked for again.
     #[serde(with = "humantime_serde")]
     pub refresh: Duration,
+    /// Age at which a link in memory is no longer served while the database is away; 0: never.
+    #[serde(with = "humantime_serde")]
+    pub stale_max: Duration,
 }
 
 /// Section `[redirect]`.
@@ -73,11 +76,42 @@ pub struct RedirectSettings {
     pub address_header: AddressHeader,
     /// `Referrer-Policy` of a redirect.
     pub referrer_policy: ReferrerPolicy,
+    /// How long browsers are to reach us over https alone; 0: they are not told.
+    #[serde(with = "humantime_serde")]
+    pub hsts: Duration,
+    /// What becomes of browsers that ask ahead.
+    pub prefetch: Prefetch,
+    /// How often a network may ask for what is not there, a minute; 0: as often as it likes.
+    pub not_found_per_minute: u32,
+    /// How often a network may try the password of one link, a minute.
+    pub password_attempts_per_minute: u32,
     /// How long answers in hand and the spool's rest may take when the process stops.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
+    /// Visits that led nowhere.
+    pub orphans: OrphanSettings,
     /// Clicks on disk.
     pub spool: SpoolSettings,
+}
+
+/// Section `[redirect.orphans]`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrphanSettings {
+    /// Visits of one network that are told of, a minute.
+    pub per_source: u32,
+    /// Visits that are told of, a minute.
+    pub per_minute: u32,
+}
+
+/// What becomes of browsers that ask ahead of their person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prefetch {
+    /// They are answered like everyone, and enrichment tells them apart.
+    Serve,
+    /// They are asked to come when their person does.
+    Refuse,
 }
 
 /// Section `[redirect.spool]`.
@@ -93,13 +127,19 @@ pub struct SpoolSettings {
     pub sync_interval: Duration,
     /// Size of a file.
     pub segment_bytes_max: u64,
+    /// Age at which a file that has clicks is closed.
+    #[serde(with = "humantime_serde")]
+    pub segment_age_max: Duration,
     /// Size of all files.
     pub bytes_max: u64,
-    /// Clicks that are published before the first is confirmed.
+    /// Clicks that are published before the stream has taken the first.
     pub window_max: usize,
-    /// How long a file is kept after its clicks were confirmed.
+    /// How long a click that was shipped may take into the database before it is published again.
     #[serde(with = "humantime_serde")]
-    pub keep_confirmed: Duration,
+    pub confirm_after: Duration,
+    /// Age at which a file is put aside whose clicks do not get into the database.
+    #[serde(with = "humantime_serde")]
+    pub unconfirmed_age_max: Duration,
     /// Clicks in memory that the spool could not take.
     pub direct_max: usize,
 }
@@ -112,6 +152,8 @@ pub enum SyncMode {
     Os,
     /// Every `sync_interval`.
     Interval,
+    /// Before each answer; answers that wait at the same time share a flush.
+    Always,
 }
 
 /// What a destination learns of the page that a visitor comes from.
@@ -167,7 +209,7 @@ impl Settings {
 type Rule = (&'static str, bool, &'static str);
 
 impl LinksSettings {
-    fn rules(&self) -> [Rule; 2] {
+    fn rules(&self) -> [Rule; 3] {
         let url = &self.public_url;
         let is_origin = matches!(url.scheme(), "http" | "https")
             && url.has_host()
@@ -182,18 +224,28 @@ impl LinksSettings {
                 "must be scheme, host and port only, like https://go.example.com",
             ),
             ("links.refresh", !self.refresh.is_zero(), "must be longer than 0"),
+            (
+                "links.stale_max",
+                self.stale_max.is_zero() || self.stale_max >= self.refresh,
+                "must not be shorter than links.refresh, or 0 for no limit",
+            ),
         ]
     }
 }
 
 impl RedirectSettings {
-    fn rules(&self) -> [Rule; 10] {
+    fn rules(&self) -> [Rule; 14] {
         let spool = &self.spool;
         [
             ("redirect.connections_max", self.connections_max > 0, "must be at least 1"),
             ("redirect.cached_links_max", self.cached_links_max > 0, "must be at least 1"),
             ("redirect.lookup_timeout", !self.lookup_timeout.is_zero(), "must be longer than 0"),
             ("redirect.request_timeout", !self.request_timeout.is_zero(), "must be longer than 0"),
+            (
+                "redirect.password_attempts_per_minute",
+                self.password_attempts_per_minute > 0,
+                "must be at least 1: nobody could follow a link with a password",
+            ),
             ("redirect.url_bytes_max", self.url_bytes_max >= 1024, "must be at least 1024"),
             (
                 "redirect.ops_addr",
@@ -202,9 +254,16 @@ impl RedirectSettings {
             ),
             ("redirect.spool.window_max", spool.window_max > 0, "must be at least 1"),
             ("redirect.spool.direct_max", spool.direct_max > 0, "must be at least 1"),
+            ("redirect.spool.segment_age_max", !spool.segment_age_max.is_zero(), "must be longer than 0"),
+            ("redirect.spool.confirm_after", !spool.confirm_after.is_zero(), "must be longer than 0"),
+            (
+                "redirect.spool.unconfirmed_age_max",
+                spool.unconfirmed_age_max >= spool.confirm_after,
+                "must not be shorter than redirect.spool.confirm_after",
+            ),
             (
                 "redirect.spool.sync_interval",
-                spool.sync == SyncMode::Os || !spool.sync_interval.is_zero(),
+                spool.sync != SyncMode::Interval || !spool.sync_interval.is_zero(),
                 "must be longer than 0",
             ),
             (
@@ -244,7 +303,13 @@ mod tests {
             ("CLICKWIRE__REDIRECT__OPS_ADDR", "0.0.0.0:8080", "redirect.ops_addr"),
             ("CLICKWIRE__REDIRECT__SPOOL__SYNC_INTERVAL", "0s", "redirect.spool.sync_interval"),
             ("CLICKWIRE__REDIRECT__SPOOL__SYNC", "sometimes", "redirect.spool.sync"),
+            ("CLICKWIRE__REDIRECT__SPOOL__SEGMENT_AGE_MAX", "0s", "redirect.spool.segment_age_max"),
+            ("CLICKWIRE__REDIRECT__SPOOL__CONFIRM_AFTER", "0s", "redirect.spool.confirm_after"),
+            ("CLICKWIRE__REDIRECT__SPOOL__UNCONFIRMED_AGE_MAX", "1m", "redirect.spool.unconfirmed_age_max"),
             ("CLICKWIRE__LINKS__PUBLIC_URL", "https://go.example.com/x", "links.public_url"),
+            ("CLICKWIRE__LINKS__STALE_MAX", "1s", "links.stale_max"),
+            ("CLICKWIRE__REDIRECT__PREFETCH", "sometimes", "redirect.prefetch"),
+            ("CLICKWIRE__REDIRECT__PASSWORD_ATTEMPTS_PER_MINUTE", "0", "password_attempts_per_minute"),
             ("CLICKWIRE__REDIRECT__ADDRESS_HEADER", "x-client", "redirect.address_header"),
             ("CLICKWIRE__REDIRECT__TRUSTED_PROXIES", "10.0.0.0/8,proxy", "redirect.trusted_proxies"),
         ];

@@ -1,170 +1,63 @@
-//! What a request tells of its sender: address, browser, where it comes from.
-//!
-//! The address is the one thing here that others lie about for gain. It is whoever connects, unless that is a proxy
-//! which the operator trusts; then the one header that the operator named is read from its end, because
-//! each proxy appends and only the last entries were written by proxies we trust.
+//! What a request tells of its sender: browser, language, where it comes from. Who it is, `proxies` says.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::borrow::Cow;
+use std::net::IpAddr;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ipnet::IpNet;
-use serde::Deserialize;
+use bus::RequestRef;
 
-use model::click::{
-    HEADER_BYTES_MAX, IpQuality, KEPT_HEADERS, REFERRER_BYTES_MAX, Request, USER_AGENT_BYTES_MAX,
-};
+use model::click::{HEADER_BYTES_MAX, IpQuality, KEPT_HEADERS, REFERRER_BYTES_MAX, USER_AGENT_BYTES_MAX};
 
-/// Most entries of a list of proxies that are looked at.
-const HOPS_MAX: usize = 32;
+/// Headers in which browsers say that they ask ahead: the current one, then those of older browsers.
+const PREFETCH_HEADERS: [&str; 4] = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
 
-/// A header in which proxies name the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AddressHeader {
-    /// A list; each proxy appends.
-    XForwardedFor,
-    /// A list of parameters (RFC 7239).
-    Forwarded,
-    /// One address.
-    XRealIp,
-    /// One address.
-    CfConnectingIp,
-    /// One address.
-    TrueClientIp,
-}
+/// What they say there.
+const PREFETCH_WORDS: [&str; 3] = ["prefetch", "prerender", "preview"];
 
-impl AddressHeader {
-    const fn name(self) -> HeaderName {
-        match self {
-            Self::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
-            Self::Forwarded => header::FORWARDED,
-            Self::XRealIp => HeaderName::from_static("x-real-ip"),
-            Self::CfConnectingIp => HeaderName::from_static("cf-connecting-ip"),
-            Self::TrueClientIp => HeaderName::from_static("true-client-ip"),
-        }
-    }
-}
+/// W3C Trace Context.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Finds the client behind the proxies that an operator trusts.
-#[derive(Debug, Clone)]
-pub struct Proxies {
-    trusted: Vec<IpNet>,
-    header: AddressHeader,
-    name: HeaderName,
-}
-
-impl Proxies {
-    /// Takes the word of `trusted`, in `header`.
-    pub fn new(trusted: Vec<IpNet>, header: AddressHeader) -> Self {
-        Self { trusted, header, name: header.name() }
-    }
-
-    /// The client's address, and how sure it is.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> (IpAddr, IpQuality) {
-        let peer = peer.to_canonical();
-        if !self.trusts(peer) {
-            return (peer, IpQuality::Direct);
-        }
-        let lines: Vec<&str> =
-            headers.get_all(&self.name).map(|value| value.to_str().unwrap_or_default()).collect();
-        // two lines of a single address: somebody in between added one
-        match (self.header, lines.as_slice()) {
-            (_, []) => (peer, IpQuality::Direct),
-            (AddressHeader::XForwardedFor, lines) => {
-                self.walk(peer, lines.iter().rev().flat_map(|line| line.rsplit(',')).map(address))
-            }
-            (AddressHeader::Forwarded, lines) => {
-                self.walk(peer, lines.iter().rev().flat_map(|line| elements(line).rev()).map(forwarded_for))
-            }
-            (_, [line]) => address(line).map_or((peer, IpQuality::Obfuscated), |ip| (ip, IpQuality::Proxied)),
-            _ => (peer, IpQuality::Obfuscated),
-        }
-    }
-
-    /// Over trusted hops, from the last one on, to the first that is not trusted.
-    fn walk(&self, peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>) -> (IpAddr, IpQuality) {
-        let mut client = peer;
-        for (number, hop) in hops.enumerate() {
-            match hop {
-                Some(hop) if number < HOPS_MAX && self.trusts(hop) => client = hop,
-                Some(hop) if number < HOPS_MAX => return (hop, IpQuality::Proxied),
-                _ => return (client, IpQuality::Obfuscated),
-            }
-        }
-        (client, IpQuality::Proxied)
-    }
-
-    fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted.iter().any(|net| net.contains(&address))
-    }
-}
-
-/// The elements of a `Forwarded` line: commas within quotes do not separate.
-fn elements(line: &str) -> std::vec::IntoIter<&str> {
-    let mut is_quoted = false;
-    let elements = line.split(|c| {
-        is_quoted ^= c == '"';
-        c == ',' && !is_quoted
-    });
-    elements.collect::<Vec<_>>().into_iter()
-}
-
-fn forwarded_for(element: &str) -> Option<IpAddr> {
-    let mut parameters = element.split(';').filter_map(|parameter| parameter.split_once('='));
-    let (_, node) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
-    address(node.trim().trim_matches('"'))
-}
-
-/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`, each perhaps with a zone.
-fn address(text: &str) -> Option<IpAddr> {
-    let text = text.trim();
-    if let Some(bracketed) = text.strip_prefix('[') {
-        let (address, port) = bracketed.split_once(']')?;
-        let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_digits);
-        return if is_port { v6(address) } else { None };
-    }
-    match text.split_once(':') {
-        None => text.parse().ok(),
-        Some((address, port)) if is_digits(port) && !address.is_empty() => {
-            address.parse().ok().filter(IpAddr::is_ipv4)
-        }
-        Some(_) => v6(text),
-    }
-}
-
-fn v6(text: &str) -> Option<IpAddr> {
-    let address: Ipv6Addr = text.split_once('%').map_or(text, |(address, _)| address).parse().ok()?;
-    Some(IpAddr::V6(address).to_canonical())
-}
-
-fn is_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
-}
+/// Headers that most requests have of those that are kept.
+const KEPT_USUALLY: usize = 8;
 
 /// What the headers of a request tell, each cut at its limit.
-pub fn request(method: &str, client: Option<(IpAddr, IpQuality)>, headers: &HeaderMap) -> Request {
-    let mut request = Request {
-        method: method.to_owned(),
+pub fn request<'a>(
+    method: &'a str,
+    client: Option<(IpAddr, IpQuality)>,
+    headers: &'a HeaderMap,
+) -> RequestRef<'a> {
+    let mut request = RequestRef {
+        method,
         ip: client.map(|(ip, _)| ip),
         ip_quality: client.map(|(_, quality)| quality).unwrap_or_default(),
-        headers: Vec::with_capacity(headers.len().min(KEPT_HEADERS.len())),
-        ..Request::default()
+        headers: Vec::with_capacity(KEPT_USUALLY),
+        ..RequestRef::default()
     };
     for (name, value) in headers {
-        if name == header::USER_AGENT {
+        let name = name.as_str();
+        if name == header::USER_AGENT.as_str() {
             request.user_agent.get_or_insert_with(|| text(value, USER_AGENT_BYTES_MAX));
-        } else if name == header::REFERER {
+        } else if name == header::REFERER.as_str() {
             request.referrer.get_or_insert_with(|| referrer(value));
-        } else if KEPT_HEADERS.contains(&name.as_str()) && request.header(name.as_str()).is_none() {
-            request.headers.push((name.as_str().to_owned(), text(value, HEADER_BYTES_MAX)));
+        } else if KEPT_HEADERS.contains(&name) && request.headers.iter().all(|(kept, _)| *kept != name) {
+            request.headers.push((name, text(value, HEADER_BYTES_MAX)));
         }
     }
     request
 }
 
+/// Whether a browser asks ahead of its person, who may never come.
+pub fn is_prefetch(headers: &HeaderMap) -> bool {
+    PREFETCH_HEADERS.iter().any(|name| {
+        let value = headers.get(*name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let mut words = value.split([';', ',']).map(str::trim);
+        words.any(|word| PREFETCH_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
+    })
+}
+
 /// W3C trace context of the request; `None` when there is none or it is malformed (Trace Context, section 3.2.2).
 pub fn traceparent(headers: &HeaderMap) -> Option<&str> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
+    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
     let is_hex = |range: std::ops::Range<usize>| {
         text.as_bytes()[range].iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b))
     };
@@ -182,20 +75,27 @@ pub fn traceparent(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Without its query and fragment, which may hold what is nobody's business.
-fn referrer(value: &HeaderValue) -> String {
-    let mut referrer = text(value, REFERRER_BYTES_MAX);
-    if let Some(end) = referrer.find(['?', '#']) {
-        referrer.truncate(end);
-    }
-    referrer
+fn referrer(value: &HeaderValue) -> Cow<'_, str> {
+    let bytes = value.as_bytes();
+    let end = bytes.iter().position(|b| matches!(b, b'?' | b'#')).unwrap_or(bytes.len());
+    text_of(&bytes[..end], REFERRER_BYTES_MAX)
 }
 
-fn text(value: &HeaderValue, bytes_max: usize) -> String {
-    let bytes = value.as_bytes();
-    let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(bytes_max)]).into_owned();
+fn text(value: &HeaderValue, bytes_max: usize) -> Cow<'_, str> {
+    text_of(value.as_bytes(), bytes_max)
+}
+
+fn text_of(bytes: &[u8], bytes_max: usize) -> Cow<'_, str> {
+    let bytes = &bytes[..bytes.len().min(bytes_max)];
+    // nearly always, and several times as fast
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::from_utf8_lossy(bytes);
     // a cut or broken letter became a longer sign
-    while text.len() > bytes_max {
-        text.pop();
+    if text.len() > bytes_max {
+        let text = text.to_mut();
+        text.truncate(text.floor_char_boundary(bytes_max));
     }
     text
 }
@@ -203,96 +103,7 @@ fn text(value: &HeaderValue, bytes_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const TRUSTED: [&str; 2] = ["10.0.0.0/8", "fd00::/8"];
-
-    fn client(header: AddressHeader, peer: &str, lines: &[&str]) -> (String, IpQuality) {
-        let trusted = TRUSTED.iter().map(|net| net.parse().expect("a network")).collect();
-        let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append(header.name(), HeaderValue::from_str(line).expect("a value"));
-        }
-        let proxies = Proxies::new(trusted, header);
-        let (client, quality) = proxies.client(peer.parse().expect("an address"), &headers);
-        (client.to_string(), quality)
-    }
-
-    #[test]
-    fn a_list_is_walked_from_its_end_over_trusted_proxies() {
-        use IpQuality::{Direct, Obfuscated, Proxied};
-        let cases: [(&str, &[&str], &str, IpQuality); 17] = [
-            // nobody vouches for the header
-            ("192.0.2.9", &["198.51.100.7"], "192.0.2.9", Direct),
-            ("10.0.0.1", &[], "10.0.0.1", Direct),
-            ("10.0.0.1", &["198.51.100.7"], "198.51.100.7", Proxied),
-            ("::ffff:10.0.0.1", &["198.51.100.7"], "198.51.100.7", Proxied),
-            // what the client itself sent stands on the left
-            ("10.0.0.1", &["1.1.1.1, 198.51.100.7"], "198.51.100.7", Proxied),
-            ("10.0.0.1", &["1.1.1.1, 198.51.100.7, 10.0.0.2"], "198.51.100.7", Proxied),
-            ("10.0.0.1", &["1.1.1.1", "198.51.100.7, 10.0.0.2"], "198.51.100.7", Proxied),
-            // all of them are trusted: the first is the client
-            ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3", Proxied),
-            // something that is not an address ends the walk
-            ("10.0.0.1", &["198.51.100.7, unknown"], "10.0.0.1", Obfuscated),
-            ("10.0.0.1", &["198.51.100.7, _hidden, 10.0.0.2"], "10.0.0.2", Obfuscated),
-            ("10.0.0.1", &["198.51.100.7,"], "10.0.0.1", Obfuscated),
-            // notations
-            ("10.0.0.1", &["198.51.100.7:4711"], "198.51.100.7", Proxied),
-            ("10.0.0.1", &["2001:db8::1"], "2001:db8::1", Proxied),
-            ("fd00::1", &["[2001:db8::1]:4711"], "2001:db8::1", Proxied),
-            ("10.0.0.1", &["fe80::1%eth0"], "fe80::1", Proxied),
-            ("10.0.0.1", &["::ffff:198.51.100.7"], "198.51.100.7", Proxied),
-            ("10.0.0.1", &["[2001:db8::1]x"], "10.0.0.1", Obfuscated),
-        ];
-        for (peer, lines, address, quality) in cases {
-            let found = client(AddressHeader::XForwardedFor, peer, lines);
-            assert_eq!(found, (address.to_owned(), quality), "{peer} {lines:?}");
-        }
-    }
-
-    #[test]
-    fn a_list_that_is_too_long_is_not_believed() {
-        let list = vec!["10.0.0.2"; HOPS_MAX + 1].join(",");
-
-        assert_eq!(
-            client(AddressHeader::XForwardedFor, "10.0.0.1", &[&list]),
-            ("10.0.0.2".to_owned(), IpQuality::Obfuscated)
-        );
-    }
-
-    #[test]
-    fn the_standard_header_is_understood() {
-        use IpQuality::{Obfuscated, Proxied};
-        let cases = [
-            ("for=198.51.100.7;proto=https", "198.51.100.7", Proxied),
-            ("For=\"[2001:db8::1]:4711\"", "2001:db8::1", Proxied),
-            ("for=1.1.1.1, for=198.51.100.7;by=10.0.0.9, for=10.0.0.2", "198.51.100.7", Proxied),
-            ("for=198.51.100.7;host=\"a,b\"", "198.51.100.7", Proxied),
-            ("for=198.51.100.7, for=_hidden", "10.0.0.1", Obfuscated),
-            ("proto=https", "10.0.0.1", Obfuscated),
-        ];
-        for (line, address, quality) in cases {
-            let found = client(AddressHeader::Forwarded, "10.0.0.1", &[line]);
-            assert_eq!(found, (address.to_owned(), quality), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_single_address_is_taken_when_there_is_one() {
-        let header = AddressHeader::XRealIp;
-
-        assert_eq!(
-            client(header, "10.0.0.1", &["198.51.100.7"]),
-            ("198.51.100.7".into(), IpQuality::Proxied)
-        );
-        for lines in [&["x"][..], &["1.1.1.1, 2.2.2.2"], &["1.1.1.1", "2.2.2.2"]] {
-            assert_eq!(
-                client(header, "10.0.0.1", lines),
-                ("10.0.0.1".into(), IpQuality::Obfuscated),
-                "{lines:?}"
-            );
-        }
-    }
+    use actix_web::http::header::HeaderName;
 
     #[test]
     fn headers_are_kept_up_to_their_limits() {
@@ -313,13 +124,28 @@ mod tests {
         assert_eq!(request.referrer.as_deref(), Some("https://example.com/page"));
         let mut kept = request.headers;
         kept.sort();
-        assert_eq!(
-            kept,
-            [
-                ("accept-language".to_owned(), "sv-SE".to_owned()),
-                ("sec-gpc".to_owned(), "\u{fffd}".to_owned())
-            ]
-        );
+        assert_eq!(kept, [("accept-language", "sv-SE".into()), ("sec-gpc", "\u{fffd}".into())]);
+    }
+
+    #[test]
+    fn a_browser_that_asks_ahead_is_told_apart() {
+        let with = |name: &'static str, value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            is_prefetch(&headers)
+        };
+        for (name, value) in [
+            ("sec-purpose", "prefetch"),
+            ("sec-purpose", "prefetch;prerender"),
+            ("sec-purpose", "Prefetch; anonymous-client-ip"),
+            ("purpose", "prefetch"),
+            ("x-purpose", "preview"),
+            ("x-moz", "prefetch"),
+        ] {
+            assert!(with(name, value), "{name}: {value}");
+        }
+        assert!(!with("sec-purpose", "prefetching") && !with("accept", "prefetch"));
+        assert!(!is_prefetch(&HeaderMap::new()));
     }
 
     #[test]

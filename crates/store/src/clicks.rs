@@ -4,31 +4,70 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use diesel::sql_types::{Array, Binary, Bool, Date, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::QueryableByName;
+use diesel::pg::Pg;
+use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
+use diesel::sql_types::{
+    Array, BigInt, Binary, Bool, Date, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use model::{ClickId, EnrichedClick};
+use model::{ClickId, EnrichedClick, LinkId};
 
 use crate::{Connection, QueryResult};
 
-/// One array a column: the statement's text does not depend on how many clicks there are.
-const RECORD: &str = "\
-INSERT INTO clicks (id, day, workspace_id, revision, clicked_at, recorded_at, link_id, campaign_id,
-    conversation_id, contact_id, message_id, channel, country, region, city, device_type, os, browser,
-    verdict, is_first_click, event)
-SELECT id, day, workspace_id, revision, clicked_at, $20, link_id, campaign_id,
-    conversation_id, contact_id, message_id, channel, country, region, city, device_type, os, browser,
-    verdict, is_first_click, event
-FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $21) AS new (
-    id, day, workspace_id, revision, clicked_at, link_id, campaign_id, conversation_id, contact_id,
-    message_id, channel, country, region, city, device_type, os, browser, verdict, is_first_click, event)
-ON CONFLICT (day, id) DO UPDATE SET
-    revision = excluded.revision, recorded_at = excluded.recorded_at, country = excluded.country,
-    region = excluded.region, city = excluded.city, device_type = excluded.device_type, os = excluded.os,
-    browser = excluded.browser, verdict = excluded.verdict, is_first_click = excluded.is_first_click,
-    event = excluded.event
-WHERE clicks.revision < excluded.revision";
+/// The new rows, from one array a column: the statement's text does not depend on how many clicks there are.
+macro_rules! insert {
+    ($on_conflict:literal) => {
+        concat!(
+            "INSERT INTO clicks (id, day, workspace_id, revision, clicked_at, recorded_at, link_id, campaign_id,
+                conversation_id, contact_id, message_id, channel, country, region, city, device_type, os, browser,
+                verdict, is_first_click, event)
+            SELECT id, day, workspace_id, revision, clicked_at, $20, link_id, campaign_id,
+                conversation_id, contact_id, message_id, channel, country, region, city, device_type, os, browser,
+                verdict, is_first_click, event
+            FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $21)
+                AS new (id, day, workspace_id, revision, clicked_at, link_id, campaign_id, conversation_id,
+                contact_id, message_id, channel, country, region, city, device_type, os, browser, verdict,
+                is_first_click, event)
+            ON CONFLICT (day, id) ",
+            $on_conflict
+        )
+    };
+}
+
+/// Keeps the clicks that are not there yet, and counts them for the links that may have only so many: what is inserted
+/// is counted, in one transaction, and nothing is inserted twice. Links are locked in the order of their ids, so that
+/// two batches never wait for each other in a circle.
+const RECORD: &str = concat!(
+    "WITH inserted AS (",
+    insert!("DO NOTHING RETURNING link_id, verdict"),
+    "), visits AS (
+        SELECT link_id, count(*)::integer AS clicks FROM inserted WHERE verdict <> 'automated' GROUP BY link_id
+    ), limited AS (
+        SELECT links.id, links.exhausted_at, visits.clicks FROM links JOIN visits ON visits.link_id = links.id
+        WHERE links.max_clicks IS NOT NULL ORDER BY links.id FOR UPDATE OF links
+    ), counted AS (
+        UPDATE links SET counted_clicks = links.counted_clicks + limited.clicks,
+            exhausted_at = CASE WHEN links.counted_clicks + limited.clicks >= links.max_clicks
+                THEN coalesce(links.exhausted_at, $20) END
+        FROM limited WHERE links.id = limited.id
+        RETURNING links.id, limited.exhausted_at IS NULL AND links.exhausted_at IS NOT NULL AS is_exhausted
+    )
+    SELECT (SELECT count(*) FROM inserted) AS inserted,
+        ARRAY(SELECT id FROM counted WHERE is_exhausted) AS exhausted"
+);
+
+/// Replaces what is there by a higher revision.
+const AMEND: &str = insert!(
+    "DO UPDATE SET
+        revision = excluded.revision, recorded_at = excluded.recorded_at, country = excluded.country,
+        region = excluded.region, city = excluded.city, device_type = excluded.device_type, os = excluded.os,
+        browser = excluded.browser, verdict = excluded.verdict, is_first_click = excluded.is_first_click,
+        event = excluded.event
+    WHERE clicks.revision < excluded.revision"
+);
 
 /// An enriched click with its message.
 #[derive(Debug, Clone, Copy)]
@@ -64,38 +103,68 @@ struct Columns<'a> {
     events: Vec<&'a [u8]>,
 }
 
-/// Keeps these clicks, each once: of several tellings of one click the highest revision stays. Tells how many rows were
-/// written.
+/// What became of a batch of clicks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Rows that were written, new or replaced.
+    pub written: usize,
+    /// Links that have had as many clicks as they may have, since this batch.
+    pub exhausted: Vec<LinkId>,
+}
+
+#[derive(QueryableByName)]
+struct Counted {
+    #[diesel(sql_type = BigInt)]
+    inserted: i64,
+    #[diesel(sql_type = Array<SqlUuid>)]
+    exhausted: Vec<Uuid>,
+}
+
+/// Keeps these clicks, each once: of several tellings of one click the highest revision stays. The first telling of a
+/// click that is not automated is counted, for a link that may have only so many.
 pub async fn record(
     conn: &mut Connection,
     clicks: &[NewClick<'_>],
     now: DateTime<Utc>,
-) -> QueryResult<usize> {
+) -> QueryResult<Recorded> {
     let columns = columns(clicks);
-    diesel::sql_query(RECORD)
-        .bind::<Array<SqlUuid>, _>(columns.ids)
-        .bind::<Array<Date>, _>(columns.days)
-        .bind::<Array<SqlUuid>, _>(columns.workspace_ids)
-        .bind::<Array<Integer>, _>(columns.revisions)
-        .bind::<Array<Timestamptz>, _>(columns.clicked_at)
-        .bind::<Array<SqlUuid>, _>(columns.link_ids)
-        .bind::<Array<Nullable<Text>>, _>(columns.campaign_ids)
-        .bind::<Array<Nullable<Text>>, _>(columns.conversation_ids)
-        .bind::<Array<Nullable<Text>>, _>(columns.contact_ids)
-        .bind::<Array<Nullable<Text>>, _>(columns.message_ids)
-        .bind::<Array<Nullable<Text>>, _>(columns.channels)
-        .bind::<Array<Nullable<Text>>, _>(columns.countries)
-        .bind::<Array<Nullable<Text>>, _>(columns.regions)
-        .bind::<Array<Nullable<Text>>, _>(columns.cities)
-        .bind::<Array<Text>, _>(columns.device_types)
-        .bind::<Array<Nullable<Text>>, _>(columns.systems)
-        .bind::<Array<Nullable<Text>>, _>(columns.browsers)
-        .bind::<Array<Text>, _>(columns.verdicts)
-        .bind::<Array<Nullable<Bool>>, _>(columns.first_clicks)
+    let Counted { inserted, exhausted } = bound(RECORD, &columns, now).get_result(conn).await?;
+    let mut written = usize::try_from(inserted).unwrap_or_default();
+    if written < columns.ids.len() {
+        // a statement of its own sees what others have inserted meanwhile
+        written += bound(AMEND, &columns, now).execute(conn).await?;
+    }
+    Ok(Recorded { written, exhausted: exhausted.into_iter().map(LinkId::from_uuid).collect() })
+}
+
+fn bound<'a>(
+    statement: &'static str,
+    columns: &'a Columns<'_>,
+    now: DateTime<Utc>,
+) -> BoxedSqlQuery<'a, Pg, SqlQuery> {
+    diesel::sql_query(statement)
+        .into_boxed()
+        .bind::<Array<SqlUuid>, _>(&columns.ids)
+        .bind::<Array<Date>, _>(&columns.days)
+        .bind::<Array<SqlUuid>, _>(&columns.workspace_ids)
+        .bind::<Array<Integer>, _>(&columns.revisions)
+        .bind::<Array<Timestamptz>, _>(&columns.clicked_at)
+        .bind::<Array<SqlUuid>, _>(&columns.link_ids)
+        .bind::<Array<Nullable<Text>>, _>(&columns.campaign_ids)
+        .bind::<Array<Nullable<Text>>, _>(&columns.conversation_ids)
+        .bind::<Array<Nullable<Text>>, _>(&columns.contact_ids)
+        .bind::<Array<Nullable<Text>>, _>(&columns.message_ids)
+        .bind::<Array<Nullable<Text>>, _>(&columns.channels)
+        .bind::<Array<Nullable<Text>>, _>(&columns.countries)
+        .bind::<Array<Nullable<Text>>, _>(&columns.regions)
+        .bind::<Array<Nullable<Text>>, _>(&columns.cities)
+        .bind::<Array<Text>, _>(&columns.device_types)
+        .bind::<Array<Nullable<Text>>, _>(&columns.systems)
+        .bind::<Array<Nullable<Text>>, _>(&columns.browsers)
+        .bind::<Array<Text>, _>(&columns.verdicts)
+        .bind::<Array<Nullable<Bool>>, _>(&columns.first_clicks)
         .bind::<Timestamptz, _>(now)
-        .bind::<Array<Binary>, _>(columns.events)
-        .execute(conn)
-        .await
+        .bind::<Array<Binary>, _>(&columns.events)
 }
 
 fn columns<'a>(clicks: &[NewClick<'a>]) -> Columns<'a> {

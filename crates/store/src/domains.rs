@@ -1,5 +1,7 @@
 //! Host names under which a workspace's links are served.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -79,6 +81,22 @@ pub async fn list(conn: &mut Connection, workspace_id: WorkspaceId, limit: i64) 
     rows.into_iter().map(read).collect()
 }
 
+/// The workspace's default domain, and those of its domains that have one of these host names.
+pub async fn default_and(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    hosts: &[&Host],
+) -> QueryResult<Vec<Domain>> {
+    let names: Vec<&str> = hosts.iter().map(|host| host.as_str()).collect();
+    let rows: Vec<Row> = domains::table
+        .filter(domains::workspace_id.eq(workspace_id.uuid()))
+        .filter(domains::is_default.or(domains::host.eq_any(names)))
+        .select(COLUMNS)
+        .load(conn)
+        .await?;
+    rows.into_iter().map(read).collect()
+}
+
 /// The workspace's domain with this host name.
 pub async fn find_by_host(
     conn: &mut Connection,
@@ -105,11 +123,15 @@ pub async fn default(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryR
     row.map(read).transpose()
 }
 
-/// Whether any workspace serves links under this host name: a destination there could be a loop.
-pub async fn is_served(conn: &mut Connection, host: &Host) -> QueryResult<bool> {
-    diesel::select(diesel::dsl::exists(domains::table.filter(domains::host.eq(host.as_str()))))
-        .get_result(conn)
-        .await
+/// Under which of these host names any workspace serves links: a destination there could be a loop.
+pub async fn served_among(conn: &mut Connection, hosts: &[Host]) -> QueryResult<HashSet<Host>> {
+    if hosts.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let names: Vec<&str> = hosts.iter().map(Host::as_str).collect();
+    let served: Vec<String> =
+        domains::table.filter(domains::host.eq_any(names)).select(domains::host).load(conn).await?;
+    served.iter().map(|host| parsed(host)).collect()
 }
 
 /// Makes one domain the default; `false` when the workspace has no such domain. Belongs in a transaction.

@@ -1,18 +1,18 @@
 //! Tracked links, as people manage them. What a redirect needs of one is asked in `routes`.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::{Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use model::link::{LinkLabels, QueryMode, RedirectStatus, Tracking};
-use model::{DestinationUrl, DomainId, Host, LinkId, Slug, WorkspaceId};
+use model::link::{LinkKind, LinkLabels, QueryMode, RedirectStatus, Tracking};
+use model::{DestinationUrl, DomainId, Host, LinkId, PasswordHash, Slug, Utm, WorkspaceId};
 
+use crate::link_row::{Row, unreadable, values};
 use crate::parse::parsed;
 use crate::schema::{domains, links};
-use crate::{Connection, QueryError, QueryResult};
+use crate::{Connection, QueryResult};
 
 /// A link of a workspace.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,8 +25,12 @@ pub struct Link {
     pub slug: Slug,
     /// Counts the changes.
     pub revision: u32,
-    /// What can be changed of it.
+    /// What people set.
     pub options: LinkOptions,
+    /// Clicks that are not automated, counted while there is a most.
+    pub counted_clicks: u32,
+    /// Since when it has had as many clicks as it may have.
+    pub exhausted_at: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// Last change.
@@ -35,13 +39,19 @@ pub struct Link {
     pub archived_at: Option<DateTime<Utc>>,
 }
 
-/// What can be changed of a link.
+/// What people set of a link. The kind stays as it was made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkOptions {
+    /// Who it is for.
+    pub kind: LinkKind,
     /// Where it leads.
     pub original_url: DestinationUrl,
+    /// Campaign parameters that its URL gets on the way.
+    pub utm: Utm,
     /// What the sender attached.
     pub labels: LinkLabels,
+    /// When the message with it was sent.
+    pub sent_at: Option<DateTime<Utc>>,
     /// Status of the redirect.
     pub status_code: RedirectStatus,
     /// What becomes of the visitor's query.
@@ -54,8 +64,34 @@ pub struct LinkOptions {
     pub starts_at: Option<DateTime<Utc>>,
     /// It leads nowhere from then on.
     pub expires_at: Option<DateTime<Utc>>,
+    /// It leads nowhere after so many clicks that are not automated. Soft.
+    pub max_clicks: Option<u32>,
+    /// What a visitor has to know.
+    pub password: Option<PasswordHash>,
     /// Where visitors go while it leads nowhere.
     pub expired_url: Option<DestinationUrl>,
+}
+
+impl LinkOptions {
+    /// A link to this URL, with the defaults for everything else.
+    pub fn to(original_url: DestinationUrl) -> Self {
+        Self {
+            kind: LinkKind::default(),
+            original_url,
+            utm: Utm::default(),
+            labels: LinkLabels::default(),
+            sent_at: None,
+            status_code: RedirectStatus::default(),
+            query_mode: QueryMode::default(),
+            tracking: Tracking::default(),
+            enabled: true,
+            starts_at: None,
+            expires_at: None,
+            max_clicks: None,
+            password: None,
+            expired_url: None,
+        }
+    }
 }
 
 /// Which links are asked for; `None` is any.
@@ -82,118 +118,19 @@ pub enum Insertion {
     ExternalIdTaken,
 }
 
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = links)]
-struct Row {
-    id: Uuid,
-    slug: String,
-    revision: i32,
-    original_url: String,
-    external_id: Option<String>,
-    campaign_id: Option<String>,
-    conversation_id: Option<String>,
-    contact_id: Option<String>,
-    message_id: Option<String>,
-    channel: Option<String>,
-    tags: Vec<String>,
-    metadata: serde_json::Value,
-    status_code: i16,
-    query_mode: String,
-    tracking: String,
-    enabled: bool,
-    starts_at: Option<DateTime<Utc>>,
-    expires_at: Option<DateTime<Utc>>,
-    expired_url: Option<String>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-    archived_at: Option<DateTime<Utc>>,
-}
-
 fn read((row, host): (Row, String)) -> QueryResult<Link> {
-    let metadata: BTreeMap<String, String> = serde_json::from_value(row.metadata).map_err(unreadable)?;
-    let status_code = u16::try_from(row.status_code).map_err(unreadable)?;
     Ok(Link {
         id: LinkId::from_uuid(row.id),
         host: parsed(&host)?,
         slug: parsed(&row.slug)?,
         revision: u32::try_from(row.revision).map_err(unreadable)?,
-        options: LinkOptions {
-            original_url: parsed(&row.original_url)?,
-            labels: LinkLabels {
-                external_id: row.external_id,
-                campaign_id: row.campaign_id,
-                conversation_id: row.conversation_id,
-                contact_id: row.contact_id,
-                message_id: row.message_id,
-                channel: row.channel,
-                tags: row.tags,
-                metadata,
-            },
-            status_code: RedirectStatus::try_from(status_code).map_err(unreadable)?,
-            query_mode: if row.query_mode == "drop" { QueryMode::Drop } else { QueryMode::FillMissing },
-            tracking: if row.tracking == "off" { Tracking::Off } else { Tracking::Inherit },
-            enabled: row.enabled,
-            starts_at: row.starts_at,
-            expires_at: row.expires_at,
-            expired_url: row.expired_url.as_deref().map(parsed).transpose()?,
-        },
+        options: row.options.read()?,
+        counted_clicks: u32::try_from(row.counted_clicks).map_err(unreadable)?,
+        exhausted_at: row.exhausted_at,
         created_at: row.created_at,
         updated_at: row.updated_at,
         archived_at: row.archived_at,
     })
-}
-
-fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> QueryError {
-    QueryError::DeserializationError(Box::new(error))
-}
-
-/// The options as columns. Borrowing from `options`, with one owned value: metadata as JSON.
-#[derive(AsChangeset, Insertable)]
-#[diesel(table_name = links)]
-#[diesel(treat_none_as_null = true)]
-struct Values<'a> {
-    original_url: &'a str,
-    external_id: Option<&'a str>,
-    campaign_id: Option<&'a str>,
-    conversation_id: Option<&'a str>,
-    contact_id: Option<&'a str>,
-    message_id: Option<&'a str>,
-    channel: Option<&'a str>,
-    tags: &'a [String],
-    metadata: serde_json::Value,
-    status_code: i16,
-    query_mode: &'a str,
-    tracking: &'a str,
-    enabled: bool,
-    starts_at: Option<DateTime<Utc>>,
-    expires_at: Option<DateTime<Utc>>,
-    expired_url: Option<&'a str>,
-    updated_at: DateTime<Utc>,
-}
-
-fn values(options: &LinkOptions, now: DateTime<Utc>) -> Values<'_> {
-    let labels = &options.labels;
-    let pairs = labels.metadata.iter().map(|(name, value)| (name.clone(), value.clone().into()));
-    Values {
-        original_url: options.original_url.as_str(),
-        external_id: labels.external_id.as_deref(),
-        campaign_id: labels.campaign_id.as_deref(),
-        conversation_id: labels.conversation_id.as_deref(),
-        contact_id: labels.contact_id.as_deref(),
-        message_id: labels.message_id.as_deref(),
-        channel: labels.channel.as_deref(),
-        tags: &labels.tags,
-        metadata: serde_json::Value::Object(pairs.collect()),
-        // 301 to 308
-        status_code: options.status_code.code().cast_signed(),
-        query_mode: options.query_mode.as_str(),
-        tracking: options.tracking.as_str(),
-        enabled: options.enabled,
-        starts_at: options.starts_at,
-        expires_at: options.expires_at,
-        expired_url: options.expired_url.as_ref().map(DestinationUrl::as_str),
-        updated_at: now,
-    }
 }
 
 /// Makes a link, unless its slug or external id is taken.
@@ -221,12 +158,11 @@ pub async fn insert(
     if inserted > 0 {
         return Ok(Insertion::Inserted);
     }
-    let slug_taken: bool = diesel::select(diesel::dsl::exists(
-        links::table.filter(links::domain_id.eq(domain_id.uuid())).filter(links::slug.eq(slug.as_str())),
-    ))
-    .get_result(conn)
-    .await?;
-    Ok(if slug_taken { Insertion::SlugTaken } else { Insertion::ExternalIdTaken })
+    let holder = match &options.labels.external_id {
+        Some(external_id) => find_by_external_id(conn, workspace_id, external_id).await?,
+        None => None,
+    };
+    Ok(if holder.is_some() { Insertion::ExternalIdTaken } else { Insertion::SlugTaken })
 }
 
 /// The workspace's link with this id, archived or not.
@@ -276,7 +212,9 @@ pub async fn list(
         query = query.filter(links::campaign_id.eq(campaign_id));
     }
     if let Some(tag) = &filter.tag {
-        query = query.filter(links::tags.contains(vec![tag.clone()]));
+        // the index holds only links that have tags, and has to be told so
+        let has_tags = links::tags.ne(Vec::<String>::new());
+        query = query.filter(links::tags.contains(vec![tag.clone()]).and(has_tags));
     }
     if let Some(text) = &filter.text {
         let pattern = containing(text);
@@ -295,7 +233,7 @@ fn containing(text: &str) -> String {
     format!("%{escaped}%")
 }
 
-/// Which other link of the workspace has an external id.
+/// Which link of the workspace has an external id, archived or not.
 pub async fn find_by_external_id(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
@@ -325,6 +263,40 @@ pub async fn update(
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// Counts the clicks of a link that has, or had, a most; belongs behind [`lock`] and [`update`]. Clicks that `record`
+/// writes at the same moment may be missed when there was no most before: it is soft.
+pub async fn recount(conn: &mut Connection, id: LinkId, now: DateTime<Utc>) -> QueryResult<()> {
+    // bounded: beyond the most, the number does not matter
+    diesel::sql_query(
+        "UPDATE links SET counted_clicks = counted.clicks,
+            exhausted_at = CASE WHEN counted.clicks >= max_clicks THEN coalesce(exhausted_at, $2) END
+        FROM (SELECT count(*)::integer AS clicks FROM (SELECT 1 FROM clicks
+            WHERE link_id = $1 AND verdict <> 'automated'
+            LIMIT (SELECT coalesce(max_clicks, 0) FROM links WHERE id = $1)) AS those) AS counted
+        WHERE id = $1",
+    )
+    .bind::<SqlUuid, _>(id.uuid())
+    .bind::<Timestamptz, _>(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Workspace, host and slug of these links, whosever they are.
+pub async fn addresses(conn: &mut Connection, ids: &[LinkId]) -> QueryResult<Vec<(WorkspaceId, Host, Slug)>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows: Vec<(Uuid, String, String)> = links::table
+        .inner_join(domains::table)
+        .filter(links::id.eq_any(ids))
+        .select((links::workspace_id, domains::host, links::slug))
+        .load(conn)
+        .await?;
+    let address = |(workspace_id, host, slug): (Uuid, String, String)| {
+        Ok((WorkspaceId::from_uuid(workspace_id), parsed(&host)?, parsed(&slug)?))
+    };
+    rows.into_iter().map(address).collect()
 }
 
 /// Puts a link away: it leads nowhere, and its slug is never given out again.

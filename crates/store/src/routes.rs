@@ -1,43 +1,16 @@
 //! What a redirect asks: which link a host and a slug lead to, with what its workspace has decided for it.
 
-use std::collections::BTreeMap;
-
-use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use model::link::{LinkLabels, QueryMode, RedirectStatus, Tracking};
 use model::{Host, Link, LinkId, Slug, WorkspaceId};
 
+use crate::link_row::{Row, unreadable};
 use crate::parse::parsed;
 use crate::schema::{domains, links, settings};
 use crate::settings::treatment_of;
-use crate::{Connection, QueryError, QueryResult};
-
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = links)]
-struct Row {
-    id: Uuid,
-    workspace_id: Uuid,
-    revision: i32,
-    original_url: String,
-    external_id: Option<String>,
-    campaign_id: Option<String>,
-    conversation_id: Option<String>,
-    contact_id: Option<String>,
-    message_id: Option<String>,
-    channel: Option<String>,
-    tags: Vec<String>,
-    metadata: serde_json::Value,
-    status_code: i16,
-    query_mode: String,
-    tracking: String,
-    enabled: bool,
-    starts_at: Option<DateTime<Utc>>,
-    expires_at: Option<DateTime<Utc>>,
-    expired_url: Option<String>,
-}
+use crate::{Connection, QueryResult};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = settings)]
@@ -61,18 +34,40 @@ pub async fn find_for_redirect(conn: &mut Connection, host: &Host, slug: &Slug) 
     found.map(|(row, decided)| read(row, decided, host, slug)).transpose()
 }
 
-/// The host whose links are served under `host`: itself, if it is a domain of someone, else the default domain (the
-/// oldest, if several workspaces have one).
-pub async fn serving_host(conn: &mut Connection, host: &Host) -> QueryResult<Option<Host>> {
+/// A host name and whose links are served under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedDomain {
+    /// The domain.
+    pub host: Host,
+    /// Who it belongs to.
+    pub workspace_id: WorkspaceId,
+    /// Whether the workspace has anything recorded.
+    pub is_tracking: bool,
+}
+
+/// The domain with this host name, if it is someone's.
+pub async fn domain(conn: &mut Connection, host: &Host) -> QueryResult<Option<ServedDomain>> {
+    Ok(serving_domain(conn, host).await?.filter(|domain| domain.host == *host))
+}
+
+/// The domain whose links are served under `host`: its own, if it is someone's, else the default domain (the oldest, if
+/// several workspaces have one).
+pub async fn serving_domain(conn: &mut Connection, host: &Host) -> QueryResult<Option<ServedDomain>> {
     let is_it = domains::host.eq(host.as_str());
-    let found: Option<String> = domains::table
+    let found: Option<(String, Uuid, Option<bool>)> = domains::table
+        .left_join(settings::table.on(settings::workspace_id.eq(domains::workspace_id)))
         .filter(is_it.or(domains::is_default))
         .order((is_it.desc(), domains::id))
-        .select(domains::host)
+        .select((domains::host, domains::workspace_id, settings::is_tracking.nullable()))
         .first(conn)
         .await
         .optional()?;
-    found.as_deref().map(parsed).transpose()
+    let Some((host, workspace_id, is_tracking)) = found else { return Ok(None) };
+    Ok(Some(ServedDomain {
+        host: parsed(&host)?,
+        workspace_id: WorkspaceId::from_uuid(workspace_id),
+        is_tracking: is_tracking.unwrap_or(true),
+    }))
 }
 
 fn read(row: Row, decided: Option<Decided>, host: &Host, slug: &Slug) -> QueryResult<Link> {
@@ -81,41 +76,28 @@ fn read(row: Row, decided: Option<Decided>, host: &Host, slug: &Slug) -> QueryRe
         address_treatment: String::new(),
         fallback_url: None,
     });
-    let metadata: BTreeMap<String, String> = serde_json::from_value(row.metadata).map_err(unreadable)?;
-    let status_code = u16::try_from(row.status_code).map_err(unreadable)?;
-    let fallback_url = row.expired_url.or(decided.fallback_url);
+    let options = row.options.read()?;
+    let fallback_url = decided.fallback_url.as_deref().map(parsed).transpose()?;
     Ok(Link {
         id: LinkId::from_uuid(row.id),
         workspace_id: WorkspaceId::from_uuid(row.workspace_id),
+        kind: options.kind,
         revision: u32::try_from(row.revision).map_err(unreadable)?,
         domain: host.clone(),
         slug: slug.clone(),
-        original_url: parsed(&row.original_url)?,
-        labels: LinkLabels {
-            external_id: row.external_id,
-            campaign_id: row.campaign_id,
-            conversation_id: row.conversation_id,
-            contact_id: row.contact_id,
-            message_id: row.message_id,
-            channel: row.channel,
-            tags: row.tags,
-            metadata,
-        },
-        status_code: RedirectStatus::try_from(status_code).map_err(unreadable)?,
-        query_mode: if row.query_mode == QueryMode::Drop.as_str() {
-            QueryMode::Drop
-        } else {
-            QueryMode::FillMissing
-        },
-        enabled: row.enabled,
-        starts_at: row.starts_at,
-        expires_at: row.expires_at,
-        fallback_url: fallback_url.as_deref().map(parsed).transpose()?,
-        is_tracked: decided.is_tracking && row.tracking != Tracking::Off.as_str(),
+        original_url: options.original_url,
+        utm: options.utm,
+        labels: options.labels,
+        sent_at: options.sent_at,
+        status_code: options.status_code,
+        query_mode: options.query_mode,
+        password: options.password,
+        enabled: options.enabled,
+        starts_at: options.starts_at,
+        expires_at: options.expires_at,
+        is_exhausted: row.exhausted_at.is_some(),
+        fallback_url: options.expired_url.or(fallback_url),
+        recording: options.tracking.recording(decided.is_tracking),
         address_treatment: treatment_of(&decided.address_treatment),
     })
-}
-
-fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> QueryError {
-    QueryError::DeserializationError(Box::new(error))
 }

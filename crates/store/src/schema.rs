@@ -199,6 +199,13 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         archived_at -> Nullable<Timestamptz>,
+        kind -> Text,
+        utm -> Jsonb,
+        sent_at -> Nullable<Timestamptz>,
+        password_hash -> Nullable<Text>,
+        max_clicks -> Nullable<Int4>,
+        counted_clicks -> Int4,
+        exhausted_at -> Nullable<Timestamptz>,
     }
 }
 

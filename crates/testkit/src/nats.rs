@@ -1,5 +1,8 @@
 //! A real nats-server for one test.
 
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bus::Bus;
@@ -19,7 +22,7 @@ pub struct TestNats {
     nats: Nats,
     settings: bus::Settings,
     // after the server that writes to it
-    _dir: ScratchDir,
+    dir: ScratchDir,
 }
 
 impl TestNats {
@@ -49,7 +52,7 @@ impl TestNats {
             quarantine_max_bytes: STREAM_BYTES_MAX,
             ..crate::defaults(bus::DEFAULTS, "nats")
         };
-        Self { nats, settings, _dir: dir }
+        Self { nats, settings, dir }
     }
 
     /// Its URL; the same after a restart.
@@ -109,6 +112,30 @@ impl TestNats {
         self.nats.kill().await;
     }
 
+    /// A copy of what it has on disk. It must not be running.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    pub fn copy_data(&self) -> ScratchDir {
+        let copy = ScratchDir::new("nats-copy");
+        copy_dir(&self.data_dir(), copy.path()).expect("the test process can read and write its files");
+        copy
+    }
+
+    /// Puts a copy in the place of what it has on disk, as a loss of power would. It must not be running.
+    ///
+    /// # Panics
+    /// When it cannot be replaced.
+    pub fn replace_data(&self, copy: &ScratchDir) {
+        let replaced =
+            fs::remove_dir_all(self.data_dir()).and_then(|()| copy_dir(copy.path(), &self.data_dir()));
+        replaced.expect("the test process can read and write its files");
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("nats").join("store")
+    }
+
     /// Freezes it: connections stay open, nothing is answered.
     pub fn pause(&self) {
         self.nats.pause();
@@ -118,4 +145,18 @@ impl TestNats {
     pub fn resume(&self) {
         self.nats.resume();
     }
+}
+
+fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_dir(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }

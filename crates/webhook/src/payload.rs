@@ -12,7 +12,7 @@ use model::automation::{Automation, Verdict};
 use model::click::{Click, ClickedLink, EnrichedClick, Enrichment, IpQuality, Request};
 use model::device::{Device, DeviceKind};
 use model::event_type::LINK_CLICKED;
-use model::link::LinkLabels;
+use model::link::{LinkKind, LinkLabels};
 use model::location::Location;
 use model::{AddressTreatment, ClickId, EventId, LinkId, WorkspaceId};
 use serde::{Serialize, Serializer};
@@ -52,6 +52,7 @@ pub fn sample(workspace_id: WorkspaceId, now: DateTime<Utc>) -> EnrichedClick {
                 headers: vec![("accept-language".into(), "sv-SE,sv;q=0.9".into())],
             },
             address_treatment: AddressTreatment::Truncate,
+            is_anonymous: false,
             traceparent: None,
         },
         location: sample_location(),
@@ -83,6 +84,8 @@ pub fn sample(workspace_id: WorkspaceId, now: DateTime<Utc>) -> EnrichedClick {
 
 fn sample_link(now: DateTime<Utc>) -> ClickedLink {
     ClickedLink {
+        kind: LinkKind::Shareable,
+        sent_at: None,
         id: LinkId::generate_at(now),
         revision: 1,
         domain: "go.example.com".into(),

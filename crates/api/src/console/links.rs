@@ -1,37 +1,35 @@
-//! Links: the list, a new one, one with its clicks, on and off.
+//! Links: the list, one with its clicks, on and off. The form that makes and changes one is in `link_form`.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{HttpResponse, get, post};
 use askama::Template;
-use chrono::Utc;
-use serde_json::Value;
+use chrono::{DateTime, Utc};
 
+use model::link::{LinkKind, Tracking};
 use store::click_log::ClickFilter;
 use store::links::Link;
 
-use super::form::{self, Errors, Form};
-use super::view::{Chip, ClickRow, Layout, When, click_row, html, html_with, when};
-use super::{Flash, PageResult, Signed, see_other, session};
+use super::form::Form;
+use super::view::{Chip, ClickRow, Layout, When, click_row, html, when};
+use super::{Flash, PageResult, Signed, link_form, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::{Query, path_id};
-use crate::desk::link_body::LinkChange;
+use crate::desk::clicks;
+use crate::desk::link_change::LinkChange;
 use crate::desk::links::{self, tracked_url};
-use crate::desk::{clicks, settings};
 use crate::page::{Page, PageRequest};
 use crate::v1::links::Asked;
 
 /// Clicks of one link that are shown.
 const CLICKS_SHOWN: i64 = 20;
 
-const TEXT_FIELDS: [&str; 8] =
-    ["url", "slug", "domain", "campaign_id", "contact_id", "message_id", "channel", "external_id"];
-
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
+    config.service(list);
     // `new` comes before `{id}`, which would match it
-    config.service(list).service(new_link).service(create).service(show).service(switch).service(archive);
+    link_form::configure(config);
+    config.service(show).service(switch).service(archive);
 }
 
 pub struct LinkRow {
@@ -68,8 +66,12 @@ fn link_chip(link: &Link) -> Chip {
         Chip { kind: "plain", text: "Expired" }
     } else if options.starts_at.is_some_and(|at| at > now) {
         Chip { kind: "wait", text: "Not started" }
-    } else if options.tracking == model::link::Tracking::Off {
+    } else if link.exhausted_at.is_some() {
+        Chip { kind: "plain", text: "Exhausted" }
+    } else if options.tracking == Tracking::Off {
         Chip { kind: "wait", text: "Not tracked" }
+    } else if options.password.is_some() {
+        Chip { kind: "good", text: "Live, with password" }
     } else {
         Chip { kind: "good", text: "Live" }
     }
@@ -104,79 +106,6 @@ async fn list(signed: Signed, query: Query, shared: Data<Shared>) -> PageResult 
 }
 
 #[derive(Template)]
-#[template(path = "link_new.html")]
-struct NewLinkPage {
-    layout: Layout,
-    domains: Vec<String>,
-    values: Values,
-    errors: Errors,
-}
-
-/// What was typed, so that nobody types it twice.
-#[derive(Default)]
-struct Values(Vec<(&'static str, String)>);
-
-impl Values {
-    fn of(form: &Form) -> Self {
-        let names = TEXT_FIELDS.into_iter().chain(["tags", "expires_at"]);
-        Self(names.map(|name| (name, form.text(name).unwrap_or_default().to_owned())).collect())
-    }
-
-    fn get(&self, name: &str) -> &str {
-        self.0.iter().find(|(field, _)| *field == name).map_or("", |(_, value)| value)
-    }
-}
-
-#[get("/links/new")]
-async fn new_link(signed: Signed, shared: Data<Shared>) -> PageResult {
-    signed.caller.require(Scope::LinksWrite)?;
-    new_page(&signed, &shared, StatusCode::OK, Values::default(), Errors::default()).await
-}
-
-async fn new_page(
-    signed: &Signed,
-    shared: &Shared,
-    status: StatusCode,
-    values: Values,
-    errors: Errors,
-) -> PageResult {
-    let domains = settings::domains(shared, &signed.caller).await?;
-    let domains = domains.into_iter().map(|domain| domain.host.to_string()).collect();
-    let page = NewLinkPage { layout: signed.layout("links"), domains, values, errors };
-    Ok(session::taken(shared, html_with(status, &page), signed.flash.as_ref()))
-}
-
-#[post("/links")]
-async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
-    signed.caller.require(Scope::LinksWrite)?;
-    let mut object = form.object(&TEXT_FIELDS);
-    if let Some(tags) = form.text("tags") {
-        let tags = tags.split(',').map(str::trim).filter(|tag| !tag.is_empty());
-        object.insert("tags".to_owned(), tags.map(Value::from).collect());
-    }
-    if let Some(local) = form.text("expires_at") {
-        // a browser sends `2026-11-23T14:16`, without seconds and zone; the form says that it is UTC
-        let seconds = if local.len() == "2026-11-23T14:16".len() { ":00Z" } else { "Z" };
-        object.insert("expires_at".to_owned(), format!("{local}{seconds}").into());
-    }
-    let made = match form::read(object) {
-        Ok(wanted) => links::create(&shared, &signed.caller, wanted).await,
-        Err(error) => Err(error),
-    };
-    match made {
-        Ok(link) => {
-            let flash = Flash::Done("The link is live. Copy it below and send it.".to_owned());
-            Ok(session::leave(&shared, see_other(&format!("/links/{}", link.id)), &flash))
-        }
-        Err(error) => {
-            let errors = Errors::of(error)?;
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            new_page(&signed, &shared, status, Values::of(&form), errors).await
-        }
-    }
-}
-
-#[derive(Template)]
 #[template(path = "link.html")]
 struct LinkPage {
     layout: Layout,
@@ -184,6 +113,7 @@ struct LinkPage {
     is_enabled: bool,
     is_archived: bool,
     may_change: bool,
+    notes: Vec<&'static str>,
     facts: Vec<(&'static str, String)>,
     tags: Vec<String>,
     clicks: Vec<ClickRow>,
@@ -202,31 +132,69 @@ async fn show(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageRes
         let rows = clicks::list(&shared, caller, &asked).await?;
         clicks = rows.iter().map(|shown| click_row(shown, now)).collect();
     }
-    let labels = &link.options.labels;
-    let facts = [
-        ("Campaign", labels.campaign_id.clone()),
-        ("Conversation", labels.conversation_id.clone()),
-        ("Contact", labels.contact_id.clone()),
-        ("Message", labels.message_id.clone()),
-        ("Channel", labels.channel.clone()),
-        ("Your id", labels.external_id.clone()),
-        ("Starts", link.options.starts_at.map(|at| when(at, now).full)),
-        ("Expires", link.options.expires_at.map(|at| when(at, now).full)),
-        ("Redirect", Some(link.options.status_code.code().to_string())),
-        ("Created", Some(when(link.created_at, now).full)),
-        ("Revision", Some(link.revision.to_string())),
-    ];
     let page = LinkPage {
         layout: signed.layout("links"),
         row: link_row(&shared, &link),
         is_enabled: link.options.enabled,
         is_archived: link.archived_at.is_some(),
         may_change: caller.may(Scope::LinksWrite),
-        facts: facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
-        tags: labels.tags.clone(),
+        notes: notes(&link),
+        facts: facts(&link, now),
+        tags: link.options.labels.tags.clone(),
         clicks,
     };
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
+}
+
+/// What is easily overlooked about a link.
+fn notes(link: &Link) -> Vec<&'static str> {
+    let options = &link.options;
+    let notes = [
+        (
+            options.status_code.is_cacheable(),
+            "Browsers keep this redirect (301, 308): who clicks again may not be seen, and a change of the link may not be \
+             noticed. Its clicks are undercounted.",
+        ),
+        (
+            options.tracking == Tracking::Anonymous,
+            "Clicks are recorded without what tells who it was: no address, no User-Agent, no contact, no conversation, no \
+             message.",
+        ),
+        (options.tracking == Tracking::Off, "Clicks are not recorded: the link only redirects."),
+        (
+            options.tracking == Tracking::Off && options.max_clicks.is_some(),
+            "Clicks that are not recorded do not count: the link is never exhausted.",
+        ),
+    ];
+    notes.into_iter().filter(|(holds, _)| *holds).map(|(_, note)| note).collect()
+}
+
+/// What is known of a link, by name.
+fn facts(link: &Link, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
+    let (options, labels) = (&link.options, &link.options.labels);
+    let utm: Vec<String> = options.utm.pairs().map(|(name, value)| format!("{name}={value}")).collect();
+    let facts = [
+        ("For", (options.kind == LinkKind::Message).then(|| "One recipient".to_owned())),
+        ("Campaign", labels.campaign_id.clone()),
+        ("Conversation", labels.conversation_id.clone()),
+        ("Contact", labels.contact_id.clone()),
+        ("Message", labels.message_id.clone()),
+        ("Channel", labels.channel.clone()),
+        ("Your id", labels.external_id.clone()),
+        ("Sent", options.sent_at.map(|at| when(at, now).full)),
+        ("Adds", (!utm.is_empty()).then(|| utm.join(", "))),
+        ("Starts", options.starts_at.map(|at| when(at, now).full)),
+        ("Expires", options.expires_at.map(|at| when(at, now).full)),
+        ("Clicks", options.max_clicks.map(|most| format!("{} of at most {most}", link.counted_clicks))),
+        ("Exhausted", link.exhausted_at.map(|at| when(at, now).full)),
+        ("Then leads to", options.expired_url.as_ref().map(ToString::to_string)),
+        ("Password", options.password.is_some().then(|| "Visitors are asked for it".to_owned())),
+        ("Redirect", Some(options.status_code.code().to_string())),
+        ("Query", Some(link_form::query_words(options.query_mode).to_owned())),
+        ("Created", Some(when(link.created_at, now).full)),
+        ("Revision", Some(link.revision.to_string())),
+    ];
+    facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 #[post("/links/{id}/switch")]
@@ -246,6 +214,6 @@ async fn archive(signed: Signed, _form: Form, id: Path<String>, shared: Data<Sha
     Ok(done(&shared, "/links", "The link is archived. Its slug is never given out again."))
 }
 
-fn done(shared: &Shared, location: &str, text: &str) -> HttpResponse {
+pub(super) fn done(shared: &Shared, location: &str, text: &str) -> HttpResponse {
     session::leave(shared, see_other(location), &Flash::Done(text.to_owned()))
 }

@@ -7,6 +7,7 @@ mod clicks;
 mod deliveries;
 mod form;
 mod keys;
+mod link_form;
 mod links;
 mod overview;
 mod session;

@@ -4,11 +4,13 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use bus::{Changed, Table};
-use model::{DestinationUrl, Host, LinkId, Slug};
+use model::{Host, LinkId, Slug};
 use store::links::{self, Insertion, Link, LinkFilter, LinkOptions};
 use store::{AsyncConnection as _, Connection, domains};
 
-use super::link_body::{LinkChange, NewLink};
+use super::link_body::{NewLink, Wanted};
+use super::link_change::LinkChange;
+use super::link_rules;
 use super::{Change, announce, check_match, now};
 use crate::app::Shared;
 use crate::auth::Caller;
@@ -16,56 +18,59 @@ use crate::error::ApiError;
 use crate::page::PageRequest;
 
 /// How often a generated slug is drawn again when it is taken; one in 2.6e13 is, for each link there is.
-const SLUG_DRAWS_MAX: usize = 5;
+pub(super) const SLUG_DRAWS_MAX: usize = 5;
 
 /// Makes a link.
 ///
 /// # Errors
 /// When the slug or the external id is taken, the domain is not the workspace's, or the URL would be a loop.
 pub async fn create(shared: &Shared, caller: &Caller, new: NewLink) -> Result<Link, ApiError> {
+    let mut wanted = new.into_wanted();
+    if let Some(typed) = &wanted.password {
+        wanted.options.password = Some(shared.passwords.hash(typed).await?);
+    }
     let now = now();
-    let (slug, host, options) = new.into_parts();
     let mut conn = shared.pool.get().await?;
     let link = conn
         .transaction::<_, ApiError, _>(async |conn| {
-            check_destinations(shared, conn, &options).await?;
-            let domain = match &host {
-                Some(host) => {
-                    domains::find_by_host(conn, caller.workspace_id, host).await?.ok_or_else(|| {
-                        ApiError::field(
-                            "/domain",
-                            "invalid",
-                            format!("`{host}` is not a domain of this workspace"),
-                        )
-                    })?
-                }
-                None => domains::default(conn, caller.workspace_id).await?.ok_or_else(no_domain)?,
-            };
-            let id = LinkId::generate_at(now);
-            let mut draws = 0;
-            loop {
-                let drawn = slug.clone().unwrap_or_else(Slug::generate);
-                match links::insert(conn, caller.workspace_id, id, domain.id, &drawn, &options, now).await? {
-                    Insertion::Inserted => break,
-                    Insertion::ExternalIdTaken => return Err(external_id_taken()),
-                    Insertion::SlugTaken if slug.is_none() && draws < SLUG_DRAWS_MAX => draws += 1,
-                    Insertion::SlugTaken => {
-                        return Err(ApiError::Conflict {
-                            code: "slug_taken",
-                            pointer: Some("/slug"),
-                            detail: format!("`{drawn}` is in use under {}, or was", domain.host),
-                        });
-                    }
-                }
-            }
-            let link = links::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
-            announce(conn, change(caller, now, "link.created", &link)).await?;
-            Ok(link)
+            link_rules::check_one(shared, conn, &wanted.options).await?;
+            insert(conn, caller, &wanted, now).await?.ok_or_else(external_id_taken)
         })
         .await?;
     drop(conn);
     notify(shared, caller, &link).await;
     Ok(link)
+}
+
+/// Makes a link that keeps to the rules, and announces it; `None` when its external id is taken.
+pub(super) async fn insert(
+    conn: &mut Connection,
+    caller: &Caller,
+    wanted: &Wanted,
+    now: DateTime<Utc>,
+) -> Result<Option<Link>, ApiError> {
+    let domain = match &wanted.domain {
+        Some(host) => {
+            let domain = domains::find_by_host(conn, caller.workspace_id, host).await?;
+            domain.ok_or_else(|| foreign_domain(host))?
+        }
+        None => domains::default(conn, caller.workspace_id).await?.ok_or_else(no_domain)?,
+    };
+    let options = &wanted.options;
+    let id = LinkId::generate_at(now);
+    let mut draws = 0;
+    loop {
+        let slug = wanted.slug.clone().unwrap_or_else(|| Slug::generate(options.kind));
+        match links::insert(conn, caller.workspace_id, id, domain.id, &slug, options, now).await? {
+            Insertion::Inserted => break,
+            Insertion::ExternalIdTaken => return Ok(None),
+            Insertion::SlugTaken if wanted.slug.is_none() && draws < SLUG_DRAWS_MAX => draws += 1,
+            Insertion::SlugTaken => return Err(slug_taken(&slug, &domain.host)),
+        }
+    }
+    let link = links::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
+    announce(conn, change(caller, now, "link.created", &link)).await?;
+    Ok(Some(link))
 }
 
 /// The workspace's link with this id, archived or not.
@@ -100,8 +105,13 @@ pub async fn update(
     caller: &Caller,
     id: LinkId,
     if_match: Option<&str>,
-    wanted: LinkChange,
+    mut wanted: LinkChange,
 ) -> Result<Link, ApiError> {
+    let password = match wanted.password.take() {
+        Some(Some(typed)) => Some(Some(shared.passwords.hash(&typed).await?)),
+        Some(None) => Some(None),
+        None => None,
+    };
     let now = now();
     let mut conn = shared.pool.get().await?;
     let link = conn
@@ -111,29 +121,44 @@ pub async fn update(
             }
             let link = links::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
             check_match(if_match, link.revision)?;
-            let mut options = link.options;
+            let mut options = link.options.clone();
             wanted.apply(&mut options);
-            if options.starts_at.zip(options.expires_at).is_some_and(|(starts, expires)| expires <= starts) {
-                return Err(ApiError::field("/expires_at", "invalid", "must be later than `starts_at`"));
+            if let Some(password) = password {
+                options.password = password;
             }
-            check_destinations(shared, conn, &options).await?;
-            if let Some(external_id) = &options.labels.external_id {
-                let holder = links::find_by_external_id(conn, caller.workspace_id, external_id).await?;
-                if holder.is_some_and(|holder| holder != id) {
-                    return Err(external_id_taken());
-                }
-            }
-            // someone else may have taken the external id since it was looked up
-            links::update(conn, caller.workspace_id, id, &options, now)
-                .await
-                .map_err(|error| if store::is_taken(&error) { external_id_taken() } else { error.into() })?;
-            let link = links::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
-            announce(conn, change(caller, now, "link.updated", &link)).await?;
-            Ok(link)
+            save(shared, conn, caller, &link, options, now).await
         })
         .await?;
     drop(conn);
     notify(shared, caller, &link).await;
+    Ok(link)
+}
+
+/// Saves a link that is locked with these options, if they keep to the rules, and announces it.
+pub(super) async fn save(
+    shared: &Shared,
+    conn: &mut Connection,
+    caller: &Caller,
+    link: &Link,
+    options: LinkOptions,
+    now: DateTime<Utc>,
+) -> Result<Link, ApiError> {
+    link_rules::check_one(shared, conn, &options).await?;
+    if let Some(external_id) = &options.labels.external_id {
+        let holder = links::find_by_external_id(conn, caller.workspace_id, external_id).await?;
+        if holder.is_some_and(|holder| holder != link.id) {
+            return Err(external_id_taken());
+        }
+    }
+    // someone else may have taken the external id since it was looked up
+    links::update(conn, caller.workspace_id, link.id, &options, now)
+        .await
+        .map_err(|error| if store::is_taken(&error) { external_id_taken() } else { error.into() })?;
+    if options.max_clicks != link.options.max_clicks {
+        links::recount(conn, link.id, now).await?;
+    }
+    let link = links::find(conn, caller.workspace_id, link.id).await?.ok_or_else(vanished)?;
+    announce(conn, change(caller, now, "link.updated", &link)).await?;
     Ok(link)
 }
 
@@ -168,56 +193,21 @@ pub async fn archive(
 
 /// The URL that is sent to people: under `links.public_url` if that has the link's host, else under its host alone.
 pub fn tracked_url(shared: &Shared, link: &Link) -> String {
+    tracked_url_of(shared, &link.host, &link.slug)
+}
+
+pub(super) fn tracked_url_of(shared: &Shared, host: &Host, slug: &Slug) -> String {
     let public_url = &shared.public_url;
     let mut url = public_url.clone();
-    let path = if public_url.host_str() == Some(link.host.as_str()) {
-        format!("{}/{}", public_url.path().trim_end_matches('/'), link.slug)
+    let path = if public_url.host_str() == Some(host.as_str()) {
+        format!("{}/{slug}", public_url.path().trim_end_matches('/'))
     } else {
-        let is_moved = url.set_host(Some(link.host.as_str())).is_ok() && url.set_port(None).is_ok();
+        let is_moved = url.set_host(Some(host.as_str())).is_ok() && url.set_port(None).is_ok();
         debug_assert!(is_moved, "a host is one");
-        format!("/{}", link.slug)
+        format!("/{slug}")
     };
     url.set_path(&path);
     url.into()
-}
-
-/// Refuses a destination under which links are served: it could lead back to itself.
-pub async fn check_loop(
-    shared: &Shared,
-    conn: &mut Connection,
-    pointer: &str,
-    url: &DestinationUrl,
-) -> Result<(), ApiError> {
-    let own = &shared.public_url;
-    let is_public_url =
-        url.url().host() == own.host() && url.url().port_or_known_default() == own.port_or_known_default();
-    // where the default domain is a machine's own name, other ports of it are other things
-    let is_same_host = url.url().host() == own.host();
-    let host: Option<Host> = url.url().host_str().and_then(|host| host.parse().ok());
-    let is_served = match host {
-        Some(host) if !is_same_host => domains::is_served(conn, &host).await?,
-        _ => false,
-    };
-    if is_public_url || is_served {
-        return Err(ApiError::field(
-            pointer,
-            "loop",
-            "leads to a tracked link: visitors could go round in circles",
-        ));
-    }
-    Ok(())
-}
-
-async fn check_destinations(
-    shared: &Shared,
-    conn: &mut Connection,
-    options: &LinkOptions,
-) -> Result<(), ApiError> {
-    check_loop(shared, conn, "/url", &options.original_url).await?;
-    if let Some(url) = &options.expired_url {
-        check_loop(shared, conn, "/expired_url", url).await?;
-    }
-    Ok(())
 }
 
 fn change<'a>(caller: &'a Caller, now: DateTime<Utc>, action: &'a str, link: &Link) -> Change<'a> {
@@ -231,12 +221,12 @@ fn change<'a>(caller: &'a Caller, now: DateTime<Utc>, action: &'a str, link: &Li
     Change { caller, now, action, subject: link.id.to_string(), details }
 }
 
-async fn notify(shared: &Shared, caller: &Caller, link: &Link) {
+pub(super) async fn notify(shared: &Shared, caller: &Caller, link: &Link) {
     let keys = vec![format!("{}/{}", link.host, link.slug)];
     shared.bus.notify(&Changed { table: Table::Links, workspace_id: caller.workspace_id, keys }).await;
 }
 
-fn no_domain() -> ApiError {
+pub(super) fn no_domain() -> ApiError {
     ApiError::Conflict {
         code: "no_domain",
         pointer: None,
@@ -244,7 +234,19 @@ fn no_domain() -> ApiError {
     }
 }
 
-fn external_id_taken() -> ApiError {
+pub(super) fn foreign_domain(host: &Host) -> ApiError {
+    ApiError::field("/domain", "invalid", format!("`{host}` is not a domain of this workspace"))
+}
+
+pub(super) fn slug_taken(slug: &Slug, host: &Host) -> ApiError {
+    ApiError::Conflict {
+        code: "slug_taken",
+        pointer: Some("/slug"),
+        detail: format!("`{slug}` is in use under {host}, or was"),
+    }
+}
+
+pub(super) fn external_id_taken() -> ApiError {
     ApiError::Conflict {
         code: "external_id_taken",
         pointer: Some("/external_id"),
@@ -252,6 +254,6 @@ fn external_id_taken() -> ApiError {
     }
 }
 
-fn vanished() -> ApiError {
+pub(super) fn vanished() -> ApiError {
     ApiError::Internal(anyhow::anyhow!("a row that is locked by this transaction was not found"))
 }

@@ -9,7 +9,13 @@ pub mod endpoint_body;
 pub mod endpoints;
 pub mod keys;
 pub mod link_body;
+pub mod link_change;
+pub mod link_fields;
+pub mod link_import;
+pub mod link_rules;
+pub mod link_upsert;
 pub mod links;
+pub mod passwords;
 pub mod secrets;
 pub mod settings;
 

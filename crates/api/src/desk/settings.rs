@@ -9,7 +9,7 @@ use store::AsyncConnection as _;
 use store::domains::{self, Domain, Removal};
 use store::settings::{self, LinkSettings};
 
-use super::links::check_loop;
+use super::link_rules::check_loop;
 use super::{Change, announce, check_match, now};
 use crate::app::Shared;
 use crate::auth::Caller;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use actix_web::http::header;
 use actix_web::web::{Data, Path};
-use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post};
+use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, put};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use model::LinkId;
+use model::{LinkId, Utm};
 use store::links::{Link, LinkFilter};
 
 use super::{if_match, time};
@@ -16,7 +16,10 @@ use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, Query, path_id};
 use crate::desk::etag;
-use crate::desk::link_body::{self, LinkChange, NewLink};
+use crate::desk::link_body::{NewLink, UtmText};
+use crate::desk::link_change::LinkChange;
+use crate::desk::link_fields;
+use crate::desk::link_upsert::{self, Upserted};
 use crate::desk::links::{self, tracked_url};
 use crate::error::{ApiError, Problem};
 use crate::fields::{Fields, FromFields, text};
@@ -35,6 +38,8 @@ pub struct LinkView {
     url: String,
     domain: String,
     slug: String,
+    /// `shareable` or `message`.
+    kind: &'static str,
     campaign_id: Option<String>,
     conversation_id: Option<String>,
     contact_id: Option<String>,
@@ -43,13 +48,26 @@ pub struct LinkView {
     external_id: Option<String>,
     tags: Vec<String>,
     metadata: BTreeMap<String, String>,
+    #[schema(value_type = UtmText)]
+    utm: Utm,
+    sent_at: Option<String>,
     starts_at: Option<String>,
     expires_at: Option<String>,
     expired_url: Option<String>,
     enabled: bool,
     tracking: &'static str,
     status_code: u16,
+    /// Browsers keep the redirect (301, 308), so that later clicks are not seen.
+    undercounts: bool,
     query_mode: &'static str,
+    /// Soft: clicks within about a second after the last one still pass.
+    max_clicks: Option<u32>,
+    /// Recorded clicks that are not automated, counted while there is a `max_clicks`.
+    counted_clicks: u32,
+    /// Since when it has had `max_clicks` and leads nowhere.
+    exhausted_at: Option<String>,
+    /// Whether a visitor has to know a password.
+    has_password: bool,
     /// Counts the changes; also the `ETag`.
     revision: u32,
     created_at: String,
@@ -68,6 +86,7 @@ impl LinkView {
             url: options.original_url.to_string(),
             domain: link.host.to_string(),
             slug: link.slug.to_string(),
+            kind: options.kind.as_str(),
             campaign_id: options.labels.campaign_id,
             conversation_id: options.labels.conversation_id,
             contact_id: options.labels.contact_id,
@@ -76,13 +95,20 @@ impl LinkView {
             external_id: options.labels.external_id,
             tags: options.labels.tags,
             metadata: options.labels.metadata,
+            utm: options.utm,
+            sent_at: options.sent_at.map(time),
             starts_at: options.starts_at.map(time),
             expires_at: options.expires_at.map(time),
             expired_url: options.expired_url.map(|url| url.to_string()),
             enabled: options.enabled,
             tracking: options.tracking.as_str(),
             status_code: options.status_code.code(),
+            undercounts: options.status_code.is_cacheable(),
             query_mode: options.query_mode.as_str(),
+            max_clicks: options.max_clicks,
+            counted_clicks: link.counted_clicks,
+            exhausted_at: link.exhausted_at.map(time),
+            has_password: options.password.is_some(),
             revision: link.revision,
             created_at: time(link.created_at),
             updated_at: time(link.updated_at),
@@ -121,9 +147,9 @@ pub struct Asked {
 impl FromFields for Asked {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let filter = LinkFilter {
-            external_id: fields.optional("external_id", text::<{ link_body::EXTERNAL_ID_CHARS_MAX }>),
-            campaign_id: fields.optional("campaign_id", text::<{ link_body::LABEL_CHARS_MAX }>),
-            tag: fields.optional("tag", text::<{ link_body::TAG_CHARS_MAX }>),
+            external_id: fields.optional("external_id", text::<{ link_fields::EXTERNAL_ID_CHARS_MAX }>),
+            campaign_id: fields.optional("campaign_id", text::<{ link_fields::LABEL_CHARS_MAX }>),
+            tag: fields.optional("tag", text::<{ link_fields::TAG_CHARS_MAX }>),
             text: fields.optional("q", text::<200>),
         };
         Some(Self { filter, page: PageRequest::from_fields(fields) })
@@ -136,10 +162,7 @@ impl FromFields for Asked {
 #[post("/v1/links")]
 pub async fn create_link(caller: Caller, body: Body, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::LinksWrite)?;
-    let link = links::create(&shared, &caller, body.read()?).await?;
-    let location = (header::LOCATION, format!("/v1/links/{}", link.id));
-    let tag = (header::ETAG, etag(link.revision));
-    Ok(HttpResponse::Created().insert_header(location).insert_header(tag).json(LinkView::of(&shared, link)))
+    Ok(created(&shared, links::create(&shared, &caller, body.read()?).await?))
 }
 
 /// List links, newest first
@@ -191,6 +214,32 @@ pub async fn update_link(
     Ok(shown(&shared, link))
 }
 
+/// Make or change the link with your own id
+///
+/// The link with this external id is made if there is none (201), else it becomes what the body says (200): what the body
+/// leaves out gets its default. The same body again changes nothing, not even the revision. Slug, domain and kind never
+/// change: leave them out, or name those that the link has. An archived link leads nowhere for good: 409.
+#[utoipa::path(tag = "links", params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    request_body = NewLink, security(("api_key" = ["links:write"])), responses(
+    (status = 200, body = LinkView), (status = 201, body = LinkView),
+    (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[put("/v1/links/by-external-id/{id}")]
+pub async fn put_link(
+    caller: Caller,
+    id: Path<String>,
+    body: Body,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::LinksWrite)?;
+    let id = text::<{ link_fields::EXTERNAL_ID_CHARS_MAX }>(&id.into_inner().into())
+        .map_err(|wrong| ApiError::Invalid(vec![wrong.of("external_id")]))?;
+    match link_upsert::upsert(&shared, &caller, id, if_match(&request), body.read()?).await? {
+        Upserted::Created(link) => Ok(created(&shared, link)),
+        Upserted::Kept(link) => Ok(shown(&shared, link)),
+    }
+}
+
 /// Archive a link
 ///
 /// It leads nowhere from then on; its slug is never given out again.
@@ -207,6 +256,12 @@ pub async fn archive_link(
     caller.require(Scope::LinksWrite)?;
     links::archive(&shared, &caller, path_id(&id, "link")?, if_match(&request)).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+fn created(shared: &Shared, link: Link) -> HttpResponse {
+    let location = (header::LOCATION, format!("/v1/links/{}", link.id));
+    let tag = (header::ETAG, etag(link.revision));
+    HttpResponse::Created().insert_header(location).insert_header(tag).json(LinkView::of(shared, link))
 }
 
 fn shown(shared: &Shared, link: Link) -> HttpResponse {

@@ -1,6 +1,7 @@
 //! The REST API: parse, ask the desk, answer. Every route is listed once, for the server and for its description.
 
 pub mod audit;
+pub mod bulk;
 pub mod clicks;
 pub mod deliveries;
 pub mod domains;
@@ -46,6 +47,7 @@ macro_rules! routes {
 
 routes! {
     links::create_link, links::list_links, links::show_link, links::update_link, links::archive_link,
+    links::put_link, bulk::create_links,
     endpoints::create_endpoint, endpoints::list_endpoints, endpoints::show_endpoint, endpoints::update_endpoint,
     endpoints::delete_endpoint, endpoints::pause_endpoint, endpoints::resume_endpoint, endpoints::test_endpoint,
     secrets::list_secrets, secrets::rotate_secret, secrets::revoke_secret,

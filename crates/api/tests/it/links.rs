@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::Api;
+use crate::harness::{Api, recorded_click};
 
 fn pointers(body: &Value) -> Vec<(String, String)> {
     let errors = body["errors"].as_array().expect("errors");
@@ -30,25 +30,33 @@ async fn a_link_is_made_from_a_url_alone() {
       "channel": null,
       "contact_id": null,
       "conversation_id": null,
+      "counted_clicks": 0,
       "created_at": "[time]",
       "domain": "localhost",
       "enabled": true,
+      "exhausted_at": null,
       "expired_url": null,
       "expires_at": null,
       "external_id": null,
+      "has_password": false,
       "id": "[id]",
+      "kind": "shareable",
+      "max_clicks": null,
       "message_id": null,
       "metadata": {},
       "query_mode": "fill_missing",
       "revision": 1,
+      "sent_at": null,
       "slug": "[slug]",
       "starts_at": null,
       "status_code": 302,
       "tags": [],
       "tracked_url": "[url]",
       "tracking": "inherit",
+      "undercounts": false,
       "updated_at": "[time]",
-      "url": "https://example.com/offer"
+      "url": "https://example.com/offer",
+      "utm": {}
     }
     "#);
 }
@@ -62,7 +70,8 @@ async fn a_link_keeps_everything_it_was_given() {
         "channel": "sms", "external_id": "ext-1", "tags": ["spring", "vip"], "metadata": {"source": "crm"},
         "starts_at": "2026-01-01T00:00:00.000Z", "expires_at": "2036-01-01T00:00:00.000Z",
         "expired_url": "https://example.com/over", "enabled": false, "tracking": "off", "status_code": 307,
-        "query_mode": "drop",
+        "query_mode": "override", "kind": "message", "sent_at": "2026-01-01T00:00:00.000Z", "max_clicks": 1_000_000,
+        "utm": {"source": "sms", "campaign": "våren"},
     });
 
     let made = api.post("/v1/links", given.clone()).await;
@@ -109,7 +118,7 @@ async fn everything_that_is_wrong_with_a_link_is_named() {
       },
       {
         "code": "unknown_field",
-        "detail": "is not a field; there are `url`, `slug`, `domain`, `campaign_id`, `conversation_id`, `contact_id`, `message_id`, `channel`, `external_id`, `tags`, `metadata`, `starts_at`, `expires_at`, `expired_url`, `enabled`, `tracking`, `status_code`, `query_mode`",
+        "detail": "is not a field; there are `url`, `slug`, `domain`, `kind`, `campaign_id`, `conversation_id`, `contact_id`, `message_id`, `channel`, `external_id`, `tags`, `metadata`, `starts_at`, `expires_at`, `expired_url`, `enabled`, `tracking`, `status_code`, `query_mode`, `utm`, `sent_at`, `max_clicks`, `password`",
         "pointer": "/urll"
       }
     ]
@@ -137,6 +146,19 @@ async fn limits_are_held() {
         ("metadata", json!({"x": "y".repeat(1024)})),
         ("status_code", json!(303)),
         ("expires_at", json!("tomorrow")),
+        ("kind", json!("template")),
+        ("query_mode", json!("merge")),
+        ("tracking", json!("full")),
+        ("utm", json!({"source": "x".repeat(129)})),
+        ("utm", json!({"utm_source": "x"})),
+        ("utm", json!("x")),
+        ("sent_at", json!("today")),
+        ("max_clicks", json!(0)),
+        ("max_clicks", json!(1_000_001)),
+        ("max_clicks", json!(1.5)),
+        ("password", json!("")),
+        ("password", json!("x".repeat(129))),
+        ("slug", json!("p\u{430}ypal")),
     ] {
         let refused = api.post("/v1/links", json!({"url": url, field: value})).await;
         assert_eq!(refused.status, 422, "{field}: {}", refused.body);
@@ -259,4 +281,127 @@ async fn a_change_is_written_down_and_announced() {
     let audit = api.get("/v1/audit").await;
     assert_eq!(audit.body["data"][0]["action"], "link.created");
     assert_eq!(audit.body["data"][0]["subject"], id);
+}
+
+#[tokio::test]
+async fn a_link_to_one_recipient_is_of_the_kind_message_and_has_a_longer_slug() {
+    let api = Api::start().await;
+    let kind_of = async |body: Value| {
+        let made = api.post("/v1/links", body).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        let slug = made.body["slug"].as_str().expect("a slug").len();
+        (made.body["kind"].as_str().expect("a kind").to_owned(), slug)
+    };
+    let url = "https://example.com/";
+
+    for label in ["contact_id", "conversation_id", "message_id"] {
+        assert_eq!(kind_of(json!({"url": url, label: "x"})).await, ("message".to_owned(), 12), "{label}");
+    }
+    assert_eq!(kind_of(json!({"url": url, "campaign_id": "x"})).await, ("shareable".to_owned(), 9));
+    let chosen = json!({"url": url, "contact_id": "x", "kind": "shareable"});
+    assert_eq!(kind_of(chosen).await, ("shareable".to_owned(), 9));
+    let path = format!("/v1/links/{}", api.link().await);
+    let refused = api.patch(&path, json!({"kind": "message"})).await;
+    assert_eq!(pointers(&refused.body), [("/kind".to_owned(), "unknown_field".to_owned())]);
+}
+
+#[tokio::test]
+async fn campaign_parameters_are_replaced_as_a_whole_and_must_leave_the_url_short_enough() {
+    let api = Api::start().await;
+    let url = format!("https://example.com/{}", "x".repeat(8100));
+    let made = api.post("/v1/links", json!({"url": url, "utm": {"source": "a", "medium": "b"}})).await;
+    assert_eq!(made.body["utm"], json!({"source": "a", "medium": "b"}));
+    let path = format!("/v1/links/{}", made.body["id"].as_str().expect("an id"));
+
+    let long = json!({"source": "x".repeat(100)});
+    let too_long = api.post("/v1/links", json!({"url": url, "utm": long})).await;
+    let grown = api.patch(&path, json!({"utm": long})).await;
+    let changed = api.patch(&path, json!({"utm": {"campaign": "c", "medium": null}})).await;
+    let cleared = api.patch(&path, json!({"utm": null})).await;
+
+    for refused in [too_long, grown] {
+        assert_eq!(refused.status, 422);
+        assert_eq!(pointers(&refused.body), [("/utm".to_owned(), "too_long".to_owned())]);
+    }
+    assert_eq!(
+        (changed.body["utm"].clone(), cleared.body["utm"].clone()),
+        (json!({"campaign": "c"}), json!({}))
+    );
+    let wrong = api.post("/v1/links", json!({"url": "https://example.com/", "utm": {"source": 1}})).await;
+    assert_eq!(pointers(&wrong.body), [("/utm/source".to_owned(), "wrong_type".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_password_is_kept_as_a_hash_and_never_shown() {
+    let api = Api::start().await;
+    let given = json!({"url": "https://example.com/", "password": "open sesame"});
+    let made = api.post("/v1/links", given).await;
+    let path = format!("/v1/links/{}", made.body["id"].as_str().expect("an id"));
+    let kept = async || {
+        let mut conn = api.pool.get().await.expect("the database runs");
+        let id = made.body["id"].as_str().expect("an id").parse().expect("an id");
+        let link = store::links::find(&mut conn, api.workspace_id, id).await.expect("a query");
+        link.expect("a link").options.password
+    };
+
+    assert_eq!(made.body["has_password"], true);
+    assert!(!made.body.to_string().contains("sesame") && !made.body.to_string().contains("argon2"));
+    assert!(kept().await.expect("a hash").is_of("open sesame"));
+    assert!(!api.get("/v1/audit").await.body.to_string().contains("argon2"));
+
+    let untouched = api.patch(&path, json!({"enabled": true})).await;
+    assert_eq!(untouched.body["has_password"], true);
+    api.patch(&path, json!({"password": "another"})).await;
+    assert!(kept().await.expect("a hash").is_of("another"));
+    let removed = api.patch(&path, json!({"password": null})).await;
+    assert_eq!((removed.body["has_password"].clone(), kept().await), (json!(false), None));
+}
+
+#[tokio::test]
+async fn a_limit_of_clicks_counts_those_that_were_recorded_already() {
+    let api = Api::start().await;
+    let id = api.link().await;
+    let path = format!("/v1/links/{id}");
+    for _ in 0..3 {
+        recorded_click(&api, &id).await;
+    }
+    let state = |answer: &crate::harness::Answer| {
+        (answer.body["counted_clicks"].as_u64().expect("a number"), answer.body["exhausted_at"].is_string())
+    };
+
+    assert_eq!(state(&api.get(&path).await), (0, false));
+    assert_eq!(state(&api.patch(&path, json!({"max_clicks": 5})).await), (3, false));
+    recorded_click(&api, &id).await;
+    assert_eq!(state(&api.get(&path).await), (4, false));
+    assert_eq!(state(&api.patch(&path, json!({"max_clicks": 2})).await), (2, true));
+    assert_eq!(state(&api.patch(&path, json!({"enabled": true})).await), (2, true));
+    assert_eq!(state(&api.patch(&path, json!({"max_clicks": 10})).await), (4, false));
+    assert_eq!(state(&api.patch(&path, json!({"max_clicks": 4})).await), (4, true));
+    assert_eq!(state(&api.patch(&path, json!({"max_clicks": null})).await), (0, false));
+}
+
+#[tokio::test]
+async fn a_redirect_that_browsers_keep_says_that_it_undercounts() {
+    let api = Api::start().await;
+
+    for (code, undercounts) in [(301, true), (308, true), (302, false), (307, false)] {
+        let made = api.post("/v1/links", json!({"url": "https://example.com/", "status_code": code})).await;
+        assert_eq!(made.body["undercounts"], undercounts, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn links_are_found_by_campaign_and_by_tag() {
+    let api = Api::start().await;
+    let url = "https://example.com/";
+    let one = api.post("/v1/links", json!({"url": url, "campaign_id": "a", "tags": ["x", "y"]})).await;
+    api.post("/v1/links", json!({"url": url, "campaign_id": "b", "tags": ["x"]})).await;
+    api.post("/v1/links", json!({"url": url})).await;
+
+    for query in ["campaign_id=a", "tag=y", "tag=x&campaign_id=a"] {
+        let found = api.get(&format!("/v1/links?{query}")).await;
+        assert_eq!(found.body["data"], json!([one.body]), "{query}");
+    }
+    assert_eq!(api.get("/v1/links?tag=x").await.body["data"].as_array().map(Vec::len), Some(2));
+    assert_eq!(api.get("/v1/links?tag=z").await.body["data"], json!([]));
 }

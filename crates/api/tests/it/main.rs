@@ -2,12 +2,14 @@
 
 mod auth;
 mod browser;
+mod bulk;
 mod clicks;
 mod console;
 mod deliveries;
 mod endpoints;
 mod harness;
 mod keys;
+mod link_upsert;
 mod links;
 mod openapi;
 mod outages;

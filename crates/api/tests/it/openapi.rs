@@ -58,6 +58,10 @@ async fn another_workspaces_things_are_not_there() {
             "api-keys" => id(&keys.body),
             _ => continue,
         };
+        // whoever has another external id makes a link: link_upsert.rs
+        if pattern.contains("by-external-id") {
+            continue;
+        }
         if !pattern.contains("{id}") {
             let listed = api.call_as(&stranger, Method::GET, &pattern, None).await;
             assert!(!listed.body.to_string().contains(&id), "{pattern} shows {id}");

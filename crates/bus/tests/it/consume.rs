@@ -8,7 +8,9 @@ use bus::{
     Bus, ConsumeError, Consumer, ConsumerMetrics, ConsumerName, Handler, Limits, Message, Outgoing,
     Quarantined, Verdict, Verdicts,
 };
-use model::{Click, ClickId};
+use chrono::Utc;
+use model::orphan::OrphanReason;
+use model::{Click, ClickId, Orphan, OrphanId};
 use testkit::{TestNats, until};
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +63,41 @@ async fn each_message_of_a_batch_gets_its_own_verdict() {
     assert_eq!(aside[0].message_id, Some(bad.id.to_string()));
     assert_eq!((aside[0].stream.as_str(), aside[0].consumer.as_str()), ("CLICKS", "enrich"));
     assert_eq!((running.ready)(), Ok(()));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_visit_that_led_nowhere_is_on_the_stream_and_is_not_enriched() {
+    let nats = TestNats::start().await;
+    let bus = nats.bus("test").await;
+    let click = named("x");
+    let orphan = Orphan {
+        id: OrphanId::generate(),
+        occurred_at: Utc::now(),
+        workspace_id: Some(click.workspace_id),
+        reason: OrphanReason::UnknownSlug,
+        host: "go.example.com".into(),
+        path: "/nothing".into(),
+        link_id: None,
+        method: "GET".into(),
+        user_agent: None,
+        referrer: None,
+    };
+    for orphan in [&orphan, &Orphan { id: OrphanId::generate(), workspace_id: None, ..orphan.clone() }] {
+        bus.publisher().publish(orphan.outgoing()).await.unwrap();
+    }
+    publish(&bus, &[&click]).await;
+    let recorder = Recorder::new();
+
+    assert_eq!(bus.pending(ConsumerName::Enrich).await.unwrap(), 1);
+    let running = Running::start(&bus, ConsumerName::Enrich, LIMITS, recorder.clone());
+    settled(&bus, ConsumerName::Enrich).await;
+
+    assert_eq!(recorder.seen().into_iter().collect::<Vec<_>>(), [(click.id, 1)]);
+    let stored = nats.messages("CLICKS").await;
+    assert_eq!(stored.len(), 3);
+    assert!(stored.iter().any(|(_, payload)| Orphan::decode(payload).ok().as_ref() == Some(&orphan)));
+    assert!(quarantined(&nats).await.is_empty());
     running.stop().await;
 }
 

@@ -127,3 +127,42 @@ async fn publishing_blocks_on_nothing_while_the_broker_restarts() {
     let stored = u64::try_from(results.iter().filter(|result| result.is_ok()).count()).unwrap();
     assert!(bus.pending(ConsumerName::Enrich).await.unwrap() >= stored);
 }
+
+#[tokio::test]
+async fn publishers_at_the_same_time_get_their_own_answers() {
+    let nats = TestNats::start().await;
+    let bus = nats.bus("test").await;
+    let too_large = Outgoing { payload: vec![0; 100_000].into(), ..given::click().outgoing() };
+    let calls = (0..10).map(|call| {
+        let mut messages = clicks(300);
+        messages.insert(call * 30, too_large.clone());
+        let publisher = bus.publisher();
+        async move { publisher.publish_all(messages).await }
+    });
+
+    let results = futures::future::join_all(calls).await;
+
+    for (call, results) in results.iter().enumerate() {
+        let refused: Vec<_> = (0..results.len()).filter(|index| results[*index].is_err()).collect();
+        assert_eq!(refused, [call * 30]);
+    }
+    assert_eq!(bus.pending(ConsumerName::Enrich).await.unwrap(), 3000);
+}
+
+#[tokio::test]
+async fn a_late_answer_confirms_no_other_message() {
+    let nats = TestNats::start().await;
+    let settings = Settings { request_timeout: Duration::from_millis(500), ..nats.settings() };
+    let bus = Bus::connect(&settings, "test").await.unwrap();
+    bus.publisher().publish(given::click().outgoing()).await.unwrap();
+    nats.pause();
+    let given_up = bus.publisher().publish_all(clicks(100)).await;
+    assert!(given_up.iter().all(Result::is_err));
+    nats.resume();
+    let too_large = Outgoing { payload: vec![0; 100_000].into(), ..given::click().outgoing() };
+
+    let results = bus.publisher().publish_all(vec![too_large; 10]).await;
+
+    // the answers to the hundred that were given up come first
+    assert!(results.iter().all(|result| *result == Err(PublishError::TooLarge)), "{results:?}");
+}

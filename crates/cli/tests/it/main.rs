@@ -4,5 +4,6 @@
 
 mod command;
 mod listen;
+mod spool;
 mod tools;
 mod up;

@@ -48,6 +48,38 @@ async fn doctor_names_a_setting_that_cannot_be_used() {
 }
 
 #[tokio::test]
+async fn the_way_to_a_visitors_address_is_explained() {
+    let clickwire = Clickwire::new().with("CLICKWIRE__REDIRECT__TRUSTED_PROXIES", "10.0.0.0/8");
+    let chain = "X-Forwarded-For: 1.1.1.1, 198.51.100.7, 10.0.0.2";
+
+    let chained = clickwire.ok(&["explain-ip", "--peer", "10.0.0.1", "--header", chain]).await;
+    assert_eq!(
+        chained.stdout,
+        "trusted  10.0.0.0/8\n\
+         1        10.0.0.1 connects, and is a trusted proxy\n\
+         2        x-forwarded-for names 10.0.0.2, which is a trusted proxy too\n\
+         3        x-forwarded-for names 198.51.100.7: the visitor\n\
+         visitor  198.51.100.7 (proxied)\n"
+    );
+    let forged =
+        clickwire.ok(&["explain-ip", "--peer", "192.0.2.9", "--header", chain, "--json"]).await.json();
+    assert_eq!(forged["client"], "192.0.2.9");
+    assert_eq!(
+        (&forged["quality"], &forged["steps"][0]["code"]),
+        (&"direct".into(), &"peer_untrusted".into())
+    );
+    let other = ["--address-header", "CF-Connecting-IP", "--trusted", "192.0.2.9", "--json"];
+    let arguments =
+        ["explain-ip", "--peer", "192.0.2.9", "--header", chain, "--header", "cf-connecting-ip: 2001:db8::1"];
+    let other = clickwire.ok(&[&arguments[..], &other].concat()).await.json();
+    assert_eq!((&other["client"], &other["quality"]), (&"2001:db8::1".into(), &"proxied".into()));
+    assert_eq!(other["ignored_headers"][0], "x-forwarded-for");
+    let wrong = clickwire.run(&["explain-ip", "--peer", "10.0.0.1", "--address-header", "x-client"]).await;
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("must be x-forwarded-for, forwarded,"), "{wrong:?}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_reached_is_an_error_with_advice() {
     let clickwire = Clickwire::new().with("CLICKWIRE__DATABASE__URL", "postgres://nobody@127.0.0.1:1/none");
 
@@ -63,7 +95,19 @@ async fn what_cannot_be_reached_is_an_error_with_advice() {
 #[tokio::test]
 async fn every_command_has_help_and_a_wrong_one_is_told_apart() {
     let clickwire = Clickwire::new();
-    let commands = ["up", "down", "setup", "keys", "listen", "click", "why", "doctor", "healthcheck"];
+    let commands = [
+        "up",
+        "down",
+        "setup",
+        "keys",
+        "listen",
+        "click",
+        "why",
+        "explain-ip",
+        "doctor",
+        "spool",
+        "healthcheck",
+    ];
 
     for command in commands {
         let help = clickwire.ok(&[command, "--help"]).await;

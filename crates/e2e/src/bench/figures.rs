@@ -6,28 +6,54 @@ use std::path::Path;
 
 /// Named numbers in the order of their names.
 #[derive(Debug, Default)]
-pub struct Figures(BTreeMap<&'static str, (f64, &'static str)>);
+pub struct Figures(BTreeMap<String, Figure>);
+
+#[derive(Debug)]
+struct Figure {
+    value: f64,
+    /// Least and greatest of several rounds.
+    spread: Option<(f64, f64)>,
+    meaning: String,
+}
 
 impl Figures {
     /// Adds a figure with what it means.
-    pub fn add(&mut self, name: &'static str, value: f64, meaning: &'static str) {
-        eprintln!("  {name} = {value:.3}");
-        self.0.insert(name, (value, meaning));
+    pub fn add(&mut self, name: impl Into<String>, value: f64, meaning: impl Into<String>) {
+        self.insert(name.into(), Figure { value, spread: None, meaning: meaning.into() });
+    }
+
+    /// Adds the median of several rounds, with the least and the greatest of them.
+    pub fn add_rounds(&mut self, name: impl Into<String>, rounds: Vec<f64>, meaning: impl Into<String>) {
+        let least = rounds.iter().copied().fold(f64::INFINITY, f64::min);
+        let greatest = rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let spread = Some((least, greatest));
+        self.insert(name.into(), Figure { value: median(rounds), spread, meaning: meaning.into() });
+    }
+
+    fn insert(&mut self, name: String, figure: Figure) {
+        eprintln!("  {name} = {}{}", rounded(figure.value), spread(&figure));
+        self.0.insert(name, figure);
     }
 
     /// Prints a table to standard output.
     pub fn print(&self) {
         println!("| figure | value | what |\n|---|---:|---|");
-        for (name, (value, meaning)) in &self.0 {
-            println!("| `{name}` | {} | {meaning} |", rounded(*value));
+        for (name, figure) in &self.0 {
+            println!("| `{name}` | {}{} | {} |", rounded(figure.value), spread(figure), figure.meaning);
         }
     }
 
     /// Writes a JSON object of numbers.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        let numbers: BTreeMap<_, _> = self.0.iter().map(|(name, (value, _))| (*name, *value)).collect();
+        let numbers: BTreeMap<_, _> = self.0.iter().map(|(name, figure)| (name, figure.value)).collect();
         std::fs::write(path, serde_json::to_string_pretty(&numbers)? + "\n")
     }
+}
+
+fn spread(figure: &Figure) -> String {
+    figure.spread.map_or_else(String::new, |(least, greatest)| {
+        format!(" ({} – {})", rounded(least), rounded(greatest))
+    })
 }
 
 fn rounded(value: f64) -> String {

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::figures::{Figures, quantile};
+use crate::load;
 use crate::process;
 use crate::sink::{NUMBER_MARK, Sink};
 use crate::visitors;
@@ -100,7 +101,7 @@ async fn visit(addr: SocketAddr, requests: Vec<(Instant, String)>) -> anyhow::Re
         buffer.clear();
         loop {
             anyhow::ensure!(stream.read_buf(&mut buffer).await? > 0, "the redirect closed the connection");
-            if is_whole(&buffer) {
+            if load::is_whole(&buffer) {
                 break;
             }
         }
@@ -111,14 +112,4 @@ async fn visit(addr: SocketAddr, requests: Vec<(Instant, String)>) -> anyhow::Re
         );
     }
     Ok(())
-}
-
-fn is_whole(answer: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(answer);
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
-    });
-    body.len() >= length.unwrap_or(0)
 }

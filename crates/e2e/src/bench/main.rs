@@ -3,9 +3,11 @@
 //! Real processes in release form, a private PostgreSQL with fsync on and a private nats-server. Every figure
 //! comes from one run; figures that compare (a share, a ratio) have both sides in the same run, taken in turns.
 
+mod bulk;
 mod deliver;
 mod figures;
 mod latency;
+mod load;
 mod peer;
 mod process;
 mod redirect;
@@ -33,6 +35,9 @@ struct Args {
     /// Also writes the figures to this file, as a JSON object of numbers.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Links in the table when it is shown that memory does not grow with it.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
+    links: u64,
     #[command(subcommand)]
     peer: Option<Peer>,
 }
@@ -42,6 +47,8 @@ struct Args {
 enum Part {
     /// Redirects beside a bare actix-web server.
     Redirect,
+    /// Links a second in bulk.
+    Bulk,
     /// Clicks a second through `enrich`.
     Enrich,
     /// Clicks a second through `record`.
@@ -61,13 +68,37 @@ enum Peer {
         /// Where to listen.
         addr: SocketAddr,
     },
+    /// Starts what `redirect` measures and leaves it to a profiler until standard input ends.
+    Hold,
+    /// Asks at a steady rate for random links and prints what it saw.
+    #[command(hide = true)]
+    Timetable {
+        /// Whom to ask.
+        addr: SocketAddr,
+        /// Requests a second.
+        rate: u32,
+        /// For how long.
+        seconds: u32,
+        /// Links below this number.
+        links: u64,
+    },
+    /// Asks for each link once and prints what it saw.
+    #[command(hide = true)]
+    Touch {
+        /// Whom to ask.
+        addr: SocketAddr,
+        /// The first link.
+        first: u64,
+        /// The link after the last.
+        end: u64,
+    },
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    if let Some(Peer::BareActix { addr }) = args.peer {
-        return peer::serve(addr).await;
+    if let Some(peer) = args.peer {
+        return play(peer).await;
     }
     let parts = if args.parts.is_empty() { Part::value_variants().to_vec() } else { args.parts };
 
@@ -76,7 +107,8 @@ async fn main() -> anyhow::Result<()> {
     for part in parts {
         eprintln!("measuring {} …", part.to_possible_value().expect("no part is hidden").get_name());
         match part {
-            Part::Redirect => redirect::measure(&mut figures).await?,
+            Part::Redirect => redirect::measure(&mut figures, args.links).await?,
+            Part::Bulk => bulk::measure(&mut figures).await?,
             Part::Enrich => streams::measure_enrich(&mut figures).await?,
             Part::Record => streams::measure_record(&mut figures).await?,
             Part::Deliver => deliver::measure(&mut figures).await?,
@@ -88,4 +120,15 @@ async fn main() -> anyhow::Result<()> {
         Some(path) => figures.write(&path).with_context(|| format!("failed to write {}", path.display())),
         None => Ok(()),
     }
+}
+
+async fn play(peer: Peer) -> anyhow::Result<()> {
+    let seen = match peer {
+        Peer::BareActix { addr } => return peer::serve(addr).await,
+        Peer::Hold => return redirect::hold().await,
+        Peer::Timetable { addr, rate, seconds, links } => load::keep_timetable(addr, rate, seconds, links)?,
+        Peer::Touch { addr, first, end } => load::touch(addr, first, end)?,
+    };
+    println!("{}", serde_json::to_string(&seen)?);
+    Ok(())
 }

@@ -31,6 +31,12 @@ pub fn pin(pid: i32, core: usize) {
     }
 }
 
+/// Keeps a running process and its descendants, present and future, on one core.
+pub fn pin_with_children(pid: i32, core: usize) {
+    pin(pid, core);
+    children(pid).into_iter().for_each(|child| pin_with_children(child, core));
+}
+
 /// Prints processor, cores, memory and kernel: figures mean nothing without them.
 pub fn describe_machine() {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

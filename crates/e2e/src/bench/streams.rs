@@ -83,6 +83,22 @@ pub async fn publish<M: Message>(
     Ok(())
 }
 
+/// Waits until a consumer has nothing left.
+pub async fn wait_drained(world: &World, consumer: ConsumerName) -> anyhow::Result<()> {
+    let (mut last, mut since) = (u64::MAX, Instant::now());
+    loop {
+        let pending = world.bus.pending(consumer).await?;
+        if pending == 0 {
+            return Ok(());
+        }
+        if pending < last {
+            (last, since) = (pending, Instant::now());
+        }
+        anyhow::ensure!(since.elapsed() < STALLED_AFTER, "no progress with {pending} messages left");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// Messages a second between the first progress and the last acknowledgement.
 async fn drain(world: &World, consumer: ConsumerName) -> anyhow::Result<f64> {
     let mut begun = None;

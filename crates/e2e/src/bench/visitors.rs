@@ -6,7 +6,7 @@ use chrono::Utc;
 use model::automation::{Automation, Verdict};
 use model::click::{ClickedLink, Enrichment, IpQuality, Request};
 use model::device::{Device, DeviceKind};
-use model::link::LinkLabels;
+use model::link::{LinkKind, LinkLabels};
 use model::location::Location;
 use model::{AddressTreatment, Click, ClickId, EnrichedClick, EventId, WorkspaceId};
 
@@ -39,6 +39,8 @@ pub fn click(workspace_id: WorkspaceId, link: &BenchLink, number: u64) -> Click 
         clicked_at: now,
         workspace_id,
         link: ClickedLink {
+            kind: LinkKind::Shareable,
+            sent_at: None,
             id: link.id,
             revision: 1,
             domain: "127.0.0.1".into(),
@@ -60,6 +62,7 @@ pub fn click(workspace_id: WorkspaceId, link: &BenchLink, number: u64) -> Click 
             ],
         },
         address_treatment: AddressTreatment::Drop,
+        is_anonymous: false,
         traceparent: None,
     }
 }

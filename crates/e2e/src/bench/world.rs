@@ -22,6 +22,9 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Links are created by so many requests at a time.
 const CREATING_AT_ONCE: usize = 16;
 
+/// Lines of a bulk request that are sent at a time.
+const LINES_AT_ONCE: usize = 256;
+
 /// PostgreSQL with fsync, nats-server with its usual sync interval, tables, streams and one workspace.
 pub struct World {
     pub postgres: Postgres,
@@ -100,23 +103,43 @@ impl World {
         if let Some(core) = core {
             process::pin(service.pid(), core);
         }
-        service.ready(&self.http).await.with_context(|| format!("clickwire-{name} did not become ready"))?;
+        self.ready(&service).await?;
         Ok(service)
+    }
+
+    /// Waits until a service is ready.
+    pub async fn ready(&self, service: &Service) -> anyhow::Result<()> {
+        service.ready(&self.http).await.context("a service did not become ready")
     }
 
     /// Starts a service without waiting.
     pub fn launch(&self, name: &str, env: &[(&str, String)]) -> anyhow::Result<Service> {
+        self.launch_under(None, name, env)
+    }
+
+    /// Starts a service without waiting, under a program that runs it (valgrind with its options).
+    pub fn launch_under(
+        &self,
+        wrapper: Option<&[String]>,
+        name: &str,
+        env: &[(&str, String)],
+    ) -> anyhow::Result<Service> {
         let localhost = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let (addr, ops_addr) = (localhost(free_port()), localhost(free_port()));
         let section = name.to_uppercase();
-        let mut launch = Launch::new(
-            binary(&format!("clickwire-{name}"))?,
-            self.dir.path(),
-            self.dir.path().join(format!("{name}.log")),
-        )
-        .env("CLICKWIRE__NATS__URL", self.nats.url())
-        .env("CLICKWIRE__DATABASE__URL", self.postgres.url("bench"))
-        .env(format!("CLICKWIRE__{section}__OPS_ADDR"), ops_addr.to_string());
+        let program = binary(&format!("clickwire-{name}"))?;
+        let log = self.dir.path().join(format!("{name}-{}.log", addr.port()));
+        let launch = match wrapper {
+            None | Some([]) => Launch::new(program, self.dir.path(), log),
+            Some([wrapper, options @ ..]) => options
+                .iter()
+                .fold(Launch::new(wrapper, self.dir.path(), log), Launch::arg)
+                .arg(program.as_os_str()),
+        };
+        let mut launch = launch
+            .env("CLICKWIRE__NATS__URL", self.nats.url())
+            .env("CLICKWIRE__DATABASE__URL", self.postgres.url("bench"))
+            .env(format!("CLICKWIRE__{section}__OPS_ADDR"), ops_addr.to_string());
         if matches!(name, "redirect" | "api") {
             launch = launch
                 .env(format!("CLICKWIRE__{section}__ADDR"), addr.to_string())
@@ -130,7 +153,10 @@ impl World {
         }
         if name == "redirect" {
             launch = launch
-                .env("CLICKWIRE__REDIRECT__SPOOL__DIR", self.dir.path().join("spool").as_os_str())
+                .env(
+                    "CLICKWIRE__REDIRECT__SPOOL__DIR",
+                    self.dir.path().join(format!("spool-{}", addr.port())).as_os_str(),
+                )
                 .env("CLICKWIRE__REDIRECT__TRUSTED_PROXIES", "127.0.0.0/8");
         }
         let launch = env.iter().fold(launch, |launch, (name, value)| launch.env(name, value));
@@ -158,10 +184,86 @@ impl World {
             .await
     }
 
+    /// Puts links into the table, whose slugs are `b` and their numbers, from `first` to below `end`.
+    pub async fn insert_links(&self, first: u64, end: u64) -> anyhow::Result<()> {
+        let workspace_id = self.workspace_id.uuid();
+        self.sql(&format!(
+            "INSERT INTO links (id, workspace_id, domain_id, slug, original_url, campaign_id, created_at, updated_at)
+             SELECT gen_random_uuid(), domains.workspace_id, domains.id, 'b' || n,
+                 'https://example.com/offer/' || n, 'bench', now(), now()
+             FROM domains, generate_series({first}, {end} - 1) AS n
+             WHERE domains.workspace_id = '{workspace_id}' AND domains.host = '127.0.0.1'"
+        ))
+        .await?;
+        self.sql("ANALYZE links").await
+    }
+
+    async fn sql(&self, statement: &str) -> anyhow::Result<()> {
+        let output = tokio::process::Command::new("psql")
+            .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--command", statement])
+            .arg(self.postgres.url("bench"))
+            .output()
+            .await
+            .context("failed to run psql (Debian package postgresql-client)")?;
+        anyhow::ensure!(output.status.success(), "psql failed: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
     /// Creates an endpoint over the API.
     pub async fn create_endpoint(&self, url: &str) -> anyhow::Result<()> {
         self.post("/v1/webhook-endpoints", &json!({ "url": url, "event_types": ["link.clicked"] })).await?;
         Ok(())
+    }
+
+    /// Creates `count` links in one bulk request.
+    pub async fn import_links(&self, count: u64) -> anyhow::Result<()> {
+        let lines = (0..count).map(|n| {
+            let line = json!({ "url": format!("https://example.com/offer/{n}"), "campaign_id": "bench" });
+            Ok::<_, std::io::Error>(format!("{line}\n"))
+        });
+        let api = self.api.as_ref().context("the API is not running")?;
+        let mut answer = self
+            .http
+            .post(format!("http://{}/v1/links/bulk", api.addr))
+            .bearer_auth(&self.api_key)
+            .header("content-type", "application/x-ndjson")
+            .body(reqwest::Body::wrap_stream(
+                futures::stream::iter(lines)
+                    .ready_chunks(LINES_AT_ONCE)
+                    .map(|lines| lines.into_iter().collect::<Result<String, _>>()),
+            ))
+            .send()
+            .await?;
+        anyhow::ensure!(
+            answer.status().is_success(),
+            "the bulk request was answered with {}",
+            answer.status()
+        );
+        let (mut lines, mut rest) = (0, Vec::new());
+        while let Some(chunk) = answer.chunk().await? {
+            rest.extend_from_slice(&chunk);
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Value = serde_json::from_slice(&rest[..end])?;
+                anyhow::ensure!(line["status"] == 201, "a link was not created: {line}");
+                rest.drain(..=end);
+                lines += 1;
+            }
+        }
+        anyhow::ensure!(lines == count, "{lines} results came for {count} lines");
+        Ok(())
+    }
+
+    /// The process that serves the API.
+    pub fn api_pid(&self) -> anyhow::Result<i32> {
+        Ok(self.api.as_ref().context("the API is not running")?.pid())
+    }
+
+    /// A number that a service shows to Prometheus.
+    pub async fn metric(&self, service: &Service, name: &str) -> anyhow::Result<f64> {
+        let url = format!("http://{}/metrics", service.ops_addr);
+        let text = self.http.get(url).send().await?.error_for_status()?.text().await?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.with_context(|| format!("there is no metric {name}"))
     }
 
     async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
@@ -183,6 +285,22 @@ impl Service {
     /// Its process id.
     pub fn pid(&self) -> i32 {
         self.process.pid()
+    }
+
+    /// Freezes it.
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.process.resume();
+    }
+
+    /// Ends it in order and waits for that.
+    pub async fn stop(self, limit: Duration) {
+        self.process.terminate();
+        self.process.ended_within(limit).await;
     }
 
     async fn ready(&self, http: &reqwest::Client) -> anyhow::Result<()> {

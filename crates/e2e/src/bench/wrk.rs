@@ -16,8 +16,6 @@ pub struct Run {
     pub requests: f64,
     /// Answers a second.
     pub per_second: f64,
-    /// Latency that half of them stayed under, in milliseconds.
-    pub p50_ms: f64,
     /// Latency that 99 of 100 stayed under, in milliseconds.
     pub p99_ms: f64,
 }
@@ -57,7 +55,6 @@ fn parse(text: &str) -> Option<Run> {
     Some(Run {
         requests: requests.parse().ok()?,
         per_second: after("Requests/sec:")?.parse().ok()?,
-        p50_ms: milliseconds(after("50%")?)?,
         p99_ms: milliseconds(after("99%")?)?,
     })
 }

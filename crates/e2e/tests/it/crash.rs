@@ -64,7 +64,7 @@ async fn no_click_is_lost_when_the_database_is_killed() {
 
 /// Waits until every number below `end` has arrived, and looks at the ids they came under: all deliveries of one
 /// click have one. A visitor whose answer was lost with the redirect has clicked twice, which are two clicks.
-async fn assert_all_arrived(subscriber: &Subscriber, end: u32, clicked_twice_max: usize) {
+pub async fn assert_all_arrived(subscriber: &Subscriber, end: u32, clicked_twice_max: usize) {
     let wanted: BTreeSet<u32> = (0..end).collect();
     let arrived = until(LIMIT, || async {
         if subscriber.count() < wanted.len() {

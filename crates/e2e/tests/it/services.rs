@@ -92,6 +92,11 @@ impl Services {
         Self { dir, env, ops_ports, redirect_port, api_port, running: BTreeMap::new(), client }
     }
 
+    /// Makes a setting for the processes that are started from now on: `REDIRECT__WORKERS`.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.env.push((format!("CLICKWIRE__{name}"), value.to_owned()));
+    }
+
     /// Starts a process that does not run.
     pub fn launch(&mut self, service: Service) {
         let launch = Launch::new(program_dir().join(service.program()), self.dir.path(), self.log(service));

@@ -71,8 +71,16 @@ impl Stack {
 
     /// Like [`Stack::start`], with this database.
     pub async fn start_with(database: Database) -> Self {
+        Self::start_as(database, &[]).await
+    }
+
+    /// Like [`Stack::start_with`], with these settings: `("REDIRECT__WORKERS", "1")`.
+    pub async fn start_as(database: Database, settings: &[(&str, &str)]) -> Self {
         let nats = TestNats::start().await;
         let mut services = Services::new(database.url(), nats.url());
+        for (name, value) in settings {
+            services.set(name, value);
+        }
         services.start_all().await;
         let client =
             reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();

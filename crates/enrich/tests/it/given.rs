@@ -8,7 +8,7 @@ use enrich::look_up::LookUp;
 use enrich::metrics::Metrics;
 use enrich::settings::EnrichSettings;
 use model::click::{ClickedLink, Request};
-use model::link::LinkLabels;
+use model::link::{LinkKind, LinkLabels};
 use model::{AddressTreatment, Click, ClickId, LinkId, WorkspaceId};
 
 /// An address in Rome, as the compiled-in extract knows.
@@ -53,6 +53,8 @@ pub fn click() -> Click {
         clicked_at: Utc::now(),
         workspace_id: WorkspaceId::generate(),
         link: ClickedLink {
+            kind: LinkKind::Shareable,
+            sent_at: None,
             id: LinkId::generate(),
             revision: 1,
             domain: "go.example.com".into(),
@@ -70,6 +72,7 @@ pub fn click() -> Click {
             ..Request::default()
         },
         address_treatment: AddressTreatment::Drop,
+        is_anonymous: false,
         traceparent: None,
     }
 }

@@ -32,7 +32,7 @@ async fn a_batch_with_duplicates_is_recorded_once() {
     let (one, other) = (click(workspace_id), click(workspace_id));
 
     let verdicts =
-        recorder(database.pool()).handle(&[one.clone(), other.clone(), one.clone(), other, one]).await;
+        recorder(database.pool()).await.handle(&[one.clone(), other.clone(), one.clone(), other, one]).await;
 
     assert_eq!(verdicts, Verdicts::all(Verdict::Done));
     assert_eq!(recorded(&database.pool(), workspace_id).await.len(), 2);
@@ -43,7 +43,7 @@ async fn a_redelivered_click_changes_nothing() {
     let database = TestDatabase::new().await;
     let workspace_id = WorkspaceId::generate();
     let click = click(workspace_id);
-    let recorder = recorder(database.pool());
+    let recorder = recorder(database.pool()).await;
     recorder.handle(std::slice::from_ref(&click)).await;
     let before = recorded(&database.pool(), workspace_id).await;
 
@@ -58,7 +58,7 @@ async fn of_several_revisions_the_highest_stays_in_whatever_order_they_come() {
     let workspace_id = WorkspaceId::generate();
     let original = click(workspace_id);
     let (first, second) = (amended(&original, 1, "Linköping"), amended(&original, 2, "Norrköping"));
-    let recorder = recorder(database.pool());
+    let recorder = recorder(database.pool()).await;
 
     for batch in [vec![original.clone()], vec![second.clone(), first.clone()], vec![first, original]] {
         assert_eq!(recorder.handle(&batch).await, Verdicts::all(Verdict::Done));
@@ -75,7 +75,7 @@ async fn a_sample_is_nobodys_click() {
     let workspace_id = WorkspaceId::generate();
     let sample = EnrichedClick { test: true, ..click(workspace_id) };
 
-    let verdicts = recorder(database.pool()).handle(&[sample]).await;
+    let verdicts = recorder(database.pool()).await.handle(&[sample]).await;
 
     assert_eq!(verdicts, Verdicts::all(Verdict::Done));
     assert!(recorded(&database.pool(), workspace_id).await.is_empty());
@@ -89,7 +89,7 @@ async fn a_label_that_postgresql_could_not_hold_does_not_stop_a_batch() {
     odd.click.link.labels.campaign_id = Some("nul\0nul".into());
     odd.click.clicked_at = chrono::DateTime::<chrono::Utc>::MIN_UTC;
 
-    let verdicts = recorder(database.pool()).handle(&[odd, click(workspace_id)]).await;
+    let verdicts = recorder(database.pool()).await.handle(&[odd, click(workspace_id)]).await;
 
     assert_eq!(verdicts, Verdicts::all(Verdict::Done));
     assert_eq!(recorded(&database.pool(), workspace_id).await.len(), 2);
@@ -101,7 +101,7 @@ async fn replicas_that_record_the_same_clicks_at_once_do_not_wait_for_each_other
     let workspace_id = WorkspaceId::generate();
     let clicks: Vec<_> = (0..200).map(|_| click(workspace_id)).collect();
     let backwards: Vec<_> = clicks.iter().rev().map(|click| amended(click, 1, "Linköping")).collect();
-    let recorder = recorder(database.pool());
+    let recorder = recorder(database.pool()).await;
 
     for _ in 0..10 {
         let (one, other) = tokio::join!(recorder.handle(&clicks), recorder.handle(&backwards));

@@ -6,6 +6,7 @@ mod clicks;
 mod faults;
 #[path = "../../../bus/src/given.rs"]
 mod given;
+mod limits;
 mod outbox;
 mod quarantine;
 mod support;

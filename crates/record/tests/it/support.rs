@@ -56,8 +56,15 @@ pub fn settings(nats: bus::Settings, database: store::Settings) -> Settings {
     Settings { nats, database, ..settings }
 }
 
-pub fn recorder(pool: Pool) -> Recorder {
-    Recorder::new(pool, Duration::from_millis(100), Metrics::register(&Default::default()).unwrap())
+/// A recorder whose broker is away.
+pub async fn recorder(pool: Pool) -> Recorder {
+    let nats = testkit::defaults(bus::DEFAULTS, "nats");
+    let nats = bus::Settings { url: "nats://127.0.0.1:9".to_owned(), ..nats };
+    recorder_on(pool, Bus::connect(&nats, "record").await.unwrap())
+}
+
+pub fn recorder_on(pool: Pool, bus: Bus) -> Recorder {
+    Recorder::new(pool, bus, Duration::from_millis(100), Metrics::register(&Default::default()).unwrap())
 }
 
 /// A click of this workspace that nobody has made before.

@@ -1,15 +1,14 @@
 //! Reads a spool in order, while it grows.
 
-use std::fs;
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tracing::{error, warn};
 
-use super::Spool;
 use super::cursor::Position;
 use super::segment::{HEADER_BYTES, OpenError, SegmentFile};
+use super::{DAMAGED, Spool};
 
 /// Clicks that follow each other.
 #[derive(Debug, Default)]
@@ -30,6 +29,11 @@ impl Backlog {
     /// What comes after `position`.
     pub(super) fn new(spool: Arc<Spool>, position: Position) -> Self {
         Self { spool, position, open: None }
+    }
+
+    /// How far it has been read.
+    pub(super) fn position(&self) -> Position {
+        self.position
     }
 
     /// The next clicks, at most `records_max`; none when everything has been read.
@@ -67,7 +71,7 @@ impl Backlog {
     fn unread(&mut self) -> Option<(u64, u64)> {
         let writer = self.spool.writer();
         loop {
-            let (number, end) = writer.segment_from(self.position.segment)?;
+            let (number, end) = writer.files.from(self.position.segment)?;
             if number > self.position.segment {
                 self.position = Position { segment: number, offset: 0 };
             }
@@ -76,7 +80,7 @@ impl Backlog {
                 return Some((number, end));
             }
             // the last file may still grow: the place to wait is in it
-            writer.segment_from(number + 1)?;
+            writer.files.from(number + 1)?;
             self.position = Position { segment: number + 1, offset: 0 };
         }
     }
@@ -84,16 +88,14 @@ impl Backlog {
     /// The file of this number; `None` when it cannot be read as a spool file and was put aside.
     fn file(&mut self, number: u64, end: u64) -> io::Result<Option<&SegmentFile>> {
         if self.open.as_ref().is_none_or(|(open, _)| *open != number) {
-            let path = self.spool.writer().path(number);
+            let path = self.spool.writer().files.path(number);
             let file = match SegmentFile::open(&path) {
                 Ok(file) => file,
                 Err(OpenError::Io(error)) => return Err(error),
                 Err(damage @ OpenError::Header) => {
-                    let aside = path.with_extension("damaged");
-                    error!(path = %aside.display(), error = %damage, "a spool file was put aside: its clicks are lost unless someone reads it");
                     self.spool.metrics.spool_damaged_bytes.inc_by(end);
-                    self.spool.writer().forget(number);
-                    fs::rename(&path, &aside)?;
+                    let aside = self.spool.put_aside(number, DAMAGED)?;
+                    error!(path = %aside.display(), error = %damage, "a spool file was put aside: its clicks are lost unless someone reads it");
                     return Ok(None);
                 }
             };

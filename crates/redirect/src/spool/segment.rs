@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use bus::{Message, Outgoing};
+use bus::{Message, Outgoing, Parts};
 use bytes::Bytes;
 use crc32fast::Hasher;
 use model::Click;
@@ -54,30 +54,42 @@ pub(super) fn header(seed: u32) -> [u8; HEADER_BYTES as usize] {
 }
 
 /// Appends a message to `out` as a record.
-pub(super) fn encode(message: &Outgoing, seed: u32, out: &mut Vec<u8>) -> Result<(), TooLong> {
+pub(super) fn encode(message: &impl Parts, seed: u32, out: &mut Vec<u8>) -> Result<(), TooLong> {
     let start = out.len();
-    out.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
-    let texts = [message.subject.as_str(), &message.id, message.traceparent.as_deref().unwrap_or_default()];
-    for text in texts {
-        let Ok(length) = u16::try_from(text.len()) else {
-            out.truncate(start);
-            return Err(TooLong);
-        };
-        out.extend_from_slice(&length.to_le_bytes());
-        out.extend_from_slice(text.as_bytes());
+    let encoded = encode_from(start, message, seed, out);
+    if encoded.is_err() {
+        out.truncate(start);
     }
-    out.extend_from_slice(&message.payload);
+    encoded
+}
+
+fn encode_from(start: usize, message: &impl Parts, seed: u32, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    out.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
+    append_text(out, |out| message.append_subject(out))?;
+    append_text(out, |out| message.append_id(out))?;
+    let traceparent = message.traceparent().unwrap_or_default();
+    append_text(out, |out| out.extend_from_slice(traceparent.as_bytes()))?;
+    message.append_payload(out);
 
     let body = start + RECORD_HEADER_BYTES;
     let length = out.len() - body;
     if length > BODY_BYTES_MAX {
-        out.truncate(start);
         return Err(TooLong);
     }
     let length = u32::try_from(length).expect("BODY_BYTES_MAX fits").to_le_bytes();
     let checksum = checksum(seed, length, &out[body..]);
     out[start..start + 4].copy_from_slice(&length);
     out[start + 4..body].copy_from_slice(&checksum.to_le_bytes());
+    Ok(())
+}
+
+/// Appends a text behind its length, which is known once it is written.
+fn append_text(out: &mut Vec<u8>, append: impl FnOnce(&mut Vec<u8>)) -> Result<(), TooLong> {
+    let start = out.len() + 2;
+    out.extend_from_slice(&[0; 2]);
+    append(out);
+    let length = u16::try_from(out.len() - start).map_err(|_| TooLong)?;
+    out[start - 2..start].copy_from_slice(&length.to_le_bytes());
     Ok(())
 }
 
@@ -92,6 +104,16 @@ pub(super) fn decode(body: &Bytes) -> Outgoing {
         payload: body.slice(payload..),
         traceparent: Some(traceparent).filter(|text| !text.is_empty()),
     }
+}
+
+/// The id of a body that [`scan`] found, without the rest.
+pub(super) fn id(body: &[u8]) -> &str {
+    parts(body).expect("scan() passes over what is not a message").0[1]
+}
+
+/// Where the record of a body began that [`scan`] found, from where it ended.
+pub(super) fn record_start(body: &Bytes, end: usize) -> usize {
+    end - body.len() - RECORD_HEADER_BYTES
 }
 
 /// Subject, id and traceparent, and where the payload begins.
@@ -119,9 +141,11 @@ pub(super) struct Scan {
 
 /// Reads up to `bodies_max` records from a stretch of a file that begins at one. `is_end`: no byte follows it.
 ///
-/// What is damaged is passed over, up to the next intact record: a flipped bit costs one click, not a file.
+/// What is damaged is passed over, up to the next intact record: a flipped bit costs one click, not a file. Zeros
+/// at the end are no damage: a file may have been filled with them beforehand.
 pub(super) fn scan(bytes: &Bytes, seed: u32, is_end: bool, bodies_max: usize) -> Scan {
     let mut scan = Scan::default();
+    let blank_from = if is_end { bytes.len() - zeros_at_end(bytes) } else { bytes.len() };
     while scan.consumed < bytes.len() && scan.bodies.len() < bodies_max {
         match record(&bytes[scan.consumed..], seed) {
             Record::Intact(body) => {
@@ -130,6 +154,9 @@ pub(super) fn scan(bytes: &Bytes, seed: u32, is_end: bool, bodies_max: usize) ->
                 scan.bodies.push((bytes.slice(start + body.start..start + body.end), scan.consumed));
             }
             Record::Incomplete if !is_end => break,
+            Record::Incomplete | Record::Damaged if scan.consumed >= blank_from => {
+                scan.consumed = bytes.len();
+            }
             Record::Incomplete | Record::Damaged => {
                 scan.consumed += 1;
                 scan.damaged += 1;
@@ -137,6 +164,10 @@ pub(super) fn scan(bytes: &Bytes, seed: u32, is_end: bool, bodies_max: usize) ->
         }
     }
     scan
+}
+
+fn zeros_at_end(bytes: &[u8]) -> usize {
+    bytes.iter().rev().take_while(|byte| **byte == 0).count()
 }
 
 enum Record {
@@ -199,6 +230,44 @@ impl SegmentFile {
         if bytes == header(seed) { Ok(Self { file, seed }) } else { Err(OpenError::Header) }
     }
 
+    /// How much of a file of `length` bytes has been written: without the zeros that it was filled with beforehand, or
+    /// with fewer of them than a record begins with.
+    pub(super) fn written(&self, length: u64) -> io::Result<u64> {
+        let filled = zeros_begin(&self.file, length)?;
+        if length - filled < RECORD_HEADER_BYTES as u64 {
+            return Ok(length);
+        }
+        // the last record may end with zeros of its own
+        let mut end = HEADER_BYTES;
+        while end < filled {
+            let scan = self.read(end, length, usize::MAX)?;
+            let last = scan.bodies.iter().rev().map(|(_, end)| *end).next();
+            match last {
+                Some(last) if end + scan.consumed as u64 >= filled => {
+                    return Ok(filled.max(end + last as u64));
+                }
+                _ if scan.consumed == 0 => break,
+                _ => end += scan.consumed as u64,
+            }
+        }
+        Ok(filled.max(HEADER_BYTES))
+    }
+
+    /// Reads the one record that begins at `offset`; `None` when there is no intact one.
+    pub(super) fn read_one(&self, offset: u64) -> io::Result<Option<Bytes>> {
+        let mut head = [0; RECORD_HEADER_BYTES];
+        self.file.read_exact_at(&mut head, offset)?;
+        let body_bytes = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        if body_bytes > BODY_BYTES_MAX {
+            return Ok(None);
+        }
+        let end = offset + (RECORD_HEADER_BYTES + body_bytes) as u64;
+        let scan = self.read(offset, end, 1)?;
+        let is_first =
+            |(body, end): (Bytes, usize)| (end == body.len() + RECORD_HEADER_BYTES).then_some(body);
+        Ok(scan.bodies.into_iter().next().and_then(is_first))
+    }
+
     /// Reads up to `bodies_max` records from `offset` on; of the file, `end` bytes have been written.
     pub(super) fn read(&self, offset: u64, end: u64, bodies_max: usize) -> io::Result<Scan> {
         let length = end.saturating_sub(offset).min(READ_BYTES);
@@ -219,165 +288,28 @@ impl SegmentFile {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const SEED: u32 = 0x5eed_1e55;
-
-    fn message(number: usize, payload: &[u8]) -> Outgoing {
-        Outgoing {
-            subject: format!("clickwire.clicks.raw.w.{:02}", number % 16),
-            id: format!("clk_{number}"),
-            schema: Click::SCHEMA,
-            payload: Bytes::copy_from_slice(payload),
-            traceparent: number.is_multiple_of(2).then(|| format!("00-{number:032x}-{number:016x}-01")),
-        }
-    }
-
-    fn encoded(payloads: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
-        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
-        for (number, payload) in payloads.iter().enumerate() {
-            encode(&message(number, payload), SEED, &mut bytes).expect("short enough");
-            ends.push(bytes.len());
-        }
-        (bytes, ends)
-    }
-
-    fn ids(scan: &Scan) -> Vec<String> {
-        scan.bodies.iter().map(|(body, _)| decode(body).id).collect()
-    }
-
-    fn ids_of(numbers: impl Iterator<Item = usize>) -> Vec<String> {
-        numbers.map(|number| format!("clk_{number}")).collect()
-    }
-
-    #[test]
-    fn a_message_reads_back_as_it_was_written() {
-        let (bytes, ends) = encoded(&[b"one".to_vec(), b"two".to_vec()]);
-
-        let scan = scan(&bytes.into(), SEED, true, usize::MAX);
-
-        let messages: Vec<_> = scan.bodies.iter().map(|(body, _)| decode(body)).collect();
-        assert_eq!(messages[0].subject, "clickwire.clicks.raw.w.00");
-        assert_eq!(messages[0].id, "clk_0");
-        assert_eq!(messages[0].traceparent.as_deref(), message(0, b"").traceparent.as_deref());
-        assert_eq!(messages[0].payload.as_ref(), b"one");
-        assert_eq!(messages[1].traceparent, None);
-        assert_eq!(scan.bodies.iter().map(|(_, end)| *end).collect::<Vec<_>>(), ends);
-        assert_eq!((scan.damaged, scan.consumed), (0, ends[1]));
-    }
-
-    #[test]
-    fn a_message_that_is_too_long_leaves_nothing_behind() {
-        let mut bytes = Vec::new();
-
-        assert_eq!(encode(&message(0, &vec![0; BODY_BYTES_MAX]), SEED, &mut bytes), Err(TooLong));
-        let long_id = Outgoing { id: "x".repeat(70_000), ..message(0, b"") };
-        assert_eq!(encode(&long_id, SEED, &mut bytes), Err(TooLong));
-
-        assert!(bytes.is_empty());
-    }
-
-    #[test]
-    fn zeros_are_not_records() {
-        let scan = scan(&vec![0; 4096].into(), SEED, true, usize::MAX);
-
-        assert!(scan.bodies.is_empty());
-        assert_eq!((scan.damaged, scan.consumed), (4096, 4096));
-    }
-
-    #[test]
-    fn a_record_that_a_visitor_forged_is_not_found_when_the_one_around_it_is_damaged() {
-        let mut forged = Vec::new();
-        encode(&message(9, b"forged"), 0, &mut forged).expect("short enough");
-        let (mut bytes, ends) = encoded(&[forged, b"after".to_vec()]);
-        bytes[5] ^= 1;
-
-        let scan = scan(&bytes.into(), SEED, true, usize::MAX);
-
-        assert_eq!(ids(&scan), ["clk_1"]);
-        assert_eq!(scan.damaged, ends[0]);
-    }
-
-    #[test]
-    fn a_file_whose_header_is_damaged_is_refused() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("x");
-        for damaged in 0..HEADER_BYTES as usize {
-            let mut bytes = header(SEED);
-            bytes[damaged] ^= 1;
-            std::fs::write(&path, bytes).expect("write");
-
-            assert!(matches!(SegmentFile::open(&path), Err(OpenError::Header)), "byte {damaged}");
-        }
-    }
-
-    #[test]
-    fn a_file_is_read_in_pieces_to_its_end() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("x");
-        let payloads = vec![vec![7; 100_000]; 40];
-        let (records, _) = encoded(&payloads);
-        let bytes = [header(SEED).as_slice(), &records].concat();
-        std::fs::write(&path, &bytes).expect("write");
-        let file = SegmentFile::open(&path).expect("open");
-
-        let (mut offset, mut found) = (HEADER_BYTES, Vec::new());
-        while offset < bytes.len() as u64 {
-            let scan = file.read(offset, bytes.len() as u64, 7).expect("read");
-            assert!(scan.consumed > 0);
-            offset += scan.consumed as u64;
-            found.extend(ids(&scan));
-        }
-
-        assert_eq!(found, ids_of(0..40));
-    }
-
-    proptest! {
-        #[test]
-        fn every_record_before_a_cut_is_read(
-            payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 1..20),
-            cut in any::<proptest::sample::Index>(),
-        ) {
-            let (mut bytes, ends) = encoded(&payloads);
-            let cut = cut.index(bytes.len() + 1);
-            bytes.truncate(cut);
-
-            let scan = scan(&bytes.into(), SEED, true, usize::MAX);
-
-            let intact = ends.iter().filter(|end| **end <= cut).count();
-            prop_assert_eq!(ids(&scan), ids_of(0..intact));
-            prop_assert_eq!(scan.consumed, cut);
-        }
-
-        #[test]
-        fn a_flipped_bit_costs_the_record_it_is_in_and_no_other(
-            payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 1..20),
-            at in any::<proptest::sample::Index>(),
-            bit in 0_u8..8,
-        ) {
-            let (mut bytes, ends) = encoded(&payloads);
-            let at = at.index(bytes.len());
-            bytes[at] ^= 1_u8 << bit;
-
-            let scan = scan(&bytes.into(), SEED, true, usize::MAX);
-
-            let damaged = ends.iter().filter(|end| **end <= at).count();
-            prop_assert_eq!(ids(&scan), ids_of((0..ends.len()).filter(|number| *number != damaged)));
-            prop_assert!(scan.damaged > 0);
-        }
-
-        #[test]
-        fn rubbish_is_survived(bytes in proptest::collection::vec(any::<u8>(), 0..2000), is_end: bool) {
-            let length = bytes.len();
-
-            let scan = scan(&bytes.into(), SEED, is_end, usize::MAX);
-
-            prop_assert!(scan.bodies.is_empty());
-            prop_assert!(scan.consumed <= length);
-            prop_assert!(!is_end || scan.consumed == length);
-        }
-    }
+/// Whether there is nothing but zeros in a file of `length` bytes.
+pub(super) fn is_blank(path: &Path, length: u64) -> io::Result<bool> {
+    Ok(zeros_begin(&File::open(path)?, length)? == 0)
 }
+
+/// Where the zeros begin that a file of `length` bytes ends with.
+fn zeros_begin(file: &File, length: u64) -> io::Result<u64> {
+    let mut end = length;
+    while end > 0 {
+        // most files do not end with zeros at all
+        let start = if end == length { end.saturating_sub(4096) } else { end.saturating_sub(READ_BYTES) };
+        let mut bytes = vec![0; usize::try_from(end - start).expect("READ_BYTES fits")];
+        file.read_exact_at(&mut bytes, start)?;
+        let zeros = zeros_at_end(&bytes);
+        if zeros < bytes.len() {
+            return Ok(end - zeros as u64);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+#[path = "segment_tests.rs"]
+mod tests;

@@ -1,6 +1,5 @@
-//! Publishes the spool to CLICKS, in order, and lets go of what the stream has confirmed.
+//! Publishes the spool to CLICKS, in order, and remembers how far the stream has taken it.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::backlog::{Backlog, Window};
+use super::contents::Left;
 use super::cursor::{Cursor, Position};
 use super::{Spool, segment};
 use crate::settings::SpoolSettings;
@@ -18,11 +18,8 @@ use crate::settings::SpoolSettings;
 /// Pauses while the broker does not take clicks: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// How often the cursor is saved and files are let go of. What was confirmed since is published again after a crash.
-const HOUSEKEEPING: Duration = Duration::from_millis(200);
-
-/// How often files are let go of while nothing is shipped.
-const HOUSEKEEPING_IDLE: Duration = Duration::from_secs(5);
+/// How often the cursor is saved. What the stream took since is published again after a crash.
+const SAVE_CURSOR: Duration = Duration::from_millis(200);
 
 /// Publishes what is appended to a spool.
 #[derive(Debug)]
@@ -31,12 +28,9 @@ pub struct Shipper {
     // away while a blocking thread reads
     backlog: Option<Backlog>,
     cursor: Cursor,
-    confirmed: Position,
+    shipped: Position,
     window_max: usize,
-    keep_confirmed: Duration,
-    /// Since when a file has been wholly confirmed, as far as this process knows.
-    confirmed_since: BTreeMap<u64, Instant>,
-    kept_house_at: Instant,
+    saved_at: Instant,
     is_held_up: bool,
 }
 
@@ -51,16 +45,14 @@ impl Shipper {
             backlog: Some(Backlog::new(spool.clone(), position)),
             spool,
             cursor,
-            confirmed: position,
+            shipped: position,
             window_max: settings.window_max,
-            keep_confirmed: settings.keep_confirmed,
-            confirmed_since: BTreeMap::new(),
-            kept_house_at: Instant::now(),
+            saved_at: Instant::now(),
             is_held_up: false,
         }
     }
 
-    /// Ships until `stop`, then what is left for up to `drain_timeout`. Tells how many bytes wait for the next start.
+    /// Ships until `stop`, then what is left for up to `drain_timeout`. Tells what is left.
     ///
     /// `stop` comes when nothing is appended any more.
     pub async fn run(
@@ -68,7 +60,7 @@ impl Shipper {
         publisher: Publisher,
         stop: CancellationToken,
         drain_timeout: Duration,
-    ) -> u64 {
+    ) -> Left {
         let over = async {
             stop.cancelled().await;
             tokio::time::sleep(drain_timeout).await;
@@ -77,13 +69,26 @@ impl Shipper {
             () = self.ship(&publisher, &stop) => {}
             () = over => {}
         }
-        self.keep_house();
-        let left = self.spool.writer().bytes_after(self.confirmed.segment, self.confirmed.offset);
-        match left {
-            0 => info!("every click of the spool has been shipped"),
-            left => warn!(spool.backlog_bytes = left, "clicks wait in the spool for the next start"),
-        }
+        self.save_cursor();
+        let (spool, shipped) = (self.spool.clone(), self.shipped);
+        let left = tokio::task::spawn_blocking(move || spool.left(shipped)).await.unwrap_or_default();
+        self.tell(left);
         left
+    }
+
+    fn tell(&self, left: Left) {
+        if left.bytes == 0 {
+            return info!("NATS has taken every click of the spool");
+        }
+        let (dir, at_least) = (self.spool.dir.display(), if left.is_counted { "" } else { "at least " });
+        warn!(
+            clicks = left.clicks,
+            bytes = left.bytes,
+            dir = %dir,
+            "{at_least}{} clicks wait in the spool: start a redirect with this directory again, or run \
+             `clickwire spool ship --dir {dir}`",
+            left.clicks
+        );
     }
 
     async fn ship(&mut self, publisher: &Publisher, stop: &CancellationToken) {
@@ -99,6 +104,7 @@ impl Shipper {
                 }
             };
             if window.records.is_empty() {
+                self.note_shipped(self.backlog.as_ref().map_or(self.shipped, Backlog::position));
                 if is_stopping {
                     return;
                 }
@@ -106,26 +112,32 @@ impl Shipper {
             } else {
                 self.publish(window, publisher).await;
             }
-            if self.kept_house_at.elapsed() >= HOUSEKEEPING {
-                self.keep_house();
+            if self.saved_at.elapsed() >= SAVE_CURSOR {
+                self.save_cursor();
             }
         }
     }
 
-    /// Waits for an append, for `stop`, or for something to be tidied up.
+    /// Waits for an append, for `stop`, or until the cursor is to be saved.
     async fn wait(&self, stop: &CancellationToken) {
-        let idle = if self.cursor.is_saved(self.confirmed) { HOUSEKEEPING_IDLE } else { HOUSEKEEPING };
+        let is_saved = self.cursor.is_saved(self.shipped);
         tokio::select! {
             () = self.spool.appended.notified() => {}
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(idle) => {}
+            () = tokio::time::sleep(SAVE_CURSOR), if !is_saved => {}
         }
     }
 
+    /// The stream has taken everything before this place.
+    fn note_shipped(&mut self, place: Position) {
+        self.shipped = place;
+        self.spool.note_shipped(place);
+    }
+
     async fn read(&mut self) -> io::Result<Window> {
-        // a cancelled read has taken the backlog along: begin again where the stream has confirmed
+        // a cancelled read has taken the backlog along: begin again where the stream has got to
         let mut backlog =
-            self.backlog.take().unwrap_or_else(|| Backlog::new(self.spool.clone(), self.confirmed));
+            self.backlog.take().unwrap_or_else(|| Backlog::new(self.spool.clone(), self.shipped));
         let window_max = self.window_max;
         let reading = tokio::task::spawn_blocking(move || {
             let window = backlog.next(window_max);
@@ -136,7 +148,7 @@ impl Shipper {
         window
     }
 
-    /// Publishes until the stream has confirmed every click of the window.
+    /// Publishes until the stream has taken every click of the window.
     async fn publish(&mut self, window: Window, publisher: &Publisher) {
         let mut pending = window.records;
         let mut pause = PAUSES.0;
@@ -144,14 +156,13 @@ impl Shipper {
             let results =
                 publisher.publish_all(pending.iter().map(|(body, _)| segment::decode(body)).collect()).await;
             let (left, failure) = self.settle(pending, results);
-            if let Some(confirmed_up_to) = left.confirmed_up_to {
-                self.confirmed = confirmed_up_to;
+            if let Some(place) = left.shipped_up_to {
+                self.note_shipped(place);
             }
             pending = left.records;
             let Some(failure) = failure else { break };
             self.set_held_up(Some(&failure));
             self.spool.metrics.publish_failures.inc();
-            self.spool.note_sizes(self.confirmed);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
@@ -163,8 +174,8 @@ impl Shipper {
         &self,
         pending: Vec<(Bytes, Position)>,
         results: Vec<Result<(), PublishError>>,
-    ) -> (Left, Option<PublishError>) {
-        let mut left = Left::default();
+    ) -> (Unsettled, Option<PublishError>) {
+        let mut left = Unsettled::default();
         let mut failure = None;
         for ((body, end), result) in pending.into_iter().zip(results) {
             match result {
@@ -182,7 +193,7 @@ impl Shipper {
             }
             // the cursor stops before the first click that is still owed
             if left.records.is_empty() {
-                left.confirmed_up_to = Some(end);
+                left.shipped_up_to = Some(end);
             }
         }
         (left, failure)
@@ -198,43 +209,17 @@ impl Shipper {
         self.is_held_up = failure.is_some();
     }
 
-    /// Saves the cursor and removes files whose clicks have been confirmed for long enough.
-    fn keep_house(&mut self) {
-        self.kept_house_at = Instant::now();
-        if let Err(error) = self.cursor.save(self.confirmed) {
+    fn save_cursor(&mut self) {
+        self.saved_at = Instant::now();
+        if let Err(error) = self.cursor.save(self.shipped) {
             warn!(error = %error, "failed to save the cursor of the spool: clicks may be shipped twice");
         }
-        while let Some(first) = self.first_confirmed() {
-            if !self.may_remove(first) {
-                break;
-            }
-            if let Err(error) = self.spool.writer().remove(first) {
-                warn!(spool.segment = first, error = %error, "failed to remove a spool file");
-            }
-            self.confirmed_since.remove(&first);
-        }
-        self.spool.note_sizes(self.confirmed);
-    }
-
-    /// The oldest file whose clicks have all been confirmed. The lock is not held when this returns.
-    fn first_confirmed(&self) -> Option<u64> {
-        let first = self.spool.writer().segment_from(0);
-        first.map(|(number, _)| number).filter(|number| *number < self.confirmed.segment)
-    }
-
-    fn may_remove(&mut self, segment: u64) -> bool {
-        // files behind the first become free no earlier than it: their time begins now as well
-        for number in segment..self.confirmed.segment {
-            self.confirmed_since.entry(number).or_insert_with(Instant::now);
-        }
-        let since = self.confirmed_since.get(&segment);
-        self.spool.writer().is_crowded() || since.is_some_and(|since| since.elapsed() >= self.keep_confirmed)
     }
 }
 
 /// What remains of a window.
 #[derive(Debug, Default)]
-struct Left {
+struct Unsettled {
     records: Vec<(Bytes, Position)>,
-    confirmed_up_to: Option<Position>,
+    shipped_up_to: Option<Position>,
 }

@@ -1,17 +1,21 @@
-//! The writing end of a spool: one file grows, full ones wait until they are let go.
+//! The writing end of a spool: one file grows, and is closed when it is full or old enough.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use super::cursor::Position;
+use super::files::Files;
 use super::segment;
+use super::spare::Spare;
 
-/// What the name of a spool file ends with; before it stands its number, with zeros in front.
-const EXTENSION: &str = "spool";
+/// The smallest file that is filled with zeros beforehand.
+const SPARE_BYTES_MIN: u64 = 1024 * 1024;
 
 /// How large a spool may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,20 +37,23 @@ pub(super) enum AppendError {
     Io(#[from] io::Error),
 }
 
-/// Owns the files of a spool: how many bytes of records each holds, and which one grows.
+/// Owns the files of a spool, and the one that grows.
 #[derive(Debug)]
 pub(super) struct Writer {
+    /// What there is.
+    pub files: Files,
     dir: PathBuf,
     sizes: Sizes,
     seed: u32,
-    /// Every file by its number, with how much of it has been written.
-    segments: BTreeMap<u64, u64>,
-    bytes: u64,
     active: Option<Active>,
     number_next: u64,
     /// What `sync` has to flush: files with new bytes, and the directory when it has a new name.
     unsynced: Vec<Arc<File>>,
     is_dirty: bool,
+    /// A file that is ready to be the next.
+    spare: Option<Spare>,
+    /// How much the last file held when it was closed.
+    closed_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -54,34 +61,37 @@ struct Active {
     number: u64,
     file: Arc<File>,
     bytes: u64,
+    /// When its first click came.
+    since: Option<Instant>,
+    /// Whether zeros stand behind what was written.
+    is_zero_filled: bool,
 }
 
 impl Writer {
-    /// Finds the files that are there and begins a new one, numbered after them and not below `number_min`.
+    /// Finds the files that are there. The next one is numbered after them and after `shipped`.
     /// What an earlier process wrote is never appended to: its end may be torn.
-    pub(super) fn open(dir: &Path, sizes: Sizes, seed: u32, number_min: u64) -> io::Result<Self> {
-        let mut segments = BTreeMap::new();
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            if let Some(number) = number(&entry.path()) {
-                segments.insert(number, entry.metadata()?.len());
-            }
-        }
-        let number_next = segments.keys().last().map_or(1, |last| last + 1).max(number_min);
-        let bytes = segments.values().sum();
+    pub(super) fn open(dir: &Path, sizes: Sizes, seed: u32, shipped: Position) -> io::Result<Self> {
+        let files = Files::open(dir, shipped)?;
+        let number_next = files.last().unwrap_or(0).max(shipped.segment) + 1;
         let dir = dir.to_path_buf();
-        let (active, unsynced) = (None, Vec::new());
-        let mut writer =
-            Self { dir, sizes, seed, segments, bytes, active, number_next, unsynced, is_dirty: false };
-        // a directory that cannot be written to shows now, not with the first click
-        writer.begin_segment()?;
-        Ok(writer)
+        Ok(Self {
+            files,
+            dir,
+            sizes,
+            seed,
+            active: None,
+            number_next,
+            unsynced: Vec::new(),
+            is_dirty: false,
+            spare: None,
+            closed_bytes: 0,
+        })
     }
 
     /// Appends whole records with one write.
-    pub(super) fn append(&mut self, records: &[u8]) -> Result<(), AppendError> {
+    pub(super) fn append(&mut self, records: &[u8], clicks: u64) -> Result<(), AppendError> {
         let length = records.len() as u64;
-        if self.bytes + length > self.sizes.bytes_max {
+        if self.files.bytes() + length > self.sizes.bytes_max {
             return Err(AppendError::Full);
         }
         let fits = |active: &Active| {
@@ -91,17 +101,19 @@ impl Writer {
             self.begin_segment()?;
         }
         let active = self.active.as_mut().expect("begin_segment() made it");
-        if let Err(error) = (&*active.file).write_all(records) {
+        if let Err(error) = active.file.write_all_at(records, active.bytes) {
             // half a record at the end would only cost a warning at the next start, but the space may be needed
             if let Err(error) = active.file.set_len(active.bytes) {
                 warn!(error = %error, "failed to cut a torn record off");
             }
-            self.active = None;
+            self.close();
             return Err(error.into());
         }
         active.bytes += length;
-        self.segments.insert(active.number, active.bytes);
-        self.bytes += length;
+        if active.since.is_none() {
+            active.since = Some(Instant::now());
+        }
+        self.files.grow(active.number, length, clicks);
         if !self.is_dirty {
             self.is_dirty = true;
             self.unsynced.push(active.file.clone());
@@ -109,66 +121,19 @@ impl Writer {
         Ok(())
     }
 
-    /// The first file numbered `number` or higher, and how much of it has been written.
-    pub(super) fn segment_from(&self, number: u64) -> Option<(u64, u64)> {
-        self.segments.range(number..).next().map(|(number, bytes)| (*number, *bytes))
-    }
-
-    /// Removes a file that is not the growing one.
-    pub(super) fn remove(&mut self, number: u64) -> io::Result<()> {
-        if self.active.as_ref().is_some_and(|active| active.number == number) {
-            return Ok(());
-        }
-        self.forget(number);
-        fs::remove_file(self.path(number))
-    }
-
-    /// Counts a file no longer; it stays where it is.
-    pub(super) fn forget(&mut self, number: u64) {
-        self.bytes -= self.segments.remove(&number).unwrap_or(0);
-    }
-
-    /// Bytes of all files.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Whether the next records would make the spool larger than three quarters of its limit.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.bytes > self.sizes.bytes_max / 4 * 3
-    }
-
-    /// Bytes of records at and after a place in a file.
-    pub(super) fn bytes_after(&self, number: u64, offset: u64) -> u64 {
-        let later: u64 = self
-            .segments
-            .range(number + 1..)
-            .map(|(_, bytes)| bytes.saturating_sub(segment::HEADER_BYTES))
-            .sum();
-        let here = self
-            .segments
-            .get(&number)
-            .map_or(0, |bytes| bytes.saturating_sub(offset.max(segment::HEADER_BYTES)));
-        later + here
-    }
-
-    /// Takes what is to be flushed; the caller does it, without holding up those who append.
-    pub(super) fn take_unsynced(&mut self) -> Vec<Arc<File>> {
-        self.is_dirty = false;
-        std::mem::take(&mut self.unsynced)
-    }
-
-    /// Where a file is.
-    pub(super) fn path(&self, number: u64) -> PathBuf {
-        path(&self.dir, number)
-    }
-
-    fn begin_segment(&mut self) -> io::Result<()> {
-        self.active = None;
+    /// Begins a file, although none is needed yet.
+    pub(super) fn begin_segment(&mut self) -> io::Result<()> {
+        self.close();
         let number = self.number_next;
-        let path = self.path(number);
-        let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
-        if let Err(error) = (&file).write_all(&segment::header(self.seed)) {
+        let path = self.files.path(number);
+        let spare =
+            self.spare.take().and_then(|spare| fs::rename(&spare.path, &path).ok().map(|()| spare.file));
+        let is_zero_filled = spare.is_some();
+        let file = match spare {
+            Some(file) => file,
+            None => OpenOptions::new().write(true).create_new(true).open(&path)?,
+        };
+        if let Err(error) = file.write_all_at(&segment::header(self.seed), 0) {
             // the next attempt takes the same number
             fs::remove_file(&path)?;
             return Err(error);
@@ -176,26 +141,72 @@ impl Writer {
         self.number_next += 1;
         let bytes = segment::HEADER_BYTES;
         let file = Arc::new(file);
-        self.segments.insert(number, bytes);
-        self.bytes += bytes;
+        self.files.grow(number, bytes, 0);
         self.unsynced.push(Arc::new(File::open(&self.dir)?));
         self.unsynced.push(file.clone());
         self.is_dirty = true;
-        self.active = Some(Active { number, file, bytes });
+        self.active = Some(Active { number, file, bytes, since: None, is_zero_filled });
         Ok(())
     }
-}
 
-/// Where the file of a number is in a spool's directory.
-pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
-    dir.join(format!("{number:016}.{EXTENSION}"))
-}
-
-fn number(path: &Path) -> Option<u64> {
-    if path.extension()? != EXTENSION {
-        return None;
+    /// Closes the growing file; the next clicks begin another.
+    pub(super) fn close(&mut self) {
+        let Some(active) = self.active.take() else { return };
+        self.closed_bytes = active.bytes;
+        if active.is_zero_filled
+            && let Err(error) = active.file.set_len(active.bytes)
+        {
+            warn!(spool.segment = active.number, error = %error, "failed to cut off the blank end of a spool file");
+        }
     }
-    path.file_stem()?.to_str()?.parse().ok()
+
+    /// How large a spare file should be, when there is none. As there is twice the room that the last file took, few
+    /// clicks do not cost many zeros.
+    pub(super) fn spare_wanted(&self) -> Option<u64> {
+        let bytes = (2 * self.closed_bytes).max(SPARE_BYTES_MIN).min(self.sizes.segment_bytes_max);
+        self.spare.is_none().then_some(bytes)
+    }
+
+    /// The next file is this.
+    pub(super) fn give_spare(&mut self, spare: Spare) {
+        self.spare = Some(spare);
+    }
+
+    /// Closes the growing file if its first click came as long ago as this; tells whether it did.
+    pub(super) fn close_if_older(&mut self, age: Duration) -> bool {
+        let is_old = |active: &Active| active.since.is_some_and(|since| since.elapsed() >= age);
+        let closes = self.active.as_ref().is_some_and(is_old);
+        if closes {
+            self.close();
+        }
+        closes
+    }
+
+    /// Whether this is the file that grows.
+    pub(super) fn is_active(&self, number: u64) -> bool {
+        self.active.as_ref().is_some_and(|active| active.number == number)
+    }
+
+    /// The closed files that the stream has taken to their ends, oldest first, each with how much it holds.
+    pub(super) fn shipped(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.files.wholly_shipped().filter(|(number, _)| !self.is_active(*number))
+    }
+
+    /// Whether the spool is larger than three quarters of its limit.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.files.bytes() > self.sizes.bytes_max / 4 * 3
+    }
+
+    /// Whether there is something to flush.
+    pub(super) fn is_unsynced(&self) -> bool {
+        !self.unsynced.is_empty()
+    }
+
+    /// Takes what is to be flushed; the caller does it, without holding up those who append.
+    pub(super) fn take_unsynced(&mut self) -> Vec<Arc<File>> {
+        self.is_dirty = false;
+        std::mem::take(&mut self.unsynced)
+    }
 }
 
 #[cfg(test)]
@@ -204,66 +215,90 @@ mod tests {
 
     const SIZES: Sizes = Sizes { segment_bytes_max: 1000, bytes_max: 3000 };
 
+    fn writer(dir: &Path) -> Writer {
+        Writer::open(dir, SIZES, 7, Position::default()).expect("open")
+    }
+
     #[test]
     fn a_full_file_is_followed_by_another() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut writer = Writer::open(dir.path(), SIZES, 7, 0).expect("open");
+        let mut writer = writer(dir.path());
 
         for _ in 0..3 {
-            writer.append(&[1; 600]).expect("append");
+            writer.append(&[1; 600], 1).expect("append");
         }
 
-        assert_eq!(writer.segment_from(0), Some((1, 616)));
-        assert_eq!(writer.segment_from(2), Some((2, 616)));
-        assert_eq!(writer.segment_from(3), Some((3, 616)));
-        assert_eq!(writer.bytes(), 3 * 616);
-        assert_eq!(writer.bytes_after(2, 116), 500 + 600);
+        assert_eq!(writer.files.from(0), Some((1, 616)));
+        assert_eq!(writer.files.from(2), Some((2, 616)));
+        assert_eq!(writer.files.from(3), Some((3, 616)));
+        assert_eq!(writer.files.bytes(), 3 * 616);
+        assert_eq!(fs::metadata(writer.files.path(2)).expect("a file").len(), 616);
     }
 
     #[test]
-    fn the_limit_is_kept_until_a_file_is_removed() {
+    fn a_file_is_closed_by_its_age_if_it_has_clicks() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut writer = Writer::open(dir.path(), SIZES, 7, 0).expect("open");
+        let mut writer = writer(dir.path());
+        writer.begin_segment().expect("begin");
+
+        assert!(!writer.close_if_older(Duration::ZERO));
+        writer.append(&[1; 100], 1).expect("append");
+        assert!(!writer.close_if_older(Duration::from_secs(3600)));
+        assert!(writer.close_if_older(Duration::ZERO));
+        writer.append(&[1; 100], 1).expect("append");
+
+        assert_eq!(writer.files.from(2), Some((2, 116)));
+    }
+
+    #[test]
+    fn the_limit_is_kept_until_a_file_is_gone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut writer = writer(dir.path());
         for _ in 0..4 {
-            writer.append(&[1; 600]).expect("append");
+            writer.append(&[1; 600], 1).expect("append");
         }
         assert!(writer.is_crowded());
 
-        assert!(matches!(writer.append(&[1; 600]), Err(AppendError::Full)));
-        writer.remove(1).expect("remove");
+        assert!(matches!(writer.append(&[1; 600], 1), Err(AppendError::Full)));
+        writer.files.forget(1);
 
-        writer.append(&[1; 600]).expect("append");
-        assert!(!path(dir.path(), 1).exists());
+        writer.append(&[1; 600], 1).expect("append");
     }
 
     #[test]
-    fn the_growing_file_is_not_removed() {
+    fn the_growing_file_is_not_among_those_that_may_go() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut writer = Writer::open(dir.path(), SIZES, 7, 0).expect("open");
+        let mut writer = writer(dir.path());
+        writer.append(&[1; 900], 1).expect("append");
+        writer.append(&[1; 900], 1).expect("append");
 
-        writer.remove(1).expect("nothing to do");
+        writer.files.note_shipped(Position { segment: 2, offset: 916 });
 
-        assert!(path(dir.path(), 1).exists());
+        assert_eq!(writer.shipped().collect::<Vec<_>>(), [(1, 916)]);
+        writer.close_if_older(Duration::ZERO);
+        assert_eq!(writer.shipped().count(), 2);
     }
 
     #[test]
     fn what_an_earlier_process_wrote_is_counted_and_not_appended_to() {
         let dir = tempfile::tempdir().expect("a directory");
-        Writer::open(dir.path(), SIZES, 7, 0).expect("open").append(&[1; 100]).expect("append");
+        writer(dir.path()).append(&[1; 100], 1).expect("append");
 
-        let mut writer = Writer::open(dir.path(), SIZES, 8, 0).expect("open");
-        writer.append(&[1; 50]).expect("append");
+        let mut writer = writer(dir.path());
+        writer.append(&[1; 50], 1).expect("append");
 
-        assert_eq!(writer.segment_from(0), Some((1, 116)));
-        assert_eq!(writer.segment_from(2), Some((2, 66)));
+        assert_eq!(writer.files.from(0), Some((1, 116)));
+        assert_eq!(writer.files.from(2), Some((2, 66)));
     }
 
     #[test]
     fn a_number_that_the_cursor_has_passed_is_not_used_again() {
         let dir = tempfile::tempdir().expect("a directory");
+        let shipped = Position { segment: 40, offset: 16 };
 
-        let writer = Writer::open(dir.path(), SIZES, 7, 41).expect("open");
+        let mut writer = Writer::open(dir.path(), SIZES, 7, shipped).expect("open");
+        writer.begin_segment().expect("begin");
 
-        assert_eq!(writer.segment_from(0), Some((41, 16)));
+        assert_eq!(writer.files.from(0), Some((41, 16)));
     }
 }

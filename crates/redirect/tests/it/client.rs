@@ -37,6 +37,27 @@ pub async fn send(addr: SocketAddr, method: &str, path: &str, headers: &[(&str, 
     browser.send(method, path, headers).await.expect("an answer")
 }
 
+/// One form on a connection of its own, as a browser sends it.
+pub async fn post(addr: SocketAddr, path: &str, form: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut head =
+        format!("POST {path} HTTP/1.1\r\nhost: go.example.com\r\ncontent-length: {}\r\n", form.len());
+    if !headers.iter().any(|(name, _)| *name == "content-type") {
+        head.push_str("content-type: application/x-www-form-urlencoded\r\n");
+    }
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let request = format!("{head}\r\n{form}");
+    raw(addr, "POST", request.as_bytes()).await.expect("an answer")
+}
+
+/// These bytes on a connection of its own; `None` when it is closed without an answer.
+pub async fn raw(addr: SocketAddr, method: &str, request: &[u8]) -> Option<Answer> {
+    let mut browser = Browser::connect(addr).await.expect("the redirect listens");
+    browser.stream.get_mut().write_all(request).await.ok()?;
+    browser.answer(method).await.ok()
+}
+
 /// A connection that stays open.
 pub struct Browser {
     stream: BufReader<TcpStream>,

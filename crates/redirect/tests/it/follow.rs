@@ -1,13 +1,14 @@
 //! What a visitor gets, and what is told of the visit.
 
 use chrono::{TimeDelta, Utc};
-use model::AddressTreatment;
 use model::click::IpQuality;
 use model::link::{QueryMode, RedirectStatus, Tracking};
+use model::{AddressTreatment, Utm};
+use redirect::settings::Prefetch;
 use store::links::LinkOptions;
 use store::settings::LinkSettings;
 
-use crate::client::{get, send};
+use crate::client::{get, post, send};
 use crate::house::{House, Running, options};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,9 +105,137 @@ async fn head_is_answered_like_get_and_recorded() {
 
     assert_eq!((headed.status, &headed.head), (302, &got.head));
     assert_eq!(headed.body, "");
+    for path in ["/unknown", "/robots.txt", "/abc+"] {
+        let (got, headed) =
+            (get(redirect.addr, path, &[]).await, send(redirect.addr, "HEAD", path, &[]).await);
+        assert_eq!((headed.head, headed.body.as_str()), (got.head, ""), "{path}");
+    }
     let clicks = house.clicks_when(2).await;
     let methods: Vec<_> = clicks.iter().map(|click| click.request.method.as_str()).collect();
     assert_eq!(methods, ["GET", "HEAD"]);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_ahead_is_served_and_recorded_with_the_evidence() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    let redirect = house.start().await;
+
+    let answer = get(redirect.addr, "/abc", &[("sec-purpose", "prefetch;prerender")]).await;
+
+    assert_eq!((answer.status, answer.location()), (302, options().original_url.as_str()));
+    let clicks = house.clicks_when(1).await;
+    assert_eq!(clicks[0].request.header("sec-purpose"), Some("prefetch;prerender"));
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_ahead_is_refused_when_settings_say_so() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    let mut settings = house.settings();
+    settings.redirect.prefetch = Prefetch::Refuse;
+    let redirect = Running::start(settings).await;
+
+    for (name, value) in [("sec-purpose", "prefetch"), ("purpose", "prefetch"), ("x-moz", "prefetch")] {
+        let answer = get(redirect.addr, "/abc", &[(name, value)]).await;
+        assert_eq!((answer.status, answer.header("location")), (503, None), "{name}");
+        assert_eq!(answer.header("cache-control"), Some("private, no-store, max-age=0"));
+    }
+    assert_eq!(redirect.count("answers", "prefetch_refused"), 3);
+    assert_eq!(get(redirect.addr, "/abc", &[("user-agent", "a person")]).await.status, 302);
+    assert_eq!(house.clicks_when(1).await[0].request.user_agent.as_deref(), Some("a person"));
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_that_keep_the_method_take_any_and_record_it() {
+    let house = House::new().await;
+    for (slug, status_code) in [
+        ("found", RedirectStatus::Found),
+        ("temporary", RedirectStatus::TemporaryRedirect),
+        ("permanent", RedirectStatus::PermanentRedirect),
+    ] {
+        house.link(slug, LinkOptions { status_code, ..options() }).await;
+    }
+    let redirect = house.start().await;
+
+    assert_eq!(post(redirect.addr, "/temporary", "a=1", &[]).await.status, 307);
+    for (method, path, status) in [
+        ("DELETE", "/permanent", 308),
+        ("PROPFIND", "/temporary", 307),
+        ("DELETE", "/found", 405),
+        ("TRACE", "/temporary", 405),
+        ("XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX", "/temporary", 405),
+        ("POST", "/unknown", 404),
+        ("POST", "/robots.txt", 405),
+        ("POST", "/temporary+", 405),
+    ] {
+        let answer = send(redirect.addr, method, path, &[("content-length", "0")]).await;
+        assert_eq!(answer.status, status, "{method} {path}");
+    }
+
+    let clicks = house.clicks_when(3).await;
+    let methods: Vec<_> = clicks.iter().map(|click| click.request.method.as_str()).collect();
+    assert_eq!(methods, ["POST", "DELETE", "PROPFIND"]);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scanners_are_answered_at_once_and_counted_apart() {
+    let house = House::new().await;
+    let redirect = house.start().await;
+
+    for path in ["/wp-login.php", "/.env", "/.git/config", "/a/b/index.PHP", "/wp-content/x"] {
+        assert_eq!(get(redirect.addr, path, &[]).await.status, 404, "{path}");
+    }
+
+    assert_eq!(redirect.count("answers", "scanner_noise"), 5);
+    assert_eq!(redirect.count("answers", "not_found"), 0);
+    assert_eq!(redirect.count("lookups", "database"), 0);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_percent_encoding_is_not_found() {
+    let house = House::new().await;
+    house.link("a", options()).await;
+    let redirect = house.start().await;
+
+    for path in ["/%", "/a%", "/a%2", "/a%zz", "/%ff", "/%c3%28", "/%00", "/a%00", "/%2561", "/a%2f"] {
+        assert_eq!(get(redirect.addr, path, &[]).await.status, 404, "{path}");
+    }
+    assert_eq!(get(redirect.addr, "/%61", &[]).await.status, 302);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_may_be_written_in_any_script() {
+    let house = House::new().await;
+    let host = "bücher.example";
+    house.domain_of_its_own(host, "abc").await;
+    let redirect = house.start().await;
+
+    for host in [host, "xn--bcher-kva.example", "BÜCHER.example.:8080"] {
+        assert_eq!(get(redirect.addr, "/abc", &[("host", host)]).await.status, 302, "{host}");
+    }
+    assert_eq!(get(redirect.addr, "/abc", &[]).await.status, 404);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_are_told_to_use_https_alone_when_settings_say_so() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    let mut settings = house.settings();
+    settings.redirect.hsts = std::time::Duration::from_secs(31_536_000);
+    let redirect = Running::start(settings).await;
+
+    for path in ["/abc", "/unknown", "/robots.txt", "/abc+"] {
+        let answer = get(redirect.addr, path, &[]).await;
+        assert_eq!(answer.header("strict-transport-security"), Some("max-age=31536000"), "{path}");
+    }
     redirect.stop().await;
 }
 
@@ -233,6 +362,33 @@ async fn statuses_that_caches_keep_are_kept_briefly_and_by_the_visitor_alone() {
         assert_eq!((answer.status, answer.header("cache-control")), (status, Some(cache_control)));
         assert_eq!(answer.location(), "https://example.com/offer?utm_source=sms");
     }
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn campaign_parameters_and_the_visitors_query_meet_as_the_link_says() {
+    let house = House::new().await;
+    let utm = || Utm { source: Some("mail".into()), campaign: Some("spring".into()), ..Utm::default() };
+    let modes = [
+        ("fill", QueryMode::FillMissing, "?utm_source=mail&utm_campaign=spring&ref=7"),
+        ("drop", QueryMode::Drop, "?utm_source=mail&utm_campaign=spring"),
+        ("append", QueryMode::Append, "?utm_source=mail&utm_campaign=spring&utm_source=me&ref=7"),
+        ("override", QueryMode::Override, "?utm_source=me&utm_campaign=spring&ref=7"),
+    ];
+    for (slug, query_mode, _) in modes {
+        house.link(slug, LinkOptions { utm: utm(), query_mode, ..options() }).await;
+    }
+    let redirect = house.start().await;
+
+    for (slug, _, expected) in modes {
+        let plain = get(redirect.addr, &format!("/{slug}"), &[]).await;
+        assert_eq!(plain.location(), "https://example.com/offer?utm_source=mail&utm_campaign=spring");
+        let answer = get(redirect.addr, &format!("/{slug}?utm_source=me&ref=7"), &[]).await;
+        assert_eq!(answer.location(), format!("https://example.com/offer{expected}"), "{slug}");
+    }
+    let clicks = house.clicks_when(8).await;
+    assert_eq!(clicks[0].link.original_url, "https://example.com/offer?utm_source=sms");
+    assert_eq!(clicks[0].destination_url, "https://example.com/offer?utm_source=mail&utm_campaign=spring");
     redirect.stop().await;
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bus::{Changed, Table};
+use model::Click;
 use store::links::LinkOptions;
 use store::settings::LinkSettings;
 use testkit::{TestDatabase, until};
@@ -15,28 +16,57 @@ fn elsewhere() -> LinkOptions {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_edit_shows_with_its_notice() {
+async fn an_edit_a_disable_and_an_archive_show_on_every_node_with_one_notice() {
     let house = House::new().await;
     let id = house.link("abc", options()).await;
-    let redirect = house.start().await;
+    let mut settings = house.settings();
+    // age does not help
+    settings.links.refresh = Duration::from_secs(3600);
+    let first = Running::start(settings.clone()).await;
+    settings.redirect.spool.dir = house.spool_dir.path().join("second");
+    let second = Running::start(settings).await;
     let bus = house.nats.bus("test").await;
-    let location = async || get(redirect.addr, "/abc", &[]).await.location().to_owned();
-    assert_eq!(location().await, options().original_url.as_str());
-
-    house.edit(id, elsewhere()).await;
-    assert_eq!(location().await, options().original_url.as_str());
     let keys = vec!["go.example.com/abc".to_owned()];
     let changed = Changed { table: Table::Links, workspace_id: house.workspace_id, keys };
-
-    until(LIMIT, async || {
-        // one notice is lost if the redirect has not subscribed yet
+    for redirect in [&first, &second] {
+        // a notice that a redirect hears makes it look the link up: from then on it misses none
+        until(LIMIT, async || {
+            get(redirect.addr, "/abc", &[]).await;
+            bus.notify(&changed).await;
+            (redirect.count("lookups", "database") >= 2).then_some(())
+        })
+        .await;
+    }
+    let both_answer = async |status: u16, location: Option<&str>| {
         bus.notify(&changed).await;
-        (location().await == "https://example.com/elsewhere").then_some(())
+        for redirect in [&first, &second] {
+            until(LIMIT, async || {
+                let answer = get(redirect.addr, "/abc", &[]).await;
+                ((answer.status, answer.header("location")) == (status, location)).then_some(())
+            })
+            .await;
+        }
+    };
+
+    house.edit(id, elsewhere()).await;
+    both_answer(302, Some("https://example.com/elsewhere")).await;
+    let clicks = until(LIMIT, async || {
+        let clicks = house.clicks().await;
+        let edited = clicks.iter().filter(|click| click.destination_url == "https://example.com/elsewhere");
+        (edited.count() >= 2).then_some(clicks)
     })
     .await;
-    let clicks = house.clicks_when(3).await;
-    assert_eq!(clicks.last().expect("clicks").link.revision, 2);
-    redirect.stop().await;
+    let is_edited = |click: &Click| click.destination_url == "https://example.com/elsewhere";
+    assert!(clicks.iter().all(|click| (click.link.revision == 2) == is_edited(click)));
+    house.edit(id, LinkOptions { enabled: false, ..elsewhere() }).await;
+    both_answer(410, None).await;
+    house.edit(id, options()).await;
+    both_answer(302, Some(options().original_url.as_str())).await;
+    house.archive(id).await;
+    both_answer(404, None).await;
+
+    first.stop().await;
+    second.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,6 +146,30 @@ async fn with_the_database_away_known_links_are_followed_and_others_asked_to_wai
 
     database.restart().await;
     until(LIMIT, async || (get(redirect.addr, "/new", &[]).await.status == 302).then_some(())).await;
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_database_away_links_that_are_too_old_are_not_served() {
+    let mut database = TestDatabase::cluster().await;
+    let house = House::with(database.settings()).await;
+    house.link("known", options()).await;
+    let mut settings = house.settings();
+    settings.links.refresh = Duration::from_millis(1);
+    settings.links.stale_max = Duration::from_millis(300);
+    settings.redirect.lookup_timeout = Duration::from_millis(200);
+    let redirect = Running::start(settings).await;
+    assert_eq!(get(redirect.addr, "/known", &[]).await.status, 302);
+
+    database.stop().await;
+
+    until(LIMIT, async || {
+        let answer = get(redirect.addr, "/known", &[]).await;
+        (answer.status == 503 && answer.header("retry-after") == Some("5")).then_some(())
+    })
+    .await;
+    database.restart().await;
+    until(LIMIT, async || (get(redirect.addr, "/known", &[]).await.status == 302).then_some(())).await;
     redirect.stop().await;
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bus::Message;
 use chrono::Utc;
-use model::link::{LinkLabels, QueryMode, RedirectStatus, Tracking};
-use model::{Click, LinkId, WorkspaceId};
+use model::link::LinkLabels;
+use model::{Click, LinkId, Orphan, WorkspaceId};
 use redirect::{App, Settings};
+use service::ops::Ops;
 use store::domains::Domain;
 use store::links::LinkOptions;
 use testkit::{ScratchDir, TestDatabase, TestNats, until};
@@ -22,13 +23,14 @@ pub struct House {
     pub domain: Domain,
     pub spool_dir: ScratchDir,
     pub database: store::Settings,
-    pool: store::Pool,
+    pub pool: store::Pool,
     _database: Option<TestDatabase>,
 }
 
 /// A redirect that answers.
 pub struct Running {
     pub addr: SocketAddr,
+    ops: Ops,
     stop: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
 }
@@ -36,15 +38,8 @@ pub struct Running {
 /// A link to https://example.com/offer.
 pub fn options() -> LinkOptions {
     LinkOptions {
-        original_url: "https://example.com/offer?utm_source=sms".parse().expect("a URL"),
         labels: LinkLabels { contact_id: Some("cont_9".into()), ..LinkLabels::default() },
-        status_code: RedirectStatus::Found,
-        query_mode: QueryMode::FillMissing,
-        tracking: Tracking::Inherit,
-        enabled: true,
-        starts_at: None,
-        expires_at: None,
-        expired_url: None,
+        ..LinkOptions::to("https://example.com/offer?utm_source=sms".parse().expect("a URL"))
     }
 }
 
@@ -68,13 +63,30 @@ impl House {
     }
 
     pub async fn link(&self, slug: &str, options: LinkOptions) -> LinkId {
+        self.link_under(&self.domain, slug, options).await
+    }
+
+    async fn link_under(&self, domain: &Domain, slug: &str, options: LinkOptions) -> LinkId {
         let id = LinkId::generate();
         let mut conn = self.pool.get().await.expect("the database runs");
         let slug = slug.parse().expect("a slug");
-        store::links::insert(&mut conn, self.workspace_id, id, self.domain.id, &slug, &options, Utc::now())
+        store::links::insert(&mut conn, self.workspace_id, id, domain.id, &slug, &options, Utc::now())
             .await
             .expect("inserted");
         id
+    }
+
+    /// Another domain of the workspace, with one link.
+    pub async fn domain_of_its_own(&self, host: &str, slug: &str) {
+        let mut conn = self.pool.get().await.expect("the database runs");
+        let domain = testkit::given::domain(&mut conn, self.workspace_id, host).await;
+        drop(conn);
+        self.link_under(&domain, slug, options()).await;
+    }
+
+    pub async fn archive(&self, id: LinkId) {
+        let mut conn = self.pool.get().await.expect("the database runs");
+        store::links::archive(&mut conn, self.workspace_id, id, Utc::now()).await.expect("archived");
     }
 
     pub async fn edit(&self, id: LinkId, options: LinkOptions) {
@@ -108,7 +120,22 @@ impl House {
     /// The clicks that CLICKS holds, oldest first.
     pub async fn clicks(&self) -> Vec<Click> {
         let messages = self.nats.messages("CLICKS").await;
-        messages.iter().map(|(_, payload)| Click::decode(payload).expect("a click")).collect()
+        let clicks = messages.iter().filter(|(subject, _)| subject.starts_with("clickwire.clicks.raw."));
+        clicks.map(|(_, payload)| Click::decode(payload).expect("a click")).collect()
+    }
+
+    /// Waits until CLICKS holds as many visits that led nowhere; their subjects, too.
+    pub async fn orphans_when(&self, count: usize) -> Vec<(String, Orphan)> {
+        until(LIMIT, async || {
+            let messages = self.nats.messages("CLICKS").await;
+            let orphans =
+                messages.iter().filter(|(subject, _)| subject.starts_with("clickwire.clicks.orphan."));
+            let orphans: Vec<_> = orphans
+                .map(|(subject, payload)| (subject.clone(), Orphan::decode(payload).expect("an orphan")))
+                .collect();
+            (orphans.len() >= count).then_some(orphans)
+        })
+        .await
     }
 
     /// Waits until CLICKS holds as many clicks, and checks that none is there twice.
@@ -128,11 +155,21 @@ impl House {
 
 impl Running {
     pub async fn start(settings: Settings) -> Self {
-        let app = App::build(settings).await.expect("the redirect starts");
+        let ops = Ops::new();
+        let app = App::build_with(settings, ops.clone()).await.expect("the redirect starts");
         let addr = app.addr();
         let stop = CancellationToken::new();
         let task = tokio::spawn(app.run(stop.clone()));
-        Self { addr, stop, task }
+        Self { addr, ops, stop, task }
+    }
+
+    /// The value of a counter `clickwire_redirect_{name}_total` whose one label has this value.
+    pub fn count(&self, name: &str, label: &str) -> u64 {
+        let name = format!("clickwire_redirect_{name}_total");
+        let family = self.ops.registry().gather().into_iter().find(|family| family.name() == name);
+        let family = family.expect("it is registered");
+        let metric = family.get_metric().iter().find(|metric| metric.get_label()[0].value() == label);
+        metric.map_or(0, |metric| metric.get_counter().get_value() as u64)
     }
 
     /// Stops it in order.

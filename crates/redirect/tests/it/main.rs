@@ -1,8 +1,14 @@
 //! The redirect against a real NATS and a real PostgreSQL.
 
 mod client;
+mod confirm;
 mod follow;
 mod freshness;
+mod guessing;
+mod hostile;
 mod house;
+mod inspect;
+mod orphans;
+mod passwords;
 mod process;
 mod spool;

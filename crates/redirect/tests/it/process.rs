@@ -10,6 +10,7 @@ use model::Click;
 use testkit::until;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::client::Browser;
 use crate::house::{House, LIMIT, options};
@@ -18,12 +19,19 @@ const VISITORS: usize = 16;
 
 /// Starts `clickwire-redirect` and waits until it says where it listens.
 async fn start(house: &House) -> (Child, SocketAddr) {
+    let (child, addr, _) = start_with(house, "10s").await;
+    (child, addr)
+}
+
+/// The same with this time to drain; what it says can be read.
+async fn start_with(house: &House, drain_timeout: &str) -> (Child, SocketAddr, JoinHandle<String>) {
     let settings = house.settings();
     let mut child = Command::new(env!("CARGO_BIN_EXE_clickwire-redirect"))
         .env("CLICKWIRE__TELEMETRY__LOG_FORMAT", "json")
         .env("CLICKWIRE__REDIRECT__ADDR", "127.0.0.1:0")
         .env("CLICKWIRE__REDIRECT__OPS_ADDR", "127.0.0.1:0")
         .env("CLICKWIRE__REDIRECT__WORKERS", "2")
+        .env("CLICKWIRE__REDIRECT__DRAIN_TIMEOUT", drain_timeout)
         .env("CLICKWIRE__REDIRECT__SPOOL__DIR", &settings.redirect.spool.dir)
         .env("CLICKWIRE__DATABASE__URL", &settings.database.url)
         .env("CLICKWIRE__NATS__URL", &settings.nats.url)
@@ -40,8 +48,15 @@ async fn start(house: &House) -> (Child, SocketAddr) {
             break addr.parse().expect("an address");
         }
     };
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    (child, addr)
+    let said = tokio::spawn(async move {
+        let mut said = String::new();
+        while let Ok(Some(line)) = lines.next_line().await {
+            said.push_str(&line);
+            said.push('\n');
+        }
+        said
+    });
+    (child, addr, said)
 }
 
 /// Clicks until the connection breaks; tells which clicks were answered.
@@ -89,4 +104,30 @@ async fn every_click_that_was_answered_survives_a_kill() {
     })
     .await;
     child.kill().await.expect("it can be killed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_that_is_asked_to_end_says_what_it_could_not_ship_and_what_to_do() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    house.nats.kill().await;
+    let (mut child, addr, said) = start_with(&house, "100ms").await;
+    let mut browser = Browser::connect(addr).await.expect("it listens");
+    for _ in 0..7 {
+        assert_eq!(browser.send("GET", "/abc", &[]).await.expect("an answer").status, 302);
+    }
+    drop(browser);
+
+    let pid = child.id().expect("it runs").to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill runs").success());
+    let status = tokio::time::timeout(LIMIT, child.wait()).await.expect("it ends").expect("ours to ask");
+
+    assert!(status.success(), "{status}");
+    let said = said.await.expect("no panic");
+    let dir = house.settings().redirect.spool.dir.display().to_string();
+    let advice = format!(
+        "7 clicks wait in the spool: start a redirect with this directory again, or run \
+                          `clickwire spool ship --dir {dir}`"
+    );
+    assert!(said.contains(&advice), "{said}");
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use redirect::App;
+use redirect::settings::SyncMode;
 
 use crate::client::{Browser, get};
 use crate::house::{House, Running, options};
@@ -119,7 +120,7 @@ async fn a_damaged_click_is_passed_over_and_the_others_arrive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_spool_makes_room_as_soon_as_clicks_are_confirmed() {
+async fn a_full_spool_makes_room_as_soon_as_clicks_are_shipped() {
     let house = House::new().await;
     house.link("abc", options()).await;
     let mut settings = house.settings();
@@ -190,4 +191,36 @@ async fn a_broker_that_is_absent_at_the_start_is_no_reason_to_wait() {
     house.nats.restart().await;
     house.clicks_when(1).await;
     redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_every_click_flushed_clicks_wait_for_the_next_start_and_blank_ends_are_no_damage() {
+    let mut house = House::new().await;
+    house.link("abc", options()).await;
+    let mut settings = house.settings();
+    settings.redirect.drain_timeout = Duration::from_millis(100);
+    settings.redirect.spool.sync = SyncMode::Always;
+    house.nats.kill().await;
+    let redirect = Running::start(settings).await;
+    futures::future::join_all((0..8).map(|_| click(&redirect, 25))).await;
+    redirect.stop().await;
+    // as a file is that was filled beforehand when the process is killed
+    let last = spool_files(&house).pop().expect("a file");
+    let length = fs::metadata(&last).expect("a file").len();
+    OpenOptions::new().write(true).open(last).expect("writable").set_len(length + 3_000_000).expect("longer");
+
+    house.nats.restart().await;
+    let ops = service::ops::Ops::new();
+    let app = App::build_with(house.settings(), ops.clone()).await.expect("it starts");
+    let (addr, stop) = (app.addr(), tokio_util::sync::CancellationToken::new());
+    let running = tokio::spawn(app.run(stop.clone()));
+    assert_eq!(get(addr, "/abc", &[]).await.status, 302);
+
+    assert_eq!(house.clicks_when(201).await.len(), 201);
+    let registry = ops.registry().gather();
+    let damaged =
+        registry.iter().find(|metric| metric.name() == "clickwire_redirect_spool_damaged_bytes_total");
+    assert_eq!(damaged.expect("a metric").get_metric()[0].get_counter().get_value(), 0.0);
+    stop.cancel();
+    running.await.expect("no panic").expect("a clean end");
 }

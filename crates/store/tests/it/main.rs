@@ -3,4 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod base;
+mod confirmation;
+mod links;
 mod partitions;

@@ -1,0 +1,272 @@
+//! Links in bulk.
+
+use std::time::Duration;
+
+use bus::{Change, Changed, Table};
+use futures::StreamExt as _;
+use reqwest::{Body, Method, Response};
+use serde_json::{Value, json};
+use testkit::until;
+use tokio::sync::mpsc;
+
+use crate::harness::{Api, LIMIT};
+
+async fn send(api: &Api, body: impl Into<Body>) -> Response {
+    let request = api.request(Method::POST, "/v1/links/bulk").bearer_auth(&api.key);
+    request.header("content-type", "application/x-ndjson").body(body).send().await.expect("an answer")
+}
+
+fn results(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+async fn sent(api: &Api, body: impl Into<Body>) -> Vec<Value> {
+    let response = send(api, body).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+    results(&response.text().await.expect("a body"))
+}
+
+fn brief(result: &Value) -> (u64, u64, &str) {
+    let number = |name: &str| result[name].as_u64().expect("a number");
+    (number("line"), number("status"), result["code"].as_str().unwrap_or_default())
+}
+
+/// A body that is sent while results are read.
+fn open_body() -> (mpsc::UnboundedSender<String>, Body) {
+    let (lines, mut arriving) = mpsc::unbounded_channel::<String>();
+    let chunks = futures::stream::poll_fn(move |context| arriving.poll_recv(context));
+    (lines, Body::wrap_stream(chunks.map(Ok::<_, std::io::Error>)))
+}
+
+async fn count(api: &Api) -> i64 {
+    let mut conn = api.pool.get().await.expect("the database runs");
+    let page = store::links::list(&mut conn, api.workspace_id, &Default::default(), None, 1_000_000).await;
+    i64::try_from(page.expect("links").len()).expect("few")
+}
+
+#[tokio::test]
+async fn each_line_has_its_result_in_order_and_a_broken_one_stops_nothing() {
+    let api = Api::start().await;
+    let long = format!("{{\"url\": \"https://example.com/{}\"}}", "x".repeat(70_000));
+    let lines = [
+        r#"{"url": "https://example.com/1"}"#,
+        "",
+        "{",
+        r#"{"url": "javascript:alert(1)", "tags": ["a", 1]}"#,
+        &long,
+        r#"{"url": "http://localhost:8080/x"}"#,
+        r#"{"url": "https://example.com/7", "domain": "x.example"}"#,
+        "[]\r",
+        "\u{feff}{}",
+        r#"{"url": "https://example.com/10", "contact_id": "c", "password": "open sesame", "max_clicks": 1}"#,
+    ];
+
+    let results = sent(&api, lines.join("\n")).await;
+
+    let told: Vec<_> = results.iter().map(brief).collect();
+    assert_eq!(
+        told,
+        [
+            (1, 201, ""),
+            (3, 400, "malformed"),
+            (4, 422, "invalid"),
+            (5, 413, "body_too_large"),
+            (6, 422, "invalid"),
+            (7, 422, "invalid"),
+            (8, 422, "invalid"),
+            (9, 400, "malformed"),
+            (10, 201, ""),
+        ]
+    );
+    assert_eq!(results[0].as_object().expect("an object").len(), 4, "{}", results[0]);
+    let alone = api.post("/v1/links", json!({"url": "javascript:alert(1)", "tags": ["a", 1]})).await.body;
+    for (field, value) in alone.as_object().expect("an object") {
+        assert_eq!(results[2][field], *value, "{field}");
+    }
+    let last = api.get(&format!("/v1/links/{}", results[8]["id"].as_str().expect("an id"))).await.body;
+    assert_eq!(last["tracked_url"], results[8]["tracked_url"]);
+    assert_eq!((&last["kind"], &last["has_password"]), (&json!("message"), &json!(true)));
+    assert_eq!((&last["url"], &last["max_clicks"]), (&json!("https://example.com/10"), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_name_is_given_once_within_a_request_and_beside_others() {
+    let api = Api::start().await;
+    let url = "https://example.com/";
+    api.post("/v1/links", json!({"url": url, "slug": "there", "external_id": "there"})).await;
+    let lines = [
+        json!({"url": url, "slug": "there"}),
+        json!({"url": url, "external_id": "there"}),
+        json!({"url": url, "slug": "new", "external_id": "one"}),
+        json!({"url": url, "slug": "NEW"}),
+        json!({"url": url, "external_id": "one"}),
+        json!({"url": url}),
+    ];
+    let body: Vec<String> = lines.iter().map(Value::to_string).collect();
+
+    let results = sent(&api, body.join("\n")).await;
+
+    let codes: Vec<&str> = results.iter().map(|result| brief(result).2).collect();
+    assert_eq!(
+        codes,
+        ["slug_taken", "external_id_taken", "", "slug_taken", "external_id_taken", ""],
+        "{results:?}"
+    );
+    assert_eq!(count(&api).await, 3);
+    let again = sent(&api, body[2].clone()).await;
+    assert_eq!(brief(&again[0]).2, "external_id_taken");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_thousand_links_are_made_in_batches_that_are_told_of_once() {
+    const LINKS: usize = 20_000;
+    let api = Api::start_with_nats().await;
+    let mut changes = api.bus.as_ref().expect("a bus").changes(Table::Links);
+    assert_eq!(changes.next().await, Some(Change::Reconnected));
+    let body: String = (0..LINKS)
+        .map(|n| format!("{{\"url\":\"https://example.com/{n}\",\"external_id\":\"{n}\"}}\n"))
+        .collect();
+
+    let results = sent(&api, body.clone()).await;
+
+    assert_eq!(results.len(), LINKS);
+    for (at, result) in results.iter().enumerate() {
+        assert_eq!(brief(result), (at as u64 + 1, 201, ""));
+    }
+    assert_eq!(count(&api).await, LINKS as i64);
+    let audit = api.get("/v1/audit?limit=250").await.body["data"].as_array().expect("a page").clone();
+    assert!((40..250).contains(&audit.len()), "{} batches", audit.len());
+    let links: u64 = audit.iter().filter_map(|entry| entry["details"]["links"].as_u64()).sum();
+    assert_eq!(links, LINKS as u64);
+    assert!(audit.iter().all(|entry| entry["action"] == "link.imported"));
+    let mut heard = 0;
+    for _ in 0..audit.len() {
+        let change = tokio::time::timeout(LIMIT, changes.next()).await.expect("a notice");
+        let Some(Change::Row(Changed { keys, .. })) = change else { panic!("{change:?}") };
+        assert!((1..=500).contains(&keys.len()));
+        heard += keys.len();
+    }
+    assert_eq!(heard, LINKS);
+    let mut conn = api.pool.get().await.expect("the database runs");
+    let waiting = store::outbox::lock_oldest(&mut conn, 1000).await.expect("events");
+    let ids = |event: &store::outbox::Waiting| event.data["ids"].as_array().map_or(0, Vec::len);
+    assert_eq!(waiting.iter().map(ids).sum::<usize>(), LINKS);
+    assert!(
+        waiting
+            .iter()
+            .all(|event| event.event_type == "link.imported" && event.data.to_string().len() < 64 * 1024)
+    );
+
+    let again = sent(&api, body.lines().take(1000).collect::<Vec<_>>().join("\n")).await;
+    assert!(again.iter().all(|result| brief(result).2 == "external_id_taken"));
+    assert_eq!(count(&api).await, LINKS as i64);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_result_before_sending_on_gets_it() {
+    let api = Api::start().await;
+    let (lines, body) = open_body();
+    lines.send("{\"url\": \"https://example.com/1\"}\n".to_owned()).expect("open");
+    let mut response = send(&api, body).await;
+
+    let first = response.chunk().await.expect("a chunk").expect("a result");
+    lines.send("{\"url\": \"https://example.com/2\"}".to_owned()).expect("open");
+    drop(lines);
+    let second = response.chunk().await.expect("a chunk").expect("a result");
+
+    assert_eq!(brief(&results(std::str::from_utf8(&first).expect("text"))[0]), (1, 201, ""));
+    assert_eq!(brief(&results(std::str::from_utf8(&second).expect("text"))[0]), (2, 201, ""));
+    assert_eq!(response.chunk().await.expect("the end"), None);
+}
+
+#[tokio::test]
+async fn a_request_beyond_its_limits_says_where_it_ended() {
+    let api = Api::start_with(|settings| {
+        settings.api.bulk_lines_max = 3;
+        settings.api.bulk_idle_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let line = "{\"url\": \"https://example.com/\"}\n";
+
+    let many = sent(&api, line.repeat(10)).await;
+    assert_eq!(
+        many.iter().map(brief).map(|(line, status, _)| (line, status)).collect::<Vec<_>>(),
+        [(1, 201), (2, 201), (3, 201), (4, 413)]
+    );
+    assert_eq!(many[3]["code"], "too_many_lines");
+
+    let (lines, body) = open_body();
+    lines.send(format!("{line}{{\"url\": \"https://")).expect("open");
+    let idle = results(&send(&api, body).await.text().await.expect("a body"));
+    assert_eq!(idle.iter().map(brief).collect::<Vec<_>>(), [(1, 201, ""), (2, 408, "idle")]);
+    assert_eq!(count(&api).await, 4);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_whole_batches_and_its_place_to_others() {
+    let api = Api::start_with(|settings| {
+        settings.api.bulk_requests_max = 1;
+        settings.api.bulk_batch_max = 10;
+    })
+    .await;
+    let line = "{\"url\": \"https://example.com/\"}\n";
+    let (lines, body) = open_body();
+    lines.send(line.repeat(20)).expect("open");
+    let mut response = send(&api, body).await;
+    response.chunk().await.expect("a chunk").expect("results");
+
+    let refused = send(&api, line).await;
+    assert_eq!((refused.status().as_u16(), refused.headers().contains_key("retry-after")), (503, true));
+    drop((response, lines));
+
+    let one = until(LIMIT, async || {
+        let response = send(&api, line).await;
+        (response.status() == 200).then_some(response)
+    })
+    .await;
+    assert_eq!(results(&one.text().await.expect("a body")).len(), 1);
+    assert_eq!(count(&api).await % 10, 1, "whole batches, and the last one's link");
+}
+
+#[tokio::test]
+async fn without_the_database_a_request_says_which_lines_were_not_made() {
+    let mut database = testkit::OwnDatabase::start().await;
+    let nats = testkit::defaults(bus::DEFAULTS, "nats");
+    let nats = bus::Settings { url: "nats://127.0.0.1:9".to_owned(), ..nats };
+    let mut settings = crate::harness::settings(database.settings(), nats);
+    settings.database.connect_timeout = Duration::from_secs(1);
+    let api = Api::serve(settings, database.pool()).await;
+    let (lines, body) = open_body();
+    let line = "{\"url\": \"https://example.com/\"}\n";
+    lines.send(line.repeat(2)).expect("open");
+    let mut response = send(&api, body).await;
+    let first = response.chunk().await.expect("a chunk").expect("results");
+    assert_eq!(results(std::str::from_utf8(&first).expect("text")).len(), 2);
+
+    database.stop().await;
+    lines.send(line.repeat(3)).expect("open");
+    let rest = results(&response.text().await.expect("a body"));
+
+    assert_eq!(rest.iter().map(brief).collect::<Vec<_>>(), [(3, 503, "unavailable")]);
+    database.restart().await;
+    until(LIMIT, async || api.pool.get().await.is_ok().then_some(())).await;
+    until(LIMIT, async || (count(&api).await == 2).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_lines_is_refused_as_a_whole() {
+    let api = Api::start().await;
+    let request = |content_type: &'static str| {
+        let request = api.request(Method::POST, "/v1/links/bulk").bearer_auth(&api.key);
+        request.header("content-type", content_type).body("{}").send()
+    };
+
+    let refused = request("application/json").await.expect("an answer");
+    assert_eq!(refused.status(), 415);
+    let told: Value = serde_json::from_str(&refused.text().await.expect("a body")).expect("JSON");
+    assert_eq!(told["detail"], "send the body as `Content-Type: application/x-ndjson`");
+    let reader = api.key_with(&["links:read"], None).await;
+    assert_eq!(api.call_as(&reader, Method::POST, "/v1/links/bulk", None).await.status, 403);
+    assert_eq!(sent(&api, "").await, Vec::<Value>::new());
+}

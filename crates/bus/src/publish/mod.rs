@@ -1,0 +1,123 @@
+//! Publishing: every message waits for its stream's confirmation.
+//!
+//! A confirmation that does not come leaves open whether the message was stored. That is why every message has an id:
+//! publishing it again is harmless.
+
+mod confirmations;
+mod window;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub(crate) use self::confirmations::Confirmations;
+use self::window::Window;
+use crate::connect::Bus;
+use crate::messages::Outgoing;
+
+/// Publishes of one process that may wait for their confirmation; more wait for a place.
+pub(crate) const IN_FLIGHT_MAX: usize = 4096;
+
+/// Publishes of one [`Publisher::publish_all`] that wait for their confirmation: more only adds latency.
+const WINDOW: usize = 1024;
+
+/// Why a message was, as far as we know, not stored. Publishing it again under its id is always safe.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// No confirmation in time; the message may have been stored.
+    #[error("the stream did not confirm in time")]
+    Timeout,
+    /// The broker is away.
+    #[error("NATS is not connected")]
+    Disconnected,
+    /// No stream takes the subject.
+    #[error("no stream takes the subject; run `clickwire setup`")]
+    StreamMissing,
+    /// The stream or the broker's disk is full.
+    #[error("the stream is full")]
+    StreamFull,
+    /// The stream or the broker does not take messages of this size, and never will.
+    #[error("the message is too large")]
+    TooLarge,
+    /// Something else that the broker said.
+    #[error("failed to publish: {0}")]
+    Other(String),
+}
+
+impl PublishError {
+    /// Whether the broker said nothing.
+    const fn is_silence(&self) -> bool {
+        matches!(self, Self::Timeout | Self::Disconnected)
+    }
+
+    /// Whether trying again cannot help.
+    pub fn is_permanent(&self) -> bool {
+        matches!(self, Self::TooLarge)
+    }
+}
+
+/// Publishes to the streams. Cheap to clone; clones share one limit of unconfirmed messages.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    bus: Bus,
+}
+
+impl Publisher {
+    pub(crate) fn new(bus: Bus) -> Self {
+        Self { bus }
+    }
+
+    /// Publishes a message and waits for the confirmation, within `nats.request_timeout`.
+    /// That the stream has the message already is success.
+    ///
+    /// # Errors
+    /// [`PublishError`]
+    pub async fn publish(&self, message: Outgoing) -> Result<(), PublishError> {
+        self.publish_all(vec![message]).await.pop().unwrap_or(Err(PublishError::Disconnected))
+    }
+
+    /// Publishes messages with many confirmations under way at once. The results are in the messages' order.
+    ///
+    /// They are sent one after the other, so that the stream stores them in this order. It is over within two times
+    /// `nats.request_timeout`, plus the time that a working broker takes for them: once a message goes unconfirmed, those
+    /// that were not sent yet are not sent.
+    pub async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), PublishError>> {
+        let count = messages.len();
+        let deadline = Instant::now() + self.limit();
+        let begin = async {
+            let places = u32::try_from(count.min(WINDOW)).expect("WINDOW fits");
+            let places = self.bus.in_flight().acquire_many(places).await;
+            let places = places.map_err(|_| PublishError::Disconnected)?;
+            Ok((places, self.bus.confirmations().await?))
+        };
+        let (_places, confirmations) = match tokio::time::timeout_at(deadline, begin).await {
+            Ok(Ok(begun)) => begun,
+            Ok(Err(error)) => return vec![Err(error); count],
+            Err(_) => return vec![Err(self.unconfirmed()); count],
+        };
+        let (confirmations, results) = Window::new(self, confirmations, count).publish(messages).await;
+        if let Some(confirmations) = confirmations {
+            self.bus.keep_confirmations(confirmations);
+        }
+        results
+    }
+
+    fn unconfirmed(&self) -> PublishError {
+        if self.bus.is_connected() { PublishError::Timeout } else { PublishError::Disconnected }
+    }
+
+    fn limit(&self) -> Duration {
+        self.bus.settings().request_timeout
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    text
+}

@@ -1,0 +1,109 @@
+//! P1 and P2 when it gets rough: the redirect is killed over and over, the broker is away for long, or frozen.
+//!
+//! `scripts/test` runs these small; `scripts/chaos spool` runs them at full length.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bus::Message as _;
+use model::Click;
+use serde_json::json;
+use testkit::{Answer, Subscriber, until};
+
+use crate::crash::assert_all_arrived;
+use crate::services::{LIMIT, Service};
+use crate::stack::{Stack, VISITORS};
+
+/// How often the redirect is killed, and the variable that says otherwise.
+const KILLS: (u32, &str) = (20, "CLICKWIRE_CHAOS_KILLS");
+
+/// How many seconds the broker is away at least, and the variable that says otherwise.
+const OUTAGE_SECONDS: (u32, &str) = (0, "CLICKWIRE_CHAOS_OUTAGE_SECONDS");
+
+/// Clicks between two kills, so that each meets a redirect at work.
+const CLICKS_EACH: u32 = 40;
+
+/// Clicks while the broker is away or frozen; more if that takes longer.
+const CLICKS_OF_OUTAGE: u32 = 400;
+
+fn amount((usual, variable): (u32, &str)) -> u32 {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {text:?}")),
+        Err(_) => usual,
+    }
+}
+
+#[tokio::test]
+async fn no_click_is_lost_in_a_storm_of_kills() {
+    let mut stack = Stack::start().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    stack.endpoint(&subscriber, json!({})).await;
+    let link = stack.link(json!({})).await;
+    let (visitors, clicked) = (stack.visitors.clone(), AtomicU32::new(0));
+    let kills = amount(KILLS);
+
+    for kill in 1..=kills {
+        let crash = async {
+            stack.services.kill(Service::Redirect).await;
+            stack.services.launch(Service::Redirect);
+            stack.services.wait_ready(Service::Redirect).await;
+        };
+        visitors.click_while(&link, &clicked, CLICKS_EACH, crash).await;
+        if kill % 20 == 0 {
+            eprintln!("{kill} of {kills} kills, {} clicks", clicked.load(Ordering::SeqCst));
+        }
+    }
+
+    assert_all_arrived(&subscriber, clicked.into_inner(), VISITORS * kills as usize).await;
+}
+
+#[tokio::test]
+async fn clicks_that_waited_for_the_broker_arrive_all_and_in_order() {
+    let mut stack = Stack::start().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    stack.endpoint(&subscriber, json!({})).await;
+    let link = stack.link(json!({})).await;
+    let (visitors, clicked) = (stack.visitors.clone(), AtomicU32::new(0));
+    visitors.click_while(&link, &clicked, 100, std::future::ready(())).await;
+
+    stack.nats.kill().await;
+    let outage = tokio::time::sleep(Duration::from_secs(amount(OUTAGE_SECONDS).into()));
+    visitors.click_while(&link, &clicked, CLICKS_OF_OUTAGE, outage).await;
+    visitors.click_while(&link, &clicked, 100, stack.nats.restart()).await;
+
+    assert_all_arrived(&subscriber, clicked.into_inner(), 0).await;
+    assert_in_order(&stack).await;
+}
+
+#[tokio::test]
+async fn a_frozen_broker_holds_no_visitor_up() {
+    let stack = Stack::start().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    stack.endpoint(&subscriber, json!({})).await;
+    let link = stack.link(json!({})).await;
+    let (visitors, clicked) = (stack.visitors.clone(), AtomicU32::new(0));
+    visitors.click_while(&link, &clicked, 50, std::future::ready(())).await;
+
+    stack.nats.pause();
+    // each of them is redirected: `click_while` waits for every answer
+    visitors.click_while(&link, &clicked, CLICKS_OF_OUTAGE, std::future::ready(())).await;
+    stack.nats.resume();
+
+    assert_all_arrived(&subscriber, clicked.into_inner(), 0).await;
+}
+
+/// On CLICKS the clicks stand in the order in which they were made.
+async fn assert_in_order(stack: &Stack) {
+    let clicks: Vec<Click> = until(LIMIT, || async {
+        let messages = stack.nats.messages("CLICKS").await;
+        Some(messages.iter().map(|(_, payload)| Click::decode(payload).expect("a click")).collect())
+    })
+    .await;
+    let mut last = BTreeMap::new();
+    for click in &clicks {
+        let before = last.insert(click.link.id, click.clicked_at);
+        // two workers' batches of one moment may stand either way round
+        assert!(before.is_none_or(|before| before <= click.clicked_at), "{} came too late", click.id);
+    }
+}

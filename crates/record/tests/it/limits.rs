@@ -1,0 +1,146 @@
+//! Links that may have only so many clicks.
+
+use bus::{Change, Changed, Handler, Table, Verdict, Verdicts};
+use chrono::Utc;
+use futures::StreamExt;
+use model::automation::Verdict as Who;
+use model::{EnrichedClick, LinkId, Slug, WorkspaceId};
+use store::Pool;
+use store::links::{self, Link, LinkOptions};
+use testkit::{TestDatabase, TestNats, given as usual};
+
+use crate::support::{LIMIT, amended, click, recorder, recorder_on};
+
+/// A link of a workspace of its own that may have so many clicks.
+async fn link(pool: &Pool, host: &str, max_clicks: Option<u32>) -> (WorkspaceId, Link) {
+    let mut conn = pool.get().await.unwrap();
+    let workspace_id = usual::workspace(&mut conn).await;
+    let domain = usual::domain(&mut conn, workspace_id, host).await;
+    let options = LinkOptions { max_clicks, ..LinkOptions::to("https://example.com/".parse().unwrap()) };
+    let (id, slug): (LinkId, Slug) = (LinkId::generate(), "sale".parse().unwrap());
+    links::insert(&mut conn, workspace_id, id, domain.id, &slug, &options, Utc::now()).await.unwrap();
+    (workspace_id, links::find(&mut conn, workspace_id, id).await.unwrap().unwrap())
+}
+
+async fn find(pool: &Pool, workspace_id: WorkspaceId, link: &Link) -> Link {
+    let mut conn = pool.get().await.unwrap();
+    links::find(&mut conn, workspace_id, link.id).await.unwrap().unwrap()
+}
+
+fn click_on(workspace_id: WorkspaceId, link: &Link) -> EnrichedClick {
+    let mut click = click(workspace_id);
+    click.click.link.id = link.id;
+    click
+}
+
+fn by(who: Who, mut click: EnrichedClick) -> EnrichedClick {
+    click.automation.verdict = who;
+    click
+}
+
+#[tokio::test]
+async fn a_link_is_exhausted_by_people_and_not_by_previews() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let (workspace_id, link) = link(&pool, "a.example", Some(2)).await;
+    let recorder = recorder(pool.clone()).await;
+    let previews: Vec<_> = (0..5).map(|_| by(Who::Automated, click_on(workspace_id, &link))).collect();
+
+    recorder.handle(&previews).await;
+    let after_previews = find(&pool, workspace_id, &link).await;
+    recorder.handle(&[by(Who::Unknown, click_on(workspace_id, &link))]).await;
+    let after_one = find(&pool, workspace_id, &link).await;
+    recorder.handle(&[by(Who::Human, click_on(workspace_id, &link))]).await;
+    let after_two = find(&pool, workspace_id, &link).await;
+
+    assert_eq!((after_previews.counted_clicks, after_previews.exhausted_at), (0, None));
+    assert_eq!((after_one.counted_clicks, after_one.exhausted_at), (1, None));
+    assert_eq!(after_two.counted_clicks, 2);
+    assert!(after_two.exhausted_at.is_some());
+    assert_eq!(after_two.revision, link.revision, "nobody changed the link");
+}
+
+#[tokio::test]
+async fn a_click_counts_once_however_often_it_is_told_and_amended() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let (workspace_id, link) = link(&pool, "a.example", Some(100)).await;
+    let recorder = recorder(pool.clone()).await;
+    let clicks: Vec<_> = (0..3).map(|_| click_on(workspace_id, &link)).collect();
+    let amendments: Vec<_> = clicks.iter().map(|click| amended(click, 1, "Linköping")).collect();
+    let twice: Vec<_> = clicks.iter().chain(&clicks).cloned().collect();
+
+    for batch in [&clicks, &twice, &amendments, &clicks] {
+        assert_eq!(recorder.handle(batch).await, Verdicts::all(Verdict::Done));
+    }
+    let only_amended = amended(&click_on(workspace_id, &link), 1, "Norrköping");
+    recorder.handle(&[only_amended]).await;
+
+    assert_eq!(find(&pool, workspace_id, &link).await.counted_clicks, 4);
+}
+
+#[tokio::test]
+async fn a_link_without_a_most_is_not_counted() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let (workspace_id, link) = link(&pool, "a.example", None).await;
+
+    recorder(pool.clone()).await.handle(&[click_on(workspace_id, &link)]).await;
+
+    let after = find(&pool, workspace_id, &link).await;
+    assert_eq!((after.counted_clicks, after.exhausted_at), (0, None));
+}
+
+#[tokio::test]
+async fn who_follows_links_hears_at_once_that_one_is_exhausted_and_only_once() {
+    let (database, nats) = (TestDatabase::new().await, TestNats::start().await);
+    let pool = database.pool();
+    let (workspace_id, link) = link(&pool, "a.example", Some(1)).await;
+    let mut changes = nats.bus("redirect").await.changes(Table::Links);
+    assert_eq!(changes.next().await, Some(Change::Reconnected));
+    let recorder = recorder_on(pool, nats.bus("record").await);
+
+    recorder.handle(&[click_on(workspace_id, &link)]).await;
+    recorder.handle(&[click_on(workspace_id, &link)]).await;
+    let end = Changed { table: Table::Links, workspace_id, keys: vec!["end".into()] };
+    nats.bus("test").await.notify(&end).await;
+
+    let mut heard = Vec::new();
+    loop {
+        let change = tokio::time::timeout(LIMIT, changes.next()).await.unwrap();
+        let Some(Change::Row(changed)) = change else { panic!("{change:?}") };
+        if changed == end {
+            break;
+        }
+        heard.push(changed);
+    }
+    let keys = vec!["a.example/sale".to_owned()];
+    assert_eq!(heard, [Changed { table: Table::Links, workspace_id, keys }]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_count_for_the_same_links_at_once_count_every_click_and_never_wait_in_a_circle() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let mut all = Vec::new();
+    for n in 0..8 {
+        all.push(link(&pool, &format!("{n}.example"), Some(1_000_000)).await);
+    }
+    let recorder = recorder(pool.clone()).await;
+    let batch = || -> Vec<EnrichedClick> {
+        (0..5).flat_map(|_| all.iter().map(|(workspace_id, link)| click_on(*workspace_id, link))).collect()
+    };
+
+    for _ in 0..20 {
+        let (one, mut other) = (batch(), batch());
+        other.reverse();
+        // some clicks are told to both
+        other.extend_from_slice(&one[..10]);
+        let (first, second) = tokio::join!(recorder.handle(&one), recorder.handle(&other));
+        assert_eq!((first, second), (Verdicts::all(Verdict::Done), Verdicts::all(Verdict::Done)));
+    }
+
+    for (workspace_id, link) in &all {
+        assert_eq!(find(&pool, *workspace_id, link).await.counted_clicks, 200);
+    }
+}

@@ -1,0 +1,200 @@
+//! `sync = "always"`: an answer waits until its click has been flushed, and many answers share one flush.
+//!
+//! One thread commits. A worker hands it the batch of a turn of its loop and goes on; what it hands over while the
+//! thread is busy adds to that batch. The thread takes what all workers have handed over, writes it with one write,
+//! flushes once, and wakes each worker once.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use super::Spool;
+
+type FlushFn = dyn Fn(&File) -> io::Result<()> + Send + Sync;
+
+/// Flushes a file's data to the disk; another one stands in for it in tests.
+#[derive(Clone)]
+pub(super) struct Flush(pub Arc<FlushFn>);
+
+impl Default for Flush {
+    fn default() -> Self {
+        Self(Arc::new(File::sync_data))
+    }
+}
+
+impl std::fmt::Debug for Flush {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Flush")
+    }
+}
+
+/// What workers have handed over: one batch each at most, of the requests that wait for it.
+#[derive(Debug, Default)]
+pub(super) struct Commits {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+    workers: AtomicUsize,
+}
+
+/// What comes of handing a batch over.
+#[derive(Debug)]
+pub(super) enum Submitted {
+    /// Resolves when it has been flushed.
+    New(oneshot::Receiver<Flushed>),
+    /// It goes with what the worker handed over before. Gives the emptied room back.
+    Added(Vec<u8>),
+    /// Nobody commits: before the thread runs, and after it has ended. Gives the records back.
+    Refused(Vec<u8>),
+}
+
+/// What a worker has handed over is on the disk.
+#[derive(Debug)]
+pub(super) struct Flushed {
+    /// Emptied room.
+    pub room: Vec<u8>,
+    /// The last of the worker's batches that are.
+    pub number: u64,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    batches: Vec<Batch>,
+    /// Whether somebody commits them.
+    is_open: bool,
+}
+
+#[derive(Debug)]
+struct Batch {
+    worker: usize,
+    number: u64,
+    records: Vec<u8>,
+    clicks: u64,
+    done: oneshot::Sender<Flushed>,
+}
+
+/// Batches for which nobody waits any more are not left behind, however the thread ends.
+struct Closing<'a>(&'a Commits);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Commits {
+    /// A number for a worker that will hand batches over.
+    pub(super) fn worker(&self) -> usize {
+        self.workers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Hands over batch `number` of a worker.
+    pub(super) fn submit(&self, worker: usize, number: u64, mut records: Vec<u8>, clicks: u64) -> Submitted {
+        let mut queue = self.queue();
+        if !queue.is_open {
+            return Submitted::Refused(records);
+        }
+        if let Some(waiting) = queue.batches.iter_mut().find(|batch| batch.worker == worker) {
+            waiting.records.append(&mut records);
+            waiting.clicks += clicks;
+            waiting.number = number;
+            return Submitted::Added(records);
+        }
+        let (done, flushed) = oneshot::channel();
+        queue.batches.push(Batch { worker, number, records, clicks, done });
+        drop(queue);
+        self.arrived.notify_one();
+        Submitted::New(flushed)
+    }
+
+    fn open(&self) {
+        self.queue().is_open = true;
+    }
+
+    fn close(&self) {
+        self.queue().is_open = false;
+        self.arrived.notify_one();
+    }
+
+    /// What has been handed over, once there is something; `None` after [`Self::close`].
+    fn next(&self) -> Option<Vec<Batch>> {
+        let mut queue = self.queue();
+        while queue.batches.is_empty() && queue.is_open {
+            queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        let batches = std::mem::take(&mut queue.batches);
+        (!batches.is_empty()).then_some(batches)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // its fields are consistent between any two statements
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Spool {
+    /// Commits what workers hand over until `stop`, and then what is left.
+    pub(super) async fn commit_until(self: Arc<Self>, stop: &CancellationToken) {
+        self.commits.open();
+        let (ended, end) = oneshot::channel::<()>();
+        let spool = self.clone();
+        let thread = std::thread::Builder::new().name("spool-commit".into()).spawn(move || {
+            let _ended = ended;
+            let _closing = Closing(&spool.commits);
+            let mut all = Vec::new();
+            while let Some(batches) = spool.commits.next() {
+                spool.commit(batches, &mut all);
+            }
+        });
+        if let Err(error) = thread {
+            self.commits.close();
+            error!(error = %error, "failed to start the thread that flushes the spool: each worker flushes by itself");
+        }
+        stop.cancelled().await;
+        self.commits.close();
+        // an error says that the thread has ended, which is what is waited for
+        let _ = end.await;
+    }
+
+    /// Writes batches with one write and flushes them together. `all` is room for that.
+    fn commit(&self, mut batches: Vec<Batch>, all: &mut Vec<u8>) {
+        let clicks = batches.iter().map(|batch| batch.clicks).sum();
+        if let [only] = batches.as_mut_slice() {
+            only.records = self.append(std::mem::take(&mut only.records), clicks);
+        } else {
+            for batch in &mut batches {
+                all.append(&mut batch.records);
+            }
+            *all = self.append(std::mem::take(all), clicks);
+        }
+        self.flush();
+        for batch in batches {
+            // nobody there: the visitor has gone
+            let _ = batch.done.send(Flushed { room: batch.records, number: batch.number });
+        }
+    }
+
+    /// Flushes what has been appended, in the thread that asks.
+    pub(super) fn flush(&self) {
+        let files = self.writer().take_unsynced();
+        let flush = |file: &Arc<File>| (self.flush.0)(file).err();
+        // all of them, whatever becomes of the first
+        let failure = files.iter().filter_map(flush).reduce(|first, _| first);
+        if failure.is_some() {
+            self.metrics.spool_sync_failures.inc();
+            if !self.is_unflushed.load(Ordering::Relaxed) {
+                // what the system says of a later flush of this file is not to be trusted
+                self.writer().close();
+            }
+        }
+        self.set_unflushed(failure);
+    }
+}
+
+#[cfg(test)]
+#[path = "commit_tests.rs"]
+mod tests;

@@ -1,0 +1,299 @@
+//! Lets go of a file when the database holds all of its clicks, and publishes again what it does not get to hold.
+//!
+//! That a stream has taken a click is not the end of its way: a broker may lose what it acknowledged. So a file whose
+//! clicks have all been shipped stays until each of them stands in `clicks`, or in quarantine. They are asked for in
+//! batches; only those that are missing are remembered. What is still missing after `confirm_after`, although nobody
+//! is behind, is published again under its id.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bus::{Bus, ConsumerName, Outgoing};
+use chrono::{DateTime, Utc};
+use model::ClickId;
+use store::{Pool, confirmation};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::evidence::{Evidence, Missing, ReadError};
+use super::{DAMAGED, Spool, UNCONFIRMED};
+use crate::settings::SpoolSettings;
+
+/// Clicks that are asked for at once.
+const ASK_MAX: usize = 1000;
+
+/// Files whose clicks are being asked for; the others wait for their turn, oldest first.
+const IN_HAND_MAX: usize = 64;
+
+/// Missing clicks that are remembered, of all files together. No further file is read while there are more.
+const MISSING_MAX: usize = 65_536;
+
+/// Pauses between two questions for the same clicks: the first, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+
+/// Pause while the database or the broker is away.
+const AWAY: Duration = Duration::from_secs(2);
+
+/// A consumer that has more than this to handle is behind: what is missing may be among it.
+const BEHIND_MAX: u64 = 10_000;
+
+/// Asks for the clicks of files that have been shipped.
+#[derive(Debug)]
+pub struct Confirmer {
+    spool: Arc<Spool>,
+    confirm_after: Duration,
+    unconfirmed_age_max: chrono::Duration,
+    window_max: usize,
+    in_hand: BTreeMap<u64, InHand>,
+    is_away: bool,
+}
+
+/// A file whose clicks are being asked for.
+#[derive(Debug)]
+struct InHand {
+    evidence: Evidence,
+    missing: Vec<Missing>,
+    /// When its clicks were last published, as far as this process knows.
+    published_at: Instant,
+    rounds: u32,
+    ask_at: Instant,
+    pause: Duration,
+}
+
+/// Why nothing can be found out at the moment.
+#[derive(Debug, thiserror::Error)]
+enum Away {
+    #[error(transparent)]
+    Pool(#[from] store::PoolError),
+    #[error("failed to ask the database for clicks")]
+    Query(#[from] store::QueryError),
+    #[error(transparent)]
+    Bus(#[from] bus::PendingError),
+    #[error(transparent)]
+    Publish(#[from] bus::PublishError),
+    #[error("failed to read the spool")]
+    Read(#[from] ReadError),
+}
+
+impl Confirmer {
+    pub(super) fn new(spool: Arc<Spool>, settings: &SpoolSettings) -> Self {
+        Self {
+            spool,
+            confirm_after: settings.confirm_after,
+            unconfirmed_age_max: chrono::Duration::from_std(settings.unconfirmed_age_max)
+                .unwrap_or(chrono::Duration::MAX),
+            window_max: settings.window_max,
+            in_hand: BTreeMap::new(),
+            is_away: false,
+        }
+    }
+
+    /// Confirms until `stop`. What is not confirmed by then is asked for by the next process.
+    pub async fn run(mut self, pool: Pool, bus: Bus, stop: CancellationToken) {
+        stop.run_until_cancelled(async {
+            loop {
+                self.take_up();
+                let result = self.look(&pool, &bus).await;
+                self.set_away(result.as_ref().err());
+                let pause = if result.is_err() { AWAY } else { self.until_next() };
+                tokio::select! {
+                    () = self.spool.closed.notified(), if result.is_ok() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Takes files into hand that have been shipped; forgets those that are gone.
+    fn take_up(&mut self) {
+        let writer = self.spool.writer();
+        let shipped: BTreeMap<u64, u64> = writer.shipped().take(IN_HAND_MAX).collect();
+        self.in_hand.retain(|number, _| shipped.contains_key(number));
+        for (number, end) in shipped {
+            self.in_hand.entry(number).or_insert_with(|| InHand::new(writer.files.path(number), end));
+        }
+    }
+
+    async fn look(&mut self, pool: &Pool, bus: &Bus) -> Result<(), Away> {
+        let now = Instant::now();
+        let due: Vec<u64> =
+            self.in_hand.iter().filter(|(_, file)| file.ask_at <= now).map(|(number, _)| *number).collect();
+        for number in due {
+            match self.look_at(number, pool, bus).await {
+                Err(Away::Read(error)) => self.pass_over(number, &error),
+                result => result?,
+            }
+            if let Some(file) = self.in_hand.get_mut(&number) {
+                file.ask_at = Instant::now() + file.pause;
+                file.pause = (file.pause * 2).min(PAUSES.1);
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_at(&mut self, number: u64, pool: &Pool, bus: &Bus) -> Result<(), Away> {
+        self.ask(number, pool).await?;
+        let Some(file) = self.in_hand.get(&number) else { return Ok(()) };
+        if file.is_confirmed() {
+            self.in_hand.remove(&number);
+            self.spool.remove(number);
+        } else if file.published_at.elapsed() >= self.confirm_after && !is_behind(bus).await? {
+            self.give_another_chance(number, bus).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for what is missing of a file, and reads on in it as long as not too much is.
+    async fn ask(&mut self, number: u64, pool: &Pool) -> Result<(), Away> {
+        let elsewhere: usize = self
+            .in_hand
+            .iter()
+            .filter(|(other, _)| **other != number)
+            .map(|(_, file)| file.missing.len())
+            .sum();
+        let Some(file) = self.in_hand.get_mut(&number) else { return Ok(()) };
+        let mut asked = 0;
+        loop {
+            while asked < file.missing.len() {
+                let end = file.missing.len().min(asked + ASK_MAX);
+                let still = still_missing(pool, &file.missing[asked..end]).await?;
+                self.spool.note_confirmed(number, (end - asked - still.len()) as u64);
+                file.missing.splice(asked..end, still.iter().copied());
+                asked += still.len();
+            }
+            if file.evidence.is_read() || elsewhere + asked >= MISSING_MAX {
+                return Ok(());
+            }
+            // missing until it has been found, whatever interrupts us
+            file.missing.extend(file.evidence.read(ASK_MAX).await?);
+            if let Some(total) = file.evidence.total() {
+                self.spool.writer().files.note_clicks(number, total);
+            }
+        }
+    }
+
+    /// A file that cannot be read must not keep the others.
+    fn pass_over(&mut self, number: u64, error: &ReadError) {
+        let cause: &dyn std::error::Error = error;
+        warn!(
+            spool.segment = number,
+            error = cause,
+            "clicks of a spool file cannot be confirmed: it cannot be read"
+        );
+        if !error.is_lasting() {
+            return;
+        }
+        self.in_hand.remove(&number);
+        if let Err(error) = self.spool.put_aside(number, DAMAGED) {
+            warn!(spool.segment = number, error = %error, "failed to put a damaged spool file aside");
+        }
+    }
+
+    /// Publishes what is missing of a file again; if that has not helped for very long, the file is put aside.
+    async fn give_another_chance(&mut self, number: u64, bus: &Bus) -> Result<(), Away> {
+        let Some(file) = self.in_hand.get_mut(&number) else { return Ok(()) };
+        let is_too_old = file.oldest().is_some_and(|oldest| Utc::now() - oldest > self.unconfirmed_age_max);
+        if file.rounds > 0 && is_too_old {
+            let clicks = file.missing.len();
+            self.in_hand.remove(&number);
+            return self.put_aside(number, clicks).map_err(|error| Away::Read(error.into()));
+        }
+        let publisher = bus.publisher();
+        let mut refused = Vec::new();
+        for window in file.missing.chunks(self.window_max) {
+            let messages: Vec<Outgoing> = file.evidence.messages(window).await?;
+            let ids: Vec<String> = messages.iter().map(|message| message.id.clone()).collect();
+            for (id, result) in ids.into_iter().zip(publisher.publish_all(messages).await) {
+                match result {
+                    Ok(()) => self.spool.metrics.clicks_republished.inc(),
+                    Err(refusal) if refusal.is_permanent() => refused.push(id),
+                    Err(failure) => return Err(failure.into()),
+                }
+            }
+        }
+        // the shipper has counted them as lost
+        file.missing.retain(|missing| !refused.contains(&missing.id.to_string()));
+        warn!(
+            spool.segment = number,
+            clicks = file.missing.len(),
+            "clicks that the database does not hold were published again"
+        );
+        file.published_at = Instant::now();
+        file.rounds += 1;
+        file.pause = PAUSES.0;
+        Ok(())
+    }
+
+    fn put_aside(&self, number: u64, clicks: usize) -> std::io::Result<()> {
+        let aside = self.spool.put_aside(number, UNCONFIRMED)?;
+        self.spool.metrics.clicks_put_aside.inc_by(clicks as u64);
+        error!(
+            path = %aside.display(),
+            clicks,
+            "clicks never reached the database, although they were published again: their file was put aside"
+        );
+        Ok(())
+    }
+
+    fn until_next(&self) -> Duration {
+        let next = self.in_hand.values().map(|file| file.ask_at).min();
+        next.map_or(PAUSES.1, |next| next.saturating_duration_since(Instant::now()))
+    }
+
+    /// One line when it begins and one when it ends.
+    fn set_away(&mut self, failure: Option<&Away>) {
+        match (self.is_away, failure) {
+            (false, Some(failure)) => {
+                let failure: &dyn std::error::Error = failure;
+                warn!(error = failure, "clicks are not confirmed at the moment: the spool keeps them");
+            }
+            (true, None) => info!("clicks are confirmed again"),
+            _ => {}
+        }
+        self.is_away = failure.is_some();
+    }
+}
+
+impl InHand {
+    fn new(path: std::path::PathBuf, end: u64) -> Self {
+        let now = Instant::now();
+        Self {
+            evidence: Evidence::new(path, end),
+            missing: Vec::new(),
+            published_at: now,
+            rounds: 0,
+            ask_at: now,
+            pause: PAUSES.0,
+        }
+    }
+
+    fn is_confirmed(&self) -> bool {
+        self.evidence.is_read() && self.missing.is_empty()
+    }
+
+    fn oldest(&self) -> Option<DateTime<Utc>> {
+        self.missing.iter().map(|missing| missing.id.timestamp()).min()
+    }
+}
+
+async fn still_missing(pool: &Pool, clicks: &[Missing]) -> Result<Vec<Missing>, Away> {
+    if clicks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<ClickId> = clicks.iter().map(|click| click.id).collect();
+    let mut conn = pool.get().await?;
+    let held = confirmation::held(&mut conn, &ids).await?;
+    Ok(clicks.iter().filter(|click| !held.contains(&click.id)).copied().collect())
+}
+
+/// Whether a click that is missing may only be waiting for its turn.
+async fn is_behind(bus: &Bus) -> Result<bool, Away> {
+    for consumer in [ConsumerName::Enrich, ConsumerName::Record] {
+        if bus.pending(consumer).await? > BEHIND_MAX {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,215 @@
+//! What a request asks for, read from its path and its host before anything is looked up. Pure.
+
+use std::borrow::Cow;
+
+use actix_web::dev::RequestHead;
+use actix_web::http::header;
+use percent_encoding::percent_decode_str;
+
+use model::slug::{CHARS_MAX, is_reserved, is_scanner_noise};
+use model::{Host, Slug};
+
+/// Beginnings of names that browsers and crawlers ask for by themselves.
+const ASKED_BY_CLIENTS: [&str; 4] = ["apple-touch-icon", "browserconfig.xml", "ads.txt", "app-ads.txt"];
+
+/// What stands behind a link's path when its page is wanted, not where it leads.
+const INSPECT: char = '+';
+
+/// What a path asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// `/{slug}` or `/{slug}/`: to follow the link. The slug is in its comparable form.
+    Link(Cow<'a, str>),
+    /// `/{slug}+`: to see where the link leads.
+    Inspect(Cow<'a, str>),
+    /// `/robots.txt`
+    Robots,
+    /// `/favicon.ico`
+    Favicon,
+    /// `/`: the domain itself.
+    Base,
+    /// What is kept from links, or asked for by clients on their own: nobody meant a link.
+    Reserved,
+    /// What scanners for weak servers ask for.
+    Noise,
+    /// A path that no link can have.
+    Bad,
+}
+
+impl<'a> Target<'a> {
+    /// Reads a path, percent-decoding it once.
+    pub fn of(path: &'a str) -> Self {
+        match path {
+            "/" => return Self::Base,
+            "/robots.txt" => return Self::Robots,
+            "/favicon.ico" => return Self::Favicon,
+            _ => {}
+        }
+        let Some(text) = path.strip_prefix('/') else { return Self::Bad };
+        let text = text.strip_suffix('/').unwrap_or(text);
+        // as most are written it is what is compared already
+        if is_plain(text) && !is_reserved(text) && !is_scanner_noise(text) {
+            return Self::Link(Cow::Borrowed(text));
+        }
+        let Ok(decoded) = percent_decode_str(text).decode_utf8() else { return Self::Bad };
+        let folded = decoded.to_lowercase();
+        if folded.split('/').any(is_scanner_noise) {
+            return Self::Noise;
+        }
+        let first = folded.split('/').next().unwrap_or_default();
+        if is_reserved(first) || ASKED_BY_CLIENTS.iter().any(|asked| first.starts_with(asked)) {
+            return Self::Reserved;
+        }
+        let slug = |text: &str| text.parse::<Slug>().ok().map(|slug| Cow::Owned(slug.as_str().to_owned()));
+        let target = match decoded.strip_suffix(INSPECT) {
+            Some(text) => slug(text).map(Self::Inspect),
+            None => slug(&decoded).map(Self::Link),
+        };
+        target.unwrap_or(Self::Bad)
+    }
+}
+
+/// Whether it is a slug in its comparable form, but for names that are kept.
+fn is_plain(text: &str) -> bool {
+    let is_folded = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+    !text.is_empty() && text.len() <= CHARS_MAX && text.bytes().all(is_folded)
+}
+
+/// The host that was asked for, in its comparable form: of the request line if it has one, else of the one header `Host`
+/// (RFC 9112 section 3.2).
+pub fn host(head: &RequestHead) -> Option<Cow<'_, str>> {
+    let text = match head.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => {
+            let mut lines = head.headers.get_all(header::HOST);
+            let line = lines.next().filter(|_| lines.next().is_none())?;
+            std::str::from_utf8(line.as_bytes()).ok()?
+        }
+    };
+    let is_folded = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
+    let name = match text.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => text,
+    };
+    let is_plain = !name.is_empty()
+        && name.len() <= model::link::HOST_BYTES_MAX
+        && !name.ends_with('.')
+        && name.bytes().all(is_folded)
+        && !name.contains("xn--");
+    if is_plain {
+        return Some(Cow::Borrowed(name));
+    }
+    Host::from_header(text).ok().map(|host| Cow::Owned(host.as_str().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderValue;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_slug_is_read_from_its_path_once_decoded() {
+        for path in ["/abc", "/abc/", "/ABC", "/a%62c", "/%61%62%63/"] {
+            assert_eq!(Target::of(path), Target::Link("abc".into()), "{path}");
+        }
+        for path in ["/caf%C3%A9", "/cafe%CC%81", "/CAF%C3%89"] {
+            assert_eq!(Target::of(path), Target::Link("café".into()), "{path}");
+        }
+        assert_eq!(Target::of("/v1.2_x"), Target::Link("v1.2_x".into()));
+        for path in ["/abc+", "/ABC+", "/abc%2B", "/abc+/"] {
+            assert_eq!(Target::of(path), Target::Inspect("abc".into()), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_link_is_told_apart() {
+        let long = format!("/{}", "x".repeat(CHARS_MAX + 1));
+        let cases: [(Target<'_>, &[&str]); 6] = [
+            (Target::Base, &["/"]),
+            (Target::Robots, &["/robots.txt"]),
+            (Target::Favicon, &["/favicon.ico"]),
+            (
+                Target::Reserved,
+                &[
+                    "/.well-known/x",
+                    "/_abc",
+                    "/livez",
+                    "/metrics",
+                    "/v1/links",
+                    "/Robots.txt",
+                    "/apple-touch-icon.png",
+                ],
+            ),
+            (
+                Target::Noise,
+                &[
+                    "/wp-login.php",
+                    "/WP-admin/setup",
+                    "/.env",
+                    "/.git/config",
+                    "/a/b.php",
+                    "/%2eenv",
+                    "/index.PHP/",
+                ],
+            ),
+            (
+                Target::Bad,
+                &[
+                    "", "*", "//", "/abc//", "//abc", "/abc/def", "/a%2562c", "/a%2Fc", "/%ff", "/%00",
+                    "/a%", "/a%zz", "/+", "/abc++", "/a b", &long,
+                ],
+            ),
+        ];
+        for (expected, paths) in cases {
+            for path in paths {
+                assert_eq!(Target::of(path), expected, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_host_is_compared_without_port_and_case() {
+        let of = |value: &str| {
+            let mut head = RequestHead::default();
+            head.headers.insert(header::HOST, HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
+            host(&head).map(Cow::into_owned)
+        };
+        let cases = [
+            ("go.example.com", Some("go.example.com")),
+            ("go.example.com:8080", Some("go.example.com")),
+            ("Go.Example.COM.", Some("go.example.com")),
+            ("bücher.example", Some("xn--bcher-kva.example")),
+            ("XN--BCHER-KVA.example:80", Some("xn--bcher-kva.example")),
+            ("[::1]:8080", Some("[::1]")),
+            ("", None),
+            (":80", None),
+            ("a b", None),
+            ("a/b", None),
+            ("xn--\u{ff}", None),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(of(value).as_deref(), expected, "{value}");
+        }
+        assert_eq!(host(&RequestHead::default()), None);
+    }
+
+    #[test]
+    fn two_hosts_are_none() {
+        let mut head = RequestHead::default();
+        head.headers.append(header::HOST, HeaderValue::from_static("go.example.com"));
+        head.headers.append(header::HOST, HeaderValue::from_static("evil.example"));
+
+        assert_eq!(host(&head), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_path_a_slug_is_one_in_its_comparable_form(path in "/[a-zA-Z0-9.%/+_-]{0,12}|\\PC{0,20}") {
+            if let Target::Link(slug) | Target::Inspect(slug) = Target::of(&path) {
+                let parsed = slug.parse::<Slug>().expect("a slug");
+                prop_assert_eq!(parsed.as_str(), slug.as_ref());
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Who asks for many links that do not exist.
+
+use store::links::LinkOptions;
+
+use crate::client::get;
+use crate::house::{House, Running, options};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_is_stopped_and_known_links_are_followed_all_the_same() {
+    let house = House::new().await;
+    house.link("known", options()).await;
+    house.link("other", options()).await;
+    let mut settings = house.settings();
+    settings.redirect.not_found_per_minute = 3;
+    settings.redirect.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+    let redirect = Running::start(settings).await;
+    let from = |client| [("x-forwarded-for", client)];
+    let guesser = from("198.51.100.7");
+    assert_eq!(get(redirect.addr, "/known", &from("203.0.113.9")).await.status, 302);
+
+    for guess in ["/aaa", "/aab+", "/aac"] {
+        assert_eq!(get(redirect.addr, guess, &guesser).await.status, 404, "{guess}");
+    }
+
+    let looked_up = redirect.count("lookups", "database");
+    for guess in ["/aad", "/aae+", "/other", "/aaa"] {
+        let answer = get(redirect.addr, guess, &guesser).await;
+        assert_eq!(answer.status, 429, "{guess}");
+        let seconds: u64 = answer.header("retry-after").expect("when").parse().expect("seconds");
+        assert!((1..=60).contains(&seconds));
+        assert_eq!(answer.header("cache-control"), Some("private, no-store, max-age=0"));
+    }
+    assert_eq!(redirect.count("lookups", "database"), looked_up);
+    // the same network is as one: behind it may be a thousand people, who follow links that are in memory
+    assert_eq!(get(redirect.addr, "/known", &from("198.51.100.200")).await.status, 302);
+    assert_eq!(get(redirect.addr, "/other", &from("198.51.101.7")).await.status, 302);
+    assert_eq!(get(redirect.addr, "/other", &guesser).await.status, 302);
+    assert_eq!(redirect.count("answers", "limited"), 4);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closed_links_and_bad_paths_are_no_guesses() {
+    let house = House::new().await;
+    house.link("closed", LinkOptions { enabled: false, ..options() }).await;
+    house.link("open", options()).await;
+    let mut settings = house.settings();
+    settings.redirect.not_found_per_minute = 1;
+    let redirect = Running::start(settings).await;
+
+    for _ in 0..3 {
+        assert_eq!(get(redirect.addr, "/closed", &[]).await.status, 410);
+        for path in ["/", "/a/b", "/wp-login.php", "/.well-known/x"] {
+            assert_eq!(get(redirect.addr, path, &[]).await.status, 404, "{path}");
+        }
+    }
+    assert_eq!(get(redirect.addr, "/open", &[]).await.status, 302);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_limit_everybody_may_guess() {
+    let house = House::new().await;
+    let mut settings = house.settings();
+    settings.redirect.not_found_per_minute = 0;
+    let redirect = Running::start(settings).await;
+
+    for guess in 0..100 {
+        assert_eq!(get(redirect.addr, &format!("/a{guess}"), &[]).await.status, 404);
+    }
+    redirect.stop().await;
+}

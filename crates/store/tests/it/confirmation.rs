@@ -1,0 +1,107 @@
+//! A click is held when it stands in `clicks`, or was put aside on its way there.
+
+use std::collections::BTreeSet;
+
+use chrono::{Days, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::Text;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use model::{ClickId, EventId};
+use store::quarantine::Quarantined;
+use store::{Connection, confirmation, partitions};
+use testkit::TestDatabase;
+
+async fn record(conn: &mut Connection, id: ClickId) {
+    let insert = format!(
+        "INSERT INTO clicks (id, day, workspace_id, revision, clicked_at, recorded_at, link_id, device_type,
+             verdict, event)
+         VALUES ('{}', '{}', gen_random_uuid(), 0, now(), now(), gen_random_uuid(), 'mobile', 'human', '')",
+        id.uuid(),
+        id.day(),
+    );
+    conn.batch_execute(&insert).await.unwrap();
+}
+
+async fn put_aside(conn: &mut Connection, consumer: &str, message_id: String) {
+    let message = Quarantined {
+        stream: "S".into(),
+        stream_sequence: 1,
+        message_id: Some(message_id),
+        consumer: consumer.into(),
+        subject: "s".into(),
+        reason: "r".into(),
+        payload: Vec::new(),
+        quarantined_at: Utc::now(),
+    };
+    store::quarantine::insert(conn, &[message]).await.unwrap();
+}
+
+#[tokio::test]
+async fn clicks_are_held_once_they_are_recorded_whatever_their_day() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let long_ago = ClickId::generate_at(Utc::now() - Days::new(400));
+    let yesterday = ClickId::generate_at(Utc::now() - Days::new(1));
+    let (now, missing) = (ClickId::generate(), ClickId::generate());
+    for id in [long_ago, yesterday, now] {
+        record(&mut conn, id).await;
+    }
+
+    let held = confirmation::held(&mut conn, &[now, missing, long_ago, yesterday]).await.unwrap();
+
+    assert_eq!(held, BTreeSet::from([long_ago, yesterday, now]));
+    assert!(confirmation::held(&mut conn, &[]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_enrich_or_record_put_aside_is_held_and_what_deliver_put_aside_is_not() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let ids = [(); 5].map(|()| ClickId::generate());
+    let event = |id: ClickId| EventId::of_click(id, 0).to_string();
+    put_aside(&mut conn, "enrich", ids[0].to_string()).await;
+    put_aside(&mut conn, "record", event(ids[1])).await;
+    put_aside(&mut conn, "deliver", event(ids[2])).await;
+    // such ids are not those of the consumers' streams
+    put_aside(&mut conn, "enrich", event(ids[3])).await;
+    put_aside(&mut conn, "deliver", ids[4].to_string()).await;
+
+    let held = confirmation::held(&mut conn, &ids).await.unwrap();
+
+    assert_eq!(held, BTreeSet::from([ids[0], ids[1]]));
+}
+
+#[tokio::test]
+async fn only_the_partition_of_the_clicks_day_is_looked_at() {
+    #[derive(QueryableByName)]
+    struct Line {
+        #[diesel(sql_type = Text)]
+        #[diesel(column_name = "QUERY PLAN")]
+        line: String,
+    }
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let today = Utc::now().date_naive();
+    // the plan that a prepared statement has after some runs, before it knows the day
+    conn.batch_execute(
+        "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
+         PREPARE recorded (date, uuid[]) AS SELECT id FROM clicks WHERE day = $1 AND id = ANY($2);
+         PREPARE aside (text[]) AS SELECT consumer, message_id FROM quarantine
+             WHERE message_id = ANY($1) AND consumer IN ('enrich', 'record')",
+    )
+    .await
+    .unwrap();
+    let mut plan = async |execute: &str| {
+        let lines: Vec<Line> =
+            diesel::sql_query(format!("EXPLAIN EXECUTE {execute}")).load(&mut conn).await.unwrap();
+        lines.into_iter().map(|line| line.line).collect::<Vec<_>>().join("\n")
+    };
+
+    let recorded = plan(&format!("recorded ('{today}', ARRAY[gen_random_uuid()])")).await;
+    let aside = plan("aside (ARRAY['clk_1'])").await;
+
+    let partition = partitions::name("clicks", today);
+    assert!(recorded.contains(&format!("{partition}_pkey on {partition}")), "{recorded}");
+    assert_eq!(recorded.matches(" on clicks_").count(), 1, "{recorded}");
+    assert!(aside.contains("quarantine_of_message"), "{aside}");
+}

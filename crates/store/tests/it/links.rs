@@ -1,0 +1,137 @@
+//! Links are found through their indexes, however many there are.
+
+use chrono::Utc;
+use diesel::QueryableByName;
+use diesel::sql_types::BigInt;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use model::{Host, LinkId, Slug, WorkspaceId};
+use store::links::{self, LinkFilter, LinkOptions};
+use store::{Connection, link_import, routes};
+use testkit::{TestDatabase, given};
+
+#[derive(QueryableByName)]
+struct Scans {
+    #[diesel(sql_type = BigInt)]
+    scans: i64,
+}
+
+/// How often an index was used, or the whole table `links` was read, until now.
+async fn scans(conn: &mut Connection, index: Option<&str>) -> i64 {
+    // what a session has counted is published at the end of its next statement
+    conn.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
+    let query = match index {
+        Some(index) => {
+            format!("SELECT idx_scan AS scans FROM pg_stat_user_indexes WHERE indexrelname = '{index}'")
+        }
+        None => "SELECT seq_scan AS scans FROM pg_stat_user_tables WHERE relname = 'links'".to_owned(),
+    };
+    diesel::sql_query(query).get_result::<Scans>(conn).await.unwrap().scans
+}
+
+/// Twenty thousand links of two workspaces, one in a hundred in campaign `few` and with tag `few`.
+async fn twenty_thousand(conn: &mut Connection) -> WorkspaceId {
+    let (ours, others) = (given::workspace(conn).await, given::workspace(conn).await);
+    for (workspace_id, host) in [(ours, "a.example"), (others, "b.example")] {
+        let domain = given::domain(conn, workspace_id, host).await;
+        let insert = format!(
+            "INSERT INTO links (id, workspace_id, domain_id, slug, original_url, campaign_id, tags, created_at, updated_at)
+             SELECT gen_random_uuid(), '{}', '{}', 'slug-' || n, 'https://example.com/' || n,
+                 CASE WHEN n % 100 = 0 THEN 'few' WHEN n % 2 = 0 THEN 'many' END,
+                 CASE WHEN n % 100 = 0 THEN '{{few}}'::text[] ELSE '{{}}' END, now(), now()
+             FROM generate_series(1, 10000) AS n",
+            workspace_id.uuid(),
+            domain.id.uuid(),
+        );
+        conn.batch_execute(&insert).await.unwrap();
+    }
+    conn.batch_execute("ANALYZE links").await.unwrap();
+    ours
+}
+
+#[tokio::test]
+async fn a_redirect_finds_its_link_with_one_look_into_one_index() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    twenty_thousand(&mut conn).await;
+    let (host, slug): (Host, Slug) = ("a.example".parse().unwrap(), "slug-77".parse().unwrap());
+    let index = Some("links_domain_id_slug_key");
+    let before = (scans(&mut conn, index).await, scans(&mut conn, None).await);
+
+    let found = routes::find_for_redirect(&mut conn, &host, &slug).await.unwrap();
+
+    assert_eq!(found.unwrap().original_url.as_str(), "https://example.com/77");
+    assert_eq!((scans(&mut conn, index).await, scans(&mut conn, None).await), (before.0 + 1, before.1));
+}
+
+#[tokio::test]
+async fn links_of_a_campaign_and_links_with_a_tag_are_found_through_their_indexes() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = twenty_thousand(&mut conn).await;
+    let few = Some("few".to_owned());
+    let by_campaign = LinkFilter { campaign_id: few.clone(), ..LinkFilter::default() };
+    let by_tag = LinkFilter { tag: few, ..LinkFilter::default() };
+    let read_whole = scans(&mut conn, None).await;
+
+    for (filter, index) in [(by_campaign, "links_of_campaign"), (by_tag, "links_tagged")] {
+        let before = scans(&mut conn, Some(index)).await;
+
+        let found = links::list(&mut conn, workspace_id, &filter, None, 1000).await.unwrap();
+
+        assert_eq!(found.len(), 100, "{index}");
+        assert!(found.iter().map(|link| link.id).is_sorted_by(|a, b| a > b));
+        assert_eq!(scans(&mut conn, Some(index)).await, before + 1, "{index}");
+    }
+    assert_eq!(scans(&mut conn, None).await, read_whole);
+}
+
+#[tokio::test]
+async fn of_many_links_those_are_made_whose_names_are_free() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    let domain_id = given::domain(&mut conn, workspace_id, "a.example").await.id;
+    let options = |external_id: Option<&str>| {
+        let mut options = LinkOptions::to("https://example.com/".parse().unwrap());
+        options.labels.external_id = external_id.map(str::to_owned);
+        options
+    };
+    let wanted = [("a", None), ("b", Some("1")), ("a", None), ("c", Some("1")), ("d", None)]
+        .map(|(slug, external_id)| (LinkId::generate(), slug.parse::<Slug>().unwrap(), options(external_id)));
+    let new: Vec<_> = wanted
+        .iter()
+        .map(|(id, slug, options)| link_import::NewLink { id: *id, domain_id, slug, options })
+        .collect();
+
+    let made = link_import::insert(&mut conn, workspace_id, &new, Utc::now()).await.unwrap();
+
+    let made: Vec<bool> = wanted.iter().map(|(id, ..)| made.contains(id)).collect();
+    assert_eq!(made, [true, true, false, false, true]);
+    let taken = link_import::taken_external_ids(&mut conn, workspace_id, &["1", "2"]).await.unwrap();
+    assert_eq!(taken, ["1".to_owned()].into());
+}
+
+#[tokio::test]
+async fn as_many_links_as_may_be_fit_into_one_statement() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    let domain_id = given::domain(&mut conn, workspace_id, "a.example").await.id;
+    let slugs: Vec<Slug> =
+        (0..link_import::LINKS_MAX).map(|n| format!("slug-{n}").parse().unwrap()).collect();
+    let mut options = LinkOptions::to("https://example.com/".parse().unwrap());
+    options.password = Some(model::PasswordHash::of("open sesame").unwrap());
+    options.max_clicks = Some(1);
+    for text in [&mut options.labels.campaign_id, &mut options.labels.contact_id, &mut options.labels.channel]
+    {
+        *text = Some("x".to_owned());
+    }
+    let new: Vec<_> = slugs
+        .iter()
+        .map(|slug| link_import::NewLink { id: LinkId::generate(), domain_id, slug, options: &options })
+        .collect();
+
+    let made = link_import::insert(&mut conn, workspace_id, &new, Utc::now()).await.unwrap();
+
+    assert_eq!(made.len(), link_import::LINKS_MAX);
+}
