@@ -47,6 +47,8 @@ async fn servers_end_with_a_killed_parent_and_their_data_start_again() {
 
 #[tokio::test]
 async fn servers_that_outlived_their_parent_are_stopped_before_new_ones_start() {
+    // with init for a parent, a frozen process would be the system's to wake
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     let (dir, mut parent, pids) = servers_of_another_process().await;
     // what is frozen does not hear its death signal
     Command::new("kill").arg("-STOP").args(&pids).status().unwrap();
