@@ -3,6 +3,10 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use model::automation::{Automation, MachineClass, Reason, Verdict};
+use model::click::{Enrichment, LocationMissing};
+use model::device::{Device, DeviceKind};
+use model::location::Location;
 use model::{ClickId, EventId, LinkId, OrphanId, WorkspaceId};
 use proptest::prelude::*;
 
