@@ -62,6 +62,8 @@ pub struct Metrics {
     pub lookups_failed: IntCounter,
     /// Clicks written to the spool.
     pub clicks_spooled: IntCounter,
+    /// Clicks that the spool could not take: handed to the broker from memory, or lost.
+    pub clicks_unspooled: IntCounter,
     /// Clicks that the stream has taken.
     pub clicks_shipped: IntCounter,
     /// Clicks that neither the spool nor the stream took.
@@ -146,6 +148,11 @@ impl Metrics {
             lookups_stale: lookups.with_label_values(&["memory_stale"]),
             lookups_failed: lookups.with_label_values(&["none"]),
             clicks_spooled: counter(registry, "clicks_spooled_total", "Clicks written to the spool.")?,
+            clicks_unspooled: counter(
+                registry,
+                "clicks_unspooled_total",
+                "Clicks that the spool could not take: handed to the broker from memory, or lost.",
+            )?,
             clicks_shipped: counter(
                 registry,
                 "clicks_shipped_total",

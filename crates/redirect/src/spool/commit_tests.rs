@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use actix_web::rt;
 use bus::{Message, Outgoing};
@@ -49,10 +50,10 @@ fn disk() -> (Disk, Flush) {
     (disk, Flush(Arc::new(flush)))
 }
 
-fn settings(dir: &std::path::Path) -> SpoolSettings {
+fn settings(dir: &std::path::Path, sync: SyncMode) -> SpoolSettings {
     let settings: Settings =
         service::settings::load_from(Settings::DEFAULTS, None, []).expect("the defaults are valid");
-    SpoolSettings { dir: dir.to_path_buf(), sync: SyncMode::Always, ..settings.redirect.spool }
+    SpoolSettings { dir: dir.to_path_buf(), sync, ..settings.redirect.spool }
 }
 
 fn message(number: u32) -> Outgoing {
@@ -109,7 +110,7 @@ fn with_spool(test: impl AsyncFnOnce(Arc<Spool>, Visitors, Disk)) {
         let (disk, flush) = disk();
         let metrics = Metrics::register(&Registry::new()).expect("metrics");
         let Opened { spool, .. } =
-            Spool::open_with(&settings(dir.path()), &metrics, flush).expect("it opens");
+            Spool::open_with(&settings(dir.path(), SyncMode::Always), &metrics, flush).expect("it opens");
         spool.flush();
         disk.flushes.store(0, Ordering::SeqCst);
         let stop = CancellationToken::new();
@@ -212,5 +213,31 @@ fn files_are_filled_with_zeros_beforehand_and_cut_when_they_are_closed() {
         assert_eq!(length(), end);
         stop.cancel();
         spares.await.expect("no panic");
+    });
+}
+
+#[test]
+fn with_an_interval_flushes_come_by_themselves_and_no_answer_waits_for_one() {
+    rt::System::new().block_on(async {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut disk, flush) = disk();
+        let metrics = Metrics::register(&Registry::new()).expect("metrics");
+        let settings = settings(dir.path(), SyncMode::Interval);
+        let Opened { spool, .. } = Spool::open_with(&settings, &metrics, flush).expect("it opens");
+        spool.flush();
+        disk.is_held.store(true, Ordering::SeqCst);
+        let stop = CancellationToken::new();
+        let syncing = rt::spawn(spool.clone().keep_synced(Duration::from_millis(1), stop.clone()));
+        let visitors = Visitors { appender: Appender::new(spool), answered: Rc::default() };
+
+        visitors.click(1);
+        disk.begun.recv().await.expect("a flush");
+        visitors.click(3);
+        visitors.answered(4).await;
+
+        disk.is_held.store(false, Ordering::SeqCst);
+        disk.go_on.send(()).expect("the flush waits");
+        stop.cancel();
+        syncing.await.expect("no panic");
     });
 }

@@ -279,6 +279,7 @@ impl Spool {
 
     fn hand_over(&self, records: Vec<u8>) {
         let scan = segment::scan(&Bytes::from(records), self.seed, true, usize::MAX);
+        self.metrics.clicks_unspooled.inc_by(scan.bodies.len() as u64);
         for (body, _) in scan.bodies {
             if self.direct.try_send(body).is_err() {
                 self.metrics.clicks_lost.inc();

@@ -15,18 +15,24 @@ use tokio::task::JoinHandle;
 use crate::client::Browser;
 use crate::house::{House, LIMIT, options};
 
+const REDIRECT: &str = env!("CARGO_BIN_EXE_clickwire-redirect");
+
 const VISITORS: usize = 16;
 
 /// Starts `clickwire-redirect` and waits until it says where it listens.
 async fn start(house: &House) -> (Child, SocketAddr) {
-    let (child, addr, _) = start_with(house, "10s").await;
+    let (child, addr, _) = start_with(house, Command::new(REDIRECT), "10s").await;
     (child, addr)
 }
 
-/// The same with this time to drain; what it says can be read.
-async fn start_with(house: &House, drain_timeout: &str) -> (Child, SocketAddr, JoinHandle<String>) {
+/// The same by this command, with this time to drain; what it says can be read.
+async fn start_with(
+    house: &House,
+    mut command: Command,
+    drain_timeout: &str,
+) -> (Child, SocketAddr, JoinHandle<String>) {
     let settings = house.settings();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_clickwire-redirect"))
+    let mut child = command
         .env("CLICKWIRE__TELEMETRY__LOG_FORMAT", "json")
         .env("CLICKWIRE__REDIRECT__ADDR", "127.0.0.1:0")
         .env("CLICKWIRE__REDIRECT__OPS_ADDR", "127.0.0.1:0")
@@ -111,23 +117,50 @@ async fn a_redirect_that_is_asked_to_end_says_what_it_could_not_ship_and_what_to
     let house = House::new().await;
     house.link("abc", options()).await;
     house.nats.kill().await;
-    let (mut child, addr, said) = start_with(&house, "100ms").await;
+    let (mut child, addr, said) = start_with(&house, Command::new(REDIRECT), "100ms").await;
     let mut browser = Browser::connect(addr).await.expect("it listens");
     for _ in 0..7 {
         assert_eq!(browser.send("GET", "/abc", &[]).await.expect("an answer").status, 302);
     }
     drop(browser);
 
-    let pid = child.id().expect("it runs").to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill runs").success());
-    let status = tokio::time::timeout(LIMIT, child.wait()).await.expect("it ends").expect("ours to ask");
+    let said = ended(&mut child, said).await;
 
-    assert!(status.success(), "{status}");
-    let said = said.await.expect("no panic");
     let dir = house.settings().redirect.spool.dir.display().to_string();
     let advice = format!(
         "7 clicks wait in the spool: start a redirect with this directory again, or run \
                           `clickwire spool ship --dir {dir}`"
     );
     assert!(said.contains(&advice), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_disk_takes_no_more_visitors_are_sent_on_and_their_clicks_arrive() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    // no file grows beyond a block, as if the disk were full then: a write says so, or writes a part
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\"", REDIRECT]);
+    let (mut child, addr, said) = start_with(&house, command, "10s").await;
+    let mut browser = Browser::connect(addr).await.expect("it listens");
+
+    for _ in 0..60 {
+        assert_eq!(browser.send("GET", "/abc", &[]).await.expect("an answer").status, 302);
+    }
+
+    assert_eq!(house.clicks_when(60).await.len(), 60);
+    drop(browser);
+    let said = ended(&mut child, said).await;
+    assert!(said.contains("clicks are not spooled"), "{said}");
+    assert!(said.contains("clicks are spooled again"), "{said}");
+    assert!(!said.contains("clicks are lost: neither"), "{said}");
+}
+
+/// Asks it to end, and waits until it has; returns what it said.
+async fn ended(child: &mut Child, said: JoinHandle<String>) -> String {
+    let pid = child.id().expect("it runs").to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill runs").success());
+    let status = tokio::time::timeout(LIMIT, child.wait()).await.expect("it ends").expect("ours to ask");
+    assert!(status.success(), "{status}");
+    said.await.expect("no panic")
 }

@@ -158,12 +158,14 @@ async fn with_a_full_spool_and_no_broker_visitors_are_sent_on() {
     let full =
         ops.readiness().checks.into_iter().find(|check| check.name == "redirect_spool").expect("a check");
     assert!(full.error.is_some());
-    let lost = ops
-        .registry()
-        .gather()
-        .into_iter()
-        .find(|metric| metric.name() == "clickwire_redirect_clicks_lost_total");
-    assert!(lost.expect("a metric").get_metric()[0].get_counter().get_value() > 0.0);
+    let metrics = ops.registry().gather();
+    let count = |name: &str| {
+        let metric = metrics.iter().find(|metric| metric.name() == name).expect("a metric");
+        metric.get_metric()[0].get_counter().get_value()
+    };
+    assert!(count("clickwire_redirect_clicks_lost_total") > 0.0);
+    let spooled = count("clickwire_redirect_clicks_spooled_total");
+    assert_eq!(spooled + count("clickwire_redirect_clicks_unspooled_total"), 1500.0);
     stop.cancel();
     running.await.expect("no panic").expect("a clean end");
 }
