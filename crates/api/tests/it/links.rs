@@ -1,9 +1,11 @@
 //! Links over the API.
 
+use bus::{Change, Table};
+use futures::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, recorded_click};
+use crate::harness::{Api, LIMIT, recorded_click};
 
 fn pointers(body: &Value) -> Vec<(String, String)> {
     let errors = body["errors"].as_array().expect("errors");
@@ -272,15 +274,29 @@ async fn what_is_not_json_is_told_apart() {
     assert_eq!(status(post("application/json", format!("\"{}\"", "x".repeat(70_000))).await), 413);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_is_written_down_and_announced() {
-    let api = Api::start().await;
+    let api = Api::start_with_nats().await;
+    let mut changes = api.bus.as_ref().expect("a bus").changes(Table::Links);
+    assert_eq!(changes.next().await, Some(Change::Reconnected));
+    let mut announced = async || match tokio::time::timeout(LIMIT, changes.next()).await.expect("a notice") {
+        Some(Change::Row(changed)) => changed.keys,
+        other => panic!("{other:?}"),
+    };
 
-    let id = api.link().await;
+    let made = api.post("/v1/links", json!({"url": "https://example.com/", "slug": "spring"})).await.body;
+    let key = vec![format!("{}/spring", made["domain"].as_str().expect("a host"))];
+    assert_eq!(announced().await, key);
+    let path = format!("/v1/links/{}", made["id"].as_str().expect("an id"));
+    assert_eq!(api.patch(&path, json!({"enabled": false})).await.status, 200);
+    assert_eq!(announced().await, key);
+    assert_eq!(api.delete(&path).await.status, 204);
+    assert_eq!(announced().await, key);
 
-    let audit = api.get("/v1/audit").await;
-    assert_eq!(audit.body["data"][0]["action"], "link.created");
-    assert_eq!(audit.body["data"][0]["subject"], id);
+    let audit = api.get("/v1/audit").await.body["data"].as_array().expect("a page").clone();
+    let actions: Vec<_> = audit.iter().map(|entry| entry["action"].as_str().expect("a text")).collect();
+    assert_eq!(actions, ["link.archived", "link.updated", "link.created"]);
+    assert!(audit.iter().all(|entry| entry["subject"] == made["id"]));
 }
 
 #[tokio::test]

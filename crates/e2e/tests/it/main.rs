@@ -4,6 +4,7 @@ mod crash;
 mod delivery;
 mod imports;
 mod isolation;
+mod links;
 mod marks;
 mod rollback;
 mod services;

@@ -92,7 +92,8 @@ async fn a_workspace_without_tracking_redirects_and_records_nothing() {
     assert_eq!(recorded(&stack, &while_off).await, 0);
 }
 
-async fn recorded(stack: &Stack, link: &Link) -> usize {
+/// How many of its clicks are recorded.
+pub async fn recorded(stack: &Stack, link: &Link) -> usize {
     let path = format!("/v1/clicks?link_id={}", link.id);
     let (status, page) = stack.api(Method::GET, &path, Value::Null).await;
     assert_eq!(status, StatusCode::OK, "{page}");
