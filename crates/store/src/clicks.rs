@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::QueryableByName;
-use diesel::pg::Pg;
-use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::sql_types::{
     Array, BigInt, Binary, Bool, Date, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
 };
@@ -15,6 +13,7 @@ use uuid::Uuid;
 
 use model::{ClickId, EnrichedClick, LinkId};
 
+use crate::statement::{Statement, Values, statement};
 use crate::{Connection, QueryResult};
 
 /// The new rows, from one array a column: the statement's text does not depend on how many clicks there are.
@@ -138,12 +137,11 @@ pub async fn record(
 }
 
 fn bound<'a>(
-    statement: &'static str,
+    sql: &'static str,
     columns: &'a Columns<'_>,
     now: DateTime<Utc>,
-) -> BoxedSqlQuery<'a, Pg, SqlQuery> {
-    diesel::sql_query(statement)
-        .into_boxed()
+) -> Statement<impl Values + Send + 'a> {
+    statement(sql)
         .bind::<Array<SqlUuid>, _>(&columns.ids)
         .bind::<Array<Date>, _>(&columns.days)
         .bind::<Array<SqlUuid>, _>(&columns.workspace_ids)

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use model::{ClickId, EventId};
 
+use crate::statement::statement;
 use crate::{Connection, QueryResult};
 
 /// One day, so that one partition is looked at, by its primary key.
@@ -43,11 +44,8 @@ pub async fn held(conn: &mut Connection, ids: &[ClickId]) -> QueryResult<BTreeSe
     }
     let mut held = BTreeSet::new();
     for (day, ids) in days {
-        let rows: Vec<Recorded> = diesel::sql_query(RECORDED)
-            .bind::<Date, _>(day)
-            .bind::<Array<SqlUuid>, _>(ids)
-            .load(conn)
-            .await?;
+        let rows: Vec<Recorded> =
+            statement(RECORDED).bind::<Date, _>(day).bind::<Array<SqlUuid>, _>(ids).load(conn).await?;
         held.extend(rows.into_iter().map(|row| ClickId::from_uuid(row.id)));
     }
     let others: Vec<ClickId> = ids.iter().filter(|id| !held.contains(id)).copied().collect();
@@ -60,8 +58,7 @@ pub async fn held(conn: &mut Connection, ids: &[ClickId]) -> QueryResult<BTreeSe
 async fn quarantined(conn: &mut Connection, ids: &[ClickId]) -> QueryResult<Vec<ClickId>> {
     let of_click = |id: &ClickId| [id.to_string(), EventId::of_click(*id, 0).to_string()];
     let messages: Vec<String> = ids.iter().flat_map(of_click).collect();
-    let rows: Vec<Quarantined> =
-        diesel::sql_query(QUARANTINED).bind::<Array<Text>, _>(messages).load(conn).await?;
+    let rows: Vec<Quarantined> = statement(QUARANTINED).bind::<Array<Text>, _>(messages).load(conn).await?;
     // CLICKS holds clicks and ENRICHED their events: each consumer knows a click by the id of its stream
     let id = |row: Quarantined| match row.consumer.as_str() {
         "enrich" => row.message_id.parse().ok(),

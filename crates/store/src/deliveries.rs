@@ -3,9 +3,9 @@
 //! A row is `pending` until it is `delivered` or `dead`. Whoever works on a pending row holds its lease: that is
 //! `leases`. People read the same rows through `delivery_log`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{
     Array, BigInt, Binary, Date, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
@@ -19,6 +19,7 @@ use model::{ClickId, DeliveryId, EndpointId, EventId, WorkspaceId};
 
 use crate::attempts::{self, NewAttempt};
 use crate::schema::clicks;
+use crate::statement::statement;
 use crate::{Connection, QueryResult};
 
 /// An event that an endpoint is owed.
@@ -91,8 +92,30 @@ pub(crate) struct IdRow {
     pub id: Uuid,
 }
 
-/// Asks at once which of these deliveries exist, who is paused, and how new the endpoints must be.
+/// Asks which of these deliveries exist, who is paused, and how new the endpoints must be: once for each day that they
+/// are of, which are one or two, so that one partition is looked into and not all.
 pub async fn standing(conn: &mut Connection, owed: &[Owed], now: DateTime<Utc>) -> QueryResult<Standing> {
+    let mut by_day: BTreeMap<NaiveDate, Vec<&Owed>> = BTreeMap::new();
+    for owed in owed {
+        by_day.entry(owed.event_id.day()).or_default().push(owed);
+    }
+    if by_day.is_empty() {
+        by_day.insert(now.date_naive(), Vec::new());
+    }
+    let mut standing = Standing::default();
+    for (day, owed) in by_day {
+        add_standing(conn, day, &owed, now, &mut standing).await?;
+    }
+    Ok(standing)
+}
+
+async fn add_standing(
+    conn: &mut Connection,
+    day: NaiveDate,
+    owed: &[&Owed],
+    now: DateTime<Utc>,
+    standing: &mut Standing,
+) -> QueryResult<()> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Nullable<BigInt>)]
@@ -107,19 +130,19 @@ pub async fn standing(conn: &mut Connection, owed: &[Owed], now: DateTime<Utc>) 
         paused_until: Option<DateTime<Utc>>,
     }
     let endpoint_ids: HashSet<Uuid> = owed.iter().map(|o| o.endpoint_id.uuid()).collect();
-    // LIMIT keeps the planner from joining with whole partitions: it is one index look-up a delivery
-    let rows: Vec<Row> = diesel::sql_query(
+    // LIMIT keeps the planner from joining with a whole partition: it is one index look-up a delivery
+    let rows: Vec<Row> = statement(
         "SELECT version, NULL::uuid AS endpoint_id, NULL::uuid AS event_id, NULL::integer AS event_revision, \
              NULL::timestamptz AS paused_until FROM endpoint_changes \
          UNION ALL SELECT NULL, o.endpoint_id, o.event_id, o.event_revision, NULL \
-             FROM unnest($1, $2, $3, $4) AS o (day, endpoint_id, event_id, event_revision), \
-             LATERAL (SELECT FROM deliveries d WHERE d.day = o.day AND d.endpoint_id = o.endpoint_id \
+             FROM unnest($2, $3, $4) AS o (endpoint_id, event_id, event_revision), \
+             LATERAL (SELECT FROM deliveries d WHERE d.day = $1 AND d.endpoint_id = o.endpoint_id \
                  AND d.event_id = o.event_id AND d.event_revision = o.event_revision AND d.replay_number = 0 \
                  LIMIT 1) AS found \
          UNION ALL SELECT NULL, endpoint_id, NULL, NULL, paused_until \
              FROM endpoint_state WHERE endpoint_id = ANY($5) AND paused_until > $6",
     )
-    .bind::<Array<Date>, _>(owed.iter().map(|o| o.event_id.day()).collect::<Vec<_>>())
+    .bind::<Date, _>(day)
     .bind::<Array<SqlUuid>, _>(owed.iter().map(|o| o.endpoint_id.uuid()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(owed.iter().map(|o| o.event_id.uuid()).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(owed.iter().map(|o| o.event_id.revision().cast_signed()).collect::<Vec<_>>())
@@ -127,11 +150,10 @@ pub async fn standing(conn: &mut Connection, owed: &[Owed], now: DateTime<Utc>) 
     .bind::<Timestamptz, _>(now)
     .load(conn)
     .await?;
-    let mut standing = Standing::default();
     for row in rows {
         let endpoint_id = row.endpoint_id.map(EndpointId::from_uuid);
         match (row.version, endpoint_id, row.event_id, row.event_revision, row.paused_until) {
-            (Some(version), ..) => standing.endpoints_version = version,
+            (Some(version), ..) => standing.endpoints_version = standing.endpoints_version.max(version),
             (_, Some(endpoint_id), Some(event_id), Some(revision), _) => {
                 let event_id = EventId::from_parts(event_id, revision.cast_unsigned());
                 standing.existing.insert(Owed { endpoint_id, event_id });
@@ -140,7 +162,7 @@ pub async fn standing(conn: &mut Connection, owed: &[Owed], now: DateTime<Utc>) 
             _ => {}
         }
     }
-    Ok(standing)
+    Ok(())
 }
 
 /// Stores the results of a batch: new deliveries, with the attempts that failed and the events that tell of ends.
@@ -174,7 +196,7 @@ async fn insert_rows(
     now: DateTime<Utc>,
 ) -> QueryResult<HashSet<DeliveryId>> {
     let progress = Columns::of(new.iter().map(|d| &d.progress));
-    let rows: Vec<IdRow> = diesel::sql_query(
+    let rows: Vec<IdRow> = statement(
         "INSERT INTO deliveries (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, \
              last_status, last_error, response_body, body, id, day, workspace_id, endpoint_id, event_id, \
              event_revision, event_type, click_id, leased_until, leased_by, created_at) \
@@ -220,7 +242,7 @@ pub async fn count_waiting(conn: &mut Connection, limit: i64) -> QueryResult<i64
         #[diesel(sql_type = BigInt)]
         waiting: i64,
     }
-    let row: Row = diesel::sql_query(
+    let row: Row = statement(
         "SELECT count(*) AS waiting FROM (SELECT FROM deliveries WHERE status = 'pending' LIMIT $1) AS counted",
     )
     .bind::<BigInt, _>(limit)
@@ -231,7 +253,7 @@ pub async fn count_waiting(conn: &mut Connection, limit: i64) -> QueryResult<i64
 
 /// Ends the waiting deliveries of endpoints that were deleted; at most `limit`. Nobody will ever send them.
 pub async fn bury_of_deleted(conn: &mut Connection, now: DateTime<Utc>, limit: i64) -> QueryResult<usize> {
-    diesel::sql_query(
+    statement(
         "UPDATE deliveries d SET status = 'dead', next_attempt_at = NULL, finished_at = $1, \
              last_error = 'endpoint_deleted', leased_by = NULL, leased_until = NULL \
          FROM (SELECT w.day, w.id FROM endpoints e, LATERAL (SELECT day, id FROM deliveries \

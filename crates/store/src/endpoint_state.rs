@@ -11,6 +11,7 @@ use model::{EndpointId, WorkspaceId};
 
 use crate::endpoints::State;
 use crate::schema::{endpoint_state, endpoints};
+use crate::statement::statement;
 use crate::{Connection, QueryResult};
 
 /// What was learned about an endpoint since it was last written down.
@@ -39,7 +40,7 @@ pub async fn add(conn: &mut Connection, learned: &[Learned], now: DateTime<Utc>)
     learned.sort_by_key(|l| l.endpoint_id);
     let column =
         |of: fn(&Learned) -> Option<DateTime<Utc>>| learned.iter().map(|l| of(l)).collect::<Vec<_>>();
-    diesel::sql_query(
+    statement(
         "INSERT INTO endpoint_state AS known (endpoint_id, workspace_id, delivered, failed, first_failure_at, \
              last_failure_at, last_success_at, updated_at) \
          SELECT l.*, $8 FROM unnest($1, $2, $3, $4, $5, $6, $7) AS l \
@@ -73,7 +74,7 @@ pub async fn pause(
     until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
-    diesel::sql_query(
+    statement(
         "INSERT INTO endpoint_state AS known (endpoint_id, workspace_id, paused_until, updated_at) \
          VALUES ($1, $2, $3, $4) ON CONFLICT (endpoint_id) DO UPDATE SET \
              paused_until = greatest(known.paused_until, excluded.paused_until), updated_at = excluded.updated_at",

@@ -10,13 +10,19 @@ use uuid::Uuid;
 use model::{ClickId, LinkId};
 
 use crate::schema::first_clicks;
+use crate::statement::statement;
 use crate::{Connection, QueryResult};
 
 /// Takes the places that are free and tells who holds each. Rows that are taken are read, not written: asking
 /// again costs no space. What another transaction takes at the same moment is in neither part.
+///
+/// The commit does not wait for the disk, as clicks wait for the answer. A crash of PostgreSQL may take back the claims of
+/// its last moments (`wal_writer_delay`): then a later click is told to be the first as well.
 const CLAIM: &str = "\
-WITH wanted AS (
-    SELECT * FROM unnest($1, $2, $3) AS wanted (link_id, visitor, click_id)
+WITH lazily AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true)
+), wanted AS (
+    SELECT wanted.* FROM lazily, unnest($1, $2, $3) AS wanted (link_id, visitor, click_id)
 ), claimed AS (
     INSERT INTO first_clicks (link_id, visitor, click_id)
     SELECT link_id, visitor, click_id FROM wanted
@@ -75,7 +81,7 @@ type Holders = HashMap<(Uuid, String), Uuid>;
 async fn take(conn: &mut Connection, wanted: &BTreeMap<(Uuid, &str), Uuid>) -> QueryResult<Holders> {
     let (link_ids, visitors): (Vec<Uuid>, Vec<&str>) = wanted.keys().copied().unzip();
     let click_ids: Vec<Uuid> = wanted.values().copied().collect();
-    let held: Vec<Held> = diesel::sql_query(CLAIM)
+    let held: Vec<Held> = statement(CLAIM)
         .bind::<Array<SqlUuid>, _>(link_ids)
         .bind::<Array<Text>, _>(visitors)
         .bind::<Array<SqlUuid>, _>(click_ids)

@@ -17,6 +17,7 @@ use model::{ClickId, DeliveryId, EndpointId, EventId, WorkspaceId};
 
 use crate::attempts::{self, NewAttempt};
 use crate::deliveries::{Columns, Ended, IdRow, Owed, Progress, tell};
+use crate::statement::statement;
 use crate::{Connection, QueryResult};
 
 /// The result of an attempt of a leased delivery.
@@ -79,7 +80,7 @@ pub async fn waiting(conn: &mut Connection, limit: i64) -> QueryResult<Vec<Waiti
         #[diesel(sql_type = Timestamptz)]
         next_attempt_at: DateTime<Utc>,
     }
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = statement(
         "WITH RECURSIVE step AS ( \
              (SELECT endpoint_id, next_attempt_at FROM deliveries WHERE status = 'pending' \
               ORDER BY endpoint_id, next_attempt_at LIMIT 1) \
@@ -131,7 +132,7 @@ pub async fn lease_due(
         body: Option<Vec<u8>>,
     }
     let wanted: Vec<_> = wanted.iter().filter(|(_, limit)| *limit > 0).collect();
-    let rows: Vec<Row> = diesel::sql_query(format!(
+    let rows: Vec<Row> = statement(format!(
         "WITH due AS MATERIALIZED ({LEASE_KEYS}) \
          UPDATE deliveries d SET leased_by = $4, leased_until = $5 FROM due \
          WHERE d.day = due.day AND d.id = due.id \
@@ -169,7 +170,7 @@ pub async fn renew(
     leased_by: Uuid,
     until: DateTime<Utc>,
 ) -> QueryResult<HashSet<DeliveryId>> {
-    let rows: Vec<IdRow> = diesel::sql_query(
+    let rows: Vec<IdRow> = statement(
         "UPDATE deliveries d SET leased_until = $4 FROM unnest($1, $2) AS own (day, id) \
          WHERE d.day = own.day AND d.id = own.id AND d.leased_by = $3 RETURNING d.id",
     )
@@ -184,7 +185,7 @@ pub async fn renew(
 
 /// Gives leases back, so that others need not wait for their end.
 pub async fn release(conn: &mut Connection, ids: &[DeliveryId], leased_by: Uuid) -> QueryResult<()> {
-    diesel::sql_query(
+    statement(
         "UPDATE deliveries d SET leased_until = NULL, leased_by = NULL FROM unnest($1, $2) AS own (day, id) \
          WHERE d.day = own.day AND d.id = own.id AND d.leased_by = $3",
     )
@@ -226,7 +227,7 @@ async fn finish_rows(
     leased_by: Uuid,
 ) -> QueryResult<HashSet<DeliveryId>> {
     let progress = Columns::of(finished.iter().map(|f| &f.progress));
-    let rows: Vec<IdRow> = diesel::sql_query(
+    let rows: Vec<IdRow> = statement(
         "UPDATE deliveries d SET status = f.status, attempt_count = f.attempt_count, \
              next_attempt_at = f.next_attempt_at, attempted_at = f.attempted_at, finished_at = f.finished_at, \
              duration_ms = f.duration_ms, last_status = f.last_status, last_error = f.last_error, \

@@ -33,6 +33,7 @@ pub mod routes;
 mod schema;
 pub mod secrets;
 pub mod settings;
+mod statement;
 pub mod subscriptions;
 mod tls;
 pub mod workspaces;

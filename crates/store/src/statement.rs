@@ -1,0 +1,125 @@
+//! SQL of our own that PostgreSQL parses and plans once a connection: `diesel::sql_query` does so at every call.
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{HasSqlType, Untyped};
+
+/// A statement that names its values `$1`, `$2`, … in the order in which they are bound.
+///
+/// Its text should be one of a few: each connection keeps the plan of every text that it has seen.
+pub(crate) fn statement(sql: impl Into<Cow<'static, str>>) -> Statement<()> {
+    Statement { sql: sql.into(), values: () }
+}
+
+/// SQL with the values that are bound so far.
+#[derive(Debug, Clone)]
+pub(crate) struct Statement<Values> {
+    sql: Cow<'static, str>,
+    values: Values,
+}
+
+/// A value of the SQL type `ST`.
+#[derive(Debug, Clone)]
+pub(crate) struct Value<ST, V> {
+    value: V,
+    sql_type: PhantomData<ST>,
+}
+
+impl<Values> Statement<Values> {
+    /// Binds the next value.
+    pub fn bind<ST, V>(self, value: V) -> Statement<(Values, Value<ST, V>)> {
+        let value = Value { value, sql_type: PhantomData };
+        Statement { sql: self.sql, values: (self.values, value) }
+    }
+}
+
+/// The values one after the other.
+pub(crate) trait Values {
+    /// Gives each to diesel.
+    fn push<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()>;
+}
+
+impl Values for () {
+    fn push<'b>(&'b self, _: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        Ok(())
+    }
+}
+
+impl<Earlier, ST, V> Values for (Earlier, Value<ST, V>)
+where
+    Earlier: Values,
+    Pg: HasSqlType<ST>,
+    V: ToSql<ST, Pg>,
+{
+    fn push<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.push(out.reborrow())?;
+        out.push_bind_param::<ST, V>(&self.1.value)
+    }
+}
+
+impl<V: Values> QueryFragment<Pg> for Statement<V> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(&self.sql);
+        // diesel writes a placeholder where a value is pushed; the statement has its own, so these go into a comment
+        out.push_sql("\n-- ");
+        self.values.push(out)
+    }
+}
+
+impl<V> QueryId for Statement<V> {
+    type QueryId = ();
+
+    // what is kept is found by its text
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<V> Query for Statement<V> {
+    type SqlType = Untyped;
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::QueryableByName;
+    use diesel::sql_types::{BigInt, Text};
+    use diesel_async::RunQueryDsl;
+
+    use super::*;
+
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        text: String,
+        #[diesel(sql_type = BigInt)]
+        calls: i64,
+    }
+
+    #[tokio::test]
+    async fn a_statement_is_prepared_once_and_its_values_come_in_any_order_and_number() {
+        let database = testkit::TestDatabase::new().await;
+        let settings = crate::Settings::at(database.url());
+        let mut conn = crate::connect(&settings).await.expect("a connection");
+
+        let mut seen = Vec::new();
+        for number in [1_i64, 2, 3] {
+            let row: Row = statement(
+                "SELECT $2 || $1 || $2 AS text, (SELECT count(*) FROM pg_prepared_statements \
+                 WHERE statement LIKE 'SELECT $2%') AS calls",
+            )
+            .bind::<Text, _>(format!("-{number}-"))
+            .bind::<Text, _>("x")
+            .get_result(&mut conn)
+            .await
+            .expect("a row");
+            seen.push((row.text, row.calls));
+        }
+
+        let expected =
+            [("x-1-x", 1), ("x-2-x", 1), ("x-3-x", 1)].map(|(text, calls)| (text.to_owned(), calls));
+        assert_eq!(seen, expected);
+    }
+}
