@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::attempter::Attempter;
 use crate::courier::Courier;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{self, Dispatcher};
 use crate::endpoints::Endpoints;
 use crate::health::Health;
 use crate::lanes::Lanes;
@@ -101,6 +101,7 @@ impl App {
             work: Arc::clone(&work),
             metrics: metrics.clone(),
             in_hand: Mutex::default(),
+            at_once: dispatch::at_once(),
         };
         let courier = Courier {
             endpoints: Arc::clone(&endpoints),

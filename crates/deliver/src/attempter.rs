@@ -11,7 +11,7 @@ use store::deliveries::Progress;
 
 use crate::endpoints::Endpoint;
 use crate::health::Health;
-use crate::lanes::Slot;
+use crate::lanes::{Report, Slot};
 use crate::metrics::Metrics;
 use crate::outcome::{self, Outcome};
 use crate::schedule::Schedule;
@@ -69,7 +69,8 @@ impl Attempter {
         let now = Utc::now();
         let outcome = outcome::judge(&attempt, &endpoint.permanent_statuses, now, self.retry_after_max);
         let duration = Duration::from_millis(attempt.duration_ms.into());
-        endpoint.lane.report(slot, outcome::signal(&attempt), duration, now);
+        let report = Report { signal: outcome::signal(&attempt), load: outcome::load(&attempt), duration };
+        endpoint.lane.report(slot, report, now);
         self.health.learn(endpoint, &attempt, outcome, now);
         self.metrics.attempted(&attempt);
         let settlement = settle(&endpoint.schedule, attempt, outcome, shipment.number, now, rand::random());

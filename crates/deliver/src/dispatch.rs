@@ -14,6 +14,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use bus::{Handler, Verdict, Verdicts};
 use bytes::Bytes;
 use chrono::Utc;
@@ -22,7 +23,7 @@ use model::event_type::LINK_CLICKED;
 use model::{DeliveryId, EnrichedClick, EventId};
 use store::Pool;
 use store::deliveries::{self, NewDelivery, Owed, Progress, Standing};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -43,8 +44,12 @@ const STORE_PATIENCE: Duration = Duration::from_secs(10);
 /// Pause before results are stored again.
 const STORE_PAUSE: Duration = Duration::from_millis(250);
 
-/// Most deliveries that a batch has in memory at a time, however many endpoints want its clicks.
-const OWED_MAX: usize = 2048;
+/// Most deliveries that are sent and waited for at a time, over all batches. More would wait for each other until their
+/// patience is over, and then cost a row and its change instead of one row.
+const AT_ONCE_MAX: usize = 512;
+
+/// Most of them that one batch takes on at a time, however many endpoints want its clicks.
+const OWED_MAX: usize = 256;
 
 /// How often a batch is matched again because endpoints have changed meanwhile.
 const MATCHES_MAX: usize = 5;
@@ -69,6 +74,13 @@ pub struct Dispatcher {
     pub metrics: Metrics,
     /// Events that batches have in hand: one that was published twice is not sent twice at the same time.
     pub in_hand: Mutex<HashSet<EventId>>,
+    /// Places for [`AT_ONCE_MAX`] deliveries.
+    pub at_once: Semaphore,
+}
+
+/// Places for all deliveries that are sent and waited for at a time.
+pub fn at_once() -> Semaphore {
+    Semaphore::new(AT_ONCE_MAX)
 }
 
 type Answer = Result<Settlement, Later>;
@@ -189,6 +201,8 @@ impl Dispatcher {
         clicks: &[&EnrichedClick],
         owed: &[(usize, Arc<Endpoint>)],
     ) -> anyhow::Result<()> {
+        let places = u32::try_from(owed.len()).unwrap_or(u32::MAX);
+        let places = self.at_once.acquire_many(places).await.context("nobody closes the semaphore")?;
         let mut rendered: Option<(usize, Bytes)> = None;
         let mut dispatches = Vec::with_capacity(owed.len());
         for (index, endpoint) in owed {
@@ -204,6 +218,8 @@ impl Dispatcher {
         for dispatch in &mut dispatches {
             dispatch.wait(deadline).await;
         }
+        // the next may be sent while these are stored
+        drop(places);
         self.count(clicks, &dispatches);
         self.store(clicks, dispatches).await
     }

@@ -1,24 +1,17 @@
 //! What one endpoint may use of us: its slots, its measured pace, its circuit, its pause.
 //!
 //! A lane belongs to this process; what all replicas must know (pauses, states) is in PostgreSQL.
-//! [`Circuit`] decides and takes `now`; [`Lane`] puts a lock around it and hands out slots.
+//! [`Circuit`] and [`Limit`] decide and take `now`; [`Lane`] puts a lock around them and hands out slots.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::circuit::{Circuit, Pass};
+use crate::limit::{Limit, Load};
 use crate::outcome::Signal;
-
-/// Failures in a row after which an endpoint is left alone.
-const CIRCUIT_FAILURES: u32 = 5;
-
-/// First pause of an open circuit; doubles with every probe that fails.
-const CIRCUIT_PAUSE_MIN: Duration = Duration::from_secs(5);
-
-/// Longest pause of an open circuit.
-const CIRCUIT_PAUSE_MAX: Duration = Duration::from_secs(300);
 
 /// Most clicks that wait in memory for a slot of one endpoint.
 const WAITING_MAX: usize = 1024;
@@ -28,79 +21,6 @@ const TAKEN_ON_MAX: usize = 256;
 
 /// Weight of the newest answer in the usual answer time.
 const PACE_WEIGHT: f64 = 0.1;
-
-/// Whether requests to an endpoint make sense at the moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Circuit {
-    /// They do; so many failed in a row.
-    Closed {
-        /// Failures since the last answer.
-        failures: u32,
-    },
-    /// They do not; one probe may go at `probe_at`.
-    Open {
-        /// When to try once.
-        probe_at: DateTime<Utc>,
-        /// How long the present pause is.
-        pause: Duration,
-    },
-}
-
-/// How a request was let through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pass {
-    /// As usual.
-    Ordinary,
-    /// To see whether the endpoint is back.
-    Probe,
-}
-
-impl Default for Circuit {
-    fn default() -> Self {
-        Self::Closed { failures: 0 }
-    }
-}
-
-impl Circuit {
-    /// Whether a request may go, and as what.
-    pub fn admit(&mut self, now: DateTime<Utc>) -> Option<Pass> {
-        match self {
-            Self::Closed { .. } => Some(Pass::Ordinary),
-            Self::Open { probe_at, pause } if *probe_at <= now => {
-                // the next one, should this one never report
-                *probe_at = now + *pause;
-                Some(Pass::Probe)
-            }
-            Self::Open { .. } => None,
-        }
-    }
-
-    /// When a request may go: now (`None`), or at the next probe.
-    pub fn closed_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        match self {
-            Self::Open { probe_at, .. } if *probe_at > now => Some(*probe_at),
-            _ => None,
-        }
-    }
-
-    /// Learns how a request went.
-    pub fn report(&mut self, pass: Pass, signal: Signal, now: DateTime<Utc>) {
-        let open_for = |pause| Self::Open { probe_at: now + pause, pause };
-        *self = match (*self, signal, pass) {
-            // whoever refuses one event is there for the others
-            (_, Signal::Up | Signal::Unclear, _) => Self::default(),
-            (Self::Closed { failures }, Signal::Down, _) if failures + 1 < CIRCUIT_FAILURES => {
-                Self::Closed { failures: failures + 1 }
-            }
-            (Self::Closed { .. }, Signal::Down, _) => open_for(CIRCUIT_PAUSE_MIN),
-            (Self::Open { pause, .. }, Signal::Down, Pass::Probe) => {
-                open_for((pause * 2).min(CIRCUIT_PAUSE_MAX))
-            }
-            // was in flight when the circuit opened
-            (open @ Self::Open { .. }, Signal::Down, Pass::Ordinary) => open,
-        };
-    }
-}
 
 /// Why a delivery goes through the database instead of at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -146,9 +66,14 @@ pub struct Lane {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     circuit: Circuit,
+    limit: Limit,
+    /// Slots that nobody gets, because the limit is below what the endpoint may have.
+    withheld: usize,
+    /// Since when requests have been in flight and none has ended.
+    quiet_since: Option<Instant>,
     paused_until: Option<DateTime<Utc>>,
     waiting: usize,
     /// How long an answer usually takes, in seconds.
@@ -159,8 +84,20 @@ struct State {
 #[derive(Debug)]
 pub struct Slot {
     pass: Pass,
+    begun_at: DateTime<Utc>,
     _of_all: OwnedSemaphorePermit,
-    _of_endpoint: OwnedSemaphorePermit,
+    of_endpoint: OwnedSemaphorePermit,
+}
+
+/// What an attempt says about its endpoint as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// Whether it is there.
+    pub signal: Signal,
+    /// Whether it bears what it gets.
+    pub load: Load,
+    /// How long the request took.
+    pub duration: Duration,
 }
 
 impl Lanes {
@@ -176,7 +113,7 @@ impl Lanes {
             in_flight_of_all: Arc::clone(&self.in_flight),
             slots: Arc::new(Semaphore::new(slots_max)),
             slots_max,
-            state: Mutex::default(),
+            state: Mutex::new(State::new(slots_max)),
         })
     }
 
@@ -188,6 +125,25 @@ impl Lanes {
     /// Whether a lane has as many slots as [`Lanes::lane`] would give it.
     pub fn fits(&self, lane: &Lane, slots: Option<usize>) -> bool {
         lane.slots_max == slots.unwrap_or(self.slots_default).max(1)
+    }
+}
+
+impl State {
+    fn new(slots_max: usize) -> Self {
+        Self {
+            circuit: Circuit::default(),
+            limit: Limit::new(slots_max),
+            withheld: 0,
+            quiet_since: None,
+            paused_until: None,
+            waiting: 0,
+            usual_answer: None,
+        }
+    }
+
+    /// Whether requests are in flight and none has ended for so long: whoever sends more waits in vain.
+    fn is_stalled(&self, limit: Duration) -> bool {
+        self.quiet_since.is_some_and(|since| since.elapsed() > limit)
     }
 }
 
@@ -230,16 +186,17 @@ impl Lane {
         }
         let of_all = Arc::clone(&self.in_flight_of_all).try_acquire_owned().map_err(|_| Later::Full)?;
         let pass = state.circuit.admit(now).ok_or(Later::CircuitOpen)?;
-        Ok(Slot { pass, _of_all: of_all, _of_endpoint: of_endpoint })
+        state.quiet_since.get_or_insert_with(Instant::now);
+        Ok(Slot { pass, begun_at: now, _of_all: of_all, of_endpoint })
     }
 
     fn enter_queue(&self, patience: Duration) -> Option<Waiting<'_>> {
         let mut state = self.state();
         let usual = state.usual_answer.unwrap_or(patience.as_secs_f64());
         let ahead = u32::try_from(state.waiting + 1).map_or(f64::INFINITY, f64::from);
-        let slots = u32::try_from(self.slots_max).map_or(f64::INFINITY, f64::from);
+        let slots = u32::try_from(state.limit.get()).map_or(f64::INFINITY, f64::from);
         let is_soon = ahead * usual / slots <= patience.as_secs_f64();
-        if !is_soon || state.waiting >= WAITING_MAX {
+        if !is_soon || state.waiting >= WAITING_MAX || state.is_stalled(patience) {
             return None;
         }
         state.waiting += 1;
@@ -258,20 +215,39 @@ impl Lane {
         }
         let usual = state.usual_answer.unwrap_or(patience.as_secs_f64()).max(0.001);
         let rounds = (patience.as_secs_f64() / usual).min(8.0) as usize;
-        (self.slots_max * rounds).saturating_sub(state.waiting).min(TAKEN_ON_MAX).max(free)
+        (state.limit.get() * rounds).saturating_sub(state.waiting).min(TAKEN_ON_MAX).max(free)
     }
 
-    /// Whether an answer usually comes within `limit`; who answers late is not waited for.
+    /// Whether an answer usually comes within `limit`; who answers late, or not at all just now, is not waited for.
     pub fn usually_answers_within(&self, limit: Duration) -> bool {
-        self.state().usual_answer.is_none_or(|usual| usual <= limit.as_secs_f64())
+        let state = self.state();
+        state.usual_answer.is_none_or(|usual| usual <= limit.as_secs_f64()) && !state.is_stalled(limit)
     }
 
     /// Learns how a request went, and gives its slot back.
-    pub fn report(&self, slot: Slot, signal: Signal, duration: Duration, now: DateTime<Utc>) {
+    pub fn report(&self, slot: Slot, report: Report, now: DateTime<Utc>) {
         let mut state = self.state();
-        state.circuit.report(slot.pass, signal, now);
-        let usual = state.usual_answer.unwrap_or(duration.as_secs_f64());
-        state.usual_answer = Some(usual + PACE_WEIGHT * (duration.as_secs_f64() - usual));
+        state.circuit.report(slot.pass, report.signal, now);
+        state.limit.report(report.load, slot.begun_at, now);
+        let seconds = report.duration.as_secs_f64();
+        let usual = state.usual_answer.unwrap_or(seconds);
+        state.usual_answer = Some(usual + PACE_WEIGHT * (seconds - usual));
+        let in_flight = self.slots_max - state.withheld - self.slots.available_permits();
+        state.quiet_since = (in_flight > 1).then(Instant::now);
+        self.fit(&mut state, slot.of_endpoint);
+    }
+
+    /// Withholds as many slots as the limit says: the one that comes back, and those that are free.
+    fn fit(&self, state: &mut State, returned: OwnedSemaphorePermit) {
+        let wanted = self.slots_max - state.limit.get();
+        if state.withheld < wanted {
+            returned.forget();
+            state.withheld += 1;
+            state.withheld += self.slots.forget_permits(wanted - state.withheld);
+        } else if state.withheld > wanted {
+            self.slots.add_permits(state.withheld - wanted);
+            state.withheld = wanted;
+        }
     }
 
     /// Sends nothing before this moment; a pause is never shortened.
@@ -297,71 +273,9 @@ impl Drop for Waiting<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::TimeZone;
 
-    fn at(seconds: i64) -> DateTime<Utc> {
-        Utc.timestamp_opt(1_800_000_000 + seconds, 0).unwrap()
-    }
-
-    fn opened_at(seconds: i64) -> Circuit {
-        let mut circuit = Circuit::default();
-        for _ in 0..CIRCUIT_FAILURES {
-            circuit.report(Pass::Ordinary, Signal::Down, at(seconds));
-        }
-        circuit
-    }
-
-    #[test]
-    fn five_failures_in_a_row_open_the_circuit_and_an_answer_closes_it() {
-        let mut circuit = Circuit::default();
-        for _ in 1..CIRCUIT_FAILURES {
-            circuit.report(Pass::Ordinary, Signal::Down, at(0));
-            assert_eq!(circuit.admit(at(0)), Some(Pass::Ordinary));
-        }
-        circuit.report(Pass::Ordinary, Signal::Down, at(0));
-
-        assert_eq!(circuit.admit(at(4)), None);
-        assert_eq!(circuit.admit(at(5)), Some(Pass::Probe));
-        assert_eq!(circuit.admit(at(5)), None, "one probe at a time");
-        circuit.report(Pass::Probe, Signal::Up, at(6));
-        assert_eq!(circuit, Circuit::default());
-    }
-
-    #[test]
-    fn an_answer_between_failures_starts_the_count_again() {
-        let mut circuit = Circuit::default();
-        for _ in 0..20 {
-            for _ in 1..CIRCUIT_FAILURES {
-                circuit.report(Pass::Ordinary, Signal::Down, at(0));
-            }
-            circuit.report(Pass::Ordinary, Signal::Unclear, at(0));
-        }
-
-        assert_eq!(circuit.closed_until(at(0)), None);
-    }
-
-    #[test]
-    fn each_failed_probe_doubles_the_pause_up_to_a_limit() {
-        let mut circuit = opened_at(0);
-        let mut pauses = Vec::new();
-        let mut now = at(0);
-        for _ in 0..8 {
-            now = circuit.closed_until(now).expect("open");
-            assert_eq!(circuit.admit(now), Some(Pass::Probe));
-            circuit.report(Pass::Probe, Signal::Down, now);
-            pauses.push((circuit.closed_until(now).expect("open") - now).num_seconds());
-        }
-
-        assert_eq!(pauses, [10, 20, 40, 80, 160, 300, 300, 300]);
-    }
-
-    #[test]
-    fn what_was_in_flight_when_the_circuit_opened_does_not_prolong_the_pause() {
-        let mut circuit = opened_at(0);
-
-        circuit.report(Pass::Ordinary, Signal::Down, at(3));
-
-        assert_eq!(circuit.closed_until(at(3)), Some(at(5)));
+    fn answered(duration: Duration) -> Report {
+        Report { signal: Signal::Up, load: Load::Borne, duration }
     }
 
     #[tokio::test]
@@ -383,7 +297,7 @@ mod tests {
         let patience = Duration::from_millis(250);
         for (lane, millis) in [(&quick, 1), (&slow, 1000)] {
             let slot = lane.admit(Utc::now()).expect("free");
-            lane.report(slot, Signal::Up, Duration::from_millis(millis), Utc::now());
+            lane.report(slot, answered(Duration::from_millis(millis)), Utc::now());
         }
         let (in_quick, in_slow) =
             (quick.admit(Utc::now()).expect("free"), slow.admit(Utc::now()).expect("free"));
@@ -416,5 +330,36 @@ mod tests {
         assert_eq!(lanes.lane(None).admit(Utc::now()).expect_err("all taken"), Later::Full);
         drop(slot);
         assert_eq!(lanes.free(), 1);
+    }
+
+    #[tokio::test]
+    async fn whoever_says_that_it_is_too_much_gets_half_and_then_one_more_a_round() {
+        let lane = Lanes::new(100, 8).lane(None);
+        let admit_all = || std::iter::from_fn(|| lane.admit(Utc::now()).ok()).collect::<Vec<_>>();
+        let too_much = Report { load: Load::TooMuch, ..answered(Duration::from_millis(1)) };
+
+        let slots = admit_all();
+        assert_eq!(slots.len(), 8);
+        slots.into_iter().for_each(|slot| lane.report(slot, too_much, Utc::now()));
+        let slots = admit_all();
+        assert_eq!(slots.len(), 4);
+        slots.into_iter().for_each(|slot| lane.report(slot, answered(Duration::from_millis(1)), Utc::now()));
+        assert_eq!(admit_all().len(), 5);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_an_endpoint_that_has_stopped_to_answer() {
+        let lane = Lanes::new(100, 1).lane(None);
+        let slot = lane.admit(Utc::now()).expect("free");
+        lane.report(slot, answered(Duration::from_millis(1)), Utc::now());
+        let patience = Duration::from_millis(20);
+        assert!(lane.usually_answers_within(patience));
+
+        let _unanswered = lane.admit(Utc::now()).expect("free");
+        while lane.usually_answers_within(patience) {
+            tokio::task::yield_now().await;
+        }
+
+        assert_eq!(lane.admit_soon(patience).await.expect_err("no slot will come"), Later::Busy);
     }
 }

@@ -3,17 +3,20 @@
 //! Two lanes. The fast one ([`dispatch`]) sends a batch of clicks at once from memory and stores the results in
 //! one statement. What cannot go at once, or failed, is a row, and the slow one ([`courier`]) works those off.
 //! Both make attempts in the same way ([`attempter`]): [`sender`] posts, [`outcome`] judges, [`schedule`] says when
-//! next; [`lanes`] say how much an endpoint may use of us, [`destination`] where a request may go.
+//! next; [`lanes`] say how much an endpoint may use of us (its [`limit`], its [`circuit`]), [`destination`] where a
+//! request may go.
 //! [`endpoints`] knows who wants what, [`recorder`] stores results of leased rows, [`health`] what was learned.
 
 pub mod app;
 pub mod attempter;
+pub mod circuit;
 pub mod courier;
 pub mod destination;
 pub mod dispatch;
 pub mod endpoints;
 pub mod health;
 pub mod lanes;
+pub mod limit;
 pub mod metrics;
 pub mod outcome;
 pub mod recorder;

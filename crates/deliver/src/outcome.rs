@@ -8,6 +8,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use model::delivery::{Attempt, ErrorClass};
 
+use crate::limit::Load;
+
 /// What becomes of a delivery after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -61,6 +63,15 @@ pub fn signal(attempt: &Attempt) -> Signal {
         (None, _) => Signal::Up,
         (Some(ErrorClass::Status), Some(status)) if status < 500 => Signal::Unclear,
         _ => Signal::Down,
+    }
+}
+
+/// What an attempt says about how much the endpoint bears.
+pub fn load(attempt: &Attempt) -> Load {
+    match (attempt.error, attempt.status) {
+        (None, _) => Load::Borne,
+        (Some(ErrorClass::Timeout), _) | (_, Some(429 | 502 | 503 | 504)) => Load::TooMuch,
+        _ => Load::Unclear,
     }
 }
 
@@ -133,6 +144,23 @@ mod tests {
         for (status, outcome, said) in cases {
             assert_eq!((judged(&answered(status)), signal(&answered(status))), (outcome, said), "{status}");
         }
+    }
+
+    #[test]
+    fn too_much_is_what_says_so_and_what_is_not_answered_in_time() {
+        for (status, said) in [
+            (200, Load::Borne),
+            (404, Load::Unclear),
+            (429, Load::TooMuch),
+            (500, Load::Unclear),
+            (502, Load::TooMuch),
+            (503, Load::TooMuch),
+            (504, Load::TooMuch),
+        ] {
+            assert_eq!(load(&answered(status)), said, "{status}");
+        }
+        assert_eq!(load(&attempt(None, Some(ErrorClass::Timeout))), Load::TooMuch);
+        assert_eq!(load(&attempt(None, Some(ErrorClass::Dns))), Load::Unclear);
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Sender {
             .tcp_nodelay(true)
             .tcp_keepalive(POOL_IDLE_TIMEOUT / 2)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(settings.max_in_flight)
+            .pool_max_idle_per_host(settings.in_flight_max)
             .http1_max_headers(RESPONSE_HEADERS_PARSED_MAX)
             .http2_max_header_list_size(RESPONSE_HEADER_LIST_BYTES_MAX)
             .build()

@@ -89,8 +89,8 @@ pub struct SendSettings {
     pub connect_timeout: Duration,
     /// Longest request, from the look-up to the last byte; endpoints may have their own.
     pub request_timeout: Duration,
-    /// Requests in flight to one endpoint; endpoints may have their own.
-    pub max_in_flight: usize,
+    /// Requests in flight in all, which may all go to one host.
+    pub in_flight_max: usize,
 }
 
 impl Settings {
@@ -130,7 +130,7 @@ impl DeliverSettings {
             dns_timeout: self.dns_timeout,
             connect_timeout: self.connect_timeout,
             request_timeout: self.request_timeout,
-            max_in_flight: self.max_in_flight,
+            in_flight_max: self.in_flight_max,
         }
     }
 

@@ -1,0 +1,160 @@
+//! Whether requests to an endpoint make sense at the moment. Pure: takes `now`.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::outcome::Signal;
+
+/// Failures in a row after which an endpoint is left alone.
+const CIRCUIT_FAILURES: u32 = 5;
+
+/// First pause of an open circuit; doubles with every probe that fails.
+const CIRCUIT_PAUSE_MIN: Duration = Duration::from_secs(5);
+
+/// Longest pause of an open circuit.
+const CIRCUIT_PAUSE_MAX: Duration = Duration::from_secs(300);
+
+/// Whether requests to an endpoint make sense at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Circuit {
+    /// They do; so many failed in a row.
+    Closed {
+        /// Failures since the last answer.
+        failures: u32,
+    },
+    /// They do not; one probe may go at `probe_at`.
+    Open {
+        /// When to try once.
+        probe_at: DateTime<Utc>,
+        /// How long the present pause is.
+        pause: Duration,
+    },
+}
+
+/// How a request was let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// As usual.
+    Ordinary,
+    /// To see whether the endpoint is back.
+    Probe,
+}
+
+impl Default for Circuit {
+    fn default() -> Self {
+        Self::Closed { failures: 0 }
+    }
+}
+
+impl Circuit {
+    /// Whether a request may go, and as what.
+    pub fn admit(&mut self, now: DateTime<Utc>) -> Option<Pass> {
+        match self {
+            Self::Closed { .. } => Some(Pass::Ordinary),
+            Self::Open { probe_at, pause } if *probe_at <= now => {
+                // the next one, should this one never report
+                *probe_at = now + *pause;
+                Some(Pass::Probe)
+            }
+            Self::Open { .. } => None,
+        }
+    }
+
+    /// When a request may go: now (`None`), or at the next probe.
+    pub fn closed_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Open { probe_at, .. } if *probe_at > now => Some(*probe_at),
+            _ => None,
+        }
+    }
+
+    /// Learns how a request went.
+    pub fn report(&mut self, pass: Pass, signal: Signal, now: DateTime<Utc>) {
+        let open_for = |pause| Self::Open { probe_at: now + pause, pause };
+        *self = match (*self, signal, pass) {
+            // whoever refuses one event is there for the others
+            (_, Signal::Up | Signal::Unclear, _) => Self::default(),
+            (Self::Closed { failures }, Signal::Down, _) if failures + 1 < CIRCUIT_FAILURES => {
+                Self::Closed { failures: failures + 1 }
+            }
+            (Self::Closed { .. }, Signal::Down, _) => open_for(CIRCUIT_PAUSE_MIN),
+            (Self::Open { pause, .. }, Signal::Down, Pass::Probe) => {
+                open_for((pause * 2).min(CIRCUIT_PAUSE_MAX))
+            }
+            // was in flight when the circuit opened
+            (open @ Self::Open { .. }, Signal::Down, Pass::Ordinary) => open,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeZone;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        Utc.timestamp_opt(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    fn opened_at(seconds: i64) -> Circuit {
+        let mut circuit = Circuit::default();
+        for _ in 0..CIRCUIT_FAILURES {
+            circuit.report(Pass::Ordinary, Signal::Down, at(seconds));
+        }
+        circuit
+    }
+
+    #[test]
+    fn five_failures_in_a_row_open_the_circuit_and_an_answer_closes_it() {
+        let mut circuit = Circuit::default();
+        for _ in 1..CIRCUIT_FAILURES {
+            circuit.report(Pass::Ordinary, Signal::Down, at(0));
+            assert_eq!(circuit.admit(at(0)), Some(Pass::Ordinary));
+        }
+        circuit.report(Pass::Ordinary, Signal::Down, at(0));
+
+        assert_eq!(circuit.admit(at(4)), None);
+        assert_eq!(circuit.admit(at(5)), Some(Pass::Probe));
+        assert_eq!(circuit.admit(at(5)), None, "one probe at a time");
+        circuit.report(Pass::Probe, Signal::Up, at(6));
+        assert_eq!(circuit, Circuit::default());
+    }
+
+    #[test]
+    fn an_answer_between_failures_starts_the_count_again() {
+        let mut circuit = Circuit::default();
+        for _ in 0..20 {
+            for _ in 1..CIRCUIT_FAILURES {
+                circuit.report(Pass::Ordinary, Signal::Down, at(0));
+            }
+            circuit.report(Pass::Ordinary, Signal::Unclear, at(0));
+        }
+
+        assert_eq!(circuit.closed_until(at(0)), None);
+    }
+
+    #[test]
+    fn each_failed_probe_doubles_the_pause_up_to_a_limit() {
+        let mut circuit = opened_at(0);
+        let mut pauses = Vec::new();
+        let mut now = at(0);
+        for _ in 0..8 {
+            now = circuit.closed_until(now).expect("open");
+            assert_eq!(circuit.admit(now), Some(Pass::Probe));
+            circuit.report(Pass::Probe, Signal::Down, now);
+            pauses.push((circuit.closed_until(now).expect("open") - now).num_seconds());
+        }
+
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 300, 300, 300]);
+    }
+
+    #[test]
+    fn what_was_in_flight_when_the_circuit_opened_does_not_prolong_the_pause() {
+        let mut circuit = opened_at(0);
+
+        circuit.report(Pass::Ordinary, Signal::Down, at(3));
+
+        assert_eq!(circuit.closed_until(at(3)), Some(at(5)));
+    }
+}
