@@ -10,7 +10,7 @@ use crate::visitors;
 use crate::world::World;
 
 /// Deliveries of each measurement, whatever the number of endpoints.
-const DELIVERIES: u64 = 20_000;
+const DELIVERIES: u64 = 60_000;
 
 /// A service that makes no progress for so long has failed.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
@@ -34,6 +34,11 @@ pub async fn measure(figures: &mut Figures) -> anyhow::Result<()> {
         "deliver.per_s.endpoints_10",
         ten.per_second,
         "deliveries a second when each click goes to ten endpoints",
+    );
+    figures.add(
+        "deliver.cpu_ms_per_delivery.endpoints_10",
+        ten.cpu_ms,
+        "CPU of the same three for one of those, ms",
     );
     Ok(())
 }

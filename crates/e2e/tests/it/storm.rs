@@ -1,6 +1,6 @@
-//! P1 and P2 when it gets rough: the redirect is killed over and over, the broker is away for long, or frozen.
+//! P1 to P4 when it gets rough: the redirect and deliver are killed over and over, the broker is away for long, or frozen.
 //!
-//! `scripts/test` runs these small; `scripts/chaos spool` runs them at full length.
+//! `scripts/test` runs these small; `scripts/chaos` runs them at full length.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bus::Message as _;
 use model::Click;
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 use testkit::{Answer, Subscriber, until};
 
 use crate::crash::assert_all_arrived;
@@ -26,6 +27,12 @@ const CLICKS_EACH: u32 = 40;
 
 /// Clicks while the broker is away or frozen; more if that takes longer.
 const CLICKS_OF_OUTAGE: u32 = 400;
+
+/// Requests to one endpoint at a time: so many may be doubled by a kill.
+const IN_FLIGHT_MAX: usize = 32;
+
+/// How long the slower of two subscribers takes, so that kills meet requests without an answer.
+const ANSWERED_AFTER: Duration = Duration::from_millis(100);
 
 fn amount((usual, variable): (u32, &str)) -> u32 {
     match std::env::var(variable) {
@@ -56,6 +63,61 @@ async fn no_click_is_lost_in_a_storm_of_kills() {
     }
 
     assert_all_arrived(&subscriber, clicked.into_inner(), VISITORS * kills as usize).await;
+}
+
+/// Killed before the answer to a request, after one, and after a result was stored, in turn.
+#[tokio::test]
+async fn no_delivery_is_lost_and_few_are_doubled_in_a_storm_of_kills() {
+    let mut stack = Stack::start().await;
+    let quick = Subscriber::start(Answer::Status(200)).await;
+    let slow = Subscriber::start(Answer::Late(ANSWERED_AFTER)).await;
+    for subscriber in [&quick, &slow] {
+        stack.endpoint(subscriber, json!({ "max_in_flight": IN_FLIGHT_MAX })).await;
+    }
+    let link = stack.link(json!({})).await;
+    let (visitors, clicked) = (stack.visitors.clone(), AtomicU32::new(0));
+    let kills = amount(KILLS);
+
+    for kill in 1..=kills {
+        let crash = async {
+            match kill % 3 {
+                0 => one_more(&slow).await,
+                1 => one_more(&quick).await,
+                _ => one_more_is_stored(&stack).await,
+            }
+            stack.services.kill(Service::Deliver).await;
+            stack.services.launch(Service::Deliver);
+            stack.services.wait_ready(Service::Deliver).await;
+        };
+        visitors.click_while(&link, &clicked, CLICKS_EACH, crash).await;
+        if kill % 20 == 0 {
+            eprintln!("{kill} of {kills} kills, {} clicks", clicked.load(Ordering::SeqCst));
+        }
+    }
+
+    let clicks = clicked.into_inner();
+    for subscriber in [&quick, &slow] {
+        assert_all_arrived(subscriber, clicks, 0).await;
+        let doubled = subscriber.count() - clicks as usize;
+        eprintln!("{clicks} clicks, {doubled} deliveries doubled by {kills} kills");
+        assert!(doubled <= IN_FLIGHT_MAX * kills as usize, "{doubled} deliveries were doubled");
+    }
+}
+
+/// Waits until one more request has come.
+async fn one_more(subscriber: &Subscriber) {
+    let before = subscriber.count();
+    until(LIMIT, || async { (subscriber.count() > before).then_some(()) }).await;
+}
+
+/// Waits until the result of one more delivery is stored.
+async fn one_more_is_stored(stack: &Stack) {
+    let newest = async || {
+        let (_, page) = stack.api(Method::GET, "/v1/deliveries?status=delivered&limit=1", Value::Null).await;
+        page["data"][0]["id"].clone()
+    };
+    let before = newest().await;
+    until(LIMIT, || async { (newest().await != before).then_some(()) }).await;
 }
 
 #[tokio::test]
