@@ -126,6 +126,8 @@ ids! {
     SecretId = "sec_";
     /// One event owed to one endpoint.
     DeliveryId = "dlv_";
+    /// A job that puts deliveries in line again.
+    ReplayId = "rpl_";
     /// An API key.
     KeyId = "key_";
     /// An entry of the audit log.

@@ -23,7 +23,7 @@ pub mod utm;
 pub use address::{AddressPolicy, AddressTreatment};
 pub use click::{Click, EnrichedClick};
 pub use id::{
-    AuditId, ClickId, DeliveryId, DomainId, EndpointId, EventId, KeyId, LinkId, OrphanId, SecretId,
+    AuditId, ClickId, DeliveryId, DomainId, EndpointId, EventId, KeyId, LinkId, OrphanId, ReplayId, SecretId,
     WorkspaceId,
 };
 pub use link::{Host, Link};

@@ -7,7 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use model::delivery::DeliveryStatus;
-use model::{ClickId, DeliveryId, EndpointId, EventId, WorkspaceId};
+use model::{ClickId, DeliveryId, EndpointId, EventId, ReplayId, WorkspaceId};
 
 use crate::parse::earliest;
 use crate::schema::{attempts, deliveries};
@@ -49,6 +49,10 @@ pub struct LoggedDelivery {
     pub last_error: Option<String>,
     /// Body of the last answer, cut at a limit.
     pub response_body: Option<String>,
+    /// 0 for the first delivery of its event, and one more for each replay of it.
+    pub replay_number: u32,
+    /// The replay that put it in line.
+    pub replay_id: Option<ReplayId>,
 }
 
 /// One attempt of a delivery that did not succeed at first try.
@@ -87,6 +91,8 @@ pub struct DeliveryFilter {
     pub status: Option<DeliveryStatus>,
     /// Telling of this click.
     pub click_id: Option<ClickId>,
+    /// Put in line by this replay.
+    pub replay_id: Option<ReplayId>,
     /// Of an event at this moment or later.
     pub since: Option<DateTime<Utc>>,
     /// Of an event before this moment.
@@ -112,6 +118,8 @@ struct Row {
     last_status: Option<i16>,
     last_error: Option<String>,
     response_body: Option<String>,
+    replay_number: i32,
+    replay_id: Option<Uuid>,
 }
 
 impl From<Row> for LoggedDelivery {
@@ -136,6 +144,8 @@ impl From<Row> for LoggedDelivery {
             last_status: row.last_status.and_then(|status| u16::try_from(status).ok()),
             last_error: row.last_error,
             response_body: row.response_body,
+            replay_number: natural(row.replay_number),
+            replay_id: row.replay_id.map(ReplayId::from_uuid),
         }
     }
 }
@@ -167,6 +177,9 @@ pub async fn list(
     }
     if let Some(click_id) = filter.click_id {
         query = query.filter(deliveries::click_id.eq(click_id.uuid()));
+    }
+    if let Some(replay_id) = filter.replay_id {
+        query = query.filter(deliveries::replay_id.eq(replay_id.uuid()));
     }
     // ids sort by time; the day only tells PostgreSQL which partitions to leave out
     if let Some(since) = filter.since {

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{
-    Array, BigInt, Binary, Date, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+    Array, BigInt, Binary, Bool, Date, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
 };
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -29,7 +29,8 @@ pub struct Finished {
     pub workspace_id: WorkspaceId,
     /// What was owed to whom; likewise.
     pub owed: Owed,
-    /// Where it stands now. A body that is stored stays, unless the delivery succeeded at first try.
+    /// Where it stands now. A body that is stored stays, unless the delivery succeeded at first try and its click can
+    /// be told again.
     pub progress: Progress,
 }
 
@@ -59,14 +60,25 @@ pub struct Leased {
     pub attempt_count: u32,
     /// The bytes to send, if they are kept.
     pub body: Option<Vec<u8>>,
+    /// A replay put it in line.
+    pub is_replay: bool,
 }
 
 /// Of each endpoint ($1) up to so many ($2) deliveries that are due at $3 and in nobody's hands, locked.
+///
+/// What is live goes first. Replays get what is left, and at most a quarter, so that what comes live meanwhile finds
+/// room; they have an index of their own.
 const LEASE_KEYS: &str = "SELECT own.day, own.id FROM unnest($1, $2) AS wanted (endpoint_id, quota), \
-    LATERAL (SELECT day, id FROM deliveries d \
-        WHERE d.status = 'pending' AND d.endpoint_id = wanted.endpoint_id AND d.next_attempt_at <= $3 \
-            AND (d.leased_until IS NULL OR d.leased_until <= $3) \
-        ORDER BY d.next_attempt_at LIMIT wanted.quota FOR UPDATE SKIP LOCKED) AS own";
+    LATERAL (SELECT live.* FROM (SELECT day, id FROM deliveries d \
+            WHERE d.status = 'pending' AND d.endpoint_id = wanted.endpoint_id AND d.next_attempt_at <= $3 \
+                AND d.replay_id IS NULL AND (d.leased_until IS NULL OR d.leased_until <= $3) \
+            ORDER BY d.next_attempt_at LIMIT wanted.quota FOR UPDATE SKIP LOCKED) AS live \
+        UNION ALL \
+        SELECT again.* FROM (SELECT day, id FROM deliveries d \
+            WHERE d.status = 'pending' AND d.endpoint_id = wanted.endpoint_id AND d.next_attempt_at <= $3 \
+                AND d.replay_id IS NOT NULL AND (d.leased_until IS NULL OR d.leased_until <= $3) \
+            ORDER BY d.next_attempt_at LIMIT (wanted.quota + 3) / 4 FOR UPDATE SKIP LOCKED) AS again \
+        LIMIT wanted.quota) AS own";
 
 /// The endpoints that have waiting deliveries, with the moment the first one is due; at most `limit`.
 ///
@@ -130,6 +142,8 @@ pub async fn lease_due(
         attempt_count: i32,
         #[diesel(sql_type = Nullable<Binary>)]
         body: Option<Vec<u8>>,
+        #[diesel(sql_type = Bool)]
+        is_replay: bool,
     }
     let wanted: Vec<_> = wanted.iter().filter(|(_, limit)| *limit > 0).collect();
     let rows: Vec<Row> = statement(format!(
@@ -137,7 +151,7 @@ pub async fn lease_due(
          UPDATE deliveries d SET leased_by = $4, leased_until = $5 FROM due \
          WHERE d.day = due.day AND d.id = due.id \
          RETURNING d.id, d.workspace_id, d.endpoint_id, d.event_id, d.event_revision, d.event_type, d.click_id, \
-             d.attempt_count, d.body"
+             d.attempt_count, d.body, d.replay_id IS NOT NULL AS is_replay"
     ))
     .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(
@@ -159,6 +173,7 @@ pub async fn lease_due(
         click_id: row.click_id.map(ClickId::from_uuid),
         attempt_count: row.attempt_count.cast_unsigned(),
         body: row.body,
+        is_replay: row.is_replay,
     };
     Ok(rows.into_iter().map(read).collect())
 }
@@ -232,7 +247,8 @@ async fn finish_rows(
              next_attempt_at = f.next_attempt_at, attempted_at = f.attempted_at, finished_at = f.finished_at, \
              duration_ms = f.duration_ms, last_status = f.last_status, last_error = f.last_error, \
              response_body = f.response_body, \
-             body = CASE WHEN f.status = 'delivered' AND f.attempt_count = 1 THEN NULL ELSE coalesce(d.body, f.body) END, \
+             body = CASE WHEN f.status = 'delivered' AND f.attempt_count = 1 AND d.click_id IS NOT NULL THEN NULL \
+                 ELSE coalesce(d.body, f.body) END, \
              leased_by = NULL, leased_until = NULL \
          FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
              AS f (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, last_status, \

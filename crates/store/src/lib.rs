@@ -29,6 +29,8 @@ mod parse;
 pub mod partitions;
 mod pool;
 pub mod quarantine;
+pub mod replay_source;
+pub mod replays;
 pub mod routes;
 mod schema;
 pub mod secrets;

@@ -96,6 +96,7 @@ diesel::table! {
         last_error -> Nullable<Text>,
         response_body -> Nullable<Text>,
         body -> Nullable<Bytea>,
+        replay_id -> Nullable<Uuid>,
     }
 }
 
@@ -233,6 +234,30 @@ diesel::table! {
 }
 
 diesel::table! {
+    replays (id) {
+        id -> Uuid,
+        workspace_id -> Uuid,
+        endpoint_id -> Uuid,
+        what -> Text,
+        since -> Timestamptz,
+        until -> Timestamptz,
+        event_type -> Nullable<Text>,
+        delivery_ids -> Array<Uuid>,
+        rate_per_second -> Int4,
+        state -> Text,
+        error -> Nullable<Text>,
+        total -> Nullable<Int8>,
+        done -> Int8,
+        position -> Nullable<Uuid>,
+        due_at -> Timestamptz,
+        created_by -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     settings (workspace_id) {
         workspace_id -> Uuid,
         is_tracking -> Bool,
@@ -261,6 +286,8 @@ diesel::joinable!(endpoint_state -> workspaces (workspace_id));
 diesel::joinable!(endpoints -> workspaces (workspace_id));
 diesel::joinable!(links -> domains (domain_id));
 diesel::joinable!(links -> workspaces (workspace_id));
+diesel::joinable!(replays -> endpoints (endpoint_id));
+diesel::joinable!(replays -> workspaces (workspace_id));
 diesel::joinable!(settings -> workspaces (workspace_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -278,6 +305,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     links,
     outbox,
     quarantine,
+    replays,
     settings,
     workspaces,
 );

@@ -5,7 +5,7 @@ use utoipa::IntoParams;
 
 use chrono::{DateTime, Utc};
 use model::delivery::DeliveryStatus;
-use model::{ClickId, DeliveryId, EndpointId};
+use model::{ClickId, DeliveryId, EndpointId, ReplayId};
 use store::delivery_log::{self, DeliveryFilter, LoggedAttempt, LoggedDelivery};
 use store::{AsyncConnection as _, endpoints};
 
@@ -33,6 +33,8 @@ pub struct DeliveryQuery {
     status: Option<String>,
     /// Telling of this click.
     click_id: Option<String>,
+    /// Put in line by this replay.
+    replay_id: Option<String>,
     /// Of an event at this moment or later.
     since: Option<DateTime<Utc>>,
     /// Of an event before this moment.
@@ -57,6 +59,7 @@ impl FromFields for Asked {
             endpoint_id: fields.optional("endpoint_id", parsed::<EndpointId>),
             status: fields.optional("status", word(STATUSES)),
             click_id: fields.optional("click_id", parsed::<ClickId>),
+            replay_id: fields.optional("replay_id", parsed::<ReplayId>),
             since: fields.optional("since", moment),
             until: fields.optional("until", moment),
         };

@@ -36,6 +36,10 @@ pub struct DeliveryView {
     duration_ms: Option<u32>,
     last_status: Option<u16>,
     last_error: Option<String>,
+    /// A replay put it in line: which.
+    replay_id: Option<String>,
+    /// 0 for the first delivery of its event, one more for each replay of it.
+    replay_number: u32,
 }
 
 impl From<LoggedDelivery> for DeliveryView {
@@ -55,6 +59,8 @@ impl From<LoggedDelivery> for DeliveryView {
             duration_ms: delivery.duration_ms,
             last_status: delivery.last_status,
             last_error: delivery.last_error,
+            replay_id: delivery.replay_id.map(|id| id.to_string()),
+            replay_number: delivery.replay_number,
         }
     }
 }

@@ -51,6 +51,8 @@ async fn a_delivery_tells_its_attempts_and_can_be_tried_again() {
       "last_error": "status",
       "last_status": 500,
       "next_attempt_at": null,
+      "replay_id": null,
+      "replay_number": 0,
       "status": "dead"
     }
     "#);

@@ -6,3 +6,4 @@ mod base;
 mod confirmation;
 mod links;
 mod partitions;
+mod replays;
