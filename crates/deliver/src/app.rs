@@ -23,6 +23,7 @@ use crate::health::Health;
 use crate::lanes::Lanes;
 use crate::metrics::Metrics;
 use crate::recorder::{Recorder, Recording};
+use crate::replayer::Replayer;
 use crate::sender::Sender;
 use crate::settings::{DeliverSettings, Settings};
 use crate::test_requests::Tester;
@@ -213,6 +214,16 @@ impl App {
         let (courier, stop) = (Arc::clone(&self.courier), aside.clone());
         beside.spawn(async move {
             courier.tidy(stop).await;
+            Ok(())
+        });
+        let replayer = Replayer {
+            pool: self.pool.clone(),
+            work: Arc::clone(&self.courier.work),
+            metrics: self.courier.metrics.clone(),
+        };
+        let stop = aside.clone();
+        beside.spawn(async move {
+            replayer.run(stop).await;
             Ok(())
         });
         let (tester, bus, stop) = (self.tester.clone(), self.bus.clone(), aside.clone());

@@ -222,6 +222,7 @@ fn shipment(leased: &Leased, body: Bytes) -> Shipment {
         number: leased.attempt_count.saturating_add(1),
         traceparent: None,
         body,
+        is_replay: leased.is_replay,
     }
 }
 
@@ -233,7 +234,9 @@ async fn body(pool: &Pool, leased: &Leased) -> anyhow::Result<Option<Bytes>> {
     let Some(click_id) = leased.click_id else { return Ok(None) };
     let mut conn = pool.get().await?;
     let Some(event) = deliveries::recorded_event(&mut conn, click_id).await? else { return Ok(None) };
-    let click = EnrichedClick::decode(&event)?;
+    let mut click = EnrichedClick::decode(&event)?;
+    // the click may have been amended since: body and `webhook-id` tell of the same event
+    click.event_id = leased.owed.event_id;
     Ok(Some(webhook::payload::link_clicked(&click).into()))
 }
 

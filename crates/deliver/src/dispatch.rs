@@ -251,6 +251,7 @@ impl Dispatcher {
             number: 1,
             traceparent: click.click.traceparent.clone(),
             body: body.clone(),
+            is_replay: false,
         };
         let (reply, answer) = oneshot::channel();
         let (attempter, endpoint_of_task, patience) =

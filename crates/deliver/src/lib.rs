@@ -6,6 +6,7 @@
 //! next; [`lanes`] say how much an endpoint may use of us (its [`limit`], its [`circuit`]), [`destination`] where a
 //! request may go.
 //! [`endpoints`] knows who wants what, [`recorder`] stores results of leased rows, [`health`] what was learned.
+//! [`replayer`] puts in line again what somebody asked for; the slow lane sends it.
 
 pub mod app;
 pub mod attempter;
@@ -20,6 +21,7 @@ pub mod limit;
 pub mod metrics;
 pub mod outcome;
 pub mod recorder;
+pub mod replayer;
 pub mod schedule;
 pub mod sender;
 pub mod settings;

@@ -37,6 +37,10 @@ pub struct Metrics {
     pub leases_lost: IntCounter,
     /// Batches and results that could not be stored at once.
     pub store_failures: IntCounter,
+    /// Replays that are running, all replicas together, as far as they are counted.
+    pub replays_running: IntGauge,
+    /// Deliveries that replays have put in line.
+    pub replayed: IntCounter,
 }
 
 impl Metrics {
@@ -77,8 +81,10 @@ impl Metrics {
                 "store_failures_total",
                 "Failures to store results; they are tried again",
             )?,
+            replays_running: gauge("replays_running", "Replays that are running (counted up to 64)")?,
+            replayed: counter("replayed_total", "Deliveries that replays have put in line")?,
         };
-        let all: [Box<dyn prometheus::core::Collector>; 13] = [
+        let all: [Box<dyn prometheus::core::Collector>; 15] = [
             Box::new(metrics.attempts.clone()),
             Box::new(metrics.attempt_seconds.clone()),
             Box::new(metrics.click_to_webhook_seconds.clone()),
@@ -92,6 +98,8 @@ impl Metrics {
             Box::new(metrics.endpoints.clone()),
             Box::new(metrics.leases_lost.clone()),
             Box::new(metrics.store_failures.clone()),
+            Box::new(metrics.replays_running.clone()),
+            Box::new(metrics.replayed.clone()),
         ];
         for collector in all {
             registry.register(collector)?;

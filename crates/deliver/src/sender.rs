@@ -81,6 +81,8 @@ pub struct Shipment {
     pub traceparent: Option<String>,
     /// The bytes that are signed and sent.
     pub body: Bytes,
+    /// `clickwire-replayed`: a replay put it in line.
+    pub is_replay: bool,
 }
 
 impl Sender {
@@ -201,6 +203,9 @@ fn request_headers(endpoint: &Endpoint, shipment: &Shipment, now: DateTime<Utc>)
         headers.insert(HeaderName::from_static(name), value);
     }
     headers.insert("clickwire-event-type", HeaderValue::from_static(shipment.event_type));
+    if shipment.is_replay {
+        headers.insert("clickwire-replayed", HeaderValue::from_static("true"));
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(USER_AGENT, HeaderValue::from_static(OUR_USER_AGENT));
     // it came from a visitor, so it may be anything

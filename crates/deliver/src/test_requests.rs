@@ -40,6 +40,7 @@ impl Tester {
             number: 1,
             traceparent: None,
             body: body.clone(),
+            is_replay: false,
         };
         let attempt = self.sender.send(&endpoint, &shipment).await;
         TestReply::Attempted { attempt, request_body: String::from_utf8_lossy(&body).into_owned() }

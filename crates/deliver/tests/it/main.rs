@@ -4,6 +4,7 @@ mod courier;
 mod dispatch;
 mod endings;
 mod queries;
+mod replays;
 mod rig;
 mod sender;
 mod shutdown;

@@ -115,6 +115,14 @@ impl Rig {
         click
     }
 
+    /// Keeps a click, as `record` does.
+    pub async fn record(&self, click: &EnrichedClick) {
+        let event = click.outgoing().payload;
+        let new = store::clicks::NewClick { click, event: &event };
+        let mut conn = self.pool.get().await.expect("a connection");
+        store::clicks::record(&mut conn, &[new], Utc::now()).await.expect("the click is stored");
+    }
+
     pub async fn publish(&self, click: &EnrichedClick) {
         self.bus.publisher().publish(click.outgoing()).await.expect("the stream confirms");
     }
