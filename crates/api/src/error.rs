@@ -124,7 +124,7 @@ pub struct Problem {
 }
 
 /// Every code and what it means, for `/docs`.
-pub const CODES: [(&str, u16, &str); 25] = [
+pub const CODES: [(&str, u16, &str); 26] = [
     ("malformed", 400, "The body is not JSON."),
     ("unauthorized", 401, "There is no API key, or not one that opens anything."),
     ("forbidden", 403, "The key has not the scope that this needs."),
@@ -140,7 +140,8 @@ pub const CODES: [(&str, u16, &str); 25] = [
     ("domain_in_use", 409, "Links are or were served under the domain, or it is the default one."),
     ("no_domain", 409, "The workspace has no domain yet to make links under."),
     ("limit_reached", 409, "The workspace has as many of these as it may have."),
-    ("endpoint_disabled", 409, "A disabled endpoint cannot be paused."),
+    ("endpoint_disabled", 409, "A disabled endpoint can neither be paused nor replayed to."),
+    ("replay_running", 409, "One replay to an endpoint at a time: let it end, or cancel it."),
     ("last_secret", 409, "An endpoint always keeps one signing secret."),
     ("precondition_failed", 412, "`If-Match` names another revision: someone changed it in the meantime."),
     ("idle", 408, "Nothing was sent for too long."),

@@ -126,6 +126,7 @@ async fn docs() -> HttpResponse {
         "SettingsChange",
         "NewDomain",
         "NewKey",
+        "NewReplay",
     ];
     let schemas = bodies.into_iter().map(|name| (name, properties(name))).collect();
     let scopes = Scope::EVERY.iter().map(|scope| (scope.as_str(), scope.meaning())).collect();
@@ -177,7 +178,7 @@ fn properties(schema: &str) -> Vec<FieldText> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desk::{endpoint_body, keys, link_body, link_change, settings};
+    use crate::desk::{endpoint_body, keys, link_body, link_change, replay_body, settings};
     use crate::fields::{FromFields, known_fields};
 
     fn assert_described<T: FromFields>(schema: &str) {
@@ -197,6 +198,7 @@ mod tests {
         assert_described::<settings::SettingsChange>("SettingsChange");
         assert_described::<settings::NewDomain>("NewDomain");
         assert_described::<keys::NewKey>("NewKey");
+        assert_described::<replay_body::NewReplay>("NewReplay");
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub mod link_rules;
 pub mod link_upsert;
 pub mod links;
 pub mod passwords;
+pub mod replay_body;
+pub mod replay_count;
+pub mod replays;
 pub mod secrets;
 pub mod settings;
 

@@ -290,7 +290,8 @@ pub async fn pause_endpoint(
 
 /// Resume an endpoint
 ///
-/// A paused one gets what waits; a disabled one is owed what is clicked from now on.
+/// A paused one gets what waits; a disabled one is owed what is clicked from now on. What was clicked while it was
+/// disabled is offered to it by `POST /v1/replays` with `missing_only`.
 #[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path)),
     security(("api_key" = ["endpoints:write"])), responses((status = 200, body = EndpointView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]

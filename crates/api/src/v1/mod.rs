@@ -9,6 +9,7 @@ pub mod endpoints;
 pub mod event_types;
 pub mod keys;
 pub mod links;
+pub mod replays;
 pub mod secrets;
 pub mod settings;
 
@@ -52,6 +53,7 @@ routes! {
     endpoints::delete_endpoint, endpoints::pause_endpoint, endpoints::resume_endpoint, endpoints::test_endpoint,
     secrets::list_secrets, secrets::rotate_secret, secrets::revoke_secret,
     deliveries::list_deliveries, deliveries::show_delivery, deliveries::retry_delivery,
+    replays::create_replay, replays::list_replays, replays::show_replay, replays::cancel_replay,
     clicks::list_clicks, clicks::show_click,
     settings::show_settings, settings::update_settings,
     domains::add_domain, domains::list_domains, domains::remove_domain,

@@ -13,4 +13,5 @@ mod link_upsert;
 mod links;
 mod openapi;
 mod outages;
+mod replays;
 mod settings;

@@ -43,6 +43,8 @@ async fn another_workspaces_things_are_not_there() {
     let (link, endpoint) = (api.link().await, api.endpoint().await);
     let click = recorded_click(&api, &link).await;
     let delivery = failed_delivery(&api, &endpoint, &click).await;
+    let replay = json!({"endpoint_id": endpoint, "delivery_ids": [delivery]});
+    let replay = api.post("/v1/replays", replay).await;
     let secrets = api.get(&format!("/v1/webhook-endpoints/{endpoint}/secrets")).await;
     let domains = api.get("/v1/domains").await;
     let keys = api.get("/v1/api-keys").await;
@@ -53,6 +55,7 @@ async fn another_workspaces_things_are_not_there() {
             "links" => link.clone(),
             "webhook-endpoints" => endpoint.clone(),
             "deliveries" => delivery.to_string(),
+            "replays" => replay.body["id"].as_str().expect("an id").to_owned(),
             "clicks" => click.click.id.to_string(),
             "domains" => id(&domains.body),
             "api-keys" => id(&keys.body),
