@@ -10,6 +10,7 @@ mod keys;
 mod link_form;
 mod links;
 mod overview;
+mod replays;
 mod session;
 mod settings;
 mod sign_in;
@@ -46,6 +47,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(deliveries::retry)
         .configure(links::configure)
         .configure(webhooks::configure)
+        .configure(replays::configure)
         .configure(settings::configure)
         .configure(keys::configure)
         .default_service(web::to(nowhere));

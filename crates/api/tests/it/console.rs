@@ -133,6 +133,7 @@ async fn every_page_opens_with_safe_headers() {
         "/settings/webhooks".to_owned(),
         "/settings/webhooks/new".to_owned(),
         format!("/settings/webhooks/{endpoint}"),
+        format!("/settings/webhooks/{endpoint}/replays"),
         "/settings/keys".to_owned(),
     ] {
         let request = api.request(Method::GET, &path).header("cookie", browser.cookie());
@@ -378,6 +379,39 @@ async fn a_failed_delivery_is_sent_again_by_form() {
     let page = browser.fill(&path, &format!("{path}/retry"), &[]).await;
 
     assert!(page.contains("Retrying"), "{page}");
+}
+
+#[tokio::test]
+async fn a_replay_is_counted_before_it_is_begun_by_form_and_can_be_cancelled() {
+    let api = Api::start().await;
+    let (link, endpoint) = (api.link().await, api.endpoint().await);
+    let click = recorded_click(&api, &link).await;
+    failed_delivery(&api, &endpoint, &click).await;
+    let mut browser = Browser::signed_in(&api).await;
+    let page = format!("/settings/webhooks/{endpoint}/replays");
+    let token = browser.token(&page).await;
+    let wanted = [("csrf", token.as_str()), ("what", "dead"), ("hours", "1")];
+
+    let (status, counted) = browser.submit(&format!("{page}/count"), &wanted).await;
+    assert_eq!(status, 200, "{counted}");
+    assert!(counted.contains("There is 1 event whose delivery was given up."), "{counted}");
+    assert_eq!(api.get("/v1/replays").await.body["data"], json!([]), "nothing has begun");
+
+    let hidden = |name: &str| {
+        let (_, rest) = counted.split_once(&format!("name=\"{name}\" value=\"")).expect("a field");
+        rest.split_once('"').expect("a value").0.to_owned()
+    };
+    let (since, until) = (hidden("since"), hidden("until"));
+    let begun = browser.fill(&page, &page, &[("what", "dead"), ("since", &since), ("until", &until)]).await;
+    assert!(begun.contains("0 of 1 in line"), "{begun}");
+    let replays = api.get("/v1/replays").await;
+    let cancel = format!("{page}/{}/cancel", replays.body["data"][0]["id"].as_str().expect("an id"));
+    let cancelled = browser.fill(&page, &cancel, &[]).await;
+    assert!(cancelled.contains("Cancelled"), "{cancelled}");
+
+    api.patch(&format!("/v1/webhook-endpoints/{endpoint}"), json!({"enabled": false})).await;
+    let (_, disabled) = browser.open(&page).await;
+    assert!(disabled.contains("This webhook is disabled"), "{disabled}");
 }
 
 #[tokio::test]

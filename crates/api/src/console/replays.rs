@@ -1,0 +1,215 @@
+//! Replays of one webhook: what to send again, how much that is, and how far it is.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, ServiceConfig};
+use actix_web::{get, post};
+use askama::Template;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value, json};
+
+use model::EndpointId;
+use store::endpoints::{Endpoint, State};
+use store::replays::{Replay, ReplayState, What};
+
+use super::form::{self, Form};
+use super::view::{Chip, Layout, When, html_with, when};
+use super::{Flash, PageError, PageResult, Signed, see_other, session};
+use crate::app::Shared;
+use crate::auth::Scope;
+use crate::body::path_id;
+use crate::desk::replays::{self, Asked, Asking};
+use crate::desk::{endpoints, now};
+use crate::error::ApiError;
+use crate::page::PageRequest;
+use crate::v1::endpoints::endpoint_id;
+use crate::v1::time;
+
+/// Replays that are shown.
+const REPLAYS_SHOWN: i64 = 10;
+
+/// How far back a replay can reach, in hours.
+const SPANS: [(&str, i64); 4] =
+    [("the last hour", 1), ("the last day", 24), ("the last week", 7 * 24), ("the last 30 days", 30 * 24)];
+
+/// Adds the pages.
+pub fn configure(config: &mut ServiceConfig) {
+    config.service(show).service(count).service(begin).service(cancel);
+}
+
+struct ReplayRow {
+    id: String,
+    chip: Chip,
+    what: &'static str,
+    since: When,
+    created: When,
+    progress: String,
+    is_running: bool,
+}
+
+fn replay_row(replay: &Replay, now: DateTime<Utc>) -> ReplayRow {
+    let of = replay.total.map_or_else(String::new, |total| format!(" of {total}"));
+    let error = replay.error.as_deref().map_or_else(String::new, |e| format!(": {}", e.replace('_', " ")));
+    ReplayRow {
+        id: replay.id.to_string(),
+        chip: match replay.state {
+            ReplayState::Running => Chip { kind: "wait", text: "Running" },
+            ReplayState::Done => Chip { kind: "good", text: "Done" },
+            ReplayState::Cancelled => Chip { kind: "plain", text: "Cancelled" },
+            ReplayState::Failed => Chip { kind: "bad", text: "Stopped" },
+        },
+        what: what_text(replay.selection.what),
+        since: when(replay.selection.since, now),
+        created: when(replay.created_at, now),
+        progress: format!("{}{of} in line{error}", replay.done),
+        is_running: replay.state == ReplayState::Running,
+    }
+}
+
+fn what_text(what: What) -> &'static str {
+    match what {
+        What::Dead => "Given up",
+        What::Delivered => "Delivered",
+        What::Any => "Given up and delivered",
+        What::Missing => "Missed clicks",
+    }
+}
+
+/// What was chosen and counted, to be confirmed.
+struct Counted {
+    what: String,
+    since: String,
+    until: String,
+    sentence: String,
+    is_nothing: bool,
+}
+
+#[derive(Template)]
+#[template(path = "replays.html")]
+struct ReplaysPage {
+    layout: Layout,
+    endpoint_id: String,
+    url: String,
+    is_disabled: bool,
+    may_replay: bool,
+    spans: [(&'static str, i64); 4],
+    counted: Option<Counted>,
+    failure: Option<String>,
+    replays: Vec<ReplayRow>,
+}
+
+#[get("/settings/webhooks/{id}/replays")]
+async fn show(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    let page = page(&signed, &shared, endpoint_id(&id)?).await?;
+    Ok(session::taken(&shared, html_with(StatusCode::OK, &page), signed.flash.as_ref()))
+}
+
+async fn page(signed: &Signed, shared: &Shared, id: EndpointId) -> Result<ReplaysPage, PageError> {
+    signed.caller.require(Scope::DeliveriesRead)?;
+    let endpoint: Endpoint = endpoints::find(shared, &signed.caller, id).await?;
+    let asked = Asked { endpoint_id: Some(id), page: PageRequest::first(REPLAYS_SHOWN - 1) };
+    let rows = replays::list(shared, &signed.caller, &asked).await?;
+    let now = Utc::now();
+    Ok(ReplaysPage {
+        layout: signed.layout("webhooks"),
+        endpoint_id: id.to_string(),
+        url: endpoint.options.url.to_string(),
+        is_disabled: endpoint.state == State::Disabled,
+        may_replay: signed.caller.may(Scope::DeliveriesWrite),
+        spans: SPANS,
+        counted: None,
+        failure: None,
+        replays: rows.iter().map(|replay| replay_row(replay, now)).collect(),
+    })
+}
+
+/// Counting changes nothing: the answer is the page, with the count and the button that begins.
+#[post("/settings/webhooks/{id}/replays/count")]
+async fn count(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::DeliveriesWrite)?;
+    let id = endpoint_id(&id)?;
+    let until = now();
+    let hours = form
+        .text("hours")
+        .and_then(|text| text.parse().ok())
+        .filter(|hours| SPANS.iter().any(|s| s.1 == *hours));
+    let since = time(until - TimeDelta::hours(hours.unwrap_or(24)));
+    let until = time(until);
+    let what = form.text("what").unwrap_or("dead").to_owned();
+    let mut wanted = object(id, &what, &since, &until);
+    wanted.insert("dry_run".to_owned(), true.into());
+    let asking = replays::create(&shared, &signed.caller, form::read(wanted)?).await;
+    let mut page = page(&signed, &shared, id).await?;
+    match asking {
+        Ok(Asking::Counted(count)) => {
+            let there_are = match (count.is_complete, count.matching) {
+                (true, 1) => "There is",
+                (true, _) => "There are",
+                (false, _) => "There are at least",
+            };
+            let noun = match (what.as_str(), count.matching) {
+                ("missing", 1) => "click that it has not got",
+                ("missing", _) => "clicks that it has not got",
+                (_, 1) => "event whose delivery was given up",
+                _ => "events whose delivery was given up",
+            };
+            page.counted = Some(Counted {
+                sentence: format!("{there_are} {} {noun}.", count.matching),
+                is_nothing: count.matching == 0 && count.is_complete,
+                what,
+                since,
+                until,
+            });
+        }
+        Ok(Asking::Begun(_)) => {}
+        Err(error) => page.failure = Some(refusal(error)?),
+    }
+    Ok(html_with(StatusCode::OK, &page))
+}
+
+#[post("/settings/webhooks/{id}/replays")]
+async fn begin(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::DeliveriesWrite)?;
+    let id = endpoint_id(&id)?;
+    let text = |name: &str| form.text(name).unwrap_or_default();
+    let wanted = object(id, text("what"), text("since"), text("until"));
+    let flash = match replays::create(&shared, &signed.caller, form::read(wanted)?).await {
+        Ok(_) => Flash::Done("The replay has begun. Reload to see how far it is.".to_owned()),
+        Err(error) => Flash::Failed(refusal(error)?),
+    };
+    Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}/replays")), &flash))
+}
+
+#[post("/settings/webhooks/{id}/replays/{replay_id}/cancel")]
+async fn cancel(
+    signed: Signed,
+    _form: Form,
+    path: Path<(String, String)>,
+    shared: Data<Shared>,
+) -> PageResult {
+    signed.caller.require(Scope::DeliveriesWrite)?;
+    let replay = replays::cancel(&shared, &signed.caller, path_id(&path.1, "replay")?).await?;
+    let flash = Flash::Done("The replay is cancelled. What is in line already is sent.".to_owned());
+    let page = format!("/settings/webhooks/{}/replays", replay.selection.endpoint_id);
+    Ok(session::leave(&shared, see_other(&page), &flash))
+}
+
+/// The body that the API takes for it.
+fn object(id: EndpointId, what: &str, since: &str, until: &str) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert("endpoint_id".to_owned(), json!(id));
+    object.insert("since".to_owned(), since.into());
+    object.insert("until".to_owned(), until.into());
+    match what {
+        "missing" => object.insert("missing_only".to_owned(), true.into()),
+        _ => object.insert("status".to_owned(), "dead".into()),
+    };
+    object
+}
+
+/// What is there already forbids it: told on the page.
+fn refusal(error: ApiError) -> Result<String, PageError> {
+    match error {
+        ApiError::Conflict { .. } => Ok(format!("{}.", super::capital(&error.to_string()))),
+        error => Err(error.into()),
+    }
+}
