@@ -1,8 +1,8 @@
 //! The `clickwire` command: everything in one process, and tools for people.
 //!
 //! In reading order: [`up`] runs Clickwire with all it needs under one [`data_dir`]; `down` ends it. `setup` and
-//! `keys` prepare a database and a broker, `click` and `listen` try things out, `why`, `explain-ip` and `doctor` say what
-//! is wrong. `spool` looks after the clicks of a redirect that does not run.
+//! `keys` prepare a database and a broker, `click` and `listen` try things out, `replay` sends again, `why`, `explain-ip` and
+//! `doctor` say what is wrong. `spool` looks after the clicks of a redirect that does not run.
 //! Commands find a running `up` by the file that it leaves in its data directory.
 
 mod click;
@@ -16,6 +16,7 @@ mod keys;
 mod layers;
 mod listen;
 mod out;
+mod replay;
 mod setup;
 mod spool;
 mod up;
@@ -50,6 +51,8 @@ enum Command {
     Click(click::Options),
     /// Say what keeps a link's clicks from becoming webhooks
     Why(why::Options),
+    /// Send an endpoint again what it did not get
+    Replay(replay::Options),
     /// Say which address the redirect takes for the visitor's behind proxies, and why
     ExplainIp(explain_ip::Options),
     /// Check settings, PostgreSQL, NATS, location data, spool and ports, and say how to mend what is wrong
@@ -84,6 +87,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Listen(options) => listen::run(options).await,
         Command::Click(options) => click::run(options).await,
         Command::Why(options) => why::run(&options).await,
+        Command::Replay(options) => replay::run(&options).await,
         Command::ExplainIp(options) => explain_ip::run(&options).await,
         Command::Doctor(options) => doctor::run(&options).await,
         Command::Spool(command) => spool::run(command).await,

@@ -53,7 +53,7 @@ async fn a_click_through_up_reaches_a_subscriber_and_down_ends_everything() {
 
     let ready = format!("{}/readyz", text(&running, "ops_url"));
     clickwire.ok(&["healthcheck", &ready]).await;
-    post(&running, "/v1/webhook-endpoints", json!({ "url": subscriber.url() })).await;
+    let endpoint = post(&running, "/v1/webhook-endpoints", json!({ "url": subscriber.url() })).await;
     let link = post(&running, "/v1/links", json!({ "url": "https://example.com/offer" })).await;
     let tracked_url = text(&link, "tracked_url");
     assert!(tracked_url.starts_with(text(&running, "redirect_url")), "{tracked_url}");
@@ -71,6 +71,15 @@ async fn a_click_through_up_reaches_a_subscriber_and_down_ends_everything() {
     assert_eq!(event["data"]["device"]["os"], "iOS");
     until(LIMIT, || async { (clickwire.run(&["why", tracked_url]).await.code == Some(0)).then_some(()) })
         .await;
+
+    let again = ["replay", "--endpoint", text(&endpoint, "id"), "--since", "1h", "--status", "delivered"];
+    let counted = clickwire.ok(&[&again[..], &["--dry-run"]].concat()).await;
+    assert_eq!(counted.stdout, "1 would be replayed\n");
+    assert_eq!(clickwire.ok(&[&again[..], &["--json"]].concat()).await.json()["total"], 1);
+    let replayed = until(LIMIT, || async { subscriber.requests().into_iter().nth(1) }).await;
+    assert_eq!(replayed.header("webhook-id"), received.header("webhook-id"));
+    assert_eq!(replayed.header("clickwire-replayed"), Some("true"));
+    assert_eq!(replayed.body, received.body);
 
     let doctor = clickwire.ok(&["doctor"]).await;
     assert!(doctor.stdout.contains("are ready: links on http://127.0.0.1:"), "{doctor:?}");

@@ -1,0 +1,166 @@
+//! `clickwire replay`: offers an endpoint again what it did not get, through the API.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, SecondsFormat, Utc};
+use clap::{Args, ValueEnum};
+use model::EndpointId;
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::data_dir::DataDirOption;
+use crate::out;
+
+/// A count of much takes a moment.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Send an endpoint again what it did not get
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Id of the endpoint
+    #[arg(long, value_name = "ID")]
+    endpoint: EndpointId,
+
+    /// Of events since then: a time ("2026-11-23T00:00:00Z"), or how long ago ("2h", "3days")
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: DateTime<Utc>,
+
+    /// Of events before then [default: now]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<DateTime<Utc>>,
+
+    /// Of events whose newest delivery stands there
+    #[arg(long, value_enum, default_value_t = Status::Dead, conflicts_with = "missing")]
+    status: Status,
+
+    /// Of clicks that it wants and was never sent
+    #[arg(long)]
+    missing: bool,
+
+    /// Most deliveries a second [default: 100]
+    #[arg(long, value_name = "RATE")]
+    rate: Option<u32>,
+
+    /// Only count
+    #[arg(long)]
+    dry_run: bool,
+
+    /// URL of the API [default: that of a running `up`]
+    #[arg(long, value_name = "URL", env = "CLICKWIRE_API_URL", requires = "key")]
+    api_url: Option<Url>,
+
+    /// API key with the scope deliveries:write [default: that of a running `up`]
+    #[arg(long, value_name = "KEY", env = "CLICKWIRE_API_KEY", hide_env_values = true)]
+    key: Option<String>,
+
+    #[command(flatten)]
+    data_dir: DataDirOption,
+
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Status {
+    Dead,
+    Delivered,
+    Any,
+}
+
+pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let (api_url, key) = api(options)?;
+    let url = format!("{}/v1/replays", api_url.trim_end_matches('/'));
+    let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
+    let request = client.post(&url).bearer_auth(key).json(&body(options));
+    let answer = request.send().await.with_context(|| format!("{url} does not answer"))?;
+    let status = answer.status();
+    let answer: Value =
+        answer.json().await.with_context(|| format!("{url} answered {status}, not in JSON"))?;
+    if options.json {
+        out::json(&answer);
+    } else if status.is_success() {
+        out::line(&told(&answer));
+    } else {
+        out::error(&format!("clickwire: {}", answer["detail"].as_str().unwrap_or(status.as_str())));
+    }
+    Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn api(options: &Options) -> anyhow::Result<(String, String)> {
+    if let (Some(url), Some(key)) = (&options.api_url, &options.key) {
+        return Ok((url.to_string(), key.clone()));
+    }
+    let Some(running) = options.data_dir.dir()?.running() else {
+        bail!("no running `clickwire up` was found: say --api-url and --key, or --data-dir DIR");
+    };
+    Ok((running.api_url, options.key.clone().unwrap_or(running.key)))
+}
+
+fn body(options: &Options) -> Map<String, Value> {
+    let time = |at: DateTime<Utc>| Value::from(at.to_rfc3339_opts(SecondsFormat::Millis, true));
+    let word = match options.status {
+        Status::Dead => "dead",
+        Status::Delivered => "delivered",
+        Status::Any => "any",
+    };
+    let mut body = Map::new();
+    body.insert("endpoint_id".to_owned(), options.endpoint.to_string().into());
+    body.insert("since".to_owned(), time(options.since));
+    if let Some(until) = options.until {
+        body.insert("until".to_owned(), time(until));
+    }
+    if let Some(rate) = options.rate {
+        body.insert("rate_per_second".to_owned(), rate.into());
+    }
+    if options.missing {
+        body.insert("missing_only".to_owned(), true.into());
+    } else {
+        body.insert("status".to_owned(), word.into());
+    }
+    body.insert("dry_run".to_owned(), options.dry_run.into());
+    body
+}
+
+fn told(answer: &Value) -> String {
+    let (matching, total) = (&answer["matching"], &answer["total"]);
+    if answer["dry_run"] == true {
+        let at_least = if answer["is_complete"] == true { "" } else { "at least " };
+        return format!("{at_least}{matching} would be replayed");
+    }
+    let id = answer["id"].as_str().unwrap_or_default();
+    match total.as_u64() {
+        Some(total) => format!("{id} has begun: {total} to replay"),
+        None => format!("{id} has begun: more to replay than were counted"),
+    }
+}
+
+fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Ok(at.to_utc());
+    }
+    let ago = humantime::parse_duration(text).map_err(|error| {
+        format!("must be a time like `2026-11-23T00:00:00Z` or how long ago, like `2h`: {error}")
+    })?;
+    chrono::Duration::from_std(ago)
+        .ok()
+        .and_then(|ago| Utc::now().checked_sub_signed(ago))
+        .ok_or_else(|| "is longer ago than time goes back".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_time_or_how_long_ago() {
+        assert_eq!(moment("2026-11-23T01:00:00+01:00").unwrap().to_rfc3339(), "2026-11-23T00:00:00+00:00");
+        let ago = Utc::now() - moment("2h").unwrap();
+        assert_eq!((ago + chrono::Duration::seconds(30)).num_minutes(), 120);
+        for wrong in ["", "yesterday", "-2h", "99999999years"] {
+            assert!(moment(wrong).is_err(), "{wrong}");
+        }
+    }
+}
