@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use bus::Bus;
-use model::AddressPolicy;
+use model::EgressPolicy;
 use service::ops::Ops;
 use store::Pool;
 use webhook::Keyring;
@@ -34,8 +34,7 @@ pub(crate) struct Shared {
     pub keyring: Keyring,
     pub settings: ApiSettings,
     pub public_url: url::Url,
-    pub address_policy: AddressPolicy,
-    pub https_only: bool,
+    pub egress: EgressPolicy,
     pub metrics: Metrics,
     pub sign_ins: SignIns,
     pub passwords: Passwords,
@@ -89,8 +88,11 @@ impl App {
             bus,
             keyring,
             public_url: settings.links.public_url,
-            address_policy: settings.deliver.allowed_networks,
-            https_only: settings.deliver.https_only,
+            egress: EgressPolicy {
+                addresses: settings.deliver.allowed_networks,
+                https_only: settings.deliver.https_only,
+                allowed_ports: settings.deliver.allowed_ports,
+            },
             metrics: Metrics::register(ops.registry()).context("failed to register metrics")?,
             sign_ins: SignIns::new(settings.api.sign_in_failures_max),
             passwords: Passwords::new(),

@@ -95,6 +95,8 @@ pub struct DeliverSettings {
     pub allowed_networks: AddressPolicy,
     /// Refuse endpoints whose URL is not https.
     pub https_only: bool,
+    /// Ports that webhooks may be sent to although another protocol owns them.
+    pub allowed_ports: Vec<u16>,
 }
 
 impl Settings {

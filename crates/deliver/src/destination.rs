@@ -1,33 +1,27 @@
-//! Where a request may go: asks [`AddressPolicy`] after DNS, on the look-up that the connection uses.
-//!
-//! A name is refused if *any* of its addresses is forbidden: whoever mixes public and private answers wants
-//! us to pick the private one. Literal addresses never reach a resolver, so they are asked about apart.
+//! Where a request may go: asks [`EgressPolicy`] after DNS, on the look-up that the connection uses, so that a name
+//! that changes its mind is caught. Literal addresses never reach a resolver; the sender asks about those.
 //! One name is looked up once at a time however many connections wait for it, so that a subscriber's slow
 //! name server occupies one thread and no more.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use futures::future::Shared;
-use model::address::ForbiddenAddress;
-use model::{AddressPolicy, EndpointUrl};
+use futures::future::{BoxFuture, Shared};
+use model::EgressPolicy;
+use model::egress::ForbiddenDestination;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::oneshot;
-use url::Host;
 
 /// Why there is no address to connect to.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DestinationError {
-    /// The policy forbids the address.
+    /// The policy forbids it.
     #[error(transparent)]
-    Forbidden(#[from] ForbiddenAddress),
-    /// Only encrypted connections are allowed.
-    #[error("the URL is not `https://`, and `deliver.https_only` is set")]
-    NotEncrypted,
+    Forbidden(#[from] ForbiddenDestination),
     /// The name has no address.
     #[error("failed to resolve `{name}`: {reason}")]
     Unresolved {
@@ -46,40 +40,30 @@ pub enum DestinationError {
     },
 }
 
-/// Checks what can be checked before a connection is made: the scheme and a literal address.
-///
-/// # Errors
-/// [`DestinationError`] says which rule forbids it.
-pub fn check_url(
-    url: &EndpointUrl,
-    policy: &AddressPolicy,
-    https_only: bool,
-) -> Result<(), DestinationError> {
-    if https_only && !url.is_https() {
-        return Err(DestinationError::NotEncrypted);
-    }
-    match url.host() {
-        Host::Ipv4(address) => Ok(policy.check(IpAddr::V4(address))?),
-        Host::Ipv6(address) => Ok(policy.check(IpAddr::V6(address))?),
-        Host::Domain(_) => Ok(()),
-    }
-}
+/// Asks a name server, or whoever a test puts in its place.
+pub type AskNames = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync;
 
 type Lookup = Shared<oneshot::Receiver<Result<Arc<[SocketAddr]>, String>>>;
 
 /// The resolver of the shared HTTP client.
 #[derive(Clone)]
 pub struct GuardedResolver {
-    policy: Arc<AddressPolicy>,
+    policy: Arc<EgressPolicy>,
     limit: Duration,
+    ask: Arc<AskNames>,
     /// Look-ups that are under way; bounded by the requests in flight.
     lookups: Arc<Mutex<HashMap<String, Lookup>>>,
 }
 
 impl GuardedResolver {
     /// Resolves with the machine's resolver, waits at most `limit`, and lets through what `policy` allows.
-    pub fn new(policy: Arc<AddressPolicy>, limit: Duration) -> Self {
-        Self { policy, limit, lookups: Arc::default() }
+    pub fn new(policy: Arc<EgressPolicy>, limit: Duration) -> Self {
+        Self::asking(Arc::new(|name| Box::pin(ask_machine(name))), policy, limit)
+    }
+
+    /// Resolves by asking somebody else.
+    pub fn asking(ask: Arc<AskNames>, policy: Arc<EgressPolicy>, limit: Duration) -> Self {
+        Self { policy, limit, ask, lookups: Arc::default() }
     }
 
     async fn addresses(self, name: String) -> Result<Vec<SocketAddr>, DestinationError> {
@@ -90,10 +74,8 @@ impl GuardedResolver {
         };
         let addresses = answer
             .unwrap_or_else(|_| Err("the look-up was broken off".to_owned()))
-            .map_err(|reason| DestinationError::Unresolved { name, reason })?;
-        for address in addresses.iter() {
-            self.policy.check(address.ip())?;
-        }
+            .map_err(|reason| DestinationError::Unresolved { name: name.clone(), reason })?;
+        self.policy.check_name(&name, addresses.iter().map(SocketAddr::ip))?;
         Ok(addresses.to_vec())
     }
 
@@ -109,20 +91,24 @@ impl GuardedResolver {
         let (this, name) = (self.clone(), name.to_owned());
         // a task of its own: the look-up ends when the resolver answers, not when its first asker gives up
         tokio::spawn(async move {
-            let found = resolve(&name).await.map_err(|error| error.to_string());
+            let found = this.resolve(&name).await.map_err(|error| error.to_string());
             this.lookups.lock().expect("nobody panics with the look-ups in hand").remove(&name);
             let _ = answer.send(found);
         });
         lookup
     }
+
+    async fn resolve(&self, name: &str) -> io::Result<Arc<[SocketAddr]>> {
+        let addresses = (self.ask)(name.to_owned()).await?;
+        if addresses.is_empty() {
+            return Err(io::Error::other("the name has no addresses"));
+        }
+        Ok(addresses.into())
+    }
 }
 
-async fn resolve(name: &str) -> io::Result<Arc<[SocketAddr]>> {
-    let addresses: Arc<[SocketAddr]> = tokio::net::lookup_host((name, 0)).await?.collect();
-    if addresses.is_empty() {
-        return Err(io::Error::other("the name has no addresses"));
-    }
-    Ok(addresses)
+async fn ask_machine(name: String) -> io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host((name, 0)).await?.collect())
 }
 
 impl Resolve for GuardedResolver {
@@ -140,51 +126,6 @@ impl Resolve for GuardedResolver {
 mod tests {
     use super::*;
 
-    fn check(url: &str, policy: &AddressPolicy) -> Result<(), DestinationError> {
-        check_url(&url.parse().expect(url), policy, false)
-    }
-
-    #[test]
-    fn every_notation_of_an_address_inside_is_refused() {
-        for host in [
-            "127.0.0.1",
-            "0x7f.1",
-            "2130706433",
-            "127.1",
-            "0177.0.0.1",
-            "[::1]",
-            "[::ffff:169.254.169.254]",
-            "[64:ff9b::a9fe:a9fe]",
-            "[2002:7f00:1::]",
-            "[fd00:ec2::254]",
-            "100.64.0.1",
-            "168.63.129.16",
-            "127。0。0。1",
-            "①②⑦.0.0.1",
-        ] {
-            let result = check(&format!("http://{host}:8080/hook"), &AddressPolicy::default());
-            assert!(matches!(result, Err(DestinationError::Forbidden(_))), "{host}");
-        }
-    }
-
-    #[test]
-    fn an_operator_can_allow_private_receivers() {
-        let policy = AddressPolicy::allowing(vec!["127.0.0.0/8".parse().expect("a network")]);
-
-        assert!(check("http://0x7f.1/", &policy).is_ok());
-        assert!(check("http://[::ffff:127.0.0.1]/", &policy).is_ok());
-        assert!(check("http://[::1]/", &policy).is_err());
-    }
-
-    #[test]
-    fn plain_http_is_refused_where_only_https_is_allowed() {
-        let url = "http://8.8.8.8/".parse().expect("a URL");
-
-        let result = check_url(&url, &AddressPolicy::default(), true);
-
-        assert!(matches!(result, Err(DestinationError::NotEncrypted)));
-    }
-
     #[tokio::test]
     async fn a_name_that_leads_inside_is_refused_after_the_look_up() {
         let resolver = GuardedResolver::new(Arc::default(), Duration::from_secs(3));
@@ -192,7 +133,51 @@ mod tests {
         let error = resolver.clone().addresses("localhost".into()).await.expect_err("loopback");
 
         assert!(matches!(error, DestinationError::Forbidden(_)), "{error}");
+        assert!(error.to_string().contains("deliver.allowed_networks"), "{error}");
         assert!(resolver.lookups.lock().expect("not poisoned").is_empty());
+    }
+
+    /// Answers each look-up with the next of these; the last one for ever.
+    fn answering(answers: &'static [&'static [&'static str]]) -> GuardedResolver {
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let ask = move |_| -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+            let number = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let answer = answers[number.min(answers.len() - 1)];
+            let addresses = answer.iter().map(|address| SocketAddr::new(address.parse().expect(address), 0));
+            Box::pin(std::future::ready(Ok(addresses.collect())))
+        };
+        GuardedResolver::asking(Arc::new(ask), Arc::default(), Duration::from_secs(3))
+    }
+
+    #[tokio::test]
+    async fn a_name_with_any_forbidden_answer_is_refused() {
+        for answers in [
+            &[&["93.184.215.14", "10.0.0.1"] as &[&str]] as &[&[&str]],
+            &[&["10.0.0.1", "93.184.215.14"]],
+            &[&["2606:4700::1111", "93.184.215.14", "::ffff:169.254.169.254"]],
+            &[&["64:ff9b::a9fe:a9fe"]],
+        ] {
+            let resolver = answering(answers);
+            let error = resolver.addresses("hooks.example".into()).await.expect_err("mixed");
+            assert!(matches!(error, DestinationError::Forbidden(_)), "{answers:?}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_flips_is_judged_by_the_answer_that_is_connected_to() {
+        let resolver = answering(&[&["93.184.215.14"], &["127.0.0.1"], &["93.184.215.14"]]);
+        let ask = || resolver.clone().addresses("hooks.example".into());
+
+        assert_eq!(ask().await.expect("public"), ["93.184.215.14:0".parse().expect("an address")]);
+        assert!(matches!(ask().await, Err(DestinationError::Forbidden(_))));
+        assert!(ask().await.is_ok(), "a verdict is not kept");
+    }
+
+    #[tokio::test]
+    async fn a_name_without_addresses_is_not_resolved() {
+        let error = answering(&[&[]]).addresses("hooks.example".into()).await.expect_err("empty");
+
+        assert!(matches!(error, DestinationError::Unresolved { .. }), "{error}");
     }
 
     #[tokio::test]

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use model::delivery::{Attempt, ErrorClass};
-use model::{AddressPolicy, DeliveryId, EventId};
+use model::{AddressPolicy, DeliveryId, EgressPolicy, EventId};
 use webhook::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
-use crate::destination::{DestinationError, GuardedResolver, check_url};
+use crate::destination::{DestinationError, GuardedResolver};
 use crate::endpoints::Endpoint;
 use crate::settings::SendSettings;
 
@@ -61,8 +61,7 @@ pub enum SenderError {
 #[derive(Clone)]
 pub struct Sender {
     client: reqwest::Client,
-    policy: Arc<AddressPolicy>,
-    https_only: bool,
+    policy: Arc<EgressPolicy>,
     timeout: Duration,
 }
 
@@ -91,7 +90,11 @@ impl Sender {
     /// # Errors
     /// [`SenderError`] when TLS cannot work on this machine.
     pub fn new(settings: &SendSettings) -> Result<Self, SenderError> {
-        let policy = Arc::new(AddressPolicy::allowing(settings.allowed_networks.clone()));
+        let policy = Arc::new(EgressPolicy {
+            addresses: AddressPolicy::allowing(settings.allowed_networks.clone()),
+            https_only: settings.https_only,
+            allowed_ports: settings.allowed_ports.clone(),
+        });
         let client = reqwest::Client::builder()
             .dns_resolver(GuardedResolver::new(Arc::clone(&policy), settings.dns_timeout))
             .redirect(reqwest::redirect::Policy::none())
@@ -106,7 +109,7 @@ impl Sender {
             .http2_max_header_list_size(RESPONSE_HEADER_LIST_BYTES_MAX)
             .build()
             .map_err(SenderError::Tls)?;
-        Ok(Self { client, policy, https_only: settings.https_only, timeout: settings.request_timeout })
+        Ok(Self { client, policy, timeout: settings.request_timeout })
     }
 
     /// Makes one attempt and says what it came to. Never waits longer than the endpoint's timeout.
@@ -126,7 +129,7 @@ impl Sender {
             remote_ip: None,
         };
         let limit = endpoint.timeout.unwrap_or(self.timeout);
-        match check_url(&endpoint.url, &self.policy, self.https_only) {
+        match self.policy.check_url(&endpoint.url) {
             Ok(()) => self.exchange(endpoint, headers, shipment.body.clone(), limit, &mut attempt).await,
             Err(error) => fail(&mut attempt, ErrorClass::Blocked, &error),
         }
@@ -226,9 +229,12 @@ fn shown_request_headers(headers: &HeaderMap, endpoint: &Endpoint) -> Vec<(Strin
         .collect()
 }
 
+/// Those that mean something to us come first, so that no number of others pushes them out.
 fn kept_headers(headers: &HeaderMap) -> Vec<(String, String)> {
-    headers
-        .iter()
+    let is_told = |name: &HeaderName| *name == RETRY_AFTER || *name == LOCATION;
+    let (told, others): (Vec<_>, Vec<_>) = headers.iter().partition(|(name, _)| is_told(name));
+    told.into_iter()
+        .chain(others)
         .take(RESPONSE_HEADERS_MAX)
         .map(|(name, value)| {
             let value = value.as_bytes();
@@ -255,7 +261,7 @@ fn classify(error: &reqwest::Error) -> ErrorClass {
     for cause in causes(error) {
         if let Some(destination) = cause.downcast_ref::<DestinationError>() {
             return match destination {
-                DestinationError::Forbidden(_) | DestinationError::NotEncrypted => ErrorClass::Blocked,
+                DestinationError::Forbidden(_) => ErrorClass::Blocked,
                 DestinationError::Unresolved { .. } | DestinationError::ResolveTimeout { .. } => {
                     ErrorClass::Dns
                 }

@@ -37,6 +37,8 @@ pub struct DeliverSettings {
     pub allowed_networks: Vec<IpNet>,
     /// Refuse `http://`.
     pub https_only: bool,
+    /// Ports that are posted to although another protocol owns them.
+    pub allowed_ports: Vec<u16>,
     /// Longest look-up of a name.
     #[serde(with = "humantime_serde")]
     pub dns_timeout: Duration,
@@ -83,6 +85,8 @@ pub struct SendSettings {
     pub allowed_networks: Vec<IpNet>,
     /// Refuse `http://`.
     pub https_only: bool,
+    /// Ports that are posted to although another protocol owns them.
+    pub allowed_ports: Vec<u16>,
     /// Longest look-up of a name.
     pub dns_timeout: Duration,
     /// Longest wait for a connection, look-up included.
@@ -127,6 +131,7 @@ impl DeliverSettings {
         SendSettings {
             allowed_networks: self.allowed_networks.clone(),
             https_only: self.https_only,
+            allowed_ports: self.allowed_ports.clone(),
             dns_timeout: self.dns_timeout,
             connect_timeout: self.connect_timeout,
             request_timeout: self.request_timeout,

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Which addresses a subscriber's URL may lead to.
 ///
-/// Asked when an endpoint is saved (so that a hopeless URL is refused where someone sees it) and,
-/// which is what keeps us safe, after DNS at every connect.
+/// A part of [`crate::EgressPolicy`], which is asked when an endpoint is saved (so that a hopeless URL is refused
+/// where someone sees it) and, which is what keeps us safe, after DNS at every connect.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct AddressPolicy {
@@ -19,7 +19,7 @@ pub struct AddressPolicy {
 /// An address that must not be posted to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{address} is {range}, which webhooks are not sent to; an operator can allow it with `deliver.allowed_networks`"
+    "{address}, which is {range}: webhooks are not sent there; an operator can allow it with `deliver.allowed_networks`"
 )]
 pub struct ForbiddenAddress {
     /// The address as it was given or resolved.
@@ -64,6 +64,12 @@ const V6_FORBIDDEN: [(Ipv6Net, &str); 11] = [
     (v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), "a multicast address (ff00::/8)"),
 ];
 
+/// All that is given out to the public of IPv6, in one piece.
+const V6_GLOBAL: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
+
+/// Relays of 6to4 (RFC 3056) stand anywhere, and the IPv4 address behind one is in a network that we cannot see.
+const V6_RELAYED: (Ipv6Net, &str) = (v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16), "a 6to4 address (2002::/16)");
+
 const fn v4(octets: [u8; 4], prefix_len: u8) -> Ipv4Net {
     let [a, b, c, d] = octets;
     Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix_len)
@@ -90,7 +96,7 @@ impl AddressPolicy {
         if self.allowed.iter().any(is_allowed) {
             return Ok(());
         }
-        match forbidden_range(judged) {
+        match forbidden_range(judged).or_else(|| relayed(address)) {
             Some(range) => Err(ForbiddenAddress { address, range }),
             None => Ok(()),
         }
@@ -105,8 +111,16 @@ pub fn is_public(address: IpAddr) -> bool {
 fn forbidden_range(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(v4) => V4_FORBIDDEN.iter().find(|(net, _)| net.contains(&v4)).map(|(_, name)| *name),
-        IpAddr::V6(v6) => V6_FORBIDDEN.iter().find(|(net, _)| net.contains(&v6)).map(|(_, name)| *name),
+        IpAddr::V6(v6) => {
+            let named = V6_FORBIDDEN.iter().find(|(net, _)| net.contains(&v6)).map(|(_, name)| *name);
+            named.or_else(|| (!V6_GLOBAL.contains(&v6)).then_some("outside the public addresses (2000::/3)"))
+        }
     }
+}
+
+fn relayed(address: IpAddr) -> Option<&'static str> {
+    let (net, name) = V6_RELAYED;
+    matches!(address, IpAddr::V6(v6) if net.contains(&v6)).then_some(name)
 }
 
 /// The IPv4 address that an IPv6 address leads to: mapped, NAT64 (RFC 6052) or 6to4 (RFC 3056).
@@ -181,7 +195,11 @@ mod tests {
             "64:ff9b::a9fe:a9fe",
             "64:ff9b:1::1",
             "2002:7f00:1::",
+            "::ffff:0:10.0.0.1",
+            "::10.0.0.1",
             "100::1",
+            "4000::1",
+            "e000::1",
             "2001::1",
             "2001:db8::1",
             "3fff::1",
@@ -213,6 +231,12 @@ mod tests {
     }
 
     #[test]
+    fn a_6to4_address_is_not_posted_to_although_it_has_a_place() {
+        assert!(AddressPolicy::default().check(address("2002:808:808::1")).is_err());
+        assert!(is_public(address("2002:808:808::1")));
+    }
+
+    #[test]
     fn an_allowed_network_passes_in_every_notation() {
         let policy = AddressPolicy::allowing(vec!["127.0.0.0/8".parse().expect("a network")]);
 
@@ -227,7 +251,7 @@ mod tests {
 
         assert_eq!(
             error.to_string(),
-            "10.0.0.1 is a private address (10.0.0.0/8), which webhooks are not sent to; \
+            "10.0.0.1, which is a private address (10.0.0.0/8): webhooks are not sent there; \
              an operator can allow it with `deliver.allowed_networks`"
         );
     }

@@ -2,13 +2,14 @@
 //!
 //! In reading order: [`id`], [`link`] with [`slug`], [`url`], [`utm`] and [`password`], [`click`] with [`location`], [`device`]
 //! and [`automation`], [`orphan`] (a visit that led nowhere), then what is owed to subscribers: [`event_type`],
-//! [`delivery`], [`address`], [`secret`].
+//! [`delivery`], [`address`] and [`egress`], [`secret`].
 
 pub mod address;
 pub mod automation;
 pub mod click;
 pub mod delivery;
 pub mod device;
+pub mod egress;
 pub mod event_type;
 pub mod id;
 pub mod link;
@@ -22,6 +23,7 @@ pub mod utm;
 
 pub use address::{AddressPolicy, AddressTreatment};
 pub use click::{Click, EnrichedClick};
+pub use egress::EgressPolicy;
 pub use id::{
     AuditId, ClickId, DeliveryId, DomainId, EndpointId, EventId, KeyId, LinkId, OrphanId, ReplayId, SecretId,
     WorkspaceId,

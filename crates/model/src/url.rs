@@ -1,7 +1,7 @@
 //! URLs that others give us, parsed once and safe from then on.
 //!
 //! A [`DestinationUrl`] may stand in `Location`; an [`EndpointUrl`] may be posted to (which addresses
-//! its name may lead to is [`crate::AddressPolicy`]'s question). Both keep the form that the WHATWG
+//! its name may lead to is [`crate::EgressPolicy`]'s question). Both keep the form that the WHATWG
 //! parser wrote, never the text that was typed: that form has no line break and no raw control character.
 
 use std::fmt;
@@ -77,6 +77,11 @@ impl EndpointUrl {
     /// The host: a name or an address. `0x7f.1` and `2130706433` are addresses here.
     pub fn host(&self) -> Host<&str> {
         self.0.host().expect("parse() refuses URLs without a host")
+    }
+
+    /// The port that is connected to.
+    pub fn port(&self) -> u16 {
+        self.0.port_or_known_default().expect("parse() refuses other schemes than http and https")
     }
 
     /// Whether the connection is encrypted.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use bus::{Changed, RequestError, Table};
 use model::delivery::{Attempt, TestReply, TestRequest};
+use model::egress::ForbiddenDestination;
 use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
 use model::{EndpointId, EndpointUrl};
@@ -316,47 +317,29 @@ fn as_json(filter: &Filter) -> Value {
     serde_json::to_value(filter).expect("a filter is JSON")
 }
 
-/// Refuses an address that `deliver` would never connect to, where someone can see it. A name that leads nowhere now
-/// may do so later: that is a warning.
+/// Refuses what `deliver` would never connect to, where someone can see it, by the same rules. A name that leads
+/// nowhere now may do so later: that is a warning.
 async fn check_url(shared: &Shared, url: &EndpointUrl) -> Result<Vec<String>, ApiError> {
+    shared.egress.check_url(url).map_err(forbidden)?;
     let mut warnings = Vec::new();
-    if !url.is_https() && shared.https_only {
-        return Err(ApiError::field("/url", "https_only", "must begin with `https://`"));
-    }
     if !url.is_https() {
         warnings.push("the URL is not https: contents and headers can be read on the way".to_owned());
     }
-    let name = match url.host() {
-        url::Host::Ipv4(address) => return check_literal(shared, address.into()).map(|()| warnings),
-        url::Host::Ipv6(address) => return check_literal(shared, address.into()).map(|()| warnings),
-        url::Host::Domain(name) => name.to_owned(),
-    };
-    let port = url.url().port_or_known_default().unwrap_or(443);
-    let lookup = tokio::net::lookup_host((name.as_str(), port));
+    let url::Host::Domain(name) = url.host() else { return Ok(warnings) };
+    let lookup = tokio::net::lookup_host((name, url.port()));
     let addresses: Vec<IpAddr> = match tokio::time::timeout(shared.settings.resolve_timeout, lookup).await {
         Ok(Ok(addresses)) => addresses.map(|address| address.ip()).collect(),
         _ => Vec::new(),
     };
     if addresses.is_empty() {
         warnings.push(format!("`{name}` could not be resolved just now: check the spelling"));
-        return Ok(warnings);
     }
-    let refused: Vec<_> = addresses.iter().filter_map(|a| shared.address_policy.check(*a).err()).collect();
-    match refused.first() {
-        Some(first) if refused.len() == addresses.len() => {
-            Err(ApiError::field("/url", "forbidden_address", format!("`{name}` leads to {first}")))
-        }
-        Some(first) => {
-            warnings.push(format!("one of the addresses of `{name}` will not be used: {first}"));
-            Ok(warnings)
-        }
-        None => Ok(warnings),
-    }
+    shared.egress.check_name(name, addresses).map_err(forbidden)?;
+    Ok(warnings)
 }
 
-fn check_literal(shared: &Shared, address: IpAddr) -> Result<(), ApiError> {
-    let checked = shared.address_policy.check(address);
-    checked.map_err(|forbidden| ApiError::field("/url", "forbidden_address", forbidden.to_string()))
+fn forbidden(error: ForbiddenDestination) -> ApiError {
+    ApiError::field("/url", error.code(), error.to_string())
 }
 
 fn change<'a>(caller: &'a Caller, now: DateTime<Utc>, action: &'a str, endpoint: &Endpoint) -> Change<'a> {

@@ -4,6 +4,7 @@ use chrono::Utc;
 use model::delivery::{Attempt, TestReply};
 use reqwest::Method;
 use serde_json::{Value, json};
+use testkit::egress::Refusal;
 use testkit::until;
 
 use crate::harness::{Api, LIMIT};
@@ -82,25 +83,30 @@ async fn an_endpoint_keeps_what_it_was_given_and_masks_its_headers() {
 }
 
 #[tokio::test]
-async fn an_address_of_our_own_network_is_refused_with_its_range() {
-    let api = Api::start().await;
-
-    for url in [
-        "http://10.0.0.1/",
-        "http://169.254.169.254/latest",
-        "http://[::ffff:10.0.0.1]/",
-        "http://0xa000001/",
-    ] {
-        let refused = api.post("/v1/webhook-endpoints", json!({"url": url})).await;
-        assert_eq!(refused.status, 422, "{url}");
-        assert_eq!(refused.body["errors"][0]["pointer"], "/url", "{url}");
-        assert_eq!(refused.body["errors"][0]["code"], "forbidden_address", "{url}");
-    }
-    let strict = Api::start_with(|settings| {
+async fn what_deliver_would_not_send_to_is_refused_when_it_is_saved() {
+    let api = Api::start_with(|settings| {
         settings.deliver.allowed_networks = model::AddressPolicy::default();
     })
     .await;
-    let refused = strict.post("/v1/webhook-endpoints", json!({"url": "http://localhost:9/"})).await;
+
+    for (url, refusal) in testkit::egress::forbidden_urls(8080) {
+        let refused = api.post("/v1/webhook-endpoints", json!({"url": url})).await;
+
+        assert_eq!(
+            (refused.status, refused.body["errors"][0]["pointer"].as_str()),
+            (422, Some("/url")),
+            "{url}"
+        );
+        let (code, setting) = match refusal {
+            Refusal::Url => ("invalid", ""),
+            Refusal::Address => ("forbidden_address", "deliver.allowed_networks"),
+            Refusal::Port => ("forbidden_port", "deliver.allowed_ports"),
+        };
+        assert_eq!(refused.body["errors"][0]["code"], code, "{url}");
+        let detail = refused.body["errors"][0]["detail"].as_str().expect("a detail");
+        assert!(detail.contains(setting), "{url}: {detail}");
+    }
+    let refused = api.post("/v1/webhook-endpoints", json!({"url": "http://localhost:8080/"})).await;
     let detail = refused.body["errors"][0]["detail"].as_str().expect("a detail").to_owned();
     assert!(detail.contains("`localhost` leads to"), "{detail}");
 }
@@ -112,6 +118,8 @@ async fn an_operator_can_ask_for_https() {
     let refused = api.post("/v1/webhook-endpoints", json!({"url": "http://127.0.0.1:9/"})).await;
 
     assert_eq!((refused.status, refused.body["errors"][0]["code"].as_str()), (422, Some("https_only")));
+    let detail = refused.body["errors"][0]["detail"].to_string();
+    assert!(detail.contains("deliver.https_only"), "{detail}");
 }
 
 #[tokio::test]

@@ -50,6 +50,8 @@ pub fn settings(database: store::Settings, nats: bus::Settings) -> api::Settings
         ("CLICKWIRE__API__OPS_ADDR", "127.0.0.1:0"),
         ("CLICKWIRE__SEALING__KEY", key.as_str()),
         ("CLICKWIRE__DELIVER__ALLOWED_NETWORKS", "127.0.0.0/8,::1/128"),
+        // `discard`: nobody listens there
+        ("CLICKWIRE__DELIVER__ALLOWED_PORTS", "9"),
         ("CLICKWIRE__API__ENDPOINTS_MAX", "5"),
         ("CLICKWIRE__API__SIGN_IN_FAILURES_MAX", "3"),
         ("CLICKWIRE__API__TEST_TIMEOUT", "5s"),

@@ -2,6 +2,7 @@
 
 mod courier;
 mod dispatch;
+mod egress;
 mod endings;
 mod queries;
 mod replays;

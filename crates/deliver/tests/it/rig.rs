@@ -58,9 +58,23 @@ impl Rig {
         let mut settings: Settings =
             service::settings::load_from(Settings::DEFAULTS, None, env).expect("the defaults are settings");
         settings.deliver.allowed_networks = vec!["127.0.0.0/8".parse().expect("a network")];
+        // `discard`: nobody listens there
+        settings.deliver.allowed_ports = vec![9];
         settings.nats = self.nats.settings();
         settings.database = self.database.clone();
         settings
+    }
+
+    /// The same settings, as a process of its own reads them.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let variables = [
+            ("DATABASE__URL", self.database.url.clone()),
+            ("NATS__URL", self.nats.settings().url),
+            ("SEALING__KEY", self.key.clone()),
+            ("DELIVER__OPS_ADDR", "127.0.0.1:0".to_owned()),
+            ("DELIVER__ALLOWED_NETWORKS", "127.0.0.0/8".to_owned()),
+        ];
+        variables.into_iter().map(|(name, value)| (format!("CLICKWIRE__{name}"), value)).collect()
     }
 
     pub async fn start(&self) -> Running {
