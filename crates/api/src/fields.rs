@@ -55,7 +55,8 @@ impl Wrong {
         FieldError { pointer: format!("/{name}{}", self.path), code: self.code, detail: self.detail }
     }
 
-    fn at(mut self, step: impl fmt::Display) -> Self {
+    /// The same, one step further in.
+    pub fn at(mut self, step: impl fmt::Display) -> Self {
         let step = step.to_string().replace('~', "~0").replace('/', "~1");
         self.path = format!("/{step}{}", self.path);
         self

@@ -195,6 +195,7 @@ mod tests {
         assert_described::<link_change::LinkChange>("LinkChange");
         assert_described::<endpoint_body::NewEndpoint>("NewEndpoint");
         assert_described::<endpoint_body::EndpointChange>("EndpointChange");
+        assert_described::<endpoint_body::FilterPreview>("FilterPreview");
         assert_described::<settings::SettingsChange>("SettingsChange");
         assert_described::<settings::NewDomain>("NewDomain");
         assert_described::<keys::NewKey>("NewKey");

@@ -17,6 +17,15 @@ use crate::outcome::{self, Outcome};
 use crate::schedule::Schedule;
 use crate::sender::{Sender, Shipment};
 
+/// Answers of 429 that do not use up a delivery's schedule; later ones do, so that every delivery ends.
+const THROTTLED_MAX: u32 = 10;
+
+/// Shortest wait after an answer of 429, whatever it asked for.
+const THROTTLED_PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// Wait after an answer of 429 that asked for nothing, where the schedule has no pause.
+const THROTTLED_PAUSE: Duration = Duration::from_secs(60);
+
 /// Makes attempts.
 pub struct Attempter {
     sender: Sender,
@@ -73,7 +82,8 @@ impl Attempter {
         endpoint.lane.report(slot, report, now);
         self.health.learn(endpoint, &attempt, outcome, now);
         self.metrics.attempted(&attempt);
-        let settlement = settle(&endpoint.schedule, attempt, outcome, shipment.number, now, rand::random());
+        let place = Place { number: shipment.number, throttled: shipment.throttled };
+        let settlement = settle(&endpoint.schedule, attempt, outcome, place, now, rand::random());
         if settlement.progress.status == DeliveryStatus::Dead {
             self.metrics.dead(outcome);
         }
@@ -97,21 +107,35 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// What the attempt with this number means for its delivery. Pure; `jitter` is 0 to 1.
+/// Where an attempt stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    /// 1 for the first.
+    number: u32,
+    /// Attempts before it that were answered 429 and do not count.
+    throttled: u32,
+}
+
+/// What an attempt means for its delivery. Pure; `jitter` is 0 to 1.
 fn settle(
     schedule: &Schedule,
     attempt: Attempt,
     outcome: Outcome,
-    number: u32,
+    Place { number, throttled }: Place,
     now: DateTime<Utc>,
     jitter: f64,
 ) -> Settlement {
-    let again_at = schedule.next_attempt_at(number, now, jitter);
+    let counted = number.saturating_sub(throttled);
+    let again_at = schedule.next_attempt_at(counted, now, jitter);
+    let is_free = outcome::is_throttled(&attempt) && throttled < THROTTLED_MAX;
     let next_attempt_at = match outcome {
         Outcome::Delivered | Outcome::Permanent | Outcome::Gone => None,
+        Outcome::Retry if is_free => again_at.or(Some(now + THROTTLED_PAUSE)),
+        Outcome::Pause(until) if is_free => Some(until.max(now + THROTTLED_PAUSE_MIN)),
         Outcome::Retry => again_at,
         Outcome::Pause(until) => again_at.map(|at| at.max(until)),
     };
+    let throttled_now = throttled + u32::from(is_free && next_attempt_at.is_some());
     let status = match (outcome, next_attempt_at) {
         (Outcome::Delivered, _) => DeliveryStatus::Delivered,
         (_, Some(_)) => DeliveryStatus::Pending,
@@ -128,9 +152,10 @@ fn settle(
         last_error: attempt.error.map(|error| error.as_str()),
         response_body: attempt.response_body.clone(),
         body: None,
+        throttled: throttled_now,
     };
     // whoever is tried beyond the schedule was asked for by somebody
-    let trigger = if number > schedule.attempts_max() { Trigger::Manual } else { Trigger::Schedule };
+    let trigger = if counted > schedule.attempts_max() { Trigger::Manual } else { Trigger::Schedule };
     Settlement { progress, attempt, number, trigger }
 }
 
@@ -138,23 +163,29 @@ fn settle(
 mod tests {
     use super::*;
     use chrono::TimeZone;
-    use model::delivery::ErrorClass;
+    use model::delivery::{ErrorClass, Timings};
+    use proptest::prelude::*;
 
     fn settled(outcome: Outcome, number: u32) -> Settlement {
+        answered(500, outcome, Place { number, throttled: 0 })
+    }
+
+    fn answered(status: u16, outcome: Outcome, place: Place) -> Settlement {
         let now = Utc.with_ymd_and_hms(2026, 11, 23, 14, 0, 0).unwrap();
         let error = (outcome != Outcome::Delivered).then_some(ErrorClass::Status);
         let attempt = Attempt {
             started_at: now,
             duration_ms: 7,
-            status: Some(500),
+            status: Some(status),
             error,
             error_detail: None,
             request_headers: Vec::new(),
             response_headers: Vec::new(),
             response_body: None,
             remote_ip: None,
+            timings: Timings::default(),
         };
-        settle(&Schedule::from_seconds(&[5, 60]), attempt, outcome, number, now, 0.0)
+        settle(&Schedule::from_seconds(&[5, 60]), attempt, outcome, place, now, 0.0)
     }
 
     #[test]
@@ -190,6 +221,58 @@ mod tests {
         };
 
         assert_eq!((seconds(600), seconds(1)), (600, 5));
+    }
+
+    #[test]
+    fn ten_answers_of_429_keep_a_delivery_where_it_is_in_its_schedule() {
+        let now = settled(Outcome::Retry, 1).attempt.started_at;
+        let until = now + chrono::Duration::seconds(7);
+        let mut place = Place { number: 1, throttled: 0 };
+        for throttled in 1..=THROTTLED_MAX {
+            let progress = answered(429, Outcome::Pause(until), place).progress;
+            assert_eq!((progress.next_attempt_at, progress.throttled), (Some(until), throttled));
+            place = Place { number: place.number + 1, throttled };
+        }
+
+        let first_counted = answered(500, Outcome::Retry, place).progress;
+        assert_eq!(first_counted.next_attempt_at, Some(now + chrono::Duration::seconds(5)));
+        let eleventh = answered(429, Outcome::Pause(until), place).progress;
+        assert_eq!((eleventh.next_attempt_at, eleventh.throttled), (Some(until), THROTTLED_MAX));
+        let place = Place { number: 13, ..place };
+        assert_eq!(answered(429, Outcome::Pause(until), place).progress.status, DeliveryStatus::Dead);
+    }
+
+    #[test]
+    fn an_answer_of_429_that_asks_for_nothing_waits_as_the_schedule_says() {
+        let now = settled(Outcome::Retry, 1).attempt.started_at;
+        let wait = |number| {
+            let progress = answered(429, Outcome::Retry, Place { number, throttled: 0 }).progress;
+            (progress.next_attempt_at.expect("goes on") - now).num_seconds()
+        };
+
+        assert_eq!((wait(1), wait(2), wait(3)), (5, 60, 60));
+    }
+
+    proptest! {
+        #[test]
+        fn every_delivery_ends_and_none_is_tried_earlier_than_asked(
+            answers in prop::collection::vec((any::<bool>(), prop::option::of(0i64..3600)), 20),
+        ) {
+            let mut place = Place { number: 1, throttled: 0 };
+            for (is_throttled, asked) in answers {
+                let now = settled(Outcome::Retry, 1).attempt.started_at;
+                let until = asked.map(|asked| now + chrono::Duration::seconds(asked));
+                let outcome = until.map_or(Outcome::Retry, Outcome::Pause);
+                let progress = answered(if is_throttled { 429 } else { 503 }, outcome, place).progress;
+
+                let Some(next) = progress.next_attempt_at else { return Ok(()) };
+                prop_assert!(next > now && until.is_none_or(|until| next >= until));
+                prop_assert!(next <= now + chrono::Duration::seconds(3600));
+                prop_assert!(progress.throttled <= THROTTLED_MAX);
+                place = Place { number: place.number + 1, throttled: progress.throttled };
+            }
+            prop_assert!(false, "it went on beyond the schedule and the free answers");
+        }
     }
 
     #[test]

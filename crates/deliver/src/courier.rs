@@ -220,6 +220,7 @@ fn shipment(leased: &Leased, body: Bytes) -> Shipment {
         event_type: known.copied().unwrap_or(LINK_CLICKED),
         delivery_id: leased.id,
         number: leased.attempt_count.saturating_add(1),
+        throttled: leased.throttled,
         traceparent: None,
         body,
         is_replay: leased.is_replay,
@@ -256,6 +257,7 @@ fn lost(leased: &Leased) -> Finished {
             last_error: Some("event_lost"),
             response_body: None,
             body: None,
+            throttled: leased.throttled,
         },
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
@@ -15,6 +15,8 @@ use model::EgressPolicy;
 use model::egress::ForbiddenDestination;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::oneshot;
+
+use crate::timings;
 
 /// Why there is no address to connect to.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -116,7 +118,9 @@ impl Resolve for GuardedResolver {
         let name = name.as_str().to_owned();
         let this = self.clone();
         Box::pin(async move {
+            let began = Instant::now();
             let addresses = this.addresses(name).await?;
+            timings::looked_up(began.elapsed());
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }

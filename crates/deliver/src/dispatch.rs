@@ -249,6 +249,7 @@ impl Dispatcher {
             event_type: LINK_CLICKED,
             delivery_id: id,
             number: 1,
+            throttled: 0,
             traceparent: click.click.traceparent.clone(),
             body: body.clone(),
             is_replay: false,
@@ -407,6 +408,7 @@ impl Dispatch {
             last_error: None,
             response_body: None,
             body: Some(self.body.to_vec()),
+            throttled: 0,
         }
     }
 }

@@ -162,7 +162,7 @@ impl News {
 mod tests {
     use super::*;
     use chrono::TimeZone;
-    use model::delivery::ErrorClass;
+    use model::delivery::{ErrorClass, Timings};
 
     fn at(seconds: i64) -> DateTime<Utc> {
         Utc.timestamp_opt(1_800_000_000 + seconds, 0).unwrap()
@@ -181,6 +181,7 @@ mod tests {
                 response_headers: Vec::new(),
                 response_body: None,
                 remote_ip: None,
+                timings: Timings::default(),
             };
             news.add(&attempt, at(seconds));
         }

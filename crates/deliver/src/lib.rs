@@ -4,7 +4,7 @@
 //! one statement. What cannot go at once, or failed, is a row, and the slow one ([`courier`]) works those off.
 //! Both make attempts in the same way ([`attempter`]): [`sender`] posts, [`outcome`] judges, [`schedule`] says when
 //! next; [`lanes`] say how much an endpoint may use of us (its [`limit`], its [`circuit`]), [`destination`] where a
-//! request may go.
+//! request may go, [`timings`] where its time went.
 //! [`endpoints`] knows who wants what, [`recorder`] stores results of leased rows, [`health`] what was learned.
 //! [`replayer`] puts in line again what somebody asked for; the slow lane sends it.
 
@@ -26,6 +26,7 @@ pub mod schedule;
 pub mod sender;
 pub mod settings;
 pub mod test_requests;
+pub mod timings;
 
 pub use app::App;
 pub use settings::Settings;

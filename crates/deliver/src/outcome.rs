@@ -1,11 +1,12 @@
 //! What an attempt means: for its delivery, and for the endpoint as a whole. Pure.
 //!
 //! 2xx is success. Everything else is tried again, except where the endpoint said for good that it does
-//! not want the event: 410, and the statuses its owner listed. Redirects are failures and not followed.
+//! not want the event: 410, and the statuses its owner listed. Redirects are failures and not followed. Whatever
+//! failed and carries `Retry-After` pauses the endpoint, not the one delivery alone.
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use model::delivery::{Attempt, ErrorClass};
 
 use crate::limit::Load;
@@ -49,11 +50,10 @@ pub fn judge(
     match attempt.status {
         Some(410) => Outcome::Gone,
         Some(status) if permanent_statuses.contains(&status) => Outcome::Permanent,
-        Some(429 | 503) => match retry_after(attempt, now) {
+        _ => match retry_after(attempt, now) {
             Some(asked) => Outcome::Pause(now + asked.min(pause_max)),
             None => Outcome::Retry,
         },
-        _ => Outcome::Retry,
     }
 }
 
@@ -75,22 +75,46 @@ pub fn load(attempt: &Attempt) -> Load {
     }
 }
 
+/// Whether the subscriber said that it was asked too often, which is not the event's fault.
+pub fn is_throttled(attempt: &Attempt) -> bool {
+    attempt.status == Some(429)
+}
+
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date. A past date and rubbish ask for nothing.
 fn retry_after(attempt: &Attempt, now: DateTime<Utc>) -> Option<Duration> {
     let (_, value) = attempt.response_headers.iter().find(|(name, _)| name == "retry-after")?;
     let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
-        // more digits than fit mean "very long", not rubbish
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::from(u32::MAX))));
+    seconds(value).or_else(|| (date(value)? - now).to_std().ok())
+}
+
+/// Digits, as the RFC says, or digits with a fraction, as some servers write; a fraction counts as a whole second.
+fn seconds(value: &str) -> Option<Duration> {
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
+        return None;
     }
-    let at = DateTime::parse_from_rfc2822(value).ok()?;
-    (at.to_utc() - now).to_std().ok()
+    // more digits than fit mean "very long", not rubbish
+    let whole = whole.parse().unwrap_or(u32::MAX);
+    let has_fraction = fraction.bytes().any(|b| b != b'0');
+    Some(Duration::from_secs(u64::from(whole) + u64::from(has_fraction)))
+}
+
+/// A date in one of the three forms that a recipient must accept (RFC 9110 section 5.6.7).
+fn date(value: &str) -> Option<DateTime<Utc>> {
+    if let Ok(at) = DateTime::parse_from_rfc2822(value) {
+        return Some(at.to_utc());
+    }
+    let obsolete = ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
+    obsolete.iter().find_map(|form| NaiveDateTime::parse_from_str(value, form).ok()).map(|at| at.and_utc())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use chrono::TimeZone;
+    use model::delivery::Timings;
+    use proptest::prelude::*;
 
     const PAUSE_MAX: Duration = Duration::from_secs(3600);
 
@@ -109,6 +133,7 @@ mod tests {
             response_headers: Vec::new(),
             response_body: None,
             remote_ip: None,
+            timings: Timings::default(),
         }
     }
 
@@ -190,15 +215,73 @@ mod tests {
             ("99999999999999999999999999", in_seconds(3600)),
             ("Fri, 23 Nov 2035 14:01:00 GMT", in_seconds(3600)),
             ("Mon, 23 Nov 2026 13:00:00 GMT", Outcome::Retry),
+            ("Monday, 23-Nov-26 14:01:00 GMT", in_seconds(60)),
+            ("Mon Nov 23 14:01:00 2026", in_seconds(60)),
+            ("1.5", in_seconds(2)),
+            ("120.0", in_seconds(120)),
+            ("0.001", in_seconds(1)),
             ("-5", Outcome::Retry),
+            (".5", Outcome::Retry),
+            ("5.", Outcome::Retry),
+            ("1.2.3", Outcome::Retry),
+            ("+5", Outcome::Retry),
+            ("5 s", Outcome::Retry),
+            ("NaN", Outcome::Retry),
+            ("inf", Outcome::Retry),
             ("", Outcome::Retry),
             ("soon", Outcome::Retry),
             ("1e9", Outcome::Retry),
         ];
         for (value, outcome) in cases {
-            assert_eq!(judged(&throttled(429, value)), outcome, "{value}");
-            assert_eq!(judged(&throttled(503, value)), outcome, "{value}");
+            for status in [301, 400, 429, 500, 503] {
+                assert_eq!(judged(&throttled(status, value)), outcome, "{status} {value}");
+            }
         }
-        assert_eq!(judged(&throttled(500, "120")), Outcome::Retry);
+    }
+
+    #[test]
+    fn who_accepts_or_refuses_for_good_pauses_nothing() {
+        assert_eq!(judged(&throttled(200, "120")), Outcome::Delivered);
+        assert_eq!(judged(&throttled(410, "120")), Outcome::Gone);
+        assert_eq!(judge(&throttled(404, "120"), &[404], now(), PAUSE_MAX), Outcome::Permanent);
+    }
+
+    proptest! {
+        #[test]
+        fn no_pause_is_shorter_than_asked_nor_longer_than_the_limit(
+            asked in 0u64..10_000_000_000,
+            is_date: bool,
+            status in prop::sample::select(&[302u16, 403, 408, 425, 429, 500, 502, 503, 504][..]),
+        ) {
+            let until = now() + Duration::from_secs(asked.min(5_000_000_000));
+            let value = if is_date { until.format("%a, %d %b %Y %H:%M:%S GMT").to_string() } else { asked.to_string() };
+
+            let Outcome::Pause(paused) = judged(&throttled(status, &value)) else {
+                return Err(TestCaseError::fail(value));
+            };
+
+            prop_assert_eq!(paused, now() + Duration::from_secs(asked).min(PAUSE_MAX));
+        }
+
+        #[test]
+        fn nothing_in_retry_after_makes_us_panic_or_wait_beyond_the_limit(value in "\\PC{0,40}|[0-9.]{0,40}", status: u16) {
+            match judged(&throttled(status, &value)) {
+                Outcome::Pause(until) => prop_assert!((now()..=now() + PAUSE_MAX).contains(&until)),
+                outcome => prop_assert!(outcome != Outcome::Delivered || (200..300).contains(&status)),
+            }
+        }
+
+        #[test]
+        fn every_status_has_one_outcome(status in 100u16..1000, permanent: bool) {
+            let permanent_statuses: &[u16] = if permanent { &[status] } else { &[] };
+            let outcome = judge(&answered(status), permanent_statuses, now(), PAUSE_MAX);
+            let expected = match status {
+                200..=299 => Outcome::Delivered,
+                410 => Outcome::Gone,
+                _ if permanent => Outcome::Permanent,
+                _ => Outcome::Retry,
+            };
+            prop_assert_eq!(outcome, expected);
+        }
     }
 }

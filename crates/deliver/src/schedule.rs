@@ -3,23 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-
-const MINUTE: u64 = 60;
-const HOUR: u64 = 60 * MINUTE;
-
-/// Pauses after the first, second, … failed attempt: the example of Standard Webhooks 1.0.0,
-/// ten attempts over three days.
-pub const DEFAULT: [Duration; 9] = [
-    Duration::from_secs(5),
-    Duration::from_secs(5 * MINUTE),
-    Duration::from_secs(30 * MINUTE),
-    Duration::from_secs(2 * HOUR),
-    Duration::from_secs(5 * HOUR),
-    Duration::from_secs(10 * HOUR),
-    Duration::from_secs(14 * HOUR),
-    Duration::from_secs(20 * HOUR),
-    Duration::from_secs(24 * HOUR),
-];
+use model::retry::RetryPreset;
 
 /// Largest part of a pause that is added to it, so that what failed together does not come back together.
 const JITTER_MAX: f64 = 0.2;
@@ -30,7 +14,8 @@ pub struct Schedule(Vec<Duration>);
 
 impl Default for Schedule {
     fn default() -> Self {
-        Self(DEFAULT.to_vec())
+        let seconds = RetryPreset::Default.seconds().iter();
+        Self(seconds.map(|&seconds| Duration::from_secs(seconds.into())).collect())
     }
 }
 
@@ -94,7 +79,7 @@ mod tests {
     proptest! {
         #[test]
         fn jitter_only_adds_and_at_most_a_fifth(made in 1u32..10, jitter in 0.0f64..=1.0) {
-            let exact = DEFAULT[made as usize - 1];
+            let exact = Schedule::default().0[made as usize - 1];
 
             let pause = Schedule::default().next_attempt_at(made, now(), jitter).expect("not exhausted") - now();
 

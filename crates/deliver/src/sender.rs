@@ -11,13 +11,14 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use model::delivery::{Attempt, ErrorClass};
+use model::delivery::{Attempt, ErrorClass, Timings};
 use model::{AddressPolicy, DeliveryId, EgressPolicy, EventId};
 use webhook::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
 use crate::destination::{DestinationError, GuardedResolver};
 use crate::endpoints::Endpoint;
 use crate::settings::SendSettings;
+use crate::timings::{Stopwatch, TimedConnections};
 
 /// Most bytes of an answer's body that are read; then the connection is closed.
 pub const RESPONSE_READ_MAX: usize = 64 * 1024;
@@ -76,6 +77,8 @@ pub struct Shipment {
     pub delivery_id: DeliveryId,
     /// `clickwire-attempt`, counted from 1.
     pub number: u32,
+    /// Attempts before this one that were answered 429 and do not count against the schedule.
+    pub throttled: u32,
     /// The visitor's trace, if there is one.
     pub traceparent: Option<String>,
     /// The bytes that are signed and sent.
@@ -100,6 +103,7 @@ impl Sender {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .referer(false)
+            .connector_layer(TimedConnections)
             .connect_timeout(settings.connect_timeout)
             .tcp_nodelay(true)
             .tcp_keepalive(POOL_IDLE_TIMEOUT / 2)
@@ -127,6 +131,7 @@ impl Sender {
             response_headers: Vec::new(),
             response_body: None,
             remote_ip: None,
+            timings: Timings::default(),
         };
         let limit = endpoint.timeout.unwrap_or(self.timeout);
         match self.policy.check_url(&endpoint.url) {
@@ -148,7 +153,10 @@ impl Sender {
     ) {
         let deadline = tokio::time::Instant::now() + limit;
         let request = self.client.post(endpoint.url.url().clone()).headers(headers).body(body).send();
-        let response = match tokio::time::timeout_at(deadline, request).await {
+        let watch = Stopwatch::default();
+        let answered = tokio::time::timeout_at(deadline, watch.time(request)).await;
+        attempt.timings = watch.read();
+        let response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 // the URL is in the delivery already, and in the text it would hide the cause

@@ -38,6 +38,7 @@ impl Tester {
             event_type: LINK_CLICKED,
             delivery_id: DeliveryId::generate_at(now),
             number: 1,
+            throttled: 0,
             traceparent: None,
             body: body.clone(),
             is_replay: false,

@@ -84,6 +84,23 @@ pub struct Attempt {
     pub response_body: Option<String>,
     /// Address that was connected to.
     pub remote_ip: Option<String>,
+    /// Where the time went.
+    #[serde(default)]
+    pub timings: Timings,
+}
+
+/// Where the time of an attempt went, in microseconds; what was not reached has none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Timings {
+    /// The look-up of the name; none for an address.
+    pub dns_us: Option<u32>,
+    /// From then until the connection stood, with https its handshake included.
+    pub connect_us: Option<u32>,
+    /// From the beginning until the first byte of the answer.
+    pub first_byte_us: Option<u32>,
+    /// Whether the connection was there already, so that it took no time.
+    pub is_reused: Option<bool>,
 }
 
 impl Attempt {

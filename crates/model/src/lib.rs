@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`id`], [`link`] with [`slug`], [`url`], [`utm`] and [`password`], [`click`] with [`location`], [`device`]
 //! and [`automation`], [`orphan`] (a visit that led nowhere), then what is owed to subscribers: [`event_type`],
-//! [`delivery`], [`address`] and [`egress`], [`secret`].
+//! [`delivery`], [`retry`], [`address`] and [`egress`], [`secret`].
 
 pub mod address;
 pub mod automation;
@@ -16,6 +16,7 @@ pub mod link;
 pub mod location;
 pub mod orphan;
 pub mod password;
+pub mod retry;
 pub mod secret;
 pub mod slug;
 pub mod url;

@@ -66,6 +66,7 @@ struct Row<'a> {
     response_headers: Value,
     response_body: Option<&'a str>,
     remote_ip: Option<&'a str>,
+    timings: Value,
 }
 
 /// Keeps attempts; one that is there already stays as it is.
@@ -97,6 +98,7 @@ fn row(new: &NewAttempt) -> Row<'_> {
         response_headers: pairs(&attempt.response_headers),
         response_body: attempt.response_body.as_deref(),
         remote_ip: attempt.remote_ip.as_deref(),
+        timings: serde_json::to_value(attempt.timings).unwrap_or_default(),
     }
 }
 

@@ -65,6 +65,8 @@ pub struct Progress {
     pub response_body: Option<String>,
     /// The bytes that are sent; `None` when they need not be kept.
     pub body: Option<Vec<u8>>,
+    /// Attempts that were answered 429 and do not count against the schedule.
+    pub throttled: u32,
 }
 
 /// A delivery that is not in the table yet.
@@ -199,12 +201,12 @@ async fn insert_rows(
     let rows: Vec<IdRow> = statement(
         "INSERT INTO deliveries (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, \
              last_status, last_error, response_body, body, id, day, workspace_id, endpoint_id, event_id, \
-             event_revision, event_type, click_id, leased_until, leased_by, created_at) \
-         SELECT d.*, CASE WHEN d.leased_until IS NOT NULL THEN $20 END, $21 \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) \
+             event_revision, event_type, click_id, leased_until, throttled, leased_by, created_at) \
+         SELECT d.*, CASE WHEN d.leased_until IS NOT NULL THEN $21 END, $22 \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
              AS d (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, last_status, \
              last_error, response_body, body, id, day, workspace_id, endpoint_id, event_id, event_revision, \
-             event_type, click_id, leased_until) \
+             event_type, click_id, leased_until, throttled) \
          ON CONFLICT DO NOTHING RETURNING id",
     )
     .bind::<Array<Text>, _>(progress.status)
@@ -228,6 +230,7 @@ async fn insert_rows(
     .bind::<Array<Text>, _>(new.iter().map(|d| d.event_type).collect::<Vec<_>>())
     .bind::<Array<Nullable<SqlUuid>>, _>(new.iter().map(|d| d.click_id.map(ClickId::uuid)).collect::<Vec<_>>())
     .bind::<Array<Nullable<Timestamptz>>, _>(new.iter().map(|d| d.leased_until).collect::<Vec<_>>())
+    .bind::<Array<Integer>, _>(progress.throttled)
     .bind::<SqlUuid, _>(leased_by)
     .bind::<Timestamptz, _>(now)
     .load(conn)
@@ -285,6 +288,7 @@ pub(crate) struct Columns<'a> {
     pub last_error: Vec<Option<&'static str>>,
     pub response_body: Vec<Option<&'a str>>,
     pub body: Vec<Option<&'a [u8]>>,
+    pub throttled: Vec<i32>,
 }
 
 impl<'a> Columns<'a> {
@@ -301,6 +305,7 @@ impl<'a> Columns<'a> {
             columns.last_error.push(p.last_error);
             columns.response_body.push(p.response_body.as_deref());
             columns.body.push(p.body.as_deref());
+            columns.throttled.push(p.throttled.cast_signed());
         }
         columns
     }

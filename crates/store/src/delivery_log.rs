@@ -6,7 +6,7 @@ use diesel_async::RunQueryDsl;
 use serde_json::Value;
 use uuid::Uuid;
 
-use model::delivery::DeliveryStatus;
+use model::delivery::{DeliveryStatus, Timings};
 use model::{ClickId, DeliveryId, EndpointId, EventId, ReplayId, WorkspaceId};
 
 use crate::parse::earliest;
@@ -80,6 +80,8 @@ pub struct LoggedAttempt {
     pub response_body: Option<String>,
     /// Address that was connected to.
     pub remote_ip: Option<String>,
+    /// Where the time went.
+    pub timings: Timings,
 }
 
 /// Which deliveries are asked for; `None` is any.
@@ -233,6 +235,7 @@ pub async fn attempts(
         response_headers: Value,
         response_body: Option<String>,
         remote_ip: Option<String>,
+        timings: Option<Value>,
     }
     let rows: Vec<Row> = attempts::table
         .filter(attempts::day.eq(id.day()).and(attempts::delivery_id.eq(id.uuid())))
@@ -254,6 +257,7 @@ pub async fn attempts(
         response_headers: row.response_headers,
         response_body: row.response_body,
         remote_ip: row.remote_ip,
+        timings: row.timings.and_then(|t| serde_json::from_value(t).ok()).unwrap_or_default(),
     };
     Ok(rows.into_iter().map(read).collect())
 }

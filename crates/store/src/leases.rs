@@ -62,6 +62,8 @@ pub struct Leased {
     pub body: Option<Vec<u8>>,
     /// A replay put it in line.
     pub is_replay: bool,
+    /// Attempts that were answered 429 and do not count against the schedule.
+    pub throttled: u32,
 }
 
 /// Of each endpoint ($1) up to so many ($2) deliveries that are due at $3 and in nobody's hands, locked.
@@ -144,6 +146,8 @@ pub async fn lease_due(
         body: Option<Vec<u8>>,
         #[diesel(sql_type = Bool)]
         is_replay: bool,
+        #[diesel(sql_type = Integer)]
+        throttled: i32,
     }
     let wanted: Vec<_> = wanted.iter().filter(|(_, limit)| *limit > 0).collect();
     let rows: Vec<Row> = statement(format!(
@@ -151,7 +155,7 @@ pub async fn lease_due(
          UPDATE deliveries d SET leased_by = $4, leased_until = $5 FROM due \
          WHERE d.day = due.day AND d.id = due.id \
          RETURNING d.id, d.workspace_id, d.endpoint_id, d.event_id, d.event_revision, d.event_type, d.click_id, \
-             d.attempt_count, d.body, d.replay_id IS NOT NULL AS is_replay"
+             d.attempt_count, d.body, d.throttled, d.replay_id IS NOT NULL AS is_replay"
     ))
     .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(
@@ -174,6 +178,7 @@ pub async fn lease_due(
         attempt_count: row.attempt_count.cast_unsigned(),
         body: row.body,
         is_replay: row.is_replay,
+        throttled: row.throttled.cast_unsigned(),
     };
     Ok(rows.into_iter().map(read).collect())
 }
@@ -249,11 +254,11 @@ async fn finish_rows(
              response_body = f.response_body, \
              body = CASE WHEN f.status = 'delivered' AND f.attempt_count = 1 AND d.click_id IS NOT NULL THEN NULL \
                  ELSE coalesce(d.body, f.body) END, \
-             leased_by = NULL, leased_until = NULL \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+             throttled = f.throttled, leased_by = NULL, leased_until = NULL \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
              AS f (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, last_status, \
-             last_error, response_body, body, id, day) \
-         WHERE d.day = f.day AND d.id = f.id AND d.leased_by = $13 RETURNING d.id",
+             last_error, response_body, body, throttled, id, day) \
+         WHERE d.day = f.day AND d.id = f.id AND d.leased_by = $14 RETURNING d.id",
     )
     .bind::<Array<Text>, _>(progress.status)
     .bind::<Array<Integer>, _>(progress.attempt_count)
@@ -265,6 +270,7 @@ async fn finish_rows(
     .bind::<Array<Nullable<Text>>, _>(progress.last_error)
     .bind::<Array<Nullable<Text>>, _>(progress.response_body)
     .bind::<Array<Nullable<Binary>>, _>(progress.body)
+    .bind::<Array<Integer>, _>(progress.throttled)
     .bind::<Array<SqlUuid>, _>(finished.iter().map(|f| f.id.uuid()).collect::<Vec<_>>())
     .bind::<Array<Date>, _>(finished.iter().map(|f| f.id.day()).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)

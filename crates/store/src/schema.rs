@@ -31,6 +31,7 @@ diesel::table! {
         response_headers -> Jsonb,
         response_body -> Nullable<Text>,
         remote_ip -> Nullable<Text>,
+        timings -> Nullable<Jsonb>,
     }
 }
 
@@ -97,6 +98,7 @@ diesel::table! {
         response_body -> Nullable<Text>,
         body -> Nullable<Bytea>,
         replay_id -> Nullable<Uuid>,
+        throttled -> Int4,
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use model::delivery::DeliveryStatus;
 use store::delivery_log::LoggedAttempt;
 
-use super::view::{DeliveryRow, Layout, When, delivery_row, html, outcome, pretty, when};
+use super::view::{DeliveryRow, Layout, When, delivery_row, html, outcome, pretty, timings_text, when};
 use super::{Flash, Form, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
@@ -24,6 +24,7 @@ pub struct AttemptText {
     pub outcome: String,
     pub detail: String,
     pub remote_ip: String,
+    pub timings: String,
     pub request_headers: String,
     pub response_headers: String,
     pub response_body: String,
@@ -73,6 +74,7 @@ fn attempt_text(attempt: &LoggedAttempt, now: chrono::DateTime<Utc>) -> AttemptT
         outcome: outcome(attempt.status, attempt.error.as_deref(), Some(attempt.duration_ms)),
         detail: attempt.error_detail.clone().unwrap_or_default(),
         remote_ip: attempt.remote_ip.clone().unwrap_or_default(),
+        timings: timings_text(&attempt.timings),
         request_headers: header_lines(&attempt.request_headers),
         response_headers: header_lines(&attempt.response_headers),
         response_body: attempt.response_body.as_deref().map(pretty).unwrap_or_default(),

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use model::EnrichedClick;
 use model::automation::Verdict;
-use model::delivery::DeliveryStatus;
+use model::delivery::{DeliveryStatus, Timings};
 use store::delivery_log::LoggedDelivery;
 use store::endpoints::{Endpoint, State};
 
@@ -226,6 +226,17 @@ pub fn delivery_row(delivery: &LoggedDelivery, now: DateTime<Utc>) -> DeliveryRo
         }),
         endpoint: delivery.endpoint_id.to_string(),
     }
+}
+
+/// Where the time of an attempt went: `look-up 1.2 ms, connection 3.4 ms, first byte after 20 ms`.
+pub fn timings_text(timings: &Timings) -> String {
+    let ms = |us: u32| format!("{:.1} ms", f64::from(us) / 1000.0);
+    let mut parts = Vec::new();
+    parts.extend(timings.dns_us.map(|us| format!("look-up {}", ms(us))));
+    parts.extend(timings.connect_us.map(|us| format!("connection {}", ms(us))));
+    parts.extend((timings.is_reused == Some(true)).then(|| "kept connection".to_owned()));
+    parts.extend(timings.first_byte_us.map(|us| format!("first byte after {}", ms(us))));
+    parts.join(", ")
 }
 
 /// What an attempt came to: `200 in 34 ms`, `timeout after 15000 ms`.

@@ -8,12 +8,14 @@ use chrono::Utc;
 use serde_json::{Value, json};
 
 use model::EndpointId;
+use model::retry::RetryPreset;
 use store::delivery_log::DeliveryFilter;
 use store::endpoints::{Endpoint, State};
 
 use super::form::{self, Errors, Form};
 use super::view::{
-    Chip, DeliveryRow, Layout, When, delivery_row, endpoint_chip, html, html_with, outcome, pretty, when,
+    Chip, DeliveryRow, Layout, When, delivery_row, endpoint_chip, html, html_with, outcome, pretty,
+    timings_text, when,
 };
 use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
@@ -50,6 +52,9 @@ struct EndpointRow {
     chip: Chip,
     sentence: String,
     audience: &'static str,
+    /// The filter as JSON, where a word does not say it all.
+    filter: String,
+    retries: &'static str,
 }
 
 fn endpoint_row(endpoint: &Endpoint) -> EndpointRow {
@@ -61,15 +66,33 @@ fn endpoint_row(endpoint: &Endpoint) -> EndpointRow {
         chip,
         sentence,
         audience: audience(endpoint),
+        filter: match (audience(endpoint), &endpoint.options.filter) {
+            ("Some clicks", Some(filter)) => filter.to_string(),
+            _ => String::new(),
+        },
+        retries: retries(endpoint),
+    }
+}
+
+fn retries(endpoint: &Endpoint) -> &'static str {
+    let schedule = endpoint.options.retry_schedule.as_deref();
+    match schedule.map_or(Some(RetryPreset::Default), RetryPreset::of) {
+        Some(RetryPreset::Default) => "Ten attempts over three days",
+        Some(RetryPreset::Fast) => "Ten attempts within an hour",
+        Some(RetryPreset::Long) => "Fourteen attempts over a week",
+        None => "A schedule of its own",
     }
 }
 
 fn audience(endpoint: &Endpoint) -> &'static str {
-    let verdicts = endpoint.options.filter.as_ref().and_then(|filter| filter["verdicts"].as_array());
+    let Some(filter) = endpoint.options.filter.as_ref().and_then(Value::as_object) else {
+        return "Every click";
+    };
+    let verdicts = filter.get("verdicts").and_then(Value::as_array);
     match verdicts {
-        None => "Every click",
-        Some(verdicts) if !verdicts.contains(&json!("automated")) => "People only",
-        Some(_) => "Some clicks",
+        _ if filter.is_empty() => "Every click",
+        Some(verdicts) if filter.len() == 1 && !verdicts.contains(&json!("automated")) => "People only",
+        _ => "Some clicks",
     }
 }
 
@@ -96,6 +119,7 @@ struct NewWebhookPage {
     url: String,
     description: String,
     is_everything: bool,
+    retry_schedule: String,
     errors: Errors,
 }
 
@@ -107,6 +131,7 @@ async fn new_webhook(signed: Signed) -> PageResult {
         url: String::new(),
         description: String::new(),
         is_everything: false,
+        retry_schedule: RetryPreset::Default.as_str().to_owned(),
         errors: Errors::default(),
     };
     Ok(html(&page))
@@ -115,7 +140,7 @@ async fn new_webhook(signed: Signed) -> PageResult {
 #[post("/settings/webhooks")]
 async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::EndpointsWrite)?;
-    let mut object = form.object(&["url", "description"]);
+    let mut object = form.object(&["url", "description", "retry_schedule"]);
     let is_everything = form.text("audience") == Some("everything");
     if !is_everything {
         object.insert("filter".to_owned(), json!({"verdicts": ["human", "unknown"]}));
@@ -144,6 +169,7 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
                 url: text("url"),
                 description: text("description"),
                 is_everything,
+                retry_schedule: text("retry_schedule"),
                 errors,
             };
             Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
@@ -163,6 +189,8 @@ struct TestText {
     is_delivered: bool,
     outcome: String,
     detail: String,
+    /// Where the time went.
+    timings: String,
     request_headers: String,
     request_body: String,
     response_headers: String,
@@ -178,6 +206,7 @@ impl From<Tested> for TestText {
             is_delivered: attempt.is_success(),
             outcome: outcome(attempt.status, attempt.error.map(|e| e.as_str()), Some(attempt.duration_ms)),
             detail: attempt.error_detail.unwrap_or_default(),
+            timings: timings_text(&attempt.timings),
             request_headers: lines(&attempt.request_headers),
             request_body: pretty(&request_body),
             response_headers: lines(&attempt.response_headers),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use utoipa::IntoParams;
 
 use chrono::{DateTime, Utc};
-use model::delivery::DeliveryStatus;
+use model::delivery::{DeliveryStatus, Timings};
 use model::{ClickId, DeliveryId, EndpointId, ReplayId};
 use store::delivery_log::{self, DeliveryFilter, LoggedAttempt, LoggedDelivery};
 use store::{AsyncConnection as _, endpoints};
@@ -110,6 +110,7 @@ fn only_attempt(delivery: &LoggedDelivery) -> Option<LoggedAttempt> {
         response_headers: Value::Array(Vec::new()),
         response_body: delivery.response_body.clone(),
         remote_ip: None,
+        timings: Timings::default(),
     })
 }
 

@@ -1,10 +1,12 @@
 //! What a request says of a webhook endpoint: a new one, or a change of one.
 
+use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use model::EndpointUrl;
 use model::event_type::EventTypePattern;
+use model::retry::RetryPreset;
 use webhook::{CustomHeaders, Filter};
 
 use crate::fields::{self, Fields, FromFields, Wrong, boolean, invalid, number, parsed, text};
@@ -24,6 +26,43 @@ const TIMEOUT_MS_MIN: u32 = 500;
 const TIMEOUT_MS_MAX: u32 = 30_000;
 /// Most statuses that end a delivery at once.
 const PERMANENT_STATUSES_MAX: usize = 50;
+/// Most clicks that a filter is tried on at a time.
+const PREVIEWED_CLICKS_MAX: u32 = 200;
+
+/// Schedules with a name.
+const PRESETS: &[(&str, RetryPreset)] =
+    &[("default", RetryPreset::Default), ("fast", RetryPreset::Fast), ("long", RetryPreset::Long)];
+
+/// A schedule of retries: by name, or in seconds.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the field for the OpenAPI document")]
+pub enum RetrySchedule {
+    /// `default`, `fast` or `long`.
+    Preset(String),
+    /// Seconds before the second, third, … attempt.
+    Seconds(Vec<u32>),
+}
+
+/// A filter to be tried on clicks that were made.
+#[derive(ToSchema)]
+pub struct FilterPreview {
+    /// The filter; without one the endpoint's own is tried.
+    #[schema(value_type = Option<Object>, example = json!({"location.country": {"$in": ["SE", "NO"]}}))]
+    pub filter: Option<Filter>,
+    /// How many of the last clicks to look at, 1 to 200. Default: 50.
+    pub clicks: Option<u32>,
+}
+
+impl FromFields for FilterPreview {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self {
+            filter: fields.optional("filter", filter),
+            clicks: fields.optional("clicks", number::<1, PREVIEWED_CLICKS_MAX>),
+        })
+    }
+}
+
 /// An endpoint to be made. Only `url` is required.
 #[derive(ToSchema)]
 pub struct NewEndpoint {
@@ -36,8 +75,11 @@ pub struct NewEndpoint {
     /// Which events it gets: types, or beginnings with `*`. Default: `["link.clicked"]`.
     #[schema(value_type = Option<Vec<String>>, example = json!(["link.clicked"]))]
     pub event_types: Option<Vec<EventTypePattern>>,
-    /// Only clicks with these verdicts: `{"verdicts": ["human", "unknown"]}`. Default: every click, its verdict marked.
-    #[schema(value_type = Option<Object>, example = json!({"verdicts": ["human", "unknown"]}))]
+    /// Only clicks for which all of these conditions hold, over fields of the payload's `data`:
+    /// `{"verdicts": ["human", "unknown"], "location.country": {"$in": ["SE", "NO"]}, "link.tags": "spring"}`.
+    /// A value alone means `$eq`; there are `$ne`, `$in`, `$nin`, `$startsWith`, `$exists`, `$gt`, `$gte`, `$lt`, `$lte`,
+    /// and around conditions `$and`, `$or` and `$not`. Default: every click, its verdict marked.
+    #[schema(value_type = Option<Object>, example = json!({"verdicts": ["human", "unknown"], "link.tags": "spring"}))]
     pub filter: Option<Filter>,
     /// Headers that each request carries, at most 20 and 4 KiB together; stored sealed and shown masked.
     #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"x-tenant": "42"}))]
@@ -46,7 +88,9 @@ pub struct NewEndpoint {
     pub enabled: Option<bool>,
     /// Most requests at the same time, 1 to 1000.
     pub max_in_flight: Option<u32>,
-    /// Seconds before the second, third, … attempt; at most 20 of at most a week. Default: 5 s to 24 h, ten attempts.
+    /// `default` (ten attempts over three days), `fast` (ten within an hour), `long` (fourteen over a week), or the
+    /// seconds before the second, third, … attempt: at most 20 of at most a week.
+    #[schema(value_type = Option<RetrySchedule>)]
     pub retry_schedule: Option<Vec<u32>>,
     /// Longest wait for a whole answer, 500 to 30000. Default: 15000.
     pub timeout_ms: Option<u32>,
@@ -77,8 +121,8 @@ pub struct EndpointChange {
     /// Most requests at the same time.
     #[schema(value_type = Option<u32>)]
     pub max_in_flight: Option<Option<u32>>,
-    /// Seconds before the second, third, … attempt.
-    #[schema(value_type = Option<Vec<u32>>)]
+    /// A name, or seconds before the second, third, … attempt.
+    #[schema(value_type = Option<RetrySchedule>)]
     pub retry_schedule: Option<Option<Vec<u32>>>,
     /// Longest wait for a whole answer.
     #[schema(value_type = Option<u32>)]
@@ -97,7 +141,7 @@ impl FromFields for NewEndpoint {
             headers: fields.optional("headers", headers),
             enabled: fields.optional("enabled", boolean),
             max_in_flight: fields.optional("max_in_flight", number::<1, IN_FLIGHT_MAX>),
-            retry_schedule: fields.optional("retry_schedule", retry_schedule),
+            retry_schedule: fields.optional("retry_schedule", retry_schedule).flatten(),
             timeout_ms: fields.optional("timeout_ms", number::<TIMEOUT_MS_MIN, TIMEOUT_MS_MAX>),
             permanent_statuses: fields.optional("permanent_statuses", permanent_statuses),
             url: url?,
@@ -115,7 +159,7 @@ impl FromFields for EndpointChange {
             headers: fields.change_or_clear("headers", headers),
             enabled: fields.change("enabled", boolean),
             max_in_flight: fields.change_or_clear("max_in_flight", number::<1, IN_FLIGHT_MAX>),
-            retry_schedule: fields.change_or_clear("retry_schedule", retry_schedule),
+            retry_schedule: fields.change_or_clear("retry_schedule", retry_schedule).map(Option::flatten),
             timeout_ms: fields.change_or_clear("timeout_ms", number::<TIMEOUT_MS_MIN, TIMEOUT_MS_MAX>),
             permanent_statuses: fields.change("permanent_statuses", permanent_statuses),
         })
@@ -128,15 +172,21 @@ fn event_types(value: &Value) -> Result<Vec<EventTypePattern>, Wrong> {
 }
 
 fn filter(value: &Value) -> Result<Filter, Wrong> {
-    Filter::parse(value).map_err(invalid)
+    Filter::parse(value)
+        .map_err(|error| error.path.iter().rev().fold(invalid(error.rule), |wrong, step| wrong.at(step)))
 }
 
 fn headers(value: &Value) -> Result<CustomHeaders, Wrong> {
     CustomHeaders::new(fields::pairs(value)?).map_err(invalid)
 }
 
-fn retry_schedule(value: &Value) -> Result<Vec<u32>, Wrong> {
-    fields::list(RETRIES_MAX, number::<1, RETRY_SECONDS_MAX>)(value)
+/// A preset or pauses; `None` is the default, which may change with a release.
+fn retry_schedule(value: &Value) -> Result<Option<Vec<u32>>, Wrong> {
+    if !value.is_string() {
+        return fields::list(RETRIES_MAX, number::<1, RETRY_SECONDS_MAX>)(value).map(Some);
+    }
+    let preset = fields::word(PRESETS)(value)?;
+    Ok((preset != RetryPreset::Default).then(|| preset.seconds().to_vec()))
 }
 
 fn permanent_statuses(value: &Value) -> Result<Vec<u16>, Wrong> {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use model::delivery::Timings;
 use store::delivery_log::{LoggedAttempt, LoggedDelivery};
 
 use super::time;
@@ -85,6 +86,32 @@ struct AttemptView {
     response_headers: Value,
     response_body: Option<String>,
     remote_ip: Option<String>,
+    timings: TimingsView,
+}
+
+/// Where the time of an attempt went; what was not reached or not measured is `null`.
+#[derive(Serialize, ToSchema)]
+pub struct TimingsView {
+    /// Milliseconds for the look-up of the name.
+    dns_ms: Option<f64>,
+    /// Milliseconds from then until the connection stood, with https its handshake included.
+    connect_ms: Option<f64>,
+    /// Milliseconds from the beginning until the first byte of the answer.
+    first_byte_ms: Option<f64>,
+    /// Whether a kept connection was used, which takes neither look-up nor connecting.
+    reused_connection: Option<bool>,
+}
+
+impl From<Timings> for TimingsView {
+    fn from(timings: Timings) -> Self {
+        let ms = |us: Option<u32>| us.map(|us| f64::from(us) / 1000.0);
+        Self {
+            dns_ms: ms(timings.dns_us),
+            connect_ms: ms(timings.connect_us),
+            first_byte_ms: ms(timings.first_byte_us),
+            reused_connection: timings.is_reused,
+        }
+    }
 }
 
 impl From<LoggedAttempt> for AttemptView {
@@ -101,6 +128,7 @@ impl From<LoggedAttempt> for AttemptView {
             response_headers: attempt.response_headers,
             response_body: attempt.response_body,
             remote_ip: attempt.remote_ip,
+            timings: attempt.timings.into(),
         }
     }
 }

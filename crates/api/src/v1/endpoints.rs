@@ -10,13 +10,15 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use model::EndpointId;
+use model::retry::RetryPreset;
 use store::endpoints::{Endpoint, State};
 
+use super::deliveries::TimingsView;
 use super::{if_match, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, Query, path_id};
-use crate::desk::endpoint_body::{EndpointChange, NewEndpoint};
+use crate::desk::endpoint_body::{EndpointChange, FilterPreview, NewEndpoint};
 use crate::desk::endpoints::{self, Tested};
 use crate::desk::etag;
 use crate::error::{ApiError, Problem};
@@ -44,7 +46,10 @@ pub struct EndpointView {
     state: &'static str,
     state_reason: Option<String>,
     max_in_flight: Option<u32>,
+    /// Seconds before the second, third, … attempt; `null` for the default.
     retry_schedule: Option<Vec<u32>>,
+    /// The name of that schedule, if it has one: `default`, `fast` or `long`.
+    retry_preset: Option<&'static str>,
     timeout_ms: Option<u32>,
     permanent_statuses: Vec<u16>,
     health: HealthView,
@@ -89,6 +94,11 @@ impl EndpointView {
             state: endpoint.state.as_str(),
             state_reason: endpoint.state_reason,
             max_in_flight: options.max_in_flight,
+            retry_preset: options
+                .retry_schedule
+                .as_deref()
+                .map_or(Some(RetryPreset::Default), RetryPreset::of)
+                .map(RetryPreset::as_str),
             retry_schedule: options.retry_schedule,
             timeout_ms: options.timeout_ms,
             permanent_statuses: options.permanent_statuses,
@@ -127,6 +137,7 @@ struct TestAttemptView {
     error: Option<&'static str>,
     error_detail: Option<String>,
     remote_ip: Option<String>,
+    timings: TimingsView,
     #[schema(value_type = Vec<Vec<String>>)]
     request_headers: Vec<(String, String)>,
     request_body: String,
@@ -146,6 +157,7 @@ impl From<Tested> for TestView {
                 error: attempt.error.map(|error| error.as_str()),
                 error_detail: attempt.error_detail,
                 remote_ip: attempt.remote_ip,
+                timings: attempt.timings.into(),
                 request_headers: attempt.request_headers,
                 request_body,
                 response_headers: attempt.response_headers,
@@ -321,6 +333,56 @@ pub async fn test_endpoint(
     caller.require(Scope::EndpointsWrite)?;
     let tested = endpoints::test(&shared, &caller, endpoint_id(&id)?).await?;
     Ok(HttpResponse::Ok().json(TestView::from(tested)))
+}
+
+/// Which of the last clicks a filter lets through.
+#[derive(Serialize, ToSchema)]
+struct PreviewView {
+    /// How many clicks were looked at.
+    examined: usize,
+    /// How many of them the filter lets through.
+    matched: usize,
+    /// Each of them, newest first.
+    data: Vec<PreviewedClick>,
+}
+
+/// A click that a filter was tried on.
+#[derive(Serialize, ToSchema)]
+struct PreviewedClick {
+    click_id: String,
+    clicked_at: String,
+    tracked_url: String,
+    /// Whether the endpoint would get it.
+    matches: bool,
+}
+
+/// Try a filter
+///
+/// Says which of the workspace's last clicks the endpoint would get with this filter, or with its own. Nothing is saved.
+#[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path)), request_body = FilterPreview,
+    security(("api_key" = ["clicks:read"])), responses((status = 200, body = PreviewView),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[post("/v1/webhook-endpoints/{id}/preview-filter")]
+pub async fn preview_filter(
+    caller: Caller,
+    id: Path<String>,
+    body: Body,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::ClicksRead)?;
+    caller.require(Scope::EndpointsRead)?;
+    let clicks = endpoints::preview(&shared, &caller, endpoint_id(&id)?, body.read()?).await?;
+    let data: Vec<PreviewedClick> = clicks
+        .into_iter()
+        .map(|(shown, matches)| PreviewedClick {
+            click_id: shown.click.click.id.to_string(),
+            clicked_at: time(shown.click.click.clicked_at),
+            tracked_url: shown.click.click.link.tracked_url,
+            matches,
+        })
+        .collect();
+    let matched = data.iter().filter(|click| click.matches).count();
+    Ok(HttpResponse::Ok().json(PreviewView { examined: data.len(), matched, data }))
 }
 
 /// The id of an endpoint in a path.

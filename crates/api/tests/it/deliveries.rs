@@ -37,6 +37,12 @@ async fn a_delivery_tells_its_attempts_and_can_be_tried_again() {
           ],
           "started_at": "[time]",
           "status": 500,
+          "timings": {
+            "connect_ms": 1.5,
+            "dns_ms": 0.4,
+            "first_byte_ms": 33.0,
+            "reused_connection": false
+          },
           "trigger": "schedule"
         }
       ],

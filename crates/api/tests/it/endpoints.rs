@@ -1,13 +1,13 @@
 //! Webhook endpoints and their secrets over the API.
 
 use chrono::Utc;
-use model::delivery::{Attempt, TestReply};
+use model::delivery::{Attempt, TestReply, Timings};
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::egress::Refusal;
 use testkit::until;
 
-use crate::harness::{Api, LIMIT};
+use crate::harness::{Api, LIMIT, recorded_click};
 
 #[tokio::test]
 async fn an_endpoint_is_made_from_a_url_alone_and_tells_its_secret_once() {
@@ -39,6 +39,7 @@ async fn an_endpoint_is_made_from_a_url_alone_and_tells_its_secret_once() {
       "id": "[id]",
       "max_in_flight": null,
       "permanent_statuses": [],
+      "retry_preset": "default",
       "retry_schedule": null,
       "revision": 1,
       "secret": "[secret]",
@@ -147,6 +148,70 @@ async fn what_can_never_match_is_refused() {
 }
 
 #[tokio::test]
+async fn a_filter_is_refused_with_the_pointer_to_what_is_wrong() {
+    let api = Api::start().await;
+    let filter = json!({"$or": [{"channel": "sms"}, {"location.country": {"$in": ["SE", "Norway"]}}]});
+
+    let refused =
+        api.post("/v1/webhook-endpoints", json!({"url": "http://127.0.0.1:9/", "filter": filter})).await;
+
+    assert_eq!(refused.status, 422);
+    assert_eq!(refused.body["errors"][0]["pointer"], "/filter/$or/1/location.country/$in/1");
+    let detail = refused.body["errors"][0]["detail"].as_str().expect("a detail");
+    assert!(detail.contains("two capital letters"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_filter_can_be_tried_on_the_last_clicks() {
+    let api = Api::start().await;
+    let id = api.endpoint().await;
+    let path = format!("/v1/webhook-endpoints/{id}/preview-filter");
+    let link_id = model::LinkId::generate().to_string();
+    for _ in 0..3 {
+        recorded_click(&api, &link_id).await;
+    }
+
+    let some = api.post(&path, json!({"filter": {"location.country": "SE"}, "clicks": 2})).await;
+    let none = api.post(&path, json!({"filter": {"$not": {"link.tags": "spring"}}})).await;
+    api.patch(&format!("/v1/webhook-endpoints/{id}"), json!({"filter": {"verdicts": ["automated"]}})).await;
+    let own = api.post(&path, json!({})).await;
+
+    assert_eq!((some.status, &some.body["examined"], &some.body["matched"]), (200, &json!(2), &json!(2)));
+    assert_eq!(some.body["data"][0]["matches"], true);
+    assert_eq!((&none.body["examined"], &none.body["matched"]), (&json!(3), &json!(0)));
+    assert_eq!((&own.body["examined"], &own.body["matched"]), (&json!(3), &json!(0)));
+    let wrong = api.post(&path, json!({"filter": {"country": "SE"}})).await;
+    assert_eq!(wrong.body["errors"][0]["pointer"], "/filter/country");
+    let reader = api.key_with(&["endpoints:read"], None).await;
+    assert_eq!(api.call_as(&reader, Method::POST, &path, Some(json!({}))).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_schedule_of_retries_is_chosen_by_name_or_in_seconds() {
+    let api = Api::start().await;
+    let path = format!("/v1/webhook-endpoints/{}", api.endpoint().await);
+    let shown = |body: &Value| (body["retry_preset"].clone(), body["retry_schedule"].clone());
+
+    let fast = api.patch(&path, json!({"retry_schedule": "fast"})).await.body;
+    let long = api.patch(&path, json!({"retry_schedule": "long"})).await.body;
+    let own = api.patch(&path, json!({"retry_schedule": [1, 2]})).await.body;
+    let default = api.patch(&path, json!({"retry_schedule": "default"})).await.body;
+    let unknown = api.patch(&path, json!({"retry_schedule": "slow"})).await;
+
+    assert_eq!(shown(&fast), (json!("fast"), json!([5, 15, 30, 60, 120, 300, 600, 900, 900])));
+    assert_eq!(
+        (&long["retry_preset"], long["retry_schedule"].as_array().map(Vec::len)),
+        (&json!("long"), Some(13))
+    );
+    assert_eq!(shown(&own), (Value::Null, json!([1, 2])));
+    assert_eq!(shown(&default), (json!("default"), Value::Null));
+    assert_eq!(
+        (unknown.status, unknown.body["errors"][0]["pointer"].as_str()),
+        (422, Some("/retry_schedule"))
+    );
+}
+
+#[tokio::test]
 async fn an_endpoint_is_paused_resumed_disabled_and_removed() {
     let api = Api::start().await;
     let path = format!("/v1/webhook-endpoints/{}", api.endpoint().await);
@@ -216,6 +281,10 @@ async fn a_test_is_asked_of_deliver_and_shows_the_whole_exchange() {
     assert_eq!(tested.body["attempt"]["request_body"], "{\"type\":\"link.clicked\"}");
     assert_eq!(tested.body["attempt"]["response_body"], "thanks");
     assert_eq!(tested.body["attempt"]["error"], Value::Null);
+    assert_eq!(
+        tested.body["attempt"]["timings"],
+        json!({"dns_ms": null, "connect_ms": 1.5, "first_byte_ms": null, "reused_connection": null})
+    );
 }
 
 /// Answers tests as `deliver` would.
@@ -234,6 +303,7 @@ pub fn serve_tests(api: &Api) {
                     response_headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
                     response_body: Some("thanks".to_owned()),
                     remote_ip: Some("127.0.0.1".to_owned()),
+                    timings: Timings { connect_us: Some(1500), ..Timings::default() },
                 },
                 request_body: "{\"type\":\"link.clicked\"}".to_owned(),
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bus::Message as _;
 use chrono::Utc;
-use model::delivery::{Attempt, DeliveryStatus, ErrorClass};
+use model::delivery::{Attempt, DeliveryStatus, ErrorClass, Timings};
 use model::secret::ApiKey;
 use model::{DeliveryId, EnrichedClick, WorkspaceId};
 use reqwest::{Client, Method, RequestBuilder, Response, redirect};
@@ -237,6 +237,12 @@ pub async fn failed_delivery(api: &Api, endpoint_id: &str, click: &EnrichedClick
         response_headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
         response_body: Some("out of order".to_owned()),
         remote_ip: Some("127.0.0.1".to_owned()),
+        timings: Timings {
+            dns_us: Some(400),
+            connect_us: Some(1500),
+            first_byte_us: Some(33_000),
+            is_reused: Some(false),
+        },
     };
     let new = NewDelivery {
         id,
@@ -255,6 +261,7 @@ pub async fn failed_delivery(api: &Api, endpoint_id: &str, click: &EnrichedClick
             last_error: Some("status"),
             response_body: Some("out of order".to_owned()),
             body: Some(b"{}".to_vec()),
+            throttled: 0,
         },
         leased_until: None,
     };

@@ -23,6 +23,7 @@ fn pending(due_in: Duration) -> Progress {
         last_error: None,
         response_body: None,
         body: Some(b"{}".to_vec()),
+        throttled: 0,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use model::delivery::{Attempt, TestReply, TestRequest};
+use model::delivery::{Attempt, TestReply, TestRequest, Timings};
 use testkit::{Answer, Response, Script, Subscriber, until};
 
 use crate::rig::{LIMIT, Rig};
@@ -98,4 +98,27 @@ async fn connections_are_kept_and_used_again() {
     running.stop().await;
     let last = subscriber.requests().iter().map(|request| request.connection).max();
     assert_eq!(last, Some(0), "one connection");
+}
+
+#[tokio::test]
+async fn an_attempt_says_where_its_time_went() {
+    let rig = Rig::new().await;
+    let running = rig.start().await;
+    let response = Response::new(200).body("ok");
+    let subscriber =
+        Subscriber::start(Script::new([response.into(), Answer::Late(Duration::from_millis(50))])).await;
+
+    let first = attempt(&rig, &subscriber.url()).await;
+    let second = attempt(&rig, &subscriber.url()).await;
+
+    let timings = first.timings;
+    assert_eq!((timings.dns_us, timings.is_reused), (None, Some(false)), "an address needs no look-up");
+    assert!(timings.connect_us.is_some_and(|us| us > 0));
+    let timings = second.timings;
+    assert_eq!((timings.dns_us, timings.connect_us, timings.is_reused), (None, None, Some(true)));
+    assert!(timings.first_byte_us.is_some_and(|us| us >= 50_000 && us / 1000 <= second.duration_ms));
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let refused = attempt(&rig, &format!("http://{closed}/")).await;
+    assert_eq!(refused.timings, Timings::default());
+    running.stop().await;
 }

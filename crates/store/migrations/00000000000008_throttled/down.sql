@@ -1,0 +1,2 @@
+ALTER TABLE attempts DROP COLUMN timings;
+ALTER TABLE deliveries DROP COLUMN throttled;
