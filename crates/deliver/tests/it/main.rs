@@ -4,6 +4,7 @@ mod courier;
 mod dispatch;
 mod egress;
 mod endings;
+mod hostile;
 mod queries;
 mod replays;
 mod rig;
