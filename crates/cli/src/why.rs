@@ -203,7 +203,7 @@ fn of_endpoint(endpoint: &Endpoint, last: Option<&EnrichedClick>, now: DateTime<
         let filter = endpoint.options.filter.as_ref().and_then(|filter| Filter::parse(filter).ok());
         if filter.is_some_and(|filter| !filter.matches(last)) {
             let verdict = last.automation.verdict.as_str();
-            return stop("filtered", format!("{name} filters the last click out: its verdict is {verdict}"));
+            return stop("filtered", format!("{name} filters the last click out (its verdict is {verdict})"));
         }
         if last.click.clicked_at < endpoint.owed_from {
             let since = moment(endpoint.owed_from);
