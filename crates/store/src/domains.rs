@@ -123,14 +123,21 @@ pub async fn default(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryR
     row.map(read).transpose()
 }
 
-/// Under which of these host names any workspace serves links: a destination there could be a loop.
-pub async fn served_among(conn: &mut Connection, hosts: &[Host]) -> QueryResult<HashSet<Host>> {
+/// Under which of these host names the workspace serves links: a destination there could be a loop.
+pub async fn served_among(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    hosts: &[Host],
+) -> QueryResult<HashSet<Host>> {
     if hosts.is_empty() {
         return Ok(HashSet::new());
     }
     let names: Vec<&str> = hosts.iter().map(Host::as_str).collect();
-    let served: Vec<String> =
-        domains::table.filter(domains::host.eq_any(names)).select(domains::host).load(conn).await?;
+    let served: Vec<String> = domains::table
+        .filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::host.eq_any(names)))
+        .select(domains::host)
+        .load(conn)
+        .await?;
     served.iter().map(|host| parsed(host)).collect()
 }
 

@@ -119,7 +119,7 @@ async fn insert(
     let default = domains.iter().find(|domain| domain.is_default);
     let by_host: HashMap<&Host, DomainId> = domains.iter().map(|domain| (&domain.host, domain.id)).collect();
     let led_to = wanted.iter().flatten().flat_map(|wanted| hosts_of(&wanted.options)).collect();
-    let served = ServedHosts::among(conn, led_to).await?;
+    let served = ServedHosts::among(conn, caller.workspace_id, led_to).await?;
 
     let mut results: Vec<Option<Result<Imported>>> = wanted.iter().map(|_| None).collect();
     let mut candidates = Vec::with_capacity(wanted.len());
@@ -131,7 +131,7 @@ async fn insert(
             }
             None => default.map(|domain| (&domain.host, domain.id)).ok_or_else(no_domain),
         };
-        match link_rules::check(shared, &served, &wanted.options).and(domain) {
+        match link_rules::check(shared, &served, None, &wanted.options).and(domain) {
             Err(error) => results[at] = Some(Err(error)),
             Ok((host, domain_id)) => candidates.push(Candidate {
                 at,

@@ -1,8 +1,11 @@
 //! What a link has to keep to beyond its fields: rules between them, and that it leads to no tracked link.
+//!
+//! A loop is looked for among the workspace's own domains and `links.public_url` only: a host name is anybody's to add, and
+//! must not close what others link to. For the same reason a URL is looked at when it is set, not whenever it is saved.
 
 use std::collections::HashSet;
 
-use model::{DestinationUrl, Host};
+use model::{DestinationUrl, Host, WorkspaceId};
 use store::links::LinkOptions;
 use store::{Connection, domains};
 
@@ -10,14 +13,18 @@ use super::link_fields;
 use crate::app::Shared;
 use crate::error::{ApiError, FieldError};
 
-/// The hosts among those that links lead to under which links are served: asked once for many links.
+/// The hosts among those that links lead to under which the workspace serves links: asked once for many links.
 pub struct ServedHosts(HashSet<Host>);
 
 impl ServedHosts {
     /// Asks for these hosts.
-    pub async fn among(conn: &mut Connection, hosts: HashSet<Host>) -> Result<Self, ApiError> {
+    pub async fn among(
+        conn: &mut Connection,
+        workspace_id: WorkspaceId,
+        hosts: HashSet<Host>,
+    ) -> Result<Self, ApiError> {
         let hosts: Vec<Host> = hosts.into_iter().collect();
-        Ok(Self(domains::served_among(conn, &hosts).await?))
+        Ok(Self(domains::served_among(conn, workspace_id, &hosts).await?))
     }
 
     /// Refuses a destination under which links are served: it could lead back to itself.
@@ -46,33 +53,41 @@ fn host(url: &DestinationUrl) -> Option<Host> {
     url.url().host_str().and_then(|host| host.parse().ok())
 }
 
-/// Checks a link against every rule; names all that are broken.
+/// Checks a link against every rule; names all that are broken. URLs that it has already (`saved`) may stay.
 ///
 /// # Errors
 /// [`ApiError::Invalid`]
-pub fn check(shared: &Shared, served: &ServedHosts, options: &LinkOptions) -> Result<(), ApiError> {
-    let LinkOptions { original_url, utm, starts_at, expires_at, .. } = options;
+pub fn check(
+    shared: &Shared,
+    served: &ServedHosts,
+    saved: Option<&LinkOptions>,
+    options: &LinkOptions,
+) -> Result<(), ApiError> {
+    let LinkOptions { original_url, expired_url, utm, starts_at, expires_at, .. } = options;
     let between = link_fields::broken(Some(original_url), utm, *starts_at, *expires_at);
-    let loops = [
-        served.check(shared, "/url", original_url),
-        options.expired_url.as_ref().and_then(|url| served.check(shared, "/expired_url", url)),
+    let set = [
+        ("/url", Some(original_url), saved.map(|saved| &saved.original_url)),
+        ("/expired_url", expired_url.as_ref(), saved.and_then(|saved| saved.expired_url.as_ref())),
     ];
-    let errors: Vec<FieldError> =
-        between.map(|(name, wrong)| wrong.of(name)).chain(loops.into_iter().flatten()).collect();
+    let loops = set.into_iter().filter(|(_, url, saved)| url != saved);
+    let loops = loops.filter_map(|(pointer, url, _)| served.check(shared, pointer, url?));
+    let errors: Vec<FieldError> = between.map(|(name, wrong)| wrong.of(name)).chain(loops).collect();
     if errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(errors)) }
 }
 
-/// Checks one link against every rule.
+/// Checks one link against every rule. URLs that it has already (`saved`) may stay.
 ///
 /// # Errors
 /// [`ApiError::Invalid`], or when the database is away.
 pub async fn check_one(
     shared: &Shared,
     conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    saved: Option<&LinkOptions>,
     options: &LinkOptions,
 ) -> Result<(), ApiError> {
-    let served = ServedHosts::among(conn, hosts_of(options).collect()).await?;
-    check(shared, &served, options)
+    let served = ServedHosts::among(conn, workspace_id, hosts_of(options).collect()).await?;
+    check(shared, &served, saved, options)
 }
 
 /// Refuses a destination under which links are served.
@@ -82,9 +97,10 @@ pub async fn check_one(
 pub async fn check_loop(
     shared: &Shared,
     conn: &mut Connection,
+    workspace_id: WorkspaceId,
     pointer: &str,
     url: &DestinationUrl,
 ) -> Result<(), ApiError> {
-    let served = ServedHosts::among(conn, host(url).into_iter().collect()).await?;
+    let served = ServedHosts::among(conn, workspace_id, host(url).into_iter().collect()).await?;
     served.check(shared, pointer, url).map_or(Ok(()), |error| Err(ApiError::Invalid(vec![error])))
 }

@@ -101,7 +101,7 @@ async fn make(
         let current = "none: there is no such link".to_owned();
         return Err(ApiError::PreconditionFailed { given: given.to_owned(), current });
     }
-    link_rules::check_one(shared, conn, &wanted.options).await?;
+    link_rules::check_one(shared, conn, caller.workspace_id, None, &wanted.options).await?;
     let made = insert(conn, caller, wanted, now).await?;
     Ok(made.map_or(Outcome::Overtaken, Outcome::Created))
 }

@@ -33,7 +33,7 @@ pub async fn create(shared: &Shared, caller: &Caller, new: NewLink) -> Result<Li
     let mut conn = shared.pool.get().await?;
     let link = conn
         .transaction::<_, ApiError, _>(async |conn| {
-            link_rules::check_one(shared, conn, &wanted.options).await?;
+            link_rules::check_one(shared, conn, caller.workspace_id, None, &wanted.options).await?;
             insert(conn, caller, &wanted, now).await?.ok_or_else(external_id_taken)
         })
         .await?;
@@ -143,7 +143,7 @@ pub(super) async fn save(
     options: LinkOptions,
     now: DateTime<Utc>,
 ) -> Result<Link, ApiError> {
-    link_rules::check_one(shared, conn, &options).await?;
+    link_rules::check_one(shared, conn, caller.workspace_id, Some(&link.options), &options).await?;
     if let Some(external_id) = &options.labels.external_id {
         let holder = links::find_by_external_id(conn, caller.workspace_id, external_id).await?;
         if holder.is_some_and(|holder| holder != link.id) {

@@ -90,11 +90,13 @@ pub async fn update(
             check_match(if_match, saved.revision)?;
             saved.is_tracking = wanted.tracking.unwrap_or(saved.is_tracking);
             saved.address_treatment = wanted.address_policy.unwrap_or(saved.address_treatment);
-            if let Some(fallback_url) = wanted.fallback_url {
+            if let Some(fallback_url) = wanted.fallback_url
+                && fallback_url != saved.fallback_url
+            {
+                if let Some(url) = &fallback_url {
+                    check_loop(shared, conn, caller.workspace_id, "/fallback_url", url).await?;
+                }
                 saved.fallback_url = fallback_url;
-            }
-            if let Some(url) = &saved.fallback_url {
-                check_loop(shared, conn, "/fallback_url", url).await?;
             }
             saved.revision = settings::save(conn, caller.workspace_id, &saved, now).await?;
             let details = json!({

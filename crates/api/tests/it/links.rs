@@ -192,15 +192,61 @@ async fn a_slug_and_an_external_id_are_given_once() {
 #[tokio::test]
 async fn a_link_to_our_own_links_is_refused() {
     let api = Api::start().await;
-    let (other, _) = api.other_workspace().await;
-    let others_domain = other.to_string().replace('_', "-");
+    assert_eq!(api.post("/v1/domains", json!({"host": "go.example"})).await.status, 201);
 
-    for url in ["http://localhost:8080/abc", &format!("https://{others_domain}.example/x")] {
+    for url in ["http://localhost:8080/abc", "https://go.example/x", "https://go.example.:8443/"] {
         let refused = api.post("/v1/links", json!({"url": url})).await;
         assert_eq!(refused.status, 422, "{url}");
         assert_eq!(pointers(&refused.body), [("/url".to_owned(), "loop".to_owned())]);
     }
     assert_eq!(api.post("/v1/links", json!({"url": "http://localhost:3000/"})).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_domain_of_another_workspace_closes_nothing_that_links_lead_to() {
+    let api = Api::start().await;
+    let (_, other) = api.other_workspace().await;
+    let shop = json!({"url": "https://shop.example/", "expired_url": "https://shop.example/over"});
+    let made = api.post("/v1/links", shop.clone()).await;
+    let path = format!("/v1/links/{}", made.body["id"].as_str().expect("an id"));
+    let fallback = json!({"fallback_url": "https://shop.example/"});
+
+    let added = api.call_as(&other, Method::POST, "/v1/domains", Some(json!({"host": "shop.example"}))).await;
+
+    assert_eq!(added.status, 201, "{}", added.body);
+    for (answer, status) in [
+        (api.patch(&path, json!({"tags": ["x"]})).await, 200),
+        (api.patch(&path, json!({"url": "https://shop.example/new"})).await, 200),
+        (api.post("/v1/links", shop.clone()).await, 201),
+        (api.put("/v1/links/by-external-id/x", shop).await, 201),
+        (api.patch("/v1/settings/links", fallback).await, 200),
+    ] {
+        assert_eq!(answer.status, status, "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn a_url_that_a_link_has_already_may_stay() {
+    let api = Api::start().await;
+    let shop = json!({"url": "https://shop.example/", "expired_url": "https://shop.example/over"});
+    let made = api.post("/v1/links", shop).await;
+    let path = format!("/v1/links/{}", made.body["id"].as_str().expect("an id"));
+    let fallback = json!({"fallback_url": "https://shop.example/"});
+    assert_eq!(api.patch("/v1/settings/links", fallback).await.status, 200);
+
+    assert_eq!(api.post("/v1/domains", json!({"host": "shop.example"})).await.status, 201);
+
+    let same =
+        json!({"url": "https://shop.example/", "expired_url": "https://shop.example/over", "tags": ["x"]});
+    assert_eq!(api.patch(&path, same).await.status, 200);
+    let settings = api
+        .patch("/v1/settings/links", json!({"fallback_url": "https://shop.example/", "tracking": false}))
+        .await;
+    assert_eq!(settings.status, 200, "{}", settings.body);
+    let changed = api.patch(&path, json!({"expired_url": "https://shop.example/"})).await;
+    assert_eq!(pointers(&changed.body), [("/expired_url".to_owned(), "loop".to_owned())]);
+    let changed = api.patch("/v1/settings/links", json!({"fallback_url": "https://shop.example/x"})).await;
+    assert_eq!(pointers(&changed.body), [("/fallback_url".to_owned(), "loop".to_owned())]);
 }
 
 #[tokio::test]
