@@ -5,6 +5,8 @@
 
 use std::collections::HashSet;
 
+use url::Url;
+
 use model::{DestinationUrl, Host, WorkspaceId};
 use store::links::LinkOptions;
 use store::{Connection, domains};
@@ -29,13 +31,12 @@ impl ServedHosts {
 
     /// Refuses a destination under which links are served: it could lead back to itself.
     fn check(&self, shared: &Shared, pointer: &str, url: &DestinationUrl) -> Option<FieldError> {
-        let own = &shared.public_url;
-        let is_public_url = url.url().host() == own.host()
-            && url.url().port_or_known_default() == own.port_or_known_default();
-        // where the default domain is a machine's own name, other ports of it are other things
-        let is_same_host = url.url().host() == own.host();
-        let is_served = !is_same_host && host(url).is_some_and(|host| self.0.contains(&host));
-        (is_public_url || is_served).then(|| FieldError {
+        let host = host(url.url())?;
+        let is_loop = match self::host(&shared.public_url) {
+            Some(own) if own == host => is_served_port(&shared.public_url, url.url()),
+            _ => self.0.contains(&host),
+        };
+        is_loop.then(|| FieldError {
             pointer: pointer.to_owned(),
             code: "loop",
             detail: "leads to a tracked link: visitors could go round in circles".to_owned(),
@@ -43,14 +44,24 @@ impl ServedHosts {
     }
 }
 
+/// Whether the port of a URL on the host of `public_url` is one where visitors meet links.
+fn is_served_port(public_url: &Url, url: &Url) -> bool {
+    let port = url.port_or_known_default();
+    // what answers http:// mostly sends visitors on to https://
+    let is_web = matches!(port, Some(80 | 443));
+    // on a machine's own name, or beside a port that was chosen, other ports are other things
+    let is_shared = public_url.port().is_some() || public_url.domain().is_none_or(|name| name == "localhost");
+    is_web || !is_shared || port == public_url.port_or_known_default()
+}
+
 /// The hosts that a link leads to.
 pub fn hosts_of(options: &LinkOptions) -> impl Iterator<Item = Host> {
     let urls = [Some(&options.original_url), options.expired_url.as_ref()];
-    urls.into_iter().flatten().filter_map(host)
+    urls.into_iter().flatten().filter_map(|url| host(url.url()))
 }
 
-fn host(url: &DestinationUrl) -> Option<Host> {
-    url.url().host_str().and_then(|host| host.parse().ok())
+fn host(url: &Url) -> Option<Host> {
+    url.host_str().and_then(|host| host.parse().ok())
 }
 
 /// Checks a link against every rule; names all that are broken. URLs that it has already (`saved`) may stay.
@@ -101,6 +112,32 @@ pub async fn check_loop(
     pointer: &str,
     url: &DestinationUrl,
 ) -> Result<(), ApiError> {
-    let served = ServedHosts::among(conn, workspace_id, host(url).into_iter().collect()).await?;
+    let served = ServedHosts::among(conn, workspace_id, host(url.url()).into_iter().collect()).await?;
     served.check(shared, pointer, url).map_or(Ok(()), |error| Err(ApiError::Invalid(vec![error])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_met_on_the_ports_of_the_web_whatever_the_scheme() {
+        let cases = [
+            ("https://go.example.com", "https://go.example.com/x", true),
+            ("https://go.example.com", "http://go.example.com/x", true),
+            ("https://go.example.com", "http://go.example.com:443/x", true),
+            ("https://go.example.com", "https://go.example.com:8443/x", true),
+            ("http://go.example.com:8080", "http://go.example.com:8080/x", true),
+            ("http://go.example.com:8080", "https://go.example.com/x", true),
+            ("http://go.example.com:8080", "http://go.example.com:3000/x", false),
+            ("http://localhost", "http://localhost:3000/x", false),
+            ("http://localhost:8080", "http://localhost:8080/x", true),
+            ("http://127.0.0.1", "http://127.0.0.1:3000/x", false),
+            ("http://[::1]", "http://[::1]:80/x", true),
+        ];
+        for (public_url, url, is_served) in cases {
+            let parsed = |text: &str| text.parse().expect("a URL");
+            assert_eq!(is_served_port(&parsed(public_url), &parsed(url)), is_served, "{public_url} {url}");
+        }
+    }
 }

@@ -194,7 +194,12 @@ async fn a_link_to_our_own_links_is_refused() {
     let api = Api::start().await;
     assert_eq!(api.post("/v1/domains", json!({"host": "go.example"})).await.status, 201);
 
-    for url in ["http://localhost:8080/abc", "https://go.example/x", "https://go.example.:8443/"] {
+    for url in [
+        "http://localhost:8080/abc",
+        "https://localhost/abc",
+        "https://go.example/x",
+        "https://go.example.:8443/",
+    ] {
         let refused = api.post("/v1/links", json!({"url": url})).await;
         assert_eq!(refused.status, 422, "{url}");
         assert_eq!(pointers(&refused.body), [("/url".to_owned(), "loop".to_owned())]);
