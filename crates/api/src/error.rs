@@ -153,9 +153,23 @@ pub const CODES: [(&str, u16, &str); 26] = [
     ("unavailable", 503, "Something this needs is away for a moment: try again."),
 ];
 
+/// Errors that the text for people repeats.
+const SUMMARY_ERRORS_MAX: usize = 3;
+
+/// Characters of a field's name that it repeats.
+const SUMMARY_NAME_CHARS_MAX: usize = 100;
+
 fn summary(errors: &[FieldError]) -> String {
-    let lines = errors.iter().map(|e| format!("{}: {}", e.pointer.trim_start_matches('/'), e.detail));
-    lines.collect::<Vec<_>>().join("; ")
+    let line = |error: &FieldError| {
+        let name: String =
+            error.pointer.trim_start_matches('/').chars().take(SUMMARY_NAME_CHARS_MAX).collect();
+        format!("{name}: {}", error.detail)
+    };
+    let mut lines: Vec<String> = errors.iter().take(SUMMARY_ERRORS_MAX).map(line).collect();
+    if errors.len() > lines.len() {
+        lines.push(format!("and {} more", errors.len() - lines.len()));
+    }
+    lines.join("; ")
 }
 
 impl ApiError {

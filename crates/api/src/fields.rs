@@ -14,6 +14,9 @@ use serde_json::{Map, Value};
 
 use crate::error::{ApiError, FieldError};
 
+/// Most errors that are named at once: a body of nothing but unknown fields is not to be answered with a hundred times as much.
+const ERRORS_MAX: usize = 20;
+
 /// What a body is read from.
 pub struct Fields<'a> {
     object: &'a Map<String, Value>,
@@ -55,7 +58,7 @@ impl Wrong {
         FieldError { pointer: format!("/{name}{}", self.path), code: self.code, detail: self.detail }
     }
 
-    /// The same, one step further in.
+    /// The error of a part of the value: an entry of a list, a field of an object.
     pub fn at(mut self, step: impl fmt::Display) -> Self {
         let step = step.to_string().replace('~', "~0").replace('/', "~1");
         self.path = format!("/{step}{}", self.path);
@@ -66,7 +69,7 @@ impl Wrong {
 /// Reads a whole body: every error of every field, unknown fields included.
 ///
 /// # Errors
-/// [`ApiError::Invalid`] with an entry for each field that is wrong.
+/// [`ApiError::Invalid`] with an entry for each field that is wrong, up to a limit.
 pub fn read<T: FromFields>(value: &Value) -> Result<T, ApiError> {
     let Value::Object(object) = value else {
         return Err(ApiError::field("", "wrong_type", "the body must be a JSON object"));
@@ -135,7 +138,9 @@ impl<'a> Fields<'a> {
 
     /// Notes a rule between fields that is broken.
     pub fn refuse(&mut self, name: &str, wrong: Wrong) {
-        self.errors.push(wrong.of(name));
+        if self.errors.len() < ERRORS_MAX {
+            self.errors.push(wrong.of(name));
+        }
     }
 
     fn value(&mut self, name: &'static str) -> Option<&'a Value> {
@@ -148,14 +153,14 @@ impl<'a> Fields<'a> {
     }
 
     fn refuse_unknown(&mut self) {
-        let unknown: Vec<&String> =
-            self.object.keys().filter(|name| !self.known.contains(&name.as_str())).collect();
-        let known = self.known.join("`, `");
-        for name in unknown {
-            let detail = if known.is_empty() {
-                "is not a field; none is expected here".to_owned()
-            } else {
-                format!("is not a field; there are `{known}`")
+        let unknown = self.object.keys().filter(|name| !self.known.contains(&name.as_str()));
+        let left = ERRORS_MAX.saturating_sub(self.errors.len());
+        for (at, name) in unknown.take(left).enumerate() {
+            let known = self.known.join("`, `");
+            let detail = match at {
+                0 if known.is_empty() => "is not a field; none is expected here".to_owned(),
+                0 => format!("is not a field; there are `{known}`"),
+                _ => "is not a field".to_owned(),
             };
             let at = wrong("unknown_field", detail).at(name);
             self.errors.push(FieldError { pointer: at.path, code: at.code, detail: at.detail });
@@ -324,6 +329,23 @@ mod tests {
         );
         assert_eq!(errors(&json!({"name": "too long"})), [("/name".to_owned(), "too_long")]);
         assert_eq!(errors(&json!([])), [(String::new(), "wrong_type")]);
+    }
+
+    #[test]
+    fn a_body_of_nothing_but_errors_is_answered_shortly() {
+        let object: Map<String, Value> = (0..10_000).map(|n| (format!("{n}"), Value::Null)).collect();
+
+        let error = read::<Sample>(&Value::Object(object)).expect_err("wrong");
+
+        let errors = error.field_errors();
+        assert_eq!((errors.len(), errors[0].pointer.as_str()), (ERRORS_MAX, "/name"));
+        let listing = errors.iter().filter(|error| error.detail.contains("there are `name`, `tags`"));
+        assert_eq!(listing.count(), 1, "what there is is told once");
+        let problem = serde_json::to_string(&error.problem()).expect("JSON");
+        assert!(problem.len() < 3000, "{problem}");
+        assert!(error.to_string().ends_with("; and 17 more"), "{error}");
+        let long = json!({"name": "x", "y".repeat(60_000): 1});
+        assert!(read::<Sample>(&long).expect_err("wrong").to_string().len() < 500);
     }
 
     #[test]
