@@ -1,14 +1,13 @@
 //! Puts the process together: the only place that constructs things.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App as HttpApp, HttpServer};
 use anyhow::Context as _;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -20,6 +19,7 @@ use webhook::Keyring;
 
 use crate::console::SignIns;
 use crate::desk::passwords::Passwords;
+use crate::imports::Imports;
 use crate::metrics::Metrics;
 use crate::settings::{ApiSettings, Settings};
 use crate::{console, guard, openapi, v1};
@@ -38,8 +38,7 @@ pub(crate) struct Shared {
     pub metrics: Metrics,
     pub sign_ins: SignIns,
     pub passwords: Passwords,
-    /// Bulk requests that may begin.
-    pub imports: Arc<Semaphore>,
+    pub imports: Imports,
 }
 
 /// The API and the console, listening but not answering yet.
@@ -96,7 +95,7 @@ impl App {
             metrics: Metrics::register(ops.registry()).context("failed to register metrics")?,
             sign_ins: SignIns::new(settings.api.sign_in_failures_max),
             passwords: Passwords::new(),
-            imports: Arc::new(Semaphore::new(settings.api.bulk_requests_max)),
+            imports: Imports::new(settings.api.bulk_requests_max, settings.api.bulk_workspace_requests_max),
             settings: settings.api,
         };
         Ok(Self { shared: Data::new(shared), listener, addr, ops, ops_listener: None, database })

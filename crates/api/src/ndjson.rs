@@ -19,8 +19,8 @@ pub struct Lines<S> {
     /// How much of `buffer` has no line break in it.
     searched: usize,
     line_max: usize,
-    /// In the middle of a line that is too long.
-    is_skipping: bool,
+    /// Bytes of the line at hand that are gone already; any: it is too long.
+    skipped: usize,
     has_ended: bool,
 }
 
@@ -31,7 +31,7 @@ where
     /// The lines of `chunks`, each of at most `line_max` bytes.
     pub fn new(chunks: S, line_max: usize) -> Self {
         let buffer = BytesMut::new();
-        Self { chunks, buffer, searched: 0, line_max, is_skipping: false, has_ended: false }
+        Self { chunks, buffer, searched: 0, line_max, skipped: 0, has_ended: false }
     }
 
     /// The next line, if all of it has arrived.
@@ -42,14 +42,14 @@ where
         };
         let line = self.buffer.split_to(at + 1).freeze().slice(..at);
         self.searched = 0;
-        let is_too_long = std::mem::take(&mut self.is_skipping) || line.len() > self.line_max;
+        let is_too_long = std::mem::take(&mut self.skipped) > 0 || line.len() > self.line_max;
         Some(if is_too_long { Line::TooLong } else { Line::Text(line) })
     }
 
     fn take_unfinished(&mut self) -> Option<Line> {
         self.searched = self.buffer.len();
         if self.buffer.len() > self.line_max {
-            self.is_skipping = true;
+            self.skipped += self.buffer.len();
             self.buffer.clear();
             self.searched = 0;
         }
@@ -57,7 +57,7 @@ where
             return None;
         }
         self.searched = 0;
-        if std::mem::take(&mut self.is_skipping) {
+        if std::mem::take(&mut self.skipped) > 0 {
             self.buffer.clear();
             return Some(Line::TooLong);
         }
@@ -76,6 +76,11 @@ where
             None => self.has_ended = true,
         }
         Ok(())
+    }
+
+    /// How much of a line that is too long has gone by without its end.
+    pub fn skipped(&self) -> usize {
+        self.skipped
     }
 
     /// Whether no more will come; what has arrived may still be taken.
@@ -145,5 +150,6 @@ mod tests {
             assert_eq!(lines.take(), None);
             assert!(lines.buffer.len() <= 6000, "{}", lines.buffer.len());
         }
+        assert!((994_000..=1_000_000).contains(&lines.skipped()), "{}", lines.skipped());
     }
 }

@@ -51,9 +51,14 @@ pub struct ApiSettings {
     pub bulk_batch_max: usize,
     /// Bulk requests at a time.
     pub bulk_requests_max: usize,
-    /// How long a bulk request may send nothing, or leave its results unread.
+    /// Bulk requests of one workspace at a time.
+    pub bulk_workspace_requests_max: usize,
+    /// How long a bulk request may take to send a line, or leave its results unread.
     #[serde(with = "humantime_serde")]
     pub bulk_idle_timeout: Duration,
+    /// How often the key of a bulk request is looked up again.
+    #[serde(with = "humantime_serde")]
+    pub bulk_key_interval: Duration,
     /// How long one request may take.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
@@ -141,6 +146,10 @@ impl Settings {
         if api.bulk_requests_max == 0 || api.bulk_requests_max >= self.database.pool_max {
             return refuse("api.bulk_requests_max", "must be at least 1 and less than database.pool_max");
         }
+        if !(1..=api.bulk_requests_max).contains(&api.bulk_workspace_requests_max) {
+            let rule = "must be at least 1 and at most api.bulk_requests_max";
+            return refuse("api.bulk_workspace_requests_max", rule);
+        }
         if api.bulk_idle_timeout.is_zero() {
             return refuse("api.bulk_idle_timeout", "must be more than nothing");
         }
@@ -195,6 +204,7 @@ mod tests {
             ("BULK_BATCH_MAX", "1001"),
             ("BULK_LINES_MAX", "0"),
             ("BULK_REQUESTS_MAX", "10"),
+            ("BULK_WORKSPACE_REQUESTS_MAX", "5"),
             ("BULK_IDLE_TIMEOUT", "0s"),
         ] {
             let error = load(&[(&format!("CLICKWIRE__API__{key}"), value)]).expect_err(key);

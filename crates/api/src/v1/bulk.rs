@@ -1,6 +1,9 @@
 //! `/v1/links/bulk`: links by the hundred thousand, one a line, each with its result, a batch at a time.
 
-use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::error::PayloadError;
@@ -9,17 +12,18 @@ use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, post};
 use futures::Stream;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::timeout;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 use utoipa::ToSchema;
 
 use crate::app::Shared;
-use crate::auth::{Caller, Scope};
+use crate::auth::{self, Caller, Scope};
 use crate::desk::link_body::NewLink;
 use crate::desk::link_import::{self, Imported};
 use crate::error::{ApiError, FieldError, Problem};
 use crate::fields;
+use crate::imports::{Full, Running};
 use crate::ndjson::{Line, Lines};
 
 /// What requests and answers are.
@@ -31,7 +35,13 @@ const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// How long a batch that has begun waits for more lines: whoever waits for a result before sending on gets one.
 const BATCH_LINGER: Duration = Duration::from_millis(20);
 
-/// Batches of results that may wait for a client that reads slowly. Beyond, nothing more is read from it.
+/// Bytes that are read of a line that is too long, in the hope that it ends.
+const SKIPPED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Results are handed over in pieces of this size, but for the result that reaches it.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// Pieces of results that may wait for a client that reads slowly. Beyond, nothing more is read from it.
 const ANSWERS_MAX: usize = 1;
 
 /// What became of a line.
@@ -104,7 +114,7 @@ impl BulkResult {
 /// One link a line, as newline-delimited JSON. The answer has a line for each, in the same order, and comes while you send:
 /// read it at the same time, or send at most some thousand lines at once. Empty lines are skipped. A line that is refused
 /// does not stop the rest. When something ends the request early, the last line of the answer says so with the number of
-/// the first line that was not looked at.
+/// the first line that was not looked at; an answer that breaks off was not read in time.
 #[utoipa::path(tag = "links", request_body(content = NewLink, content_type = "application/x-ndjson"),
     security(("api_key" = ["links:write"])), responses(
     (status = 200, body = BulkResult, content_type = "application/x-ndjson"),
@@ -121,27 +131,60 @@ pub async fn create_links(
     if !matches!(media_type.as_str(), NDJSON | "application/ndjson" | "application/jsonl") {
         return Err(ApiError::ContentType(NDJSON));
     }
-    let permit = shared.imports.clone().try_acquire_owned().map_err(|_| {
-        ApiError::Busy("as many bulk requests as may run at once are running: try again in a moment")
+    let running = shared.imports.begin(caller.workspace_id).map_err(|full| {
+        ApiError::Busy(match full {
+            Full::Everywhere => "as many bulk requests as may run at once are running: try again in a moment",
+            Full::Workspace => {
+                "the workspace runs as many bulk requests as it may at once: wait for one to end"
+            }
+        })
     })?;
-    let (answers, mut results) = mpsc::channel(ANSWERS_MAX);
+    let (answers, results) = mpsc::channel(ANSWERS_MAX);
     let lines = Lines::new(payload, shared.settings.body_max_bytes);
-    let import = Import { shared, caller, lines, line: 0, answers, _permit: permit };
+    let is_whole = Arc::new(AtomicBool::new(false));
+    let answer = Answer { results, is_whole: is_whole.clone() };
+    let key_seen_at = Instant::now();
+    let import = Import { shared, caller, key_seen_at, lines, line: 0, answers, is_whole, _running: running };
     // a task of its own: when the client goes away, the batch in hand is finished
     actix_web::rt::spawn(import.run());
-    let results = futures::stream::poll_fn(move |context| results.poll_recv(context));
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, NDJSON)).streaming(results))
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, NDJSON)).streaming(answer))
+}
+
+/// The answer as it is sent. One that does not come to its end breaks off, so that nobody takes it for whole.
+struct Answer {
+    results: mpsc::Receiver<Bytes>,
+    is_whole: Arc<AtomicBool>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the results were not read in time")]
+struct BrokenOff;
+
+impl Stream for Answer {
+    type Item = Result<Bytes, BrokenOff>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.results.poll_recv(context).map(|piece| match piece {
+            Some(piece) => Some(Ok(piece)),
+            None if self.is_whole.load(Ordering::Acquire) => None,
+            None => Some(Err(BrokenOff)),
+        })
+    }
 }
 
 /// A request in hand.
 struct Import<S> {
     shared: Data<Shared>,
     caller: Caller,
+    /// When the caller's key was last known to be one.
+    key_seen_at: Instant,
     lines: Lines<S>,
     /// The number of the last line that was read.
     line: u64,
-    answers: mpsc::Sender<Result<Bytes, Infallible>>,
-    _permit: OwnedSemaphorePermit,
+    answers: mpsc::Sender<Bytes>,
+    /// Whether every result was handed over.
+    is_whole: Arc<AtomicBool>,
+    _running: Running,
 }
 
 /// Why no further batch comes.
@@ -166,31 +209,56 @@ where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
     async fn run(mut self) {
+        let is_whole = self.work_off().await;
+        // before the answer ends, which it does when this is dropped
+        self.is_whole.store(is_whole, Ordering::Release);
+    }
+
+    /// Works the lines off; `true` when everything there is to tell was handed over.
+    async fn work_off(&mut self) -> bool {
         loop {
             let Batch { lines, end } = self.next_batch().await;
             let next = lines.first().map_or(self.line + 1, |(number, _)| *number);
-            let is_read = match self.import(lines).await {
+            let imported = match self.check_key().await {
+                Ok(()) => self.import(lines).await,
+                Err(error) => Err(error),
+            };
+            let is_read = match imported {
                 Ok(results) => self.answer(results).await,
                 Err(error) => {
                     error.log();
                     return self.finish(next, &error).await;
                 }
             };
+            if !is_read {
+                debug!(line = self.line, "who sent links does not read what became of them");
+                return false;
+            }
             match end {
-                None if is_read => {}
-                None => return debug!(line = self.line, "who sent links does not read what became of them"),
-                Some(End::Refused(error)) => {
-                    let next = self.line + 1;
-                    return self.finish(next, &error).await;
-                }
-                Some(End::Complete | End::Gone) => return,
+                None => {}
+                Some(End::Refused(error)) => return self.finish(self.line + 1, &error).await,
+                Some(End::Complete) => return true,
+                Some(End::Gone) => return false,
             }
         }
     }
 
-    /// The next lines that are there, up to a batch. Waits for the first one only.
+    /// Refuses to go on with a key that was revoked meanwhile.
+    async fn check_key(&mut self) -> Result<(), ApiError> {
+        if self.key_seen_at.elapsed() < self.shared.settings.bulk_key_interval {
+            return Ok(());
+        }
+        self.caller = auth::by_id(&self.shared, self.caller.key_id).await?;
+        self.caller.require(Scope::LinksWrite)?;
+        self.key_seen_at = Instant::now();
+        Ok(())
+    }
+
+    /// The next lines that are there, up to a batch. Waits for the first one only, and not for ever: what ends no line is no
+    /// progress, nor is an empty line.
     async fn next_batch(&mut self) -> Batch {
         let settings = &self.shared.settings;
+        let mut progress_until = Instant::now() + settings.bulk_idle_timeout;
         let (mut batch, mut bytes) = (Batch::default(), 0);
         loop {
             while let Some(line) = self.lines.take() {
@@ -205,6 +273,7 @@ where
                     }
                     bytes += text.len();
                 }
+                progress_until = Instant::now() + settings.bulk_idle_timeout;
                 batch.lines.push((self.line, line));
                 if batch.lines.len() == settings.bulk_batch_max || bytes >= BATCH_BYTES_MAX {
                     return batch;
@@ -214,9 +283,14 @@ where
                 batch.end = Some(End::Complete);
                 return batch;
             }
+            if self.lines.skipped() > SKIPPED_BYTES_MAX {
+                batch.end = Some(End::Refused(ApiError::TooLarge(settings.body_max_bytes)));
+                return batch;
+            }
             let has_begun = !batch.lines.is_empty();
-            let patience = if has_begun { BATCH_LINGER } else { settings.bulk_idle_timeout };
-            match timeout(patience, self.lines.fill()).await {
+            let linger_until = has_begun.then(|| Instant::now() + BATCH_LINGER);
+            let wait_until = linger_until.map_or(progress_until, |until| until.min(progress_until));
+            match timeout_at(wait_until, self.lines.fill()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     debug!(%error, "a body broke off");
@@ -225,7 +299,7 @@ where
                 }
                 Err(_) if has_begun => return batch,
                 Err(_) => {
-                    let error = ApiError::Idle("nothing was sent for too long: send the rest again");
+                    let error = ApiError::Idle("no line was sent for too long: send the rest again");
                     batch.end = Some(End::Refused(error));
                     return batch;
                 }
@@ -254,10 +328,10 @@ where
         Ok(results.collect())
     }
 
-    /// Says why the rest is not looked at.
-    async fn finish(self, line: u64, error: &ApiError) {
+    /// Says why the rest is not looked at; `false` when that could not be handed over.
+    async fn finish(&self, line: u64, error: &ApiError) -> bool {
         info!(line, %error, "a bulk request ends early");
-        self.answer(vec![BulkResult::refused(line, error)]).await;
+        self.answer(vec![BulkResult::refused(line, error)]).await
     }
 
     /// Hands results over; `false` when the client is gone, or reads nothing for as long as it may send nothing.
@@ -269,8 +343,15 @@ where
         for result in results {
             serde_json::to_writer(&mut text, &result).expect("a result is JSON");
             text.push(b'\n');
+            if text.len() >= ANSWER_BYTES_MAX && !self.hand_over(std::mem::take(&mut text)).await {
+                return false;
+            }
         }
-        let sending = self.answers.send(Ok(text.into()));
+        text.is_empty() || self.hand_over(text).await
+    }
+
+    async fn hand_over(&self, text: Vec<u8>) -> bool {
+        let sending = self.answers.send(text.into());
         matches!(timeout(self.shared.settings.bulk_idle_timeout, sending).await, Ok(Ok(())))
     }
 }
