@@ -123,6 +123,25 @@ impl Host {
         &self.0
     }
 
+    /// The host of a domain that there is, as it was kept.
+    pub fn kept(text: String) -> Self {
+        Self(text.into())
+    }
+
+    /// Whether a text is a host name in its comparable form, as most are. What looks like an address needs a parser: `127.1` is
+    /// one, and `1.2.3.256` is nothing.
+    pub fn is_plain(text: &str) -> bool {
+        let is_folded = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
+        let last = text.rsplit_once('.').map_or(text, |(_, last)| last);
+        !text.is_empty()
+            && text.len() <= HOST_BYTES_MAX
+            && text.bytes().all(is_folded)
+            && !text.contains("xn--")
+            && !has_empty_label(text)
+            && !last.starts_with("0x")
+            && !last.bytes().all(|b| b.is_ascii_digit())
+    }
+
     /// The host of a `Host` header, which may carry a port.
     ///
     /// # Errors
@@ -145,15 +164,19 @@ impl FromStr for Host {
         if text.is_empty() || text.len() > HOST_BYTES_MAX || text.contains(['/', '?', '#', '@', '\\', '%']) {
             return Err(HostError);
         }
-        // the common case costs one pass and one allocation
-        let plain =
-            text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-'));
-        if plain && !text.contains("xn--") {
+        if Self::is_plain(text) {
             return Ok(Self(text.into()));
         }
-        let host = url::Host::parse(text).map_err(|_| HostError)?;
-        Ok(Self(host.to_string().into()))
+        let host = url::Host::parse(text).map_err(|_| HostError)?.to_string();
+        if has_empty_label(&host) {
+            return Err(HostError);
+        }
+        Ok(Self(host.into()))
     }
+}
+
+fn has_empty_label(host: &str) -> bool {
+    host.starts_with('.') || host.ends_with('.') || host.contains("..")
 }
 
 impl fmt::Display for Host {
@@ -384,6 +407,10 @@ mod tests {
             ("bücher.example", "xn--bcher-kva.example"),
             ("[::1]", "[::1]"),
             ("127.0.0.1", "127.0.0.1"),
+            ("127.1", "127.0.0.1"),
+            ("0x7f.1", "127.0.0.1"),
+            ("2130706433", "127.0.0.1"),
+            ("1.example.2go", "1.example.2go"),
         ] {
             assert_eq!(typed.parse::<Host>().expect(typed).as_str(), kept);
         }
@@ -392,7 +419,10 @@ mod tests {
         {
             assert_eq!(Host::from_header(header).expect(header).as_str(), kept);
         }
-        for wrong in ["", "https://go.example.com", "go.example.com/x", "a b", "go.example.com:x", "%67o"] {
+        for wrong in ["", "https://go.example.com", "go.example.com/x", "a b", "go.example.com:x", "%67o"]
+            .into_iter()
+            .chain([".", "..", ".a", "a..b", "a..", "1.2.3.256", "1.2.3.4.5", "go.0x", "go.example.1"])
+        {
             assert_eq!(Host::from_header(wrong), Err(HostError), "{wrong}");
         }
     }

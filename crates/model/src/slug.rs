@@ -47,6 +47,9 @@ const NOISE_ENDS: [&str; 8] = [".php", ".asp", ".aspx", ".jsp", ".cgi", ".env", 
 /// Beginnings of such names.
 const NOISE_BEGINNINGS: [&str; 3] = ["wp-", "phpmyadmin", "cgi-bin"];
 
+/// Names that browsers and crawlers ask for by themselves.
+const ASKED_BY_CLIENTS: [&str; 3] = ["browserconfig.xml", "ads.txt", "app-ads.txt"];
+
 /// A slug in its folded form.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slug(Box<str>);
@@ -87,13 +90,22 @@ impl Slug {
     /// A slug that somebody chooses for a new link: one that visitors can reach.
     ///
     /// # Errors
-    /// [`SlugError`], also for [`is_scanner_noise`].
+    /// [`SlugError`], also for [`is_asked_by_clients`] and [`is_scanner_noise`].
     pub fn chosen(text: &str) -> Result<Self, SlugError> {
         let slug: Self = text.parse()?;
+        if is_asked_by_clients(slug.as_str()) {
+            return Err(SlugError::Reserved(slug.0.into()));
+        }
         if is_scanner_noise(slug.as_str()) {
             return Err(SlugError::ScannerNoise(slug.0.into()));
         }
         Ok(slug)
+    }
+
+    /// The slug of a link that there is, as it was kept: links of before a rule stay readable, whether or not visitors reach
+    /// them.
+    pub fn kept(text: String) -> Self {
+        Self(text.into())
     }
 
     /// The folded form.
@@ -127,8 +139,8 @@ impl FromStr for Slug {
     }
 }
 
-/// What is compared of a name: without case (Unicode's canonical caseless matching, definition D145), composed.
-fn fold(text: &str) -> String {
+/// What is compared of a name, or of a part of one: without case (Unicode's canonical caseless matching, definition D145), composed.
+pub fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
@@ -139,6 +151,13 @@ fn fold(text: &str) -> String {
 /// Whether a folded name is kept from links: it is ours, or clients ask for it by themselves.
 pub fn is_reserved(folded: &str) -> bool {
     folded.starts_with(['_', '.']) || RESERVED.contains(&folded)
+}
+
+/// Whether a folded name is one that browsers and crawlers ask for by themselves: the redirect answers it without looking for
+/// a link. Phones ask for icons in several sizes (`apple-touch-icon-120x120-precomposed.png`).
+pub fn is_asked_by_clients(folded: &str) -> bool {
+    let is_icon = folded.starts_with("apple-touch-icon") && folded.ends_with(".png");
+    is_icon || ASKED_BY_CLIENTS.contains(&folded)
 }
 
 /// Whether a folded name, or one part of a path, is what scanners for weak servers ask for (`wp-login.php`, `.git`):
@@ -243,8 +262,12 @@ mod tests {
             // one that was chosen before this rule can still be read
             assert!(noise.parse::<Slug>().is_ok());
         }
+        for asked in ["ads.txt", "Browserconfig.XML", "apple-touch-icon.png", "apple-touch-icon-120x120.png"]
+        {
+            assert!(matches!(Slug::chosen(asked), Err(SlugError::Reserved(_))), "{asked}");
+        }
         assert!(is_scanner_noise(".git") && is_scanner_noise(".env") && !is_scanner_noise(".well-known"));
-        for fine in ["spring-sale", "wp", "php", "v1.2", "a.html"] {
+        for fine in ["spring-sale", "wp", "php", "v1.2", "a.html", "apple-touch-icons", "ads.txt.html"] {
             assert!(Slug::chosen(fine).is_ok(), "{fine}");
         }
     }

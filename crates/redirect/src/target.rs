@@ -6,11 +6,8 @@ use actix_web::dev::RequestHead;
 use actix_web::http::header;
 use percent_encoding::percent_decode_str;
 
-use model::slug::{CHARS_MAX, is_reserved, is_scanner_noise};
+use model::slug::{CHARS_MAX, is_asked_by_clients, is_reserved, is_scanner_noise};
 use model::{Host, Slug};
-
-/// Beginnings of names that browsers and crawlers ask for by themselves.
-const ASKED_BY_CLIENTS: [&str; 4] = ["apple-touch-icon", "browserconfig.xml", "ads.txt", "app-ads.txt"];
 
 /// What stands behind a link's path when its page is wanted, not where it leads.
 const INSPECT: char = '+';
@@ -47,7 +44,7 @@ impl<'a> Target<'a> {
         }
         let Some(text) = path.strip_prefix('/') else { return Self::Bad };
         let text = text.strip_suffix('/').unwrap_or(text);
-        // as most are written it is what is compared already
+        // as most are written it is what is compared already; what clients ask for has a `.`
         if is_plain(text) && !is_reserved(text) && !is_scanner_noise(text) {
             return Self::Link(Cow::Borrowed(text));
         }
@@ -57,7 +54,7 @@ impl<'a> Target<'a> {
             return Self::Noise;
         }
         let first = folded.split('/').next().unwrap_or_default();
-        if is_reserved(first) || ASKED_BY_CLIENTS.iter().any(|asked| first.starts_with(asked)) {
+        if is_reserved(first) || is_asked_by_clients(first) {
             return Self::Reserved;
         }
         let slug = |text: &str| text.parse::<Slug>().ok().map(|slug| Cow::Owned(slug.as_str().to_owned()));
@@ -86,17 +83,11 @@ pub fn host(head: &RequestHead) -> Option<Cow<'_, str>> {
             std::str::from_utf8(line.as_bytes()).ok()?
         }
     };
-    let is_folded = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
     let name = match text.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => text,
     };
-    let is_plain = !name.is_empty()
-        && name.len() <= model::link::HOST_BYTES_MAX
-        && !name.ends_with('.')
-        && name.bytes().all(is_folded)
-        && !name.contains("xn--");
-    if is_plain {
+    if Host::is_plain(name) {
         return Some(Cow::Borrowed(name));
     }
     Host::from_header(text).ok().map(|host| Cow::Owned(host.as_str().to_owned()))
@@ -107,6 +98,10 @@ mod tests {
     use super::*;
     use actix_web::http::header::HeaderValue;
     use proptest::prelude::*;
+
+    fn percent_encode(slug: &Slug) -> String {
+        slug.as_str().bytes().map(|byte| format!("%{byte:02X}")).collect()
+    }
 
     #[test]
     fn a_slug_is_read_from_its_path_once_decoded() {
@@ -139,6 +134,9 @@ mod tests {
                     "/v1/links",
                     "/Robots.txt",
                     "/apple-touch-icon.png",
+                    "/apple-touch-icon-120x120-precomposed.png",
+                    "/Ads.txt",
+                    "/app-ads.txt/",
                 ],
             ),
             (
@@ -182,6 +180,11 @@ mod tests {
             ("bücher.example", Some("xn--bcher-kva.example")),
             ("XN--BCHER-KVA.example:80", Some("xn--bcher-kva.example")),
             ("[::1]:8080", Some("[::1]")),
+            ("127.0.0.1:8080", Some("127.0.0.1")),
+            ("127.1", Some("127.0.0.1")),
+            ("1.2.3.256", None),
+            ("a..b", None),
+            ("..", None),
             ("", None),
             (":80", None),
             ("a b", None),
@@ -204,6 +207,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn whatever_slug_is_chosen_its_own_path_leads_to_it(
+            text in "[a-zA-Z0-9._-]{1,12}|(apple-touch-icon|wp|ads|api|robots)[a-z.-]{0,5}(txt|png|php|)|\\PC{1,12}"
+        ) {
+            if let Ok(slug) = Slug::chosen(&text) {
+                for path in [format!("/{slug}"), format!("/{}", percent_encode(&slug)), format!("/{text}")] {
+                    prop_assert_eq!(Target::of(&path), Target::Link(slug.as_str().into()), "{}", path);
+                }
+            }
+        }
+
         #[test]
         fn whatever_the_path_a_slug_is_one_in_its_comparable_form(path in "/[a-zA-Z0-9.%/+_-]{0,12}|\\PC{0,20}") {
             if let Target::Link(slug) | Target::Inspect(slug) = Target::of(&path) {
