@@ -4,14 +4,14 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::result::DatabaseErrorKind;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use model::{DomainId, Host, WorkspaceId};
 
-use crate::parse::parsed;
 use crate::schema::{domains, links};
-use crate::{Connection, QueryResult};
+use crate::{Connection, QueryError, QueryResult};
 
 /// A host name of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,11 +41,12 @@ type Row = (Uuid, String, bool, DateTime<Utc>);
 const COLUMNS: (domains::id, domains::host, domains::is_default, domains::created_at) =
     (domains::id, domains::host, domains::is_default, domains::created_at);
 
-fn read((id, host, is_default, created_at): Row) -> QueryResult<Domain> {
-    Ok(Domain { id: DomainId::from_uuid(id), host: parsed(&host)?, is_default, created_at })
+fn read((id, host, is_default, created_at): Row) -> Domain {
+    Domain { id: DomainId::from_uuid(id), host: Host::kept(host), is_default, created_at }
 }
 
-/// Adds a host name; `None` when it is taken, by whomever. The first one becomes the default.
+/// Adds a host name; `None` when it is taken, by whomever. The first one becomes the default: two at once need
+/// [`workspaces::lock`](crate::workspaces::lock).
 pub async fn insert(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
@@ -66,7 +67,7 @@ pub async fn insert(
         .get_result(conn)
         .await
         .optional()?;
-    row.map(read).transpose()
+    Ok(row.map(read))
 }
 
 /// All host names of a workspace, the default one first; at most `limit`.
@@ -78,7 +79,7 @@ pub async fn list(conn: &mut Connection, workspace_id: WorkspaceId, limit: i64) 
         .select(COLUMNS)
         .load(conn)
         .await?;
-    rows.into_iter().map(read).collect()
+    Ok(rows.into_iter().map(read).collect())
 }
 
 /// The workspace's default domain, and those of its domains that have one of these host names.
@@ -94,7 +95,22 @@ pub async fn default_and(
         .select(COLUMNS)
         .load(conn)
         .await?;
-    rows.into_iter().map(read).collect()
+    Ok(rows.into_iter().map(read).collect())
+}
+
+/// The workspace's domain with this id.
+pub async fn find(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: DomainId,
+) -> QueryResult<Option<Domain>> {
+    let row: Option<Row> = domains::table
+        .filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::id.eq(id.uuid())))
+        .select(COLUMNS)
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(row.map(read))
 }
 
 /// The workspace's domain with this host name.
@@ -109,7 +125,7 @@ pub async fn find_by_host(
         .first(conn)
         .await
         .optional()?;
-    row.map(read).transpose()
+    Ok(row.map(read))
 }
 
 /// The domain under which links are made unless they name another.
@@ -120,7 +136,7 @@ pub async fn default(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryR
         .first(conn)
         .await
         .optional()?;
-    row.map(read).transpose()
+    Ok(row.map(read))
 }
 
 /// Under which of these host names the workspace serves links: a destination there could be a loop.
@@ -138,7 +154,7 @@ pub async fn served_among(
         .select(domains::host)
         .load(conn)
         .await?;
-    served.iter().map(|host| parsed(host)).collect()
+    Ok(served.into_iter().map(Host::kept).collect())
 }
 
 /// Makes one domain the default; `false` when the workspace has no such domain. Belongs in a transaction.
@@ -161,7 +177,8 @@ pub async fn make_default(
     Ok(true)
 }
 
-/// Removes a domain under which no link was ever made.
+/// Removes a domain under which no link was ever made. Belongs in a transaction, which is over when a link was made at the
+/// same moment.
 pub async fn delete(conn: &mut Connection, workspace_id: WorkspaceId, id: DomainId) -> QueryResult<Removal> {
     let has_links: bool =
         diesel::select(diesel::dsl::exists(links::table.filter(links::domain_id.eq(id.uuid()))))
@@ -173,6 +190,12 @@ pub async fn delete(conn: &mut Connection, workspace_id: WorkspaceId, id: Domain
         let found: i64 = own.count().get_result(conn).await?;
         return Ok(if found == 0 { Removal::NotFound } else { Removal::HasLinks });
     }
-    let removed = diesel::delete(own).execute(conn).await?;
+    let removed = match diesel::delete(own).execute(conn).await {
+        // a link that was not there yet when it was looked for
+        Err(QueryError::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _)) => {
+            return Ok(Removal::HasLinks);
+        }
+        removed => removed?,
+    };
     Ok(if removed == 0 { Removal::NotFound } else { Removal::Removed })
 }

@@ -22,6 +22,7 @@ pub mod leases;
 pub mod link_import;
 mod link_row;
 pub mod links;
+pub mod locks;
 mod lost;
 pub mod migrations;
 pub mod outbox;

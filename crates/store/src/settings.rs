@@ -58,7 +58,8 @@ pub async fn find(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryResu
     })
 }
 
-/// Saves the settings and counts the change; tells the new revision.
+/// Saves the settings and counts the change; tells the new revision. Whoever read them before holds
+/// [`workspaces::lock`](crate::workspaces::lock) since: a change of one is not to undo a change of another.
 pub async fn save(
     conn: &mut Connection,
     workspace_id: WorkspaceId,

@@ -54,6 +54,18 @@ pub async fn find(conn: &mut Connection, id: WorkspaceId) -> QueryResult<Option<
     Ok(row.map(Workspace::from))
 }
 
+/// Locks the workspace until the transaction ends: what is decided for all of it is changed by one at a time. Links and
+/// endpoints are made meanwhile.
+pub async fn lock(conn: &mut Connection, id: WorkspaceId) -> QueryResult<()> {
+    workspaces::table
+        .find(id.uuid())
+        .select(workspaces::id)
+        .for_no_key_update()
+        .first::<Uuid>(conn)
+        .await
+        .map(drop)
+}
+
 /// The oldest workspace with this name.
 pub async fn find_by_name(conn: &mut Connection, name: &str) -> QueryResult<Option<Workspace>> {
     let row: Option<Row> = workspaces::table

@@ -8,6 +8,7 @@ use model::{AddressTreatment, DestinationUrl, DomainId, Host};
 use store::AsyncConnection as _;
 use store::domains::{self, Domain, Removal};
 use store::settings::{self, LinkSettings};
+use store::workspaces;
 
 use super::link_rules::check_loop;
 use super::{Change, announce, check_match, now};
@@ -63,6 +64,19 @@ impl FromFields for NewDomain {
     }
 }
 
+/// A change of a domain.
+#[derive(Debug, ToSchema)]
+pub struct DomainChange {
+    /// `true`: make links under it unless they name another.
+    default: Option<bool>,
+}
+
+impl FromFields for DomainChange {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self { default: fields.change("default", boolean) })
+    }
+}
+
 /// The link settings of the workspace.
 ///
 /// # Errors
@@ -86,6 +100,7 @@ pub async fn update(
     let mut conn = shared.pool.get().await?;
     let saved = conn
         .transaction::<_, ApiError, _>(async |conn| {
+            workspaces::lock(conn, caller.workspace_id).await?;
             let mut saved = settings::find(conn, caller.workspace_id).await?;
             check_match(if_match, saved.revision)?;
             saved.is_tracking = wanted.tracking.unwrap_or(saved.is_tracking);
@@ -110,9 +125,14 @@ pub async fn update(
         })
         .await?;
     drop(conn);
+    notify(shared, caller).await;
+    Ok(saved)
+}
+
+/// Tells caches that anything of the workspace may have changed: which hosts are its own as well.
+async fn notify(shared: &Shared, caller: &Caller) {
     let changed = Changed { table: Table::Settings, workspace_id: caller.workspace_id, keys: Vec::new() };
     shared.bus.notify(&changed).await;
-    Ok(saved)
 }
 
 /// The domains of the workspace, the default one first.
@@ -133,6 +153,7 @@ pub async fn add_domain(shared: &Shared, caller: &Caller, new: NewDomain) -> Res
     let mut conn = shared.pool.get().await?;
     let domain = conn
         .transaction::<_, ApiError, _>(async |conn| {
+            workspaces::lock(conn, caller.workspace_id).await?;
             let max = shared.settings.domains_max;
             let present = domains::list(conn, caller.workspace_id, max.into()).await?;
             if present.len() >= max as usize {
@@ -154,6 +175,45 @@ pub async fn add_domain(shared: &Shared, caller: &Caller, new: NewDomain) -> Res
             Ok(domain)
         })
         .await?;
+    drop(conn);
+    notify(shared, caller).await;
+    Ok(domain)
+}
+
+/// Makes a domain the one that links are made under unless they name another.
+///
+/// # Errors
+/// When there is none, or it is to be the default one no more.
+pub async fn change_domain(
+    shared: &Shared,
+    caller: &Caller,
+    id: DomainId,
+    change: DomainChange,
+) -> Result<Domain, ApiError> {
+    let now = now();
+    let mut conn = shared.pool.get().await?;
+    let domain = conn
+        .transaction::<_, ApiError, _>(async |conn| {
+            workspaces::lock(conn, caller.workspace_id).await?;
+            let domain = domains::find(conn, caller.workspace_id, id).await?;
+            let mut domain = domain.ok_or(ApiError::NotFound("domain"))?;
+            match change.default {
+                Some(true) if !domain.is_default => {
+                    domain.is_default = domains::make_default(conn, caller.workspace_id, id).await?;
+                    let details = json!({"host": domain.host, "default": domain.is_default});
+                    announce(conn, domain_change(caller, now, "domain.updated", id, details)).await?;
+                }
+                Some(false) if domain.is_default => {
+                    let detail = "there is always a default domain: make another one the default instead";
+                    return Err(ApiError::field("/default", "invalid", detail));
+                }
+                _ => {}
+            }
+            Ok(domain)
+        })
+        .await?;
+    drop(conn);
+    notify(shared, caller).await;
     Ok(domain)
 }
 
@@ -167,6 +227,7 @@ pub async fn remove_domain(shared: &Shared, caller: &Caller, id: DomainId) -> Re
         |detail: &str| ApiError::Conflict { code: "domain_in_use", pointer: None, detail: detail.to_owned() };
     let mut conn = shared.pool.get().await?;
     conn.transaction::<_, ApiError, _>(async |conn| {
+        workspaces::lock(conn, caller.workspace_id).await?;
         let default = domains::default(conn, caller.workspace_id).await?;
         if default.is_some_and(|domain| domain.id == id) {
             return Err(in_use("the default domain cannot be removed: make another one the default first"));
@@ -179,7 +240,10 @@ pub async fn remove_domain(shared: &Shared, caller: &Caller, id: DomainId) -> Re
             Removal::HasLinks => Err(in_use("links are or were served under this domain")),
         }
     })
-    .await
+    .await?;
+    drop(conn);
+    notify(shared, caller).await;
+    Ok(())
 }
 
 /// Too many of something.

@@ -1,7 +1,7 @@
 //! `/v1/domains`: the host names that links are served under.
 
 use actix_web::web::{Data, Path};
-use actix_web::{HttpResponse, delete, get, post};
+use actix_web::{HttpResponse, delete, get, patch, post};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,7 +11,7 @@ use super::time;
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, path_id};
-use crate::desk::settings::{self, NewDomain};
+use crate::desk::settings::{self, DomainChange, NewDomain};
 use crate::error::{ApiError, Problem};
 use crate::page::Page;
 
@@ -56,6 +56,22 @@ pub async fn list_domains(caller: Caller, shared: Data<Shared>) -> Result<HttpRe
     caller.require(Scope::SettingsRead)?;
     let data = settings::domains(&shared, &caller).await?.into_iter().map(DomainView::from).collect();
     Ok(HttpResponse::Ok().json(Page { data, next_cursor: None }))
+}
+
+/// Make a domain the default one
+#[utoipa::path(tag = "settings", params(("id" = String, Path)), request_body = DomainChange,
+    security(("api_key" = ["settings:write"])), responses((status = 200, body = DomainView),
+    (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[patch("/v1/domains/{id}")]
+pub async fn update_domain(
+    caller: Caller,
+    id: Path<String>,
+    body: Body,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::SettingsWrite)?;
+    let domain = settings::change_domain(&shared, &caller, path_id(&id, "domain")?, body.read()?).await?;
+    Ok(HttpResponse::Ok().json(DomainView::from(domain)))
 }
 
 /// Remove a domain under which no link was ever made

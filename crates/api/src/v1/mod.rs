@@ -57,7 +57,7 @@ routes! {
     replays::create_replay, replays::list_replays, replays::show_replay, replays::cancel_replay,
     clicks::list_clicks, clicks::show_click,
     settings::show_settings, settings::update_settings,
-    domains::add_domain, domains::list_domains, domains::remove_domain,
+    domains::add_domain, domains::list_domains, domains::update_domain, domains::remove_domain,
     keys::create_key, keys::list_keys, keys::revoke_key,
     audit::list_audit,
     event_types::list_event_types,

@@ -277,3 +277,12 @@ pub async fn failed_delivery(api: &Api, endpoint_id: &str, click: &EnrichedClick
     deliveries::insert(&mut conn, &[new], &[attempt], us, now).await.expect("the delivery is stored");
     id
 }
+
+/// Waits until a query waits for a lock that another holds.
+pub async fn until_one_waits_for_another(api: &Api) {
+    until(LIMIT, || async {
+        let mut conn = api.pool.get().await.ok()?;
+        (store::locks::waiting(&mut conn).await.ok()? > 0).then_some(())
+    })
+    .await;
+}

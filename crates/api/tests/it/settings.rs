@@ -1,8 +1,15 @@
 //! Link settings and domains over the API.
 
+use bus::{Change, Table};
+use chrono::Utc;
+use futures::StreamExt as _;
+use reqwest::Method;
 use serde_json::{Value, json};
+use store::{AsyncConnection as _, QueryError, settings, workspaces};
+use testkit::given;
+use tokio::sync::oneshot;
 
-use crate::harness::Api;
+use crate::harness::{Api, LIMIT, until_one_waits_for_another};
 
 #[tokio::test]
 async fn settings_have_defaults_and_are_changed_one_by_one() {
@@ -46,4 +53,126 @@ async fn a_domain_serves_links_and_stays_while_it_does() {
         api.delete(&format!("/v1/domains/{}", unused.body["id"].as_str().expect("an id"))).await.status,
         204
     );
+}
+
+#[tokio::test]
+async fn two_changes_of_the_settings_at_once_are_both_kept() {
+    let api = Api::start().await;
+    let mut conn = api.pool.get().await.expect("the database runs");
+    let (begun, has_begun) = oneshot::channel();
+
+    let first = conn.transaction::<_, QueryError, _>(async |conn| {
+        workspaces::lock(conn, api.workspace_id).await?;
+        let mut saved = settings::find(conn, api.workspace_id).await?;
+        saved.is_tracking = false;
+        settings::save(conn, api.workspace_id, &saved, Utc::now()).await?;
+        begun.send(()).expect("somebody waits");
+        until_one_waits_for_another(&api).await;
+        Ok(())
+    });
+    let other = async {
+        has_begun.await.expect("it begins");
+        api.patch("/v1/settings/links", json!({"address_policy": "keep"})).await
+    };
+    let (first, other) = tokio::join!(first, other);
+
+    first.expect("saved");
+    assert_eq!((other.status, &other.body["revision"]), (200, &json!(2)), "{}", other.body);
+    let kept = api.get("/v1/settings/links").await.body;
+    assert_eq!((&kept["tracking"], &kept["address_policy"]), (&json!(false), &json!("keep")));
+}
+
+#[tokio::test]
+async fn two_first_domains_at_once_are_both_added_and_one_is_the_default() {
+    let api = Api::start().await;
+    let mut conn = api.pool.get().await.expect("the database runs");
+    let other = given::workspace(&mut conn).await;
+    let key = given::api_key(&mut conn, other).await.reveal().to_owned();
+    let (begun, has_begun) = oneshot::channel();
+
+    let first = conn.transaction::<_, QueryError, _>(async |conn| {
+        workspaces::lock(conn, other).await?;
+        given::domain(conn, other, "one.example").await;
+        begun.send(()).expect("somebody waits");
+        until_one_waits_for_another(&api).await;
+        Ok(())
+    });
+    let second = async {
+        has_begun.await.expect("it begins");
+        api.call_as(&key, Method::POST, "/v1/domains", Some(json!({"host": "two.example"}))).await
+    };
+    let (first, second) = tokio::join!(first, second);
+
+    first.expect("added");
+    assert_eq!((second.status, &second.body["default"]), (201, &json!(false)), "{}", second.body);
+}
+
+#[tokio::test]
+async fn a_domain_under_which_a_link_is_being_made_stays() {
+    let api = Api::start().await;
+    let added = api.post("/v1/domains", json!({"host": "go.example.com"})).await.body;
+    let id = added["id"].as_str().expect("an id");
+    let mut conn = api.pool.get().await.expect("the database runs");
+    let (begun, has_begun) = oneshot::channel();
+    let options = store::links::LinkOptions::to("https://example.com/".parse().expect("a URL"));
+    let (link, slug) = (model::LinkId::generate(), "x1".parse().expect("a slug"));
+    let domain_id = id.parse().expect("an id");
+
+    let made = conn.transaction::<_, QueryError, _>(async |conn| {
+        store::links::insert(conn, api.workspace_id, link, domain_id, &slug, &options, Utc::now()).await?;
+        begun.send(()).expect("somebody waits");
+        until_one_waits_for_another(&api).await;
+        Ok(())
+    });
+    let removed = async {
+        has_begun.await.expect("it begins");
+        api.delete(&format!("/v1/domains/{id}")).await
+    };
+    let (made, removed) = tokio::join!(made, removed);
+
+    made.expect("a link");
+    assert_eq!((removed.status, &removed.body["code"]), (409, &json!("domain_in_use")), "{}", removed.body);
+}
+
+#[tokio::test]
+async fn another_domain_becomes_the_default() {
+    let api = Api::start().await;
+    let added = api.post("/v1/domains", json!({"host": "go.example.com"})).await.body;
+    let path = format!("/v1/domains/{}", added["id"].as_str().expect("an id"));
+
+    let refused = api.patch("/v1/domains/dom_01jd8m3x5v9k2n4p6q8r0s1t3w", json!({"default": true})).await;
+    assert_eq!(refused.status, 404);
+    let (_, other) = api.other_workspace().await;
+    let foreign = api.call_as(&other, Method::PATCH, &path, Some(json!({"default": true}))).await;
+    assert_eq!(foreign.status, 404);
+    let changed = api.patch(&path, json!({"default": true})).await;
+
+    assert_eq!((changed.status, &changed.body["default"]), (200, &json!(true)), "{}", changed.body);
+    let domains = api.get("/v1/domains").await.body["data"].clone();
+    let defaults: Vec<_> =
+        domains.as_array().expect("a list").iter().filter(|d| d["default"] == true).collect();
+    assert_eq!(defaults, [&changed.body]);
+    let link = api.post("/v1/links", json!({"url": "https://example.com/"})).await.body;
+    assert_eq!(link["domain"], "go.example.com");
+    assert_eq!(api.patch(&path, json!({"default": false})).await.status, 422);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_becomes_of_domains_is_announced() {
+    let api = Api::start_with_nats().await;
+    let mut changes = api.bus.as_ref().expect("a bus").changes(Table::Settings);
+    assert_eq!(changes.next().await, Some(Change::Reconnected));
+    let mut announced = async || match tokio::time::timeout(LIMIT, changes.next()).await.expect("a notice") {
+        Some(Change::Row(changed)) => changed.workspace_id,
+        other => panic!("{other:?}"),
+    };
+
+    let added = api.post("/v1/domains", json!({"host": "go.example.com"})).await.body;
+    assert_eq!(announced().await, api.workspace_id);
+    let default = api.get("/v1/domains").await.body["data"][0]["id"].as_str().expect("an id").to_owned();
+    let path = format!("/v1/domains/{}", added["id"].as_str().expect("an id"));
+    assert_eq!(api.patch(&path, json!({"default": true})).await.status, 200);
+    assert_eq!(announced().await, api.workspace_id);
+    assert_eq!(api.delete(&format!("/v1/domains/{default}")).await.status, 204);
+    assert_eq!(announced().await, api.workspace_id);
 }
