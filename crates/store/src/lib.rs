@@ -18,6 +18,7 @@ pub mod endpoints;
 pub mod events;
 pub mod first_clicks;
 pub mod first_run;
+mod folding;
 pub mod leases;
 pub mod link_import;
 mod link_row;

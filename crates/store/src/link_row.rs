@@ -64,7 +64,7 @@ impl OptionsRow {
         let query_mode = QueryMode::ALL.into_iter().find(|mode| mode.as_str() == self.query_mode);
         let tracking = Tracking::ALL.into_iter().find(|tracking| tracking.as_str() == self.tracking);
         Ok(LinkOptions {
-            // a word of a newer release counts as the default
+            // a word of a newer release counts as the default, but for tracking: as what claims the least
             kind: kind.unwrap_or_default(),
             original_url: parsed(&self.original_url)?,
             utm: serde_json::from_value(self.utm).map_err(unreadable)?,
@@ -81,7 +81,7 @@ impl OptionsRow {
             sent_at: self.sent_at,
             status_code: RedirectStatus::try_from(status_code).map_err(unreadable)?,
             query_mode: query_mode.unwrap_or_default(),
-            tracking: tracking.unwrap_or_default(),
+            tracking: tracking.unwrap_or(Tracking::Anonymous),
             enabled: self.enabled,
             starts_at: self.starts_at,
             expires_at: self.expires_at,

@@ -10,7 +10,6 @@ use model::link::{LinkKind, LinkLabels, QueryMode, RedirectStatus, Tracking};
 use model::{DestinationUrl, DomainId, Host, LinkId, PasswordHash, Slug, Utm, WorkspaceId};
 
 use crate::link_row::{Row, unreadable, values};
-use crate::parse::parsed;
 use crate::schema::{domains, links};
 use crate::{Connection, QueryResult};
 
@@ -121,8 +120,8 @@ pub enum Insertion {
 fn read((row, host): (Row, String)) -> QueryResult<Link> {
     Ok(Link {
         id: LinkId::from_uuid(row.id),
-        host: parsed(&host)?,
-        slug: parsed(&row.slug)?,
+        host: Host::kept(host),
+        slug: Slug::kept(row.slug),
         revision: u32::try_from(row.revision).map_err(unreadable)?,
         options: row.options.read()?,
         counted_clicks: u32::try_from(row.counted_clicks).map_err(unreadable)?,
@@ -294,9 +293,9 @@ pub async fn addresses(conn: &mut Connection, ids: &[LinkId]) -> QueryResult<Vec
         .load(conn)
         .await?;
     let address = |(workspace_id, host, slug): (Uuid, String, String)| {
-        Ok((WorkspaceId::from_uuid(workspace_id), parsed(&host)?, parsed(&slug)?))
+        (WorkspaceId::from_uuid(workspace_id), Host::kept(host), Slug::kept(slug))
     };
-    rows.into_iter().map(address).collect()
+    Ok(rows.into_iter().map(address).collect())
 }
 
 /// Puts a link away: it leads nowhere, and its slug is never given out again.

@@ -13,6 +13,7 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tracing::info;
 
+use crate::folding;
 use crate::partitions;
 use crate::pool::{self, Connection, PoolError, Settings};
 
@@ -89,6 +90,10 @@ async fn run(mut conn: Connection) -> Result<Connection, SetupError> {
     let (mut conn, versions) = migrated.map_err(SetupError::Migrate)?;
     for version in versions {
         info!(version, "migrated the database");
+    }
+    let folded = folding::fold_slugs(&mut conn).await?;
+    if folded > 0 {
+        info!(folded, "folded slugs that were kept as they were typed");
     }
     conn.batch_execute(&format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})")).await?;
     Ok(conn)

@@ -64,7 +64,7 @@ pub async fn serving_domain(conn: &mut Connection, host: &Host) -> QueryResult<O
         .optional()?;
     let Some((host, workspace_id, is_tracking)) = found else { return Ok(None) };
     Ok(Some(ServedDomain {
-        host: parsed(&host)?,
+        host: Host::kept(host),
         workspace_id: WorkspaceId::from_uuid(workspace_id),
         is_tracking: is_tracking.unwrap_or(true),
     }))

@@ -4,6 +4,7 @@
 
 mod base;
 mod confirmation;
+mod folding;
 mod links;
 mod partitions;
 mod replays;

@@ -1,0 +1,81 @@
+//! Slugs of before they were folded as they are now.
+
+use chrono::Utc;
+use model::link::Tracking;
+use model::{Host, LinkId, Slug};
+use store::links::{self, Insertion, LinkFilter, LinkOptions};
+use store::routes;
+use testkit::{TestDatabase, given};
+
+#[tokio::test]
+async fn slugs_of_before_are_folded_as_visitors_slugs_are() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    let domain_id = given::domain(&mut conn, workspace_id, "a.example").await.id;
+    let host: Host = "a.example".parse().unwrap();
+    let long = "ß".repeat(60);
+    // what was kept, what is kept now, and whether visitors who type the first get there
+    let cases = [
+        ("plain", "plain", true),
+        ("café", "café", true),
+        ("straße", "strasse", true),
+        ("οδος", "οδοσ", true),
+        ("ſale", "sale", true),
+        ("\u{b5}g", "μg", true),
+        ("և", "եւ", true),
+        ("ϑ", "θ", true),
+        ("ꭰꭱ", "ᎠᎡ", true),
+        ("ŉ", "ʼn", true),
+        ("ss1", "ss1", true),
+        ("ß1", "ß1", true),
+        ("ß2", "ss2", true),
+        ("ſſ2", "ſſ2", true),
+        (&long, &long, false),
+    ];
+    let mut ids = Vec::new();
+    for (at, (slug, ..)) in cases.iter().enumerate() {
+        let id = LinkId::generate_at(Utc::now() + chrono::TimeDelta::seconds(at as i64));
+        let options = LinkOptions::to("https://example.com/".parse().unwrap());
+        let slug = Slug::kept((*slug).to_owned());
+        let made = links::insert(&mut conn, workspace_id, id, domain_id, &slug, &options, Utc::now()).await;
+        assert_eq!(made.unwrap(), Insertion::Inserted);
+        ids.push(id);
+    }
+
+    store::setup(&database.settings(), Utc::now()).await.unwrap();
+    store::setup(&database.settings(), Utc::now()).await.unwrap();
+
+    let mut listed = links::list(&mut conn, workspace_id, &LinkFilter::default(), None, 100).await.unwrap();
+    listed.reverse();
+    let slugs: Vec<&str> = listed.iter().map(|link| link.slug.as_str()).collect();
+    assert_eq!(slugs, cases.map(|(_, slug, _)| slug));
+    assert_eq!(links::addresses(&mut conn, &ids).await.unwrap().len(), ids.len());
+    for (typed, _, is_found) in cases {
+        let found = match typed.parse() {
+            Ok(slug) => routes::find_for_redirect(&mut conn, &host, &slug).await.unwrap(),
+            Err(_) => None,
+        };
+        assert_eq!(found.is_some(), is_found, "{typed}");
+    }
+}
+
+#[tokio::test]
+async fn a_word_of_a_newer_release_for_tracking_claims_the_least() {
+    use diesel_async::SimpleAsyncConnection as _;
+
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    let domain_id = given::domain(&mut conn, workspace_id, "a.example").await.id;
+    let (id, slug) = (LinkId::generate(), "abc".parse().unwrap());
+    let options = LinkOptions::to("https://example.com/".parse().unwrap());
+    links::insert(&mut conn, workspace_id, id, domain_id, &slug, &options, Utc::now()).await.unwrap();
+    let newer =
+        "ALTER TABLE links DROP CONSTRAINT links_tracking_check; UPDATE links SET tracking = 'aggregated'";
+    conn.batch_execute(newer).await.unwrap();
+
+    let found = links::find(&mut conn, workspace_id, id).await.unwrap().unwrap();
+
+    assert_eq!(found.options.tracking, Tracking::Anonymous);
+}
