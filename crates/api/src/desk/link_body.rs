@@ -10,11 +10,10 @@ use model::{DestinationUrl, Host, Slug, Utm};
 use store::links::LinkOptions;
 
 use super::link_fields::{
-    self, EXTERNAL_ID_CHARS_MAX, KINDS, MAX_CLICKS_MAX, QUERY_MODES, TRACKINGS, label, metadata, status_code,
-    tags,
+    self, KINDS, MAX_CLICKS_MAX, QUERY_MODES, TRACKINGS, external_id, label, metadata, status_code, tags,
 };
 use super::passwords::TypedPassword;
-use crate::fields::{Fields, FromFields, boolean, moment, number, parsed, text, word};
+use crate::fields::{Fields, FromFields, boolean, moment, number, parsed, word};
 
 /// A link to be made. Only `url` is required.
 #[derive(Debug, ToSchema)]
@@ -33,7 +32,8 @@ pub struct NewLink {
     /// `contact_id`, `conversation_id` or `message_id` is given, else `shareable`. It never changes.
     #[schema(value_type = Option<String>, example = "shareable")]
     kind: Option<LinkKind>,
-    /// Campaign the link is sent in; at most 128 characters, like every label.
+    /// Campaign the link is sent in; at most 128 characters without white space around them, like every
+    /// label.
     campaign_id: Option<String>,
     /// Conversation the link is sent in.
     conversation_id: Option<String>,
@@ -45,7 +45,7 @@ pub struct NewLink {
     channel: Option<String>,
     /// Your own id of the link, unique in the workspace; at most 255 characters.
     external_id: Option<String>,
-    /// At most 20 words of at most 50 characters.
+    /// At most 20 words of at most 50 characters, without `,` in them.
     tags: Option<Vec<String>>,
     /// At most 16 pairs of strings, 1 KiB together.
     metadata: Option<BTreeMap<String, String>>,
@@ -129,7 +129,7 @@ impl FromFields for NewLink {
             contact_id: fields.optional("contact_id", label),
             message_id: fields.optional("message_id", label),
             channel: fields.optional("channel", label),
-            external_id: fields.optional("external_id", text::<EXTERNAL_ID_CHARS_MAX>),
+            external_id: fields.optional("external_id", external_id),
             tags: fields.optional("tags", tags),
             metadata: fields.optional("metadata", metadata),
             starts_at: fields.optional("starts_at", moment),

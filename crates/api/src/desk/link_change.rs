@@ -11,10 +11,10 @@ use store::links::LinkOptions;
 
 use super::link_body::UtmText;
 use super::link_fields::{
-    self, EXTERNAL_ID_CHARS_MAX, MAX_CLICKS_MAX, QUERY_MODES, TRACKINGS, label, metadata, status_code, tags,
+    self, MAX_CLICKS_MAX, QUERY_MODES, TRACKINGS, external_id, label, metadata, status_code, tags,
 };
 use super::passwords::TypedPassword;
-use crate::fields::{Fields, FromFields, boolean, moment, number, parsed, text, word};
+use crate::fields::{Fields, FromFields, boolean, moment, number, parsed, word};
 
 /// A change of a link: what is left out stays as it is, `null` empties. Slug, domain and kind never change.
 #[derive(Debug, Default, ToSchema)]
@@ -87,7 +87,7 @@ impl FromFields for LinkChange {
             contact_id: fields.change_or_clear("contact_id", label),
             message_id: fields.change_or_clear("message_id", label),
             channel: fields.change_or_clear("channel", label),
-            external_id: fields.change_or_clear("external_id", text::<EXTERNAL_ID_CHARS_MAX>),
+            external_id: fields.change_or_clear("external_id", external_id),
             tags: fields.change("tags", tags),
             metadata: fields.change("metadata", metadata),
             starts_at: fields.change_or_clear("starts_at", moment),
@@ -109,6 +109,11 @@ impl LinkChange {
     /// A change of nothing but whether the link leads anywhere.
     pub fn enable(enabled: bool) -> Self {
         Self { enabled: Some(enabled), ..Self::default() }
+    }
+
+    /// Whether the link is to lead nowhere after so many clicks.
+    pub fn limits_clicks(&self) -> bool {
+        self.max_clicks.flatten().is_some()
     }
 
     /// Changes what it names, but for the password: that takes its time.

@@ -64,14 +64,34 @@ pub fn slug(value: &Value) -> Result<Slug, Wrong> {
     Err(wrong("mixed_scripts", "must not mix letters of several scripts: it could be taken for another"))
 }
 
-/// A label.
-pub fn label(value: &Value) -> Result<String, Wrong> {
-    text::<LABEL_CHARS_MAX>(value)
+/// A text without white space around it: a form could not tell it from the one without.
+fn trimmed<const MAX: usize>(value: &Value) -> Result<String, Wrong> {
+    let text = text::<MAX>(value)?;
+    if text.trim() != text {
+        return Err(invalid("must not begin or end with white space"));
+    }
+    Ok(text)
 }
 
-/// Tags.
+/// A label.
+pub fn label(value: &Value) -> Result<String, Wrong> {
+    trimmed::<LABEL_CHARS_MAX>(value)
+}
+
+/// The sender's own id.
+pub fn external_id(value: &Value) -> Result<String, Wrong> {
+    trimmed::<EXTERNAL_ID_CHARS_MAX>(value)
+}
+
+/// Tags, which people type with commas between them.
 pub fn tags(value: &Value) -> Result<Vec<String>, Wrong> {
-    fields::list(TAGS_MAX, text::<TAG_CHARS_MAX>)(value)
+    fields::list(TAGS_MAX, |value| {
+        let tag = trimmed::<TAG_CHARS_MAX>(value)?;
+        if tag.contains(',') {
+            return Err(invalid("must not contain `,`: send several tags as several entries"));
+        }
+        Ok(tag)
+    })(value)
 }
 
 /// Free pairs.
@@ -102,6 +122,9 @@ pub fn status_code(value: &Value) -> Result<RedirectStatus, Wrong> {
 /// Campaign parameters, all of them.
 pub fn utm(value: &Value) -> Result<Utm, Wrong> {
     let mut texts = fields::texts::<UTM_CHARS_MAX>(UTM_NAMES)(value)?;
+    if let Some((name, _)) = texts.iter().find(|(_, text)| text.trim() != text.as_str()) {
+        return Err(invalid("must not begin or end with white space").at(name));
+    }
     Ok(Utm {
         source: texts.remove("source"),
         medium: texts.remove("medium"),

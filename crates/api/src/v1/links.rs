@@ -232,7 +232,7 @@ pub async fn put_link(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::LinksWrite)?;
-    let id = text::<{ link_fields::EXTERNAL_ID_CHARS_MAX }>(&id.into_inner().into())
+    let id = link_fields::external_id(&id.into_inner().into())
         .map_err(|wrong| ApiError::Invalid(vec![wrong.of("external_id")]))?;
     match link_upsert::upsert(&shared, &caller, id, if_match(&request), body.read()?).await? {
         Upserted::Created(link) => Ok(created(&shared, link)),

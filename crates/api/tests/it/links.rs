@@ -161,6 +161,12 @@ async fn limits_are_held() {
         ("password", json!("")),
         ("password", json!("x".repeat(129))),
         ("slug", json!("p\u{430}ypal")),
+        ("tags", json!(["a,b"])),
+        ("tags", json!([" a"])),
+        ("campaign_id", json!("a ")),
+        ("channel", json!("\u{a0}sms")),
+        ("external_id", json!(" a")),
+        ("utm", json!({"source": "a "})),
     ] {
         let refused = api.post("/v1/links", json!({"url": url, field: value})).await;
         assert_eq!(refused.status, 422, "{field}: {}", refused.body);
