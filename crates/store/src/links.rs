@@ -1,17 +1,30 @@
 //! Tracked links, as people manage them. What a redirect needs of one is asked in `routes`.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Timestamptz, Uuid as SqlUuid};
-use diesel_async::RunQueryDsl;
+use diesel::sql_types::{BigInt, Integer, Nullable, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use model::link::{LinkKind, LinkLabels, QueryMode, RedirectStatus, Tracking};
+use model::slug::fold;
 use model::{DestinationUrl, DomainId, Host, LinkId, PasswordHash, Slug, Utm, WorkspaceId};
 
 use crate::link_row::{Row, unreadable, values};
+use crate::lost::limit_statements;
 use crate::schema::{domains, links};
 use crate::{Connection, QueryResult};
+
+/// How long a search may take: one for a text looks at every link of the workspace.
+pub const LIST_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// How long counting the clicks of a link may take.
+pub const COUNT_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// More clicks than a link may be limited to are not counted.
+const COUNTED_CLICKS_MAX: i64 = 1_000_000;
 
 /// A link of a workspace.
 #[derive(Debug, Clone, PartialEq)]
@@ -189,7 +202,14 @@ pub async fn lock(conn: &mut Connection, workspace_id: WorkspaceId, id: LinkId) 
     Ok(found.is_some())
 }
 
-/// The newest links that `filter` lets through, or those older than `before`; at most `limit`, none archived.
+#[derive(QueryableByName)]
+struct Counted {
+    #[diesel(sql_type = Integer)]
+    clicks: i32,
+}
+
+/// The newest links that `filter` lets through, or those older than `before`; at most `limit`, none archived. It fails when
+/// it takes longer than [`LIST_TIME_MAX`].
 pub async fn list(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
@@ -216,13 +236,18 @@ pub async fn list(
         query = query.filter(links::tags.contains(vec![tag.clone()]).and(has_tags));
     }
     if let Some(text) = &filter.text {
-        let pattern = containing(text);
-        query = query.filter(links::slug.like(pattern.clone()).or(links::original_url.ilike(pattern)));
+        let of_slug = links::slug.like(containing(&fold(text)));
+        query = query.filter(of_slug.or(links::original_url.ilike(containing(text))));
     }
     if let Some(before) = before {
         query = query.filter(links::id.lt(before.uuid()));
     }
-    let rows: Vec<(Row, String)> = query.load(conn).await?;
+    let rows: Vec<(Row, String)> = conn
+        .transaction(async |conn| {
+            limit_statements(conn, LIST_TIME_MAX).await?;
+            query.load(conn).await
+        })
+        .await?;
     rows.into_iter().map(read).collect()
 }
 
@@ -264,19 +289,45 @@ pub async fn update(
     Ok(())
 }
 
-/// Counts the clicks of a link that has, or had, a most; belongs behind [`lock`] and [`update`]. Clicks that `record`
-/// writes at the same moment may be missed when there was no most before: it is soft.
-pub async fn recount(conn: &mut Connection, id: LinkId, now: DateTime<Utc>) -> QueryResult<()> {
-    // bounded: beyond the most, the number does not matter
+/// How many clicks of a link are recorded that are not automated, up to [`COUNTED_CLICKS_MAX`]. Takes its time, up to
+/// [`COUNT_TIME_MAX`]: belongs before [`lock`], which `record` waits for.
+pub async fn count_clicks(conn: &mut Connection, workspace_id: WorkspaceId, id: LinkId) -> QueryResult<i32> {
+    conn.transaction(async |conn| {
+        limit_statements(conn, COUNT_TIME_MAX).await?;
+        let counted: Counted = diesel::sql_query(
+            "SELECT count(*)::integer AS clicks FROM (SELECT FROM clicks
+                WHERE workspace_id = $1 AND link_id = $2 AND verdict <> 'automated' LIMIT $3) AS those",
+        )
+        .bind::<SqlUuid, _>(workspace_id.uuid())
+        .bind::<SqlUuid, _>(id.uuid())
+        .bind::<BigInt, _>(COUNTED_CLICKS_MAX)
+        .get_result(conn)
+        .await?;
+        Ok(counted.clicks)
+    })
+    .await
+}
+
+/// Decides anew whether a link has had its clicks; belongs behind [`lock`] and an [`update`] of its most. `counted` is what
+/// [`count_clicks`] said, for a link that had no most: those of another are counted all the time. Clicks that `record` writes
+/// between the two are missed: it is soft.
+pub async fn recount(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: LinkId,
+    counted: Option<i32>,
+    now: DateTime<Utc>,
+) -> QueryResult<()> {
     diesel::sql_query(
         "UPDATE links SET counted_clicks = counted.clicks,
-            exhausted_at = CASE WHEN counted.clicks >= max_clicks THEN coalesce(exhausted_at, $2) END
-        FROM (SELECT count(*)::integer AS clicks FROM (SELECT 1 FROM clicks
-            WHERE link_id = $1 AND verdict <> 'automated'
-            LIMIT (SELECT coalesce(max_clicks, 0) FROM links WHERE id = $1)) AS those) AS counted
-        WHERE id = $1",
+            exhausted_at = CASE WHEN counted.clicks >= max_clicks THEN coalesce(exhausted_at, $4) END
+        FROM (SELECT CASE WHEN max_clicks IS NULL THEN 0 ELSE coalesce($3, counted_clicks) END AS clicks
+            FROM links WHERE id = $2) AS counted
+        WHERE workspace_id = $1 AND id = $2",
     )
+    .bind::<SqlUuid, _>(workspace_id.uuid())
     .bind::<SqlUuid, _>(id.uuid())
+    .bind::<Nullable<Integer>, _>(counted)
     .bind::<Timestamptz, _>(now)
     .execute(conn)
     .await?;

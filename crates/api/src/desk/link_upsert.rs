@@ -6,7 +6,7 @@ use store::links::{self, Link};
 use store::{AsyncConnection as _, Connection};
 
 use super::link_body::{NewLink, Wanted};
-use super::links::{insert, notify, save, vanished};
+use super::links::{count_for, insert, is_uncounted, notify, save, vanished};
 use super::{check_match, link_rules, now};
 use crate::app::Shared;
 use crate::auth::Caller;
@@ -29,6 +29,12 @@ enum Outcome {
     Unchanged(Link),
     /// It is not what it was when it was looked at.
     Overtaken,
+}
+
+/// A link as it was before it was locked, and its clicks if they were counted.
+struct Seen<'a> {
+    link: &'a Link,
+    counted: Option<i32>,
 }
 
 /// Makes the link with this external id, or makes it be as `new` says: what `new` leaves out gets its default. A link that
@@ -56,9 +62,16 @@ pub async fn upsert(
         }
         let now = now();
         let mut conn = shared.pool.get().await?;
+        let counted = match wanted.options.max_clicks {
+            Some(_) => count_for(&mut conn, caller, existing.clone()).await?,
+            None => None,
+        };
         let outcome = conn
             .transaction::<_, ApiError, _>(async |conn| match &existing {
-                Some(existing) => change(shared, conn, caller, existing, if_match, &wanted, now).await,
+                Some(existing) => {
+                    let seen = Seen { link: existing, counted };
+                    change(shared, conn, caller, seen, if_match, &wanted, now).await
+                }
                 None => make(shared, conn, caller, if_match, &wanted, now).await,
             })
             .await?;
@@ -110,11 +123,12 @@ async fn change(
     shared: &Shared,
     conn: &mut Connection,
     caller: &Caller,
-    existing: &Link,
+    seen: Seen<'_>,
     if_match: Option<&str>,
     wanted: &Wanted,
     now: DateTime<Utc>,
 ) -> Result<Outcome, ApiError> {
+    let Seen { link: existing, counted } = seen;
     if !links::lock(conn, caller.workspace_id, existing.id).await? {
         return Err(archived());
     }
@@ -131,7 +145,10 @@ async fn change(
     if options == link.options {
         return Ok(Outcome::Unchanged(link));
     }
-    save(shared, conn, caller, &link, options, now).await.map(Outcome::Changed)
+    if is_uncounted(&link, &options, counted) {
+        return Ok(Outcome::Overtaken);
+    }
+    save(shared, conn, caller, &link, options, counted, now).await.map(Outcome::Changed)
 }
 
 /// Refuses a request that names another slug, domain or kind than the link has.

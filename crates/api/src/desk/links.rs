@@ -1,5 +1,7 @@
 //! Tracked links: make, find, change, put away.
 
+use std::time::Instant;
+
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
@@ -19,6 +21,9 @@ use crate::page::PageRequest;
 
 /// How often a generated slug is drawn again when it is taken; one in 2.6e13 is, for each link there is.
 pub(super) const SLUG_DRAWS_MAX: usize = 5;
+
+/// What a search is told that looks at more links than it has time for.
+const TOO_BROAD: &str = "takes too long: narrow the search with `campaign_id`, `tag` or `external_id`";
 
 /// Makes a link.
 ///
@@ -85,7 +90,7 @@ pub async fn find(shared: &Shared, caller: &Caller, id: LinkId) -> Result<Link, 
 /// One page of the workspace's links and one row more.
 ///
 /// # Errors
-/// When the database is away.
+/// When the database is away, or it takes too long.
 pub async fn list(
     shared: &Shared,
     caller: &Caller,
@@ -93,7 +98,13 @@ pub async fn list(
     page: &PageRequest<LinkId>,
 ) -> Result<Vec<Link>, ApiError> {
     let mut conn = shared.pool.get().await?;
-    Ok(links::list(&mut conn, caller.workspace_id, filter, page.before, page.rows()).await?)
+    let begun_at = Instant::now();
+    let found = links::list(&mut conn, caller.workspace_id, filter, page.before, page.rows()).await;
+    found.map_err(|error| match store::is_out_of_time(&error, begun_at.elapsed(), links::LIST_TIME_MAX) {
+        true if filter.text.is_some() => ApiError::field("?q", "too_broad", TOO_BROAD),
+        true => ApiError::Busy("listing links takes too long at the moment: try again"),
+        false => error.into(),
+    })
 }
 
 /// Changes a link; its revision counts up.
@@ -114,6 +125,12 @@ pub async fn update(
     };
     let now = now();
     let mut conn = shared.pool.get().await?;
+    let counted = if wanted.limits_clicks() {
+        let link = links::find(&mut conn, caller.workspace_id, id).await?;
+        count_for(&mut conn, caller, link).await?
+    } else {
+        None
+    };
     let link = conn
         .transaction::<_, ApiError, _>(async |conn| {
             if !links::lock(conn, caller.workspace_id, id).await? {
@@ -126,7 +143,10 @@ pub async fn update(
             if let Some(password) = password {
                 options.password = password;
             }
-            save(shared, conn, caller, &link, options, now).await
+            if is_uncounted(&link, &options, counted) {
+                return Err(ApiError::Busy("others are changing this link: try again"));
+            }
+            save(shared, conn, caller, &link, options, counted, now).await
         })
         .await?;
     drop(conn);
@@ -134,13 +154,37 @@ pub async fn update(
     Ok(link)
 }
 
-/// Saves a link that is locked with these options, if they keep to the rules, and announces it.
+/// The clicks of a link that has no most of them yet, before it gets one: while they are counted, nobody waits.
+pub(super) async fn count_for(
+    conn: &mut Connection,
+    caller: &Caller,
+    link: Option<Link>,
+) -> Result<Option<i32>, ApiError> {
+    let Some(link) = link.filter(|link| link.options.max_clicks.is_none()) else { return Ok(None) };
+    let begun_at = Instant::now();
+    let counted = links::count_clicks(conn, caller.workspace_id, link.id).await;
+    counted.map(Some).map_err(|error| {
+        match store::is_out_of_time(&error, begun_at.elapsed(), links::COUNT_TIME_MAX) {
+            true => ApiError::Busy("counting the clicks that the link has had takes too long: try again"),
+            false => error.into(),
+        }
+    })
+}
+
+/// Whether a link is to get a most of clicks, and those that it has had were not counted.
+pub(super) fn is_uncounted(link: &Link, options: &LinkOptions, counted: Option<i32>) -> bool {
+    link.options.max_clicks.is_none() && options.max_clicks.is_some() && counted.is_none()
+}
+
+/// Saves a link that is locked with these options, if they keep to the rules, and announces it. `counted` is what
+/// [`count_for`] said of it.
 pub(super) async fn save(
     shared: &Shared,
     conn: &mut Connection,
     caller: &Caller,
     link: &Link,
     options: LinkOptions,
+    counted: Option<i32>,
     now: DateTime<Utc>,
 ) -> Result<Link, ApiError> {
     link_rules::check_one(shared, conn, caller.workspace_id, Some(&link.options), &options).await?;
@@ -155,7 +199,9 @@ pub(super) async fn save(
         .await
         .map_err(|error| if store::is_taken(&error) { external_id_taken() } else { error.into() })?;
     if options.max_clicks != link.options.max_clicks {
-        links::recount(conn, link.id, now).await?;
+        // one that has a most already is counted all the time
+        let counted = counted.filter(|_| link.options.max_clicks.is_none());
+        links::recount(conn, caller.workspace_id, link.id, counted, now).await?;
     }
     let link = links::find(conn, caller.workspace_id, link.id).await?.ok_or_else(vanished)?;
     announce(conn, change(caller, now, "link.updated", &link)).await?;

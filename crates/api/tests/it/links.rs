@@ -446,8 +446,8 @@ async fn a_limit_of_clicks_counts_those_that_were_recorded_already() {
     assert_eq!(state(&api.patch(&path, json!({"max_clicks": 5})).await), (3, false));
     recorded_click(&api, &id).await;
     assert_eq!(state(&api.get(&path).await), (4, false));
-    assert_eq!(state(&api.patch(&path, json!({"max_clicks": 2})).await), (2, true));
-    assert_eq!(state(&api.patch(&path, json!({"enabled": true})).await), (2, true));
+    assert_eq!(state(&api.patch(&path, json!({"max_clicks": 2})).await), (4, true));
+    assert_eq!(state(&api.patch(&path, json!({"enabled": true})).await), (4, true));
     assert_eq!(state(&api.patch(&path, json!({"max_clicks": 10})).await), (4, false));
     assert_eq!(state(&api.patch(&path, json!({"max_clicks": 4})).await), (4, true));
     assert_eq!(state(&api.patch(&path, json!({"max_clicks": null})).await), (0, false));

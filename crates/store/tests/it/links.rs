@@ -1,13 +1,20 @@
 //! Links are found through their indexes, however many there are.
 
-use chrono::Utc;
+use std::time::{Duration, Instant};
+
+use chrono::{SubsecRound, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::BigInt;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
-use model::{Host, LinkId, Slug, WorkspaceId};
+use model::link::{LinkKind, LinkLabels, QueryMode, RedirectStatus, Tracking};
+use model::{Host, LinkId, PasswordHash, Slug, Utm, WorkspaceId};
 use store::links::{self, LinkFilter, LinkOptions};
 use store::{Connection, link_import, routes};
 use testkit::{TestDatabase, given};
+
+/// A password's hash as it is kept: hashing thousands takes long.
+const KEPT_HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$2Wk2bFJ8cHJrDnRFkKZLVwkRmYxo+WRUvBf7N3e6dSE";
 
 #[derive(QueryableByName)]
 struct Scans {
@@ -111,6 +118,44 @@ async fn of_many_links_those_are_made_whose_names_are_free() {
     assert_eq!(taken, ["1".to_owned()].into());
 }
 
+/// Options of which none is left out, of link number `n`.
+fn filled(n: usize) -> LinkOptions {
+    let text = |name: &str| Some(format!("{name}-{n}"));
+    let at = Utc::now().trunc_subsecs(3);
+    LinkOptions {
+        kind: LinkKind::Message,
+        original_url: "https://example.com/".parse().unwrap(),
+        utm: Utm {
+            source: text("source"),
+            medium: text("medium"),
+            campaign: text("campaign"),
+            term: text("term"),
+            content: text("content"),
+            id: text("id"),
+        },
+        labels: LinkLabels {
+            external_id: text("external"),
+            campaign_id: text("campaign"),
+            conversation_id: text("conversation"),
+            contact_id: text("contact"),
+            message_id: text("message"),
+            channel: text("channel"),
+            tags: vec!["a".to_owned(), "b".to_owned()],
+            metadata: [("source".to_owned(), "crm".to_owned())].into(),
+        },
+        sent_at: Some(at),
+        status_code: RedirectStatus::TemporaryRedirect,
+        query_mode: QueryMode::Append,
+        tracking: Tracking::Anonymous,
+        enabled: false,
+        starts_at: Some(at),
+        expires_at: Some(at),
+        max_clicks: Some(1),
+        password: Some(PasswordHash::from_kept(KEPT_HASH).unwrap()),
+        expired_url: Some("https://example.com/over".parse().unwrap()),
+    }
+}
+
 #[tokio::test]
 async fn as_many_links_as_may_be_fit_into_one_statement() {
     let database = TestDatabase::new().await;
@@ -119,19 +164,55 @@ async fn as_many_links_as_may_be_fit_into_one_statement() {
     let domain_id = given::domain(&mut conn, workspace_id, "a.example").await.id;
     let slugs: Vec<Slug> =
         (0..link_import::LINKS_MAX).map(|n| format!("slug-{n}").parse().unwrap()).collect();
-    let mut options = LinkOptions::to("https://example.com/".parse().unwrap());
-    options.password = Some(model::PasswordHash::of("open sesame").unwrap());
-    options.max_clicks = Some(1);
-    for text in [&mut options.labels.campaign_id, &mut options.labels.contact_id, &mut options.labels.channel]
-    {
-        *text = Some("x".to_owned());
-    }
+    let filled: Vec<LinkOptions> = (0..link_import::LINKS_MAX).map(filled).collect();
     let new: Vec<_> = slugs
         .iter()
-        .map(|slug| link_import::NewLink { id: LinkId::generate(), domain_id, slug, options: &options })
+        .zip(&filled)
+        .map(|(slug, options)| link_import::NewLink { id: LinkId::generate(), domain_id, slug, options })
         .collect();
 
     let made = link_import::insert(&mut conn, workspace_id, &new, Utc::now()).await.unwrap();
 
     assert_eq!(made.len(), link_import::LINKS_MAX);
+    let kept = links::find(&mut conn, workspace_id, new[7].id).await.unwrap().unwrap();
+    assert_eq!(kept.options, filled[7]);
+}
+
+#[tokio::test]
+async fn a_search_finds_a_slug_however_its_letters_are_written() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    let domain_id = given::domain(&mut conn, workspace_id, "a.example").await.id;
+    for slug in ["Straße-7", "other"] {
+        let (id, slug) = (LinkId::generate(), slug.parse().unwrap());
+        let options = LinkOptions::to("https://example.com/Offer".parse().unwrap());
+        links::insert(&mut conn, workspace_id, id, domain_id, &slug, &options, Utc::now()).await.unwrap();
+    }
+
+    for (text, count) in [("straße", 1), ("STRASSE-", 1), ("offer", 2), ("Other", 1), ("%", 0)] {
+        let filter = LinkFilter { text: Some(text.to_owned()), ..LinkFilter::default() };
+        let found = links::list(&mut conn, workspace_id, &filter, None, 10).await.unwrap();
+        assert_eq!(found.len(), count, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_and_a_count_take_a_limited_time() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let mut other = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    other.batch_execute("BEGIN; LOCK TABLE links, clicks IN ACCESS EXCLUSIVE MODE").await.unwrap();
+
+    let begun_at = Instant::now();
+    let listed = links::list(&mut conn, workspace_id, &LinkFilter::default(), None, 10).await.unwrap_err();
+    let took = begun_at.elapsed();
+    let counted = links::count_clicks(&mut conn, workspace_id, LinkId::generate()).await.unwrap_err();
+
+    assert!(store::is_out_of_time(&listed, took, links::LIST_TIME_MAX), "{listed} after {took:?}");
+    assert!(!store::is_out_of_time(&listed, took, Duration::from_secs(60)));
+    assert!(store::is_out_of_time(&counted, begun_at.elapsed() - took, links::COUNT_TIME_MAX), "{counted}");
+    other.batch_execute("COMMIT").await.unwrap();
+    links::list(&mut conn, workspace_id, &LinkFilter::default(), None, 10).await.unwrap();
 }
