@@ -172,7 +172,7 @@ impl Spool {
         prepare(dir, &mut position).map_err(failed)?;
         let sizes = Sizes { segment_bytes_max: settings.segment_bytes_max, bytes_max: settings.bytes_max };
         let seed = rand::random();
-        let writer = Writer::open(dir, sizes, seed, position).map_err(failed)?;
+        let writer = Writer::open(dir, sizes, settings.sync, seed, position).map_err(failed)?;
         let (sender, receiver) = mpsc::channel(settings.direct_max);
         let spool = Arc::new(Self {
             dir: dir.to_path_buf(),
@@ -208,7 +208,7 @@ impl Spool {
         }
     }
 
-    /// Flushes what was appended to the disk, as the spool's mode says, until `stop` and once more then.
+    /// Flushes what was appended to the disk, as the spool's mode says, until `stop`; if it does, once more then.
     pub async fn keep_synced(self: Arc<Self>, interval: Duration, stop: CancellationToken) {
         match self.sync {
             SyncMode::Os => stop.cancelled().await,
@@ -338,7 +338,7 @@ impl Spool {
 
     /// Gives a file a name under which it is left alone, and tells it.
     fn put_aside(&self, number: u64, extension: &str) -> io::Result<PathBuf> {
-        let path = self.writer().files.forget(number);
+        let path = self.writer().forget(number);
         let aside = path.with_extension(extension);
         fs::rename(&path, &aside)?;
         Ok(aside)

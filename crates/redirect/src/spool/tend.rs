@@ -103,7 +103,7 @@ impl Spool {
     /// Removes a file.
     pub(super) fn remove(&self, number: u64) {
         // the lock is not held while the file goes: visitors would wait for the disk
-        let path = self.writer().files.forget(number);
+        let path = self.writer().forget(number);
         if let Err(error) = std::fs::remove_file(&path)
             && error.kind() != io::ErrorKind::NotFound
         {

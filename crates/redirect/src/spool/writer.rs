@@ -13,6 +13,7 @@ use super::cursor::Position;
 use super::files::Files;
 use super::segment;
 use super::spare::Spare;
+use crate::settings::SyncMode;
 
 /// The smallest file that is filled with zeros beforehand.
 const SPARE_BYTES_MIN: u64 = 1024 * 1024;
@@ -47,8 +48,10 @@ pub(super) struct Writer {
     seed: u32,
     active: Option<Active>,
     number_next: u64,
-    /// What `sync` has to flush: files with new bytes, and the directory when it has a new name.
-    unsynced: Vec<Arc<File>>,
+    sync: SyncMode,
+    /// What has to be flushed: files with new bytes, each with its number, and the directory when it has a new name.
+    /// Nothing when the system decides when to flush: nobody would take it from here.
+    unsynced: Vec<(Option<u64>, Arc<File>)>,
     is_dirty: bool,
     /// A file that is ready to be the next.
     spare: Option<Spare>,
@@ -70,7 +73,13 @@ struct Active {
 impl Writer {
     /// Finds the files that are there. The next one is numbered after them and after `shipped`.
     /// What an earlier process wrote is never appended to: its end may be torn.
-    pub(super) fn open(dir: &Path, sizes: Sizes, seed: u32, shipped: Position) -> io::Result<Self> {
+    pub(super) fn open(
+        dir: &Path,
+        sizes: Sizes,
+        sync: SyncMode,
+        seed: u32,
+        shipped: Position,
+    ) -> io::Result<Self> {
         let files = Files::open(dir, shipped)?;
         let number_next = files.last().unwrap_or(0).max(shipped.segment) + 1;
         let dir = dir.to_path_buf();
@@ -81,6 +90,7 @@ impl Writer {
             seed,
             active: None,
             number_next,
+            sync,
             unsynced: Vec::new(),
             is_dirty: false,
             spare: None,
@@ -115,8 +125,8 @@ impl Writer {
         }
         self.files.grow(active.number, length, clicks);
         if !self.is_dirty {
-            self.is_dirty = true;
-            self.unsynced.push(active.file.clone());
+            let (number, file) = (active.number, active.file.clone());
+            self.note_unsynced(Some(number), file);
         }
         Ok(())
     }
@@ -142,9 +152,8 @@ impl Writer {
         let bytes = segment::HEADER_BYTES;
         let file = Arc::new(file);
         self.files.grow(number, bytes, 0);
-        self.unsynced.push(Arc::new(File::open(&self.dir)?));
-        self.unsynced.push(file.clone());
-        self.is_dirty = true;
+        self.note_unsynced(None, Arc::new(File::open(&self.dir)?));
+        self.note_unsynced(Some(number), file.clone());
         self.active = Some(Active { number, file, bytes, since: None, is_zero_filled });
         Ok(())
     }
@@ -197,6 +206,20 @@ impl Writer {
         self.files.bytes() > self.sizes.bytes_max / 4 * 3
     }
 
+    /// Counts a file no longer, and tells where it is: it is going to be removed or renamed.
+    pub(super) fn forget(&mut self, number: u64) -> PathBuf {
+        // an open file keeps its room on the disk
+        self.unsynced.retain(|(unsynced, _)| *unsynced != Some(number));
+        self.files.forget(number)
+    }
+
+    fn note_unsynced(&mut self, number: Option<u64>, file: Arc<File>) {
+        if self.sync != SyncMode::Os {
+            self.unsynced.push((number, file));
+            self.is_dirty = true;
+        }
+    }
+
     /// Whether there is something to flush.
     pub(super) fn is_unsynced(&self) -> bool {
         !self.unsynced.is_empty()
@@ -205,7 +228,7 @@ impl Writer {
     /// Takes what is to be flushed; the caller does it, without holding up those who append.
     pub(super) fn take_unsynced(&mut self) -> Vec<Arc<File>> {
         self.is_dirty = false;
-        std::mem::take(&mut self.unsynced)
+        std::mem::take(&mut self.unsynced).into_iter().map(|(_, file)| file).collect()
     }
 }
 
@@ -216,7 +239,7 @@ mod tests {
     const SIZES: Sizes = Sizes { segment_bytes_max: 1000, bytes_max: 3000 };
 
     fn writer(dir: &Path) -> Writer {
-        Writer::open(dir, SIZES, 7, Position::default()).expect("open")
+        Writer::open(dir, SIZES, SyncMode::Interval, 7, Position::default()).expect("open")
     }
 
     #[test]
@@ -260,7 +283,7 @@ mod tests {
         assert!(writer.is_crowded());
 
         assert!(matches!(writer.append(&[1; 600], 1), Err(AppendError::Full)));
-        writer.files.forget(1);
+        writer.forget(1);
 
         writer.append(&[1; 600], 1).expect("append");
     }
@@ -296,9 +319,46 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let shipped = Position { segment: 40, offset: 16 };
 
-        let mut writer = Writer::open(dir.path(), SIZES, 7, shipped).expect("open");
+        let mut writer = Writer::open(dir.path(), SIZES, SyncMode::Interval, 7, shipped).expect("open");
         writer.begin_segment().expect("begin");
 
         assert_eq!(writer.files.from(0), Some((41, 16)));
+    }
+
+    /// Files of a directory that this process has open, and the directory itself.
+    fn open_in(dir: &Path) -> usize {
+        let handles = fs::read_dir("/proc/self/fd").expect("the handles of this process");
+        let links = handles.filter_map(|handle| fs::read_link(handle.ok()?.path()).ok());
+        links.filter(|path| path.starts_with(dir)).count()
+    }
+
+    #[test]
+    fn when_nobody_flushes_no_file_is_kept_open_for_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let sizes = Sizes { bytes_max: u64::MAX, ..SIZES };
+        let mut writer = Writer::open(dir.path(), sizes, SyncMode::Os, 7, Position::default()).expect("open");
+
+        let mut open = Vec::new();
+        for _ in 0..50 {
+            writer.append(&[1; 900], 1).expect("append");
+            open.push((writer.unsynced.len(), open_in(dir.path())));
+        }
+
+        assert_eq!(writer.files.last(), Some(50));
+        assert!(open.iter().all(|count| *count == open[0]), "{open:?}");
+    }
+
+    #[test]
+    fn a_file_that_goes_before_it_is_flushed_is_not_kept_open() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut writer = writer(dir.path());
+        writer.append(&[1; 900], 1).expect("append");
+        writer.append(&[1; 900], 1).expect("append");
+        let before = open_in(dir.path());
+
+        fs::remove_file(writer.forget(1)).expect("removed");
+
+        assert!(open_in(dir.path()) < before);
+        assert!(writer.is_unsynced());
     }
 }
