@@ -76,7 +76,7 @@ impl App {
         let (database, database_seen) = watch::channel(Err("not reached yet".to_owned()));
         ops.check("redirect_database", move || database_seen.borrow().clone());
         let spool = spooling.spool.clone();
-        ops.check("redirect_spool", move || spool.writable());
+        ops.check("redirect_spool", move || spool.in_order());
         let (ops_listener, settings) = (None, redirect);
         Ok(Self {
             settings,

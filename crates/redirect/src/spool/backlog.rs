@@ -1,14 +1,19 @@
 //! Reads a spool in order, while it grows.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rustix::io::Errno;
 use tracing::{error, warn};
 
 use super::cursor::Position;
-use super::segment::{HEADER_BYTES, OpenError, SegmentFile};
+use super::segment::{HEADER_BYTES, OpenError, Scan, SegmentFile};
 use super::{DAMAGED, Spool};
+
+/// How often a file is tried before it is put aside: a disk may need a moment.
+const ATTEMPTS: u32 = 3;
 
 /// Clicks that follow each other.
 #[derive(Debug, Default)]
@@ -17,18 +22,30 @@ pub(super) struct Window {
     pub records: Vec<(Bytes, Position)>,
 }
 
+/// A file that cannot be read at the moment.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read {}", path.display())]
+pub(super) struct Unreadable {
+    /// The file.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
 /// The part of a spool that has not been read yet.
 #[derive(Debug)]
 pub(super) struct Backlog {
     spool: Arc<Spool>,
     position: Position,
     open: Option<(u64, SegmentFile)>,
+    /// Attempts to read the file at hand that failed.
+    failures: u32,
 }
 
 impl Backlog {
     /// What comes after `position`.
     pub(super) fn new(spool: Arc<Spool>, position: Position) -> Self {
-        Self { spool, position, open: None }
+        Self { spool, position, open: None, failures: 0 }
     }
 
     /// How far it has been read.
@@ -36,12 +53,19 @@ impl Backlog {
         self.position
     }
 
-    /// The next clicks, at most `records_max`; none when everything has been read.
-    pub(super) fn next(&mut self, records_max: usize) -> io::Result<Window> {
+    /// The next clicks, at most `records_max`; none when everything has been read. A file that will never be readable
+    /// is passed over.
+    pub(super) fn next(&mut self, records_max: usize) -> Result<Window, Unreadable> {
         while let Some((number, end)) = self.unread() {
             let start = self.position.offset;
-            let Some(file) = self.file(number, end)? else { continue };
-            let scan = file.read(start, end, records_max)?;
+            let scan = match self.scan(number, end, records_max) {
+                Ok(scan) => scan,
+                Err(failure) => {
+                    self.pass_over(number, end, failure)?;
+                    continue;
+                }
+            };
+            self.failures = 0;
             if scan.damaged > 0 {
                 self.spool.metrics.spool_damaged_bytes.inc_by(scan.damaged as u64);
                 warn!(
@@ -85,22 +109,55 @@ impl Backlog {
         }
     }
 
-    /// The file of this number; `None` when it cannot be read as a spool file and was put aside.
-    fn file(&mut self, number: u64, end: u64) -> io::Result<Option<&SegmentFile>> {
+    fn scan(&mut self, number: u64, end: u64, records_max: usize) -> Result<Scan, OpenError> {
         if self.open.as_ref().is_none_or(|(open, _)| *open != number) {
+            self.open = None;
             let path = self.spool.writer().files.path(number);
-            let file = match SegmentFile::open(&path) {
-                Ok(file) => file,
-                Err(OpenError::Io(error)) => return Err(error),
-                Err(damage @ OpenError::Header) => {
-                    self.spool.metrics.spool_damaged_bytes.inc_by(end);
-                    let aside = self.spool.put_aside(number, DAMAGED)?;
-                    error!(path = %aside.display(), error = %damage, "a spool file was put aside: its clicks are lost unless someone reads it");
-                    return Ok(None);
-                }
-            };
-            self.open = Some((number, file));
+            self.open = Some((number, SegmentFile::open(&path)?));
         }
-        Ok(self.open.as_ref().map(|(_, file)| file))
+        let (_, file) = self.open.as_ref().expect("it has just been opened");
+        Ok(file.read(self.position.offset, end, records_max)?)
+    }
+
+    /// Puts a file aside that cannot be read, so that it does not keep the others; fails while that may pass.
+    fn pass_over(&mut self, number: u64, end: u64, failure: OpenError) -> Result<(), Unreadable> {
+        self.open = None;
+        let path = self.spool.writer().files.path(number);
+        match failure {
+            OpenError::Io(source) if may_pass(&source, self.failures + 1) => {
+                self.failures += 1;
+                return Err(Unreadable { path, source });
+            }
+            _ => self.failures = 0,
+        }
+        let bytes = end - self.position.offset;
+        self.spool.metrics.spool_damaged_bytes.inc_by(bytes);
+        let (path, is_aside) = match self.spool.put_aside(number, DAMAGED) {
+            Ok(aside) => (aside, true),
+            // it is gone, or stays where it is until the next start
+            Err(_) => (path, false),
+        };
+        let cause: &dyn std::error::Error = &failure;
+        error!(
+            path = %path.display(),
+            bytes,
+            is_aside,
+            error = cause,
+            "a spool file cannot be read and was passed over: its clicks are lost unless someone reads it"
+        );
+        Ok(())
+    }
+}
+
+/// Whether a file can perhaps be read later, after so many attempts.
+fn may_pass(failure: &io::Error, attempts: u32) -> bool {
+    match failure.kind() {
+        // it is gone, or was cut off before its first record
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => false,
+        io::ErrorKind::OutOfMemory => true,
+        _ => {
+            let is_ours = matches!(Errno::from_io_error(failure), Some(Errno::MFILE | Errno::NFILE));
+            is_ours || attempts < ATTEMPTS
+        }
     }
 }

@@ -11,11 +11,11 @@ use prometheus::Registry;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::backlog::Backlog;
+use super::backlog::{Backlog, Unreadable};
 use super::commit::Flush;
 use super::cursor::Position;
 use super::segment::{self, HEADER_BYTES};
-use super::{Opened, Spool, files};
+use super::{DAMAGED, Opened, Spool, files};
 use crate::metrics::Metrics;
 use crate::settings::{Settings, SpoolSettings};
 
@@ -126,4 +126,76 @@ proptest! {
 
         prop_assert_eq!(read, intact);
     }
+}
+
+/// Three clicks in a file of its own.
+fn three(name: usize) -> Written {
+    let payloads = vec![vec![1; 30]; 3];
+    written(&Case { payloads, seed: 5, blank: 0, cut: None, flips: Vec::new() }, name)
+}
+
+/// A spool of files with three clicks each; those clicks.
+fn three_each(dir: &std::path::Path, files: usize) -> (Arc<Spool>, Vec<Vec<Bytes>>) {
+    let all: Vec<_> = (0..files).map(three).collect();
+    for (name, file) in all.iter().enumerate() {
+        fs::write(files::path(dir, name as u64 + 1), &file.whole).expect("written");
+    }
+    (open(dir), all.iter().map(Written::intact).collect())
+}
+
+fn read_on(backlog: &mut Backlog) -> Result<Vec<Bytes>, Unreadable> {
+    Ok(backlog.next(READ_AT_ONCE)?.records.into_iter().map(|(body, _)| body).collect())
+}
+
+#[test]
+fn a_file_that_is_gone_or_cut_off_keeps_no_other_from_being_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (spool, clicks) = three_each(dir.path(), 4);
+    fs::remove_file(files::path(dir.path(), 2)).expect("removed");
+    fs::write(files::path(dir.path(), 3), "CWSP").expect("written");
+
+    let mut backlog = Backlog::new(spool.clone(), Position::default());
+
+    assert_eq!(read_on(&mut backlog).expect("readable"), clicks[0]);
+    assert_eq!(read_on(&mut backlog).expect("readable"), clicks[3]);
+    assert!(spool.metrics.spool_damaged_bytes.get() > 0);
+    assert!(files::path(dir.path(), 3).with_extension(DAMAGED).exists());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_tried_again_and_then_put_aside() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // the system refuses to read it, whoever asks
+    fs::create_dir(files::path(dir.path(), 5)).expect("made");
+    let (spool, clicks) = three_each(dir.path(), 1);
+
+    let mut backlog = Backlog::new(spool.clone(), Position { segment: 5, offset: 0 });
+    for _ in 1..3 {
+        let failure = read_on(&mut backlog).expect_err("it cannot be read");
+        assert_eq!(failure.path, files::path(dir.path(), 5));
+        assert_eq!(spool.metrics.spool_damaged_bytes.get(), 0);
+    }
+
+    assert!(read_on(&mut backlog).expect("passed over").is_empty());
+    assert!(spool.metrics.spool_damaged_bytes.get() > 0);
+    assert!(files::path(dir.path(), 5).with_extension(DAMAGED).exists());
+    assert_eq!(read_on(&mut Backlog::new(spool, Position::default())).expect("readable"), clicks[0]);
+}
+
+#[test]
+fn when_the_growing_file_is_taken_away_clicks_go_to_another() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let spool = open(dir.path());
+    let (growing, _) = spool.writer().files.from(0).expect("a file");
+    spool.append(three(0).whole[HEADER_BYTES as usize..].to_vec(), 3);
+    fs::remove_file(files::path(dir.path(), growing)).expect("removed");
+    let mut backlog = Backlog::new(spool.clone(), Position::default());
+    assert!(read_on(&mut backlog).expect("passed over").is_empty());
+
+    spool.append(three(1).whole[HEADER_BYTES as usize..].to_vec(), 3);
+
+    let (next, end) = spool.writer().files.from(0).expect("a file");
+    assert!(
+        next > growing && fs::metadata(files::path(dir.path(), next)).is_ok_and(|file| file.len() == end)
+    );
 }

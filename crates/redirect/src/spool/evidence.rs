@@ -26,11 +26,13 @@ pub(super) enum ReadError {
 }
 
 impl ReadError {
-    /// Whether it will be the same at the next attempt: the file is gone, or is not one of ours any more.
+    /// Whether it will be the same at the next attempt: the file is gone or cut off, or is not one of ours any more.
     pub(super) fn is_lasting(&self) -> bool {
         match self {
             Self::Open(OpenError::Header) => true,
-            Self::Open(OpenError::Io(error)) | Self::Io(error) => error.kind() == io::ErrorKind::NotFound,
+            Self::Open(OpenError::Io(error)) | Self::Io(error) => {
+                matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+            }
         }
     }
 }

@@ -145,8 +145,7 @@ fn cut(path: &Path, length: u64) -> io::Result<u64> {
     let written = match written(path, length) {
         Ok(written) => written,
         // who reads it will put it aside
-        Err(OpenError::Header) => length,
-        Err(OpenError::Io(error)) => return Err(error),
+        Err(OpenError::Header | OpenError::Io(_)) => length,
     };
     if written < length {
         OpenOptions::new().write(true).open(path)?.set_len(written)?;

@@ -65,6 +65,7 @@ pub use inspect::{Inspection, PutAside, inspect};
 pub use ship::{ShipError, Shipped, ship};
 pub use shipper::Shipper;
 
+use backlog::Unreadable;
 use commit::{Commits, Flush};
 use cursor::{Cursor, Position};
 use spare::Spare;
@@ -110,6 +111,7 @@ pub struct Spool {
     crowded: Notify,
     direct: mpsc::Sender<Bytes>,
     is_failing: AtomicBool,
+    is_unreadable: AtomicBool,
     is_unflushed: AtomicBool,
     sync: SyncMode,
     commits: Commits,
@@ -183,6 +185,7 @@ impl Spool {
             crowded: Notify::new(),
             direct: sender,
             is_failing: AtomicBool::new(false),
+            is_unreadable: AtomicBool::new(false),
             is_unflushed: AtomicBool::new(false),
             sync: settings.sync,
             commits: Commits::default(),
@@ -200,12 +203,15 @@ impl Spool {
     /// What is wrong with the spool, for the readiness check.
     ///
     /// # Errors
-    /// A sentence, when the last append failed.
-    pub fn writable(&self) -> Result<(), String> {
-        match self.is_failing.load(Ordering::Relaxed) {
-            false => Ok(()),
-            true => Err(format!("clicks cannot be written to {}", self.dir.display())),
+    /// A sentence, when the last append failed, or the last attempt to read what was appended.
+    pub fn in_order(&self) -> Result<(), String> {
+        if self.is_failing.load(Ordering::Relaxed) {
+            return Err(format!("clicks cannot be written to {}", self.dir.display()));
         }
+        if self.is_unreadable.load(Ordering::Relaxed) {
+            return Err(format!("clicks cannot be read from {}: none is shipped", self.dir.display()));
+        }
+        Ok(())
     }
 
     /// Flushes what was appended to the disk, as the spool's mode says, until `stop`; if it does, once more then.
@@ -249,8 +255,30 @@ impl Spool {
         }
     }
 
+    /// One line when it begins and one when it ends.
+    fn set_unreadable(&self, failure: Option<&Unreadable>) {
+        if self.is_unreadable.load(Ordering::Relaxed) == failure.is_some() {
+            return;
+        }
+        self.is_unreadable.store(failure.is_some(), Ordering::Relaxed);
+        match failure {
+            Some(failure) => {
+                let failure: &dyn std::error::Error = failure;
+                error!(error = failure, "the spool cannot be read: clicks wait in it");
+            }
+            None => info!("the spool is read again"),
+        }
+    }
+
     /// Writes a batch of encoded clicks, or hands them over to be published directly. Gives the emptied room back.
-    fn append(&self, mut records: Vec<u8>, count: u64) -> Vec<u8> {
+    fn append(&self, records: Vec<u8>, count: u64) -> Vec<u8> {
+        let mut records = self.write(records, count);
+        records.clear();
+        records
+    }
+
+    /// Like [`Self::append`]; gives back what was written, and nothing of what was handed over.
+    fn write(&self, records: Vec<u8>, count: u64) -> Vec<u8> {
         let (result, is_crowded, wants_spare) = {
             let mut writer = self.writer();
             (writer.append(&records, count), writer.is_crowded(), writer.spare_wanted().is_some())
@@ -266,7 +294,6 @@ impl Spool {
                 self.metrics.clicks_spooled.inc_by(count);
                 self.set_failing(None);
                 self.appended.notify_one();
-                records.clear();
                 records
             }
             Err(error) => {

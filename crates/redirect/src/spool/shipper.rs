@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::backlog::{Backlog, Window};
+use super::backlog::{Backlog, Unreadable, Window};
 use super::contents::Left;
 use super::cursor::{Cursor, Position};
 use super::{Spool, segment};
@@ -17,6 +17,9 @@ use crate::settings::SpoolSettings;
 
 /// Pauses while the broker does not take clicks: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Pause before a file is read again that could not be.
+const READ_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often the cursor is saved. What the stream took since is published again after a crash.
 const SAVE_CURSOR: Duration = Duration::from_millis(200);
@@ -97,12 +100,13 @@ impl Shipper {
             let is_stopping = stop.is_cancelled();
             let window = match self.read().await {
                 Ok(window) => window,
-                Err(error) => {
-                    error!(error = %error, "failed to read the spool");
-                    tokio::time::sleep(PAUSES.1).await;
+                Err(failure) => {
+                    self.spool.set_unreadable(Some(&failure));
+                    tokio::time::sleep(READ_PAUSE).await;
                     continue;
                 }
             };
+            self.spool.set_unreadable(None);
             if window.records.is_empty() {
                 self.note_shipped(self.backlog.as_ref().map_or(self.shipped, Backlog::position));
                 if is_stopping {
@@ -134,7 +138,7 @@ impl Shipper {
         self.spool.note_shipped(place);
     }
 
-    async fn read(&mut self) -> io::Result<Window> {
+    async fn read(&mut self) -> Result<Window, Unreadable> {
         // a cancelled read has taken the backlog along: begin again where the stream has got to
         let mut backlog =
             self.backlog.take().unwrap_or_else(|| Backlog::new(self.spool.clone(), self.shipped));
@@ -143,7 +147,8 @@ impl Shipper {
             let window = backlog.next(window_max);
             (backlog, window)
         });
-        let (backlog, window) = reading.await.map_err(io::Error::other)?;
+        let panicked = |panic| Unreadable { path: self.spool.dir.clone(), source: io::Error::other(panic) };
+        let (backlog, window) = reading.await.map_err(panicked)?;
         self.backlog = Some(backlog);
         window
     }

@@ -43,7 +43,8 @@ pub(super) enum AppendError {
 pub(super) struct Writer {
     /// What there is.
     pub files: Files,
-    dir: PathBuf,
+    /// Held open: with no descriptor left a file could be made and its name not be flushed.
+    dir: Arc<File>,
     sizes: Sizes,
     seed: u32,
     active: Option<Active>,
@@ -82,10 +83,9 @@ impl Writer {
     ) -> io::Result<Self> {
         let files = Files::open(dir, shipped)?;
         let number_next = files.last().unwrap_or(0).max(shipped.segment) + 1;
-        let dir = dir.to_path_buf();
         Ok(Self {
             files,
-            dir,
+            dir: Arc::new(File::open(dir)?),
             sizes,
             seed,
             active: None,
@@ -144,15 +144,17 @@ impl Writer {
             None => OpenOptions::new().write(true).create_new(true).open(&path)?,
         };
         if let Err(error) = file.write_all_at(&segment::header(self.seed), 0) {
-            // the next attempt takes the same number
-            fs::remove_file(&path)?;
+            // the next attempt takes the same number, unless the file stays
+            if fs::remove_file(&path).is_err() {
+                self.number_next += 1;
+            }
             return Err(error);
         }
         self.number_next += 1;
         let bytes = segment::HEADER_BYTES;
         let file = Arc::new(file);
         self.files.grow(number, bytes, 0);
-        self.note_unsynced(None, Arc::new(File::open(&self.dir)?));
+        self.note_unsynced(None, self.dir.clone());
         self.note_unsynced(Some(number), file.clone());
         self.active = Some(Active { number, file, bytes, since: None, is_zero_filled });
         Ok(())
@@ -206,8 +208,11 @@ impl Writer {
         self.files.bytes() > self.sizes.bytes_max / 4 * 3
     }
 
-    /// Counts a file no longer, and tells where it is: it is going to be removed or renamed.
+    /// Counts a file no longer, and tells where it is: it is going to be removed or renamed. Nothing more is appended to it.
     pub(super) fn forget(&mut self, number: u64) -> PathBuf {
+        if self.is_active(number) {
+            self.close();
+        }
         // an open file keeps its room on the disk
         self.unsynced.retain(|(unsynced, _)| *unsynced != Some(number));
         self.files.forget(number)

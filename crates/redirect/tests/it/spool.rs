@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use redirect::App;
 use redirect::settings::SyncMode;
+use testkit::until;
 
 use crate::client::{Browser, get};
-use crate::house::{House, Running, options};
+use crate::house::{House, LIMIT, Running, options};
 
 async fn click(redirect: &Running, count: usize) {
     let mut browser = Browser::connect(redirect.addr).await.expect("the redirect listens");
@@ -117,6 +118,39 @@ async fn a_damaged_click_is_passed_over_and_the_others_arrive() {
 
     assert_eq!(house.clicks_when(29).await.len(), 29);
     redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_read_keeps_no_click_of_another_and_readiness_tells_of_it() {
+    let mut house = House::new().await;
+    house.link("abc", options()).await;
+    let mut settings = house.settings();
+    settings.redirect.drain_timeout = Duration::from_millis(100);
+    house.nats.kill().await;
+    let redirect = Running::start(settings).await;
+    click(&redirect, 30).await;
+    redirect.stop().await;
+    // the system refuses to read it, whoever asks
+    let first = spool_files(&house).remove(0);
+    fs::rename(&first, first.with_file_name("0000000000000009.spool")).expect("renamed");
+    fs::create_dir(first).expect("made");
+
+    house.nats.restart().await;
+    let ops = service::ops::Ops::new();
+    let app = App::build_with(house.settings(), ops.clone()).await.expect("it starts");
+    let stop = tokio_util::sync::CancellationToken::new();
+    let running = tokio::spawn(app.run(stop.clone()));
+    let told = || {
+        let checks = ops.readiness().checks;
+        checks.into_iter().find(|check| check.name == "redirect_spool").and_then(|check| check.error)
+    };
+
+    let said = until(LIMIT, async || told()).await;
+    assert!(said.contains("cannot be read"), "{said}");
+    assert_eq!(house.clicks_when(30).await.len(), 30);
+    until(LIMIT, async || told().is_none().then_some(())).await;
+    stop.cancel();
+    running.await.expect("no panic").expect("a clean end");
 }
 
 #[tokio::test(flavor = "multi_thread")]
