@@ -3,17 +3,28 @@
 //! One thread commits. A worker hands it the batch of a turn of its loop and goes on; what it hands over while the
 //! thread is busy adds to that batch. The thread takes what all workers have handed over, writes it with one write,
 //! flushes once, and wakes each worker once.
+//!
+//! What the system says of a file after one flush of it has failed is not to be trusted: it may have let go of what it
+//! could not write. So nothing more is appended to such a file, and what was to be flushed is written to the next one,
+//! again and again, until a flush has succeeded. Visitors are answered meanwhile.
 
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::Spool;
+
+/// Pause after a flush that failed: each takes a file.
+const FAILED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Clicks that are kept to be written again, in bytes. What comes beyond is in its file, flushed or not.
+const OWED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 type FlushFn = dyn Fn(&File) -> io::Result<()> + Send + Sync;
 
@@ -77,6 +88,31 @@ struct Batch {
     done: oneshot::Sender<Flushed>,
 }
 
+/// Clicks that were written and whose flush has failed.
+#[derive(Debug, Default)]
+struct Owed {
+    records: Vec<u8>,
+    clicks: u64,
+    /// Whether they stand in the file that is flushed next.
+    is_written: bool,
+    /// When it is flushed, if there are any.
+    due_at: Option<Instant>,
+}
+
+impl Owed {
+    /// How long to wait for more clicks; `None`: until some come.
+    fn patience(&self) -> Option<Duration> {
+        self.due_at.map(|due_at| due_at.saturating_duration_since(Instant::now()))
+    }
+
+    fn keep(&mut self, records: &[u8], clicks: u64) {
+        if self.records.len() + records.len() <= OWED_BYTES_MAX {
+            self.records.extend_from_slice(records);
+            self.clicks += clicks;
+        }
+    }
+}
+
 /// Batches for which nobody waits any more are not left behind, however the thread ends.
 struct Closing<'a>(&'a Commits);
 
@@ -120,14 +156,22 @@ impl Commits {
         self.arrived.notify_one();
     }
 
-    /// What has been handed over, once there is something; `None` after [`Self::close`].
-    fn next(&self) -> Option<Vec<Batch>> {
+    /// What has been handed over, once there is something, or nothing after `patience`; `None` after [`Self::close`].
+    fn next(&self, patience: Option<Duration>) -> Option<Vec<Batch>> {
         let mut queue = self.queue();
         while queue.batches.is_empty() && queue.is_open {
-            queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            let Some(patience) = patience else {
+                queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let waited = self.arrived.wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner);
+            queue = waited.0;
+            if waited.1.timed_out() {
+                break;
+            }
         }
         let batches = std::mem::take(&mut queue.batches);
-        (!batches.is_empty()).then_some(batches)
+        (!batches.is_empty() || queue.is_open).then_some(batches)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -145,9 +189,9 @@ impl Spool {
         let thread = std::thread::Builder::new().name("spool-commit".into()).spawn(move || {
             let _ended = ended;
             let _closing = Closing(&spool.commits);
-            let mut all = Vec::new();
-            while let Some(batches) = spool.commits.next() {
-                spool.commit(batches, &mut all);
+            let (mut all, mut owed) = (Vec::new(), Owed::default());
+            while let Some(batches) = spool.commits.next(owed.patience()) {
+                spool.commit(batches, &mut all, &mut owed);
             }
         });
         if let Err(error) = thread {
@@ -160,38 +204,72 @@ impl Spool {
         let _ = end.await;
     }
 
-    /// Writes batches with one write and flushes them together. `all` is room for that.
-    fn commit(&self, mut batches: Vec<Batch>, all: &mut Vec<u8>) {
+    /// Writes batches with one write and flushes them together, with what is owed. `all` is room for that.
+    fn commit(&self, mut batches: Vec<Batch>, all: &mut Vec<u8>, owed: &mut Owed) {
         let clicks = batches.iter().map(|batch| batch.clicks).sum();
         if let [only] = batches.as_mut_slice() {
-            only.records = self.append(std::mem::take(&mut only.records), clicks);
+            only.records = self.write(std::mem::take(&mut only.records), clicks);
+            self.settle(&only.records, clicks, owed);
+            only.records.clear();
         } else {
             for batch in &mut batches {
                 all.append(&mut batch.records);
             }
-            *all = self.append(std::mem::take(all), clicks);
+            if clicks > 0 {
+                *all = self.write(std::mem::take(all), clicks);
+            }
+            self.settle(all, clicks, owed);
+            all.clear();
         }
-        self.flush();
         for batch in batches {
             // nobody there: the visitor has gone
             let _ = batch.done.send(Flushed { room: batch.records, number: batch.number });
         }
     }
 
-    /// Flushes what has been appended, in the thread that asks.
-    pub(super) fn flush(&self) {
+    /// Flushes what was written, unless an earlier flush has just failed.
+    fn settle(&self, written: &[u8], clicks: u64, owed: &mut Owed) {
+        let is_due = owed.patience().is_none_or(|patience| patience.is_zero());
+        if !is_due {
+            return owed.keep(written, clicks);
+        }
+        if owed.due_at.is_some() && !owed.is_written {
+            self.write_again(owed);
+        }
+        let is_flushed = self.flush();
+        if is_flushed && (owed.due_at.is_none() || owed.is_written) {
+            *owed = Owed::default();
+            return;
+        }
+        if !is_flushed {
+            owed.keep(written, clicks);
+            self.write_again(owed);
+        }
+        owed.due_at = Some(Instant::now() + FAILED_PAUSE);
+    }
+
+    /// Writes what is owed to the next file; after a failure it is tried again before the next flush.
+    fn write_again(&self, owed: &mut Owed) {
+        owed.is_written = self.writer().append(&owed.records, owed.clicks).is_ok();
+        self.appended.notify_one();
+    }
+
+    /// Flushes what has been appended, in the thread that asks; tells whether that succeeded.
+    pub(super) fn flush(&self) -> bool {
         let files = self.writer().take_unsynced();
+        if files.is_empty() {
+            return true;
+        }
         let flush = |file: &Arc<File>| (self.flush.0)(file).err();
         // all of them, whatever becomes of the first
         let failure = files.iter().filter_map(flush).reduce(|first, _| first);
-        if failure.is_some() {
+        let is_flushed = failure.is_none();
+        if !is_flushed {
             self.metrics.spool_sync_failures.inc();
-            if !self.is_unflushed.load(Ordering::Relaxed) {
-                // what the system says of a later flush of this file is not to be trusted
-                self.writer().close();
-            }
+            self.writer().close();
         }
         self.set_unflushed(failure);
+        is_flushed
     }
 }
 
