@@ -1,6 +1,7 @@
 //! Puts the redirect together and runs it.
 
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZero;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::descriptors::connections_max;
 use crate::follow::Follow;
 use crate::links::Links;
 use crate::metrics::Metrics;
@@ -212,15 +214,17 @@ fn server(
     };
     // a request in hand waits at most for the database
     let drain_seconds = settings.lookup_timeout.as_secs() + 1;
-    let mut server = HttpServer::new(app)
+    let workers = match settings.workers {
+        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        workers => workers,
+    };
+    let server = HttpServer::new(app)
+        .workers(workers)
         .disable_signals()
         .keep_alive(settings.keep_alive)
         .client_request_timeout(settings.request_timeout)
-        .max_connections(settings.connections_max)
+        .max_connections(connections_max(settings.connections_max, workers))
         .shutdown_timeout(drain_seconds);
-    if settings.workers > 0 {
-        server = server.workers(settings.workers);
-    }
     Ok(server.listen(listener).context("failed to listen")?.run())
 }
 

@@ -47,15 +47,17 @@ async fn start_with(
         .spawn()
         .expect("the program starts");
     let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let mut said = String::new();
     let addr = loop {
         let line = lines.next_line().await.expect("readable").expect("it says where it listens");
+        said.push_str(&line);
+        said.push('\n');
         if let Some((_, rest)) = line.split_once("\"addr\":\"") {
             let (addr, _) = rest.split_once('"').expect("a text");
             break addr.parse().expect("an address");
         }
     };
     let said = tokio::spawn(async move {
-        let mut said = String::new();
         while let Ok(Some(line)) = lines.next_line().await {
             said.push_str(&line);
             said.push('\n');
@@ -154,6 +156,33 @@ async fn when_the_disk_takes_no_more_visitors_are_sent_on_and_their_clicks_arriv
     assert!(said.contains("clicks are not spooled"), "{said}");
     assert!(said.contains("clicks are spooled again"), "{said}");
     assert!(!said.contains("clicks are lost: neither"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_ask_nothing_leave_the_spool_its_files() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 150; exec \"$0\"", REDIRECT]);
+    // so that there is to be another file again and again
+    command.env("CLICKWIRE__REDIRECT__SPOOL__SEGMENT_AGE_MAX", "20ms");
+    let (mut child, addr, said) = start_with(&house, command, "10s").await;
+    let mut browser = Browser::connect(addr).await.expect("it listens");
+    assert_eq!(browser.send("GET", "/abc", &[]).await.expect("an answer").status, 302);
+
+    let idle = futures::future::join_all((0..200).map(|_| Browser::connect(addr))).await;
+    let files = || std::fs::read_dir(house.settings().redirect.spool.dir).expect("the spool").count();
+    let (mut clicks, before) = (1, files());
+    while files() < before + 10 {
+        assert_eq!(browser.send("GET", "/abc", &[]).await.expect("an answer").status, 302);
+        clicks += 1;
+    }
+
+    assert_eq!(house.clicks_when(clicks).await.len(), clicks);
+    drop((browser, idle));
+    let said = ended(&mut child, said).await;
+    assert!(said.contains("redirect.connections_max is more than this process may open"), "{said}");
+    assert!(!said.contains("clicks are not spooled"), "{said}");
 }
 
 /// Asks it to end, and waits until it has; returns what it said.
