@@ -94,6 +94,20 @@ impl TestNats {
         messages
     }
 
+    /// Lets a stream take so many messages more than it has; then it is full.
+    ///
+    /// # Panics
+    /// When there is no such stream.
+    pub async fn leave_room(&self, stream: &str, messages: u64) {
+        let client = async_nats::connect(self.url()).await.expect("the server runs");
+        let jetstream = async_nats::jetstream::new(client);
+        let stream = jetstream.get_stream(stream).await.expect("the stream is there");
+        let info = stream.cached_info();
+        let most = i64::try_from(info.state.messages + messages).expect("a test's stream");
+        let config = async_nats::jetstream::stream::Config { max_messages: most, ..info.config.clone() };
+        jetstream.update_stream(config).await.expect("the stream is changed");
+    }
+
     /// Starts it again with its streams, after stopping it if it runs.
     ///
     /// # Panics

@@ -56,7 +56,10 @@ struct InHand {
     missing: Vec<Missing>,
     /// When its clicks were last published, as far as this process knows.
     published_at: Instant,
+    /// How often what was missing has been published again.
     rounds: u32,
+    /// Where in the file the next such round goes on, if one was interrupted.
+    publish_from: u64,
     ask_at: Instant,
     pause: Duration,
 }
@@ -74,6 +77,30 @@ enum Away {
     Publish(#[from] bus::PublishError),
     #[error("failed to read the spool")]
     Read(#[from] ReadError),
+}
+
+impl Away {
+    /// Whether clicks can be confirmed all the same.
+    fn is_of_broker(&self) -> bool {
+        matches!(self, Self::Bus(_) | Self::Publish(_))
+    }
+}
+
+/// What may be asked of the broker while files are looked at in turn: once, if it does not do it.
+struct Broker<'a> {
+    bus: &'a Bus,
+    may_publish: Option<bool>,
+}
+
+impl Broker<'_> {
+    /// Whether what is missing has been lost, and may be published again.
+    async fn may_publish(&mut self) -> Result<bool, Away> {
+        if self.may_publish.is_none() {
+            self.may_publish = Some(false);
+            self.may_publish = Some(!is_behind(self.bus).await?);
+        }
+        Ok(self.may_publish == Some(true))
+    }
 }
 
 impl Confirmer {
@@ -96,9 +123,10 @@ impl Confirmer {
                 self.take_up();
                 let result = self.look(&pool, &bus).await;
                 self.set_away(result.as_ref().err());
-                let pause = if result.is_err() { AWAY } else { self.until_next() };
+                let can_ask = result.as_ref().err().is_none_or(Away::is_of_broker);
+                let pause = if can_ask { self.until_next() } else { AWAY };
                 tokio::select! {
-                    () = self.spool.closed.notified(), if result.is_ok() => {}
+                    () = self.spool.closed.notified(), if can_ask => {}
                     () = tokio::time::sleep(pause) => {}
                 }
             }
@@ -120,9 +148,15 @@ impl Confirmer {
         let now = Instant::now();
         let due: Vec<u64> =
             self.in_hand.iter().filter(|(_, file)| file.ask_at <= now).map(|(number, _)| *number).collect();
+        let (mut broker, mut failure) = (Broker { bus, may_publish: None }, None);
         for number in due {
-            match self.look_at(number, pool, bus).await {
+            match self.look_at(number, pool, &mut broker).await {
                 Err(Away::Read(error)) => self.pass_over(number, &error),
+                // this file waits for its next turn; those of which nothing is missing need no broker
+                Err(error) if error.is_of_broker() => {
+                    broker.may_publish = Some(false);
+                    failure = Some(error);
+                }
                 result => result?,
             }
             if let Some(file) = self.in_hand.get_mut(&number) {
@@ -130,17 +164,17 @@ impl Confirmer {
                 file.pause = (file.pause * 2).min(PAUSES.1);
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
-    async fn look_at(&mut self, number: u64, pool: &Pool, bus: &Bus) -> Result<(), Away> {
+    async fn look_at(&mut self, number: u64, pool: &Pool, broker: &mut Broker<'_>) -> Result<(), Away> {
         self.ask(number, pool).await?;
         let Some(file) = self.in_hand.get(&number) else { return Ok(()) };
         if file.is_confirmed() {
             self.in_hand.remove(&number);
             self.spool.remove(number);
-        } else if file.published_at.elapsed() >= self.confirm_after && !is_behind(bus).await? {
-            self.give_another_chance(number, bus).await?;
+        } else if file.published_at.elapsed() >= self.confirm_after && broker.may_publish().await? {
+            self.give_another_chance(number, broker.bus).await?;
         }
         Ok(())
     }
@@ -201,25 +235,34 @@ impl Confirmer {
             return self.put_aside(number, clicks).map_err(|error| Away::Read(error.into()));
         }
         let publisher = bus.publisher();
-        let mut refused = Vec::new();
-        for window in file.missing.chunks(self.window_max) {
+        let is_owed = |missing: &&Missing| missing.offset >= file.publish_from;
+        let owed: Vec<Missing> = file.missing.iter().filter(is_owed).copied().collect();
+        for window in owed.chunks(self.window_max) {
             let messages: Vec<Outgoing> = file.evidence.messages(window).await?;
             let ids: Vec<String> = messages.iter().map(|message| message.id.clone()).collect();
+            let mut failure = None;
             for (id, result) in ids.into_iter().zip(publisher.publish_all(messages).await) {
                 match result {
                     Ok(()) => self.spool.metrics.clicks_republished.inc(),
-                    Err(refusal) if refusal.is_permanent() => refused.push(id),
-                    Err(failure) => return Err(failure.into()),
+                    // the shipper has counted it as lost
+                    Err(refusal) if refusal.is_permanent() => {
+                        file.missing.retain(|missing| missing.id.to_string() != id);
+                    }
+                    Err(refusal) => failure = Some(refusal),
                 }
             }
+            if let Some(failure) = failure {
+                self.spool.metrics.publish_failures.inc();
+                return Err(failure.into());
+            }
+            file.publish_from = window.last().map_or(0, |last| last.offset + 1);
         }
-        // the shipper has counted them as lost
-        file.missing.retain(|missing| !refused.contains(&missing.id.to_string()));
         warn!(
             spool.segment = number,
-            clicks = file.missing.len(),
+            clicks = owed.len(),
             "clicks that the database does not hold were published again"
         );
+        file.publish_from = 0;
         file.published_at = Instant::now();
         file.rounds += 1;
         file.pause = PAUSES.0;
@@ -264,6 +307,7 @@ impl InHand {
             missing: Vec::new(),
             published_at: now,
             rounds: 0,
+            publish_from: 0,
             ask_at: now,
             pause: PAUSES.0,
         }

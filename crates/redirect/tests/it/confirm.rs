@@ -139,6 +139,13 @@ async fn no_file_is_left(house: &House) {
     until(LIMIT, async || files(house, "spool").is_empty().then_some(())).await;
 }
 
+/// So that the stream does not take a click that is published again for the first.
+async fn forget_ids_soon(house: &House) {
+    let forgetful = bus::Settings { duplicate_window: Duration::from_millis(100), ..house.nats.settings() };
+    let bus = bus::Bus::connect(&forgetful, "test").await.expect("a URL");
+    bus.setup().await.expect("the streams are changed");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_stays_until_its_clicks_are_recorded_or_in_quarantine() {
     let house = House::new().await;
@@ -165,10 +172,7 @@ async fn what_the_database_does_not_get_is_published_again_under_its_id() {
     house.link("abc", options()).await;
     let mut settings = settings(&house);
     settings.redirect.spool.confirm_after = Duration::from_millis(500);
-    // so that the stream does not take the second for the first
-    let forgetful = bus::Settings { duplicate_window: Duration::from_millis(100), ..house.nats.settings() };
-    let bus = bus::Bus::connect(&forgetful, "test").await.expect("a URL");
-    bus.setup().await.expect("the streams are changed");
+    forget_ids_soon(&house).await;
     let redirect = Watched::start(settings).await;
     redirect.click(10).await;
     let clicks = house.clicks_when(10).await;
@@ -186,6 +190,65 @@ async fn what_the_database_does_not_get_is_published_again_under_its_id() {
     assert!(redirect.metric("clicks_republished_total") >= 3.0);
     record(&house, &again).await;
     no_file_is_left(&house).await;
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_published_again_keeps_no_other_file_from_being_confirmed() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    let mut settings = settings(&house);
+    settings.redirect.spool.confirm_after = Duration::from_millis(500);
+    forget_ids_soon(&house).await;
+    let redirect = Watched::start(settings).await;
+    let mut count = 0;
+    while files(&house, "spool").len() < 2 {
+        redirect.click(1).await;
+        count += 1;
+    }
+    let clicks = house.clicks_when(count).await;
+    house.nats.leave_room("CLICKS", 0).await;
+    until(LIMIT, async || (redirect.metric("publish_failures_total") > 0.0).then_some(())).await;
+
+    // it is the only one in its file
+    record(&house, &clicks[count - 1..]).await;
+
+    redirect.metric_is("clicks_confirmed_total", 1.0).await;
+    until(LIMIT, async || (files(&house, "spool").len() == 1).then_some(())).await;
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_published_again_before_the_stream_was_full_is_not_published_once_more() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    let mut settings = settings(&house);
+    settings.redirect.spool.segment_age_max = Duration::from_secs(1);
+    settings.redirect.spool.confirm_after = Duration::from_millis(500);
+    settings.redirect.spool.window_max = 2;
+    forget_ids_soon(&house).await;
+    let redirect = Watched::start(settings).await;
+    redirect.click(6).await;
+    let clicks = house.clicks_when(6).await;
+    assert_eq!(files(&house, "spool").len(), 1);
+
+    for _ in 0..2 {
+        house.nats.leave_room("CLICKS", 2).await;
+        let failures = redirect.metric("publish_failures_total");
+        until(LIMIT, async || {
+            let is_full = redirect.metric("publish_failures_total") > failures;
+            (is_full && redirect.metric("clicks_republished_total") % 2.0 == 0.0).then_some(())
+        })
+        .await;
+    }
+    house.nats.leave_room("CLICKS", 1000).await;
+
+    let again = until(LIMIT, async || {
+        let again = house.clicks().await.split_off(6);
+        (again.len() >= 6).then_some(again)
+    })
+    .await;
+    assert_eq!(again[..6], clicks);
     redirect.stop().await;
 }
 
