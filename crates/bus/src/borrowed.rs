@@ -73,6 +73,11 @@ impl ClickTemplate {
             is_anonymous,
         }
     }
+
+    /// Bytes of what is encoded.
+    pub fn size(&self) -> usize {
+        self.encoded.len()
+    }
 }
 
 /// A [`Click`](model::Click) that owns nothing.

@@ -1,8 +1,9 @@
 //! What was looked up, in memory: bounded, refreshed by age and on notice, and better stale than nothing.
 //!
 //! An entry is fresh until its age, a notice or a missed notice ends that. Then the next reader asks again, all
-//! readers of one key together, and gets the old value if the answer does not come. Absence is remembered as well, for
-//! a short while.
+//! readers of one key together. Age alone makes nobody wait: the old value is served while the new one is asked for. After
+//! a notice readers wait for the answer, for a short while, and get the old value if it does not come; once it did not
+//! come, only one reader at a time finds out whether answers come again. Absence is remembered as well, for a short while.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt, Shared};
-use quick_cache::Equivalent;
+use quick_cache::{Equivalent, Weighter};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -21,6 +22,21 @@ const STALE_WAIT: Duration = Duration::from_millis(100);
 /// How long readers that have an old value do not ask, after an answer did not come.
 const AWAY_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long what could not be read is not asked for again, unless there is a notice.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What an entry of weight 1 takes, in bytes; a larger one counts as several.
+const ENTRY_BYTES: usize = 1536;
+
+/// Why an answer did not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Whom we ask is away.
+    Away,
+    /// What we asked for is there and cannot be read. Of other things this says nothing.
+    Unreadable,
+}
+
 /// The answer did not come, and there is no old one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unavailable;
@@ -28,7 +44,7 @@ pub struct Unavailable;
 /// How many entries there are, and how long they stay fresh.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Entries; those that are read least give way.
+    /// Entries; those that are read least give way. One of more than [`ENTRY_BYTES`] counts as several.
     pub entries_max: usize,
     /// Age at which a value is asked for again.
     pub refresh: Duration,
@@ -43,6 +59,8 @@ pub struct Bounds {
 pub enum Source {
     /// It was asked for.
     Loaded,
+    /// It was old, and is being asked for.
+    Memory,
     /// It was not fresh, and the answer did not come.
     MemoryStale,
 }
@@ -54,22 +72,43 @@ pub struct Entry<V> {
     pub value: Option<V>,
     loaded_at: Instant,
     epoch: u64,
+    weight: u64,
+    /// Since a notice, or because it could not be read.
     is_stale: AtomicBool,
+    /// Milliseconds since the cache was made; before, it is not asked for again.
+    retry_at: AtomicU64,
+}
+
+/// Bounds the cache by the memory that it takes.
+#[derive(Debug, Clone)]
+struct ByWeight;
+
+impl<K, V> Weighter<K, Arc<Entry<V>>> for ByWeight {
+    fn weight(&self, _: &K, entry: &Arc<Entry<V>>) -> u64 {
+        entry.weight
+    }
 }
 
 impl<V> Entry<V> {
     fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.loaded_at)
     }
+
+    fn note_change(&self) {
+        self.retry_at.store(0, Ordering::SeqCst);
+        self.is_stale.store(true, Ordering::SeqCst);
+    }
 }
 
-type Answer<V> = Result<Arc<Entry<V>>, Unavailable>;
+type Answer<V> = Result<Arc<Entry<V>>, Failure>;
 type Flight<V> = Shared<BoxFuture<'static, Answer<V>>>;
 
 /// A cache of `V` by `K`.
 pub struct Cache<K, V> {
-    entries: quick_cache::sync::Cache<K, Arc<Entry<V>>>,
+    entries: quick_cache::sync::Cache<K, Arc<Entry<V>>, ByWeight>,
     bounds: Bounds,
+    /// How many bytes a value takes.
+    size: fn(&V) -> usize,
     /// Questions under way. Each was asked by a reader, so that there are no more than readers.
     flights: Mutex<HashMap<K, Flight<V>>>,
     /// Entries of an earlier one are not fresh.
@@ -77,7 +116,7 @@ pub struct Cache<K, V> {
     /// Counts notices: an answer that was under way when one came may be older than it.
     notices: AtomicU64,
     started_at: Instant,
-    /// Milliseconds since `started_at`; before, readers with an old value do not ask.
+    /// Milliseconds since `started_at`; before, readers with an old value do not ask. 0 while answers come.
     away_until: AtomicU64,
 }
 
@@ -86,11 +125,13 @@ where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    /// An empty cache.
-    pub fn new(bounds: Bounds) -> Arc<Self> {
+    /// An empty cache of values of this size in bytes.
+    pub fn new(bounds: Bounds, size: fn(&V) -> usize) -> Arc<Self> {
+        let weight_max = u64::try_from(bounds.entries_max).unwrap_or(u64::MAX);
         Arc::new(Self {
-            entries: quick_cache::sync::Cache::new(bounds.entries_max),
+            entries: quick_cache::sync::Cache::with_weighter(bounds.entries_max, weight_max, ByWeight),
             bounds,
+            size,
             flights: Mutex::default(),
             epoch: AtomicU64::new(0),
             notices: AtomicU64::new(0),
@@ -115,7 +156,7 @@ where
         self.entries.peek(key).is_some_and(|entry| entry.value.is_some())
     }
 
-    /// The entry of `key` with what `load` answers, or with an old value if it does not answer.
+    /// The entry of `key` with what `load` answers, or with an old value while or because it does not answer.
     ///
     /// `load` ends within a bounded time. It runs on `runtime`: it is not cancelled with the reader who asked first, and connections that it opens do
     /// not belong to that reader's thread.
@@ -131,20 +172,31 @@ where
     ) -> Result<(Arc<Entry<V>>, Source), Unavailable>
     where
         F: Future<Output = Result<Option<V>, E>> + Send + 'static,
-        E: Send + 'static,
+        E: Into<Failure> + Send + 'static,
     {
+        let kept = self.entries.peek(&key);
+        let waits = kept.as_ref().is_some_and(|entry| self.waits(entry));
         // an old "there is none" is no answer
-        let old = self.entries.peek(&key).filter(|entry| entry.value.is_some());
+        let old = kept.filter(|entry| entry.value.is_some());
         let old = old.filter(|entry| self.bounds.stale_max.is_none_or(|most| entry.age(now) < most));
         let Some(old) = old else {
-            return self.flight(key, runtime, load).await.map(|entry| (entry, Source::Loaded));
+            if waits {
+                return Err(Unavailable);
+            }
+            let found = self.flight(key, runtime, load).await;
+            return found.map(|entry| (entry, Source::Loaded)).map_err(|_| Unavailable);
         };
-        if self.is_away() {
+        if waits || !self.may_ask() {
             return Ok((old, Source::MemoryStale));
         }
-        match timeout(STALE_WAIT, self.flight(key, runtime, load)).await {
+        let flight = self.flight(key, runtime, load);
+        if !self.is_doubtful(&old) {
+            return Ok((old, Source::Memory));
+        }
+        match timeout(STALE_WAIT, flight).await {
             Ok(Ok(entry)) => Ok((entry, Source::Loaded)),
-            Ok(Err(Unavailable)) | Err(_) => {
+            Ok(Err(_)) => Ok((old, Source::MemoryStale)),
+            Err(_) => {
                 self.set_away(true);
                 Ok((old, Source::MemoryStale))
             }
@@ -156,9 +208,29 @@ where
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
+        self.refresh_if(key, |_| true);
+    }
+
+    /// A notice: what is remembered of `key` has changed if it is as `is_meant` says.
+    pub fn refresh_if<Q>(&self, key: &Q, is_meant: impl Fn(Option<&V>) -> bool)
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
         self.notices.fetch_add(1, Ordering::SeqCst);
-        if let Some(entry) = self.entries.peek(key) {
-            entry.is_stale.store(true, Ordering::SeqCst);
+        if let Some(entry) = self.entries.peek(key)
+            && is_meant(entry.value.as_ref())
+        {
+            entry.note_change();
+        }
+    }
+
+    /// A notice: what is as `is_meant` says may have changed. Takes time with the number of entries.
+    pub fn refresh_where(&self, is_meant: impl Fn(Option<&V>) -> bool) {
+        self.notices.fetch_add(1, Ordering::SeqCst);
+        for (_, entry) in self.entries.iter() {
+            if is_meant(entry.value.as_ref()) {
+                entry.note_change();
+            }
         }
     }
 
@@ -171,7 +243,7 @@ where
     fn flight<F, E>(self: &Arc<Self>, key: K, runtime: &Handle, load: F) -> Flight<V>
     where
         F: Future<Output = Result<Option<V>, E>> + Send + 'static,
-        E: Send + 'static,
+        E: Into<Failure> + Send + 'static,
     {
         let mut flights = self.flights();
         if let Some(flight) = flights.get(&key) {
@@ -179,7 +251,7 @@ where
         }
         let landing = Landing { cache: self.clone(), key: key.clone() };
         let task = runtime.spawn(async move { landing.cache.answer(&landing.key, load).await });
-        let flight = task.map(|joined| joined.unwrap_or(Err(Unavailable))).boxed().shared();
+        let flight = task.map(|joined| joined.unwrap_or(Err(Failure::Away))).boxed().shared();
         flights.insert(key, flight.clone());
         flight
     }
@@ -187,16 +259,22 @@ where
     async fn answer<F, E>(&self, key: &K, load: F) -> Answer<V>
     where
         F: Future<Output = Result<Option<V>, E>>,
+        E: Into<Failure>,
     {
         let epoch = self.epoch.load(Ordering::SeqCst);
         let notices = self.notices.load(Ordering::SeqCst);
-        let Ok(value) = load.await else {
-            self.set_away(true);
-            return Err(Unavailable);
+        let value = match load.await.map_err(Into::into) {
+            Ok(value) => value,
+            Err(failure) => {
+                self.set_away(failure == Failure::Away);
+                if failure == Failure::Unreadable {
+                    self.put_off(key, epoch);
+                }
+                return Err(failure);
+            }
         };
         self.set_away(false);
-        let entry =
-            Arc::new(Entry { value, loaded_at: Instant::now(), epoch, is_stale: AtomicBool::new(false) });
+        let entry = self.entry(value, epoch);
         self.entries.insert(key.clone(), entry.clone());
         // looked at after inserting: a notice either finds the entry or is found here
         if self.notices.load(Ordering::SeqCst) != notices {
@@ -205,15 +283,56 @@ where
         Ok(entry)
     }
 
-    fn is_fresh(&self, entry: &Entry<V>, now: Instant) -> bool {
-        let refresh = if entry.value.is_some() { self.bounds.refresh } else { self.bounds.refresh_absent };
-        !entry.is_stale.load(Ordering::Acquire)
-            && entry.epoch == self.epoch.load(Ordering::Acquire)
-            && entry.age(now) < refresh
+    fn entry(&self, value: Option<V>, epoch: u64) -> Arc<Entry<V>> {
+        let bytes = value.as_ref().map_or(0, self.size);
+        Arc::new(Entry {
+            value,
+            loaded_at: Instant::now(),
+            epoch,
+            weight: 1 + u64::try_from(bytes / ENTRY_BYTES).unwrap_or(u64::MAX - 1),
+            is_stale: AtomicBool::new(false),
+            retry_at: AtomicU64::new(0),
+        })
     }
 
-    fn is_away(&self) -> bool {
-        self.millis() < self.away_until.load(Ordering::Relaxed)
+    /// Remembers that what stands under a key cannot be read; an old value stays.
+    fn put_off(&self, key: &K, epoch: u64) {
+        let old = self.entries.peek(key).filter(|entry| entry.value.is_some());
+        let entry = old.unwrap_or_else(|| {
+            let unreadable = self.entry(None, epoch);
+            unreadable.is_stale.store(true, Ordering::SeqCst);
+            self.entries.insert(key.clone(), unreadable.clone());
+            unreadable
+        });
+        entry.retry_at.store(self.millis() + millis(UNREADABLE_PAUSE), Ordering::SeqCst);
+    }
+
+    fn is_fresh(&self, entry: &Entry<V>, now: Instant) -> bool {
+        let refresh = if entry.value.is_some() { self.bounds.refresh } else { self.bounds.refresh_absent };
+        !self.is_doubtful(entry) && entry.age(now) < refresh
+    }
+
+    /// Whether there is more against an entry than its age.
+    fn is_doubtful(&self, entry: &Entry<V>) -> bool {
+        entry.is_stale.load(Ordering::Acquire) || entry.epoch != self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Whether an entry is not to be asked for yet.
+    fn waits(&self, entry: &Entry<V>) -> bool {
+        let retry_at = entry.retry_at.load(Ordering::Relaxed);
+        retry_at > 0 && self.millis() < retry_at
+    }
+
+    /// Whether a reader with an old value may ask: while answers do not come, one of them now and then.
+    fn may_ask(&self) -> bool {
+        let until = self.away_until.load(Ordering::Relaxed);
+        if until == 0 {
+            return true;
+        }
+        let now = self.millis();
+        let next = now + millis(AWAY_PAUSE);
+        let (ordering, away_until) = (Ordering::Relaxed, &self.away_until);
+        now >= until && away_until.compare_exchange(until, next, ordering, ordering).is_ok()
     }
 
     fn set_away(&self, is_away: bool) {
@@ -255,163 +374,5 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::AtomicUsize;
-
-    const BOUNDS: Bounds = Bounds {
-        entries_max: 100,
-        refresh: Duration::from_secs(30),
-        refresh_absent: Duration::from_secs(2),
-        stale_max: Some(Duration::from_secs(3600)),
-    };
-
-    type Loaded = Result<Option<u32>, ()>;
-
-    async fn load(
-        cache: &Arc<Cache<u32, u32>>,
-        answer: Loaded,
-    ) -> Result<(Option<u32>, Source), Unavailable> {
-        let loaded = cache.load(1, Instant::now(), &Handle::current(), async move { answer }).await;
-        loaded.map(|(entry, source)| (entry.value, source))
-    }
-
-    fn fresh_at(cache: &Cache<u32, u32>, age: Duration) -> Option<Option<u32>> {
-        cache.fresh(&1, Instant::now() + age).map(|entry| entry.value)
-    }
-
-    #[tokio::test]
-    async fn a_value_is_fresh_for_its_age() {
-        let cache = Cache::new(BOUNDS);
-
-        assert_eq!(load(&cache, Ok(Some(7))).await, Ok((Some(7), Source::Loaded)));
-
-        assert_eq!(fresh_at(&cache, Duration::from_secs(29)), Some(Some(7)));
-        assert_eq!(fresh_at(&cache, Duration::from_secs(31)), None);
-    }
-
-    #[tokio::test]
-    async fn absence_is_remembered_for_a_short_while() {
-        let cache = Cache::new(BOUNDS);
-
-        assert_eq!(load(&cache, Ok(None)).await, Ok((None, Source::Loaded)));
-
-        assert_eq!(fresh_at(&cache, Duration::from_secs(1)), Some(None));
-        assert_eq!(fresh_at(&cache, Duration::from_secs(3)), None);
-    }
-
-    #[tokio::test]
-    async fn a_notice_ends_freshness() {
-        let cache = Cache::new(BOUNDS);
-        load(&cache, Ok(Some(7))).await.expect("loaded");
-
-        cache.refresh(&1);
-        assert_eq!(fresh_at(&cache, Duration::ZERO), None);
-
-        load(&cache, Ok(Some(8))).await.expect("loaded");
-        cache.refresh_all();
-        assert_eq!(fresh_at(&cache, Duration::ZERO), None);
-    }
-
-    #[tokio::test]
-    async fn an_answer_that_a_notice_overtook_is_not_fresh() {
-        let cache = Cache::new(BOUNDS);
-        let notifier = cache.clone();
-        let loading = async move {
-            notifier.refresh(&1);
-            Ok::<_, ()>(Some(7))
-        };
-
-        let (entry, _) = cache.load(1, Instant::now(), &Handle::current(), loading).await.expect("loaded");
-
-        assert_eq!(entry.value, Some(7));
-        assert_eq!(fresh_at(&cache, Duration::ZERO), None);
-    }
-
-    #[tokio::test]
-    async fn an_old_value_is_better_than_none() {
-        let cache = Cache::new(BOUNDS);
-        load(&cache, Ok(Some(7))).await.expect("loaded");
-        cache.refresh_all();
-
-        assert_eq!(load(&cache, Err(())).await, Ok((Some(7), Source::MemoryStale)));
-        // asked again only after a pause
-        assert_eq!(load(&cache, Ok(Some(8))).await, Ok((Some(7), Source::MemoryStale)));
-    }
-
-    #[tokio::test]
-    async fn a_value_that_is_too_old_is_no_better_than_none() {
-        for (stale_max, age, expected) in [
-            (Some(3600), 3599, Ok((Some(7), Source::MemoryStale))),
-            (Some(3600), 3601, Err(Unavailable)),
-            (None, 1_000_000, Ok((Some(7), Source::MemoryStale))),
-        ] {
-            let cache = Cache::new(Bounds { stale_max: stale_max.map(Duration::from_secs), ..BOUNDS });
-            load(&cache, Ok(Some(7))).await.expect("loaded");
-            let now = Instant::now() + Duration::from_secs(age);
-
-            let found = cache.load(1, now, &Handle::current(), async { Err::<Option<u32>, ()>(()) }).await;
-
-            assert_eq!(found.map(|(entry, source)| (entry.value, source)), expected, "{stale_max:?} {age}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_answer_that_does_not_come_is_not_waited_for_when_there_is_an_old_value() {
-        let cache = Cache::new(BOUNDS);
-        load(&cache, Ok(Some(7))).await.expect("loaded");
-        cache.refresh_all();
-
-        let never = std::future::pending::<Loaded>();
-        let found = cache
-            .load(1, Instant::now(), &Handle::current(), never)
-            .await
-            .map(|(entry, source)| (entry.value, source));
-
-        assert_eq!(found, Ok((Some(7), Source::MemoryStale)));
-    }
-
-    #[tokio::test]
-    async fn without_an_old_value_the_absence_of_an_answer_is_told() {
-        let cache = Cache::new(BOUNDS);
-
-        assert_eq!(load(&cache, Err(())).await, Err(Unavailable));
-        // an old absence is no value
-        load(&cache, Ok(None)).await.expect("loaded");
-        cache.refresh_all();
-        assert_eq!(load(&cache, Err(())).await, Err(Unavailable));
-    }
-
-    #[tokio::test]
-    async fn readers_of_one_key_ask_once() {
-        let cache = Cache::new(BOUNDS);
-        let asked = Arc::new(AtomicUsize::new(0));
-        let reads = (0..10).map(|_| {
-            let (cache, asked) = (cache.clone(), asked.clone());
-            async move {
-                let loading = async move {
-                    asked.fetch_add(1, Ordering::SeqCst);
-                    tokio::task::yield_now().await;
-                    Ok::<_, ()>(Some(7))
-                };
-                cache.load(1, Instant::now(), &Handle::current(), loading).await.map(|(entry, _)| entry.value)
-            }
-        });
-
-        let found = futures::future::join_all(reads).await;
-
-        assert_eq!(found, vec![Ok(Some(7)); 10]);
-        assert_eq!(asked.load(Ordering::SeqCst), 1);
-    }
-
-    #[tokio::test]
-    async fn a_question_that_panics_can_be_asked_again() {
-        let cache = Cache::new(BOUNDS);
-
-        let panicking =
-            cache.load(1, Instant::now(), &Handle::current(), async { panic!("on purpose") as Loaded }).await;
-        assert!(panicking.is_err());
-
-        assert_eq!(load(&cache, Ok(Some(7))).await, Ok((Some(7), Source::Loaded)));
-    }
-}
+#[path = "cache_tests.rs"]
+mod tests;

@@ -21,7 +21,7 @@ use model::orphan::{OrphanReason, PATH_BYTES_MAX};
 use model::{ClickId, DestinationUrl, Link, Orphan, OrphanId, PasswordHash};
 
 use crate::forms::{self, Asked};
-use crate::links::{Links, Route, Unknown};
+use crate::links::{Guesser, Links, Route, Unknown};
 use crate::metrics::Metrics;
 use crate::orphans::Orphans;
 use crate::pages::{self, Methods, Refusal};
@@ -29,7 +29,7 @@ use crate::passwords::{Attempt, Passwords};
 use crate::proxies::Proxies;
 use crate::settings::Prefetch;
 use crate::spool::Appender;
-use crate::tally::{Tally, network};
+use crate::tally::{Over, Taken, Tally, network};
 use crate::target::{self, Target};
 use crate::{destination, inspect, visitor};
 
@@ -103,15 +103,17 @@ impl Follow {
             return Err(Refusal::Prefetch);
         }
         let host = target::host(head).ok_or(Refusal::NotFound)?;
-        let may_ask = || self.guesses.look(network(self.client(head)), started_at);
-        let found = self.links.find(&host, &slug, started_at, may_ask).await;
+        let guessing = Guessing { follow: self, head, started_at };
+        let found = self.links.find(&host, &slug, started_at, &guessing).await;
         let entry = found.map_err(|unknown| match unknown {
             Unknown::Unavailable => Refusal::Unavailable,
             Unknown::Refused(over) => Refusal::Limited(over),
         })?;
         let Some(route) = &entry.value else {
-            let reason = (!is_inspected).then_some(OrphanReason::UnknownSlug);
-            return Err(self.guessed(head, &host, reason, started_at));
+            if !is_inspected {
+                self.tell(head, &host, None, OrphanReason::UnknownSlug, started_at);
+            }
+            return Err(Refusal::NotFound);
         };
         let now = Utc::now();
         let closed = route.link.closed(now);
@@ -151,23 +153,6 @@ impl Follow {
             self.tell(head, &host, None, reason, started_at);
         }
         Err(Refusal::NotFound)
-    }
-
-    /// There is no such link, and who asks for many such tries to find one.
-    fn guessed(
-        &self,
-        head: &RequestHead,
-        host: &str,
-        reason: Option<OrphanReason>,
-        started_at: Instant,
-    ) -> Refusal {
-        if let Err(over) = self.guesses.take(network(self.client(head)), started_at) {
-            return Refusal::Limited(over);
-        }
-        if let Some(reason) = reason {
-            self.tell(head, host, None, reason, started_at);
-        }
-        Refusal::NotFound
     }
 
     async fn send_on(&self, request: &HttpRequest, route: &Route, now: DateTime<Utc>) -> HttpResponse {
@@ -335,6 +320,23 @@ impl Follow {
             | Refusal::Timeout => self.metrics.refused.inc(),
             Refusal::Unavailable => self.metrics.unavailable.inc(),
         }
+    }
+}
+
+/// Who asks for many links that are not there tries to find one.
+struct Guessing<'a> {
+    follow: &'a Follow,
+    head: &'a RequestHead,
+    started_at: Instant,
+}
+
+impl Guesser for Guessing<'_> {
+    fn take(&self) -> Result<Taken, Over> {
+        self.follow.guesses.take(network(self.follow.client(self.head)), self.started_at)
+    }
+
+    fn give_back(&self, guess: Taken) {
+        self.follow.guesses.give_back(guess);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Answers tracked links, and has each click on disk before it answers.
 //!
 //! In reading order: [`app`] puts everything together; `follow` answers a request, with `target` for what it asks for,
-//! `links` (and its `cache`) for where that leads, `proxies` and `visitor` for who asks, `destination` for the query they
+//! `links` (and its `cache` and `lookups`) for where that leads, `proxies` and `visitor` for who asks, `destination` for the query they
 //! bring, `passwords` for what they have to know, `tally` for what they do too often, and `pages`, `forms` and `inspect` for what
 //! they are sent; `descriptors` keeps their connections from taking all files; `spool` takes the click and ships it to the stream CLICKS, `orphans` tells of visits that led nowhere.
 //!
@@ -16,6 +16,7 @@ mod follow;
 mod forms;
 mod inspect;
 mod links;
+mod lookups;
 mod metrics;
 mod orphans;
 mod pages;

@@ -5,29 +5,29 @@
 //! up to `links.stale_max`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::http::header::HeaderValue;
-use bus::{Bus, Change, ClickTemplate, Table};
+use bus::{Bus, Change, Changed, ClickTemplate, Table};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use quick_cache::Equivalent;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 use url::Url;
 
 use model::click::ClickedLink;
 use model::link::{Recording, tracked_url};
-use model::{DestinationUrl, Host, Link, Slug};
+use model::{DestinationUrl, Link};
 use store::Pool;
 use store::routes::ServedDomain;
 
 use crate::cache::{Bounds, Cache, Entry, Source, Unavailable};
+use crate::lookups::{Database, LookupError};
 use crate::metrics::Metrics;
 use crate::pages;
 use crate::settings::{LinksSettings, RedirectSettings};
+use crate::tally::{Over, Taken};
 
 /// How long it is remembered that there is no such link: one that was just made is found soon.
 const REFRESH_ABSENT: Duration = Duration::from_secs(2);
@@ -67,14 +67,6 @@ struct Inner {
     metrics: Metrics,
 }
 
-/// Where links are looked up that are not in memory. Clones share what is known of its state.
-#[derive(Clone)]
-struct Database {
-    pool: Pool,
-    timeout: Duration,
-    is_away: Arc<AtomicBool>,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct RouteKey {
     host: Box<str>,
@@ -96,11 +88,24 @@ impl Equivalent<RouteKey> for RouteRef<'_> {
 
 /// Why nothing is known about a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unknown<R> {
+pub enum Unknown {
     /// It is not in memory, and the database is away.
     Unavailable,
-    /// It is not in memory, and may not be looked up.
-    Refused(R),
+    /// Who asks has guessed too often.
+    Refused(Over),
+}
+
+/// Who asks for a link, and may ask for what is not there only so often. What is not in memory counts as a guess until
+/// it is found, so that many questions at once are not more.
+pub trait Guesser {
+    /// Counts a guess.
+    ///
+    /// # Errors
+    /// [`Over`] when there were too many.
+    fn take(&self) -> Result<Taken, Over>;
+
+    /// It was none.
+    fn give_back(&self, guess: Taken);
 }
 
 /// The same in one piece of memory with one count of its users: both are read and counted for each visitor.
@@ -108,17 +113,6 @@ fn side_by_side((location, body): (HeaderValue, Bytes)) -> (HeaderValue, Bytes) 
     let both = Bytes::from([location.as_bytes(), &body].concat());
     let location = HeaderValue::from_maybe_shared(both.slice(..location.len()));
     (location.expect("it was a value before"), both.slice(both.len() - body.len()..))
-}
-
-/// Why PostgreSQL did not answer.
-#[derive(Debug, thiserror::Error)]
-enum LookupError {
-    #[error("failed to get a connection")]
-    Pool(#[from] store::PoolError),
-    #[error("failed to look a link up")]
-    Query(#[from] store::QueryError),
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
 }
 
 impl Links {
@@ -137,38 +131,35 @@ impl Links {
             stale_max: Some(shared.stale_max).filter(|stale_max| !stale_max.is_zero()),
         };
         let inner = Inner {
-            routes: Cache::new(bounds),
-            hosts: Cache::new(Bounds { entries_max: HOSTS_MAX, ..bounds }),
+            routes: Cache::new(bounds, Route::size),
+            hosts: Cache::new(Bounds { entries_max: HOSTS_MAX, ..bounds }, |_| 0),
             any_host: shared.any_host,
             public_url: shared.public_url.clone(),
-            database: Database { pool, timeout: own.lookup_timeout, is_away: Arc::default() },
+            database: Database::new(pool, own.lookup_timeout),
             runtime,
             metrics: metrics.clone(),
         };
         Self { inner: Arc::new(inner) }
     }
 
-    /// What stands under this host and slug, both in their comparable form. `may_ask` is asked before the database is,
-    /// unless the link has been seen.
+    /// What stands under this host and slug, both in their comparable form. If there is nothing, `guesser` has taken a
+    /// guess for it.
     ///
     /// # Errors
     /// [`Unknown`] when it was never seen, and the database is away or may not be asked.
-    pub async fn find<R>(
+    pub async fn find(
         &self,
         host: &str,
         slug: &str,
         now: Instant,
-        may_ask: impl Fn() -> Result<(), R>,
-    ) -> Result<Arc<Entry<Route>>, Unknown<R>> {
+        guesser: &impl Guesser,
+    ) -> Result<Arc<Entry<Route>>, Unknown> {
         if !self.inner.any_host {
-            return self.inner.route(host, slug, now, may_ask).await;
+            return self.inner.route(host, slug, now, guesser).await;
         }
-        if !self.inner.hosts.holds(host) {
-            may_ask().map_err(Unknown::Refused)?;
-        }
-        let domain = self.inner.domain(host, now).await.map_err(|_| Unknown::Unavailable)?;
+        let domain = self.inner.serving_domain(host, now, guesser).await?;
         let host = domain.value.as_ref().map_or(host, |domain| domain.host.as_str());
-        self.inner.route(host, slug, now, may_ask).await
+        self.inner.route(host, slug, now, guesser).await
     }
 
     /// Whose links are served under this host.
@@ -192,43 +183,83 @@ impl Links {
     }
 
     fn note(&self, change: &Change) {
-        let routes = &self.inner.routes;
-        match change {
-            Change::Row(changed) if changed.table == Table::Links && !changed.keys.is_empty() => {
-                for key in &changed.keys {
-                    match key.split_once('/') {
-                        Some((host, slug)) => routes.refresh(&RouteRef { host, slug }),
-                        None => routes.refresh_all(),
-                    }
+        let (routes, hosts) = (&self.inner.routes, &self.inner.hosts);
+        let Change::Row(Changed { table, workspace_id, keys }) = change else {
+            routes.refresh_all();
+            return hosts.refresh_all();
+        };
+        if *table != Table::Links || keys.is_empty() {
+            // what was absent may be theirs by now
+            routes.refresh_where(|route| route.is_none_or(|route| route.link.workspace_id == *workspace_id));
+            return hosts
+                .refresh_where(|domain| domain.is_none_or(|domain| domain.workspace_id == *workspace_id));
+        }
+        for key in keys {
+            match key.split_once('/') {
+                Some((host, slug)) => {
+                    routes.refresh(&RouteRef { host, slug });
+                    // a host that stood for the default domain, or for none, has links of its own now
+                    hosts.refresh_if(host, |domain| domain.is_none_or(|domain| domain.host.as_str() != host));
                 }
-            }
-            Change::Row(_) | Change::Reconnected => {
-                routes.refresh_all();
-                self.inner.hosts.refresh_all();
+                None => {
+                    routes.refresh_all();
+                    hosts.refresh(key.as_str());
+                }
             }
         }
     }
 }
 
 impl Inner {
-    async fn route<R>(
+    async fn route(
         &self,
         host: &str,
         slug: &str,
         now: Instant,
-        may_ask: impl Fn() -> Result<(), R>,
-    ) -> Result<Arc<Entry<Route>>, Unknown<R>> {
+        guesser: &impl Guesser,
+    ) -> Result<Arc<Entry<Route>>, Unknown> {
         let asked = RouteRef { host, slug };
         if let Some(entry) = self.routes.fresh(&asked, now) {
             self.metrics.lookups_cached.inc();
+            if entry.value.is_none() {
+                let _counted = guesser.take().map_err(Unknown::Refused)?;
+            }
             return Ok(entry);
         }
-        if !self.routes.holds(&asked) {
-            may_ask().map_err(Unknown::Refused)?;
-        }
+        let is_seen = self.routes.holds(&asked);
+        let guess = if is_seen { None } else { Some(guesser.take().map_err(Unknown::Refused)?) };
         let key = RouteKey { host: host.into(), slug: slug.into() };
         // boxed: most links are in memory, and their visitors would carry the room of a look-up
-        Box::pin(self.look_up(key, now)).await.map_err(|Unavailable| Unknown::Unavailable)
+        let found = Box::pin(self.look_up(key, now)).await.map_err(|Unavailable| Unknown::Unavailable);
+        let is_absent = found.as_ref().is_ok_and(|entry| entry.value.is_none());
+        match guess {
+            Some(guess) if !is_absent => guesser.give_back(guess),
+            None if is_absent => {
+                let _counted = guesser.take().map_err(Unknown::Refused)?;
+            }
+            _ => {}
+        }
+        found
+    }
+
+    /// The domain that a host stands for. A host that is none of ours is a guess the first time: whoever makes hosts up
+    /// would have each looked up.
+    async fn serving_domain(
+        &self,
+        host: &str,
+        now: Instant,
+        guesser: &impl Guesser,
+    ) -> Result<Arc<Entry<ServedDomain>>, Unknown> {
+        let is_seen = self.hosts.holds(host);
+        let guess = if is_seen { None } else { Some(guesser.take().map_err(Unknown::Refused)?) };
+        let found = self.domain(host, now).await.map_err(|Unavailable| Unknown::Unavailable);
+        let domain = found.as_ref().ok().and_then(|entry| entry.value.as_ref());
+        if let Some(guess) = guess
+            && domain.is_none_or(|domain| domain.host.as_str() == host)
+        {
+            guesser.give_back(guess);
+        }
+        found
     }
 
     async fn look_up(&self, key: RouteKey, now: Instant) -> Result<Arc<Entry<Route>>, Unavailable> {
@@ -243,7 +274,8 @@ impl Inner {
         let found = self.routes.load(key, now, &self.runtime, lookup).await;
         match &found {
             Ok((_, Source::MemoryStale)) => self.metrics.lookups_stale.inc(),
-            Ok(_) => self.metrics.lookups_loaded.inc(),
+            Ok((_, Source::Memory)) => self.metrics.lookups_cached.inc(),
+            Ok((_, Source::Loaded)) => self.metrics.lookups_loaded.inc(),
             Err(Unavailable) => self.metrics.lookups_failed.inc(),
         }
         found.map(|(entry, _)| entry)
@@ -260,44 +292,6 @@ impl Inner {
             database.find_domain(&host, any_host).await
         };
         Box::pin(self.hosts.load(key, now, &self.runtime, lookup)).await.map(|(entry, _)| entry)
-    }
-}
-
-impl Database {
-    async fn find_link(&self, host: &Host, slug: &Slug) -> Result<Option<Link>, LookupError> {
-        self.ask(async {
-            let mut conn = self.pool.get().await?;
-            Ok(store::routes::find_for_redirect(&mut conn, host, slug).await?)
-        })
-        .await
-    }
-
-    async fn find_domain(&self, host: &Host, any_host: bool) -> Result<Option<ServedDomain>, LookupError> {
-        self.ask(async {
-            let mut conn = self.pool.get().await?;
-            if any_host {
-                Ok(store::routes::serving_domain(&mut conn, host).await?)
-            } else {
-                Ok(store::routes::domain(&mut conn, host).await?)
-            }
-        })
-        .await
-    }
-
-    /// Waits for an answer. One line when they cease and one when they come again, however many visitors there are.
-    async fn ask<T>(&self, question: impl Future<Output = Result<T, LookupError>>) -> Result<T, LookupError> {
-        let answer = tokio::time::timeout(self.timeout, question).await;
-        let answer = answer.unwrap_or(Err(LookupError::Timeout(self.timeout)));
-        let was_away = self.is_away.swap(answer.is_err(), Ordering::Relaxed);
-        match (&answer, was_away) {
-            (Err(error), false) => {
-                let error: &dyn std::error::Error = error;
-                warn!(error, "the database does not answer: links are served as they were last seen");
-            }
-            (Ok(_), true) => info!("the database answers again"),
-            _ => {}
-        }
-        answer
     }
 }
 
@@ -325,5 +319,10 @@ impl Route {
             link.utm.applied_to(&link.original_url).unwrap_or_else(|_| link.original_url.clone());
         let (location, body) = side_by_side(pages::location(&destination));
         Self { link, clicks, destination, location, body }
+    }
+
+    /// What it takes, about: the link's texts stand in the template as well.
+    fn size(&self) -> usize {
+        2 * self.clicks.size() + self.destination.as_str().len() + self.location.len() + self.body.len()
     }
 }

@@ -1,7 +1,8 @@
 //! Links that ask for a password: reads what a visitor typed, and compares it.
 //!
 //! Comparing takes a core for some 20 ms and 19 MiB, on purpose. So it happens on threads that no other visitor waits for,
-//! few at a time, with few more waiting for their turn; and each client may try a link only so often.
+//! few at a time, with few more waiting for their turn; and each client may try a link only so often, and all clients
+//! together: who has many networks is no better off.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tokio::time::timeout;
 use url::form_urlencoded;
 
 use crate::pages::Refusal;
-use crate::tally::{Over, SLOTS, Tally, network};
+use crate::tally::{Over, SLOTS, Taken, Tally, network, wide_network};
 
 /// Comparisons at a time: 40 MiB, and no more than two cores.
 const COMPARED_MAX: usize = 2;
@@ -27,6 +28,12 @@ const PLACES_MAX: usize = 64;
 
 /// Longest form: a password of [`model::password::PASSWORD_CHARS_MAX`] characters of four bytes, each escaped, fits.
 const FORM_BYTES_MAX: usize = 4 * 1024;
+
+/// How often a wider network may try a link, in times of what a network may.
+const WIDE_TIMES: u32 = 4;
+
+/// How often all clients may try a link, in times of what a network may.
+const LINK_TIMES: u32 = 60;
 
 /// The form's media type.
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -41,7 +48,7 @@ pub enum Attempt {
     Right,
     /// It is not.
     Wrong,
-    /// This client has tried this link too often: it was not compared.
+    /// This client, or all clients together, have tried this link too often: it was not compared.
     TooMany(Over),
     /// Too many visitors of all links wait: it was not compared.
     Busy,
@@ -50,7 +57,9 @@ pub enum Attempt {
 /// Compares passwords. Workers share one.
 #[derive(Debug)]
 pub struct Passwords {
-    attempts: Tally,
+    of_network: Tally,
+    of_wide_network: Tally,
+    of_link: Tally,
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
     runtime: Handle,
@@ -58,10 +67,12 @@ pub struct Passwords {
 }
 
 impl Passwords {
-    /// Lets a client try a link `attempts_per_minute` times; comparisons run on threads of `runtime`.
+    /// Lets a network try a link `attempts_per_minute` times; comparisons run on threads of `runtime`.
     pub fn new(attempts_per_minute: u32, form_timeout: Duration, runtime: Handle) -> Self {
         Self {
-            attempts: Tally::new(SLOTS, attempts_per_minute),
+            of_network: Tally::new(SLOTS, attempts_per_minute),
+            of_wide_network: Tally::new(SLOTS, attempts_per_minute.saturating_mul(WIDE_TIMES)),
+            of_link: Tally::new(SLOTS, attempts_per_minute.saturating_mul(LINK_TIMES)),
             places: Arc::new(Semaphore::new(PLACES_MAX)),
             turns: Arc::new(Semaphore::new(COMPARED_MAX)),
             runtime,
@@ -99,10 +110,12 @@ impl Passwords {
         client: IpAddr,
         now: Instant,
     ) -> Attempt {
-        if let Err(over) = self.attempts.take((network(client), link_id), now) {
-            return Attempt::TooMany(over);
-        }
+        // before it is counted: who is sent away has not tried
         let Ok(place) = self.places.clone().try_acquire_owned() else { return Attempt::Busy };
+        let counted = match self.count(link_id, client, now) {
+            Ok(counted) => counted,
+            Err(over) => return Attempt::TooMany(over),
+        };
         let turn = self.turns.clone().acquire_owned().await.expect("the semaphore is never closed");
         let hash = hash.clone();
         // a visitor who leaves does not make room before the work is done
@@ -111,9 +124,66 @@ impl Passwords {
             hash.is_of(&typed)
         });
         match compared.await {
-            Ok(true) => Attempt::Right,
+            Ok(true) => {
+                // many may know it
+                counted.into_iter().for_each(|(tally, taken)| tally.give_back(taken));
+                Attempt::Right
+            }
             Ok(false) => Attempt::Wrong,
             Err(_) => Attempt::Busy,
         }
+    }
+
+    /// Counts an attempt wherever it counts.
+    fn count(&self, link_id: LinkId, client: IpAddr, now: Instant) -> Result<[(&Tally, Taken); 3], Over> {
+        Ok([
+            (&self.of_network, self.of_network.take((network(client), link_id), now)?),
+            (&self.of_wide_network, self.of_wide_network.take((wide_network(client), link_id), now)?),
+            (&self.of_link, self.of_link.take(link_id, now)?),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passwords(attempts_per_minute: u32) -> Passwords {
+        Passwords::new(attempts_per_minute, Duration::from_secs(1), Handle::current())
+    }
+
+    fn client(network: u32) -> IpAddr {
+        format!("2001:db8:{:x}:{:x}::7", network >> 16, network & 0xffff).parse().expect("an address")
+    }
+
+    #[tokio::test]
+    async fn who_has_many_networks_tries_a_link_not_much_more_often() {
+        let (passwords, now) = (passwords(1), Instant::now());
+        let (link_id, other) = (LinkId::generate(), LinkId::generate());
+        let tried = |link_id, networks: &mut dyn Iterator<Item = u32>| {
+            networks.filter(|network| passwords.count(link_id, client(*network), now).is_ok()).count()
+        };
+
+        assert_eq!(tried(link_id, &mut (0..1000)), WIDE_TIMES as usize);
+        let everywhere = tried(link_id, &mut (1..1000).map(|site| site << 16));
+        assert_eq!(everywhere, (LINK_TIMES - WIDE_TIMES) as usize);
+        assert_eq!(tried(other, &mut (0..1)), 1);
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_place_has_not_tried_and_who_knows_the_password_may_come_again() {
+        let passwords = passwords(1);
+        let hash = PasswordHash::of("open sesame").expect("a password");
+        let (link_id, now) = (LinkId::generate(), Instant::now());
+        let attempt = |typed: &str| passwords.attempt(link_id, &hash, typed.to_owned(), client(1), now);
+        let all = passwords.places.clone().try_acquire_many_owned(64).expect("places");
+
+        assert_eq!(attempt("open sesame").await, Attempt::Busy);
+        drop(all);
+
+        assert_eq!(attempt("open sesame").await, Attempt::Right);
+        assert_eq!(attempt("open sesame").await, Attempt::Right);
+        assert_eq!(attempt("guess").await, Attempt::Wrong);
+        assert!(matches!(attempt("open sesame").await, Attempt::TooMany(_)));
     }
 }

@@ -26,6 +26,14 @@ const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Over(pub Duration);
 
+/// One that a source took, to be given back if it turns out not to count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "drop it to have it counted"]
+pub struct Taken {
+    slot: usize,
+    began: u64,
+}
+
 /// Counts what each source does within a minute, which begins with the first thing it does.
 #[derive(Debug)]
 pub struct Tally {
@@ -51,23 +59,24 @@ impl Tally {
     ///
     /// # Errors
     /// [`Over`]
-    pub fn take(&self, source: impl Hash, now: Instant) -> Result<(), Over> {
-        let now = self.millis(now);
-        let taken = self.slot(source).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |slot| {
+    pub fn take(&self, source: impl Hash, now: Instant) -> Result<Taken, Over> {
+        let (now, number) = (self.millis(now), self.slot(source));
+        let taken = self.slots[number].fetch_update(Ordering::Relaxed, Ordering::Relaxed, |slot| {
             let (began, count) = self.window(slot, now);
             (count < self.most).then_some(began << COUNT_BITS | (count + 1))
         });
-        taken.map(drop).map_err(|slot| self.over(slot, now))
+        match taken {
+            Ok(before) => Ok(Taken { slot: number, began: self.window(before, now).0 }),
+            Err(slot) => Err(self.over(slot, now)),
+        }
     }
 
-    /// Whether `source` has one left, without taking it.
-    ///
-    /// # Errors
-    /// [`Over`]
-    pub fn look(&self, source: impl Hash, now: Instant) -> Result<(), Over> {
-        let now = self.millis(now);
-        let slot = self.slot(source).load(Ordering::Relaxed);
-        if self.window(slot, now).1 < self.most { Ok(()) } else { Err(self.over(slot, now)) }
+    /// Gives one back, unless its minute is over.
+    pub fn give_back(&self, taken: Taken) {
+        let _ = self.slots[taken.slot].fetch_update(Ordering::Relaxed, Ordering::Relaxed, |slot| {
+            let is_same = slot >> COUNT_BITS == taken.began && slot & COUNT_MAX > 0;
+            is_same.then(|| slot - 1)
+        });
     }
 
     /// When the slot's window began and what was counted in it; a new one if that is over.
@@ -82,10 +91,9 @@ impl Tally {
         Over(Duration::from_millis((began + millis(WINDOW)).saturating_sub(now)))
     }
 
-    fn slot(&self, source: impl Hash) -> &AtomicU64 {
+    fn slot(&self, source: impl Hash) -> usize {
         let slots = self.slots.len() as u64;
-        let number = usize::try_from(self.key.hash_one(source) % slots).expect("less than a usize");
-        &self.slots[number]
+        usize::try_from(self.key.hash_one(source) % slots).expect("less than a usize")
     }
 
     fn millis(&self, now: Instant) -> u64 {
@@ -123,27 +131,41 @@ mod tests {
         tally.started_at + Duration::from_millis(millis)
     }
 
+    fn take(tally: &Tally, source: impl Hash, now: Instant) -> Result<(), Over> {
+        tally.take(source, now).map(|_| ())
+    }
+
+    /// Whether there is one left.
+    fn look(tally: &Tally, source: impl Hash, now: Instant) -> Result<(), Over> {
+        let now = tally.millis(now);
+        let slot = tally.slots[tally.slot(source)].load(Ordering::Relaxed);
+        if tally.window(slot, now).1 < tally.most { Ok(()) } else { Err(tally.over(slot, now)) }
+    }
+
     #[test]
     fn a_source_has_so_much_within_a_minute_of_its_first() {
         let tally = Tally::new(SLOTS, 2);
 
-        assert_eq!(tally.take("a", after(&tally, 1_000)), Ok(()));
-        assert_eq!(tally.take("a", after(&tally, 30_000)), Ok(()));
-        assert_eq!(tally.take("a", after(&tally, 31_000)), Err(Over(Duration::from_secs(30))));
-        assert_eq!(tally.take("a", after(&tally, 60_999)), Err(Over(Duration::from_millis(1))));
-        assert_eq!(tally.take("a", after(&tally, 61_000)), Ok(()));
+        assert_eq!(take(&tally, "a", after(&tally, 1_000)), Ok(()));
+        assert_eq!(take(&tally, "a", after(&tally, 30_000)), Ok(()));
+        assert_eq!(take(&tally, "a", after(&tally, 31_000)), Err(Over(Duration::from_secs(30))));
+        assert_eq!(take(&tally, "a", after(&tally, 60_999)), Err(Over(Duration::from_millis(1))));
+        assert_eq!(take(&tally, "a", after(&tally, 61_000)), Ok(()));
     }
 
     #[test]
-    fn looking_takes_nothing() {
+    fn what_is_given_back_can_be_taken_again_within_its_minute() {
         let tally = Tally::new(SLOTS, 1);
         let now = after(&tally, 0);
 
-        assert_eq!(tally.look("a", now), Ok(()));
-        assert_eq!(tally.look("a", now), Ok(()));
-        assert_eq!(tally.take("a", now), Ok(()));
-        assert_eq!(tally.look("a", now), Err(Over(WINDOW)));
-        assert_eq!(tally.look("a", now + WINDOW), Ok(()));
+        let taken = tally.take("a", now).expect("one");
+        assert_eq!(take(&tally, "a", now), Err(Over(WINDOW)));
+        tally.give_back(taken);
+        assert_eq!(take(&tally, "a", now), Ok(()));
+        // of a minute that is over: it is not another's
+        assert_eq!(take(&tally, "a", now + WINDOW), Ok(()));
+        tally.give_back(taken);
+        assert!(take(&tally, "a", now + WINDOW).is_err());
     }
 
     #[test]
@@ -151,16 +173,16 @@ mod tests {
         let tally = Tally::new(1, 2);
         let now = after(&tally, 0);
 
-        assert_eq!(tally.take("a", now), Ok(()));
-        assert_eq!(tally.take("b", now), Ok(()));
-        assert!(tally.take("a", now).is_err() && tally.take("b", now).is_err());
+        assert_eq!(take(&tally, "a", now), Ok(()));
+        assert_eq!(take(&tally, "b", now), Ok(()));
+        assert!(take(&tally, "a", now).is_err() && take(&tally, "b", now).is_err());
     }
 
     #[test]
     fn a_limit_of_nothing_lets_nothing_through() {
         let tally = Tally::new(SLOTS, 0);
 
-        assert!(tally.take("a", Instant::now()).is_err());
+        assert!(take(&tally, "a", Instant::now()).is_err());
     }
 
     #[test]
@@ -189,8 +211,8 @@ mod tests {
             let mut taken = [0_u64; 6];
             for (source, pause) in steps {
                 now += pause;
-                let looked = tally.look(source, after(&tally, now));
-                let took = tally.take(source, after(&tally, now));
+                let looked = look(&tally, source, after(&tally, now));
+                let took = take(&tally, source, after(&tally, now));
                 prop_assert_eq!(looked, took);
                 match took {
                     Ok(()) => {
@@ -201,7 +223,7 @@ mod tests {
                     }
                     Err(Over(wait)) => {
                         prop_assert!(wait > Duration::ZERO && wait <= WINDOW);
-                        prop_assert!(most == 0 || tally.look(source, after(&tally, now) + wait).is_ok());
+                        prop_assert!(most == 0 || look(&tally, source, after(&tally, now) + wait).is_ok());
                     }
                 }
             }

@@ -1,6 +1,7 @@
 //! The columns of a link that people set, and how they are read and written.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -10,7 +11,6 @@ use model::link::{LinkKind, LinkLabels, QueryMode, RedirectStatus, Tracking};
 use model::{DestinationUrl, PasswordHash};
 
 use crate::links::LinkOptions;
-use crate::parse::parsed;
 use crate::schema::links;
 use crate::{QueryError, QueryResult};
 
@@ -58,16 +58,17 @@ pub(crate) struct OptionsRow {
 
 impl OptionsRow {
     pub(crate) fn read(self) -> QueryResult<LinkOptions> {
-        let metadata: BTreeMap<String, String> = serde_json::from_value(self.metadata).map_err(unreadable)?;
-        let status_code = u16::try_from(self.status_code).map_err(unreadable)?;
+        let metadata: BTreeMap<String, String> =
+            serde_json::from_value(self.metadata).map_err(unreadable("metadata"))?;
+        let status_code = u16::try_from(self.status_code).map_err(unreadable("status_code"))?;
         let kind = LinkKind::ALL.into_iter().find(|kind| kind.as_str() == self.kind);
         let query_mode = QueryMode::ALL.into_iter().find(|mode| mode.as_str() == self.query_mode);
         let tracking = Tracking::ALL.into_iter().find(|tracking| tracking.as_str() == self.tracking);
         Ok(LinkOptions {
             // a word of a newer release counts as the default, but for tracking: as what claims the least
             kind: kind.unwrap_or_default(),
-            original_url: parsed(&self.original_url)?,
-            utm: serde_json::from_value(self.utm).map_err(unreadable)?,
+            original_url: self.original_url.parse().map_err(unreadable("original_url"))?,
+            utm: serde_json::from_value(self.utm).map_err(unreadable("utm"))?,
             labels: LinkLabels {
                 external_id: self.external_id,
                 campaign_id: self.campaign_id,
@@ -79,26 +80,42 @@ impl OptionsRow {
                 metadata,
             },
             sent_at: self.sent_at,
-            status_code: RedirectStatus::try_from(status_code).map_err(unreadable)?,
+            status_code: RedirectStatus::try_from(status_code).map_err(unreadable("status_code"))?,
             query_mode: query_mode.unwrap_or_default(),
             tracking: tracking.unwrap_or(Tracking::Anonymous),
             enabled: self.enabled,
             starts_at: self.starts_at,
             expires_at: self.expires_at,
-            max_clicks: self.max_clicks.map(u32::try_from).transpose().map_err(unreadable)?,
+            max_clicks: self.max_clicks.map(u32::try_from).transpose().map_err(unreadable("max_clicks"))?,
             password: self
                 .password_hash
                 .as_deref()
                 .map(PasswordHash::from_kept)
                 .transpose()
-                .map_err(unreadable)?,
-            expired_url: self.expired_url.as_deref().map(parsed).transpose()?,
+                .map_err(unreadable("password_hash"))?,
+            expired_url: self
+                .expired_url
+                .as_deref()
+                .map(str::parse)
+                .transpose()
+                .map_err(unreadable("expired_url"))?,
         })
     }
 }
 
-pub(crate) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> QueryError {
-    QueryError::DeserializationError(Box::new(error))
+/// A column that does not hold what it should: someone must have written past us.
+#[derive(Debug, thiserror::Error)]
+#[error("column {column} cannot be read")]
+struct Unreadable {
+    column: &'static str,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+pub(crate) fn unreadable<E>(column: &'static str) -> impl FnOnce(E) -> QueryError
+where
+    E: Error + Send + Sync + 'static,
+{
+    move |error| QueryError::DeserializationError(Box::new(Unreadable { column, source: Box::new(error) }))
 }
 
 /// The options as columns. Borrowing from `options`, with two owned values: what is JSON.

@@ -33,3 +33,8 @@ pub fn is_out_of_time(error: &QueryError, took: Duration, limit: Duration) -> bo
 pub(crate) async fn limit_statements(conn: &mut Connection, limit: Duration) -> QueryResult<()> {
     conn.batch_execute(&format!("SET LOCAL statement_timeout = {}", limit.as_millis())).await
 }
+
+/// Whether a query failed because a row holds what cannot be read; other rows may be in order.
+pub fn is_unreadable(error: &QueryError) -> bool {
+    matches!(error, QueryError::DeserializationError(_))
+}

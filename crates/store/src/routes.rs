@@ -10,7 +10,7 @@ use crate::link_row::{Row, unreadable};
 use crate::parse::parsed;
 use crate::schema::{domains, links, settings};
 use crate::settings::treatment_of;
-use crate::{Connection, QueryResult};
+use crate::{Connection, QueryError, QueryResult};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = settings)]
@@ -31,7 +31,20 @@ pub async fn find_for_redirect(conn: &mut Connection, host: &Host, slug: &Slug) 
         .first(conn)
         .await
         .optional()?;
-    found.map(|(row, decided)| read(row, decided, host, slug)).transpose()
+    let read = |(row, decided): (Row, Option<Decided>)| {
+        let link_id = LinkId::from_uuid(row.id);
+        read(row, decided, host, slug).map_err(|source| UnreadableLink { link_id, source })
+    };
+    let link = found.map(read).transpose();
+    link.map_err(|error| QueryError::DeserializationError(Box::new(error)))
+}
+
+/// A link that does not hold what it should.
+#[derive(Debug, thiserror::Error)]
+#[error("link {link_id} cannot be read")]
+struct UnreadableLink {
+    link_id: LinkId,
+    source: QueryError,
 }
 
 /// A host name and whose links are served under it.
@@ -77,12 +90,13 @@ fn read(row: Row, decided: Option<Decided>, host: &Host, slug: &Slug) -> QueryRe
         fallback_url: None,
     });
     let options = row.options.read()?;
-    let fallback_url = decided.fallback_url.as_deref().map(parsed).transpose()?;
+    let fallback_url = decided.fallback_url.as_deref().map(str::parse).transpose();
+    let fallback_url = fallback_url.map_err(unreadable("settings.fallback_url"))?;
     Ok(Link {
         id: LinkId::from_uuid(row.id),
         workspace_id: WorkspaceId::from_uuid(row.workspace_id),
         kind: options.kind,
-        revision: u32::try_from(row.revision).map_err(unreadable)?,
+        revision: u32::try_from(row.revision).map_err(unreadable("revision"))?,
         domain: host.clone(),
         slug: slug.clone(),
         original_url: options.original_url,

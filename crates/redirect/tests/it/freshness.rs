@@ -73,25 +73,88 @@ async fn an_edit_a_disable_and_an_archive_show_on_every_node_with_one_notice() {
 async fn switching_tracking_off_shows_with_its_notice() {
     let house = House::new().await;
     house.link("abc", options()).await;
-    let redirect = house.start().await;
-    let bus = house.nats.bus("test").await;
-    get(redirect.addr, "/abc", &[]).await;
-    house.clicks_when(1).await;
+    let mut settings = house.settings();
+    // age does not help
+    settings.links.refresh = Duration::from_secs(3600);
+    let redirect = Running::start(settings).await;
+    let bus = hears(&redirect, &house).await;
+    let changed = Changed { table: Table::Settings, workspace_id: house.workspace_id, keys: vec![] };
+    let untracked = redirect.count("answers", "followed_untracked");
 
     house.decide(LinkSettings { is_tracking: false, ..LinkSettings::default() }).await;
-    let changed = Changed { table: Table::Settings, workspace_id: house.workspace_id, keys: vec![] };
+    bus.notify(&changed).await;
 
     until(LIMIT, async || {
-        bus.notify(&changed).await;
-        let before = house.clicks().await.len();
         assert_eq!(get(redirect.addr, "/abc", &[]).await.status, 302);
-        // a second, tracked visit would come after it
-        tokio::time::timeout(Duration::from_millis(200), house.clicks_when(before + 1))
-            .await
-            .is_err()
-            .then_some(())
+        (redirect.count("answers", "followed_untracked") > untracked).then_some(())
     })
     .await;
+    redirect.stop().await;
+}
+
+/// Waits until the redirect hears notices: it looks `/abc` up then. From there on it misses none.
+async fn hears(redirect: &Running, house: &House) -> bus::Bus {
+    let bus = house.nats.bus("test").await;
+    let link = vec!["go.example.com/abc".to_owned()];
+    for (table, keys) in [(Table::Settings, vec![]), (Table::Links, link)] {
+        let changed = Changed { table, workspace_id: house.workspace_id, keys };
+        get(redirect.addr, "/abc", &[]).await;
+        let before = redirect.count("lookups", "database");
+        until(LIMIT, async || {
+            bus.notify(&changed).await;
+            get(redirect.addr, "/abc", &[]).await;
+            (redirect.count("lookups", "database") > before + 1).then_some(())
+        })
+        .await;
+    }
+    bus
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_workspace_decides_leaves_the_links_of_others_in_memory() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    house.stranger("others.example", "abc").await;
+    let mut settings = house.settings();
+    settings.links.refresh = Duration::from_secs(3600);
+    let redirect = Running::start(settings).await;
+    let bus = hears(&redirect, &house).await;
+    let changed = Changed { table: Table::Settings, workspace_id: house.workspace_id, keys: vec![] };
+    let others = [("host", "others.example")];
+    assert_eq!(get(redirect.addr, "/abc", &others).await.status, 302);
+
+    let before = redirect.count("lookups", "database");
+    bus.notify(&changed).await;
+    until(LIMIT, async || {
+        assert_eq!(get(redirect.addr, "/abc", &[]).await.status, 302);
+        (redirect.count("lookups", "database") > before).then_some(())
+    })
+    .await;
+
+    let before = redirect.count("lookups", "database");
+    assert_eq!(get(redirect.addr, "/abc", &others).await.status, 302);
+    assert_eq!(redirect.count("lookups", "database"), before);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_stood_for_the_default_domain_shows_its_own_links_with_their_notice() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    let mut settings = house.settings();
+    settings.links.refresh = Duration::from_secs(3600);
+    settings.links.any_host = true;
+    let redirect = Running::start(settings).await;
+    let bus = hears(&redirect, &house).await;
+    let new = [("host", "new.example")];
+    assert_eq!(get(redirect.addr, "/abc", &new).await.status, 302);
+
+    house.domain_of_its_own("new.example", "other").await;
+    let keys = vec!["new.example/other".to_owned()];
+    bus.notify(&Changed { table: Table::Links, workspace_id: house.workspace_id, keys }).await;
+
+    until(LIMIT, async || (get(redirect.addr, "/other", &new).await.status == 302).then_some(())).await;
+    assert_eq!(get(redirect.addr, "/abc", &new).await.status, 404);
     redirect.stop().await;
 }
 

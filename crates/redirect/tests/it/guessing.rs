@@ -70,3 +70,44 @@ async fn without_a_limit_everybody_may_guess() {
     }
     redirect.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_that_come_at_once_are_not_more_than_guesses_one_by_one() {
+    let house = House::new().await;
+    let mut settings = house.settings();
+    settings.redirect.not_found_per_minute = 3;
+    let redirect = Running::start(settings).await;
+
+    let paths: Vec<_> = (0..30).map(|guess| format!("/a{guess}")).collect();
+    let answers = futures::future::join_all(paths.iter().map(|path| get(redirect.addr, path, &[]))).await;
+
+    let not_found = answers.iter().filter(|answer| answer.status == 404).count();
+    assert_eq!(not_found, 3);
+    assert!(answers.iter().all(|answer| matches!(answer.status, 404 | 429)));
+    assert!(redirect.count("lookups", "database") <= 3);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_that_are_there_are_no_guesses_and_hosts_that_are_made_up_are() {
+    let house = House::new().await;
+    for slug in ["aa", "ab", "ac", "ad", "ae"] {
+        house.link(slug, options()).await;
+    }
+    let mut settings = house.settings();
+    settings.redirect.not_found_per_minute = 3;
+    settings.links.any_host = true;
+    let redirect = Running::start(settings).await;
+
+    for path in ["/aa", "/ab", "/ac", "/ad", "/ae"] {
+        assert_eq!(get(redirect.addr, path, &[]).await.status, 302, "{path}");
+    }
+    let from_host = async |host: &str| get(redirect.addr, "/aa", &[("host", host)]).await.status;
+    for host in ["a.example", "b.example", "c.example"] {
+        assert_eq!(from_host(host).await, 302, "{host}");
+    }
+    assert_eq!(from_host("d.example").await, 429);
+    // those in memory lead on
+    assert_eq!((from_host("a.example").await, from_host("go.example.com").await), (302, 302));
+    redirect.stop().await;
+}

@@ -63,17 +63,32 @@ impl House {
     }
 
     pub async fn link(&self, slug: &str, options: LinkOptions) -> LinkId {
-        self.link_under(&self.domain, slug, options).await
+        self.link_under(self.workspace_id, &self.domain, slug, options).await
     }
 
-    async fn link_under(&self, domain: &Domain, slug: &str, options: LinkOptions) -> LinkId {
+    async fn link_under(
+        &self,
+        workspace_id: WorkspaceId,
+        domain: &Domain,
+        slug: &str,
+        options: LinkOptions,
+    ) -> LinkId {
         let id = LinkId::generate();
         let mut conn = self.pool.get().await.expect("the database runs");
         let slug = slug.parse().expect("a slug");
-        store::links::insert(&mut conn, self.workspace_id, id, domain.id, &slug, &options, Utc::now())
+        store::links::insert(&mut conn, workspace_id, id, domain.id, &slug, &options, Utc::now())
             .await
             .expect("inserted");
         id
+    }
+
+    /// Another workspace, with a domain and one link.
+    pub async fn stranger(&self, host: &str, slug: &str) {
+        let mut conn = self.pool.get().await.expect("the database runs");
+        let workspace_id = testkit::given::workspace(&mut conn).await;
+        let domain = testkit::given::domain(&mut conn, workspace_id, host).await;
+        drop(conn);
+        self.link_under(workspace_id, &domain, slug, options()).await;
     }
 
     /// Another domain of the workspace, with one link.
@@ -81,7 +96,7 @@ impl House {
         let mut conn = self.pool.get().await.expect("the database runs");
         let domain = testkit::given::domain(&mut conn, self.workspace_id, host).await;
         drop(conn);
-        self.link_under(&domain, slug, options()).await;
+        self.link_under(self.workspace_id, &domain, slug, options()).await;
     }
 
     pub async fn archive(&self, id: LinkId) {

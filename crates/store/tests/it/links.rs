@@ -71,6 +71,29 @@ async fn a_redirect_finds_its_link_with_one_look_into_one_index() {
 }
 
 #[tokio::test]
+async fn a_link_that_cannot_be_read_is_named_with_its_column() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    let domain = given::domain(&mut conn, workspace_id, "a.example").await;
+    let (id, slug): (LinkId, Slug) = (LinkId::generate(), "abc".parse().unwrap());
+    let options = LinkOptions::to("https://example.com/".parse().unwrap());
+    links::insert(&mut conn, workspace_id, id, domain.id, &slug, &options, Utc::now()).await.unwrap();
+    conn.batch_execute("UPDATE links SET original_url = 'nowhere'").await.unwrap();
+
+    let error = routes::find_for_redirect(&mut conn, &domain.host, &slug).await.expect_err("unreadable");
+
+    assert!(store::is_unreadable(&error));
+    let mut said = String::new();
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(error) = cause {
+        said.push_str(&format!("{error}: "));
+        cause = error.source();
+    }
+    assert!(said.contains(&id.to_string()) && said.contains("column original_url"), "{said}");
+}
+
+#[tokio::test]
 async fn links_of_a_campaign_and_links_with_a_tag_are_found_through_their_indexes() {
     let database = TestDatabase::new().await;
     let mut conn = store::connect(&database.settings()).await.unwrap();
