@@ -7,7 +7,6 @@ use uuid::Uuid;
 use model::{Host, Link, LinkId, Slug, WorkspaceId};
 
 use crate::link_row::{Row, unreadable};
-use crate::parse::parsed;
 use crate::schema::{domains, links, settings};
 use crate::settings::treatment_of;
 use crate::{Connection, QueryError, QueryResult};

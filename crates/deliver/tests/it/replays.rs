@@ -91,6 +91,7 @@ impl Rig {
                     duration_ms: None,
                     last_status: Some(500),
                     last_error: None,
+                    throttled: 0,
                     response_body: None,
                     body: Some(b"{}".to_vec()),
                 },

@@ -67,6 +67,7 @@ impl Given {
                 last_status: None,
                 last_error: None,
                 response_body: None,
+                throttled: 0,
                 body: Some(b"{}".to_vec()),
             },
             leased_until: None,
