@@ -38,6 +38,7 @@ struct DeliveryPage {
     event_id: String,
     click_id: Option<String>,
     is_delivered: bool,
+    is_replay: bool,
     attempts: Vec<AttemptText>,
 }
 
@@ -52,6 +53,7 @@ pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> Pag
         event_id: delivery.event_id.to_string(),
         click_id: delivery.click_id.map(|id| id.to_string()),
         is_delivered: delivery.status == DeliveryStatus::Delivered,
+        is_replay: delivery.replay_id.is_some(),
         attempts: attempts.iter().rev().map(|attempt| attempt_text(attempt, now)).collect(),
     };
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
