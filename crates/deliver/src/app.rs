@@ -21,6 +21,7 @@ use crate::dispatch::{self, Dispatcher};
 use crate::endpoints::Endpoints;
 use crate::health::Health;
 use crate::lanes::Lanes;
+use crate::life::Life;
 use crate::metrics::Metrics;
 use crate::recorder::{Recorder, Recording};
 use crate::replayer::Replayer;
@@ -237,8 +238,9 @@ impl App {
         });
         let (health, pool, bus) = (Arc::clone(&self.health), self.pool.clone(), self.bus.clone());
         let (endpoints, stop) = (Arc::clone(&self.dispatcher.endpoints), aside.clone());
+        let life = Life::new(pool.clone(), self.settings.auto_disable());
         beside.spawn(async move {
-            tell_health(&health, &pool, &bus, &endpoints, stop).await;
+            tell_health(&health, life, &pool, &bus, &endpoints, stop).await;
             Ok(())
         });
     }
@@ -266,6 +268,7 @@ async fn drain(courier: &Courier, recording: JoinHandle<()>, finish: Cancellatio
 /// Writes down what was learned about endpoints, and tells everybody when one was disabled.
 async fn tell_health(
     health: &Health,
+    mut life: Life,
     pool: &Pool,
     bus: &Bus,
     endpoints: &Endpoints,
@@ -276,7 +279,7 @@ async fn tell_health(
             () = stop.cancelled() => return,
             () = health.due() => {}
         }
-        let disabled = match health.write(pool).await {
+        let mut disabled = match health.write(pool).await {
             Ok(disabled) => disabled,
             Err(error) => {
                 warn!(error = format!("{error:#}"), "failed to write down the health of endpoints");
@@ -284,8 +287,12 @@ async fn tell_health(
                 continue;
             }
         };
+        match life.look_if_due().await {
+            Ok(failing) => disabled.extend(failing),
+            Err(error) => warn!(error = format!("{error:#}"), "failed to look after endpoints"),
+        }
         for (workspace_id, endpoint_id) in &disabled {
-            info!(%endpoint_id, "an endpoint answered 410 and was disabled");
+            info!(%endpoint_id, "an endpoint is gone or has only failed, and was disabled");
             let keys = vec![endpoint_id.to_string()];
             bus.notify(&Changed { table: Table::Endpoints, workspace_id: *workspace_id, keys }).await;
         }

@@ -80,7 +80,7 @@ impl Attempter {
         let duration = Duration::from_millis(attempt.duration_ms.into());
         let report = Report { signal: outcome::signal(&attempt), load: outcome::load(&attempt), duration };
         endpoint.lane.report(slot, report, now);
-        self.health.learn(endpoint, &attempt, outcome, now);
+        self.health.learn(endpoint, &attempt, shipment.number, outcome, now);
         self.metrics.attempted(&attempt);
         let place = Place { number: shipment.number, throttled: shipment.throttled };
         let settlement = settle(&endpoint.schedule, attempt, outcome, place, now, rand::random());

@@ -39,11 +39,18 @@ struct News {
 }
 
 impl Health {
-    /// Learns from an attempt, and acts on what it says about the endpoint as a whole.
-    pub fn learn(&self, endpoint: &Endpoint, attempt: &Attempt, outcome: Outcome, now: DateTime<Utc>) {
+    /// Learns from an attempt, the `number`th of its delivery, and acts on what it says about the endpoint as a whole.
+    pub fn learn(
+        &self,
+        endpoint: &Endpoint,
+        attempt: &Attempt,
+        number: u32,
+        outcome: Outcome,
+        now: DateTime<Utc>,
+    ) {
         let mut all = self.learned.lock().expect("nobody panics with this in hand");
         let news = all.entry(endpoint.id).or_insert_with(|| News::none(endpoint.id, endpoint.workspace_id));
-        news.add(attempt, now);
+        news.add(attempt, number, now);
         match outcome {
             Outcome::Pause(until) => {
                 news.paused_until = news.paused_until.max(Some(until));
@@ -122,6 +129,7 @@ impl News {
             workspace_id,
             delivered: 0,
             failed: 0,
+            failed_messages: 0,
             first_failure_at: None,
             last_failure_at: None,
             last_success_at: None,
@@ -129,14 +137,15 @@ impl News {
         Self { learned, paused_until: None, is_gone: false }
     }
 
-    fn add(&mut self, attempt: &Attempt, now: DateTime<Utc>) {
+    fn add(&mut self, attempt: &Attempt, number: u32, now: DateTime<Utc>) {
         let learned = &mut self.learned;
         if attempt.is_success() {
             learned.delivered += 1;
             learned.last_success_at = Some(now);
-            (learned.failed, learned.first_failure_at) = (0, None);
+            (learned.failed, learned.failed_messages, learned.first_failure_at) = (0, 0, None);
         } else {
             learned.failed += 1;
+            learned.failed_messages += i64::from(number == 1);
             learned.first_failure_at = learned.first_failure_at.or(Some(now));
             learned.last_failure_at = Some(now);
         }
@@ -147,9 +156,10 @@ impl News {
         let (old, new) = (&mut self.learned, newer.learned);
         old.delivered += new.delivered;
         if new.last_success_at.is_some() {
-            (old.failed, old.first_failure_at) = (0, None);
+            (old.failed, old.failed_messages, old.first_failure_at) = (0, 0, None);
         }
         old.failed += new.failed;
+        old.failed_messages += new.failed_messages;
         old.first_failure_at = old.first_failure_at.or(new.first_failure_at);
         old.last_failure_at = new.last_failure_at.or(old.last_failure_at);
         old.last_success_at = new.last_success_at.or(old.last_success_at);
@@ -168,6 +178,7 @@ mod tests {
         Utc.timestamp_opt(1_800_000_000 + seconds, 0).unwrap()
     }
 
+    /// The attempt at second n is the nth of its delivery.
     fn news(attempts: &[(bool, i64)]) -> News {
         let mut news = News::none(EndpointId::generate(), WorkspaceId::generate());
         for &(is_success, seconds) in attempts {
@@ -183,7 +194,7 @@ mod tests {
                 remote_ip: None,
                 timings: Timings::default(),
             };
-            news.add(&attempt, at(seconds));
+            news.add(&attempt, u32::try_from(seconds).unwrap(), at(seconds));
         }
         news
     }
@@ -192,8 +203,16 @@ mod tests {
     fn a_success_ends_the_count_of_failures() {
         let learned = news(&[(false, 1), (false, 2), (true, 3), (false, 4)]).learned;
 
-        assert_eq!((learned.delivered, learned.failed), (1, 1));
+        assert_eq!((learned.delivered, learned.failed, learned.failed_messages), (1, 1, 0));
         assert_eq!((learned.first_failure_at, learned.last_success_at), (Some(at(4)), Some(at(3))));
+    }
+
+    #[test]
+    fn a_message_that_fails_again_and_again_is_one_failed_message() {
+        let mut learned = news(&[(false, 1), (false, 2), (false, 3)]);
+        learned.follow(news(&[(false, 1)]));
+
+        assert_eq!((learned.learned.failed, learned.learned.failed_messages), (4, 2));
     }
 
     #[test]
@@ -201,6 +220,7 @@ mod tests {
         let mut older = news(&[(true, 1), (false, 2)]);
         older.follow(news(&[(false, 3)]));
         assert_eq!((older.learned.failed, older.learned.first_failure_at), (2, Some(at(2))));
+        assert_eq!(older.learned.failed_messages, 0);
 
         older.follow(news(&[(true, 4)]));
         assert_eq!((older.learned.failed, older.learned.delivered), (0, 2));

@@ -5,7 +5,8 @@
 //! Both make attempts in the same way ([`attempter`]): [`sender`] posts, [`outcome`] judges, [`schedule`] says when
 //! next; [`lanes`] say how much an endpoint may use of us (its [`limit`], its [`circuit`]), [`destination`] where a
 //! request may go, [`timings`] where its time went.
-//! [`endpoints`] knows who wants what, [`recorder`] stores results of leased rows, [`health`] what was learned.
+//! [`endpoints`] knows who wants what, [`recorder`] stores results of leased rows, [`health`] what was learned,
+//! and [`life`] acts on it by the rule of [`failing`].
 //! [`replayer`] puts in line again what somebody asked for; the slow lane sends it.
 
 pub mod app;
@@ -15,8 +16,10 @@ pub mod courier;
 pub mod destination;
 pub mod dispatch;
 pub mod endpoints;
+pub mod failing;
 pub mod health;
 pub mod lanes;
+pub mod life;
 pub mod limit;
 pub mod metrics;
 pub mod outcome;

@@ -8,6 +8,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use service::settings::SettingsError;
 
+use crate::failing::Rule;
+
 /// Leases shorter than this would be lost to a busy moment.
 const LEASE_MIN: Duration = Duration::from_secs(1);
 
@@ -73,6 +75,14 @@ pub struct DeliverSettings {
     pub batch_max: usize,
     /// Most batches at a time.
     pub batches_max: usize,
+    /// How long an endpoint may only fail before it is disabled; zero: for ever.
+    #[serde(with = "humantime_serde")]
+    pub auto_disable_after: Duration,
+    /// Messages that have failed by then.
+    pub auto_disable_failed_min: u32,
+    /// From the first failure to the last.
+    #[serde(with = "humantime_serde")]
+    pub auto_disable_span_min: Duration,
     /// How long the end may take.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
@@ -139,6 +149,16 @@ impl DeliverSettings {
         }
     }
 
+    /// When an endpoint that only fails is disabled, if ever.
+    pub fn auto_disable(&self) -> Option<Rule> {
+        let rule = Rule {
+            after: self.auto_disable_after,
+            failed_min: self.auto_disable_failed_min,
+            span_min: self.auto_disable_span_min,
+        };
+        (!rule.after.is_zero()).then_some(rule)
+    }
+
     fn validate(&self) -> Result<(), String> {
         let rules = [
             (self.max_in_flight > 0, "deliver.max_in_flight must be at least 1"),
@@ -168,6 +188,11 @@ impl DeliverSettings {
             (!self.poll_interval.is_zero(), "deliver.poll_interval must not be zero"),
             (!self.endpoints_refresh.is_zero(), "deliver.endpoints_refresh must not be zero"),
             (self.endpoints_max > 0, "deliver.endpoints_max must be at least 1"),
+            (self.auto_disable_failed_min > 0, "deliver.auto_disable_failed_min must be at least 1"),
+            (
+                self.auto_disable().is_none_or(|rule| rule.span_min <= rule.after),
+                "deliver.auto_disable_span_min is longer than deliver.auto_disable_after",
+            ),
             (
                 self.batch_max > 0 && self.batches_max > 0,
                 "deliver.batch_max and batches_max must be at least 1",
@@ -198,6 +223,14 @@ mod tests {
     }
 
     #[test]
+    fn no_time_switches_auto_disable_off() {
+        let settings = with("CLICKWIRE__DELIVER__AUTO_DISABLE_AFTER", "0s").expect("settings");
+
+        assert_eq!(settings.validate(), Ok(()));
+        assert_eq!(settings.deliver.auto_disable(), None);
+    }
+
+    #[test]
     fn contradictions_are_refused_by_name() {
         for (key, value, named) in [
             ("CLICKWIRE__DELIVER__DNS_TIMEOUT", "6s", "dns_timeout"),
@@ -207,6 +240,8 @@ mod tests {
             ("CLICKWIRE__DELIVER__LEASE", "10ms", "lease"),
             ("CLICKWIRE__DELIVER__IN_FLIGHT_MAX", "1", "in_flight_max"),
             ("CLICKWIRE__DELIVER__BATCH_MAX", "0", "batch_max"),
+            ("CLICKWIRE__DELIVER__AUTO_DISABLE_AFTER", "1h", "auto_disable_span_min"),
+            ("CLICKWIRE__DELIVER__AUTO_DISABLE_FAILED_MIN", "0", "auto_disable_failed_min"),
         ] {
             let error = with(key, value).expect("settings").validate().expect_err(key);
             assert!(error.contains(named), "{error}");

@@ -177,8 +177,10 @@ pub async fn insert(
     leased_by: Uuid,
     now: DateTime<Utc>,
 ) -> QueryResult<HashSet<DeliveryId>> {
-    let ends: Vec<Ended<'_>> =
-        new.iter().filter_map(|d| Ended::of(d.id, d.workspace_id, d.owed, &d.progress)).collect();
+    let ends: Vec<Ended<'_>> = new
+        .iter()
+        .filter_map(|d| Ended::of(d.id, d.workspace_id, d.owed, d.event_type, &d.progress))
+        .collect();
     if attempts.is_empty() && ends.is_empty() {
         return insert_rows(conn, new, leased_by, now).await;
     }
@@ -316,12 +318,25 @@ pub(crate) struct Ended<'a> {
     pub id: DeliveryId,
     workspace_id: WorkspaceId,
     owed: Owed,
+    event_type: &'a str,
     progress: &'a Progress,
 }
 
 impl<'a> Ended<'a> {
-    pub fn of(id: DeliveryId, workspace_id: WorkspaceId, owed: Owed, progress: &'a Progress) -> Option<Self> {
-        (progress.status == DeliveryStatus::Dead).then_some(Self { id, workspace_id, owed, progress })
+    pub fn of(
+        id: DeliveryId,
+        workspace_id: WorkspaceId,
+        owed: Owed,
+        event_type: &'a str,
+        progress: &'a Progress,
+    ) -> Option<Self> {
+        (progress.status == DeliveryStatus::Dead).then_some(Self {
+            id,
+            workspace_id,
+            owed,
+            event_type,
+            progress,
+        })
     }
 }
 
@@ -330,16 +345,18 @@ pub(crate) async fn tell<'a>(
     ends: impl Iterator<Item = &'a Ended<'a>>,
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
-    for end in ends {
+    let told = |end: &Ended<'_>| {
         let data = json!({
             "delivery_id": end.id,
             "endpoint_id": end.owed.endpoint_id,
             "event_id": end.owed.event_id,
+            "event_type": end.event_type,
             "attempts": end.progress.attempt_count,
             "last_status": end.progress.last_status,
             "last_error": end.progress.last_error,
+            "deliveries": 1,
         });
-        crate::events::announce(conn, end.workspace_id, "delivery.dead", data, now).await?;
-    }
-    Ok(())
+        (end.workspace_id, data)
+    };
+    crate::events::announce_all(conn, "delivery.dead", ends.map(told).collect(), now).await
 }

@@ -25,7 +25,9 @@ pub struct Learned {
     pub delivered: i64,
     /// Failed attempts since the last success, or since the last writing.
     pub failed: i64,
-    /// First of them.
+    /// Deliveries among them whose first attempt it was.
+    pub failed_messages: i64,
+    /// First failed attempt of them.
     pub first_failure_at: Option<DateTime<Utc>>,
     /// Last failed attempt.
     pub last_failure_at: Option<DateTime<Utc>>,
@@ -41,12 +43,14 @@ pub async fn add(conn: &mut Connection, learned: &[Learned], now: DateTime<Utc>)
     let column =
         |of: fn(&Learned) -> Option<DateTime<Utc>>| learned.iter().map(|l| of(l)).collect::<Vec<_>>();
     statement(
-        "INSERT INTO endpoint_state AS known (endpoint_id, workspace_id, delivered, failed, first_failure_at, \
-             last_failure_at, last_success_at, updated_at) \
-         SELECT l.*, $8 FROM unnest($1, $2, $3, $4, $5, $6, $7) AS l \
+        "INSERT INTO endpoint_state AS known (endpoint_id, workspace_id, delivered, failed, failed_messages, \
+             first_failure_at, last_failure_at, last_success_at, updated_at) \
+         SELECT l.*, $9 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS l \
          ON CONFLICT (endpoint_id) DO UPDATE SET \
              delivered = known.delivered + excluded.delivered, \
              failed = excluded.failed + CASE WHEN excluded.last_success_at IS NULL THEN known.failed ELSE 0 END, \
+             failed_messages = excluded.failed_messages \
+                 + CASE WHEN excluded.last_success_at IS NULL THEN known.failed_messages ELSE 0 END, \
              first_failure_at = CASE WHEN excluded.last_success_at IS NULL \
                  THEN coalesce(known.first_failure_at, excluded.first_failure_at) ELSE excluded.first_failure_at END, \
              last_failure_at = greatest(known.last_failure_at, excluded.last_failure_at), \
@@ -57,6 +61,7 @@ pub async fn add(conn: &mut Connection, learned: &[Learned], now: DateTime<Utc>)
     .bind::<Array<SqlUuid>, _>(learned.iter().map(|l| l.workspace_id.uuid()).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(learned.iter().map(|l| l.delivered).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(learned.iter().map(|l| l.failed).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(learned.iter().map(|l| l.failed_messages).collect::<Vec<_>>())
     .bind::<Array<Nullable<Timestamptz>>, _>(column(|l| l.first_failure_at))
     .bind::<Array<Nullable<Timestamptz>>, _>(column(|l| l.last_failure_at))
     .bind::<Array<Nullable<Timestamptz>>, _>(column(|l| l.last_success_at))
@@ -118,12 +123,25 @@ pub async fn disable_gone(
             .set((
                 endpoints::state.eq(State::Disabled.as_str()),
                 endpoints::state_reason.eq("gone"),
+                endpoints::state_since.eq(now),
                 endpoints::revision.eq(endpoints::revision + 1),
                 endpoints::updated_at.eq(now),
             ))
             .execute(conn)
             .await?;
         if changed > 0 {
+            let (action, subject) = ("endpoint.disabled", endpoint_id.to_string());
+            let details = json!({ "reason": "gone" });
+            crate::audit::insert(
+                conn,
+                workspace_id,
+                crate::endpoint_life::ACTOR,
+                action,
+                &subject,
+                details,
+                now,
+            )
+            .await?;
             let data = json!({ "endpoint_id": endpoint_id, "reason": "gone" });
             crate::events::announce(conn, workspace_id, "endpoint.disabled", data, now).await?;
         }

@@ -57,6 +57,8 @@ pub struct EndpointOptions {
     pub retry_schedule: Option<Vec<u32>>,
     /// Statuses that end a delivery at once.
     pub permanent_statuses: Vec<u16>,
+    /// Whether it is disabled when it has only failed for days.
+    pub auto_disable: bool,
 }
 
 /// Whether an endpoint gets anything.
@@ -121,6 +123,7 @@ struct Row {
     timeout_ms: Option<i32>,
     retry_schedule: Option<Vec<i32>>,
     permanent_statuses: Vec<i16>,
+    auto_disable: bool,
     owed_from: DateTime<Utc>,
     revision: i64,
     created_at: DateTime<Utc>,
@@ -158,6 +161,7 @@ fn read((row, health): (Row, Option<HealthRow>)) -> QueryResult<Endpoint> {
                 .into_iter()
                 .map(|status| u16::try_from(status).unwrap_or_default())
                 .collect(),
+            auto_disable: row.auto_disable,
         },
         state: State::from_word(&row.state),
         state_reason: row.state_reason,
@@ -189,6 +193,7 @@ struct Values<'a> {
     timeout_ms: Option<i32>,
     retry_schedule: Option<Vec<i32>>,
     permanent_statuses: Vec<i16>,
+    auto_disable: bool,
     updated_at: DateTime<Utc>,
 }
 
@@ -206,6 +211,7 @@ fn values(options: &EndpointOptions, now: DateTime<Utc>) -> Values<'_> {
             .as_ref()
             .map(|schedule| schedule.iter().copied().map(u32::cast_signed).collect()),
         permanent_statuses: options.permanent_statuses.iter().copied().map(u16::cast_signed).collect(),
+        auto_disable: options.auto_disable,
         updated_at: now,
     }
 }
@@ -226,6 +232,7 @@ pub async fn insert(
             endpoints::workspace_id.eq(workspace_id.uuid()),
             endpoints::state.eq(state.as_str()),
             endpoints::state_reason.eq(state_reason),
+            endpoints::state_since.eq(now),
             endpoints::owed_from.eq(now),
             endpoints::created_at.eq(now),
             values(options, now),
@@ -310,7 +317,8 @@ pub async fn update(
     Ok(())
 }
 
-/// Changes the state of an endpoint. One that was disabled is owed only what is clicked from `now` on.
+/// Changes the state of an endpoint. One that was disabled is owed only what is clicked from `now` on; one that is
+/// to get something again begins without failures, or it would be disabled at once for those it had.
 pub async fn set_state(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
@@ -319,6 +327,9 @@ pub async fn set_state(
     reason: Option<&str>,
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
+    if state == State::Active {
+        crate::endpoint_life::forget_failures(conn, workspace_id, id).await?;
+    }
     if state != State::Disabled {
         diesel::update(own(workspace_id, id).filter(endpoints::state.eq(State::Disabled.as_str())))
             .set(endpoints::owed_from.eq(now))
@@ -329,6 +340,7 @@ pub async fn set_state(
         .set((
             endpoints::state.eq(state.as_str()),
             endpoints::state_reason.eq(reason),
+            endpoints::state_since.eq(now),
             endpoints::updated_at.eq(now),
             endpoints::revision.eq(endpoints::revision + 1),
         ))

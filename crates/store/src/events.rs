@@ -10,6 +10,9 @@ use model::{EventId, WorkspaceId};
 use crate::schema::outbox;
 use crate::{Connection, QueryResult};
 
+/// Most rows of one statement: each has five parameters, and PostgreSQL takes 65,535.
+const ROWS_MAX: usize = 1000;
+
 /// Tells the world, once the transaction is committed, that something happened.
 pub async fn announce(
     conn: &mut Connection,
@@ -18,15 +21,31 @@ pub async fn announce(
     data: Value,
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
-    diesel::insert_into(outbox::table)
-        .values((
+    announce_all(conn, event_type, vec![(workspace_id, data)], now).await
+}
+
+/// The same of several things of one kind, in one statement.
+pub async fn announce_all(
+    conn: &mut Connection,
+    event_type: &str,
+    happened: Vec<(WorkspaceId, Value)>,
+    now: DateTime<Utc>,
+) -> QueryResult<()> {
+    if happened.is_empty() {
+        return Ok(());
+    }
+    let row = |(workspace_id, data): (WorkspaceId, Value)| {
+        (
             outbox::id.eq(EventId::generate().uuid()),
             outbox::workspace_id.eq(workspace_id.uuid()),
             outbox::event_type.eq(event_type),
             outbox::data.eq(data),
             outbox::occurred_at.eq(now),
-        ))
-        .execute(conn)
-        .await?;
+        )
+    };
+    let rows: Vec<_> = happened.into_iter().map(row).collect();
+    for rows in rows.chunks(ROWS_MAX) {
+        diesel::insert_into(outbox::table).values(rows).execute(conn).await?;
+    }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! Whoever works on a pending row holds its lease (`leased_by`, `leased_until`); a result is only taken from whoever
 //! holds it. A lease that is not renewed ends by itself, and the delivery is due again.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -13,12 +13,13 @@ use diesel::sql_types::{
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use uuid::Uuid;
 
+use model::event_type::LINK_CLICKED;
 use model::{ClickId, DeliveryId, EndpointId, EventId, WorkspaceId};
 
 use crate::attempts::{self, NewAttempt};
 use crate::deliveries::{Columns, Ended, IdRow, Owed, Progress, tell};
 use crate::statement::statement;
-use crate::{Connection, QueryResult};
+use crate::{Connection, QueryResult, endpoint_life};
 
 /// The result of an attempt of a leased delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -229,25 +230,35 @@ pub async fn finish(
 ) -> QueryResult<HashSet<DeliveryId>> {
     conn.transaction(async |conn| {
         let stored = finish_rows(conn, finished, leased_by).await?;
-        attempts::insert(conn, attempts.iter().filter(|a| stored.contains(&a.delivery_id))).await?;
+        attempts::insert(conn, attempts.iter().filter(|a| stored.contains_key(&a.delivery_id))).await?;
+        let known = |f: &'_ Finished| stored.get(&f.id).map(String::as_str);
         let ends: Vec<Ended<'_>> = finished
             .iter()
-            .filter(|f| stored.contains(&f.id))
-            .filter_map(|f| Ended::of(f.id, f.workspace_id, f.owed, &f.progress))
+            .filter_map(|f| Ended::of(f.id, f.workspace_id, f.owed, known(f)?, &f.progress))
             .collect();
         tell(conn, ends.iter(), now).await?;
-        QueryResult::Ok(stored)
+        let clicks = finished.iter().filter(|f| known(f) == Some(LINK_CLICKED));
+        endpoint_life::tell_failing(conn, clicks, now).await?;
+        QueryResult::Ok(stored.into_keys().collect())
     })
     .await
 }
 
+/// Stores the results; tells of which deliveries, and the types of their events.
 async fn finish_rows(
     conn: &mut Connection,
     finished: &[Finished],
     leased_by: Uuid,
-) -> QueryResult<HashSet<DeliveryId>> {
+) -> QueryResult<HashMap<DeliveryId, String>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+        #[diesel(sql_type = Text)]
+        event_type: String,
+    }
     let progress = Columns::of(finished.iter().map(|f| &f.progress));
-    let rows: Vec<IdRow> = statement(
+    let rows: Vec<Row> = statement(
         "UPDATE deliveries d SET status = f.status, attempt_count = f.attempt_count, \
              next_attempt_at = f.next_attempt_at, attempted_at = f.attempted_at, finished_at = f.finished_at, \
              duration_ms = f.duration_ms, last_status = f.last_status, last_error = f.last_error, \
@@ -258,7 +269,7 @@ async fn finish_rows(
          FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
              AS f (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, last_status, \
              last_error, response_body, body, throttled, id, day) \
-         WHERE d.day = f.day AND d.id = f.id AND d.leased_by = $14 RETURNING d.id",
+         WHERE d.day = f.day AND d.id = f.id AND d.leased_by = $14 RETURNING d.id, d.event_type",
     )
     .bind::<Array<Text>, _>(progress.status)
     .bind::<Array<Integer>, _>(progress.attempt_count)
@@ -276,7 +287,7 @@ async fn finish_rows(
     .bind::<SqlUuid, _>(leased_by)
     .load(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| DeliveryId::from_uuid(row.id)).collect())
+    Ok(rows.into_iter().map(|row| (DeliveryId::from_uuid(row.id), row.event_type)).collect())
 }
 
 #[cfg(test)]

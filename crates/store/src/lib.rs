@@ -13,6 +13,7 @@ pub mod confirmation;
 pub mod deliveries;
 pub mod delivery_log;
 pub mod domains;
+pub mod endpoint_life;
 pub mod endpoint_state;
 pub mod endpoints;
 pub mod events;

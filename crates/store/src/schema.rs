@@ -142,6 +142,11 @@ diesel::table! {
         delivered -> Int8,
         failed -> Int8,
         updated_at -> Timestamptz,
+        failed_messages -> Int8,
+        told_since -> Nullable<Timestamptz>,
+        warned_percent -> Int2,
+        failing_told_at -> Nullable<Timestamptz>,
+        dead_told_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -165,6 +170,8 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        auto_disable -> Bool,
+        state_since -> Nullable<Timestamptz>,
     }
 }
 

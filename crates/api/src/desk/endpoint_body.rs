@@ -96,6 +96,8 @@ pub struct NewEndpoint {
     pub timeout_ms: Option<u32>,
     /// Statuses from 300 that end a delivery at once instead of being tried again.
     pub permanent_statuses: Option<Vec<u16>>,
+    /// Whether it is disabled when it has only failed for days; its owner is warned before. Default: true.
+    pub auto_disable: Option<bool>,
 }
 
 /// A change of an endpoint: what is left out stays as it is, `null` empties.
@@ -129,6 +131,8 @@ pub struct EndpointChange {
     pub timeout_ms: Option<Option<u32>>,
     /// Statuses that end a delivery at once.
     pub permanent_statuses: Option<Vec<u16>>,
+    /// Whether it is disabled when it has only failed for days.
+    pub auto_disable: Option<bool>,
 }
 
 impl FromFields for NewEndpoint {
@@ -144,6 +148,7 @@ impl FromFields for NewEndpoint {
             retry_schedule: fields.optional("retry_schedule", retry_schedule).flatten(),
             timeout_ms: fields.optional("timeout_ms", number::<TIMEOUT_MS_MIN, TIMEOUT_MS_MAX>),
             permanent_statuses: fields.optional("permanent_statuses", permanent_statuses),
+            auto_disable: fields.optional("auto_disable", boolean),
             url: url?,
         })
     }
@@ -162,6 +167,7 @@ impl FromFields for EndpointChange {
             retry_schedule: fields.change_or_clear("retry_schedule", retry_schedule).map(Option::flatten),
             timeout_ms: fields.change_or_clear("timeout_ms", number::<TIMEOUT_MS_MIN, TIMEOUT_MS_MAX>),
             permanent_statuses: fields.change("permanent_statuses", permanent_statuses),
+            auto_disable: fields.change("auto_disable", boolean),
         })
     }
 }

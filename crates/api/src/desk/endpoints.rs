@@ -63,6 +63,7 @@ pub async fn create(shared: &Shared, caller: &Caller, new: NewEndpoint) -> Resul
         timeout_ms: new.timeout_ms,
         retry_schedule: new.retry_schedule,
         permanent_statuses: new.permanent_statuses.unwrap_or_default(),
+        auto_disable: new.auto_disable.unwrap_or(true),
     };
     let secret = SigningSecret::generate();
     let sealed = shared.keyring.seal_secret(caller.workspace_id, id, &secret);
@@ -176,6 +177,7 @@ impl EndpointChange {
         set(&mut options.retry_schedule, self.retry_schedule);
         set(&mut options.timeout_ms, self.timeout_ms);
         set(&mut options.permanent_statuses, self.permanent_statuses);
+        set(&mut options.auto_disable, self.auto_disable);
         options
     }
 }

@@ -52,6 +52,8 @@ pub struct EndpointView {
     retry_preset: Option<&'static str>,
     timeout_ms: Option<u32>,
     permanent_statuses: Vec<u16>,
+    /// Whether it is disabled when it has only failed for days.
+    auto_disable: bool,
     health: HealthView,
     /// Counts the changes; also the `ETag`.
     revision: i64,
@@ -102,6 +104,7 @@ impl EndpointView {
             retry_schedule: options.retry_schedule,
             timeout_ms: options.timeout_ms,
             permanent_statuses: options.permanent_statuses,
+            auto_disable: options.auto_disable,
             health: HealthView {
                 delivered: health.delivered,
                 failed: health.failed,

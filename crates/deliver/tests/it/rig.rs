@@ -111,6 +111,7 @@ impl Rig {
             timeout_ms: None,
             retry_schedule: None,
             permanent_statuses: Vec::new(),
+            auto_disable: true,
         };
         change(&mut options);
         let (now, mut conn) = (Utc::now(), self.pool.get().await.expect("a connection"));
@@ -175,6 +176,19 @@ impl Rig {
             found.retain(|delivery| delivery.status == status);
             (found.len() >= count).then_some(found)
         })
+    }
+
+    /// What waits in the outbox, oldest first: nobody relays it here.
+    pub async fn told(&self) -> Vec<(String, serde_json::Value)> {
+        let mut conn = self.pool.get().await.expect("a connection");
+        let waiting = store::outbox::lock_oldest(&mut conn, 1000).await.expect("events");
+        waiting.into_iter().map(|event| (event.event_type, event.data)).collect()
+    }
+
+    /// What waits in the outbox of one type.
+    pub async fn told_of(&self, event_type: &str) -> Vec<serde_json::Value> {
+        let told = self.told().await.into_iter();
+        told.filter(|(told, _)| told == event_type).map(|(_, data)| data).collect()
     }
 
     pub async fn endpoint_now(&self, id: EndpointId) -> endpoints::Endpoint {

@@ -1,0 +1,11 @@
+DROP INDEX endpoint_state_told;
+DROP INDEX endpoint_state_failing;
+ALTER TABLE endpoint_state
+    DROP COLUMN dead_told_at,
+    DROP COLUMN failing_told_at,
+    DROP COLUMN warned_percent,
+    DROP COLUMN told_since,
+    DROP COLUMN failed_messages;
+ALTER TABLE endpoints
+    DROP COLUMN state_since,
+    DROP COLUMN auto_disable;
