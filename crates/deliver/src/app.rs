@@ -113,6 +113,7 @@ impl App {
             pool: pool.clone(),
             patience: deliver.patience,
             poll_interval: deliver.poll_interval,
+            pause_hold: deliver.pause_hold,
             tasks,
             work,
             metrics,

@@ -18,6 +18,7 @@ use model::delivery::DeliveryStatus;
 use model::event_type::{EVENT_TYPES, LINK_CLICKED};
 use store::Pool;
 use store::deliveries::{self, Progress};
+use store::held;
 use store::leases::{self, Finished, Leased, Waiting};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +50,7 @@ const TIDY_INTERVAL: Duration = Duration::from_secs(30);
 /// Waiting deliveries are counted no further.
 const COUNTED_MAX: i64 = 100_000;
 
-/// Most deliveries of deleted endpoints that are ended at a time.
+/// Most deliveries of deleted, paused or disabled endpoints that are ended at a time.
 const BURIED_MAX: i64 = 10_000;
 
 /// Works off what waits.
@@ -68,6 +69,8 @@ pub struct Courier {
     pub patience: Duration,
     /// How often to look.
     pub poll_interval: Duration,
+    /// How long what a paused or disabled endpoint is owed waits for it.
+    pub pause_hold: Duration,
     /// Requests that are under way.
     pub tasks: TaskTracker,
     /// Says that there is work.
@@ -125,6 +128,9 @@ impl Courier {
         let mut conn = self.pool.get().await?;
         let buried = deliveries::bury_of_deleted(&mut conn, Utc::now(), BURIED_MAX).await?;
         self.metrics.buried(buried);
+        for held in held::bury(&mut conn, self.pause_hold, Utc::now(), BURIED_MAX).await? {
+            self.metrics.held_too_long(&held);
+        }
         self.metrics.pending.set(deliveries::count_waiting(&mut conn, COUNTED_MAX).await?);
         Ok(())
     }

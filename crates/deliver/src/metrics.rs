@@ -4,6 +4,7 @@ use model::delivery::Attempt;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
+use store::held::Held;
 
 use crate::lanes::Later;
 use crate::outcome::Outcome;
@@ -140,6 +141,11 @@ impl Metrics {
     /// Counts deliveries that are given up because their endpoint was deleted.
     pub fn buried(&self, deliveries: usize) {
         self.dead.with_label_values(&["endpoint_deleted"]).inc_by(deliveries as u64);
+    }
+
+    /// Counts deliveries that are given up because their endpoint was paused or disabled for too long.
+    pub fn held_too_long(&self, held: &Held) {
+        self.dead.with_label_values(&[held.reason.as_str()]).inc_by(held.deliveries);
     }
 
     /// Counts a delivery that is given up because its click is no longer there to be told of.

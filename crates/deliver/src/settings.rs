@@ -75,6 +75,9 @@ pub struct DeliverSettings {
     pub batch_max: usize,
     /// Most batches at a time.
     pub batches_max: usize,
+    /// How long what a paused or disabled endpoint is owed waits for it.
+    #[serde(with = "humantime_serde")]
+    pub pause_hold: Duration,
     /// How long an endpoint may only fail before it is disabled; zero: for ever.
     #[serde(with = "humantime_serde")]
     pub auto_disable_after: Duration,
@@ -188,6 +191,10 @@ impl DeliverSettings {
             (!self.poll_interval.is_zero(), "deliver.poll_interval must not be zero"),
             (!self.endpoints_refresh.is_zero(), "deliver.endpoints_refresh must not be zero"),
             (self.endpoints_max > 0, "deliver.endpoints_max must be at least 1"),
+            (
+                !self.pause_hold.is_zero(),
+                "deliver.pause_hold must not be zero: pauses would lose what they hold",
+            ),
             (self.auto_disable_failed_min > 0, "deliver.auto_disable_failed_min must be at least 1"),
             (
                 self.auto_disable().is_none_or(|rule| rule.span_min <= rule.after),
@@ -240,6 +247,7 @@ mod tests {
             ("CLICKWIRE__DELIVER__LEASE", "10ms", "lease"),
             ("CLICKWIRE__DELIVER__IN_FLIGHT_MAX", "1", "in_flight_max"),
             ("CLICKWIRE__DELIVER__BATCH_MAX", "0", "batch_max"),
+            ("CLICKWIRE__DELIVER__PAUSE_HOLD", "0s", "pause_hold"),
             ("CLICKWIRE__DELIVER__AUTO_DISABLE_AFTER", "1h", "auto_disable_span_min"),
             ("CLICKWIRE__DELIVER__AUTO_DISABLE_FAILED_MIN", "0", "auto_disable_failed_min"),
         ] {

@@ -20,6 +20,7 @@ pub mod events;
 pub mod first_clicks;
 pub mod first_run;
 mod folding;
+pub mod held;
 pub mod leases;
 pub mod link_import;
 mod link_row;

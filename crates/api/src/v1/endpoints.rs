@@ -288,7 +288,8 @@ pub async fn delete_endpoint(
 
 /// Pause an endpoint
 ///
-/// What it is owed waits until it is resumed.
+/// What it is owed waits until it is resumed; what has waited for 3 days (an operator's setting) is dead then, and can be
+/// asked for again.
 #[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path)),
     security(("api_key" = ["endpoints:write"])), responses((status = 200, body = EndpointView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]

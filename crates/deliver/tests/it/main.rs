@@ -5,6 +5,7 @@ mod dispatch;
 mod egress;
 mod endings;
 mod hostile;
+mod held;
 mod life;
 mod queries;
 mod replays;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus::{Bus, ConsumerName, Message as _};
+use bus::{Bus, Changed, ConsumerName, Message as _, Table};
 use chrono::Utc;
 use deliver::{App, Settings};
 use model::automation::Verdict;
@@ -10,6 +10,7 @@ use model::delivery::DeliveryStatus;
 use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
 use model::{EndpointId, EnrichedClick, WorkspaceId};
+use service::ops::Ops;
 use store::delivery_log::{self, DeliveryFilter, LoggedAttempt, LoggedDelivery};
 use store::endpoints::{EndpointOptions, State};
 use store::{Pool, endpoints, secrets};
@@ -79,6 +80,21 @@ impl Rig {
 
     pub async fn start(&self) -> Running {
         self.start_with(self.settings()).await
+    }
+
+    /// The service, and where it counts.
+    pub async fn start_counted(&self) -> (Running, Ops) {
+        let ops = Ops::new();
+        let app = App::build_with(self.settings(), ops.clone()).await.expect("the service is put together");
+        let stop = CancellationToken::new();
+        let run = tokio::spawn(app.run(stop.clone()));
+        (Running { stop, run }, ops)
+    }
+
+    /// What `api` does after a change.
+    pub async fn say_that_endpoints_changed(&self) {
+        let changed = Changed { table: Table::Endpoints, workspace_id: self.workspace_id, keys: Vec::new() };
+        self.bus.notify(&changed).await;
     }
 
     pub async fn start_with(&self, settings: Settings) -> Running {

@@ -1,3 +1,4 @@
+DROP INDEX endpoints_held;
 DROP INDEX endpoint_state_told;
 DROP INDEX endpoint_state_failing;
 ALTER TABLE endpoint_state

@@ -22,3 +22,5 @@ COMMENT ON COLUMN endpoint_state.dead_told_at IS 'last webhook that told of deli
 -- Mostly small: those that fail, and those whose failures were told of.
 CREATE INDEX endpoint_state_failing ON endpoint_state (endpoint_id) WHERE first_failure_at IS NOT NULL;
 CREATE INDEX endpoint_state_told ON endpoint_state (endpoint_id) WHERE told_since IS NOT NULL;
+-- Whose waiting deliveries end when they were held too long.
+CREATE INDEX endpoints_held ON endpoints (id) WHERE state <> 'active' AND deleted_at IS NULL;
