@@ -160,6 +160,8 @@ pub enum ConsumerName {
     Enrich,
     /// `deliver` reads ENRICHED.
     Deliver,
+    /// `deliver` reads EVENTS.
+    DeliverEvents,
     /// `record` reads ENRICHED.
     Record,
     /// `record` copies QUARANTINE to a table.
@@ -168,13 +170,15 @@ pub enum ConsumerName {
 
 impl ConsumerName {
     /// Every consumer of ours.
-    pub const ALL: [Self; 4] = [Self::Enrich, Self::Deliver, Self::Record, Self::Quarantine];
+    pub const ALL: [Self; 5] =
+        [Self::Enrich, Self::Deliver, Self::DeliverEvents, Self::Record, Self::Quarantine];
 
     /// Its durable name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Enrich => "enrich",
             Self::Deliver => "deliver",
+            Self::DeliverEvents => "deliver-events",
             Self::Record => "record",
             Self::Quarantine => "record-quarantine",
         }
@@ -185,6 +189,7 @@ impl ConsumerName {
         match self {
             Self::Enrich => StreamName::Clicks,
             Self::Deliver | Self::Record => StreamName::Enriched,
+            Self::DeliverEvents => StreamName::Events,
             Self::Quarantine => StreamName::Quarantine,
         }
     }
@@ -194,7 +199,16 @@ impl ConsumerName {
         match self {
             // nobody of ours enriches what led nowhere
             Self::Enrich => "clickwire.clicks.raw.*.*",
-            Self::Deliver | Self::Record | Self::Quarantine => "",
+            Self::Deliver | Self::DeliverEvents | Self::Record | Self::Quarantine => "",
+        }
+    }
+
+    /// Where on its stream it begins.
+    const fn begins(self) -> DeliverPolicy {
+        match self {
+            // who has it made is not told of the week before
+            Self::DeliverEvents => DeliverPolicy::New,
+            Self::Enrich | Self::Deliver | Self::Record | Self::Quarantine => DeliverPolicy::All,
         }
     }
 
@@ -204,7 +218,7 @@ impl ConsumerName {
             durable_name: Some(self.as_str().to_owned()),
             filter_subject: self.filter().to_owned(),
             ack_policy: AckPolicy::Explicit,
-            deliver_policy: DeliverPolicy::All,
+            deliver_policy: self.begins(),
             ack_wait: ACK_WAIT,
             // an outage must not end a click
             max_deliver: -1,

@@ -23,6 +23,7 @@ use crate::health::Health;
 use crate::lanes::Lanes;
 use crate::life::Life;
 use crate::metrics::Metrics;
+use crate::own_events::{self, OwnEvents};
 use crate::recorder::{Recorder, Recording};
 use crate::replayer::Replayer;
 use crate::sender::Sender;
@@ -45,6 +46,8 @@ pub struct App {
     pool: Pool,
     consumer: Consumer,
     dispatcher: Arc<Dispatcher>,
+    own_consumer: Consumer,
+    own_events: Arc<OwnEvents>,
     courier: Arc<Courier>,
     recording: Recording,
     health: Arc<Health>,
@@ -105,6 +108,12 @@ impl App {
             in_hand: Mutex::default(),
             at_once: dispatch::at_once(),
         };
+        let own_events = OwnEvents {
+            endpoints: Arc::clone(&endpoints),
+            pool: pool.clone(),
+            work: Arc::clone(&work),
+            metrics: metrics.clone(),
+        };
         let courier = Courier {
             endpoints: Arc::clone(&endpoints),
             lanes,
@@ -124,8 +133,12 @@ impl App {
             handle_timeout: HANDLE_TIMEOUT,
             drain_timeout: deliver.drain_timeout,
         };
-        let consumer = Consumer::new(&bus, ConsumerName::Deliver, limits, consumer_metrics);
+        let consumer = Consumer::new(&bus, ConsumerName::Deliver, limits, consumer_metrics.clone());
         ops.check("deliver", consumer.progress());
+        let own_limits =
+            Limits { batch_max: own_events::BATCH_MAX, batches_max: own_events::BATCHES_MAX, ..limits };
+        let own_consumer = Consumer::new(&bus, ConsumerName::DeliverEvents, own_limits, consumer_metrics);
+        ops.check("deliver-events", own_consumer.progress());
         let (table, max_age) = (Arc::clone(&endpoints), deliver.endpoints_refresh * REFRESHES_MISSED_MAX);
         ops.check("endpoints", move || table.check_age(max_age));
         Ok(Self {
@@ -133,6 +146,8 @@ impl App {
             pool,
             consumer,
             dispatcher: Arc::new(dispatcher),
+            own_consumer,
+            own_events: Arc::new(own_events),
             courier: Arc::new(courier),
             recording,
             health,
@@ -172,13 +187,14 @@ impl App {
         let (stop_of_work, dispatcher) = (stop.child_token(), Arc::clone(&self.dispatcher));
         let work = async {
             let consumer = self.consumer.run(dispatcher, stop_of_work.clone());
+            let own_events = self.own_consumer.run(self.own_events, stop_of_work.clone());
             let stopped_at = async {
                 stop_of_work.cancelled().await;
                 Instant::now()
             };
-            let (consumed, (), stopped_at) =
-                tokio::join!(consumer, courier.run(stop_of_work.clone()), stopped_at);
-            consumed.context("the consumer ended").map(|()| stopped_at)
+            let (consumed, own_events, (), stopped_at) =
+                tokio::join!(consumer, own_events, courier.run(stop_of_work.clone()), stopped_at);
+            consumed.and(own_events).context("a consumer ended").map(|()| stopped_at)
         };
         let result = tokio::select! {
             result = work => result,

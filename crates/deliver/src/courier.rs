@@ -15,7 +15,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use model::EnrichedClick;
 use model::delivery::DeliveryStatus;
-use model::event_type::{EVENT_TYPES, LINK_CLICKED};
+use model::event_type::{self, LINK_CLICKED};
 use store::Pool;
 use store::deliveries::{self, Progress};
 use store::held;
@@ -220,10 +220,9 @@ impl Courier {
 }
 
 fn shipment(leased: &Leased, body: Bytes) -> Shipment {
-    let known = EVENT_TYPES.iter().find(|known| **known == leased.event_type);
     Shipment {
         event_id: leased.owed.event_id,
-        event_type: known.copied().unwrap_or(LINK_CLICKED),
+        event_type: event_type::known(&leased.event_type).unwrap_or(LINK_CLICKED),
         delivery_id: leased.id,
         number: leased.attempt_count.saturating_add(1),
         throttled: leased.throttled,

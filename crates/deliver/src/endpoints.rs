@@ -64,9 +64,13 @@ pub struct Endpoint {
 impl Endpoint {
     /// Whether the endpoint is owed this click.
     pub fn wants(&self, click: &EnrichedClick) -> bool {
-        self.owed_from <= click.click.clicked_at
-            && self.event_types.iter().any(|pattern| pattern.matches(LINK_CLICKED))
+        self.wants_event(LINK_CLICKED, click.click.clicked_at)
             && self.filter.as_ref().is_none_or(|filter| filter.matches(click))
+    }
+
+    /// Whether the endpoint is owed what happened then, by its type alone.
+    pub fn wants_event(&self, event_type: &str, occurred_at: DateTime<Utc>) -> bool {
+        self.owed_from <= occurred_at && self.event_types.iter().any(|pattern| pattern.matches(event_type))
     }
 
     /// Whether anything is sent to it at the moment: it is not paused by its owner, and we hold what signs for it.
@@ -149,6 +153,17 @@ impl EndpointTable {
     pub fn matching<'a>(&'a self, click: &'a EnrichedClick) -> impl Iterator<Item = &'a Arc<Endpoint>> {
         let own = self.by_workspace.get(&click.click.workspace_id);
         own.into_iter().flatten().filter(|endpoint| endpoint.wants(click))
+    }
+
+    /// Who is owed an event of this type in a workspace.
+    pub fn wanting(
+        &self,
+        workspace_id: WorkspaceId,
+        event_type: &str,
+        occurred_at: DateTime<Utc>,
+    ) -> impl Iterator<Item = &Arc<Endpoint>> {
+        let own = self.by_workspace.get(&workspace_id);
+        own.into_iter().flatten().filter(move |endpoint| endpoint.wants_event(event_type, occurred_at))
     }
 
     fn insert(&mut self, endpoint: Arc<Endpoint>) {

@@ -2,6 +2,7 @@
 //!
 //! Two lanes. The fast one ([`dispatch`]) sends a batch of clicks at once from memory and stores the results in
 //! one statement. What cannot go at once, or failed, is a row, and the slow one ([`courier`]) works those off.
+//! Events of our own are rows from the beginning ([`own_events`]).
 //! Both make attempts in the same way ([`attempter`]): [`sender`] posts, [`outcome`] judges, [`schedule`] says when
 //! next; [`lanes`] say how much an endpoint may use of us (its [`limit`], its [`circuit`]), [`destination`] where a
 //! request may go, [`timings`] where its time went.
@@ -23,6 +24,7 @@ pub mod life;
 pub mod limit;
 pub mod metrics;
 pub mod outcome;
+pub mod own_events;
 pub mod recorder;
 pub mod replayer;
 pub mod schedule;

@@ -24,6 +24,7 @@ pub struct Metrics {
     queued: IntCounterVec,
     dead: IntCounterVec,
     blocked: IntCounter,
+    own_events: IntCounter,
     /// Requests in flight.
     pub in_flight: IntGauge,
     /// Deliveries that wait for an attempt, as far as they are counted.
@@ -72,6 +73,7 @@ impl Metrics {
             queued: counters("queued_total", "Deliveries that could not go at once, by reason", "reason")?,
             dead: counters("dead_total", "Deliveries that were given up: replay them", "reason")?,
             blocked: counter("blocked_total", "Attempts that the address policy refused")?,
+            own_events: counter("own_events_total", "Deliveries made of events that are not clicks")?,
             in_flight: gauge("in_flight", "Requests in flight")?,
             pending: gauge("pending", "Deliveries that wait for an attempt (counted up to 100,000)")?,
             oldest_due_seconds: gauge("oldest_due_seconds", "How long the oldest due delivery has been due")?,
@@ -85,13 +87,14 @@ impl Metrics {
             replays_running: gauge("replays_running", "Replays that are running (counted up to 64)")?,
             replayed: counter("replayed_total", "Deliveries that replays have put in line")?,
         };
-        let all: [Box<dyn prometheus::core::Collector>; 15] = [
+        let all: [Box<dyn prometheus::core::Collector>; 16] = [
             Box::new(metrics.attempts.clone()),
             Box::new(metrics.attempt_seconds.clone()),
             Box::new(metrics.click_to_webhook_seconds.clone()),
             Box::new(metrics.queued.clone()),
             Box::new(metrics.dead.clone()),
             Box::new(metrics.blocked.clone()),
+            Box::new(metrics.own_events.clone()),
             Box::new(metrics.in_flight.clone()),
             Box::new(metrics.pending.clone()),
             Box::new(metrics.oldest_due_seconds.clone()),
@@ -126,6 +129,11 @@ impl Metrics {
     /// Counts a delivery that goes through the database.
     pub fn queued(&self, reason: Later) {
         self.queued.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// Counts deliveries that were made of events of our own.
+    pub fn told(&self, deliveries: usize) {
+        self.own_events.inc_by(deliveries as u64);
     }
 
     /// Counts a delivery that is given up.

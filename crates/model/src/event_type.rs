@@ -8,8 +8,36 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A click on a tracked link.
 pub const LINK_CLICKED: &str = "link.clicked";
 
-/// Every type that an endpoint can subscribe to today.
-pub const EVENT_TYPES: [&str; 1] = [LINK_CLICKED];
+/// An endpoint is switched off, for a reason.
+pub const ENDPOINT_DISABLED: &str = "endpoint.disabled";
+
+/// An endpoint only fails, and will be disabled.
+pub const ENDPOINT_WARNING: &str = "endpoint.warning";
+
+/// A delivery was given up.
+pub const DELIVERY_DEAD: &str = "delivery.dead";
+
+/// Every type that an endpoint can subscribe to today: clicks first, then what happens to endpoints and deliveries.
+pub const EVENT_TYPES: [&str; 13] = [
+    LINK_CLICKED,
+    "endpoint.created",
+    "endpoint.updated",
+    "endpoint.paused",
+    "endpoint.resumed",
+    ENDPOINT_WARNING,
+    ENDPOINT_DISABLED,
+    "endpoint.recovered",
+    "endpoint.removed",
+    "delivery.failing",
+    DELIVERY_DEAD,
+    "secret.rotated",
+    "secret.revoked",
+];
+
+/// The type with this name, if an endpoint can subscribe to it.
+pub fn known(name: &str) -> Option<&'static str> {
+    EVENT_TYPES.into_iter().find(|known| *known == name)
+}
 
 /// Which event types an endpoint wants: a type, or a beginning with `*` (`link.*`, `*`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -87,6 +115,10 @@ mod tests {
             assert!(pattern.matches(LINK_CLICKED));
         }
         assert!(!EventTypePattern::link_clicked().matches("link.created"));
+        for pattern in ["endpoint.*", "delivery.dead", "secret.*"] {
+            let pattern: EventTypePattern = pattern.parse().expect(pattern);
+            assert!(!pattern.matches(LINK_CLICKED));
+        }
     }
 
     #[test]

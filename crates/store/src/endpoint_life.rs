@@ -3,7 +3,7 @@
 //! Several replicas of `deliver` look at the same rows. Each change names in its WHERE the failures that it was decided
 //! for and that nobody acted on yet, so that one of them makes it, and tells of it in the same transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use diesel::QueryableByName;
@@ -288,6 +288,37 @@ pub(crate) async fn tell_failing(
         Some((changed.workspace_id(), data))
     };
     events::announce_all(conn, "delivery.failing", told.iter().filter_map(tell).collect(), now).await
+}
+
+/// Of whose dead deliveries a webhook may tell now: of each endpoint once in [`TOLD_PAUSE`].
+///
+/// Belongs into the transaction that makes the webhooks.
+pub async fn claim_dead(
+    conn: &mut Connection,
+    endpoint_ids: &HashSet<EndpointId>,
+    now: DateTime<Utc>,
+) -> QueryResult<Vec<EndpointId>> {
+    if endpoint_ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        endpoint_id: Uuid,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "INSERT INTO endpoint_state AS known (endpoint_id, workspace_id, dead_told_at, updated_at) \
+         SELECT e.id, e.workspace_id, $2, $2 FROM endpoints e WHERE e.id = ANY($1) ORDER BY e.id \
+         ON CONFLICT (endpoint_id) DO UPDATE SET dead_told_at = excluded.dead_told_at \
+         WHERE known.dead_told_at IS NULL OR known.dead_told_at <= $3 \
+         RETURNING endpoint_id",
+    )
+    .bind::<Array<SqlUuid>, _>(endpoint_ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+    .bind::<Timestamptz, _>(now)
+    .bind::<Timestamptz, _>(now - TOLD_PAUSE)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| EndpointId::from_uuid(row.endpoint_id)).collect())
 }
 
 /// An endpoint that is enabled or resumed begins anew. What people were told of stays told, until it succeeds.

@@ -1,14 +1,16 @@
 //! What a subscriber gets: the body, its signature, and the choices an endpoint makes. Pure, no I/O.
 //!
-//! In reading order: [`payload`] writes the body, [`signature`] signs it (Standard Webhooks 1.0.0),
+//! In reading order: [`payload`] writes the body of a click and [`own_event`] that of everything else, [`signature`] signs it (Standard Webhooks 1.0.0),
 //! [`filter`] and [`headers`] are what an endpoint's owner sets, [`sealing`] keeps secrets at rest.
 
 pub mod filter;
 pub mod headers;
+pub mod own_event;
 pub mod payload;
 pub mod sealing;
 pub mod signature;
 
 pub use filter::Filter;
 pub use headers::CustomHeaders;
+pub use own_event::OwnEvent;
 pub use sealing::Keyring;

@@ -187,7 +187,7 @@ struct Privacy<'a> {
 }
 
 /// RFC 3339 in UTC with milliseconds.
-struct Timestamp(DateTime<Utc>);
+pub(crate) struct Timestamp(pub(crate) DateTime<Utc>);
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

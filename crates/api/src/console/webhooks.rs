@@ -8,6 +8,7 @@ use chrono::Utc;
 use serde_json::{Value, json};
 
 use model::EndpointId;
+use model::event_type::LINK_CLICKED;
 use model::retry::RetryPreset;
 use store::delivery_log::DeliveryFilter;
 use store::endpoints::{Endpoint, State};
@@ -28,6 +29,14 @@ use crate::v1::endpoints::endpoint_id;
 
 /// Deliveries of one endpoint that are shown.
 const DELIVERIES_SHOWN: i64 = 25;
+
+/// What a webhook can be sent, and what that is for.
+const EVENT_CHOICES: [(&str, &str); 4] = [
+    (LINK_CLICKED, "Someone opened a tracked link: who, where, on which device."),
+    ("endpoint.*", "Another webhook was changed, paused, warned of, disabled, or works again."),
+    ("delivery.*", "A click could not be delivered to another webhook; at most once an hour for each."),
+    ("secret.*", "The signing secret of another webhook was replaced."),
+];
 
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
@@ -118,9 +127,22 @@ struct NewWebhookPage {
     layout: Layout,
     url: String,
     description: String,
+    choices: Vec<EventChoice>,
     is_everything: bool,
     retry_schedule: String,
     errors: Errors,
+}
+
+/// Events that can be chosen together.
+struct EventChoice {
+    pattern: &'static str,
+    text: &'static str,
+    is_chosen: bool,
+}
+
+fn choices(chosen: &[&str]) -> Vec<EventChoice> {
+    let choice = |(pattern, text)| EventChoice { pattern, text, is_chosen: chosen.contains(&pattern) };
+    EVENT_CHOICES.into_iter().map(choice).collect()
 }
 
 #[get("/settings/webhooks/new")]
@@ -130,6 +152,7 @@ async fn new_webhook(signed: Signed) -> PageResult {
         layout: signed.layout("webhooks"),
         url: String::new(),
         description: String::new(),
+        choices: choices(&[LINK_CLICKED]),
         is_everything: false,
         retry_schedule: RetryPreset::Default.as_str().to_owned(),
         errors: Errors::default(),
@@ -168,6 +191,7 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
                 layout: signed.layout("webhooks"),
                 url: text("url"),
                 description: text("description"),
+                choices: choices(&form.all("event_types")),
                 is_everything,
                 retry_schedule: text("retry_schedule"),
                 errors,

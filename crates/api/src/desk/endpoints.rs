@@ -146,6 +146,9 @@ pub async fn update(
             }
             let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
             announce(conn, change(caller, now, "endpoint.updated", &endpoint)).await?;
+            if let Some((state, _)) = state {
+                announce(conn, change(caller, now, came_into(state), &endpoint)).await?;
+            }
             Ok(endpoint)
         })
         .await?;
@@ -224,8 +227,7 @@ async fn set_state(
             }
             endpoints::set_state(conn, caller.workspace_id, id, state, None, now).await?;
             let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
-            let action = if state == State::Paused { "endpoint.paused" } else { "endpoint.resumed" };
-            announce(conn, change(caller, now, action, &endpoint)).await?;
+            announce(conn, change(caller, now, came_into(state), &endpoint)).await?;
             Ok(endpoint)
         })
         .await?;
@@ -380,9 +382,19 @@ fn change<'a>(caller: &'a Caller, now: DateTime<Utc>, action: &'a str, endpoint:
     let details = json!({
         "url": endpoint.options.url,
         "state": endpoint.state.as_str(),
+        "reason": endpoint.state_reason,
         "revision": endpoint.revision,
     });
     Change { caller, now, action, subject: endpoint.id.to_string(), details }
+}
+
+/// The event of an endpoint that comes into a state.
+const fn came_into(state: State) -> &'static str {
+    match state {
+        State::Active => "endpoint.resumed",
+        State::Paused => "endpoint.paused",
+        State::Disabled => "endpoint.disabled",
+    }
 }
 
 /// Tells `deliver` that an endpoint or its secrets changed.

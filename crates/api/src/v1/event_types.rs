@@ -5,7 +5,9 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use model::WorkspaceId;
 use model::event_type::{EVENT_TYPES, LINK_CLICKED};
+use webhook::{own_event, payload};
 
 use crate::auth::Caller;
 use crate::desk::now;
@@ -19,7 +21,7 @@ pub struct EventTypeView {
     #[schema(example = "link.clicked")]
     name: &'static str,
     description: &'static str,
-    /// The body of a webhook of this type, as a test sends it.
+    /// The body of a webhook of this type.
     #[schema(value_type = Object)]
     sample: Value,
 }
@@ -29,15 +31,43 @@ pub struct EventTypeView {
     (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/event-types")]
 pub async fn list_event_types(caller: Caller) -> Result<HttpResponse, ApiError> {
-    let sample = webhook::payload::link_clicked(&webhook::payload::sample(caller.workspace_id, now()));
     let view = |name| EventTypeView {
         name,
-        description: match name {
-            LINK_CLICKED => "Someone, or something, opened a tracked link",
-            _ => "",
-        },
-        sample: serde_json::from_slice(&sample).expect("a webhook body is JSON"),
+        description: description(name),
+        sample: serde_json::from_slice(&sample(name, caller.workspace_id)).expect("a webhook body is JSON"),
     };
     let data: Vec<_> = EVENT_TYPES.into_iter().map(view).collect();
     Ok(HttpResponse::Ok().json(Page { data, next_cursor: None }))
+}
+
+fn sample(name: &str, workspace_id: WorkspaceId) -> Vec<u8> {
+    match own_event::sample(name, workspace_id, now()) {
+        Some(event) => event.body(),
+        None => payload::link_clicked(&payload::sample(workspace_id, now())),
+    }
+}
+
+fn description(name: &str) -> &'static str {
+    match name {
+        LINK_CLICKED => "Someone, or something, opened a tracked link",
+        "endpoint.created" => "A webhook endpoint was made",
+        "endpoint.updated" => "A webhook endpoint was changed",
+        "endpoint.paused" => "A webhook endpoint was paused: what it is owed waits",
+        "endpoint.resumed" => "A webhook endpoint was resumed or enabled",
+        "endpoint.warning" => {
+            "A webhook endpoint has not succeeded for half, three quarters or nine tenths of the time after which it is disabled"
+        }
+        "endpoint.disabled" => {
+            "A webhook endpoint was disabled: it answered 410 (`gone`), or has only failed for days (`failing`)"
+        }
+        "endpoint.recovered" => "A webhook endpoint succeeded again after its failures were told of",
+        "endpoint.removed" => "A webhook endpoint was removed",
+        "delivery.failing" => {
+            "A click could not be delivered for the third time; told once an hour for each endpoint"
+        }
+        "delivery.dead" => "A click was given up after its last attempt; told once an hour for each endpoint",
+        "secret.rotated" => "An endpoint has a new signing secret; the old ones end in a day",
+        "secret.revoked" => "A signing secret of an endpoint ended at once",
+        _ => "",
+    }
 }

@@ -332,13 +332,21 @@ async fn a_webhook_is_added_by_form_for_people_only_and_shows_its_secret_once() 
     let (status, page) = browser.submit("/settings/webhooks", &fields).await;
     assert_eq!(status, 422);
     assert!(page.contains("private address"), "{page}");
+    assert!(
+        page.contains("value=\"link.clicked\" checked") && !page.contains("value=\"delivery.*\" checked")
+    );
 
-    let fields =
-        [("url", "http://127.0.0.1:9/hook"), ("event_types", "link.clicked"), ("audience", "people")];
+    let fields = [
+        ("url", "http://127.0.0.1:9/hook"),
+        ("event_types", "link.clicked"),
+        ("event_types", "delivery.*"),
+        ("audience", "people"),
+    ];
     let page = browser.fill("/settings/webhooks/new", "/settings/webhooks", &fields).await;
     assert!(page.contains("whsec_") && page.contains("data-secret"), "{page}");
     let endpoint = api.get("/v1/webhook-endpoints").await.body["data"][0].clone();
     assert_eq!(endpoint["filter"], json!({"verdicts": ["human", "unknown"]}));
+    assert_eq!(endpoint["event_types"], json!(["link.clicked", "delivery.*"]));
     let path = format!("/settings/webhooks/{}", endpoint["id"].as_str().expect("an id"));
     assert!(!browser.open(&path).await.1.contains("data-secret"));
 

@@ -20,6 +20,7 @@ async fn an_endpoint_is_made_from_a_url_alone_and_tells_its_secret_once() {
         ".id" => "[id]", ".secret" => "[secret]", ".created_at" => "[time]", ".updated_at" => "[time]",
     }, @r#"
     {
+      "auto_disable": true,
       "created_at": "[time]",
       "description": null,
       "enabled": true,
@@ -321,4 +322,31 @@ async fn event_types_come_with_a_sample() {
 
     assert_eq!(types.body["data"][0]["type"], "link.clicked");
     assert_eq!(types.body["data"][0]["sample"]["data"]["test"], true);
+    let types = types.body["data"].as_array().expect("a list").clone();
+    assert_eq!(types.len(), model::event_type::EVENT_TYPES.len());
+    for event_type in types {
+        assert_eq!(event_type["sample"]["type"], event_type["type"]);
+        assert!(event_type["description"].as_str().is_some_and(|text| !text.is_empty()), "{event_type}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_switches_an_endpoint_off_or_on_has_it_told_of() {
+    let api = Api::start().await;
+    let id = api.endpoint().await;
+    let path = format!("/v1/webhook-endpoints/{}", api.endpoint().await);
+
+    let off = api.patch(&path, json!({"enabled": false, "auto_disable": false})).await;
+    api.patch(&path, json!({"enabled": true})).await;
+    api.patch(&path, json!({"enabled": true})).await;
+
+    assert_eq!(off.body["auto_disable"], false);
+    let mut conn = api.pool.get().await.expect("a connection");
+    let told = store::outbox::lock_oldest(&mut conn, 100).await.expect("events");
+    let states = told.iter().filter(|event| {
+        matches!(event.event_type.as_str(), "endpoint.disabled" | "endpoint.resumed" | "endpoint.paused")
+    });
+    let states: Vec<_> =
+        states.map(|event| (event.event_type.as_str(), event.data["details"]["reason"].as_str())).collect();
+    assert_eq!(states, [("endpoint.disabled", Some("switched off")), ("endpoint.resumed", None)]);
 }

@@ -7,6 +7,7 @@ mod endings;
 mod hostile;
 mod held;
 mod life;
+mod own_events;
 mod queries;
 mod replays;
 mod rig;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus::{Bus, Changed, ConsumerName, Message as _, Table};
+use bus::{Bus, Changed, ConsumerName, Event, Message as _, Table};
 use chrono::Utc;
 use deliver::{App, Settings};
 use model::automation::Verdict;
@@ -199,6 +199,29 @@ impl Rig {
         let mut conn = self.pool.get().await.expect("a connection");
         let waiting = store::outbox::lock_oldest(&mut conn, 1000).await.expect("events");
         waiting.into_iter().map(|event| (event.event_type, event.data)).collect()
+    }
+
+    /// Does what `record` does: publishes what waits in the outbox. Tells what it was.
+    pub async fn relay(&self) -> Vec<Event> {
+        let mut conn = self.pool.get().await.expect("a connection");
+        let waiting = store::outbox::lock_oldest(&mut conn, 1000).await.expect("events");
+        let mut events = Vec::new();
+        for store::outbox::Waiting { id, workspace_id, event_type, data, occurred_at } in waiting {
+            let event = Event { id, workspace_id, event_type, occurred_at, data: data.to_string() };
+            self.bus.publisher().publish(event.outgoing()).await.expect("the stream confirms");
+            events.push(event);
+        }
+        let ids: Vec<_> = events.iter().map(|event| event.id).collect();
+        store::outbox::remove(&mut conn, &ids).await.expect("they are removed");
+        events
+    }
+
+    /// Waits until every event of ours was taken and acknowledged.
+    pub async fn all_told(&self) {
+        until(LIMIT, || async {
+            (self.bus.pending(ConsumerName::DeliverEvents).await.ok()? == 0).then_some(())
+        })
+        .await;
     }
 
     /// What waits in the outbox of one type.

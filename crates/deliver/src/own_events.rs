@@ -1,0 +1,169 @@
+//! Events of our own as webhooks: `endpoint.disabled`, `delivery.dead`, … to the endpoints that chose them.
+//!
+//! They are few, so each is a row at once, and the courier sends it. Who is told:
+//! - the endpoints of the workspace that chose the type, as long as they are owed anything; filters are about clicks;
+//! - never the endpoint that the event tells of: it would hear of its own failures by what fails;
+//! - nobody, of a delivery that was not of a click: the webhook about it could fail in turn, without end;
+//! - of an endpoint's dead deliveries once an hour. On EVENTS each is told.
+//!
+//! An event is done when its rows are stored. One that comes again meets its rows, and nothing is owed twice.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::{Event, Handler, Verdict, Verdicts};
+use chrono::Utc;
+use model::delivery::DeliveryStatus;
+use model::event_type::{self, DELIVERY_DEAD};
+use model::{DeliveryId, EndpointId};
+use serde_json::Value;
+use store::deliveries::{self, NewDelivery, Owed, Progress};
+use store::{AsyncConnection as _, Pool, endpoint_life, subscriptions};
+use tokio::sync::Notify;
+use tracing::warn;
+use uuid::Uuid;
+use webhook::OwnEvent;
+
+use crate::endpoints::{Endpoint, Endpoints};
+use crate::metrics::Metrics;
+
+/// Messages of one batch.
+pub const BATCH_MAX: usize = 64;
+
+/// Batches at a time: events are few.
+pub const BATCHES_MAX: usize = 1;
+
+/// When a batch that could not be stored comes again.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Makes deliveries of our own events.
+pub struct OwnEvents {
+    /// Who wants what.
+    pub endpoints: Arc<Endpoints>,
+    /// Takes the deliveries.
+    pub pool: Pool,
+    /// Tells the courier that there is work.
+    pub work: Arc<Notify>,
+    /// Counts.
+    pub metrics: Metrics,
+}
+
+/// An event and who is told of it.
+struct Told {
+    event: OwnEvent,
+    event_type: &'static str,
+    endpoints: Vec<Arc<Endpoint>>,
+}
+
+impl Handler for OwnEvents {
+    type Message = Event;
+
+    async fn handle(&self, batch: &[Event]) -> Verdicts {
+        let events: Vec<Option<OwnEvent>> = batch.iter().map(read).collect();
+        let stored = match self.deliver(events.iter().flatten()).await {
+            Ok(()) => Verdict::Done,
+            Err(error) => {
+                warn!(error = format!("{error:#}"), events = batch.len(), "making webhooks of events failed");
+                Verdict::Retry(RETRY_DELAY)
+            }
+        };
+        let verdict = |event: &Option<OwnEvent>| match event {
+            Some(_) => stored,
+            None => Verdict::Reject("the data of the event is not a JSON object"),
+        };
+        Verdicts::each(events.iter().map(verdict).collect())
+    }
+}
+
+fn read(event: &Event) -> Option<OwnEvent> {
+    let Ok(Value::Object(data)) = serde_json::from_str(&event.data) else { return None };
+    Some(OwnEvent {
+        id: event.id,
+        workspace_id: event.workspace_id,
+        event_type: event.event_type.clone(),
+        occurred_at: event.occurred_at,
+        data,
+    })
+}
+
+impl OwnEvents {
+    async fn deliver(&self, events: impl Iterator<Item = &OwnEvent>) -> anyhow::Result<()> {
+        let mut conn = self.pool.get().await?;
+        let version = subscriptions::version(&mut conn).await?;
+        drop(conn);
+        let table = self.endpoints.at_least(version).await?;
+        let told = |event: &OwnEvent| {
+            let event_type = event_type::known(&event.event_type)?;
+            if event.tells_of_own_event() {
+                return None;
+            }
+            let of = event.endpoint_id();
+            let wanting = table.wanting(event.workspace_id, event_type, event.occurred_at);
+            let endpoints: Vec<_> = wanting.filter(|endpoint| Some(endpoint.id) != of).cloned().collect();
+            (!endpoints.is_empty()).then(|| Told { event: event.clone(), event_type, endpoints })
+        };
+        let told: Vec<Told> = events.filter_map(told).collect();
+        if told.is_empty() {
+            return Ok(());
+        }
+        self.store(told).await?;
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// All in one transaction: who is told of dead deliveries is told, or not counted as told.
+    async fn store(&self, told: Vec<Told>) -> anyhow::Result<()> {
+        let now = Utc::now();
+        let dead: HashSet<EndpointId> = told.iter().filter_map(Told::of_dead).collect();
+        let mut conn = self.pool.get().await?;
+        let stored = conn.transaction(async |conn| {
+            let mut due: HashMap<EndpointId, bool> = HashMap::new();
+            for endpoint_id in endpoint_life::claim_dead(conn, &dead, now).await? {
+                due.insert(endpoint_id, true);
+            }
+            let is_due = |told: &&Told| match told.of_dead() {
+                // the first of the batch is told, the others are of the same hour
+                Some(endpoint_id) => due.insert(endpoint_id, false) == Some(true),
+                None => true,
+            };
+            let rows: Vec<NewDelivery> = told.iter().filter(is_due).flat_map(Told::rows).collect();
+            deliveries::insert(conn, &rows, &[], Uuid::nil(), now).await
+        });
+        let stored = stored.await?;
+        self.metrics.told(stored.len());
+        Ok(())
+    }
+}
+
+impl Told {
+    /// The endpoint of the dead delivery that this tells of.
+    fn of_dead(&self) -> Option<EndpointId> {
+        if self.event_type == DELIVERY_DEAD { self.event.endpoint_id() } else { None }
+    }
+
+    fn rows(&self) -> impl Iterator<Item = NewDelivery> {
+        let body = self.event.body();
+        self.endpoints.iter().map(move |endpoint| NewDelivery {
+            // made at the event's moment: both live in the event's partition
+            id: DeliveryId::generate_at(self.event.id.timestamp()),
+            workspace_id: endpoint.workspace_id,
+            owed: Owed { endpoint_id: endpoint.id, event_id: self.event.id },
+            event_type: self.event_type,
+            click_id: None,
+            progress: Progress {
+                status: DeliveryStatus::Pending,
+                attempt_count: 0,
+                next_attempt_at: Some(Utc::now()),
+                attempted_at: None,
+                finished_at: None,
+                duration_ms: None,
+                last_status: None,
+                last_error: None,
+                response_body: None,
+                body: Some(body.clone()),
+            },
+            leased_until: None,
+        })
+    }
+}
