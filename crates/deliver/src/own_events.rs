@@ -161,6 +161,7 @@ impl Told {
                 last_status: None,
                 last_error: None,
                 response_body: None,
+                throttled: 0,
                 body: Some(body.clone()),
             },
             leased_until: None,

@@ -40,6 +40,7 @@ async fn waiting(rig: &Rig, endpoint_id: EndpointId, due_at: DateTime<Utc>) -> D
             last_status: None,
             last_error: None,
             response_body: None,
+            throttled: 0,
             body: Some(b"{}".to_vec()),
         },
         leased_until: None,
