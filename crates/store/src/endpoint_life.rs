@@ -19,6 +19,7 @@ use model::{EndpointId, EndpointUrl, WorkspaceId};
 
 use crate::leases::Finished;
 use crate::schema::endpoint_state;
+use crate::statement::statement;
 use crate::{Connection, QueryResult, audit, events};
 
 /// Who disables, in the audit log.
@@ -76,7 +77,7 @@ pub async fn failing(
         #[diesel(sql_type = SmallInt)]
         warned_percent: i16,
     }
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = statement(
         "SELECT s.endpoint_id, s.first_failure_at, s.last_failure_at, s.failed_messages, \
              CASE WHEN s.told_since = s.first_failure_at THEN s.warned_percent ELSE 0::smallint END AS warned_percent \
          FROM endpoint_state s JOIN endpoints e ON e.id = s.endpoint_id \
@@ -132,7 +133,7 @@ pub async fn warn(conn: &mut Connection, warnings: &[Warning], now: DateTime<Utc
     }
     conn.transaction(async |conn| {
         lock(conn, warnings.iter().map(|w| w.failing.endpoint_id)).await?;
-        let warned: Vec<Changed> = diesel::sql_query(
+        let warned: Vec<Changed> = statement(
             "UPDATE endpoint_state s SET warned_percent = w.percent, told_since = s.first_failure_at \
              FROM unnest($1, $2, $3) AS w (endpoint_id, since, percent), endpoints e \
              WHERE s.endpoint_id = w.endpoint_id AND e.id = w.endpoint_id AND s.first_failure_at = w.since \
@@ -175,7 +176,7 @@ pub async fn disable(
         return Ok(Vec::new());
     }
     conn.transaction(async |conn| {
-        let disabled: Vec<Changed> = diesel::sql_query(
+        let disabled: Vec<Changed> = statement(
             "UPDATE endpoints e SET state = 'disabled', state_reason = 'failing', state_since = $3, \
                  revision = revision + 1, updated_at = $3 \
              FROM unnest($1, $2) AS f (endpoint_id, since) \
@@ -214,7 +215,7 @@ pub async fn disable(
 /// Tells of endpoints that have succeeded since people were told of their failures; at most `limit`.
 pub async fn recover(conn: &mut Connection, now: DateTime<Utc>, limit: i64) -> QueryResult<usize> {
     conn.transaction(async |conn| {
-        let recovered: Vec<Changed> = diesel::sql_query(
+        let recovered: Vec<Changed> = statement(
             "UPDATE endpoint_state s SET told_since = NULL, warned_percent = 0 FROM ( \
                  SELECT endpoint_id FROM endpoint_state \
                  WHERE told_since IS NOT NULL AND told_since IS DISTINCT FROM first_failure_at \
@@ -253,7 +254,7 @@ pub(crate) async fn tell_failing(
     if failing.is_empty() {
         return Ok(());
     }
-    let told: Vec<Changed> = diesel::sql_query(
+    let told: Vec<Changed> = statement(
         "WITH told AS (INSERT INTO endpoint_state AS known \
                  (endpoint_id, workspace_id, failing_told_at, told_since, updated_at) \
              SELECT e.id, e.workspace_id, $2, $2, $2 FROM endpoints e WHERE e.id = ANY($1) AND NOT EXISTS ( \
@@ -306,7 +307,7 @@ pub async fn claim_dead(
         #[diesel(sql_type = SqlUuid)]
         endpoint_id: Uuid,
     }
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = statement(
         "INSERT INTO endpoint_state AS known (endpoint_id, workspace_id, dead_told_at, updated_at) \
          SELECT e.id, e.workspace_id, $2, $2 FROM endpoints e WHERE e.id = ANY($1) ORDER BY e.id \
          ON CONFLICT (endpoint_id) DO UPDATE SET dead_told_at = excluded.dead_told_at \

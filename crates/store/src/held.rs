@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use model::{DeliveryId, EndpointId, EventId, WorkspaceId};
 
+use crate::statement::statement;
 use crate::{Connection, QueryResult, events};
 
 /// Deliveries of one endpoint and event type that were held too long.
@@ -79,7 +80,7 @@ pub async fn bury(
     // longer than the calendar: for ever
     let Some(since) = since else { return Ok(Vec::new()) };
     conn.transaction(async |conn| {
-        let rows: Vec<Row> = diesel::sql_query(
+        let rows: Vec<Row> = statement(
             "WITH held AS MATERIALIZED (SELECT w.day, w.id, e.state FROM endpoints e, LATERAL ( \
                      SELECT day, id FROM deliveries d \
                      WHERE d.status = 'pending' AND d.endpoint_id = e.id AND d.next_attempt_at <= $2 \

@@ -16,6 +16,7 @@ use model::{ClickId, DeliveryId, ReplayId};
 
 use crate::parse::earliest;
 use crate::replays::{Position, Replay, Selection, What};
+use crate::statement::statement;
 use crate::{Connection, QueryResult};
 
 /// How long a click that is owed may be on its way before it counts as missing.
@@ -74,7 +75,7 @@ pub async fn deliveries(
     };
     let after = position.unwrap_or_else(|| before(selection.since));
     // LIMIT keeps the planner from joining with whole partitions: it is one index look-up a delivery
-    let rows: Vec<Row> = diesel::sql_query(format!(
+    let rows: Vec<Row> = statement(format!(
         "WITH page AS MATERIALIZED (SELECT * FROM deliveries \
              WHERE workspace_id = $1 AND endpoint_id = $2 AND id > $3 AND id < $4 AND day >= $5 AND day <= $6 {only} \
                  AND (cardinality($7) = 0 OR id = ANY($7)) \
@@ -128,7 +129,7 @@ pub async fn clicks(
         event: Option<Vec<u8>>,
     }
     let after = position.unwrap_or_else(|| before(selection.since));
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = statement(
         "WITH page AS MATERIALIZED (SELECT day, id, revision, clicked_at, \
                  (SELECT 1 FROM deliveries d WHERE d.day = clicks.day AND d.endpoint_id = $2 AND d.event_id = clicks.id \
                      LIMIT 1) IS NULL AS is_missing \
@@ -173,7 +174,7 @@ pub async fn again(
     seen: &[Seen],
     now: DateTime<Utc>,
 ) -> QueryResult<usize> {
-    diesel::sql_query(
+    statement(
         "INSERT INTO deliveries (id, day, workspace_id, endpoint_id, event_id, event_revision, replay_number, \
              replay_id, event_type, click_id, status, next_attempt_at, created_at, body) \
          SELECT seen.new_id, d.day, d.workspace_id, d.endpoint_id, d.event_id, d.event_revision, d.replay_number + 1, \
@@ -203,7 +204,7 @@ pub async fn first(
     clicks: &[(ClickId, u32)],
     now: DateTime<Utc>,
 ) -> QueryResult<usize> {
-    diesel::sql_query(
+    statement(
         "INSERT INTO deliveries (id, day, workspace_id, endpoint_id, event_id, event_revision, replay_id, event_type, \
              click_id, status, next_attempt_at, created_at) \
          SELECT missed.id, missed.day, $5, $6, missed.click_id, missed.revision, $7, $8, missed.click_id, \
@@ -238,7 +239,7 @@ pub async fn count_due(
         #[diesel(sql_type = BigInt)]
         due: i64,
     }
-    let row: Row = diesel::sql_query(
+    let row: Row = statement(
         "SELECT count(*) AS due FROM (SELECT FROM deliveries WHERE status = 'pending' AND replay_id IS NOT NULL \
              AND endpoint_id = $1 AND workspace_id = $2 AND next_attempt_at <= $3 LIMIT $4) AS counted",
     )

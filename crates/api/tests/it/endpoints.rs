@@ -333,7 +333,6 @@ async fn event_types_come_with_a_sample() {
 #[tokio::test]
 async fn whoever_switches_an_endpoint_off_or_on_has_it_told_of() {
     let api = Api::start().await;
-    let id = api.endpoint().await;
     let path = format!("/v1/webhook-endpoints/{}", api.endpoint().await);
 
     let off = api.patch(&path, json!({"enabled": false, "auto_disable": false})).await;
