@@ -47,6 +47,7 @@ pub struct Confirmer {
     window_max: usize,
     in_hand: BTreeMap<u64, InHand>,
     is_away: bool,
+    is_held_up: bool,
 }
 
 /// A file whose clicks are being asked for.
@@ -113,6 +114,7 @@ impl Confirmer {
             window_max: settings.window_max,
             in_hand: BTreeMap::new(),
             is_away: false,
+            is_held_up: false,
         }
     }
 
@@ -123,10 +125,9 @@ impl Confirmer {
                 self.take_up();
                 let result = self.look(&pool, &bus).await;
                 self.set_away(result.as_ref().err());
-                let can_ask = result.as_ref().err().is_none_or(Away::is_of_broker);
-                let pause = if can_ask { self.until_next() } else { AWAY };
+                let pause = if result.is_err() { AWAY } else { self.until_next() };
                 tokio::select! {
-                    () = self.spool.closed.notified(), if can_ask => {}
+                    () = self.spool.closed.notified(), if result.is_ok() => {}
                     () = tokio::time::sleep(pause) => {}
                 }
             }
@@ -148,14 +149,14 @@ impl Confirmer {
         let now = Instant::now();
         let due: Vec<u64> =
             self.in_hand.iter().filter(|(_, file)| file.ask_at <= now).map(|(number, _)| *number).collect();
-        let (mut broker, mut failure) = (Broker { bus, may_publish: None }, None);
+        let mut broker = Broker { bus, may_publish: None };
         for number in due {
             match self.look_at(number, pool, &mut broker).await {
                 Err(Away::Read(error)) => self.pass_over(number, &error),
                 // this file waits for its next turn; those of which nothing is missing need no broker
                 Err(error) if error.is_of_broker() => {
                     broker.may_publish = Some(false);
-                    failure = Some(error);
+                    self.set_held_up(Some(&error));
                 }
                 result => result?,
             }
@@ -164,7 +165,7 @@ impl Confirmer {
                 file.pause = (file.pause * 2).min(PAUSES.1);
             }
         }
-        failure.map_or(Ok(()), Err)
+        Ok(())
     }
 
     async fn look_at(&mut self, number: u64, pool: &Pool, broker: &mut Broker<'_>) -> Result<(), Away> {
@@ -266,6 +267,7 @@ impl Confirmer {
         file.published_at = Instant::now();
         file.rounds += 1;
         file.pause = PAUSES.0;
+        self.set_held_up(None);
         Ok(())
     }
 
@@ -296,6 +298,22 @@ impl Confirmer {
             _ => {}
         }
         self.is_away = failure.is_some();
+    }
+
+    /// One line when it begins and one when it ends.
+    fn set_held_up(&mut self, failure: Option<&Away>) {
+        match (self.is_held_up, failure) {
+            (false, Some(failure)) => {
+                let failure: &dyn std::error::Error = failure;
+                warn!(
+                    error = failure,
+                    "clicks that the database does not hold cannot be published again at the moment"
+                );
+            }
+            (true, None) => info!("clicks are published again where the database does not hold them"),
+            _ => {}
+        }
+        self.is_held_up = failure.is_some();
     }
 }
 
