@@ -127,7 +127,7 @@ impl Follow {
             (Some(closed), _) => self.turn_away(head, &host, route, closed, started_at),
             // boxed: few ask for it, and all others would carry its room
             (None, Some(hash)) => Box::pin(self.unlock(request, body, route, hash, started_at)).await,
-            (None, None) => Ok(self.send_on(request, route, now).await),
+            (None, None) => Ok(self.send_on(request, route, now, started_at).await),
         }
     }
 
@@ -155,14 +155,20 @@ impl Follow {
         Err(Refusal::NotFound)
     }
 
-    async fn send_on(&self, request: &HttpRequest, route: &Route, now: DateTime<Utc>) -> HttpResponse {
+    async fn send_on(
+        &self,
+        request: &HttpRequest,
+        route: &Route,
+        now: DateTime<Utc>,
+        started_at: Instant,
+    ) -> HttpResponse {
         let link = &route.link;
         let query = request.uri().query();
         let merged = destination::with_visitors_query(&route.destination, link.query_mode, query);
         if link.recording != Recording::Nothing {
             let destination_url = merged.as_ref().unwrap_or(&route.destination);
             // the click is encoded before the wait: what waits holds nothing of it
-            let appended = self.clicks.append(&self.click(request, route, destination_url, now));
+            let appended = self.clicks.append(&self.click(request, route, destination_url, now), started_at);
             appended.await;
             self.metrics.followed_tracked.inc();
         } else {
@@ -194,7 +200,7 @@ impl Follow {
             let typed = self.passwords.read(head, body).await?;
             let client = self.client(head);
             match self.passwords.attempt(route.link.id, hash, typed, client, started_at).await {
-                Attempt::Right => return Ok(self.send_on(request, route, Utc::now()).await),
+                Attempt::Right => return Ok(self.send_on(request, route, Utc::now(), started_at).await),
                 Attempt::Wrong => Asked::Wrong,
                 Attempt::TooMany(over) => Asked::TooOften(over),
                 Attempt::Busy => return Err(Refusal::Unavailable),

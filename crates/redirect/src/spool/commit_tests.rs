@@ -75,7 +75,8 @@ struct Visitors {
 impl Visitors {
     fn click(&self, count: u32) {
         for number in 0..count {
-            let (appended, answered) = (self.appender.append(&message(number)), self.answered.clone());
+            let (appended, answered) =
+                (self.appender.append(&message(number), Instant::now()), self.answered.clone());
             rt::spawn(async move {
                 appended.await;
                 answered.set(answered.get() + 1);
