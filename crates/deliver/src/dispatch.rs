@@ -23,12 +23,13 @@ use model::event_type::LINK_CLICKED;
 use model::{DeliveryId, EnrichedClick, EventId};
 use store::Pool;
 use store::deliveries::{self, NewDelivery, Owed, Progress, Standing};
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::attempter::{Attempter, Settlement};
+use crate::claim::Claim;
 use crate::endpoints::{Endpoint, Endpoints};
 use crate::lanes::Later;
 use crate::metrics::Metrics;
@@ -43,6 +44,9 @@ const STORE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Pause before results are stored again.
 const STORE_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long results wait for those of the same batch before they are stored.
+const ROUND: Duration = Duration::from_millis(25);
 
 /// Most deliveries that are sent and waited for at a time, over all batches. More would wait for each other until their
 /// patience is over, and then cost a row and its change instead of one row.
@@ -124,32 +128,6 @@ impl Handler for Dispatcher {
     }
 }
 
-/// The events of a batch that no other batch has in hand.
-struct Claim<'a> {
-    in_hand: &'a Mutex<HashSet<EventId>>,
-    event_ids: Vec<EventId>,
-    is_ours: Vec<bool>,
-}
-
-impl<'a> Claim<'a> {
-    fn of(in_hand: &'a Mutex<HashSet<EventId>>, batch: &[EnrichedClick]) -> Self {
-        let mut all = in_hand.lock().expect("nobody panics with this in hand");
-        let is_ours: Vec<bool> = batch.iter().map(|click| all.insert(click.event_id)).collect();
-        let event_ids =
-            batch.iter().zip(&is_ours).filter(|(_, ours)| **ours).map(|(c, _)| c.event_id).collect();
-        Self { in_hand, event_ids, is_ours }
-    }
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        let mut all = self.in_hand.lock().expect("nobody panics with this in hand");
-        for event_id in &self.event_ids {
-            all.remove(event_id);
-        }
-    }
-}
-
 impl Dispatcher {
     async fn dispatch(&self, clicks: &[&EnrichedClick]) -> anyhow::Result<()> {
         let owed = self.owed(clicks).await?;
@@ -214,14 +192,36 @@ impl Dispatcher {
             rendered = Some((*index, body.clone()));
             dispatches.push(self.begin(*index, clicks[*index], endpoint, body));
         }
+        self.settle(clicks, dispatches, places).await
+    }
+
+    /// Stores what is known, again and again until all is, or until patience is over: what was accepted and is not stored
+    /// yet would be sent again if we died now.
+    async fn settle(
+        &self,
+        clicks: &[&EnrichedClick],
+        mut open: Vec<Dispatch>,
+        places: SemaphorePermit<'_>,
+    ) -> anyhow::Result<()> {
         let deadline = Instant::now() + self.patience;
-        for dispatch in &mut dispatches {
-            dispatch.wait(deadline).await;
+        let mut places = Some(places);
+        while !open.is_empty() {
+            let round = (Instant::now() + ROUND).min(deadline);
+            for dispatch in &mut open {
+                dispatch.wait(round).await;
+            }
+            let is_over = Instant::now() >= deadline;
+            let (known, rest): (Vec<_>, Vec<_>) =
+                open.into_iter().partition(|dispatch| is_over || !dispatch.is_waited_for());
+            open = rest;
+            if open.is_empty() {
+                // the next may be sent while these are stored
+                places.take();
+            }
+            self.count(clicks, &known);
+            self.store(clicks, known).await?;
         }
-        // the next may be sent while these are stored
-        drop(places);
-        self.count(clicks, &dispatches);
-        self.store(clicks, dispatches).await
+        Ok(())
     }
 
     /// Sends at once if the endpoint has a slot or will have one soon.
@@ -359,6 +359,11 @@ impl Dispatcher {
 }
 
 impl Dispatch {
+    /// Whether its answer is still to come, and waited for.
+    fn is_waited_for(&self) -> bool {
+        matches!(self.state, State::Sent { is_waited_for: true, .. })
+    }
+
     async fn wait(&mut self, deadline: Instant) {
         let State::Sent { answer, is_waited_for } = &mut self.state else { return };
         let answer = if *is_waited_for {

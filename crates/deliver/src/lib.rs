@@ -13,6 +13,7 @@
 pub mod app;
 pub mod attempter;
 pub mod circuit;
+mod claim;
 pub mod courier;
 pub mod destination;
 pub mod dispatch;

@@ -108,5 +108,5 @@ async fn a_partition_has_the_indexes_of_its_table() {
                    WHERE tablename IN ('deliveries', 'deliveries_p20310517') GROUP BY 1 ORDER BY 1";
     let indexes: Vec<Home> = diesel::sql_query(indexes).load(&mut conn).await.unwrap();
 
-    assert_eq!(indexes, [home("deliveries", 6), home("deliveries_p20310517", 6)]);
+    assert_eq!(indexes, [home("deliveries", 9), home("deliveries_p20310517", 9)]);
 }
