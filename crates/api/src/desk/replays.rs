@@ -50,7 +50,7 @@ pub enum Asking {
     /// It was only to be counted.
     Counted(Count),
     /// It has begun.
-    Begun(Replay),
+    Begun(Box<Replay>),
 }
 
 /// Begins a replay, or only counts what it would be about.
@@ -77,7 +77,10 @@ pub async fn create(shared: &Shared, caller: &Caller, wanted: NewReplay) -> Resu
         let id = replays::insert(conn, &selection, rate, total, &caller.actor(), now).await?;
         let id = id.ok_or_else(running_already)?;
         announce(conn, change(caller, "replay.started", id, &selection, now)).await?;
-        replays::find(conn, caller.workspace_id, id).await?.map(Asking::Begun).ok_or_else(no_such)
+        replays::find(conn, caller.workspace_id, id)
+            .await?
+            .map(|replay| Asking::Begun(Box::new(replay)))
+            .ok_or_else(no_such)
     })
     .await
 }

@@ -108,7 +108,7 @@ pub async fn create_replay(
     let wanted: NewReplay = body.read()?;
     Ok(match replays::create(&shared, &caller, wanted).await? {
         Asking::Counted(count) => HttpResponse::Ok().json(ReplayCount::from(count)),
-        Asking::Begun(replay) => HttpResponse::Created().json(ReplayView::from(replay)),
+        Asking::Begun(replay) => HttpResponse::Created().json(ReplayView::from(*replay)),
     })
 }
 

@@ -47,7 +47,7 @@ async fn waiting(rig: &Rig, endpoint_id: EndpointId, due_at: DateTime<Utc>) -> D
     };
     let mut conn = rig.pool.get().await.expect("a connection");
     let me = uuid::Uuid::from_u128(1);
-    deliveries::insert(&mut conn, &[new.clone()], &[], me, Utc::now()).await.expect("a delivery");
+    deliveries::insert(&mut conn, std::slice::from_ref(&new), &[], me, Utc::now()).await.expect("a delivery");
     new.id
 }
 
