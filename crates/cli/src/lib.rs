@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`up`] runs Clickwire with all it needs under one [`data_dir`]; `down` ends it. `setup` and
 //! `keys` prepare a database and a broker, `click` and `listen` try things out, `replay` sends again, `why`, `explain-ip` and
-//! `doctor` say what is wrong. `spool` looks after the clicks of a redirect that does not run.
+//! `doctor` say what is wrong. `reseal` changes the key that secrets are sealed with. `spool` looks after the clicks of a redirect that does not run.
 //! Commands find a running `up` by the file that it leaves in its data directory.
 
 mod click;
@@ -17,6 +17,7 @@ mod layers;
 mod listen;
 mod out;
 mod replay;
+mod reseal;
 mod setup;
 mod spool;
 mod up;
@@ -53,6 +54,8 @@ enum Command {
     Why(why::Options),
     /// Send an endpoint again what it did not get
     Replay(replay::Options),
+    /// Seal secrets again that were sealed with a previous key, so that it can be removed from the settings
+    Reseal(reseal::Options),
     /// Say which address the redirect takes for the visitor's behind proxies, and why
     ExplainIp(explain_ip::Options),
     /// Check settings, PostgreSQL, NATS, location data, spool and ports, and say how to mend what is wrong
@@ -88,6 +91,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Click(options) => click::run(options).await,
         Command::Why(options) => why::run(&options).await,
         Command::Replay(options) => replay::run(&options).await,
+        Command::Reseal(options) => reseal::run(&options).await,
         Command::ExplainIp(options) => explain_ip::run(&options).await,
         Command::Doctor(options) => doctor::run(&options).await,
         Command::Spool(command) => spool::run(command).await,

@@ -1,6 +1,13 @@
 //! Commands that prepare, look and explain.
 
+use chrono::Utc;
+use model::EndpointId;
+use model::event_type::EventTypePattern;
+use model::secret::SigningSecret;
+use store::endpoints::{self, EndpointOptions, State};
+use store::secrets;
 use testkit::{OwnDatabase, TestNats};
+use webhook::{CustomHeaders, Keyring};
 
 use crate::command::{Clickwire, text};
 
@@ -116,4 +123,53 @@ async fn every_command_has_help_and_a_wrong_one_is_told_apart() {
     assert_eq!(clickwire.run(&["fly"]).await.code, Some(2));
     assert_eq!(clickwire.run(&["listen", "--fail-rate", "2"]).await.code, Some(2));
     assert_eq!(clickwire.run(&["up", "--admin-key", "short"]).await.code, Some(2));
+}
+
+#[tokio::test]
+async fn secrets_are_sealed_again_with_the_present_key() {
+    let (database, nats) = tokio::join!(OwnDatabase::start(), TestNats::start());
+    let (old_key, new_key) = (webhook::sealing::generate_key(), webhook::sealing::generate_key());
+    let (old, new) = (keyring(&old_key), keyring(&new_key));
+    let mut conn = database.pool().get().await.expect("a connection");
+    let workspace_id = testkit::given::workspace(&mut conn).await;
+    let (now, id, secret) = (Utc::now(), EndpointId::generate(), SigningSecret::generate());
+    let headers = CustomHeaders::new([("x-tenant".to_owned(), "42".to_owned())]).expect("headers");
+    let options = EndpointOptions {
+        url: "https://crm.example.com/hook".parse().expect("a URL"),
+        description: None,
+        event_types: vec![EventTypePattern::link_clicked()],
+        filter: None,
+        headers_sealed: Some(headers.seal(&old, workspace_id, id)),
+        max_in_flight: None,
+        rate_per_second: None,
+        rate_burst: None,
+        timeout_ms: None,
+        retry_schedule: None,
+        permanent_statuses: Vec::new(),
+        auto_disable: true,
+    };
+    endpoints::insert(&mut conn, workspace_id, id, &options, State::Active, None, now).await.expect("a row");
+    let sealed = old.seal_secret(workspace_id, id, &secret);
+    secrets::insert(&mut conn, workspace_id, id, &sealed, now).await.expect("a row");
+    let clickwire = Clickwire::new()
+        .with("CLICKWIRE__DATABASE__URL", database.url())
+        .with("CLICKWIRE__NATS__URL", nats.url())
+        .with("CLICKWIRE__SEALING__KEY", &new_key);
+
+    let without_old = clickwire.fails(&["reseal", "--json"]).await.json();
+    let clickwire = clickwire.with("CLICKWIRE__SEALING__PREVIOUS_KEYS", &old_key);
+    let first = clickwire.ok(&["reseal", "--json"]).await.json();
+    let second = clickwire.ok(&["reseal", "--json"]).await.json();
+
+    let counts = |resealed: u64, current: u64, unreadable: u64| serde_json::json!({"resealed": resealed, "current": current, "unreadable": unreadable});
+    assert_eq!([without_old, first, second], [counts(0, 0, 2), counts(2, 0, 0), counts(0, 2, 0)]);
+    let live = secrets::list_live(&mut conn, workspace_id, id, now).await.expect("secrets");
+    assert_eq!(new.open_secret(workspace_id, id, &live[0].sealed), Ok(secret));
+    let kept = endpoints::find(&mut conn, workspace_id, id).await.expect("a row").expect("there").options;
+    let kept = CustomHeaders::open(&new, workspace_id, id, &kept.headers_sealed.expect("headers"));
+    assert_eq!(kept.expect("they open").iter().collect::<Vec<_>>(), headers.iter().collect::<Vec<_>>());
+}
+
+fn keyring(key: &str) -> Keyring {
+    Keyring::new(key, &[]).expect("a key")
 }
