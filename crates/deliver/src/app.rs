@@ -24,6 +24,7 @@ use crate::lanes::Lanes;
 use crate::life::Life;
 use crate::metrics::Metrics;
 use crate::own_events::{self, OwnEvents};
+use crate::reconciler::Reconciler;
 use crate::recorder::{Recorder, Recording};
 use crate::replayer::Replayer;
 use crate::sender::Sender;
@@ -220,47 +221,46 @@ impl App {
     fn spawn_beside(&self, beside: &mut JoinSet<anyhow::Result<()>>, aside: &CancellationToken) {
         let endpoints = Arc::clone(&self.dispatcher.endpoints);
         let (bus, max_age, stop) = (self.bus.clone(), self.settings.endpoints_refresh, aside.clone());
-        beside.spawn(async move {
-            endpoints.follow(bus, max_age, stop).await;
-            Ok(())
-        });
+        beside.spawn(ended(async move { endpoints.follow(bus, max_age, stop).await }));
         let recorder = Arc::clone(&self.dispatcher.recorder);
-        beside.spawn(async move {
-            recorder.renew().await;
-            Ok(())
-        });
+        beside.spawn(ended(async move { recorder.renew().await }));
         let (courier, stop) = (Arc::clone(&self.courier), aside.clone());
-        beside.spawn(async move {
-            courier.tidy(stop).await;
-            Ok(())
-        });
+        beside.spawn(ended(async move { courier.tidy(stop).await }));
         let replayer = Replayer {
             pool: self.pool.clone(),
             work: Arc::clone(&self.courier.work),
             metrics: self.courier.metrics.clone(),
         };
         let stop = aside.clone();
-        beside.spawn(async move {
-            replayer.run(stop).await;
-            Ok(())
-        });
+        beside.spawn(ended(async move { replayer.run(stop).await }));
+        let reconciler = Reconciler {
+            endpoints: Arc::clone(&self.dispatcher.endpoints),
+            pool: self.pool.clone(),
+            bus: self.bus.clone(),
+            work: Arc::clone(&self.courier.work),
+            metrics: self.courier.metrics.clone(),
+        };
+        let stop = aside.clone();
+        beside.spawn(ended(async move { reconciler.run(stop).await }));
         let (tester, bus, stop) = (self.tester.clone(), self.bus.clone(), aside.clone());
-        beside.spawn(async move {
+        beside.spawn(ended(async move {
             let answer = |request| {
                 let tester = tester.clone();
                 async move { tester.answer(request).await }
             };
             bus.serve_tests(answer, stop).await;
-            Ok(())
-        });
+        }));
         let (health, pool, bus) = (Arc::clone(&self.health), self.pool.clone(), self.bus.clone());
         let (endpoints, stop) = (Arc::clone(&self.dispatcher.endpoints), aside.clone());
         let life = Life::new(pool.clone(), self.settings.auto_disable());
-        beside.spawn(async move {
-            tell_health(&health, life, &pool, &bus, &endpoints, stop).await;
-            Ok(())
-        });
+        beside.spawn(ended(async move { tell_health(&health, life, &pool, &bus, &endpoints, stop).await }));
     }
+}
+
+/// A part that ends when it is told to.
+async fn ended(part: impl Future<Output = ()>) -> anyhow::Result<()> {
+    part.await;
+    Ok(())
 }
 
 /// Finishes what is in flight; what is not finished in time is handed back.

@@ -7,19 +7,19 @@
 //! Endpoints that are paused, whose circuit is open or that are not in the table (disabled, or unreadable) are
 //! not leased for: their rows stay as they are until that changes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Message as _;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use model::EnrichedClick;
 use model::delivery::DeliveryStatus;
 use model::event_type::{self, LINK_CLICKED};
-use store::Pool;
+use model::{EnrichedClick, WorkspaceId};
 use store::deliveries::{self, Progress};
-use store::held;
 use store::leases::{self, Finished, Leased, Waiting};
+use store::{Connection, Pool, endpoint_state, held};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -145,6 +145,7 @@ impl Courier {
         self.observe(&waiting, now);
         let table = self.endpoints.current();
         let wanted = self.wanted(&table, &waiting, now);
+        let wanted = self.alone_at_rated(&mut conn, wanted, now).await?;
         if wanted.is_empty() {
             return Ok(Step::Idle);
         }
@@ -155,7 +156,10 @@ impl Courier {
         let begun = leased.len();
         for leased in leased {
             match table.get(leased.owed.endpoint_id) {
-                Some(endpoint) if self.recorder.take(leased.id) => self.begin(Arc::clone(endpoint), leased),
+                Some(endpoint) if self.recorder.take(leased.id) => {
+                    endpoint.lane.take(1);
+                    self.begin(Arc::clone(endpoint), leased);
+                }
                 // we were late to renew, and hold it anew: its attempt is under way
                 _ => {}
             }
@@ -163,7 +167,8 @@ impl Courier {
         Ok(if begun == 0 { Step::Idle } else { Step::Worked(begun) })
     }
 
-    /// Who may take on how much: no endpoint more than its lane has room for, and each its share of all.
+    /// Who may take on how much: no endpoint more than its lane has room for, each workspace its share of all, and of that
+    /// each of its endpoints its share.
     fn wanted(
         &self,
         table: &EndpointTable,
@@ -179,8 +184,35 @@ impl Courier {
             .filter(|(_, room)| *room > 0)
             .collect();
         let of_all = if self.lanes.free() == 0 { 0 } else { LEASED_MAX.saturating_sub(self.tasks.len()) };
-        let share = (of_all / ready.len().max(1)).max(1);
-        ready.into_iter().take(of_all).map(|(endpoint, room)| (endpoint, room.min(share))).collect()
+        let mut endpoints_of: HashMap<WorkspaceId, usize> = HashMap::new();
+        for (endpoint, _) in &ready {
+            *endpoints_of.entry(endpoint.workspace_id).or_default() += 1;
+        }
+        let of_workspace = of_all / endpoints_of.len().max(1);
+        let share = |endpoint: &Endpoint| (of_workspace / endpoints_of[&endpoint.workspace_id]).max(1);
+        let quota = |(endpoint, room): (Arc<Endpoint>, usize)| {
+            let quota = room.min(share(&endpoint));
+            (endpoint, quota)
+        };
+        ready.into_iter().take(of_all).map(quota).collect()
+    }
+
+    /// Leaves out endpoints with a rate that another process sends to: the rate holds for all processes together.
+    async fn alone_at_rated(
+        &self,
+        conn: &mut Connection,
+        wanted: Vec<(Arc<Endpoint>, usize)>,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Vec<(Arc<Endpoint>, usize)>> {
+        let rated: Vec<_> = wanted.iter().filter(|(endpoint, _)| endpoint.lane.is_rated()).collect();
+        if rated.is_empty() {
+            return Ok(wanted);
+        }
+        let ids: Vec<_> = rated.iter().map(|(endpoint, _)| (endpoint.id, endpoint.workspace_id)).collect();
+        let until = now + self.recorder.lease();
+        let ours = endpoint_state::hold(conn, &ids, self.recorder.leased_by(), now, until).await?;
+        let is_ours = |endpoint: &Endpoint| !endpoint.lane.is_rated() || ours.contains(&endpoint.id);
+        Ok(wanted.into_iter().filter(|(endpoint, _)| is_ours(endpoint)).collect())
     }
 
     fn observe(&self, waiting: &[Waiting], now: DateTime<Utc>) {

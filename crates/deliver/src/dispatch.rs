@@ -239,6 +239,9 @@ impl Dispatcher {
         if !endpoint.is_sendable() {
             return dispatch(State::Later(Later::Held));
         }
+        if endpoint.lane.is_rated() {
+            return dispatch(State::Later(Later::RateLimited));
+        }
         let slot = match endpoint.lane.admit(Utc::now()) {
             Ok(slot) => Some(slot),
             Err(Later::Busy) => None,

@@ -25,6 +25,7 @@ use webhook::{CustomHeaders, Filter, Keyring};
 
 use crate::lanes::{Lane, Lanes};
 use crate::metrics::Metrics;
+use crate::rate::Rate;
 use crate::schedule::Schedule;
 
 /// Longest request that an endpoint can ask for.
@@ -144,6 +145,11 @@ impl EndpointTable {
         self.version
     }
 
+    /// Those who have endpoints.
+    pub fn workspaces(&self) -> Vec<WorkspaceId> {
+        self.by_workspace.keys().copied().collect()
+    }
+
     /// An endpoint, if it is owed anything.
     pub fn get(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
         self.by_id.get(&id)
@@ -236,7 +242,7 @@ impl Endpoints {
         let mut conn = self.pool.get().await?;
         let found = subscriptions::find(&mut conn, workspace_id, id, Utc::now()).await?;
         drop(conn);
-        found.map(|source| Endpoint::open(source, &self.keyring, self.lanes.lane(None))).transpose()
+        found.map(|source| Endpoint::open(source, &self.keyring, self.lanes.lane(None, None))).transpose()
     }
 
     /// Keeps the table new until `stop`: by change notices, by age, and after every reconnect.
@@ -304,11 +310,12 @@ impl Endpoints {
     /// The endpoint with the lane it had. One that does not open still matches, so that its deliveries wait as rows.
     fn endpoint(&self, source: Subscription, old: &EndpointTable) -> Option<Arc<Endpoint>> {
         let slots = source.max_in_flight.and_then(|slots| usize::try_from(slots).ok());
-        let known = old.get(source.endpoint_id).filter(|known| self.lanes.fits(&known.lane, slots));
+        let rate = source.rate_per_second.map(|per_second| Rate { per_second, burst: source.rate_burst });
+        let known = old.get(source.endpoint_id).filter(|known| self.lanes.fits(&known.lane, slots, rate));
         if let Some(known) = known.filter(|known| known.source == source) {
             return Some(Arc::clone(known));
         }
-        let lane = known.map_or_else(|| self.lanes.lane(slots), |known| Arc::clone(&known.lane));
+        let lane = known.map_or_else(|| self.lanes.lane(slots, rate), |known| Arc::clone(&known.lane));
         let endpoint_id = source.endpoint_id;
         let opened = Endpoint::open(source.clone(), &self.keyring, Arc::clone(&lane)).or_else(|error| {
             error!(%endpoint_id, error = format!("{error:#}"), "nothing can be sent to an endpoint; its deliveries wait");

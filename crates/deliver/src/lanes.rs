@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::circuit::{Circuit, Pass};
 use crate::limit::{Limit, Load};
 use crate::outcome::Signal;
+use crate::rate::{Bucket, Rate};
 
 /// Most clicks that wait in memory for a slot of one endpoint.
 const WAITING_MAX: usize = 1024;
@@ -33,6 +34,8 @@ pub enum Later {
     CircuitOpen,
     /// The subscriber asked for a pause.
     Paused,
+    /// The endpoint has a rate: one courier alone sends to it.
+    RateLimited,
     /// Its owner paused the endpoint, or it cannot be signed for.
     Held,
 }
@@ -45,6 +48,7 @@ impl Later {
             Self::Full => "full",
             Self::CircuitOpen => "circuit_open",
             Self::Paused => "paused",
+            Self::RateLimited => "rate_limited",
             Self::Held => "held",
         }
     }
@@ -70,6 +74,7 @@ pub struct Lane {
 struct State {
     circuit: Circuit,
     limit: Limit,
+    bucket: Option<Bucket>,
     /// Slots that nobody gets, because the limit is below what the endpoint may have.
     withheld: usize,
     /// Since when requests have been in flight and none has ended.
@@ -106,14 +111,14 @@ impl Lanes {
         Self { in_flight: Arc::new(Semaphore::new(in_flight_max)), slots_default }
     }
 
-    /// A lane with its own number of slots, or the default.
-    pub fn lane(&self, slots: Option<usize>) -> Arc<Lane> {
+    /// A lane with its own number of slots, or the default, and its own rate, or none.
+    pub fn lane(&self, slots: Option<usize>, rate: Option<Rate>) -> Arc<Lane> {
         let slots_max = slots.unwrap_or(self.slots_default).max(1);
         Arc::new(Lane {
             in_flight_of_all: Arc::clone(&self.in_flight),
             slots: Arc::new(Semaphore::new(slots_max)),
             slots_max,
-            state: Mutex::new(State::new(slots_max)),
+            state: Mutex::new(State::new(slots_max, rate)),
         })
     }
 
@@ -122,17 +127,22 @@ impl Lanes {
         self.in_flight.available_permits()
     }
 
-    /// Whether a lane has as many slots as [`Lanes::lane`] would give it.
-    pub fn fits(&self, lane: &Lane, slots: Option<usize>) -> bool {
-        lane.slots_max == slots.unwrap_or(self.slots_default).max(1)
+    /// Whether a lane has as many slots, and the rate, that [`Lanes::lane`] would give it.
+    pub fn fits(&self, lane: &Lane, slots: Option<usize>, rate: Option<Rate>) -> bool {
+        let has_rate = match (lane.state().bucket, rate) {
+            (Some(bucket), Some(rate)) => bucket.is_for(rate),
+            (bucket, rate) => bucket.is_none() && rate.is_none(),
+        };
+        has_rate && lane.slots_max == slots.unwrap_or(self.slots_default).max(1)
     }
 }
 
 impl State {
-    fn new(slots_max: usize) -> Self {
+    fn new(slots_max: usize, rate: Option<Rate>) -> Self {
         Self {
             circuit: Circuit::default(),
             limit: Limit::new(slots_max),
+            bucket: rate.map(Bucket::new),
             withheld: 0,
             quiet_since: None,
             paused_until: None,
@@ -205,7 +215,24 @@ impl Lane {
 
     /// How many deliveries the slow lane may take on now: those that get a slot within `patience`.
     pub fn room(&self, now: DateTime<Utc>, patience: Duration) -> usize {
-        let state = self.state();
+        let mut state = self.state();
+        let allowed = state.bucket.as_mut().map_or(usize::MAX, |bucket| bucket.available(now));
+        self.room_of(&state, now, patience).min(allowed)
+    }
+
+    /// Whether the endpoint has a rate.
+    pub fn is_rated(&self) -> bool {
+        self.state().bucket.is_some()
+    }
+
+    /// So many of what [`Lane::room`] allowed are taken on.
+    pub fn take(&self, deliveries: usize) {
+        if let Some(bucket) = self.state().bucket.as_mut() {
+            bucket.take(deliveries);
+        }
+    }
+
+    fn room_of(&self, state: &State, now: DateTime<Utc>, patience: Duration) -> usize {
         if state.paused_until.is_some_and(|until| until > now) || state.circuit.closed_until(now).is_some() {
             return 0;
         }
@@ -281,7 +308,7 @@ mod tests {
     #[tokio::test]
     async fn an_endpoint_takes_no_more_than_its_slots() {
         let lanes = Lanes::new(100, 2);
-        let (lane, other) = (lanes.lane(None), lanes.lane(Some(1)));
+        let (lane, other) = (lanes.lane(None, None), lanes.lane(Some(1), None));
         let slots = [lane.admit(Utc::now()).expect("free"), lane.admit(Utc::now()).expect("free")];
 
         assert_eq!(lane.admit(Utc::now()).expect_err("taken"), Later::Busy);
@@ -293,7 +320,7 @@ mod tests {
     #[tokio::test]
     async fn a_click_waits_for_a_slot_only_while_the_pace_promises_one() {
         let lanes = Lanes::new(100, 1);
-        let (quick, slow) = (lanes.lane(None), lanes.lane(None));
+        let (quick, slow) = (lanes.lane(None, None), lanes.lane(None, None));
         let patience = Duration::from_millis(250);
         for (lane, millis) in [(&quick, 1), (&slow, 1000)] {
             let slot = lane.admit(Utc::now()).expect("free");
@@ -312,7 +339,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pause_holds_both_lanes() {
-        let lane = Lanes::new(100, 4).lane(None);
+        let lane = Lanes::new(100, 4).lane(None, None);
         let now = Utc::now();
         lane.pause(now + Duration::from_secs(60));
         lane.pause(now + Duration::from_secs(30));
@@ -325,16 +352,16 @@ mod tests {
     #[tokio::test]
     async fn all_endpoints_together_have_a_limit() {
         let lanes = Lanes::new(1, 4);
-        let slot = lanes.lane(None).admit(Utc::now()).expect("free");
+        let slot = lanes.lane(None, None).admit(Utc::now()).expect("free");
 
-        assert_eq!(lanes.lane(None).admit(Utc::now()).expect_err("all taken"), Later::Full);
+        assert_eq!(lanes.lane(None, None).admit(Utc::now()).expect_err("all taken"), Later::Full);
         drop(slot);
         assert_eq!(lanes.free(), 1);
     }
 
     #[tokio::test]
     async fn whoever_says_that_it_is_too_much_gets_half_and_then_one_more_a_round() {
-        let lane = Lanes::new(100, 8).lane(None);
+        let lane = Lanes::new(100, 8).lane(None, None);
         let admit_all = || std::iter::from_fn(|| lane.admit(Utc::now()).ok()).collect::<Vec<_>>();
         let too_much = Report { load: Load::TooMuch, ..answered(Duration::from_millis(1)) };
 
@@ -349,7 +376,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_for_an_endpoint_that_has_stopped_to_answer() {
-        let lane = Lanes::new(100, 1).lane(None);
+        let lane = Lanes::new(100, 1).lane(None, None);
         let slot = lane.admit(Utc::now()).expect("free");
         lane.report(slot, answered(Duration::from_millis(1)), Utc::now());
         let patience = Duration::from_millis(20);

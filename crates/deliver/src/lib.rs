@@ -4,11 +4,11 @@
 //! one statement. What cannot go at once, or failed, is a row, and the slow one ([`courier`]) works those off.
 //! Events of our own are rows from the beginning ([`own_events`]).
 //! Both make attempts in the same way ([`attempter`]): [`sender`] posts, [`outcome`] judges, [`schedule`] says when
-//! next; [`lanes`] say how much an endpoint may use of us (its [`limit`], its [`circuit`]), [`destination`] where a
+//! next; [`lanes`] say how much an endpoint may use of us (its [`limit`], its [`rate`], its [`circuit`]), [`destination`] where a
 //! request may go, [`timings`] where its time went.
 //! [`endpoints`] knows who wants what, [`recorder`] stores results of leased rows, [`health`] what was learned,
 //! and [`life`] acts on it by the rule of [`failing`].
-//! [`replayer`] puts in line again what somebody asked for; the slow lane sends it.
+//! [`replayer`] puts in line again what somebody asked for, [`reconciler`] what was lost on the way; the slow lane sends it.
 
 pub mod app;
 pub mod attempter;
@@ -26,6 +26,8 @@ pub mod limit;
 pub mod metrics;
 pub mod outcome;
 pub mod own_events;
+pub mod rate;
+pub mod reconciler;
 pub mod recorder;
 pub mod replayer;
 pub mod schedule;

@@ -43,6 +43,8 @@ pub struct Metrics {
     pub replays_running: IntGauge,
     /// Deliveries that replays have put in line.
     pub replayed: IntCounter,
+    /// Deliveries that only the look at recorded clicks found.
+    pub reconciled: IntCounter,
 }
 
 impl Metrics {
@@ -86,8 +88,12 @@ impl Metrics {
             )?,
             replays_running: gauge("replays_running", "Replays that are running (counted up to 64)")?,
             replayed: counter("replayed_total", "Deliveries that replays have put in line")?,
+            reconciled: counter(
+                "reconciled_total",
+                "Deliveries of clicks that were recorded and had not come: something was lost on the way",
+            )?,
         };
-        let all: [Box<dyn prometheus::core::Collector>; 16] = [
+        let all: [Box<dyn prometheus::core::Collector>; 17] = [
             Box::new(metrics.attempts.clone()),
             Box::new(metrics.attempt_seconds.clone()),
             Box::new(metrics.click_to_webhook_seconds.clone()),
@@ -104,6 +110,7 @@ impl Metrics {
             Box::new(metrics.store_failures.clone()),
             Box::new(metrics.replays_running.clone()),
             Box::new(metrics.replayed.clone()),
+            Box::new(metrics.reconciled.clone()),
         ];
         for collector in all {
             registry.register(collector)?;

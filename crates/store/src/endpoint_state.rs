@@ -1,5 +1,7 @@
 //! What `deliver` learns about endpoints: health, pauses, and that one is gone.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable, Timestamptz, Uuid as SqlUuid};
@@ -91,6 +93,39 @@ pub async fn pause(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Takes these endpoints for `courier` alone until `until`, where nobody else has them; tells which are its own.
+pub async fn hold(
+    conn: &mut Connection,
+    endpoint_ids: &[(EndpointId, WorkspaceId)],
+    courier: Uuid,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> QueryResult<HashSet<EndpointId>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        endpoint_id: Uuid,
+    }
+    // in one order, so that two replicas never wait for each other in a circle
+    let mut endpoint_ids = endpoint_ids.to_vec();
+    endpoint_ids.sort();
+    let rows: Vec<Row> = statement(
+        "INSERT INTO endpoint_state AS known (endpoint_id, workspace_id, courier, courier_until, updated_at) \
+         SELECT e.*, $3, $5, $4 FROM unnest($1, $2) AS e \
+         ON CONFLICT (endpoint_id) DO UPDATE SET courier = excluded.courier, courier_until = excluded.courier_until \
+             WHERE known.courier = excluded.courier OR known.courier IS NULL OR known.courier_until <= $4 \
+         RETURNING endpoint_id",
+    )
+    .bind::<Array<SqlUuid>, _>(endpoint_ids.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(endpoint_ids.iter().map(|(_, id)| id.uuid()).collect::<Vec<_>>())
+    .bind::<SqlUuid, _>(courier)
+    .bind::<Timestamptz, _>(now)
+    .bind::<Timestamptz, _>(until)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| EndpointId::from_uuid(row.endpoint_id)).collect())
 }
 
 /// The endpoints with a pause that is not over at `now`, and when it will be; at most `limit`.

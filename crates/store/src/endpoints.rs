@@ -51,6 +51,10 @@ pub struct EndpointOptions {
     pub headers_sealed: Option<Vec<u8>>,
     /// Most requests at the same time.
     pub max_in_flight: Option<u32>,
+    /// Most requests a second.
+    pub rate_per_second: Option<u32>,
+    /// How many of them may go at once after a quiet time.
+    pub rate_burst: Option<u32>,
     /// Longest wait for a whole answer.
     pub timeout_ms: Option<u32>,
     /// Seconds before the second, third … attempt.
@@ -120,6 +124,8 @@ struct Row {
     state: String,
     state_reason: Option<String>,
     max_in_flight: Option<i32>,
+    rate_per_second: Option<i32>,
+    rate_burst: Option<i32>,
     timeout_ms: Option<i32>,
     retry_schedule: Option<Vec<i32>>,
     permanent_statuses: Vec<i16>,
@@ -154,6 +160,8 @@ fn read((row, health): (Row, Option<HealthRow>)) -> QueryResult<Endpoint> {
             filter: row.filter,
             headers_sealed: row.headers_sealed,
             max_in_flight: row.max_in_flight.map(natural),
+            rate_per_second: row.rate_per_second.map(natural),
+            rate_burst: row.rate_burst.map(natural),
             timeout_ms: row.timeout_ms.map(natural),
             retry_schedule: row.retry_schedule.map(|s| s.into_iter().map(natural).collect()),
             permanent_statuses: row
@@ -190,6 +198,8 @@ struct Values<'a> {
     filter: Option<&'a Value>,
     headers_sealed: Option<&'a [u8]>,
     max_in_flight: Option<i32>,
+    rate_per_second: Option<i32>,
+    rate_burst: Option<i32>,
     timeout_ms: Option<i32>,
     retry_schedule: Option<Vec<i32>>,
     permanent_statuses: Vec<i16>,
@@ -205,6 +215,8 @@ fn values(options: &EndpointOptions, now: DateTime<Utc>) -> Values<'_> {
         filter: options.filter.as_ref(),
         headers_sealed: options.headers_sealed.as_deref(),
         max_in_flight: options.max_in_flight.map(u32::cast_signed),
+        rate_per_second: options.rate_per_second.map(u32::cast_signed),
+        rate_burst: options.rate_burst.map(u32::cast_signed),
         timeout_ms: options.timeout_ms.map(u32::cast_signed),
         retry_schedule: options
             .retry_schedule

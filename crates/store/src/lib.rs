@@ -37,11 +37,13 @@ pub mod replay_source;
 pub mod replays;
 pub mod routes;
 mod schema;
+pub mod sealed;
 pub mod secrets;
 pub mod settings;
 mod statement;
 pub mod subscriptions;
 mod tls;
+pub mod untold;
 pub mod workspaces;
 
 pub use diesel::QueryResult;

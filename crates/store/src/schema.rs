@@ -147,6 +147,8 @@ diesel::table! {
         warned_percent -> Int2,
         failing_told_at -> Nullable<Timestamptz>,
         dead_told_at -> Nullable<Timestamptz>,
+        courier -> Nullable<Uuid>,
+        courier_until -> Nullable<Timestamptz>,
     }
 }
 
@@ -172,6 +174,8 @@ diesel::table! {
         deleted_at -> Nullable<Timestamptz>,
         auto_disable -> Bool,
         state_since -> Nullable<Timestamptz>,
+        rate_per_second -> Nullable<Int4>,
+        rate_burst -> Nullable<Int4>,
     }
 }
 

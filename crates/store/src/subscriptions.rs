@@ -36,6 +36,10 @@ pub struct Subscription {
     pub state: State,
     /// Most requests at the same time.
     pub max_in_flight: Option<u32>,
+    /// Most requests a second.
+    pub rate_per_second: Option<u32>,
+    /// How many of them may go at once after a quiet time.
+    pub rate_burst: Option<u32>,
     /// Longest wait for a whole answer.
     pub timeout_ms: Option<u32>,
     /// Seconds before the second, third … attempt.
@@ -70,6 +74,8 @@ struct Row {
     headers_sealed: Option<Vec<u8>>,
     state: String,
     max_in_flight: Option<i32>,
+    rate_per_second: Option<i32>,
+    rate_burst: Option<i32>,
     timeout_ms: Option<i32>,
     retry_schedule: Option<Vec<i32>>,
     permanent_statuses: Vec<i16>,
@@ -149,6 +155,8 @@ fn read(row: Row, secrets_sealed: Vec<Vec<u8>>) -> QueryResult<Subscription> {
         headers_sealed: row.headers_sealed,
         state: State::from_word(&row.state),
         max_in_flight: row.max_in_flight.map(natural),
+        rate_per_second: row.rate_per_second.map(natural),
+        rate_burst: row.rate_burst.map(natural),
         timeout_ms: row.timeout_ms.map(natural),
         retry_schedule: row.retry_schedule,
         permanent_statuses: row

@@ -17,6 +17,8 @@ pub const DESCRIPTION_CHARS_MAX: usize = 500;
 const EVENT_TYPES_MAX: usize = 20;
 /// Most requests that an endpoint may ask for at the same time.
 const IN_FLIGHT_MAX: u32 = 1000;
+/// Most requests a second that an endpoint may be limited to, and that may go at once.
+const RATE_MAX: u32 = 1000;
 /// Most attempts after the first.
 const RETRIES_MAX: usize = 20;
 /// Longest wait before an attempt: a week, in seconds.
@@ -88,6 +90,10 @@ pub struct NewEndpoint {
     pub enabled: Option<bool>,
     /// Most requests at the same time, 1 to 1000.
     pub max_in_flight: Option<u32>,
+    /// Most requests a second, 1 to 1000: what is more waits. Default: as many as it bears.
+    pub rate_per_second: Option<u32>,
+    /// How many of them may go at once after a quiet time, 1 to 1000. Default: a second's worth.
+    pub rate_burst: Option<u32>,
     /// `default` (ten attempts over three days), `fast` (ten within an hour), `long` (fourteen over a week), or the
     /// seconds before the second, third, … attempt: at most 20 of at most a week.
     #[schema(value_type = Option<RetrySchedule>)]
@@ -123,6 +129,12 @@ pub struct EndpointChange {
     /// Most requests at the same time.
     #[schema(value_type = Option<u32>)]
     pub max_in_flight: Option<Option<u32>>,
+    /// Most requests a second.
+    #[schema(value_type = Option<u32>)]
+    pub rate_per_second: Option<Option<u32>>,
+    /// How many of them may go at once after a quiet time.
+    #[schema(value_type = Option<u32>)]
+    pub rate_burst: Option<Option<u32>>,
     /// A name, or seconds before the second, third, … attempt.
     #[schema(value_type = Option<RetrySchedule>)]
     pub retry_schedule: Option<Option<Vec<u32>>>,
@@ -145,6 +157,8 @@ impl FromFields for NewEndpoint {
             headers: fields.optional("headers", headers),
             enabled: fields.optional("enabled", boolean),
             max_in_flight: fields.optional("max_in_flight", number::<1, IN_FLIGHT_MAX>),
+            rate_per_second: fields.optional("rate_per_second", number::<1, RATE_MAX>),
+            rate_burst: fields.optional("rate_burst", number::<1, RATE_MAX>),
             retry_schedule: fields.optional("retry_schedule", retry_schedule).flatten(),
             timeout_ms: fields.optional("timeout_ms", number::<TIMEOUT_MS_MIN, TIMEOUT_MS_MAX>),
             permanent_statuses: fields.optional("permanent_statuses", permanent_statuses),
@@ -164,6 +178,8 @@ impl FromFields for EndpointChange {
             headers: fields.change_or_clear("headers", headers),
             enabled: fields.change("enabled", boolean),
             max_in_flight: fields.change_or_clear("max_in_flight", number::<1, IN_FLIGHT_MAX>),
+            rate_per_second: fields.change_or_clear("rate_per_second", number::<1, RATE_MAX>),
+            rate_burst: fields.change_or_clear("rate_burst", number::<1, RATE_MAX>),
             retry_schedule: fields.change_or_clear("retry_schedule", retry_schedule).map(Option::flatten),
             timeout_ms: fields.change_or_clear("timeout_ms", number::<TIMEOUT_MS_MIN, TIMEOUT_MS_MAX>),
             permanent_statuses: fields.change("permanent_statuses", permanent_statuses),

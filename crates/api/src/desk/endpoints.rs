@@ -60,6 +60,8 @@ pub async fn create(shared: &Shared, caller: &Caller, new: NewEndpoint) -> Resul
         filter: new.filter.as_ref().map(as_json),
         headers_sealed: seal_headers(shared, caller, id, new.headers.as_ref()),
         max_in_flight: new.max_in_flight,
+        rate_per_second: new.rate_per_second,
+        rate_burst: new.rate_burst,
         timeout_ms: new.timeout_ms,
         retry_schedule: new.retry_schedule,
         permanent_statuses: new.permanent_statuses.unwrap_or_default(),
@@ -177,6 +179,8 @@ impl EndpointChange {
         let sealed = self.headers.map(|headers| seal_headers(shared, caller, id, headers.as_ref()));
         set(&mut options.headers_sealed, sealed);
         set(&mut options.max_in_flight, self.max_in_flight);
+        set(&mut options.rate_per_second, self.rate_per_second);
+        set(&mut options.rate_burst, self.rate_burst);
         set(&mut options.retry_schedule, self.retry_schedule);
         set(&mut options.timeout_ms, self.timeout_ms);
         set(&mut options.permanent_statuses, self.permanent_statuses);

@@ -46,6 +46,8 @@ pub struct EndpointView {
     state: &'static str,
     state_reason: Option<String>,
     max_in_flight: Option<u32>,
+    rate_per_second: Option<u32>,
+    rate_burst: Option<u32>,
     /// Seconds before the second, third, … attempt; `null` for the default.
     retry_schedule: Option<Vec<u32>>,
     /// The name of that schedule, if it has one: `default`, `fast` or `long`.
@@ -96,6 +98,8 @@ impl EndpointView {
             state: endpoint.state.as_str(),
             state_reason: endpoint.state_reason,
             max_in_flight: options.max_in_flight,
+            rate_per_second: options.rate_per_second,
+            rate_burst: options.rate_burst,
             retry_preset: options
                 .retry_schedule
                 .as_deref()

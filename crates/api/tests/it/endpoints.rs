@@ -40,6 +40,8 @@ async fn an_endpoint_is_made_from_a_url_alone_and_tells_its_secret_once() {
       "id": "[id]",
       "max_in_flight": null,
       "permanent_statuses": [],
+      "rate_burst": null,
+      "rate_per_second": null,
       "retry_preset": "default",
       "retry_schedule": null,
       "revision": 1,
@@ -68,7 +70,7 @@ async fn an_endpoint_keeps_what_it_was_given_and_masks_its_headers() {
     let given = json!({
         "url": "https://crm.invalid/hook", "description": "CRM", "event_types": ["link.*"],
         "filter": {"verdicts": ["human", "unknown"]}, "headers": {"Authorization": "Bearer hunter2"},
-        "max_in_flight": 7, "retry_schedule": [5, 60], "timeout_ms": 4000, "permanent_statuses": [404],
+        "max_in_flight": 7, "rate_per_second": 20, "rate_burst": 5, "retry_schedule": [5, 60], "timeout_ms": 4000, "permanent_statuses": [404],
         "enabled": false,
     });
 
@@ -137,6 +139,8 @@ async fn what_can_never_match_is_refused() {
         ("headers", json!({"webhook-id": "x"})),
         ("headers", json!({"x-y": 1})),
         ("max_in_flight", json!(0)),
+        ("rate_per_second", json!(0)),
+        ("rate_burst", json!(1001)),
         ("retry_schedule", json!([0])),
         ("timeout_ms", json!("fast")),
         ("permanent_statuses", json!([200])),

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use chrono::Utc;
 use model::delivery::DeliveryStatus;
-use store::delivery_log;
+use store::{delivery_log, endpoint_state};
 use testkit::{Answer, Script, Subscriber, until};
+use uuid::Uuid;
 
 use crate::rig::{LIMIT, Rig, verify};
 
@@ -128,4 +129,36 @@ async fn a_body_that_was_not_kept_is_rendered_again_or_the_delivery_ends_with_th
     let dead = rig.stand(DeliveryStatus::Dead, 1).await.remove(0);
     assert_eq!(dead.last_error.as_deref(), Some("event_lost"));
     running.stop().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_with_a_rate_gets_everything_through_one_courier_and_the_others_are_not_held_up() {
+    let rig = Rig::new().await;
+    let (slow, quick) =
+        (Subscriber::start(Answer::Status(200)).await, Subscriber::start(Answer::Status(200)).await);
+    let rate = |options: &mut store::endpoints::EndpointOptions| {
+        (options.rate_per_second, options.rate_burst) = (Some(20), Some(1));
+    };
+    let (rated, _) = rig.endpoint_with(&slow.url(), rate).await;
+    rig.endpoint(&quick.url()).await;
+    let begun = Utc::now();
+    let running = rig.start().await;
+    let other = rig.start().await;
+
+    rig.publish_some(30).await;
+
+    rig.stand(DeliveryStatus::Delivered, 60).await;
+    assert_eq!((slow.count(), quick.count()), (30, 30));
+    let deliveries = rig.deliveries().await;
+    assert!(deliveries.iter().all(|delivery| delivery.attempt_count == 1));
+    let mut conn = rig.pool.get().await.expect("a connection");
+    let me = Uuid::from_u128(7);
+    let wanted = [(rated, rig.workspace_id)];
+    let hold = endpoint_state::hold(&mut conn, &wanted, me, begun, begun).await;
+    assert!(hold.expect("a query").is_empty(), "somebody else has it");
+    let later = Utc::now() + chrono::Duration::minutes(1);
+    let hold = endpoint_state::hold(&mut conn, &wanted, me, later, later).await;
+    assert_eq!(hold.expect("a query"), [rated].into(), "whoever had it has not renewed it");
+    running.stop().await;
+    other.stop().await;
 }

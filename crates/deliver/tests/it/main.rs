@@ -9,6 +9,7 @@ mod hostile;
 mod life;
 mod own_events;
 mod queries;
+mod reconciler;
 mod replays;
 mod rig;
 mod sender;

@@ -124,6 +124,8 @@ impl Rig {
             filter: None,
             headers_sealed: Some(headers),
             max_in_flight: None,
+            rate_per_second: None,
+            rate_burst: None,
             timeout_ms: None,
             retry_schedule: None,
             permanent_statuses: Vec::new(),

@@ -1,0 +1,79 @@
+//! What was recorded and never came to us is found, once, and nothing else is taken for it.
+
+use std::sync::Arc;
+
+use chrono::{Duration, Utc};
+use deliver::endpoints::Endpoints;
+use deliver::lanes::Lanes;
+use deliver::metrics::Metrics;
+use deliver::reconciler::Reconciler;
+use model::delivery::DeliveryStatus;
+use store::untold::Place;
+use testkit::{Answer, Subscriber};
+
+use crate::rig::{Rig, verify};
+
+async fn reconciler(rig: &Rig) -> Reconciler {
+    let metrics = Metrics::register(&prometheus::Registry::new()).expect("metrics");
+    let keyring = rig.settings().sealing.resolve(|path| std::fs::read_to_string(path)).expect("a key");
+    let endpoints = Endpoints::new(rig.pool.clone(), keyring, Lanes::new(10, 10), 100, metrics.clone());
+    endpoints.refresh().await.expect("the endpoints");
+    Reconciler {
+        endpoints: Arc::new(endpoints),
+        pool: rig.pool.clone(),
+        bus: rig.bus.clone(),
+        work: Arc::default(),
+        metrics,
+    }
+}
+
+#[tokio::test]
+async fn a_click_that_was_recorded_and_never_came_is_delivered_once() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let (_, secret) = rig.endpoint(&subscriber.url()).await;
+    let running = rig.start().await;
+    let told = rig.publish_some(3).await;
+    rig.stand(DeliveryStatus::Delivered, 3).await;
+    for click in &told {
+        rig.record(click).await;
+    }
+    let lost = rig.click();
+    rig.record(&lost).await;
+    let (reconciler, begun) = (reconciler(&rig).await, Utc::now() - Duration::hours(1));
+
+    let too_early = reconciler.look(&mut Place::beginning(begun), Utc::now()).await.expect("a look");
+    let mut place = Place::beginning(begun);
+    let later = Utc::now() + Duration::minutes(2);
+    let first = reconciler.look(&mut place, later).await.expect("a look");
+    let second = reconciler.look(&mut Place::beginning(begun), later).await.expect("a look");
+
+    assert_eq!((too_early, first, second), (0, 1, 0));
+    assert_eq!(place, Place::beginning(later - Duration::minutes(1)));
+    rig.stand(DeliveryStatus::Delivered, 4).await;
+    let request = subscriber.requests().pop().expect("it arrived");
+    assert_eq!(request.header("webhook-id"), Some(lost.event_id.to_string().as_str()));
+    assert!(verify(&request, &secret));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_nobody_is_owed_and_what_is_still_to_come_is_left_alone() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let filter = serde_json::json!({"verdicts": ["automated"]});
+    rig.endpoint_with(&subscriber.url(), |options| options.filter = Some(filter)).await;
+    rig.record(&rig.click()).await;
+    let (reconciler, begun) = (reconciler(&rig).await, Place::beginning(Utc::now() - Duration::hours(1)));
+    let later = Utc::now() + Duration::minutes(2);
+
+    assert_eq!(reconciler.look(&mut begun.clone(), later).await.expect("a look"), 0);
+
+    // nobody works on ENRICHED here: we are behind
+    rig.endpoint(&subscriber.url()).await;
+    reconciler.endpoints.refresh().await.expect("the endpoints");
+    rig.publish_some(101).await;
+    let mut place = begun;
+    assert_eq!(reconciler.look(&mut place, later).await.expect("a look"), 0);
+    assert_eq!(place, begun);
+}
