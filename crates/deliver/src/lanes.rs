@@ -20,6 +20,12 @@ const WAITING_MAX: usize = 1024;
 /// Most deliveries that the slow lane takes on at a time for one endpoint.
 const TAKEN_ON_MAX: usize = 256;
 
+/// An endpoint that has answered nothing for so many times its usual answer time has stopped to answer.
+const STALLED_AFTER_USUAL: u32 = 10;
+
+/// But not before this.
+const STALLED_AFTER_MIN: Duration = Duration::from_millis(50);
+
 /// Weight of the newest answer in the usual answer time.
 const PACE_WEIGHT: f64 = 0.1;
 
@@ -151,8 +157,11 @@ impl State {
         }
     }
 
-    /// Whether requests are in flight and none has ended for so long: whoever sends more waits in vain.
+    /// Whether requests are in flight and none has ended for far longer than usual, or for `limit`: whoever waits for them
+    /// or sends more waits in vain.
     fn is_stalled(&self, limit: Duration) -> bool {
+        let usual = Duration::from_secs_f64(self.usual_answer.unwrap_or_default());
+        let limit = (usual * STALLED_AFTER_USUAL).max(STALLED_AFTER_MIN).min(limit);
         self.quiet_since.is_some_and(|since| since.elapsed() > limit)
     }
 }

@@ -3,11 +3,14 @@
 //! Real processes in release form, a private PostgreSQL with fsync on and a private nats-server. Every figure
 //! comes from one run; figures that compare (a share, a ratio) have both sides in the same run, taken in turns.
 
+mod backlog;
 mod bulk;
 mod deliver;
 mod figures;
 mod latency;
 mod load;
+mod neighbour;
+mod path;
 mod peer;
 mod process;
 mod redirect;
@@ -55,8 +58,14 @@ enum Part {
     Record,
     /// Deliveries a second through `deliver`, with one endpoint and with ten.
     Deliver,
+    /// Deliveries that wait for a paused endpoint, 200,000 of them.
+    Backlog,
+    /// A healthy endpoint beside one that never answers.
+    Neighbour,
     /// From the click to the webhook, at 200 clicks a second.
     Latency,
+    /// Clicks a second all the way.
+    Path,
 }
 
 /// What the measurement starts of itself.
@@ -112,7 +121,10 @@ async fn main() -> anyhow::Result<()> {
             Part::Enrich => streams::measure_enrich(&mut figures).await?,
             Part::Record => streams::measure_record(&mut figures).await?,
             Part::Deliver => deliver::measure(&mut figures).await?,
+            Part::Backlog => backlog::measure(&mut figures).await?,
+            Part::Neighbour => neighbour::measure(&mut figures).await?,
             Part::Latency => latency::measure(&mut figures).await?,
+            Part::Path => path::measure(&mut figures).await?,
         }
     }
     figures.print();

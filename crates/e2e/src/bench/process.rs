@@ -15,9 +15,12 @@ pub fn cpu(pid: i32) -> Duration {
 
 /// Resident memory of a process without its descendants, in MiB.
 pub fn resident_mib(pid: i32) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-    kib.and_then(|kib| kib.trim().parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+    status_mib(pid, "VmRSS:")
+}
+
+/// The most resident memory that a process has had, in MiB.
+pub fn peak_mib(pid: i32) -> f64 {
+    status_mib(pid, "VmHWM:")
 }
 
 /// Keeps a running process and its threads on one core.
@@ -63,6 +66,12 @@ fn stat_fields(pid: i32) -> Option<[f64; 4]> {
     let mut fields = after_name.split_whitespace().skip(11).map(str::parse::<f64>);
     let mut next = || fields.next()?.ok();
     Some([next()?, next()?, next()?, next()?])
+}
+
+fn status_mib(pid: i32, field: &str) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let kib = status.lines().find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB"));
+    kib.and_then(|kib| kib.trim().parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }
 
 fn children(pid: i32) -> Vec<i32> {

@@ -209,9 +209,17 @@ impl World {
         Ok(())
     }
 
-    /// Creates an endpoint over the API.
-    pub async fn create_endpoint(&self, url: &str) -> anyhow::Result<()> {
-        self.post("/v1/webhook-endpoints", &json!({ "url": url, "event_types": ["link.clicked"] })).await?;
+    /// Creates an endpoint over the API; returns its id.
+    pub async fn create_endpoint(&self, url: &str) -> anyhow::Result<String> {
+        let body = json!({ "url": url, "event_types": ["link.clicked"] });
+        let endpoint = self.post("/v1/webhook-endpoints", &body).await?;
+        Ok(endpoint["id"].as_str().context("an endpoint without an id")?.to_owned())
+    }
+
+    /// Pauses an endpoint over the API, or lets it go on.
+    pub async fn set_paused(&self, endpoint: &str, is_paused: bool) -> anyhow::Result<()> {
+        let verb = if is_paused { "pause" } else { "resume" };
+        self.post(&format!("/v1/webhook-endpoints/{endpoint}/{verb}"), &json!({})).await?;
         Ok(())
     }
 
