@@ -84,7 +84,7 @@ async fn run(has_neighbour: bool) -> anyhow::Result<Run> {
         tokio::time::sleep_until(planned(first).into()).await;
         let messages = (first..first + each).map(|number| {
             let mut click = visitors::enriched(world.workspace_id, &link, number);
-            click.click.destination_url = format!("https://example.com/?{NUMBER_MARK}{number}").into();
+            click.click.destination_url = format!("https://example.com/?{NUMBER_MARK}{number}");
             click.outgoing()
         });
         for result in publisher.publish_all(messages.collect()).await {
