@@ -18,7 +18,6 @@ use anyhow::Context as _;
 use bus::{Handler, Verdict, Verdicts};
 use bytes::Bytes;
 use chrono::Utc;
-use model::delivery::DeliveryStatus;
 use model::event_type::LINK_CLICKED;
 use model::{DeliveryId, EnrichedClick, EventId};
 use store::Pool;
@@ -405,19 +404,7 @@ impl Dispatch {
     }
 
     fn due_now(&self) -> Progress {
-        Progress {
-            status: DeliveryStatus::Pending,
-            attempt_count: 0,
-            next_attempt_at: Some(Utc::now()),
-            attempted_at: None,
-            finished_at: None,
-            duration_ms: None,
-            last_status: None,
-            last_error: None,
-            response_body: None,
-            body: Some(self.body.to_vec()),
-            throttled: 0,
-        }
+        Progress::due(Utc::now(), Some(self.body.to_vec()))
     }
 }
 

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use bus::{Event, Handler, Verdict, Verdicts};
 use chrono::Utc;
-use model::delivery::DeliveryStatus;
 use model::event_type::{self, DELIVERY_DEAD};
 use model::{DeliveryId, EndpointId};
 use serde_json::Value;
@@ -151,19 +150,7 @@ impl Told {
             owed: Owed { endpoint_id: endpoint.id, event_id: self.event.id },
             event_type: self.event_type,
             click_id: None,
-            progress: Progress {
-                status: DeliveryStatus::Pending,
-                attempt_count: 0,
-                next_attempt_at: Some(Utc::now()),
-                attempted_at: None,
-                finished_at: None,
-                duration_ms: None,
-                last_status: None,
-                last_error: None,
-                response_body: None,
-                throttled: 0,
-                body: Some(body.clone()),
-            },
+            progress: Progress::due(Utc::now(), Some(body.clone())),
             leased_until: None,
         })
     }

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bus::{Bus, ConsumerName, Message as _};
 use chrono::{DateTime, Utc};
-use model::delivery::DeliveryStatus;
 use model::event_type::LINK_CLICKED;
 use model::{DeliveryId, EnrichedClick};
 use store::Pool;
@@ -113,19 +112,7 @@ fn owed(table: &EndpointTable, event: &[u8]) -> Vec<NewDelivery> {
         event_type: LINK_CLICKED,
         click_id: Some(click.click.id),
         // the courier renders the body from the recorded click
-        progress: Progress {
-            status: DeliveryStatus::Pending,
-            attempt_count: 0,
-            next_attempt_at: Some(click.event_id.timestamp()),
-            attempted_at: None,
-            finished_at: None,
-            duration_ms: None,
-            last_status: None,
-            last_error: None,
-            response_body: None,
-            throttled: 0,
-            body: None,
-        },
+        progress: Progress::due(click.event_id.timestamp(), None),
         leased_until: None,
     };
     table.matching(&click).map(new).collect()

@@ -69,6 +69,25 @@ pub struct Progress {
     pub throttled: u32,
 }
 
+impl Progress {
+    /// Not tried yet, and due at `at`; `body` is what will be sent, unless it can be rendered then.
+    pub fn due(at: DateTime<Utc>, body: Option<Vec<u8>>) -> Self {
+        Self {
+            status: DeliveryStatus::Pending,
+            attempt_count: 0,
+            next_attempt_at: Some(at),
+            attempted_at: None,
+            finished_at: None,
+            duration_ms: None,
+            last_status: None,
+            last_error: None,
+            response_body: None,
+            body,
+            throttled: 0,
+        }
+    }
+}
+
 /// A delivery that is not in the table yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDelivery {
