@@ -1,7 +1,7 @@
 //! Where a request may go: asks [`EgressPolicy`] after DNS, on the look-up that the connection uses, so that a name
 //! that changes its mind is caught. Literal addresses never reach a resolver; the sender asks about those.
 //! One name is looked up once at a time however many connections wait for it, so that a subscriber's slow
-//! name server occupies one thread and no more.
+//! name server occupies one thread, or one question, and no more.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, Shared};
+use futures::future::Shared;
 use model::EgressPolicy;
 use model::egress::ForbiddenDestination;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::oneshot;
 
+use crate::names::AskNames;
 use crate::timings;
 
 /// Why there is no address to connect to.
@@ -42,9 +43,6 @@ pub enum DestinationError {
     },
 }
 
-/// Asks a name server, or whoever a test puts in its place.
-pub type AskNames = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync;
-
 type Lookup = Shared<oneshot::Receiver<Result<Arc<[SocketAddr]>, String>>>;
 
 /// The resolver of the shared HTTP client.
@@ -58,13 +56,8 @@ pub struct GuardedResolver {
 }
 
 impl GuardedResolver {
-    /// Resolves with the machine's resolver, waits at most `limit`, and lets through what `policy` allows.
-    pub fn new(policy: Arc<EgressPolicy>, limit: Duration) -> Self {
-        Self::asking(Arc::new(|name| Box::pin(ask_machine(name))), policy, limit)
-    }
-
-    /// Resolves by asking somebody else.
-    pub fn asking(ask: Arc<AskNames>, policy: Arc<EgressPolicy>, limit: Duration) -> Self {
+    /// Resolves by asking there, waits at most `limit`, and lets through what `policy` allows.
+    pub fn new(ask: Arc<AskNames>, policy: Arc<EgressPolicy>, limit: Duration) -> Self {
         Self { policy, limit, ask, lookups: Arc::default() }
     }
 
@@ -109,10 +102,6 @@ impl GuardedResolver {
     }
 }
 
-async fn ask_machine(name: String) -> io::Result<Vec<SocketAddr>> {
-    Ok(tokio::net::lookup_host((name, 0)).await?.collect())
-}
-
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let name = name.as_str().to_owned();
@@ -128,11 +117,18 @@ impl Resolve for GuardedResolver {
 
 #[cfg(test)]
 mod tests {
+    use futures::future::BoxFuture;
+
     use super::*;
+    use crate::names;
+
+    fn asking_machine(limit: Duration) -> GuardedResolver {
+        GuardedResolver::new(names::ask(&[], limit, 1).expect("the machine's"), Arc::default(), limit)
+    }
 
     #[tokio::test]
     async fn a_name_that_leads_inside_is_refused_after_the_look_up() {
-        let resolver = GuardedResolver::new(Arc::default(), Duration::from_secs(3));
+        let resolver = asking_machine(Duration::from_secs(3));
 
         let error = resolver.clone().addresses("localhost".into()).await.expect_err("loopback");
 
@@ -150,7 +146,7 @@ mod tests {
             let addresses = answer.iter().map(|address| SocketAddr::new(address.parse().expect(address), 0));
             Box::pin(std::future::ready(Ok(addresses.collect())))
         };
-        GuardedResolver::asking(Arc::new(ask), Arc::default(), Duration::from_secs(3))
+        GuardedResolver::new(Arc::new(ask), Arc::default(), Duration::from_secs(3))
     }
 
     #[tokio::test]
@@ -186,7 +182,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_does_not_exist_is_told_apart() {
-        let resolver = GuardedResolver::new(Arc::default(), Duration::from_secs(30));
+        let resolver = asking_machine(Duration::from_secs(30));
 
         let error = resolver.addresses("nowhere.invalid".into()).await.expect_err("reserved by RFC 2606");
 

@@ -17,6 +17,7 @@ use webhook::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
 use crate::destination::{DestinationError, GuardedResolver};
 use crate::endpoints::Endpoint;
+use crate::names;
 use crate::settings::SendSettings;
 use crate::timings::{Stopwatch, TimedConnections};
 
@@ -56,6 +57,9 @@ pub enum SenderError {
     /// The machine has no certificate authorities to check subscribers' certificates with, or no TLS provider.
     #[error("failed to set up TLS: is a CA store installed (package `ca-certificates`)?")]
     Tls(#[source] reqwest::Error),
+    /// Names cannot be looked up with the name servers of the settings.
+    #[error("deliver.dns_servers: failed to set up the resolver")]
+    Names(#[source] hickory_resolver::net::NetError),
 }
 
 /// Sends webhooks.
@@ -91,15 +95,17 @@ impl Sender {
     /// A sender with its own connections. The TLS provider must be installed before.
     ///
     /// # Errors
-    /// [`SenderError`] when TLS cannot work on this machine.
+    /// [`SenderError`] when TLS or look-ups cannot work on this machine.
     pub fn new(settings: &SendSettings) -> Result<Self, SenderError> {
         let policy = Arc::new(EgressPolicy {
             addresses: AddressPolicy::allowing(settings.allowed_networks.clone()),
             https_only: settings.https_only,
             allowed_ports: settings.allowed_ports.clone(),
         });
+        let ask = names::ask(&settings.dns_servers, settings.dns_timeout, settings.in_flight_max)
+            .map_err(SenderError::Names)?;
         let client = reqwest::Client::builder()
-            .dns_resolver(GuardedResolver::new(Arc::clone(&policy), settings.dns_timeout))
+            .dns_resolver(GuardedResolver::new(ask, Arc::clone(&policy), settings.dns_timeout))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .referer(false)

@@ -13,6 +13,9 @@ use crate::failing::Rule;
 /// Leases shorter than this would be lost to a busy moment.
 const LEASE_MIN: Duration = Duration::from_secs(1);
 
+/// With more, a look-up would be over before the last was asked.
+const DNS_SERVERS_MAX: usize = 8;
+
 /// All that `deliver` reads.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +44,8 @@ pub struct DeliverSettings {
     pub https_only: bool,
     /// Ports that are posted to although another protocol owns them.
     pub allowed_ports: Vec<u16>,
+    /// Name servers that are asked instead of the machine's resolver.
+    pub dns_servers: Vec<SocketAddr>,
     /// Longest look-up of a name.
     #[serde(with = "humantime_serde")]
     pub dns_timeout: Duration,
@@ -100,6 +105,8 @@ pub struct SendSettings {
     pub https_only: bool,
     /// Ports that are posted to although another protocol owns them.
     pub allowed_ports: Vec<u16>,
+    /// Name servers that are asked instead of the machine's resolver.
+    pub dns_servers: Vec<SocketAddr>,
     /// Longest look-up of a name.
     pub dns_timeout: Duration,
     /// Longest wait for a connection, look-up included.
@@ -145,6 +152,7 @@ impl DeliverSettings {
             allowed_networks: self.allowed_networks.clone(),
             https_only: self.https_only,
             allowed_ports: self.allowed_ports.clone(),
+            dns_servers: self.dns_servers.clone(),
             dns_timeout: self.dns_timeout,
             connect_timeout: self.connect_timeout,
             request_timeout: self.request_timeout,
@@ -168,6 +176,11 @@ impl DeliverSettings {
             (
                 self.in_flight_max >= self.max_in_flight,
                 "deliver.in_flight_max is below deliver.max_in_flight",
+            ),
+            (self.dns_servers.len() <= DNS_SERVERS_MAX, "deliver.dns_servers names more than 8 servers"),
+            (
+                self.dns_servers.iter().all(|server| server.port() != 0),
+                "deliver.dns_servers: a port must not be 0",
             ),
             (!self.dns_timeout.is_zero(), "deliver.dns_timeout must not be zero"),
             (
@@ -241,6 +254,7 @@ mod tests {
     fn contradictions_are_refused_by_name() {
         for (key, value, named) in [
             ("CLICKWIRE__DELIVER__DNS_TIMEOUT", "6s", "dns_timeout"),
+            ("CLICKWIRE__DELIVER__DNS_SERVERS", "10.0.0.2:53,10.0.0.3:0", "dns_servers"),
             ("CLICKWIRE__DELIVER__CONNECT_TIMEOUT", "16s", "connect_timeout"),
             ("CLICKWIRE__DELIVER__REQUEST_TIMEOUT", "60s", "drain_timeout"),
             ("CLICKWIRE__DELIVER__PATIENCE", "10s", "patience"),

@@ -6,12 +6,14 @@
 mod database;
 pub mod egress;
 pub mod given;
+mod name_server;
 mod nats;
 mod scratch;
 mod subscriber;
 mod until;
 
 pub use database::{OwnDatabase, TestDatabase};
+pub use name_server::{NameAnswer, NameServer};
 pub use nats::TestNats;
 pub use scratch::ScratchDir;
 pub use subscriber::{Answer, Received, Response, Script, Subscriber};

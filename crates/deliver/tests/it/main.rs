@@ -7,6 +7,7 @@ mod endings;
 mod held;
 mod hostile;
 mod life;
+mod names;
 mod own_events;
 mod queries;
 mod reconciler;

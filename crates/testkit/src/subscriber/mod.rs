@@ -167,7 +167,15 @@ impl Subscriber {
     /// # Panics
     /// When no port can be had.
     pub async fn start(script: impl Into<Script>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::start_at("127.0.0.1:0", script).await
+    }
+
+    /// Starts one on this address of loopback; a port of 0 is a free one.
+    ///
+    /// # Panics
+    /// When the address cannot be had.
+    pub async fn start_at(addr: &str, script: impl Into<Script>) -> Self {
+        let listener = TcpListener::bind(addr).await.expect("a free port");
         let url = format!("http://{}/hook", listener.local_addr().expect("it is bound"));
         let state = Arc::new(State {
             script: Mutex::new(script.into()),
