@@ -1,5 +1,6 @@
 //! The promises, each shown on the real processes: clicks go in at one end, webhooks come out at the other.
 
+mod acceptance;
 mod crash;
 mod delivery;
 mod imports;
