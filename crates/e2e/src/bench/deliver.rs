@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use bus::ConsumerName;
+
 use crate::figures::Figures;
 use crate::process;
 use crate::sink::Sink;
@@ -11,6 +13,9 @@ use crate::world::World;
 
 /// Deliveries of each measurement, whatever the number of endpoints.
 const DELIVERIES: u64 = 60_000;
+
+/// Deliveries of the run in which statements are counted.
+const COUNTED: u64 = 20_000;
 
 /// A service that makes no progress for so long has failed.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
@@ -28,7 +33,7 @@ pub async fn measure(figures: &mut Figures) -> anyhow::Result<()> {
         one.cpu_ms,
         "CPU of deliver, PostgreSQL and nats-server for one delivery, ms",
     );
-    figures.add("deliver.rss_mb", one.rss_mib, "resident memory of deliver after that, MiB");
+    figures.add("deliver.rss_mb", one.rss_mib, "the most resident memory that deliver had in that, MiB");
     let ten = run(10).await?;
     figures.add(
         "deliver.per_s.endpoints_10",
@@ -40,6 +45,18 @@ pub async fn measure(figures: &mut Figures) -> anyhow::Result<()> {
         ten.cpu_ms,
         "CPU of the same three for one of those, ms",
     );
+    figures.add(
+        "deliver.rss_mb.endpoints_10",
+        ten.rss_mib,
+        "the most resident memory that deliver had in that, MiB",
+    );
+    // apart, because PostgreSQL works more while it counts
+    let counted = run_in(World::start_counting().await?, 1, COUNTED).await?;
+    figures.add(
+        "deliver.statements_per_1000",
+        counted.statements.unwrap_or_default() * 1000.0 / COUNTED as f64,
+        "statements of deliver for 1,000 deliveries, BEGIN and COMMIT among them (pg_stat_statements)",
+    );
     Ok(())
 }
 
@@ -47,19 +64,25 @@ struct Outcome {
     per_second: f64,
     cpu_ms: f64,
     rss_mib: f64,
+    /// Where they are counted.
+    statements: Option<f64>,
 }
 
 async fn run(endpoints: usize) -> anyhow::Result<Outcome> {
-    let world = World::start().await?;
+    run_in(World::start().await?, endpoints, DELIVERIES).await
+}
+
+async fn run_in(world: World, endpoints: usize, deliveries: u64) -> anyhow::Result<Outcome> {
     let link = world.create_links(1).await?.remove(0);
     let sink = Sink::start().await?;
     for n in 0..endpoints {
         world.create_endpoint(&sink.url(n)).await?;
     }
-    let clicks = DELIVERIES / endpoints as u64;
+    let clicks = deliveries / endpoints as u64;
     streams::publish(&world, clicks, |n| visitors::enriched(world.workspace_id, &link, n)).await?;
 
     let cpu_of_brokers = || process::cpu(world.postgres.pid()) + process::cpu(world.nats.pid());
+    let statements_before = world.statements().await.ok();
     let before = cpu_of_brokers();
     let deliver = world.launch("deliver", &[])?;
     sink.wait_for(1, STALLED_AFTER).await?;
@@ -68,9 +91,18 @@ async fn run(endpoints: usize) -> anyhow::Result<Outcome> {
     sink.wait_for(expected, STALLED_AFTER).await?;
     let per_second = (expected - first) as f64 / begun.elapsed().as_secs_f64();
     let cpu = cpu_of_brokers() - before + process::cpu(deliver.pid());
+    let statements = match statements_before {
+        Some(before) => {
+            // the last results are stored after the last arrival
+            streams::wait_drained(&world, ConsumerName::Deliver).await?;
+            Some(world.statements().await? - before)
+        }
+        None => None,
+    };
     Ok(Outcome {
+        statements,
         per_second,
         cpu_ms: cpu.as_secs_f64() * 1000.0 / expected as f64,
-        rss_mib: process::resident_mib(deliver.pid()),
+        rss_mib: process::peak_mib(deliver.pid()),
     })
 }

@@ -14,40 +14,57 @@ use crate::sink::{NUMBER_MARK, Sink};
 use crate::visitors;
 use crate::world::World;
 
-/// Clicks a second.
-const RATE: u32 = 200;
+/// Clicks a second, and how many in all: half a minute of the one, a quarter of the other.
+const SLOW: Pace = Pace { rate: 200, clicks: 6_000 };
+const FAST: Pace = Pace { rate: 2_000, clicks: 30_000 };
 
-/// Clicks before the measurement, and in it.
-const WARM_UP: u64 = 400;
-const CLICKS: u64 = 6_000;
+/// Before the measurement there are clicks for so long.
+const WARM_UP_SECONDS: u64 = 2;
 
 /// Connections that the clicks are spread over.
 const CONNECTIONS: u64 = 8;
 
+/// The services on the way.
+const NAMES: [&str; 4] = ["redirect", "enrich", "deliver", "record"];
+
 /// How long the last webhooks may take.
 const LAST_LIMIT: Duration = Duration::from_secs(30);
 
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// Clicks a second.
+    rate: u32,
+    clicks: u64,
+}
+
 /// Median and 99th percentile from click to webhook, and the memory of every service on the way.
 pub async fn measure(figures: &mut Figures) -> anyhow::Result<()> {
+    run(figures, SLOW, "").await?;
+    run(figures, FAST, ".at_2000").await
+}
+
+async fn run(figures: &mut Figures, pace: Pace, suffix: &str) -> anyhow::Result<()> {
     let world = World::start().await?;
     let links = world.create_links(100).await?;
     let sink = Sink::start().await?;
     world.create_endpoint(&sink.url(0)).await?;
-    let redirect = world.service("redirect", None, &[]).await?;
-    let enrich = world.service("enrich", None, &[]).await?;
-    let deliver = world.service("deliver", None, &[]).await?;
-    let record = world.service("record", None, &[]).await?;
+    let mut services = Vec::new();
+    for name in NAMES {
+        services.push(world.service(name, None, &[]).await?);
+    }
+    let addr = services[0].addr;
 
-    let total = WARM_UP + CLICKS;
+    let warm_up = WARM_UP_SECONDS * u64::from(pace.rate);
+    let total = warm_up + pace.clicks;
     let begin = Instant::now() + Duration::from_millis(200);
     let planned =
-        |number: u64| begin + Duration::from_secs(1) / RATE * u32::try_from(number).expect("few clicks");
+        |number: u64| begin + Duration::from_secs(1) / pace.rate * u32::try_from(number).expect("few clicks");
     let visitors = (0..CONNECTIONS).map(|first| {
         let numbers = (first..total).step_by(usize::try_from(CONNECTIONS).expect("few connections"));
         let requests: Vec<_> = numbers
             .map(|n| (planned(n), request(&links[usize::try_from(n).expect("few") % links.len()].slug, n)))
             .collect();
-        tokio::spawn(visit(redirect.addr, requests))
+        tokio::spawn(visit(addr, requests))
     });
     for visitor in visitors.collect::<Vec<_>>() {
         visitor.await??;
@@ -55,27 +72,24 @@ pub async fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     sink.wait_for(usize::try_from(total)?, LAST_LIMIT).await?;
 
     let mut latencies = Vec::new();
-    for number in WARM_UP..total {
+    for number in warm_up..total {
         let arrival = sink.arrival(number).with_context(|| format!("no webhook for click {number}"))?;
         latencies.push(arrival.saturating_duration_since(planned(number)).as_secs_f64() * 1000.0);
     }
     latencies.sort_by(f64::total_cmp);
-    figures.add(
-        "click_to_webhook.p50_ms",
-        quantile(&latencies, 0.5),
-        "from the planned moment of the click to the arrival of the webhook, 200 clicks a second, median, ms",
-    );
-    figures.add("click_to_webhook.p99_ms", quantile(&latencies, 0.99), "the same, 99th percentile, ms");
-    for (name, service) in [
-        ("rss_mb.redirect", &redirect),
-        ("rss_mb.enrich", &enrich),
-        ("rss_mb.deliver", &deliver),
-        ("rss_mb.record", &record),
-    ] {
+    let rate = pace.rate;
+    for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
         figures.add(
-            name,
-            process::resident_mib(service.pid()),
-            "resident memory at 200 clicks a second, MiB",
+            format!("click_to_webhook.{name}_ms{suffix}"),
+            quantile(&latencies, share),
+            format!("from the planned moment of the click to the arrival of the webhook, {rate} clicks a second, {name}, ms"),
+        );
+    }
+    for (name, service) in NAMES.iter().zip(&services) {
+        figures.add(
+            format!("rss_mb.{name}{suffix}"),
+            process::peak_mib(service.pid()),
+            format!("the most resident memory that {name} had at {rate} clicks a second, MiB"),
         );
     }
     Ok(())

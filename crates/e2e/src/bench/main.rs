@@ -6,6 +6,7 @@
 mod backlog;
 mod bulk;
 mod deliver;
+mod endpoints;
 mod figures;
 mod latency;
 mod load;
@@ -62,7 +63,9 @@ enum Part {
     Backlog,
     /// A healthy endpoint beside one that never answers.
     Neighbour,
-    /// From the click to the webhook, at 200 clicks a second.
+    /// A click beside 1 to 100,000 endpoints of others.
+    Endpoints,
+    /// From the click to the webhook, at 200 clicks a second and at 2,000.
     Latency,
     /// Clicks a second all the way.
     Path,
@@ -123,6 +126,7 @@ async fn main() -> anyhow::Result<()> {
             Part::Deliver => deliver::measure(&mut figures).await?,
             Part::Backlog => backlog::measure(&mut figures).await?,
             Part::Neighbour => neighbour::measure(&mut figures).await?,
+            Part::Endpoints => endpoints::measure(&mut figures).await?,
             Part::Latency => latency::measure(&mut figures).await?,
             Part::Path => path::measure(&mut figures).await?,
         }

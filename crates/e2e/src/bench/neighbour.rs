@@ -7,6 +7,7 @@ use bus::Message as _;
 use tokio::net::TcpListener;
 
 use crate::figures::{Figures, quantile};
+use crate::process;
 use crate::sink::{NUMBER_MARK, Sink};
 use crate::visitors;
 use crate::world::World;
@@ -27,13 +28,14 @@ const LAST_LIMIT: Duration = Duration::from_secs(30);
 
 /// Throughput beside a hanging neighbour as a share of that without, and the gain of the 99th percentile.
 pub async fn measure(figures: &mut Figures) -> anyhow::Result<()> {
-    let (mut shares, mut gains, mut alone_p99) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut shares, mut gains, mut alone_p99, mut rss_mib) = (Vec::new(), Vec::new(), Vec::new(), 0.0_f64);
     for _ in 0..PAIRS {
         let alone = run(false).await?;
         let beside = run(true).await?;
         shares.push(beside.per_second / alone.per_second);
         gains.push(beside.p99_ms - alone.p99_ms);
         alone_p99.push(alone.p99_ms);
+        rss_mib = rss_mib.max(beside.rss_mib);
     }
     for values in [&mut shares, &mut gains, &mut alone_p99] {
         values.sort_by(f64::total_cmp);
@@ -50,12 +52,14 @@ pub async fn measure(figures: &mut Figures) -> anyhow::Result<()> {
         "what the 99th percentile from click to webhook gains by it, ms",
     );
     figures.add("neighbour.p99_ms", median(&alone_p99), "that percentile without the neighbour, ms");
+    figures.add("neighbour.rss_mb", rss_mib, "the most resident memory that deliver had beside it, MiB");
     Ok(())
 }
 
 struct Run {
     per_second: f64,
     p99_ms: f64,
+    rss_mib: f64,
 }
 
 async fn run(has_neighbour: bool) -> anyhow::Result<Run> {
@@ -73,7 +77,7 @@ async fn run(has_neighbour: bool) -> anyhow::Result<Run> {
             held.push(stream);
         }
     });
-    let _deliver = world.service("deliver", None, &[]).await?;
+    let deliver = world.service("deliver", None, &[]).await?;
 
     let publisher = world.bus.publisher();
     let begun = Instant::now();
@@ -101,5 +105,5 @@ async fn run(has_neighbour: bool) -> anyhow::Result<Run> {
     }
     latencies.sort_by(f64::total_cmp);
     hanging.abort();
-    Ok(Run { per_second, p99_ms: quantile(&latencies, 0.99) })
+    Ok(Run { per_second, p99_ms: quantile(&latencies, 0.99), rss_mib: process::peak_mib(deliver.pid()) })
 }

@@ -8,6 +8,9 @@ use crate::process;
 use crate::sink::Sink;
 use crate::world::World;
 
+/// The services on the way.
+const NAMES: [&str; 4] = ["redirect", "enrich", "deliver", "record"];
+
 /// Links that are clicked.
 const LINKS: u64 = 1_000;
 
@@ -25,7 +28,7 @@ pub async fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     let sink = Sink::start().await?;
     world.create_endpoint(&sink.url(0)).await?;
     let mut services = Vec::new();
-    for name in ["redirect", "enrich", "deliver", "record"] {
+    for name in NAMES {
         services.push(world.service(name, None, &[]).await?);
     }
     let addr = services[0].addr;
@@ -50,5 +53,12 @@ pub async fn measure(figures: &mut Figures) -> anyhow::Result<()> {
         used.as_secs_f64() * 1000.0 / seen.requests as f64,
         "CPU of all services, PostgreSQL and nats-server for one click, ms",
     );
+    for (name, service) in NAMES.iter().zip(&services) {
+        figures.add(
+            format!("path.rss_mb.{name}"),
+            process::peak_mib(service.pid()),
+            format!("the most resident memory that {name} had in that, MiB"),
+        );
+    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Everything a measurement needs around the service it measures: brokers, tables, a workspace, an API.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -9,10 +10,12 @@ use anyhow::Context as _;
 use chrono::Utc;
 use embedded::{Launch, Nats, NatsOptions, Postgres, PostgresOptions, Process, SyncInterval, free_port};
 use futures::{StreamExt as _, TryStreamExt as _};
-use model::{Host, LinkId, WorkspaceId};
+use model::secret::SigningSecret;
+use model::{EndpointId, Host, LinkId, WorkspaceId};
 use serde_json::{Value, json};
 use store::api_keys::NewKey;
 use tempfile::TempDir;
+use webhook::Keyring;
 
 use crate::process;
 
@@ -56,15 +59,30 @@ pub struct BenchLink {
 impl World {
     /// Starts the brokers and makes tables, streams, a workspace and a key.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_as(false).await
+    }
+
+    /// Like [`World::start`], with a PostgreSQL that counts statements ([`World::statements`]): that costs it a little.
+    pub async fn start_counting() -> anyhow::Result<Self> {
+        Self::start_as(true).await
+    }
+
+    async fn start_as(counts: bool) -> anyhow::Result<Self> {
         service::tls::install_provider();
         let dir = TempDir::with_prefix("clickwire-bench-")?;
         // as root, PostgreSQL runs as another user
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
-        let postgres =
+        let mut postgres =
             Postgres::start(PostgresOptions { dir: dir.path().join("postgres"), port: None, durable: true })
                 .await?;
         let nats = Nats::start(NatsOptions::durable(dir.path().join("nats"), SyncInterval::Usual)).await?;
         postgres.create_database("bench", None).await?;
+        if counts {
+            let url = postgres.url("bench");
+            psql(&url, "ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'").await?;
+            postgres.restart().await?;
+            psql(&url, "CREATE EXTENSION pg_stat_statements").await?;
+        }
 
         let database = store::Settings::at(postgres.url("bench"));
         store::setup(&database, Utc::now()).await?;
@@ -199,14 +217,48 @@ impl World {
     }
 
     async fn sql(&self, statement: &str) -> anyhow::Result<()> {
-        let output = tokio::process::Command::new("psql")
-            .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--command", statement])
-            .arg(self.postgres.url("bench"))
-            .output()
-            .await
-            .context("failed to run psql (Debian package postgresql-client)")?;
-        anyhow::ensure!(output.status.success(), "psql failed: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
+        psql(&self.postgres.url("bench"), statement).await.map(|_| ())
+    }
+
+    /// Statements that the services have had PostgreSQL execute, BEGIN and COMMIT among them, as pg_stat_statements
+    /// counts them. Needs [`World::start_counting`].
+    pub async fn statements(&self) -> anyhow::Result<f64> {
+        let sum = "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE query NOT LIKE '%pg_stat_statements%'";
+        Ok(psql(&self.postgres.url("bench"), sum).await?.trim().parse()?)
+    }
+
+    /// Puts so many endpoints into the table, each in a workspace of its own, that nobody clicks in.
+    pub async fn insert_endpoints(&self, count: usize, url: &str) -> anyhow::Result<()> {
+        let keyring = Keyring::new(&self.sealing_key, &[])?;
+        let file = self.file("endpoints.sql");
+        let mut sql = String::from("BEGIN;\n");
+        for _ in 0..count {
+            let (workspace_id, endpoint_id) = (WorkspaceId::generate(), EndpointId::generate());
+            let sealed = keyring.seal_secret(workspace_id, endpoint_id, &SigningSecret::generate());
+            let sealed: String = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
+            let (workspace, endpoint) = (workspace_id.uuid(), endpoint_id.uuid());
+            writeln!(
+                sql,
+                "INSERT INTO workspaces (id, name, created_at) VALUES ('{workspace}', 'Bench', now()); \
+                 INSERT INTO endpoints (id, workspace_id, url, event_types, owed_from, created_at, updated_at) \
+                 VALUES ('{endpoint}', '{workspace}', '{url}', ARRAY['link.clicked'], now(), now(), now()); \
+                 INSERT INTO endpoint_secrets (id, endpoint_id, workspace_id, sealed, created_at) \
+                 VALUES (gen_random_uuid(), '{endpoint}', '{workspace}', '\\x{sealed}', now());"
+            )?;
+        }
+        // one count of changes instead of one a row: they would all be versions of one row
+        sql.insert_str(
+            0,
+            "ALTER TABLE endpoints DISABLE TRIGGER endpoints_changed; \
+             ALTER TABLE endpoint_secrets DISABLE TRIGGER endpoint_secrets_changed;\n",
+        );
+        sql.push_str(
+            "COMMIT;\nALTER TABLE endpoints ENABLE TRIGGER endpoints_changed; \
+             ALTER TABLE endpoint_secrets ENABLE TRIGGER endpoint_secrets_changed; \
+             UPDATE endpoint_changes SET version = version + 1; ANALYZE;\n",
+        );
+        std::fs::write(&file, sql)?;
+        self.sql(&format!("\\i {}", file.display())).await
     }
 
     /// Creates an endpoint over the API; returns its id.
@@ -328,6 +380,18 @@ impl Service {
 #[derive(serde::Deserialize)]
 struct NatsSection {
     nats: bus::Settings,
+}
+
+/// What PostgreSQL answers, without headings.
+async fn psql(url: &str, statement: &str) -> anyhow::Result<String> {
+    let output = tokio::process::Command::new("psql")
+        .args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"])
+        .args(["--command", statement, url])
+        .output()
+        .await
+        .context("failed to run psql (Debian package postgresql-client)")?;
+    anyhow::ensure!(output.status.success(), "psql failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 async fn make_workspace(
