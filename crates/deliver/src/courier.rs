@@ -126,7 +126,7 @@ impl Courier {
 
     async fn tidy_once(&self) -> anyhow::Result<()> {
         let mut conn = self.pool.get().await?;
-        let buried = deliveries::bury_of_deleted(&mut conn, Utc::now(), BURIED_MAX).await?;
+        let buried = held::bury_of_deleted(&mut conn, Utc::now(), BURIED_MAX).await?;
         self.metrics.buried(buried);
         for held in held::bury(&mut conn, self.pause_hold, Utc::now(), BURIED_MAX).await? {
             self.metrics.held_too_long(&held);

@@ -275,22 +275,6 @@ pub async fn count_waiting(conn: &mut Connection, limit: i64) -> QueryResult<i64
     Ok(row.waiting)
 }
 
-/// Ends the waiting deliveries of endpoints that were deleted; at most `limit`. Nobody will ever send them.
-pub async fn bury_of_deleted(conn: &mut Connection, now: DateTime<Utc>, limit: i64) -> QueryResult<usize> {
-    statement(
-        "UPDATE deliveries d SET status = 'dead', next_attempt_at = NULL, finished_at = $1, \
-             last_error = 'endpoint_deleted', leased_by = NULL, leased_until = NULL \
-         FROM (SELECT w.day, w.id FROM endpoints e, LATERAL (SELECT day, id FROM deliveries \
-                 WHERE status = 'pending' AND endpoint_id = e.id LIMIT $2) AS w \
-             WHERE e.deleted_at IS NOT NULL LIMIT $2) AS orphan \
-         WHERE d.day = orphan.day AND d.id = orphan.id AND d.status = 'pending'",
-    )
-    .bind::<Timestamptz, _>(now)
-    .bind::<BigInt, _>(limit)
-    .execute(conn)
-    .await
-}
-
 /// The recorded event of a click, from which a body that was not kept is rendered again.
 pub async fn recorded_event(conn: &mut Connection, click_id: ClickId) -> QueryResult<Option<Vec<u8>>> {
     clicks::table.find((click_id.day(), click_id.uuid())).select(clicks::event).first(conn).await.optional()

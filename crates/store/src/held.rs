@@ -1,4 +1,6 @@
-//! What waits for endpoints that are paused or disabled: it is held for a while, then it is dead and can be replayed.
+//! What waits for endpoints that are paused, disabled or deleted: it is held for a while, or not at all, then it is dead.
+//!
+//! Both queries begin with what waits, not with the endpoints: most of those that are paused or deleted wait for nothing.
 
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use uuid::Uuid;
 
 use model::{DeliveryId, EndpointId, EventId, WorkspaceId};
 
+use crate::leases::FIRST_OF_EACH;
 use crate::statement::statement;
 use crate::{Connection, QueryResult, events};
 
@@ -80,13 +83,14 @@ pub async fn bury(
     // longer than the calendar: for ever
     let Some(since) = since else { return Ok(Vec::new()) };
     conn.transaction(async |conn| {
-        let rows: Vec<Row> = statement(
-            "WITH held AS MATERIALIZED (SELECT w.day, w.id, e.state FROM endpoints e, LATERAL ( \
+        let rows: Vec<Row> = statement(format!("WITH RECURSIVE {FIRST_OF_EACH}, \
+             held AS MATERIALIZED (SELECT w.day, w.id, e.state \
+                 FROM step JOIN endpoints e ON e.id = step.endpoint_id, LATERAL ( \
                      SELECT day, id FROM deliveries d \
                      WHERE d.status = 'pending' AND d.endpoint_id = e.id AND d.next_attempt_at <= $2 \
                          AND (d.leased_until IS NULL OR d.leased_until <= $1) \
                      ORDER BY d.next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED) AS w \
-                 WHERE e.state <> 'active' AND e.deleted_at IS NULL \
+                 WHERE step.next_attempt_at <= $2 AND e.state <> 'active' AND e.deleted_at IS NULL \
                      AND coalesce(e.state_since, e.updated_at) <= $2 LIMIT $3), \
              buried AS (UPDATE deliveries d SET status = 'dead', next_attempt_at = NULL, finished_at = $1, \
                      last_error = CASE held.state WHEN 'paused' THEN $4 ELSE $5 END, \
@@ -96,8 +100,7 @@ pub async fn bury(
              SELECT DISTINCT ON (endpoint_id, event_type) workspace_id, endpoint_id, event_type, last_error, id, \
                  event_id, event_revision, attempt_count, \
                  count(*) OVER (PARTITION BY endpoint_id, event_type) AS deliveries \
-             FROM buried ORDER BY endpoint_id, event_type, id",
-        )
+             FROM buried ORDER BY endpoint_id, event_type, id"))
         .bind::<Timestamptz, _>(now)
         .bind::<Timestamptz, _>(since)
         .bind::<BigInt, _>(limit)
@@ -128,4 +131,83 @@ pub async fn bury(
         QueryResult::Ok(rows.into_iter().map(read).collect())
     })
     .await
+}
+
+/// Ends the waiting deliveries of endpoints that were deleted; at most `limit`. Nobody will ever send them.
+pub async fn bury_of_deleted(conn: &mut Connection, now: DateTime<Utc>, limit: i64) -> QueryResult<usize> {
+    statement(format!(
+        "WITH RECURSIVE {FIRST_OF_EACH}, \
+         orphan AS MATERIALIZED (SELECT w.day, w.id FROM step JOIN endpoints e ON e.id = step.endpoint_id, \
+                 LATERAL (SELECT day, id FROM deliveries \
+                     WHERE status = 'pending' AND endpoint_id = e.id LIMIT $2) AS w \
+             WHERE e.deleted_at IS NOT NULL LIMIT $2) \
+         UPDATE deliveries d SET status = 'dead', next_attempt_at = NULL, finished_at = $1, \
+             last_error = 'endpoint_deleted', leased_by = NULL, leased_until = NULL \
+         FROM orphan WHERE d.day = orphan.day AND d.id = orphan.id AND d.status = 'pending'"
+    ))
+    .bind::<Timestamptz, _>(now)
+    .bind::<BigInt, _>(limit)
+    .execute(conn)
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel_async::SimpleAsyncConnection as _;
+
+    use super::*;
+
+    const HOLD: Duration = Duration::from_secs(3600);
+
+    #[derive(QueryableByName)]
+    struct Scans {
+        #[diesel(sql_type = BigInt)]
+        scans: i64,
+    }
+
+    /// Look-ups in indexes and readings of whole tables that both queries cost together.
+    async fn scans(conn: &mut Connection) -> i64 {
+        conn.transaction(async |conn| {
+            bury(conn, HOLD, Utc::now(), 100).await?;
+            bury_of_deleted(conn, Utc::now(), 100).await?;
+            let counted: Scans = diesel::sql_query(
+                "SELECT (sum(coalesce(idx_scan, 0)) + sum(seq_scan))::bigint AS scans \
+                 FROM pg_stat_xact_user_tables WHERE relname LIKE 'deliveries%'",
+            )
+            .get_result(conn)
+            .await?;
+            QueryResult::Ok(counted.scans)
+        })
+        .await
+        .expect("both work")
+    }
+
+    async fn endpoints(conn: &mut Connection, workspace_id: WorkspaceId, number: u32, more: &str) {
+        let insert = format!(
+            "INSERT INTO endpoints (id, workspace_id, url, event_types, state, owed_from, created_at, updated_at, \
+                 state_since, deleted_at) \
+             SELECT gen_random_uuid(), '{}', 'https://crm.example.com/', ARRAY['link.clicked'], {more} \
+             FROM generate_series(1, {number})",
+            workspace_id.uuid(),
+        );
+        conn.batch_execute(&insert).await.expect("endpoints");
+    }
+
+    #[tokio::test]
+    async fn endpoints_that_wait_for_nothing_cost_nothing() {
+        const PAUSED: &str = "'paused', now(), now(), now(), now() - interval '1 day', NULL";
+        const DELETED: &str = "'disabled', now(), now(), now(), now() - interval '1 day', now()";
+        let database = testkit::TestDatabase::new().await;
+        let settings = crate::Settings::at(database.url());
+        let mut conn = crate::connect(&settings).await.expect("a connection");
+        let workspace_id = testkit::given::workspace(&mut conn).await;
+        conn.batch_execute("ANALYZE").await.expect("ANALYZE");
+        let of_none = scans(&mut conn).await;
+
+        endpoints(&mut conn, workspace_id, 2000, PAUSED).await;
+        endpoints(&mut conn, workspace_id, 2000, DELETED).await;
+        conn.batch_execute("ANALYZE").await.expect("ANALYZE");
+
+        assert_eq!(scans(&mut conn).await, of_none);
+    }
 }

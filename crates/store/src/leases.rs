@@ -83,10 +83,19 @@ const LEASE_KEYS: &str = "SELECT own.day, own.id FROM unnest($1, $2) AS wanted (
             ORDER BY d.next_attempt_at LIMIT (wanted.quota + 3) / 4 FOR UPDATE SKIP LOCKED) AS again \
         LIMIT wanted.quota) AS own";
 
-/// The endpoints that have waiting deliveries, with the moment the first one is due; at most `limit`.
+/// `step`: the endpoints that have waiting deliveries, with the moment the first one is due.
 ///
 /// It steps from endpoint to endpoint through the index, so that its cost is one look-up for each of them,
-/// however many deliveries one endpoint has.
+/// however many deliveries one endpoint has, and however many endpoints have none.
+pub(crate) const FIRST_OF_EACH: &str = "step AS ( \
+    (SELECT endpoint_id, next_attempt_at FROM deliveries WHERE status = 'pending' \
+     ORDER BY endpoint_id, next_attempt_at LIMIT 1) \
+    UNION ALL \
+    SELECT next.* FROM step, LATERAL (SELECT endpoint_id, next_attempt_at FROM deliveries \
+        WHERE status = 'pending' AND endpoint_id > step.endpoint_id \
+        ORDER BY endpoint_id, next_attempt_at LIMIT 1) AS next)";
+
+/// The endpoints that have waiting deliveries, with the moment the first one is due; at most `limit`.
 pub async fn waiting(conn: &mut Connection, limit: i64) -> QueryResult<Vec<Waiting>> {
     #[derive(QueryableByName)]
     struct Row {
@@ -95,19 +104,10 @@ pub async fn waiting(conn: &mut Connection, limit: i64) -> QueryResult<Vec<Waiti
         #[diesel(sql_type = Timestamptz)]
         next_attempt_at: DateTime<Utc>,
     }
-    let rows: Vec<Row> = statement(
-        "WITH RECURSIVE step AS ( \
-             (SELECT endpoint_id, next_attempt_at FROM deliveries WHERE status = 'pending' \
-              ORDER BY endpoint_id, next_attempt_at LIMIT 1) \
-             UNION ALL \
-             SELECT next.* FROM step, LATERAL (SELECT endpoint_id, next_attempt_at FROM deliveries \
-                 WHERE status = 'pending' AND endpoint_id > step.endpoint_id \
-                 ORDER BY endpoint_id, next_attempt_at LIMIT 1) AS next) \
-         SELECT * FROM step LIMIT $1",
-    )
-    .bind::<BigInt, _>(limit)
-    .load(conn)
-    .await?;
+    let rows: Vec<Row> = statement(format!("WITH RECURSIVE {FIRST_OF_EACH} SELECT * FROM step LIMIT $1"))
+        .bind::<BigInt, _>(limit)
+        .load(conn)
+        .await?;
     let read = |row: Row| Waiting {
         endpoint_id: EndpointId::from_uuid(row.endpoint_id),
         due_at: row.next_attempt_at,
