@@ -57,6 +57,8 @@ pub struct Subscription {
 pub struct Subscriptions {
     /// The counter of changes; what was loaded is at least as new.
     pub version: i64,
+    /// When the first of the secrets that were loaded ends; until then nothing is other than it was without a change.
+    pub valid_until: Option<DateTime<Utc>>,
     /// Endpoints that are active or paused. Disabled ones are owed nothing.
     pub subscriptions: Vec<Subscription>,
     /// Endpoints that could not be read, and why.
@@ -93,7 +95,7 @@ pub async fn load(conn: &mut Connection, now: DateTime<Utc>, limit: i64) -> Quer
         .select(Row::as_select())
         .load(conn)
         .await?;
-    let secrets: Vec<(Uuid, Vec<u8>)> = endpoint_secrets::table
+    let secrets: Vec<(Uuid, Vec<u8>, Option<DateTime<Utc>>)> = endpoint_secrets::table
         .inner_join(endpoints::table)
         .filter(endpoints::deleted_at.is_null().and(endpoints::state.ne(State::Disabled.as_str())))
         .filter(endpoint_secrets::revoked_at.is_null())
@@ -101,16 +103,17 @@ pub async fn load(conn: &mut Connection, now: DateTime<Utc>, limit: i64) -> Quer
             endpoint_secrets::expires_at.is_null().or(endpoint_secrets::expires_at.assume_not_null().gt(now)),
         )
         .order((endpoint_secrets::endpoint_id, endpoint_secrets::id.desc()))
-        .select((endpoint_secrets::endpoint_id, endpoint_secrets::sealed))
+        .select((endpoint_secrets::endpoint_id, endpoint_secrets::sealed, endpoint_secrets::expires_at))
         .load(conn)
         .await?;
-    let mut found = Subscriptions { version, subscriptions: Vec::new(), unreadable: Vec::new() };
+    let valid_until = secrets.iter().filter_map(|(_, _, expires_at)| *expires_at).min();
+    let mut found = Subscriptions { version, valid_until, subscriptions: Vec::new(), unreadable: Vec::new() };
     for row in rows {
         let id = row.id;
         // both are sorted by endpoint
-        let first = secrets.partition_point(|(endpoint, _)| *endpoint < id);
-        let own = secrets[first..].iter().take_while(|(endpoint, _)| *endpoint == id);
-        let sealed = own.map(|(_, sealed)| sealed.clone()).collect();
+        let first = secrets.partition_point(|(endpoint, ..)| *endpoint < id);
+        let own = secrets[first..].iter().take_while(|(endpoint, ..)| *endpoint == id);
+        let sealed = own.map(|(_, sealed, _)| sealed.clone()).collect();
         match read(row, sealed) {
             Ok(subscription) => found.subscriptions.push(subscription),
             Err(error) => found.unreadable.push((EndpointId::from_uuid(id), error.to_string())),
