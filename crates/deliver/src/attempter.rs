@@ -153,6 +153,7 @@ fn settle(
         response_body: attempt.response_body.clone(),
         body: None,
         throttled: throttled_now,
+        timings: attempt.timings,
     };
     // whoever is tried beyond the schedule was asked for by somebody
     let trigger = if counted > schedule.attempts_max() { Trigger::Manual } else { Trigger::Schedule };

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bus::Message as _;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use model::delivery::DeliveryStatus;
+use model::delivery::{DeliveryStatus, Timings};
 use model::event_type::{self, LINK_CLICKED};
 use model::{EnrichedClick, WorkspaceId};
 use store::deliveries::{self, Progress};
@@ -295,6 +295,7 @@ fn lost(leased: &Leased) -> Finished {
             response_body: None,
             body: None,
             throttled: leased.throttled,
+            timings: Timings::default(),
         },
     }
 }

@@ -13,13 +13,15 @@ use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use model::delivery::{Attempt, ErrorClass, Timings};
 use model::{AddressPolicy, DeliveryId, EgressPolicy, EventId};
+use rustls::client::Resumption;
+use rustls_platform_verifier::BuilderVerifierExt as _;
 use webhook::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
 use crate::destination::{DestinationError, GuardedResolver};
 use crate::endpoints::Endpoint;
 use crate::names;
 use crate::settings::SendSettings;
-use crate::timings::{Stopwatch, TimedConnections};
+use crate::timings::{Stopwatch, TimedConnections, TimedSessions};
 
 /// Most bytes of an answer's body that are read; then the connection is closed.
 pub const RESPONSE_READ_MAX: usize = 64 * 1024;
@@ -45,6 +47,9 @@ const ERROR_DETAIL_BYTES_MAX: usize = 1024;
 /// Shorter than the minute after which many servers and balancers close an idle connection.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
+/// Sessions of https that are kept, so that the next handshake is shorter: as many as rustls keeps by itself.
+const TLS_SESSIONS_MAX: usize = 256;
+
 /// Who we say we are.
 const OUR_USER_AGENT: &str = concat!("Clickwire/", env!("CARGO_PKG_VERSION"));
 
@@ -56,7 +61,10 @@ const MASKED: &str = "***";
 pub enum SenderError {
     /// The machine has no certificate authorities to check subscribers' certificates with, or no TLS provider.
     #[error("failed to set up TLS: is a CA store installed (package `ca-certificates`)?")]
-    Tls(#[source] reqwest::Error),
+    Tls(#[source] rustls::Error),
+    /// The client cannot be put together.
+    #[error("failed to set up the HTTP client")]
+    Client(#[source] reqwest::Error),
     /// Names cannot be looked up with the name servers of the settings.
     #[error("deliver.dns_servers: failed to set up the resolver")]
     Names(#[source] hickory_resolver::net::NetError),
@@ -110,6 +118,7 @@ impl Sender {
             .no_proxy()
             .referer(false)
             .connector_layer(TimedConnections)
+            .tls_backend_preconfigured(tls().map_err(SenderError::Tls)?)
             .connect_timeout(settings.connect_timeout)
             .tcp_nodelay(true)
             .tcp_keepalive(POOL_IDLE_TIMEOUT / 2)
@@ -118,7 +127,7 @@ impl Sender {
             .http1_max_headers(RESPONSE_HEADERS_PARSED_MAX)
             .http2_max_header_list_size(RESPONSE_HEADER_LIST_BYTES_MAX)
             .build()
-            .map_err(SenderError::Tls)?;
+            .map_err(SenderError::Client)?;
         Ok(Self { client, policy, timeout: settings.request_timeout })
     }
 
@@ -187,6 +196,14 @@ impl Sender {
         let _ = tokio::time::timeout_at(deadline, read_body(response, &mut kept)).await;
         attempt.response_body = (!kept.is_empty()).then(|| text(&kept));
     }
+}
+
+/// Checks subscribers' certificates as the client does by itself, with sessions that tell when a handshake begins.
+fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
+    let mut config = rustls::ClientConfig::builder().with_platform_verifier()?.with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.resumption = Resumption::store(Arc::new(TimedSessions::new(TLS_SESSIONS_MAX)));
+    Ok(config)
 }
 
 /// Reads up to [`RESPONSE_READ_MAX`], so that an ordinary connection can be used again; keeps less.

@@ -95,12 +95,47 @@ pub struct Attempt {
 pub struct Timings {
     /// The look-up of the name; none for an address.
     pub dns_us: Option<u32>,
-    /// From then until the connection stood, with https its handshake included.
+    /// From then until the connection stood, without the handshake of https.
     pub connect_us: Option<u32>,
+    /// The handshake of https.
+    pub tls_us: Option<u32>,
     /// From the beginning until the first byte of the answer.
     pub first_byte_us: Option<u32>,
     /// Whether the connection was there already, so that it took no time.
     pub is_reused: Option<bool>,
+}
+
+impl Timings {
+    /// The same in few bytes: which parts there are, then each of them, least byte first. `None` when nothing was noted.
+    pub fn pack(&self) -> Option<Vec<u8>> {
+        let parts = [self.dns_us, self.connect_us, self.tls_us, self.first_byte_us];
+        let mut packed = vec![match self.is_reused {
+            None => 0,
+            Some(false) => 1 << parts.len(),
+            Some(true) => 3 << parts.len(),
+        }];
+        for (bit, part) in parts.into_iter().enumerate() {
+            if let Some(part) = part {
+                packed[0] |= 1 << bit;
+                packed.extend(part.to_le_bytes());
+            }
+        }
+        (packed[0] != 0).then_some(packed)
+    }
+
+    /// What [`Timings::pack`] made; bytes that it did not make tell nothing.
+    pub fn unpack(packed: &[u8]) -> Self {
+        let Some((kinds, rest)) = packed.split_first() else { return Self::default() };
+        let (numbers, left_over) = rest.as_chunks::<4>();
+        let mut numbers = numbers.iter().copied().map(u32::from_le_bytes);
+        let [dns_us, connect_us, tls_us, first_byte_us] =
+            [0, 1, 2, 3].map(|bit| if kinds & (1 << bit) == 0 { None } else { numbers.next() });
+        if !left_over.is_empty() || numbers.next().is_some() {
+            return Self::default();
+        }
+        let is_reused = (kinds & (1 << 4) != 0).then_some(kinds & (1 << 5) != 0);
+        Self { dns_us, connect_us, tls_us, first_byte_us, is_reused }
+    }
 }
 
 impl Attempt {
@@ -137,4 +172,39 @@ pub enum TestReply {
         /// The reason.
         detail: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn packed_timings_tell_the_same(
+            parts in any::<(Option<u32>, Option<u32>, Option<u32>, Option<u32>)>(),
+            is_reused in any::<Option<bool>>(),
+        ) {
+            let (dns_us, connect_us, tls_us, first_byte_us) = parts;
+            let timings = Timings { dns_us, connect_us, tls_us, first_byte_us, is_reused };
+
+            let packed = timings.pack();
+
+            prop_assert_eq!(packed.is_none(), timings == Timings::default());
+            prop_assert_eq!(packed.map_or_else(Timings::default, |packed| Timings::unpack(&packed)), timings);
+        }
+
+        #[test]
+        fn any_bytes_can_be_unpacked(bytes in prop::collection::vec(any::<u8>(), 0..24)) {
+            Timings::unpack(&bytes);
+        }
+    }
+
+    #[test]
+    fn timings_of_a_kept_connection_are_five_bytes() {
+        let timings = Timings { first_byte_us: Some(1234), is_reused: Some(true), ..Timings::default() };
+
+        assert_eq!(timings.pack().map(|packed| packed.len()), Some(5));
+    }
 }

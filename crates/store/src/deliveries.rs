@@ -14,7 +14,7 @@ use diesel_async::{AsyncConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
 
-use model::delivery::DeliveryStatus;
+use model::delivery::{DeliveryStatus, Timings};
 use model::{ClickId, DeliveryId, EndpointId, EventId, WorkspaceId};
 
 use crate::attempts::{self, NewAttempt};
@@ -67,6 +67,8 @@ pub struct Progress {
     pub body: Option<Vec<u8>>,
     /// Attempts that were answered 429 and do not count against the schedule.
     pub throttled: u32,
+    /// Where the time of the last attempt went. It is kept with a success at first try, which has no other record.
+    pub timings: Timings,
 }
 
 impl Progress {
@@ -84,6 +86,7 @@ impl Progress {
             response_body: None,
             body,
             throttled: 0,
+            timings: Timings::default(),
         }
     }
 }
@@ -222,12 +225,12 @@ async fn insert_rows(
     let rows: Vec<IdRow> = statement(
         "INSERT INTO deliveries (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, \
              last_status, last_error, response_body, body, id, day, workspace_id, endpoint_id, event_id, \
-             event_revision, event_type, click_id, leased_until, throttled, leased_by, created_at) \
-         SELECT d.*, CASE WHEN d.leased_until IS NOT NULL THEN $21 END, $22 \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
+             event_revision, event_type, click_id, leased_until, throttled, timings, leased_by, created_at) \
+         SELECT d.*, CASE WHEN d.leased_until IS NOT NULL THEN $22 END, $23 \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
              AS d (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, last_status, \
              last_error, response_body, body, id, day, workspace_id, endpoint_id, event_id, event_revision, \
-             event_type, click_id, leased_until, throttled) \
+             event_type, click_id, leased_until, throttled, timings) \
          ON CONFLICT DO NOTHING RETURNING id",
     )
     .bind::<Array<Text>, _>(progress.status)
@@ -252,6 +255,7 @@ async fn insert_rows(
     .bind::<Array<Nullable<SqlUuid>>, _>(new.iter().map(|d| d.click_id.map(ClickId::uuid)).collect::<Vec<_>>())
     .bind::<Array<Nullable<Timestamptz>>, _>(new.iter().map(|d| d.leased_until).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(progress.throttled)
+    .bind::<Array<Nullable<Binary>>, _>(progress.timings)
     .bind::<SqlUuid, _>(leased_by)
     .bind::<Timestamptz, _>(now)
     .load(conn)
@@ -294,6 +298,7 @@ pub(crate) struct Columns<'a> {
     pub response_body: Vec<Option<&'a str>>,
     pub body: Vec<Option<&'a [u8]>>,
     pub throttled: Vec<i32>,
+    pub timings: Vec<Option<Vec<u8>>>,
 }
 
 impl<'a> Columns<'a> {
@@ -311,6 +316,8 @@ impl<'a> Columns<'a> {
             columns.response_body.push(p.response_body.as_deref());
             columns.body.push(p.body.as_deref());
             columns.throttled.push(p.throttled.cast_signed());
+            let is_only_record = p.status == DeliveryStatus::Delivered && p.attempt_count == 1;
+            columns.timings.push(if is_only_record { p.timings.pack() } else { None });
         }
         columns
     }

@@ -53,6 +53,8 @@ pub struct LoggedDelivery {
     pub replay_number: u32,
     /// The replay that put it in line.
     pub replay_id: Option<ReplayId>,
+    /// Where the time of a success at first try went; otherwise its attempts tell.
+    pub timings: Timings,
 }
 
 /// One attempt of a delivery that did not succeed at first try.
@@ -122,6 +124,7 @@ struct Row {
     response_body: Option<String>,
     replay_number: i32,
     replay_id: Option<Uuid>,
+    timings: Option<Vec<u8>>,
 }
 
 impl From<Row> for LoggedDelivery {
@@ -148,6 +151,7 @@ impl From<Row> for LoggedDelivery {
             response_body: row.response_body,
             replay_number: natural(row.replay_number),
             replay_id: row.replay_id.map(ReplayId::from_uuid),
+            timings: row.timings.as_deref().map(Timings::unpack).unwrap_or_default(),
         }
     }
 }

@@ -265,11 +265,11 @@ async fn finish_rows(
              response_body = f.response_body, \
              body = CASE WHEN f.status = 'delivered' AND f.attempt_count = 1 AND d.click_id IS NOT NULL THEN NULL \
                  ELSE coalesce(d.body, f.body) END, \
-             throttled = f.throttled, leased_by = NULL, leased_until = NULL \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+             throttled = f.throttled, timings = f.timings, leased_by = NULL, leased_until = NULL \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
              AS f (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, last_status, \
-             last_error, response_body, body, throttled, id, day) \
-         WHERE d.day = f.day AND d.id = f.id AND d.leased_by = $14 RETURNING d.id, d.event_type",
+             last_error, response_body, body, throttled, timings, id, day) \
+         WHERE d.day = f.day AND d.id = f.id AND d.leased_by = $15 RETURNING d.id, d.event_type",
     )
     .bind::<Array<Text>, _>(progress.status)
     .bind::<Array<Integer>, _>(progress.attempt_count)
@@ -282,6 +282,7 @@ async fn finish_rows(
     .bind::<Array<Nullable<Text>>, _>(progress.response_body)
     .bind::<Array<Nullable<Binary>>, _>(progress.body)
     .bind::<Array<Integer>, _>(progress.throttled)
+    .bind::<Array<Nullable<Binary>>, _>(progress.timings)
     .bind::<Array<SqlUuid>, _>(finished.iter().map(|f| f.id.uuid()).collect::<Vec<_>>())
     .bind::<Array<Date>, _>(finished.iter().map(|f| f.id.day()).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)

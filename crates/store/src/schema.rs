@@ -99,6 +99,7 @@ diesel::table! {
         body -> Nullable<Bytea>,
         replay_id -> Nullable<Uuid>,
         throttled -> Int4,
+        timings -> Nullable<Bytea>,
     }
 }
 

@@ -234,6 +234,7 @@ pub fn timings_text(timings: &Timings) -> String {
     let mut parts = Vec::new();
     parts.extend(timings.dns_us.map(|us| format!("look-up {}", ms(us))));
     parts.extend(timings.connect_us.map(|us| format!("connection {}", ms(us))));
+    parts.extend(timings.tls_us.map(|us| format!("TLS {}", ms(us))));
     parts.extend((timings.is_reused == Some(true)).then(|| "kept connection".to_owned()));
     parts.extend(timings.first_byte_us.map(|us| format!("first byte after {}", ms(us))));
     parts.join(", ")

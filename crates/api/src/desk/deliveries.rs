@@ -110,7 +110,7 @@ fn only_attempt(delivery: &LoggedDelivery) -> Option<LoggedAttempt> {
         response_headers: Value::Array(Vec::new()),
         response_body: delivery.response_body.clone(),
         remote_ip: None,
-        timings: Timings::default(),
+        timings: delivery.timings,
     })
 }
 

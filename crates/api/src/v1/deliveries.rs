@@ -94,8 +94,10 @@ struct AttemptView {
 pub struct TimingsView {
     /// Milliseconds for the look-up of the name.
     dns_ms: Option<f64>,
-    /// Milliseconds from then until the connection stood, with https its handshake included.
+    /// Milliseconds from then until the connection stood, without the handshake of https.
     connect_ms: Option<f64>,
+    /// Milliseconds for the handshake of https.
+    tls_ms: Option<f64>,
     /// Milliseconds from the beginning until the first byte of the answer.
     first_byte_ms: Option<f64>,
     /// Whether a kept connection was used, which takes neither look-up nor connecting.
@@ -108,6 +110,7 @@ impl From<Timings> for TimingsView {
         Self {
             dns_ms: ms(timings.dns_us),
             connect_ms: ms(timings.connect_us),
+            tls_ms: ms(timings.tls_us),
             first_byte_ms: ms(timings.first_byte_us),
             reused_connection: timings.is_reused,
         }

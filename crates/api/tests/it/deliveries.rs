@@ -41,7 +41,8 @@ async fn a_delivery_tells_its_attempts_and_can_be_tried_again() {
             "connect_ms": 1.5,
             "dns_ms": 0.4,
             "first_byte_ms": 33.0,
-            "reused_connection": false
+            "reused_connection": false,
+            "tls_ms": 2.5
           },
           "trigger": "schedule"
         }

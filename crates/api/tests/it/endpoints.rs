@@ -288,7 +288,9 @@ async fn a_test_is_asked_of_deliver_and_shows_the_whole_exchange() {
     assert_eq!(tested.body["attempt"]["error"], Value::Null);
     assert_eq!(
         tested.body["attempt"]["timings"],
-        json!({"dns_ms": null, "connect_ms": 1.5, "first_byte_ms": null, "reused_connection": null})
+        json!({
+            "dns_ms": null, "connect_ms": 1.5, "tls_ms": null, "first_byte_ms": null, "reused_connection": null
+        })
     );
 }
 

@@ -240,6 +240,7 @@ pub async fn failed_delivery(api: &Api, endpoint_id: &str, click: &EnrichedClick
         timings: Timings {
             dns_us: Some(400),
             connect_us: Some(1500),
+            tls_us: Some(2500),
             first_byte_us: Some(33_000),
             is_reused: Some(false),
         },
@@ -262,6 +263,7 @@ pub async fn failed_delivery(api: &Api, endpoint_id: &str, click: &EnrichedClick
             response_body: Some("out of order".to_owned()),
             body: Some(b"{}".to_vec()),
             throttled: 0,
+            timings: model::delivery::Timings::default(),
         },
         leased_until: None,
     };

@@ -41,6 +41,7 @@ async fn waiting(rig: &Rig, endpoint_id: EndpointId, due_at: DateTime<Utc>) -> D
             last_error: None,
             response_body: None,
             throttled: 0,
+            timings: model::delivery::Timings::default(),
             body: Some(b"{}".to_vec()),
         },
         leased_until: None,

@@ -24,6 +24,7 @@ fn pending(due_in: Duration) -> Progress {
         response_body: None,
         body: Some(b"{}".to_vec()),
         throttled: 0,
+        timings: model::delivery::Timings::default(),
     }
 }
 

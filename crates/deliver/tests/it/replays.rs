@@ -92,6 +92,7 @@ impl Rig {
                     last_status: Some(500),
                     last_error: None,
                     throttled: 0,
+                    timings: model::delivery::Timings::default(),
                     response_body: None,
                     body: Some(b"{}".to_vec()),
                 },

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use model::delivery::{Attempt, TestReply, TestRequest, Timings};
+use model::delivery::{Attempt, DeliveryStatus, TestReply, TestRequest, Timings};
 use testkit::{Answer, Response, Script, Subscriber, until};
 
 use crate::rig::{LIMIT, Rig};
@@ -120,5 +120,22 @@ async fn an_attempt_says_where_its_time_went() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
     let refused = attempt(&rig, &format!("http://{closed}/")).await;
     assert_eq!(refused.timings, Timings::default());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_success_at_first_try_keeps_where_its_time_went() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Script::always(Response::new(200).body("ok"))).await;
+    rig.endpoint(&subscriber.url()).await;
+    let running = rig.start().await;
+
+    rig.publish(&rig.click()).await;
+
+    let delivered = rig.stand(DeliveryStatus::Delivered, 1).await.remove(0);
+    let timings = delivered.timings;
+    assert_eq!((delivered.attempt_count, timings.is_reused, timings.tls_us), (1, Some(false), None));
+    assert!(timings.connect_us.is_some() && timings.first_byte_us.is_some(), "{timings:?}");
+    assert!(rig.attempts(&delivered).await.is_empty(), "one row tells it");
     running.stop().await;
 }

@@ -68,6 +68,7 @@ impl Given {
                 last_error: None,
                 response_body: None,
                 throttled: 0,
+                timings: model::delivery::Timings::default(),
                 body: Some(b"{}".to_vec()),
             },
             leased_until: None,
