@@ -112,8 +112,11 @@ impl App {
         parts.spawn({
             let stop = stop_all.clone();
             async move {
-                partitions::keep_ahead(pool, settings.partitions_every, settings.partitions_days_ahead, stop)
-                    .await;
+                let range = partitions::Range {
+                    days_ahead: settings.partitions_days_ahead,
+                    days_kept: settings.deliveries_kept_days,
+                };
+                partitions::keep(pool, settings.partitions_every, range, stop).await;
                 Ok(())
             }
         });

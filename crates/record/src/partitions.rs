@@ -1,19 +1,33 @@
-//! Makes the partitions of the coming days before anything is written to them.
+//! Makes the partitions of the coming days before anything is written to them, and drops old days of the delivery log.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chrono::Utc;
+use chrono::{Days, Utc};
 use store::{Pool, partitions};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// Makes them now and then every `every`, until `stop`. A failure is tried again next time: until the default
-/// partition takes what has no other.
-pub async fn keep_ahead(pool: Pool, every: Duration, days_ahead: u32, stop: CancellationToken) {
+/// What there is a partition for.
+#[derive(Debug, Clone, Copy)]
+pub struct Range {
+    /// So many days to come.
+    pub days_ahead: u32,
+    /// So many days of the delivery log; 0: all there ever were.
+    pub days_kept: u32,
+}
+
+/// Makes and drops them now and then every `every`, until `stop`. A failure is tried again next time: until then the
+/// default partition takes what has no other.
+pub async fn keep(pool: Pool, every: Duration, range: Range, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(error) = make(&pool, days_ahead).await {
+        if let Err(error) = make(&pool, range.days_ahead).await {
             warn!(error = format!("{error:#}"), "partitions of the coming days could not be made");
+        }
+        if range.days_kept > 0
+            && let Err(error) = drop_old(&pool, range.days_kept).await
+        {
+            warn!(error = format!("{error:#}"), "old days of the delivery log could not be dropped");
         }
         stop.run_until_cancelled(tokio::time::sleep(every)).await;
     }
@@ -24,5 +38,14 @@ async fn make(pool: &Pool, days_ahead: u32) -> anyhow::Result<()> {
     partitions::ensure(&mut conn, Utc::now().date_naive(), days_ahead)
         .await
         .context("failed to make partitions")?;
+    Ok(())
+}
+
+async fn drop_old(pool: &Pool, days_kept: u32) -> anyhow::Result<()> {
+    let Some(first_kept) = Utc::now().date_naive().checked_sub_days(Days::new(days_kept.into())) else {
+        return Ok(());
+    };
+    let mut conn = pool.get().await?;
+    partitions::drop_deliveries_before(&mut conn, first_kept).await.context("failed to drop partitions")?;
     Ok(())
 }

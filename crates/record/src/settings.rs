@@ -8,6 +8,9 @@ use bus::Limits;
 use serde::Deserialize;
 use service::settings::SettingsError;
 
+/// ENRICHED is kept for 7 days: what comes again must meet the delivery that it has.
+const DELIVERIES_KEPT_DAYS_MIN: u32 = 8;
+
 /// The settings of this process.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Settings {
@@ -47,6 +50,8 @@ pub struct RecordSettings {
     pub partitions_every: Duration,
     /// For how many days ahead.
     pub partitions_days_ahead: u32,
+    /// Days of the delivery log that are kept; 0: for ever.
+    pub deliveries_kept_days: u32,
     /// How often it is looked whether CLICKS needs room.
     #[serde(with = "humantime_serde")]
     pub room_every: Duration,
@@ -107,6 +112,12 @@ impl Settings {
         if let Some((key, _)) = pauses.iter().find(|(_, pause)| pause.is_zero()) {
             return wrong(key, "must be more than nothing");
         }
+        if (1..DELIVERIES_KEPT_DAYS_MIN).contains(&record.deliveries_kept_days) {
+            return wrong(
+                "deliveries_kept_days",
+                "must be 0, or at least 8: longer than the stream they are made from",
+            );
+        }
         if record.outbox_batch_max == 0 {
             return wrong("outbox_batch_max", "must be at least 1");
         }
@@ -141,6 +152,7 @@ mod tests {
             ("PARTITIONS_EVERY", "0s"),
             ("ROOM_EVERY", "0s"),
             ("OUTBOX_BATCH_MAX", "0"),
+            ("DELIVERIES_KEPT_DAYS", "7"),
             ("NO_SUCH_KEY", "1"),
         ] {
             let error = load(&[(&format!("CLICKWIRE__RECORD__{key}"), value)]).expect_err(key);

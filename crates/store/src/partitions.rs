@@ -2,6 +2,11 @@
 //!
 //! A partition is built beside its table and then attached: only then, and for an instant, do others wait. Days that
 //! nobody made in time fall into the default partition; making their partition moves them out of it.
+//!
+//! Old days of the delivery log are dropped as a whole, which costs the same however many rows they have. Who drops one
+//! must have its table alone for an instant, and everybody else would queue behind a wait for that: it is a short one.
+
+use std::collections::BTreeSet;
 
 use chrono::{Days, NaiveDate};
 use diesel::sql_types::{Bool, Text};
@@ -19,6 +24,9 @@ const PARTITION_LOCK: i64 = 0x7061_7274_6974_696f;
 
 /// Rather try again later than have every writer queue behind us.
 const LOCK_TIMEOUT: &str = "5s";
+
+/// So long others wait behind us at most when a day is dropped; if somebody reads for longer, it is dropped another time.
+const DROP_LOCK_TIMEOUT: &str = "100ms";
 
 /// Makes the partitions from yesterday until `days_ahead` after `today`; tells how many were missing.
 ///
@@ -44,6 +52,85 @@ pub async fn ensure(conn: &mut Connection, today: NaiveDate, days_ahead: u32) ->
         }
     }
     failed.map_or(Ok(made), Err)
+}
+
+/// Drops the deliveries and attempts of the days before `first_kept`; tells how many days.
+///
+/// A day in which a delivery still waits stays. So does one whose table is being read for long; it does not keep the
+/// others from being dropped.
+///
+/// # Errors
+/// The first day's error, after all were tried.
+pub async fn drop_deliveries_before(conn: &mut Connection, first_kept: NaiveDate) -> QueryResult<usize> {
+    let mut days = days(conn, "deliveries").await?;
+    days.append(&mut self::days(conn, "attempts").await?);
+    let mut dropped = 0;
+    let mut failed = None;
+    for day in days.into_iter().filter(|day| *day < first_kept) {
+        match drop_day(conn, day).await {
+            Ok(is_dropped) => dropped += usize::from(is_dropped),
+            Err(error) => {
+                warn!(%day, %error, "the delivery log of a day could not be dropped yet");
+                failed = failed.or(Some(error));
+            }
+        }
+    }
+    failed.map_or(Ok(dropped), Err)
+}
+
+async fn drop_day(conn: &mut Connection, day: NaiveDate) -> QueryResult<bool> {
+    let (deliveries, attempts) = (name("deliveries", day), name("attempts", day));
+    let has_deliveries = exists(conn, &deliveries).await?;
+    if has_deliveries && has_waiting(conn, &deliveries).await? {
+        return Ok(false);
+    }
+    let is_dropped = conn
+        .transaction(async |conn| {
+            // the tables before their partitions, as those who write take them
+            let locks = format!(
+                "SET LOCAL lock_timeout = '{DROP_LOCK_TIMEOUT}';
+                 LOCK TABLE ONLY deliveries, ONLY attempts IN ACCESS EXCLUSIVE MODE"
+            );
+            conn.batch_execute(&locks).await?;
+            // somebody may have asked for a retry meanwhile
+            if has_deliveries && has_waiting(conn, &deliveries).await? {
+                return Ok(false);
+            }
+            conn.batch_execute(&format!("DROP TABLE IF EXISTS {attempts}, {deliveries}")).await?;
+            QueryResult::Ok(true)
+        })
+        .await?;
+    if is_dropped {
+        info!(%day, "dropped the delivery log of a day");
+    }
+    Ok(is_dropped)
+}
+
+async fn has_waiting(conn: &mut Connection, partition: &str) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        has_waiting: bool,
+    }
+    let query = format!("SELECT EXISTS (SELECT FROM {partition} WHERE status = 'pending') AS has_waiting");
+    Ok(diesel::sql_query(query).get_result::<Row>(conn).await?.has_waiting)
+}
+
+/// The days that a table has a partition of.
+async fn days(conn: &mut Connection, table: &str) -> QueryResult<BTreeSet<NaiveDate>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        partition: String,
+    }
+    let query = "SELECT relname::text AS partition FROM pg_inherits JOIN pg_class ON oid = inhrelid
+                 WHERE inhparent = $1::regclass";
+    let rows: Vec<Row> = diesel::sql_query(query).bind::<Text, _>(table).load(conn).await?;
+    let day = |row: Row| {
+        let digits = row.partition.strip_prefix(table)?.strip_prefix("_p")?.to_owned();
+        NaiveDate::parse_from_str(&digits, "%Y%m%d").ok()
+    };
+    Ok(rows.into_iter().filter_map(day).collect())
 }
 
 /// The name of the partition that holds `day`.

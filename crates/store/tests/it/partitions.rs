@@ -1,5 +1,7 @@
 //! Rows of a day live in that day's partition.
 
+use std::time::{Duration, Instant};
+
 use chrono::{Days, NaiveDate};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Text};
@@ -109,4 +111,81 @@ async fn a_partition_has_the_indexes_of_its_table() {
     let indexes: Vec<Home> = diesel::sql_query(indexes).load(&mut conn).await.unwrap();
 
     assert_eq!(indexes, [home("deliveries", 9), home("deliveries_p20310517", 9)]);
+}
+
+async fn deliveries(conn: &mut Connection, day: NaiveDate, status: &str, number: u32) {
+    let insert = format!(
+        "INSERT INTO deliveries (id, day, workspace_id, endpoint_id, event_id, event_type, status, created_at)
+         SELECT gen_random_uuid(), '{day}', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'link.clicked',
+             '{status}', '{day}' FROM generate_series(1, {number})"
+    );
+    conn.batch_execute(&insert).await.unwrap();
+}
+
+async fn days_of_deliveries(conn: &mut Connection) -> Vec<Home> {
+    let days = "SELECT tableoid::regclass::text AS partition, count(*) AS rows FROM deliveries GROUP BY 1 ORDER BY 1";
+    diesel::sql_query(days).load(conn).await.unwrap()
+}
+
+/// How many days were dropped; none while somebody reads the tables for long.
+async fn dropped(conn: &mut Connection, first_kept: NaiveDate) -> usize {
+    partitions::drop_deliveries_before(conn, first_kept).await.unwrap_or_default()
+}
+
+#[tokio::test]
+async fn old_days_of_the_delivery_log_are_dropped_but_for_those_in_which_a_delivery_waits() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let waits = day() + Days::new(1);
+    let kept = day() + Days::new(2);
+    partitions::ensure(&mut conn, day(), 2).await.unwrap();
+    for (day, status) in [(day(), "delivered"), (day(), "dead"), (waits, "pending"), (kept, "delivered")] {
+        deliveries(&mut conn, day, status, 1).await;
+        attempt(&mut conn, day, 1).await;
+    }
+
+    partitions::drop_deliveries_before(&mut conn, kept).await.unwrap();
+
+    let homes_left = days_of_deliveries(&mut conn).await;
+    assert_eq!(homes_left, [home("deliveries_p20310518", 1), home("deliveries_p20310519", 1)]);
+    assert_eq!(homes(&mut conn).await, [home("attempts_p20310518", 1), home("attempts_p20310519", 1)]);
+    // what comes too late for its day has a place
+    deliveries(&mut conn, day(), "dead", 1).await;
+    assert_eq!(days_of_deliveries(&mut conn).await[0], home("deliveries_default", 1));
+}
+
+/// Acceptance test 10 of the engine.
+#[tokio::test]
+async fn a_day_is_dropped_without_holding_up_inserts() {
+    const ROWS: u32 = 100_000;
+    /// Far more than the drop waits for its lock, and than a busy machine takes for one insert.
+    const INSERTED_WITHIN: Duration = Duration::from_secs(5);
+    let database = TestDatabase::new().await;
+    let mut dropping = store::connect(&database.settings()).await.unwrap();
+    let mut reading = store::connect(&database.settings()).await.unwrap();
+    let mut writing = store::connect(&database.settings()).await.unwrap();
+    let today = day() + Days::new(100);
+    partitions::ensure(&mut dropping, day(), 0).await.unwrap();
+    partitions::ensure(&mut dropping, today, 0).await.unwrap();
+    deliveries(&mut dropping, day(), "delivered", ROWS).await;
+    reading.batch_execute("BEGIN; SELECT FROM deliveries LIMIT 1").await.unwrap();
+
+    let inserts = async {
+        let mut longest = Duration::ZERO;
+        for _ in 0..20 {
+            let began = Instant::now();
+            deliveries(&mut writing, today, "delivered", 1).await;
+            longest = longest.max(began.elapsed());
+        }
+        longest
+    };
+    let (dropped_meanwhile, longest) = tokio::join!(dropped(&mut dropping, today), inserts);
+
+    assert_eq!(dropped_meanwhile, 0, "somebody reads");
+    assert!(longest < INSERTED_WITHIN, "an insert took {longest:?} while the drop waited");
+    reading.batch_execute("COMMIT").await.unwrap();
+    let began = Instant::now();
+    assert!(dropped(&mut dropping, today).await >= 1);
+    eprintln!("a day of {ROWS} deliveries was dropped in {:?}", began.elapsed());
+    assert_eq!(days_of_deliveries(&mut writing).await, [home("deliveries_p20310825", 20)]);
 }
