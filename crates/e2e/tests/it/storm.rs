@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bus::Message as _;
 use model::Click;
@@ -44,6 +44,14 @@ fn amount((usual, variable): (u32, &str)) -> u32 {
     }
 }
 
+/// Says after every tenth kill how far it is.
+fn tell_progress(kill: u32, kills: u32, clicked: &AtomicU32, began: Instant) {
+    if kill % 10 == 0 || kill == kills {
+        let (clicks, seconds) = (clicked.load(Ordering::SeqCst), began.elapsed().as_secs());
+        eprintln!("{kill} of {kills} kills, {clicks} clicks, {seconds} s");
+    }
+}
+
 #[tokio::test]
 async fn no_click_is_lost_in_a_storm_of_kills() {
     let mut stack = Stack::start().await;
@@ -51,7 +59,7 @@ async fn no_click_is_lost_in_a_storm_of_kills() {
     stack.endpoint(&subscriber, json!({})).await;
     let link = stack.link(json!({})).await;
     let (visitors, clicked) = (stack.visitors.clone(), AtomicU32::new(0));
-    let kills = amount(KILLS);
+    let (kills, began) = (amount(KILLS), Instant::now());
 
     for kill in 1..=kills {
         let crash = async {
@@ -60,9 +68,7 @@ async fn no_click_is_lost_in_a_storm_of_kills() {
             stack.services.wait_ready(Service::Redirect).await;
         };
         visitors.click_while(&link, &clicked, CLICKS_EACH, crash).await;
-        if kill % 20 == 0 {
-            eprintln!("{kill} of {kills} kills, {} clicks", clicked.load(Ordering::SeqCst));
-        }
+        tell_progress(kill, kills, &clicked, began);
     }
 
     assert_all_arrived(&subscriber, clicked.into_inner(), VISITORS * kills as usize).await;
@@ -79,7 +85,7 @@ async fn no_delivery_is_lost_and_few_are_doubled_in_a_storm_of_kills() {
     }
     let link = stack.link(json!({})).await;
     let (visitors, clicked) = (stack.visitors.clone(), AtomicU32::new(0));
-    let kills = amount(KILLS);
+    let (kills, began) = (amount(KILLS), Instant::now());
 
     for kill in 1..=kills {
         let crash = async {
@@ -93,9 +99,7 @@ async fn no_delivery_is_lost_and_few_are_doubled_in_a_storm_of_kills() {
             stack.services.wait_ready(Service::Deliver).await;
         };
         visitors.click_while(&link, &clicked, CLICKS_EACH, crash).await;
-        if kill % 20 == 0 {
-            eprintln!("{kill} of {kills} kills, {} clicks", clicked.load(Ordering::SeqCst));
-        }
+        tell_progress(kill, kills, &clicked, began);
     }
 
     let clicks = clicked.into_inner();
