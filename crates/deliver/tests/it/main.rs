@@ -15,3 +15,4 @@ mod replays;
 mod rig;
 mod sender;
 mod shutdown;
+mod table;
