@@ -197,7 +197,7 @@ async fn what_was_clicked_while_an_endpoint_was_disabled_arrives_once_and_in_ord
     let ids: HashSet<String> = accepted.iter().map(id).collect();
     assert_eq!((ids.len(), ids.contains(&id(refused))), (MISSED, true), "each once");
     let click_of = |request: &Received| body(request)["data"]["click_id"].clone();
-    let missed: HashSet<Value> = clicks.iter().map(|click| click["id"].clone()).collect();
+    let missed: HashSet<Value> = clicks.iter().map(|click| click["click_id"].clone()).collect();
     assert_eq!(accepted.iter().map(click_of).collect::<HashSet<_>>(), missed);
     let in_order = accepted.iter().filter(|request| id(request) != id(refused));
     let in_order: Vec<String> =
