@@ -109,7 +109,7 @@ impl Timings {
     /// The same in few bytes: which parts there are, then each of them, least byte first. `None` when nothing was noted.
     pub fn pack(&self) -> Option<Vec<u8>> {
         let parts = [self.dns_us, self.connect_us, self.tls_us, self.first_byte_us];
-        let mut packed = vec![match self.is_reused {
+        let mut packed: Vec<u8> = vec![match self.is_reused {
             None => 0,
             Some(false) => 1 << parts.len(),
             Some(true) => 3 << parts.len(),
@@ -125,11 +125,11 @@ impl Timings {
 
     /// What [`Timings::pack`] made; bytes that it did not make tell nothing.
     pub fn unpack(packed: &[u8]) -> Self {
-        let Some((kinds, rest)) = packed.split_first() else { return Self::default() };
+        let Some((&kinds, rest)) = packed.split_first() else { return Self::default() };
         let (numbers, left_over) = rest.as_chunks::<4>();
         let mut numbers = numbers.iter().copied().map(u32::from_le_bytes);
         let [dns_us, connect_us, tls_us, first_byte_us] =
-            [0, 1, 2, 3].map(|bit| if kinds & (1 << bit) == 0 { None } else { numbers.next() });
+            [0, 1, 2, 3].map(|bit| if kinds & (1_u8 << bit) == 0 { None } else { numbers.next() });
         if !left_over.is_empty() || numbers.next().is_some() {
             return Self::default();
         }

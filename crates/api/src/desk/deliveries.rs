@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use utoipa::IntoParams;
 
 use chrono::{DateTime, Utc};
-use model::delivery::{DeliveryStatus, Timings};
+use model::delivery::DeliveryStatus;
 use model::{ClickId, DeliveryId, EndpointId, ReplayId};
 use store::delivery_log::{self, DeliveryFilter, LoggedAttempt, LoggedDelivery};
 use store::{AsyncConnection as _, endpoints};
