@@ -243,7 +243,7 @@ impl Dispatcher {
         }
         let slot = match endpoint.lane.admit(Utc::now()) {
             Ok(slot) => Some(slot),
-            Err(Later::Busy) => None,
+            Err(Later::Busy) if endpoint.lane.has_slot_soon(self.patience) => None,
             Err(later) => return dispatch(State::Later(later)),
         };
         let shipment = Shipment {

@@ -164,6 +164,14 @@ impl State {
         let limit = (usual * STALLED_AFTER_USUAL).max(STALLED_AFTER_MIN).min(limit);
         self.quiet_since.is_some_and(|since| since.elapsed() > limit)
     }
+
+    fn has_slot_soon(&self, patience: Duration) -> bool {
+        let usual = self.usual_answer.unwrap_or(patience.as_secs_f64());
+        let ahead = u32::try_from(self.waiting + 1).map_or(f64::INFINITY, f64::from);
+        let slots = u32::try_from(self.limit.get()).map_or(f64::INFINITY, f64::from);
+        let is_soon = ahead * usual / slots <= patience.as_secs_f64();
+        is_soon && self.waiting < WAITING_MAX && !self.is_stalled(patience)
+    }
 }
 
 impl Lane {
@@ -209,13 +217,14 @@ impl Lane {
         Ok(Slot { pass, begun_at: now, _of_all: of_all, of_endpoint })
     }
 
+    /// Whether the measured pace promises a slot within `patience` to one more who waits.
+    pub fn has_slot_soon(&self, patience: Duration) -> bool {
+        self.state().has_slot_soon(patience)
+    }
+
     fn enter_queue(&self, patience: Duration) -> Option<Waiting<'_>> {
         let mut state = self.state();
-        let usual = state.usual_answer.unwrap_or(patience.as_secs_f64());
-        let ahead = u32::try_from(state.waiting + 1).map_or(f64::INFINITY, f64::from);
-        let slots = u32::try_from(state.limit.get()).map_or(f64::INFINITY, f64::from);
-        let is_soon = ahead * usual / slots <= patience.as_secs_f64();
-        if !is_soon || state.waiting >= WAITING_MAX || state.is_stalled(patience) {
+        if !state.has_slot_soon(patience) {
             return None;
         }
         state.waiting += 1;
@@ -248,6 +257,10 @@ impl Lane {
         let free = self.slots.available_permits();
         if matches!(state.circuit, Circuit::Open { .. }) {
             return free.min(1);
+        }
+        if state.is_stalled(patience) {
+            // what is taken on beyond would be given back at once, again and again
+            return free;
         }
         let usual = state.usual_answer.unwrap_or(patience.as_secs_f64()).max(0.001);
         let rounds = (patience.as_secs_f64() / usual).min(8.0) as usize;
@@ -397,5 +410,7 @@ mod tests {
         }
 
         assert_eq!(lane.admit_soon(patience).await.expect_err("no slot will come"), Later::Busy);
+        assert!(!lane.has_slot_soon(patience));
+        assert_eq!(lane.room(Utc::now(), patience), 0);
     }
 }

@@ -4,6 +4,7 @@
 //! may have been missed, and with age, every link is. With the database away, a link that was seen is served as it was,
 //! up to `links.stale_max`.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use bus::{Bus, Change, Changed, ClickTemplate, Table};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use quick_cache::Equivalent;
+use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -31,6 +33,9 @@ use crate::tally::{Over, Taken};
 
 /// How long it is remembered that there is no such link: one that was just made is found soon.
 const REFRESH_ABSENT: Duration = Duration::from_secs(2);
+
+/// A host and a slug of together so many bytes stand in the memory's table itself.
+const KEY_BYTES: usize = 36;
 
 /// Hosts that are remembered; those that are somebody's are few.
 const HOSTS_MAX: usize = 1000;
@@ -67,22 +72,44 @@ struct Inner {
     metrics: Metrics,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// Host and slug, where the memory holds them: with most links a comparison reads no other place.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct RouteKey {
-    host: Box<str>,
-    slug: Box<str>,
+    host_bytes: usize,
+    text: SmallVec<[u8; KEY_BYTES]>,
 }
 
 /// A [`RouteKey`] that owns nothing; it hashes alike.
 #[derive(Hash)]
 struct RouteRef<'a> {
-    host: &'a str,
-    slug: &'a str,
+    host: &'a [u8],
+    slug: &'a [u8],
+}
+
+impl<'a> RouteRef<'a> {
+    fn new(host: &'a str, slug: &'a str) -> Self {
+        Self { host: host.as_bytes(), slug: slug.as_bytes() }
+    }
+
+    fn to_key(&self) -> RouteKey {
+        let mut text = SmallVec::with_capacity(self.host.len() + self.slug.len());
+        text.extend_from_slice(self.host);
+        text.extend_from_slice(self.slug);
+        RouteKey { host_bytes: self.host.len(), text }
+    }
+}
+
+impl Hash for RouteKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (host, slug) = self.text.split_at(self.host_bytes);
+        RouteRef { host, slug }.hash(state);
+    }
 }
 
 impl Equivalent<RouteKey> for RouteRef<'_> {
     fn equivalent(&self, key: &RouteKey) -> bool {
-        *self.slug == *key.slug && *self.host == *key.host
+        let (host, slug) = key.text.split_at(key.host_bytes);
+        self.slug == slug && self.host == host
     }
 }
 
@@ -197,7 +224,7 @@ impl Links {
         for key in keys {
             match key.split_once('/') {
                 Some((host, slug)) => {
-                    routes.refresh(&RouteRef { host, slug });
+                    routes.refresh(&RouteRef::new(host, slug));
                     // a host that stood for the default domain, or for none, has links of its own now
                     hosts.refresh_if(host, |domain| domain.is_none_or(|domain| domain.host.as_str() != host));
                 }
@@ -218,7 +245,7 @@ impl Inner {
         now: Instant,
         guesser: &impl Guesser,
     ) -> Result<Arc<Entry<Route>>, Unknown> {
-        let asked = RouteRef { host, slug };
+        let asked = RouteRef::new(host, slug);
         if let Some(entry) = self.routes.fresh(&asked, now) {
             self.metrics.lookups_cached.inc();
             if entry.value.is_none() {
@@ -228,9 +255,8 @@ impl Inner {
         }
         let is_seen = self.routes.holds(&asked);
         let guess = if is_seen { None } else { Some(guesser.take().map_err(Unknown::Refused)?) };
-        let key = RouteKey { host: host.into(), slug: slug.into() };
         // boxed: most links are in memory, and their visitors would carry the room of a look-up
-        let found = Box::pin(self.look_up(key, now)).await.map_err(|Unavailable| Unknown::Unavailable);
+        let found = Box::pin(self.look_up(host, slug, now)).await.map_err(|Unavailable| Unknown::Unavailable);
         let is_absent = found.as_ref().is_ok_and(|entry| entry.value.is_none());
         match guess {
             Some(guess) if !is_absent => guesser.give_back(guess),
@@ -262,12 +288,13 @@ impl Inner {
         found
     }
 
-    async fn look_up(&self, key: RouteKey, now: Instant) -> Result<Arc<Entry<Route>>, Unavailable> {
+    async fn look_up(&self, host: &str, slug: &str, now: Instant) -> Result<Arc<Entry<Route>>, Unavailable> {
         let (database, public_url) = (self.database.clone(), self.public_url.clone());
-        let asked = key.clone();
+        let key = RouteRef::new(host, slug).to_key();
+        let asked = (host.parse(), slug.parse());
         let lookup = async move {
             // what cannot be a host or a slug leads nowhere
-            let (Ok(host), Ok(slug)) = (asked.host.parse(), asked.slug.parse()) else { return Ok(None) };
+            let (Ok(host), Ok(slug)) = asked else { return Ok(None) };
             let link = database.find_link(&host, &slug).await?;
             Ok::<_, LookupError>(link.map(|link| Route::new(link, &public_url)))
         };
