@@ -216,6 +216,8 @@ fn link_to_proto(link: &ClickedLink) -> proto::Link {
         }
         .into(),
         sent_at: link.sent_at.map(timestamp),
+        sequence_id: labels.sequence_id.clone(),
+        step_id: labels.step_id.clone(),
     }
 }
 
@@ -239,6 +241,8 @@ fn link_from_proto(link: proto::Link) -> Result<ClickedLink, DecodeError> {
             contact_id: link.contact_id,
             message_id: link.message_id,
             channel: link.channel,
+            sequence_id: link.sequence_id,
+            step_id: link.step_id,
             tags: link.tags,
             metadata: link.metadata,
         },

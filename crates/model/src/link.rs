@@ -102,6 +102,10 @@ pub struct LinkLabels {
     pub message_id: Option<String>,
     /// `sms`, `email`, `whatsapp`, ….
     pub channel: Option<String>,
+    /// Sequence of messages the link was sent in.
+    pub sequence_id: Option<String>,
+    /// Step of that sequence.
+    pub step_id: Option<String>,
     /// Free words to filter by.
     pub tags: Vec<String>,
     /// Free pairs.

@@ -8,8 +8,9 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use model::link::{LinkKind, LinkLabels, QueryMode, RedirectStatus, Tracking};
-use model::{DestinationUrl, PasswordHash};
+use model::{DestinationUrl, PasswordHash, WorkspaceId};
 
+use crate::link_import::NewLink;
 use crate::links::LinkOptions;
 use crate::schema::links;
 use crate::{QueryError, QueryResult};
@@ -21,6 +22,7 @@ pub(crate) struct Row {
     pub workspace_id: Uuid,
     pub slug: String,
     pub revision: i32,
+    pub created_by: Option<String>,
     pub counted_clicks: i32,
     pub exhausted_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
@@ -42,6 +44,8 @@ pub(crate) struct OptionsRow {
     contact_id: Option<String>,
     message_id: Option<String>,
     channel: Option<String>,
+    sequence_id: Option<String>,
+    step_id: Option<String>,
     tags: Vec<String>,
     metadata: serde_json::Value,
     sent_at: Option<DateTime<Utc>>,
@@ -76,6 +80,8 @@ impl OptionsRow {
                 contact_id: self.contact_id,
                 message_id: self.message_id,
                 channel: self.channel,
+                sequence_id: self.sequence_id,
+                step_id: self.step_id,
                 tags: self.tags,
                 metadata,
             },
@@ -132,6 +138,8 @@ pub(crate) struct Values<'a> {
     contact_id: Option<&'a str>,
     message_id: Option<&'a str>,
     channel: Option<&'a str>,
+    sequence_id: Option<&'a str>,
+    step_id: Option<&'a str>,
     tags: &'a [String],
     metadata: serde_json::Value,
     sent_at: Option<DateTime<Utc>>,
@@ -145,6 +153,32 @@ pub(crate) struct Values<'a> {
     password_hash: Option<&'a str>,
     expired_url: Option<&'a str>,
     updated_at: DateTime<Utc>,
+}
+
+/// A new row. Borrowing from `new`.
+#[derive(Insertable)]
+#[diesel(table_name = links)]
+pub(crate) struct NewRow<'a> {
+    id: Uuid,
+    workspace_id: Uuid,
+    domain_id: Uuid,
+    slug: &'a str,
+    created_by: &'a str,
+    created_at: DateTime<Utc>,
+    #[diesel(embed)]
+    values: Values<'a>,
+}
+
+pub(crate) fn made<'a>(workspace_id: WorkspaceId, new: &NewLink<'a>, now: DateTime<Utc>) -> NewRow<'a> {
+    NewRow {
+        id: new.id.uuid(),
+        workspace_id: workspace_id.uuid(),
+        domain_id: new.domain_id.uuid(),
+        slug: new.slug.as_str(),
+        created_by: new.created_by,
+        created_at: now,
+        values: values(new.options, now),
+    }
 }
 
 pub(crate) fn values(options: &LinkOptions, now: DateTime<Utc>) -> Values<'_> {
@@ -161,6 +195,8 @@ pub(crate) fn values(options: &LinkOptions, now: DateTime<Utc>) -> Values<'_> {
         contact_id: labels.contact_id.as_deref(),
         message_id: labels.message_id.as_deref(),
         channel: labels.channel.as_deref(),
+        sequence_id: labels.sequence_id.as_deref(),
+        step_id: labels.step_id.as_deref(),
         tags: &labels.tags,
         metadata: serde_json::Value::Object(pairs.collect()),
         sent_at: options.sent_at,

@@ -70,6 +70,9 @@ diesel::table! {
         verdict -> Text,
         is_first_click -> Nullable<Bool>,
         event -> Bytea,
+        sequence_id -> Nullable<Text>,
+        step_id -> Nullable<Text>,
+        link_kind -> Nullable<Text>,
     }
 }
 
@@ -109,6 +112,8 @@ diesel::table! {
         host -> Text,
         is_default -> Bool,
         created_at -> Timestamptz,
+        hsts_max_age -> Nullable<Int4>,
+        blocked_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -188,6 +193,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    idempotency_keys (workspace_id, operation, key) {
+        workspace_id -> Uuid,
+        operation -> Text,
+        key -> Text,
+        fingerprint -> Bytea,
+        subject -> Uuid,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     links (id) {
         id -> Uuid,
         workspace_id -> Uuid,
@@ -220,6 +236,11 @@ diesel::table! {
         max_clicks -> Nullable<Int4>,
         counted_clicks -> Int4,
         exhausted_at -> Nullable<Timestamptz>,
+        sequence_id -> Nullable<Text>,
+        step_id -> Nullable<Text>,
+        created_by -> Nullable<Text>,
+        preview -> Nullable<Jsonb>,
+        blocked_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -278,6 +299,7 @@ diesel::table! {
         fallback_url -> Nullable<Text>,
         revision -> Int8,
         updated_at -> Timestamptz,
+        app_schemes -> Array<Text>,
     }
 }
 
@@ -297,6 +319,7 @@ diesel::joinable!(endpoint_secrets -> workspaces (workspace_id));
 diesel::joinable!(endpoint_state -> endpoints (endpoint_id));
 diesel::joinable!(endpoint_state -> workspaces (workspace_id));
 diesel::joinable!(endpoints -> workspaces (workspace_id));
+diesel::joinable!(idempotency_keys -> workspaces (workspace_id));
 diesel::joinable!(links -> domains (domain_id));
 diesel::joinable!(links -> workspaces (workspace_id));
 diesel::joinable!(replays -> endpoints (endpoint_id));
@@ -315,6 +338,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     endpoint_state,
     endpoints,
     first_clicks,
+    idempotency_keys,
     links,
     outbox,
     quarantine,

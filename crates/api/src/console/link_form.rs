@@ -22,8 +22,17 @@ use crate::desk::{etag, links, settings};
 use crate::error::ApiError;
 
 /// Texts that may be empty, under the names of the API.
-const TEXTS: [&str; 7] =
-    ["campaign_id", "conversation_id", "contact_id", "message_id", "channel", "external_id", "expired_url"];
+const TEXTS: [&str; 9] = [
+    "campaign_id",
+    "conversation_id",
+    "contact_id",
+    "message_id",
+    "channel",
+    "sequence_id",
+    "step_id",
+    "external_id",
+    "expired_url",
+];
 
 /// Choices; one is always made.
 const CHOICES: [&str; 2] = ["tracking", "query_mode"];
@@ -42,12 +51,14 @@ const UTM: [(&str, &str); 6] = [
 ];
 
 /// The group of what clicks tell.
-const LABELS: [&str; 9] = [
+const LABELS: [&str; 11] = [
     "campaign_id",
     "conversation_id",
     "contact_id",
     "message_id",
     "channel",
+    "sequence_id",
+    "step_id",
     "external_id",
     "tags",
     "sent_at",
@@ -167,6 +178,8 @@ impl Values {
             ("contact_id", labels.contact_id.clone()),
             ("message_id", labels.message_id.clone()),
             ("channel", labels.channel.clone()),
+            ("sequence_id", labels.sequence_id.clone()),
+            ("step_id", labels.step_id.clone()),
             ("external_id", labels.external_id.clone()),
             ("expired_url", options.expired_url.as_ref().map(ToString::to_string)),
             ("sent_at", options.sent_at.map(local)),

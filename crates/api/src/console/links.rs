@@ -180,6 +180,8 @@ fn facts(link: &Link, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
         ("Contact", labels.contact_id.clone()),
         ("Message", labels.message_id.clone()),
         ("Channel", labels.channel.clone()),
+        ("Sequence", labels.sequence_id.clone()),
+        ("Step", labels.step_id.clone()),
         ("Your id", labels.external_id.clone()),
         ("Sent", options.sent_at.map(|at| when(at, now).full)),
         ("Adds", (!utm.is_empty()).then(|| utm.join(", "))),
@@ -192,6 +194,7 @@ fn facts(link: &Link, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
         ("Redirect", Some(options.status_code.code().to_string())),
         ("Query", Some(link_form::query_words(options.query_mode).to_owned())),
         ("Created", Some(when(link.created_at, now).full)),
+        ("Made by", link.created_by.clone()),
         ("Revision", Some(link.revision.to_string())),
     ];
     facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()

@@ -43,6 +43,10 @@ pub struct NewLink {
     message_id: Option<String>,
     /// `sms`, `email`, `whatsapp`, ….
     channel: Option<String>,
+    /// Sequence of messages the link is sent in.
+    sequence_id: Option<String>,
+    /// Step of that sequence.
+    step_id: Option<String>,
     /// Your own id of the link, unique in the workspace; at most 255 characters.
     external_id: Option<String>,
     /// At most 20 words of at most 50 characters, without `,` in them.
@@ -129,6 +133,8 @@ impl FromFields for NewLink {
             contact_id: fields.optional("contact_id", label),
             message_id: fields.optional("message_id", label),
             channel: fields.optional("channel", label),
+            sequence_id: fields.optional("sequence_id", label),
+            step_id: fields.optional("step_id", label),
             external_id: fields.optional("external_id", external_id),
             tags: fields.optional("tags", tags),
             metadata: fields.optional("metadata", metadata),
@@ -169,6 +175,8 @@ impl NewLink {
                 contact_id: self.contact_id,
                 message_id: self.message_id,
                 channel: self.channel,
+                sequence_id: self.sequence_id,
+                step_id: self.step_id,
                 tags: self.tags.unwrap_or_default(),
                 metadata: self.metadata.unwrap_or_default(),
             },

@@ -37,6 +37,12 @@ pub struct LinkChange {
     /// `sms`, `email`, `whatsapp`, ….
     #[schema(value_type = Option<String>)]
     channel: Option<Option<String>>,
+    /// Sequence of messages the link is sent in.
+    #[schema(value_type = Option<String>)]
+    sequence_id: Option<Option<String>>,
+    /// Step of that sequence.
+    #[schema(value_type = Option<String>)]
+    step_id: Option<Option<String>>,
     /// Your own id of the link.
     #[schema(value_type = Option<String>)]
     external_id: Option<Option<String>>,
@@ -87,6 +93,8 @@ impl FromFields for LinkChange {
             contact_id: fields.change_or_clear("contact_id", label),
             message_id: fields.change_or_clear("message_id", label),
             channel: fields.change_or_clear("channel", label),
+            sequence_id: fields.change_or_clear("sequence_id", label),
+            step_id: fields.change_or_clear("step_id", label),
             external_id: fields.change_or_clear("external_id", external_id),
             tags: fields.change("tags", tags),
             metadata: fields.change("metadata", metadata),
@@ -129,6 +137,8 @@ impl LinkChange {
         set(&mut options.labels.contact_id, self.contact_id);
         set(&mut options.labels.message_id, self.message_id);
         set(&mut options.labels.channel, self.channel);
+        set(&mut options.labels.sequence_id, self.sequence_id);
+        set(&mut options.labels.step_id, self.step_id);
         set(&mut options.labels.external_id, self.external_id);
         set(&mut options.labels.tags, self.tags);
         set(&mut options.labels.metadata, self.metadata);

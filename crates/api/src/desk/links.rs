@@ -7,6 +7,7 @@ use serde_json::json;
 
 use bus::{Changed, Table};
 use model::{Host, LinkId, Slug};
+use store::link_import::NewLink as Row;
 use store::links::{self, Insertion, Link, LinkFilter, LinkOptions};
 use store::{AsyncConnection as _, Connection, domains};
 
@@ -62,11 +63,12 @@ pub(super) async fn insert(
         None => domains::default(conn, caller.workspace_id).await?.ok_or_else(no_domain)?,
     };
     let options = &wanted.options;
-    let id = LinkId::generate_at(now);
+    let (id, created_by) = (LinkId::generate_at(now), caller.actor());
     let mut draws = 0;
     loop {
         let slug = wanted.slug.clone().unwrap_or_else(|| Slug::generate(options.kind));
-        match links::insert(conn, caller.workspace_id, id, domain.id, &slug, options, now).await? {
+        let new = Row { id, domain_id: domain.id, slug: &slug, options, created_by: &created_by };
+        match links::insert(conn, caller.workspace_id, &new, now).await? {
             Insertion::Inserted => break,
             Insertion::ExternalIdTaken => return Ok(None),
             Insertion::SlugTaken if wanted.slug.is_none() && draws < SLUG_DRAWS_MAX => draws += 1,

@@ -45,6 +45,8 @@ pub struct LinkView {
     contact_id: Option<String>,
     message_id: Option<String>,
     channel: Option<String>,
+    sequence_id: Option<String>,
+    step_id: Option<String>,
     external_id: Option<String>,
     tags: Vec<String>,
     metadata: BTreeMap<String, String>,
@@ -70,6 +72,10 @@ pub struct LinkView {
     has_password: bool,
     /// Counts the changes; also the `ETag`.
     revision: u32,
+    /// The id of the key that made it; a console session is that of the key it was opened with. Of old links it is not
+    /// known.
+    #[schema(example = "key_01jd8m3x5v9k2n4p6q8r0s1t3w")]
+    created_by: Option<String>,
     created_at: String,
     updated_at: String,
     /// When it was put away; its slug stays taken.
@@ -92,6 +98,8 @@ impl LinkView {
             contact_id: options.labels.contact_id,
             message_id: options.labels.message_id,
             channel: options.labels.channel,
+            sequence_id: options.labels.sequence_id,
+            step_id: options.labels.step_id,
             external_id: options.labels.external_id,
             tags: options.labels.tags,
             metadata: options.labels.metadata,
@@ -110,6 +118,7 @@ impl LinkView {
             exhausted_at: link.exhausted_at.map(time),
             has_password: options.password.is_some(),
             revision: link.revision,
+            created_by: link.created_by,
             created_at: time(link.created_at),
             updated_at: time(link.updated_at),
             archived_at: link.archived_at.map(time),

@@ -24,7 +24,8 @@ async fn a_link_is_made_from_a_url_alone() {
     assert_eq!(slug.len(), 9);
     assert_eq!(made.body["tracked_url"], format!("http://localhost:8080/{slug}"));
     insta::assert_json_snapshot!(made.body, {
-        ".id" => "[id]", ".slug" => "[slug]", ".tracked_url" => "[url]", ".created_at" => "[time]", ".updated_at" => "[time]",
+        ".id" => "[id]", ".slug" => "[slug]", ".tracked_url" => "[url]", ".created_at" => "[time]", ".created_by" => "[key]",
+        ".updated_at" => "[time]",
     }, @r#"
     {
       "archived_at": null,
@@ -34,6 +35,7 @@ async fn a_link_is_made_from_a_url_alone() {
       "conversation_id": null,
       "counted_clicks": 0,
       "created_at": "[time]",
+      "created_by": "[key]",
       "domain": "localhost",
       "enabled": true,
       "exhausted_at": null,
@@ -49,9 +51,11 @@ async fn a_link_is_made_from_a_url_alone() {
       "query_mode": "fill_missing",
       "revision": 1,
       "sent_at": null,
+      "sequence_id": null,
       "slug": "[slug]",
       "starts_at": null,
       "status_code": 302,
+      "step_id": null,
       "tags": [],
       "tracked_url": "[url]",
       "tracking": "inherit",
@@ -69,7 +73,7 @@ async fn a_link_keeps_everything_it_was_given() {
     let given = json!({
         "url": "https://example.com/offer?a=1", "slug": "Spring-Sale", "domain": "localhost",
         "campaign_id": "cmp_42", "conversation_id": "conv_7", "contact_id": "cont_9", "message_id": "msg_1",
-        "channel": "sms", "external_id": "ext-1", "tags": ["spring", "vip"], "metadata": {"source": "crm"},
+        "channel": "sms", "sequence_id": "seq_5", "step_id": "step_2", "external_id": "ext-1", "tags": ["spring", "vip"], "metadata": {"source": "crm"},
         "starts_at": "2026-01-01T00:00:00.000Z", "expires_at": "2036-01-01T00:00:00.000Z",
         "expired_url": "https://example.com/over", "enabled": false, "tracking": "off", "status_code": 307,
         "query_mode": "override", "kind": "message", "sent_at": "2026-01-01T00:00:00.000Z", "max_clicks": 1_000_000,
@@ -163,6 +167,8 @@ async fn limits_are_held() {
         ("slug", json!("p\u{430}ypal")),
         ("tags", json!(["a,b"])),
         ("tags", json!([" a"])),
+        ("sequence_id", json!("x".repeat(129))),
+        ("step_id", json!("")),
         ("campaign_id", json!("a ")),
         ("channel", json!("\u{a0}sms")),
         ("external_id", json!(" a")),

@@ -5,6 +5,7 @@ use chrono::Utc;
 use futures::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
+use store::link_import::NewLink;
 use store::{AsyncConnection as _, QueryError, settings, workspaces};
 use testkit::given;
 use tokio::sync::oneshot;
@@ -119,7 +120,13 @@ async fn a_domain_under_which_a_link_is_being_made_stays() {
     let domain_id = id.parse().expect("an id");
 
     let made = conn.transaction::<_, QueryError, _>(async |conn| {
-        store::links::insert(conn, api.workspace_id, link, domain_id, &slug, &options, Utc::now()).await?;
+        store::links::insert(
+            conn,
+            api.workspace_id,
+            &NewLink { id: link, domain_id, slug: &slug, options: &options, created_by: "test" },
+            Utc::now(),
+        )
+        .await?;
         begun.send(()).expect("somebody waits");
         until_one_waits_for_another(&api).await;
         Ok(())

@@ -16,7 +16,7 @@ async fn a_click_reaches_the_subscriber_once_with_the_documented_payload() {
         .link(json!({
             "url": "https://example.com/offer?utm_source=sms",
             "slug": "spring-sale", "campaign_id": "cmp_42", "conversation_id": "conv_7",
-            "contact_id": "cont_9", "channel": "sms", "tags": ["spring"], "metadata": {"order": "1001"}
+            "contact_id": "cont_9", "channel": "sms", "sequence_id": "seq_5", "step_id": "step_2", "tags": ["spring"], "metadata": {"order": "1001"}
         }))
         .await;
 
