@@ -213,6 +213,7 @@ fn link_to_proto(link: &ClickedLink) -> proto::Link {
         kind: match link.kind {
             LinkKind::Shareable => proto::LinkKind::Unspecified,
             LinkKind::Message => proto::LinkKind::Message,
+            LinkKind::Honeypot => proto::LinkKind::Honeypot,
         }
         .into(),
         sent_at: link.sent_at.map(timestamp),
@@ -227,6 +228,7 @@ fn link_from_proto(link: proto::Link) -> Result<ClickedLink, DecodeError> {
         kind: match link.kind() {
             proto::LinkKind::Unspecified => LinkKind::Shareable,
             proto::LinkKind::Message => LinkKind::Message,
+            proto::LinkKind::Honeypot => LinkKind::Honeypot,
         },
         sent_at: link.sent_at.map(|at| time(Some(at), "link.sent_at")).transpose()?,
         revision: link.revision,

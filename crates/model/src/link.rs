@@ -61,6 +61,8 @@ pub struct Link {
     pub recording: Recording,
     /// What is kept of visitors' addresses.
     pub address_treatment: AddressTreatment,
+    /// What messengers show of it.
+    pub preview: Option<LinkPreview>,
 }
 
 /// Who a link is for.
@@ -72,17 +74,20 @@ pub enum LinkKind {
     Shareable,
     /// One recipient of one message; its slug is longer, so that nobody guesses it.
     Message,
+    /// Nobody: people do not see it in the message that hides it, so that who follows it is a machine.
+    Honeypot,
 }
 
 impl LinkKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Shareable, Self::Message];
+    pub const ALL: [Self; 3] = [Self::Shareable, Self::Message, Self::Honeypot];
 
     /// The word in the API and in PostgreSQL.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Shareable => "shareable",
             Self::Message => "message",
+            Self::Honeypot => "honeypot",
         }
     }
 }
@@ -110,6 +115,17 @@ pub struct LinkLabels {
     pub tags: Vec<String>,
     /// Free pairs.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// What messengers show of a link, in place of what its destination says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct LinkPreview {
+    /// The headline.
+    pub title: String,
+    /// What stands below it.
+    pub description: Option<String>,
+    /// A picture, which messengers fetch where it lies.
+    pub image_url: Option<DestinationUrl>,
 }
 
 /// A host name in its comparable form: lower case, ASCII, without port and trailing dot.

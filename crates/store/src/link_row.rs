@@ -58,6 +58,7 @@ pub(crate) struct OptionsRow {
     max_clicks: Option<i32>,
     password_hash: Option<String>,
     expired_url: Option<String>,
+    preview: Option<serde_json::Value>,
 }
 
 impl OptionsRow {
@@ -105,6 +106,7 @@ impl OptionsRow {
                 .map(str::parse)
                 .transpose()
                 .map_err(unreadable("expired_url"))?,
+            preview: self.preview.map(serde_json::from_value).transpose().map_err(unreadable("preview"))?,
         })
     }
 }
@@ -124,7 +126,7 @@ where
     move |error| QueryError::DeserializationError(Box::new(Unreadable { column, source: Box::new(error) }))
 }
 
-/// The options as columns. Borrowing from `options`, with two owned values: what is JSON.
+/// The options as columns. Borrowing from `options`, with owned values for what is JSON.
 #[derive(AsChangeset, Insertable)]
 #[diesel(table_name = links)]
 #[diesel(treat_none_as_null = true)]
@@ -152,6 +154,7 @@ pub(crate) struct Values<'a> {
     max_clicks: Option<i32>,
     password_hash: Option<&'a str>,
     expired_url: Option<&'a str>,
+    preview: Option<serde_json::Value>,
     updated_at: DateTime<Utc>,
 }
 
@@ -210,6 +213,13 @@ pub(crate) fn values(options: &LinkOptions, now: DateTime<Utc>) -> Values<'_> {
         max_clicks: options.max_clicks.map(|max| i32::try_from(max).unwrap_or(i32::MAX)),
         password_hash: options.password.as_ref().map(PasswordHash::as_str),
         expired_url: options.expired_url.as_ref().map(DestinationUrl::as_str),
+        preview: options.preview.as_ref().map(|preview| {
+            serde_json::json!({
+                "title": preview.title,
+                "description": preview.description,
+                "image_url": preview.image_url,
+            })
+        }),
         updated_at: now,
     }
 }

@@ -8,7 +8,7 @@ use diesel::sql_types::{BigInt, Integer, Nullable, Timestamptz, Uuid as SqlUuid}
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use model::link::{LinkKind, LinkLabels, QueryMode, RedirectStatus, Tracking};
+use model::link::{LinkKind, LinkLabels, LinkPreview, QueryMode, RedirectStatus, Tracking};
 use model::slug::fold;
 use model::{DestinationUrl, Host, LinkId, PasswordHash, Slug, Utm, WorkspaceId};
 
@@ -85,6 +85,8 @@ pub struct LinkOptions {
     pub password: Option<PasswordHash>,
     /// Where visitors go while it leads nowhere.
     pub expired_url: Option<DestinationUrl>,
+    /// What messengers show of it.
+    pub preview: Option<LinkPreview>,
 }
 
 impl LinkOptions {
@@ -105,6 +107,7 @@ impl LinkOptions {
             max_clicks: None,
             password: None,
             expired_url: None,
+            preview: None,
         }
     }
 }

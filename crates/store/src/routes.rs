@@ -112,5 +112,6 @@ fn read(row: Row, decided: Option<Decided>, host: &Host, slug: &Slug) -> QueryRe
         fallback_url: options.expired_url.or(fallback_url),
         recording: options.tracking.recording(decided.is_tracking),
         address_treatment: treatment_of(&decided.address_treatment),
+        preview: options.preview,
     })
 }

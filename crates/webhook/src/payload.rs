@@ -166,6 +166,7 @@ struct Data<'a> {
 #[derive(Serialize)]
 struct LinkData<'a> {
     id: LinkId,
+    kind: &'static str,
     tracked_url: &'a str,
     original_url: &'a str,
     destination_url: &'a str,
@@ -251,6 +252,7 @@ impl<'a> LinkData<'a> {
         let link = &click.link;
         Self {
             id: link.id,
+            kind: link.kind.as_str(),
             tracked_url: &link.tracked_url,
             original_url: &link.original_url,
             destination_url: &click.destination_url,
@@ -299,6 +301,7 @@ mod tests {
         "workspace_id":"wks_01kbr5zj7v0000000000000001",
         "clicked_at":"2026-11-23T14:16:12.345Z",
         "link":{"id":"lnk_01kbr5zj7v0000000000000003",
+        "kind":"shareable",
         "tracked_url":"https://go.example.com/k7m2xq9ra",
         "original_url":"https://example.com/offer",
         "destination_url":"https://example.com/offer?utm_source=sms",
@@ -376,6 +379,7 @@ mod tests {
         "workspace_id":"wks_01kbr5zj7v0000000000000001",
         "clicked_at":"2026-11-23T14:16:12.345Z",
         "link":{"id":"lnk_01kbr5zj7v0000000000000003",
+        "kind":"shareable",
         "tracked_url":"https://go.example.com/k7m2xq9ra",
         "original_url":"https://example.com/offer",
         "destination_url":"https://example.com/offer?utm_source=sms",

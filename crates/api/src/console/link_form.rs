@@ -50,6 +50,10 @@ const UTM: [(&str, &str); 6] = [
     ("utm_id", "id"),
 ];
 
+/// Fields of the form and names within `preview`.
+const PREVIEW: [(&str, &str); 3] =
+    [("preview_title", "title"), ("preview_description", "description"), ("preview_image_url", "image_url")];
+
 /// The group of what clicks tell.
 const LABELS: [&str; 11] = [
     "campaign_id",
@@ -126,6 +130,10 @@ impl LinkFormPage {
         self.is_open(&UTM.map(|(field, _)| field)) || self.errors.at("utm").is_some()
     }
 
+    fn shows_preview(&self) -> bool {
+        self.is_open(&PREVIEW.map(|(field, _)| field)) || self.errors.at("preview").is_some()
+    }
+
     fn shows_limits(&self) -> bool {
         self.is_open(&LIMITS) || self.has_password()
     }
@@ -158,14 +166,14 @@ struct Values(Vec<(&'static str, String)>);
 impl Values {
     fn typed(form: &Form) -> Self {
         let fixed = ["url", "slug", "domain", "kind", "tags", "max_clicks", "status_code", "revision"];
-        let utm = UTM.into_iter().map(|(field, _)| field);
+        let utm = UTM.into_iter().chain(PREVIEW).map(|(field, _)| field);
         let names = fixed.into_iter().chain(TEXTS).chain(CHOICES).chain(MOMENTS).chain(utm);
         Self(names.map(|name| (name, form.text(name).unwrap_or_default().to_owned())).collect())
     }
 
     fn of(link: &Link) -> Self {
         let (options, labels) = (&link.options, &link.options.labels);
-        let utm = &options.utm;
+        let (utm, preview) = (&options.utm, options.preview.as_ref());
         let given = [
             ("url", Some(options.original_url.to_string())),
             ("tags", Some(labels.tags.join(", "))),
@@ -191,6 +199,9 @@ impl Values {
             ("utm_term", utm.term.clone()),
             ("utm_content", utm.content.clone()),
             ("utm_id", utm.id.clone()),
+            ("preview_title", preview.map(|preview| preview.title.clone())),
+            ("preview_description", preview.and_then(|preview| preview.description.clone())),
+            ("preview_image_url", preview.and_then(|preview| Some(preview.image_url.as_ref()?.to_string()))),
         ];
         Self(given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
     }
@@ -229,6 +240,11 @@ fn body(form: &Form, is_change: bool) -> Map<String, Value> {
     put("max_clicks", form.text("max_clicks").map(number));
     let utm = UTM.iter().filter_map(|(field, name)| Some(((*name).to_owned(), form.text(field)?.into())));
     put("utm", Some(utm.collect::<Map<_, _>>().into()));
+    let preview: Map<String, Value> = PREVIEW
+        .iter()
+        .filter_map(|(field, name)| Some(((*name).to_owned(), form.text(field)?.into())))
+        .collect();
+    put("preview", (!preview.is_empty()).then(|| preview.into()));
     let tags = form.text("tags").unwrap_or_default().split(',').map(str::trim).filter(|tag| !tag.is_empty());
     put("tags", Some(tags.map(Value::from).collect()));
     for name in CHOICES {

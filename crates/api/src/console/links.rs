@@ -169,12 +169,21 @@ fn notes(link: &Link) -> Vec<&'static str> {
     notes.into_iter().filter(|(holds, _)| *holds).map(|(_, note)| note).collect()
 }
 
+/// Who a link is for, unless it is anybody.
+const fn audience(kind: LinkKind) -> Option<&'static str> {
+    match kind {
+        LinkKind::Shareable => None,
+        LinkKind::Message => Some("One recipient"),
+        LinkKind::Honeypot => Some("Nobody: a honeypot that only machines follow"),
+    }
+}
+
 /// What is known of a link, by name.
 fn facts(link: &Link, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
     let (options, labels) = (&link.options, &link.options.labels);
     let utm: Vec<String> = options.utm.pairs().map(|(name, value)| format!("{name}={value}")).collect();
     let facts = [
-        ("For", (options.kind == LinkKind::Message).then(|| "One recipient".to_owned())),
+        ("For", audience(options.kind).map(str::to_owned)),
         ("Campaign", labels.campaign_id.clone()),
         ("Conversation", labels.conversation_id.clone()),
         ("Contact", labels.contact_id.clone()),
@@ -185,6 +194,7 @@ fn facts(link: &Link, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
         ("Your id", labels.external_id.clone()),
         ("Sent", options.sent_at.map(|at| when(at, now).full)),
         ("Adds", (!utm.is_empty()).then(|| utm.join(", "))),
+        ("Preview", options.preview.as_ref().map(|preview| preview.title.clone())),
         ("Starts", options.starts_at.map(|at| when(at, now).full)),
         ("Expires", options.expires_at.map(|at| when(at, now).full)),
         ("Clicks", options.max_clicks.map(|most| format!("{} of at most {most}", link.counted_clicks))),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use utoipa::ToSchema;
 
-use model::link::{LinkKind, LinkLabels, QueryMode, RedirectStatus, Tracking};
+use model::link::{LinkKind, LinkLabels, LinkPreview, QueryMode, RedirectStatus, Tracking};
 use model::{DestinationUrl, Host, Slug, Utm};
 use store::links::LinkOptions;
 
@@ -28,7 +28,8 @@ pub struct NewLink {
     /// One of your domains. Default: the default one.
     #[schema(value_type = Option<String>, example = "go.example.com")]
     domain: Option<Host>,
-    /// `shareable`: for anybody, it may be passed on. `message`: for one recipient of one message. Default: `message` when
+    /// `shareable`: for anybody, it may be passed on. `message`: for one recipient of one message. `honeypot`: for
+    /// nobody, hidden in a message so that who follows it is a machine. Default: `message` when
     /// `contact_id`, `conversation_id` or `message_id` is given, else `shareable`. It never changes.
     #[schema(value_type = Option<String>, example = "shareable")]
     kind: Option<LinkKind>,
@@ -86,6 +87,9 @@ pub struct NewLink {
     /// What a visitor has to know, 1 to 128 characters. Write only: it is kept as a hash, and shown as `has_password`.
     #[schema(value_type = Option<String>, write_only, max_length = 128)]
     password: Option<TypedPassword>,
+    /// What messengers show of the link in place of what its destination says.
+    #[schema(value_type = Option<PreviewText>)]
+    preview: Option<LinkPreview>,
 }
 
 /// Campaign parameters of a link: `source` becomes `utm_source`, and so on. What the URL has of them already is replaced.
@@ -105,6 +109,21 @@ pub struct UtmText {
     content: Option<String>,
     /// Id of the campaign.
     id: Option<String>,
+}
+
+/// What messengers show of a link. Programs that fetch previews get it as a page that leads nowhere; people are redirected.
+#[derive(ToSchema)]
+#[schema(as = Preview)]
+#[expect(dead_code, reason = "describes `preview` for the OpenAPI document")]
+pub struct PreviewText {
+    /// The headline, at most 200 characters.
+    #[schema(max_length = 200)]
+    title: String,
+    /// What stands below it, at most 500 characters.
+    #[schema(max_length = 500)]
+    description: Option<String>,
+    /// A picture: http or https, at most 8 KiB.
+    image_url: Option<String>,
 }
 
 /// A link as it is wanted, with what is usual filled in.
@@ -149,6 +168,7 @@ impl FromFields for NewLink {
             sent_at: fields.optional("sent_at", moment),
             max_clicks: fields.optional("max_clicks", number::<1, MAX_CLICKS_MAX>),
             password: fields.optional("password", link_fields::password),
+            preview: fields.optional("preview", link_fields::preview),
             url: url?,
         };
         let utm = new.utm.clone().unwrap_or_default();
@@ -189,6 +209,7 @@ impl NewLink {
             expires_at: self.expires_at,
             max_clicks: self.max_clicks,
             expired_url: self.expired_url,
+            preview: self.preview,
             ..LinkOptions::to(self.url)
         };
         Wanted { slug: self.slug, domain: self.domain, kind: self.kind, password: self.password, options }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use utoipa::ToSchema;
 
-use model::link::{QueryMode, RedirectStatus, Tracking};
+use model::link::{LinkPreview, QueryMode, RedirectStatus, Tracking};
 use model::{DestinationUrl, Utm};
 use store::links::LinkOptions;
 
-use super::link_body::UtmText;
+use super::link_body::{PreviewText, UtmText};
 use super::link_fields::{
     self, MAX_CLICKS_MAX, QUERY_MODES, TRACKINGS, external_id, label, metadata, status_code, tags,
 };
@@ -82,6 +82,9 @@ pub struct LinkChange {
     /// What a visitor has to know. Write only.
     #[schema(value_type = Option<String>, write_only, max_length = 128)]
     pub password: Option<Option<TypedPassword>>,
+    /// What messengers show of the link; all of it.
+    #[schema(value_type = Option<PreviewText>)]
+    preview: Option<Option<LinkPreview>>,
 }
 
 impl FromFields for LinkChange {
@@ -109,6 +112,7 @@ impl FromFields for LinkChange {
             sent_at: fields.change_or_clear("sent_at", moment),
             max_clicks: fields.change_or_clear("max_clicks", number::<1, MAX_CLICKS_MAX>),
             password: fields.change_or_clear("password", link_fields::password),
+            preview: fields.change_or_clear("preview", link_fields::preview),
         })
     }
 }
@@ -152,5 +156,6 @@ impl LinkChange {
         set(&mut options.utm, self.utm.map(Option::unwrap_or_default));
         set(&mut options.sent_at, self.sent_at);
         set(&mut options.max_clicks, self.max_clicks);
+        set(&mut options.preview, self.preview);
     }
 }

@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, put};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use model::link::LinkPreview;
 use model::{LinkId, Utm};
 use store::links::{Link, LinkFilter};
 
@@ -16,7 +17,7 @@ use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, Query, path_id};
 use crate::desk::etag;
-use crate::desk::link_body::{NewLink, UtmText};
+use crate::desk::link_body::{NewLink, PreviewText, UtmText};
 use crate::desk::link_change::LinkChange;
 use crate::desk::link_fields;
 use crate::desk::link_upsert::{self, Upserted};
@@ -38,7 +39,7 @@ pub struct LinkView {
     url: String,
     domain: String,
     slug: String,
-    /// `shareable` or `message`.
+    /// `shareable`, `message` or `honeypot`.
     kind: &'static str,
     campaign_id: Option<String>,
     conversation_id: Option<String>,
@@ -70,6 +71,8 @@ pub struct LinkView {
     exhausted_at: Option<String>,
     /// Whether a visitor has to know a password.
     has_password: bool,
+    #[schema(value_type = Option<PreviewText>)]
+    preview: Option<LinkPreview>,
     /// Counts the changes; also the `ETag`.
     revision: u32,
     /// The id of the key that made it; a console session is that of the key it was opened with. Of old links it is not
@@ -117,6 +120,7 @@ impl LinkView {
             counted_clicks: link.counted_clicks,
             exhausted_at: link.exhausted_at.map(time),
             has_password: options.password.is_some(),
+            preview: options.preview,
             revision: link.revision,
             created_by: link.created_by,
             created_at: time(link.created_at),

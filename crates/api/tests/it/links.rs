@@ -48,6 +48,7 @@ async fn a_link_is_made_from_a_url_alone() {
       "max_clicks": null,
       "message_id": null,
       "metadata": {},
+      "preview": null,
       "query_mode": "fill_missing",
       "revision": 1,
       "sent_at": null,
@@ -78,6 +79,7 @@ async fn a_link_keeps_everything_it_was_given() {
         "expired_url": "https://example.com/over", "enabled": false, "tracking": "off", "status_code": 307,
         "query_mode": "override", "kind": "message", "sent_at": "2026-01-01T00:00:00.000Z", "max_clicks": 1_000_000,
         "utm": {"source": "sms", "campaign": "våren"},
+        "preview": {"title": "Våren", "description": "Half price", "image_url": "https://example.com/a.png"},
     });
 
     let made = api.post("/v1/links", given.clone()).await;
@@ -158,6 +160,10 @@ async fn limits_are_held() {
         ("utm", json!({"source": "x".repeat(129)})),
         ("utm", json!({"utm_source": "x"})),
         ("utm", json!("x")),
+        ("preview", json!({"description": "no title"})),
+        ("preview", json!({"title": "x".repeat(201)})),
+        ("preview", json!({"title": "a", "image_url": "javascript:alert(1)"})),
+        ("preview", json!({"title": "a", "image": "https://example.com/a.png"})),
         ("sent_at", json!("today")),
         ("max_clicks", json!(0)),
         ("max_clicks", json!(1_000_001)),

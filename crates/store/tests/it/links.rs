@@ -6,7 +6,7 @@ use chrono::{SubsecRound, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::BigInt;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
-use model::link::{LinkKind, LinkLabels, QueryMode, RedirectStatus, Tracking};
+use model::link::{LinkKind, LinkLabels, LinkPreview, QueryMode, RedirectStatus, Tracking};
 use model::{Host, LinkId, PasswordHash, Slug, Utm, WorkspaceId};
 use store::link_import::NewLink;
 use store::links::{self, LinkFilter, LinkOptions};
@@ -186,6 +186,11 @@ fn filled(n: usize) -> LinkOptions {
         max_clicks: Some(1),
         password: Some(PasswordHash::from_kept(KEPT_HASH).unwrap()),
         expired_url: Some("https://example.com/over".parse().unwrap()),
+        preview: Some(LinkPreview {
+            title: format!("title-{n}"),
+            description: text("description"),
+            image_url: Some("https://example.com/a.png".parse().unwrap()),
+        }),
     }
 }
 
