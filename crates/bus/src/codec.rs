@@ -114,6 +114,7 @@ pub(crate) fn encode_orphan(orphan: &Orphan) -> Vec<u8> {
             OrphanReason::NotStarted => proto::OrphanReason::NotStarted,
             OrphanReason::Expired => proto::OrphanReason::Expired,
             OrphanReason::Exhausted => proto::OrphanReason::Exhausted,
+            OrphanReason::Blocked => proto::OrphanReason::Blocked,
         }
         .into(),
         host: orphan.host.clone(),
@@ -136,6 +137,7 @@ pub(crate) fn decode_orphan(bytes: &[u8]) -> Result<Orphan, DecodeError> {
         proto::OrphanReason::NotStarted => OrphanReason::NotStarted,
         proto::OrphanReason::Expired => OrphanReason::Expired,
         proto::OrphanReason::Exhausted => OrphanReason::Exhausted,
+        proto::OrphanReason::Blocked => OrphanReason::Blocked,
     };
     Ok(Orphan {
         id: id(&orphan.orphan_id, "orphan_id")?,

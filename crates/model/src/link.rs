@@ -53,6 +53,8 @@ pub struct Link {
     pub starts_at: Option<DateTime<Utc>>,
     /// It leads nowhere from then on.
     pub expires_at: Option<DateTime<Utc>>,
+    /// How many clicks it may have.
+    pub max_clicks: Option<u32>,
     /// Whether it had as many clicks as it may have. Soft: clicks within a second after the last one still pass.
     pub is_exhausted: bool,
     /// Where visitors go while it leads nowhere: its own, else the workspace's.
@@ -63,6 +65,10 @@ pub struct Link {
     pub address_treatment: AddressTreatment,
     /// What messengers show of it.
     pub preview: Option<LinkPreview>,
+    /// Seconds in which browsers are to reach its domain over https alone.
+    pub hsts_max_age: Option<u32>,
+    /// Whether an operator has blocked it or its domain, whatever its workspace says.
+    pub is_blocked: bool,
 }
 
 /// Who a link is for.
@@ -369,11 +375,16 @@ pub enum Closed {
     Expired,
     /// It had as many clicks as it may have.
     Exhausted,
+    /// An operator has blocked it.
+    Blocked,
 }
 
 impl Link {
     /// Why the link leads nowhere at `now`, or `None` when it leads to its URL.
     pub fn closed(&self, now: DateTime<Utc>) -> Option<Closed> {
+        if self.is_blocked {
+            return Some(Closed::Blocked);
+        }
         if !self.enabled {
             return Some(Closed::Disabled);
         }
@@ -384,6 +395,11 @@ impl Link {
             return Some(Closed::Expired);
         }
         self.is_exhausted.then_some(Closed::Exhausted)
+    }
+
+    /// Whether visitors are asked before they follow it: what looks at a link must not use up its only click.
+    pub fn asks_first(&self) -> bool {
+        self.max_clicks == Some(1) && self.recording != Recording::Nothing
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod api_keys;
 pub mod attempts;
 pub mod audit;
+pub mod blocks;
 pub mod click_log;
 pub mod clicks;
 pub mod confirmation;

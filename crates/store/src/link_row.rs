@@ -28,6 +28,7 @@ pub(crate) struct Row {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub archived_at: Option<DateTime<Utc>>,
+    pub blocked_at: Option<DateTime<Utc>>,
     #[diesel(embed)]
     pub options: OptionsRow,
 }

@@ -52,6 +52,8 @@ pub struct Link {
     pub updated_at: DateTime<Utc>,
     /// When it was put away; its slug stays taken.
     pub archived_at: Option<DateTime<Utc>>,
+    /// Since when an operator has it blocked.
+    pub blocked_at: Option<DateTime<Utc>>,
 }
 
 /// What people set of a link. The kind stays as it was made.
@@ -149,6 +151,7 @@ fn read((row, host): (Row, String)) -> QueryResult<Link> {
         created_at: row.created_at,
         updated_at: row.updated_at,
         archived_at: row.archived_at,
+        blocked_at: row.blocked_at,
     })
 }
 

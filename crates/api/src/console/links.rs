@@ -60,6 +60,8 @@ fn link_chip(link: &Link) -> Chip {
     let options = &link.options;
     if link.archived_at.is_some() {
         Chip { kind: "plain", text: "Archived" }
+    } else if link.blocked_at.is_some() {
+        Chip { kind: "bad", text: "Blocked" }
     } else if !options.enabled {
         Chip { kind: "plain", text: "Off" }
     } else if options.expires_at.is_some_and(|at| at <= now) {

@@ -83,6 +83,8 @@ pub struct LinkView {
     updated_at: String,
     /// When it was put away; its slug stays taken.
     archived_at: Option<String>,
+    /// Since when who runs the server has it blocked: visitors get 451.
+    blocked_at: Option<String>,
 }
 
 impl LinkView {
@@ -126,6 +128,7 @@ impl LinkView {
             created_at: time(link.created_at),
             updated_at: time(link.updated_at),
             archived_at: link.archived_at.map(time),
+            blocked_at: link.blocked_at.map(time),
         }
     }
 }

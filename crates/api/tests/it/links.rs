@@ -29,6 +29,7 @@ async fn a_link_is_made_from_a_url_alone() {
     }, @r#"
     {
       "archived_at": null,
+      "blocked_at": null,
       "campaign_id": null,
       "channel": null,
       "contact_id": null,
@@ -126,7 +127,7 @@ async fn everything_that_is_wrong_with_a_link_is_named() {
       },
       {
         "code": "unknown_field",
-        "detail": "is not a field; there are `url`, `slug`, `domain`, `kind`, `campaign_id`, `conversation_id`, `contact_id`, `message_id`, `channel`, `external_id`, `tags`, `metadata`, `starts_at`, `expires_at`, `expired_url`, `enabled`, `tracking`, `status_code`, `query_mode`, `utm`, `sent_at`, `max_clicks`, `password`",
+        "detail": "is not a field; there are `url`, `slug`, `domain`, `kind`, `campaign_id`, `conversation_id`, `contact_id`, `message_id`, `channel`, `sequence_id`, `step_id`, `external_id`, `tags`, `metadata`, `starts_at`, `expires_at`, `expired_url`, `enabled`, `tracking`, `status_code`, `query_mode`, `utm`, `sent_at`, `max_clicks`, `password`, `preview`",
         "pointer": "/urll"
       }
     ]
@@ -385,6 +386,7 @@ async fn a_link_to_one_recipient_is_of_the_kind_message_and_has_a_longer_slug() 
     assert_eq!(kind_of(json!({"url": url, "campaign_id": "x"})).await, ("shareable".to_owned(), 9));
     let chosen = json!({"url": url, "contact_id": "x", "kind": "shareable"});
     assert_eq!(kind_of(chosen).await, ("shareable".to_owned(), 9));
+    assert_eq!(kind_of(json!({"url": url, "kind": "honeypot"})).await, ("honeypot".to_owned(), 9));
     let path = format!("/v1/links/{}", api.link().await);
     let refused = api.patch(&path, json!({"kind": "message"})).await;
     assert_eq!(pointers(&refused.body), [("/kind".to_owned(), "unknown_field".to_owned())]);
