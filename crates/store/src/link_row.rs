@@ -73,7 +73,8 @@ impl OptionsRow {
         Ok(LinkOptions {
             // a word of a newer release counts as the default, but for tracking: as what claims the least
             kind: kind.unwrap_or_default(),
-            original_url: self.original_url.parse().map_err(unreadable("original_url"))?,
+            original_url: DestinationUrl::of_any_scheme(&self.original_url)
+                .map_err(unreadable("original_url"))?,
             utm: serde_json::from_value(self.utm).map_err(unreadable("utm"))?,
             labels: LinkLabels {
                 external_id: self.external_id,

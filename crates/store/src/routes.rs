@@ -18,6 +18,7 @@ struct Decided {
     is_tracking: bool,
     address_treatment: String,
     fallback_url: Option<String>,
+    app_schemes: Vec<String>,
 }
 
 #[derive(Queryable, Selectable)]
@@ -95,8 +96,12 @@ fn read(row: Row, domain: OfDomain, decided: Option<Decided>, host: &Host, slug:
         is_tracking: true,
         address_treatment: String::new(),
         fallback_url: None,
+        app_schemes: Vec::new(),
     });
     let options = row.options.read()?;
+    // one that the workspace allows no more leads nowhere, as if it were switched off
+    let url = &options.original_url;
+    let is_allowed = url.is_web() || decided.app_schemes.iter().any(|scheme| scheme == url.url().scheme());
     let fallback_url = decided.fallback_url.as_deref().map(str::parse).transpose();
     let fallback_url = fallback_url.map_err(unreadable("settings.fallback_url"))?;
     Ok(Link {
@@ -113,7 +118,7 @@ fn read(row: Row, domain: OfDomain, decided: Option<Decided>, host: &Host, slug:
         status_code: options.status_code,
         query_mode: options.query_mode,
         password: options.password,
-        enabled: options.enabled,
+        enabled: options.enabled && is_allowed,
         starts_at: options.starts_at,
         expires_at: options.expires_at,
         max_clicks: options.max_clicks,

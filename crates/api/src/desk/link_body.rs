@@ -18,7 +18,9 @@ use crate::fields::{Fields, FromFields, boolean, moment, number, parsed, word};
 /// A link to be made. Only `url` is required.
 #[derive(Debug, ToSchema)]
 pub struct NewLink {
-    /// Where the link leads: http or https, at most 8 KiB, not one of your own tracked links.
+    /// Where the link leads: http or https, at most 8 KiB, not one of your own tracked links. Also `mailto:`, `tel:` or the URL of an
+    /// app, once the link settings name its scheme in `app_schemes`; such a URL gets no campaign parameters, and nothing of the
+    /// visitor's query.
     #[schema(value_type = String, example = "https://example.com/offer")]
     url: DestinationUrl,
     /// Its name: letters of one script, digits, `-`, `_` and `.`, at most 100 characters; compared in lower case. Default: 9
@@ -142,7 +144,7 @@ pub struct Wanted {
 
 impl FromFields for NewLink {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        let url = fields.required("url", parsed);
+        let url = fields.required("url", link_fields::destination);
         let new = Self {
             slug: fields.optional("slug", link_fields::slug),
             domain: fields.optional("domain", parsed),

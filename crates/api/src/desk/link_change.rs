@@ -90,7 +90,7 @@ pub struct LinkChange {
 impl FromFields for LinkChange {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         Some(Self {
-            url: fields.change("url", parsed),
+            url: fields.change("url", link_fields::destination),
             campaign_id: fields.change_or_clear("campaign_id", label),
             conversation_id: fields.change_or_clear("conversation_id", label),
             contact_id: fields.change_or_clear("contact_id", label),

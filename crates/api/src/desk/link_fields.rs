@@ -143,6 +143,12 @@ pub fn utm(value: &Value) -> Result<Utm, Wrong> {
     })
 }
 
+/// Where a link leads. Whether the workspace allows the scheme of an app, `link_rules` says.
+pub fn destination(value: &Value) -> Result<DestinationUrl, Wrong> {
+    let text = value.as_str().ok_or_else(|| wrong("wrong_type", "must be a string"))?;
+    DestinationUrl::of_any_scheme(text).map_err(invalid)
+}
+
 /// What messengers show.
 pub fn preview(value: &Value) -> Result<LinkPreview, Wrong> {
     let object = fields::object(PREVIEW_NAMES, value)?;

@@ -13,7 +13,7 @@ use store::links::LinkOptions;
 use store::{AsyncConnection as _, Connection, domains, events};
 
 use super::link_body::{NewLink, Wanted};
-use super::link_rules::{self, ServedHosts, hosts_of};
+use super::link_rules::{self, Known, urls_of};
 use super::links::{
     SLUG_DRAWS_MAX, external_id_taken, foreign_domain, no_domain, slug_taken, tracked_url_of, vanished,
 };
@@ -118,8 +118,8 @@ async fn insert(
     let domains = domains::default_and(conn, caller.workspace_id, &named).await?;
     let default = domains.iter().find(|domain| domain.is_default);
     let by_host: HashMap<&Host, DomainId> = domains.iter().map(|domain| (&domain.host, domain.id)).collect();
-    let led_to = wanted.iter().flatten().flat_map(|wanted| hosts_of(&wanted.options)).collect();
-    let served = ServedHosts::among(conn, caller.workspace_id, led_to).await?;
+    let led_to = wanted.iter().flatten().flat_map(|wanted| urls_of(&wanted.options));
+    let known = Known::of(conn, caller.workspace_id, led_to).await?;
 
     let mut results: Vec<Option<Result<Imported>>> = wanted.iter().map(|_| None).collect();
     let mut candidates = Vec::with_capacity(wanted.len());
@@ -131,7 +131,7 @@ async fn insert(
             }
             None => default.map(|domain| (&domain.host, domain.id)).ok_or_else(no_domain),
         };
-        match link_rules::check(shared, &served, None, &wanted.options).and(domain) {
+        match link_rules::check(shared, &known, None, &wanted.options).and(domain) {
             Err(error) => results[at] = Some(Err(error)),
             Ok((host, domain_id)) => candidates.push(Candidate {
                 at,

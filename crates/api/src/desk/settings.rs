@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use bus::{Changed, Table};
+use model::url::AppScheme;
 use model::{AddressTreatment, DestinationUrl, DomainId, Host};
 use store::AsyncConnection as _;
 use store::domains::{self, Domain, Removal};
@@ -15,10 +16,13 @@ use super::{Change, announce, check_match, now};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::fields::{Fields, FromFields, boolean, number, parsed, word};
+use crate::fields::{Fields, FromFields, boolean, list, number, parsed, word};
 
 /// Longest time in which browsers are to reach a domain over https alone, in seconds: two years.
 const HSTS_MAX: u32 = 63_072_000;
+
+/// Most schemes that links of a workspace may lead to beside `https` and `http`.
+const APP_SCHEMES_MAX: usize = 16;
 
 const TREATMENTS: &[(&str, AddressTreatment)] = &[
     ("drop", AddressTreatment::Drop),
@@ -37,6 +41,10 @@ pub struct SettingsChange {
     /// Where visitors of a closed link go; `null`: a small page.
     #[schema(value_type = Option<String>, example = "https://example.com/")]
     fallback_url: Option<Option<DestinationUrl>>,
+    /// What links may lead to beside `https` and `http`, all of it: at most 16 schemes like `mailto`, `tel`, `sms`, or an app's own.
+    /// Links to a scheme that is taken out lead nowhere until it is back.
+    #[schema(value_type = Option<Vec<String>>, example = json!(["mailto", "tel"]))]
+    app_schemes: Option<Vec<AppScheme>>,
 }
 
 impl FromFields for SettingsChange {
@@ -45,6 +53,7 @@ impl FromFields for SettingsChange {
             tracking: fields.change("tracking", boolean),
             address_policy: fields.change("address_policy", word(TREATMENTS)),
             fallback_url: fields.change_or_clear("fallback_url", parsed),
+            app_schemes: fields.change("app_schemes", list(APP_SCHEMES_MAX, parsed)),
         })
     }
 }
@@ -127,11 +136,17 @@ pub async fn update(
                 }
                 saved.fallback_url = fallback_url;
             }
+            if let Some(mut app_schemes) = wanted.app_schemes {
+                app_schemes.sort();
+                app_schemes.dedup();
+                saved.app_schemes = app_schemes;
+            }
             saved.revision = settings::save(conn, caller.workspace_id, &saved, now).await?;
             let details = json!({
                 "tracking": saved.is_tracking,
                 "address_policy": saved.address_treatment,
                 "fallback_url": saved.fallback_url,
+                "app_schemes": scheme_words(&saved),
             });
             let subject = caller.workspace_id.to_string();
             announce(conn, Change { caller, now, action: "settings.updated", subject, details }).await?;
@@ -141,6 +156,11 @@ pub async fn update(
     drop(conn);
     notify(shared, caller).await;
     Ok(saved)
+}
+
+/// The schemes that links may lead to beside `https` and `http`.
+pub fn scheme_words(saved: &LinkSettings) -> Vec<String> {
+    saved.app_schemes.iter().map(ToString::to_string).collect()
 }
 
 /// Tells caches that anything of the workspace may have changed: which hosts are its own as well.

@@ -3,8 +3,10 @@
 use chrono::Utc;
 use model::link::{LinkKind, LinkPreview, RedirectStatus, Tracking};
 use model::orphan::OrphanReason;
+use model::{DestinationUrl, Utm};
 use store::blocks;
 use store::links::LinkOptions;
+use store::settings::LinkSettings;
 
 use crate::client::{get, post, send};
 use crate::house::{House, Running, options};
@@ -230,5 +232,25 @@ async fn a_domain_has_a_say_of_its_own_in_how_long_browsers_keep_to_https() {
         let answer = get(redirect.addr, path, &[("host", host)]).await;
         assert_eq!(answer.header("strict-transport-security"), Some(expected), "{path}");
     }
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_an_app_leads_there_as_it_is_and_nowhere_when_its_scheme_is_not_allowed() {
+    let house = House::new().await;
+    let original_url = DestinationUrl::of_any_scheme("mailto:a@example.com?subject=x").expect("a URL");
+    let utm = Utm { source: Some("sms".into()), ..Utm::default() };
+    house.link("abc", LinkOptions { original_url, utm, ..options() }).await;
+    let app_schemes = vec!["mailto".parse().expect("a scheme")];
+    house.decide(LinkSettings { app_schemes, ..LinkSettings::default() }).await;
+    let redirect = house.start().await;
+
+    let answer = get(redirect.addr, "/abc?body=y", &PERSON).await;
+
+    assert_eq!((answer.status, answer.location()), (302, "mailto:a@example.com?subject=x"));
+    redirect.stop().await;
+    house.decide(LinkSettings::default()).await;
+    let redirect = house.start().await;
+    assert_eq!(get(redirect.addr, "/abc", &PERSON).await.status, 410);
     redirect.stop().await;
 }
