@@ -22,6 +22,7 @@ pub mod first_clicks;
 pub mod first_run;
 mod folding;
 pub mod held;
+pub mod idempotency;
 pub mod leases;
 pub mod link_import;
 mod link_row;

@@ -18,6 +18,7 @@ use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::path_id;
+use crate::desk::idempotency::Done;
 use crate::desk::{etag, links, settings};
 use crate::error::ApiError;
 
@@ -302,11 +303,11 @@ async fn page(
 async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::LinksWrite)?;
     let made = match form::read(body(&form, false)) {
-        Ok(wanted) => links::create(&shared, &signed.caller, wanted).await,
+        Ok(wanted) => links::create(&shared, &signed.caller, wanted, None).await,
         Err(error) => Err(error),
     };
     match made {
-        Ok(link) => {
+        Ok(Done::Now(link) | Done::Before(link)) => {
             let flash = Flash::Done("The link is live. Copy it below and send it.".to_owned());
             Ok(session::leave(&shared, see_other(&format!("/links/{}", link.id)), &flash))
         }

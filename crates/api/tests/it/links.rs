@@ -492,3 +492,32 @@ async fn links_are_found_by_campaign_and_by_tag() {
     assert_eq!(api.get("/v1/links?tag=x").await.body["data"].as_array().map(Vec::len), Some(2));
     assert_eq!(api.get("/v1/links?tag=z").await.body["data"], json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_is_asked_for_twice_with_one_key_is_made_once() {
+    let api = Api::start().await;
+    let ask = async |key: &str, body: Value| {
+        let request = api.request(Method::POST, "/v1/links").bearer_auth(&api.key);
+        let request = request.header("idempotency-key", key).header("content-type", "application/json");
+        let request = request.body(body.to_string());
+        let answer = request.send().await.expect("an answer");
+        let is_replayed = answer.headers().contains_key("idempotency-replayed");
+        (is_replayed, crate::harness::answer(answer).await)
+    };
+    let wanted = json!({"url": "https://example.com/offer", "channel": "sms"});
+
+    let (at_once, other) = tokio::join!(ask("k1", wanted.clone()), ask("k1", wanted.clone()));
+    let (is_replayed, again) = ask("k1", json!({"channel": "sms", "url": "https://example.com/offer"})).await;
+
+    let ids = [&at_once.1, &other.1, &again].map(|answer| (answer.status, answer.body["id"].clone()));
+    assert!(ids.iter().all(|id| *id == (201, again.body["id"].clone())), "{ids:?}");
+    assert!(is_replayed && (at_once.0 ^ other.0));
+    assert_eq!(api.get("/v1/links").await.body["data"].as_array().map(Vec::len), Some(1));
+    let (_, reused) = ask("k1", json!({"url": "https://example.com/other"})).await;
+    assert_eq!((reused.status, &reused.body["code"]), (409, &json!("idempotency_key_reused")));
+    assert_ne!(ask("k2", wanted.clone()).await.1.body["id"], again.body["id"]);
+    // what was refused made nothing, and leaves the key free
+    assert_eq!(ask("k3", json!({"url": "http://localhost:8080/x"})).await.1.status, 422);
+    assert_eq!(ask("k3", wanted.clone()).await.1.status, 201);
+    assert_eq!(ask(&"x".repeat(256), wanted).await.1.status, 422);
+}
