@@ -82,7 +82,8 @@ async fn find(conn: &mut Connection, text: &str) -> anyhow::Result<Named> {
         return Ok(Named::Link(text.parse()?));
     }
     if !text.contains("://") {
-        let host = text.parse().with_context(|| format!("`{text}` is no tracked URL, link id or host"))?;
+        let host =
+            text.parse::<Host>().with_context(|| format!("`{text}` is no tracked URL, link id or host"))?;
         return Ok(Named::Domain(host));
     }
     let url: Url = text.parse().with_context(|| format!("`{text}` is not a URL"))?;

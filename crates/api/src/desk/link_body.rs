@@ -83,7 +83,8 @@ pub struct NewLink {
     sent_at: Option<DateTime<Utc>>,
     /// The link leads nowhere after so many clicks, 1 to 1,000,000. Clicks of previews, scanners and other machines do not
     /// count, nor do those that are not recorded. It is a soft limit: clicks within about a second after the last one still
-    /// pass.
+    /// pass. With 1, visitors are shown a page with a button first, and pressing it is the click: who merely looks does not use
+    /// the link up.
     #[schema(minimum = 1, maximum = 1_000_000)]
     max_clicks: Option<u32>,
     /// What a visitor has to know, 1 to 128 characters. Write only: it is kept as a hash, and shown as `has_password`.

@@ -118,7 +118,7 @@ async fn insert(
     let domains = domains::default_and(conn, caller.workspace_id, &named).await?;
     let default = domains.iter().find(|domain| domain.is_default);
     let by_host: HashMap<&Host, DomainId> = domains.iter().map(|domain| (&domain.host, domain.id)).collect();
-    let led_to = wanted.iter().flatten().flat_map(|wanted| urls_of(&wanted.options));
+    let led_to = wanted.iter().flatten().flat_map(|wanted| urls_of(&wanted.options)).collect();
     let known = Known::of(conn, caller.workspace_id, led_to).await?;
 
     let mut results: Vec<Option<Result<Imported>>> = wanted.iter().map(|_| None).collect();

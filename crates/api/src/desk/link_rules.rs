@@ -27,12 +27,12 @@ pub struct Known {
 
 impl Known {
     /// Asks about these URLs.
-    pub async fn of<'a>(
+    pub async fn of(
         conn: &mut Connection,
         workspace_id: WorkspaceId,
-        urls: impl Iterator<Item = &'a DestinationUrl>,
+        urls: Vec<&DestinationUrl>,
     ) -> Result<Self, ApiError> {
-        let (web, of_apps): (Vec<_>, Vec<_>) = urls.partition(|url| url.is_web());
+        let (web, of_apps): (Vec<_>, Vec<_>) = urls.into_iter().partition(|url| url.is_web());
         let hosts: HashSet<Host> = web.into_iter().filter_map(|url| host(url.url())).collect();
         let hosts: Vec<Host> = hosts.into_iter().collect();
         let served = domains::served_among(conn, workspace_id, &hosts).await?;
@@ -126,7 +126,7 @@ pub async fn check_one(
     saved: Option<&LinkOptions>,
     options: &LinkOptions,
 ) -> Result<(), ApiError> {
-    let known = Known::of(conn, workspace_id, urls_of(options)).await?;
+    let known = Known::of(conn, workspace_id, urls_of(options).collect()).await?;
     check(shared, &known, saved, options)
 }
 
@@ -141,7 +141,7 @@ pub async fn check_loop(
     pointer: &str,
     url: &DestinationUrl,
 ) -> Result<(), ApiError> {
-    let known = Known::of(conn, workspace_id, [url].into_iter()).await?;
+    let known = Known::of(conn, workspace_id, vec![url]).await?;
     known.check_loop(shared, pointer, url).map_or(Ok(()), |error| Err(ApiError::Invalid(vec![error])))
 }
 

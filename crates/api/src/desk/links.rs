@@ -30,7 +30,8 @@ const TOO_BROAD: &str = "takes too long: narrow the search with `campaign_id`, `
 /// Makes a link; with a key that came before, tells of the one that it made, as it is now.
 ///
 /// # Errors
-/// When the key came with another body, the slug or the external id is taken, the domain is not the workspace's, or the URL would be a loop.
+/// When the key came with another body, the slug or the external id is taken, the domain is not the workspace's, or the URL would be a
+/// loop.
 pub async fn create(
     shared: &Shared,
     caller: &Caller,

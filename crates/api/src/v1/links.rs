@@ -178,7 +178,8 @@ impl FromFields for Asked {
 /// With an `Idempotency-Key`, at most 255 visible ASCII characters, the same request again within 24 hours makes nothing: it is
 /// answered with the link that the first one made, as it is now, and `Idempotency-Replayed: true`. The key with another
 /// body is 409.
-#[utoipa::path(tag = "links", params(("Idempotency-Key" = Option<String>, Header)), request_body = NewLink, security(("api_key" = ["links:write"])), responses(
+#[utoipa::path(tag = "links", params(("Idempotency-Key" = Option<String>, Header)),
+    request_body = NewLink, security(("api_key" = ["links:write"])), responses(
     (status = 201, body = LinkView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[post("/v1/links")]
 pub async fn create_link(

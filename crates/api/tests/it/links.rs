@@ -20,6 +20,8 @@ async fn a_link_is_made_from_a_url_alone() {
     let made = api.post("/v1/links", json!({"url": "https://example.com/offer"})).await;
 
     assert_eq!((made.status, made.etag.as_deref()), (201, Some("\"1\"")));
+    let keys = api.get("/v1/api-keys").await.body;
+    assert_eq!(made.body["created_by"], keys["data"][0]["id"], "{keys}");
     let slug = made.body["slug"].as_str().expect("a slug");
     assert_eq!(slug.len(), 9);
     assert_eq!(made.body["tracked_url"], format!("http://localhost:8080/{slug}"));

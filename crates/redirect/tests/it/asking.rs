@@ -45,7 +45,7 @@ async fn with_one_click_and_a_slackbot_preview_first_the_person_still_gets_throu
     insta::assert_snapshot!(format!("{}\n\n{}", asked.head, asked.body), @r#"
     HTTP/1.1 200 OK
     cache-control: private, no-store, max-age=0
-    content-length: 323
+    content-length: 328
     content-security-policy: default-src 'none'; base-uri 'none'; frame-ancestors 'none'
     content-type: text/html; charset=utf-8
     referrer-policy: no-referrer
@@ -113,7 +113,7 @@ async fn messengers_are_shown_the_links_preview_and_people_are_redirected() {
     insta::assert_snapshot!(format!("{}\n\n{}", shown.head, shown.body), @r#"
     HTTP/1.1 200 OK
     cache-control: private, no-store, max-age=0
-    content-length: 531
+    content-length: 479
     content-security-policy: default-src 'none'
     content-type: text/html; charset=utf-8
     referrer-policy: no-referrer
