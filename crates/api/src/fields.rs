@@ -260,21 +260,27 @@ pub fn list<T>(
     }
 }
 
+/// An object with some of these names and no other.
+pub fn object<'a>(known: &[&str], value: &'a Value) -> Result<&'a Map<String, Value>, Wrong> {
+    let object = value.as_object().ok_or_else(|| wrong_type("an object"))?;
+    match object.keys().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(object),
+        Some(name) => {
+            let known = known.join("`, `");
+            Err(wrong("unknown_field", format_args!("is not a field; there are `{known}`")).at(name))
+        }
+    }
+}
+
 /// An object with some of these names, whose values are texts of at most `MAX` characters; `null` is the same as missing.
 pub fn texts<const MAX: usize>(
     known: &'static [&'static str],
 ) -> impl Fn(&Value) -> Result<BTreeMap<&'static str, String>, Wrong> {
     move |value| {
-        let object = value.as_object().ok_or_else(|| wrong_type("an object"))?;
         let mut texts = BTreeMap::new();
-        for (name, value) in object {
-            let Some(name) = known.iter().find(|known| **known == name) else {
-                let known = known.join("`, `");
-                return Err(
-                    wrong("unknown_field", format_args!("is not a field; there are `{known}`")).at(name)
-                );
-            };
-            if !value.is_null() {
+        let object = object(known, value)?;
+        for name in known {
+            if let Some(value) = object.get(*name).filter(|value| !value.is_null()) {
                 texts.insert(*name, text::<MAX>(value).map_err(|wrong| wrong.at(name))?);
             }
         }

@@ -114,6 +114,7 @@ pub(crate) fn encode_orphan(orphan: &Orphan) -> Vec<u8> {
             OrphanReason::NotStarted => proto::OrphanReason::NotStarted,
             OrphanReason::Expired => proto::OrphanReason::Expired,
             OrphanReason::Exhausted => proto::OrphanReason::Exhausted,
+            OrphanReason::Blocked => proto::OrphanReason::Blocked,
         }
         .into(),
         host: orphan.host.clone(),
@@ -136,6 +137,7 @@ pub(crate) fn decode_orphan(bytes: &[u8]) -> Result<Orphan, DecodeError> {
         proto::OrphanReason::NotStarted => OrphanReason::NotStarted,
         proto::OrphanReason::Expired => OrphanReason::Expired,
         proto::OrphanReason::Exhausted => OrphanReason::Exhausted,
+        proto::OrphanReason::Blocked => OrphanReason::Blocked,
     };
     Ok(Orphan {
         id: id(&orphan.orphan_id, "orphan_id")?,
@@ -213,9 +215,12 @@ fn link_to_proto(link: &ClickedLink) -> proto::Link {
         kind: match link.kind {
             LinkKind::Shareable => proto::LinkKind::Unspecified,
             LinkKind::Message => proto::LinkKind::Message,
+            LinkKind::Honeypot => proto::LinkKind::Honeypot,
         }
         .into(),
         sent_at: link.sent_at.map(timestamp),
+        sequence_id: labels.sequence_id.clone(),
+        step_id: labels.step_id.clone(),
     }
 }
 
@@ -225,6 +230,7 @@ fn link_from_proto(link: proto::Link) -> Result<ClickedLink, DecodeError> {
         kind: match link.kind() {
             proto::LinkKind::Unspecified => LinkKind::Shareable,
             proto::LinkKind::Message => LinkKind::Message,
+            proto::LinkKind::Honeypot => LinkKind::Honeypot,
         },
         sent_at: link.sent_at.map(|at| time(Some(at), "link.sent_at")).transpose()?,
         revision: link.revision,
@@ -239,6 +245,8 @@ fn link_from_proto(link: proto::Link) -> Result<ClickedLink, DecodeError> {
             contact_id: link.contact_id,
             message_id: link.message_id,
             channel: link.channel,
+            sequence_id: link.sequence_id,
+            step_id: link.step_id,
             tags: link.tags,
             metadata: link.metadata,
         },

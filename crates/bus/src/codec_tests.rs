@@ -36,10 +36,21 @@ prop_compose! {
     fn labels()(
         external_id in any::<Option<String>>(), contact_id in any::<Option<String>>(),
         message_id in any::<Option<String>>(), channel in any::<Option<String>>(),
+        sequence_id in any::<Option<String>>(), step_id in any::<Option<String>>(),
         tags in prop::collection::vec(any::<String>(), 0..4),
         metadata in prop::collection::btree_map(any::<String>(), any::<String>(), 0..4),
     ) -> LinkLabels {
-        LinkLabels { external_id, contact_id, message_id, channel, tags, metadata, ..LinkLabels::default() }
+        LinkLabels {
+            external_id,
+            contact_id,
+            message_id,
+            channel,
+            sequence_id,
+            step_id,
+            tags,
+            metadata,
+            ..LinkLabels::default()
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! In reading order: [`up`] runs Clickwire with all it needs under one [`data_dir`]; `down` ends it. `setup` and
 //! `keys` prepare a database and a broker, `click` and `listen` try things out, `replay` sends again, `why`, `explain-ip` and
-//! `doctor` say what is wrong. `reseal` changes the key that secrets are sealed with. `spool` looks after the clicks of a redirect that does not run.
+//! `doctor` say what is wrong. `reseal` changes the key that secrets are sealed with. `block` closes links that are abused. `spool` looks after the clicks of a redirect that does not run.
 //! Commands find a running `up` by the file that it leaves in its data directory.
 
+mod block;
 mod click;
 mod connections;
 mod data_dir;
@@ -56,6 +57,10 @@ enum Command {
     Replay(replay::Options),
     /// Seal secrets again that were sealed with a previous key, so that it can be removed from the settings
     Reseal(reseal::Options),
+    /// Block a link, or all links of a domain: visitors get 451
+    Block(block::Options),
+    /// Lift a block
+    Unblock(block::Options),
     /// Say which address the redirect takes for the visitor's behind proxies, and why
     ExplainIp(explain_ip::Options),
     /// Check settings, PostgreSQL, NATS, location data, spool and ports, and say how to mend what is wrong
@@ -92,6 +97,8 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Why(options) => why::run(&options).await,
         Command::Replay(options) => replay::run(&options).await,
         Command::Reseal(options) => reseal::run(&options).await,
+        Command::Block(options) => block::block(&options).await,
+        Command::Unblock(options) => block::unblock(&options).await,
         Command::ExplainIp(options) => explain_ip::run(&options).await,
         Command::Doctor(options) => doctor::run(&options).await,
         Command::Spool(command) => spool::run(command).await,

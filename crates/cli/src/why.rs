@@ -159,6 +159,10 @@ fn of_link(link: &Link, is_tracking: bool, now: DateTime<Utc>) -> Vec<Finding> {
             let text = format!("{} expired at {}", link.id, shown(link.expires_at));
             findings.push(stop("link_expired", text));
         }
+        Some(Closed::Blocked) => {
+            let text = format!("{} or its domain is blocked (`clickwire unblock` lifts it)", link.id);
+            findings.push(stop("link_blocked", text));
+        }
         Some(Closed::Exhausted) => {
             findings.push(stop("link_exhausted", format!("{} had as many clicks as it may have", link.id)));
         }

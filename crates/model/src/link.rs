@@ -53,6 +53,8 @@ pub struct Link {
     pub starts_at: Option<DateTime<Utc>>,
     /// It leads nowhere from then on.
     pub expires_at: Option<DateTime<Utc>>,
+    /// How many clicks it may have.
+    pub max_clicks: Option<u32>,
     /// Whether it had as many clicks as it may have. Soft: clicks within a second after the last one still pass.
     pub is_exhausted: bool,
     /// Where visitors go while it leads nowhere: its own, else the workspace's.
@@ -61,6 +63,12 @@ pub struct Link {
     pub recording: Recording,
     /// What is kept of visitors' addresses.
     pub address_treatment: AddressTreatment,
+    /// What messengers show of it.
+    pub preview: Option<LinkPreview>,
+    /// Seconds in which browsers are to reach its domain over https alone.
+    pub hsts_max_age: Option<u32>,
+    /// Whether an operator has blocked it or its domain, whatever its workspace says.
+    pub is_blocked: bool,
 }
 
 /// Who a link is for.
@@ -72,17 +80,20 @@ pub enum LinkKind {
     Shareable,
     /// One recipient of one message; its slug is longer, so that nobody guesses it.
     Message,
+    /// Nobody: people do not see it in the message that hides it, so that who follows it is a machine.
+    Honeypot,
 }
 
 impl LinkKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Shareable, Self::Message];
+    pub const ALL: [Self; 3] = [Self::Shareable, Self::Message, Self::Honeypot];
 
     /// The word in the API and in PostgreSQL.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Shareable => "shareable",
             Self::Message => "message",
+            Self::Honeypot => "honeypot",
         }
     }
 }
@@ -102,10 +113,25 @@ pub struct LinkLabels {
     pub message_id: Option<String>,
     /// `sms`, `email`, `whatsapp`, ….
     pub channel: Option<String>,
+    /// Sequence of messages the link was sent in.
+    pub sequence_id: Option<String>,
+    /// Step of that sequence.
+    pub step_id: Option<String>,
     /// Free words to filter by.
     pub tags: Vec<String>,
     /// Free pairs.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// What messengers show of a link, in place of what its destination says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct LinkPreview {
+    /// The headline.
+    pub title: String,
+    /// What stands below it.
+    pub description: Option<String>,
+    /// A picture, which messengers fetch where it lies.
+    pub image_url: Option<DestinationUrl>,
 }
 
 /// A host name in its comparable form: lower case, ASCII, without port and trailing dot.
@@ -349,11 +375,16 @@ pub enum Closed {
     Expired,
     /// It had as many clicks as it may have.
     Exhausted,
+    /// An operator has blocked it.
+    Blocked,
 }
 
 impl Link {
     /// Why the link leads nowhere at `now`, or `None` when it leads to its URL.
     pub fn closed(&self, now: DateTime<Utc>) -> Option<Closed> {
+        if self.is_blocked {
+            return Some(Closed::Blocked);
+        }
         if !self.enabled {
             return Some(Closed::Disabled);
         }
@@ -364,6 +395,11 @@ impl Link {
             return Some(Closed::Expired);
         }
         self.is_exhausted.then_some(Closed::Exhausted)
+    }
+
+    /// Whether visitors are asked before they follow it: what looks at a link must not use up its only click.
+    pub fn asks_first(&self) -> bool {
+        self.max_clicks == Some(1) && self.recording != Recording::Nothing
     }
 }
 

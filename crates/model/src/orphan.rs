@@ -50,11 +50,13 @@ pub enum OrphanReason {
     Expired,
     /// The link had as many clicks as it may have.
     Exhausted,
+    /// An operator has blocked the link.
+    Blocked,
 }
 
 impl OrphanReason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::BaseUrl,
         Self::UnknownSlug,
         Self::BadPath,
@@ -62,6 +64,7 @@ impl OrphanReason {
         Self::NotStarted,
         Self::Expired,
         Self::Exhausted,
+        Self::Blocked,
     ];
 
     /// The word in metrics.
@@ -74,6 +77,7 @@ impl OrphanReason {
             Self::NotStarted => "not_started",
             Self::Expired => "expired",
             Self::Exhausted => "exhausted",
+            Self::Blocked => "blocked",
         }
     }
 }
@@ -85,6 +89,7 @@ impl From<Closed> for OrphanReason {
             Closed::NotStarted => Self::NotStarted,
             Closed::Expired => Self::Expired,
             Closed::Exhausted => Self::Exhausted,
+            Closed::Blocked => Self::Blocked,
         }
     }
 }

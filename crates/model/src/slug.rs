@@ -78,7 +78,7 @@ impl Slug {
     /// A random slug of [`GENERATED_CHARS`] or [`GENERATED_MESSAGE_CHARS`] characters.
     pub fn generate(kind: LinkKind) -> Self {
         let chars = match kind {
-            LinkKind::Shareable => GENERATED_CHARS,
+            LinkKind::Shareable | LinkKind::Honeypot => GENERATED_CHARS,
             LinkKind::Message => GENERATED_MESSAGE_CHARS,
         };
         let mut rng = rand::rng();
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_generated_slug_is_a_slug() {
-        for (kind, chars) in [(LinkKind::Shareable, 9), (LinkKind::Message, 12)] {
+        for (kind, chars) in [(LinkKind::Shareable, 9), (LinkKind::Message, 12), (LinkKind::Honeypot, 9)] {
             let slug = Slug::generate(kind);
 
             assert_eq!(slug.as_str().len(), chars);

@@ -1,6 +1,7 @@
 //! URLs that others give us, parsed once and safe from then on.
 //!
-//! A [`DestinationUrl`] may stand in `Location`; an [`EndpointUrl`] may be posted to (which addresses
+//! A [`DestinationUrl`] may stand in `Location`, also one of an app ([`DestinationUrl::of_any_scheme`]) if its workspace allows
+//! the scheme; an [`EndpointUrl`] may be posted to (which addresses
 //! its name may lead to is [`crate::EgressPolicy`]'s question). Both keep the form that the WHATWG
 //! parser wrote, never the text that was typed: that form has no line break and no raw control character.
 
@@ -12,6 +13,64 @@ use url::{Host, Url};
 
 /// Longest URL that is accepted, in bytes.
 pub const URL_BYTES_MAX: usize = 8 * 1024;
+
+/// Schemes that no workspace can allow: they run or show what the link itself brings, or what lies on the visitor's machine.
+pub const REFUSED_SCHEMES: [&str; 7] =
+    ["javascript", "data", "vbscript", "file", "blob", "about", "filesystem"];
+
+/// Longest scheme of an app, in bytes.
+pub const SCHEME_BYTES_MAX: usize = 32;
+
+/// A scheme beside `https` and `http` that links may lead to: `mailto`, `tel`, or an app's own. In lower case.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppScheme(Box<str>);
+
+/// Why a text is not the scheme of an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AppSchemeError {
+    /// RFC 3986 section 3.1, and [`SCHEME_BYTES_MAX`].
+    #[error(
+        "must be a scheme like `mailto`: a letter, then letters, digits, `+`, `-` and `.`, at most {SCHEME_BYTES_MAX} in all"
+    )]
+    NotAScheme,
+    /// `https` and `http`.
+    #[error("is always allowed")]
+    Web,
+    /// One of [`REFUSED_SCHEMES`].
+    #[error("is never allowed: it runs or shows what the link itself brings")]
+    Refused,
+}
+
+impl AppScheme {
+    /// The scheme, without `:`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AppScheme {
+    type Err = AppSchemeError;
+
+    fn from_str(text: &str) -> Result<Self, AppSchemeError> {
+        let scheme = text.to_ascii_lowercase();
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+        let begins_well = scheme.bytes().next().is_some_and(|b| b.is_ascii_alphabetic());
+        if !begins_well || scheme.len() > SCHEME_BYTES_MAX || !scheme.bytes().all(is_allowed) {
+            return Err(AppSchemeError::NotAScheme);
+        }
+        match scheme.as_str() {
+            "https" | "http" => Err(AppSchemeError::Web),
+            refused if REFUSED_SCHEMES.contains(&refused) => Err(AppSchemeError::Refused),
+            _ => Ok(Self(scheme.into())),
+        }
+    }
+}
+
+impl fmt::Display for AppScheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Why a URL is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +87,9 @@ pub enum UrlError {
     /// `javascript:`, `data:`, `file:` and everything else but `http` and `https`.
     #[error("must begin with `https://` or `http://`; `{0}:` is not allowed")]
     Scheme(String),
+    /// A blank or a quote in the URL of an app, where a parser leaves it as it is.
+    #[error("must have blanks and other signs escaped, as in `%20`")]
+    Unescaped,
     /// `https://user@host`: people read the user as the host.
     #[error("must not contain a user name or password")]
     UserInfo,
@@ -45,6 +107,30 @@ pub struct DestinationUrl(Url);
 pub struct EndpointUrl(Url);
 
 impl DestinationUrl {
+    /// A URL for a browser, or one of an app: of any scheme but [`REFUSED_SCHEMES`]. Whoever asks for it has to see to it that the
+    /// workspace allows the scheme.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn of_any_scheme(text: &str) -> Result<Self, UrlError> {
+        let url = parse_any(text)?;
+        if is_web(&url) {
+            return checked_web(url).map(Self);
+        }
+        if REFUSED_SCHEMES.contains(&url.scheme()) || url.scheme().len() > SCHEME_BYTES_MAX {
+            return Err(UrlError::Scheme(url.scheme().to_owned()));
+        }
+        if !url.as_str().bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'<' | b'>' | b'`')) {
+            return Err(UrlError::Unescaped);
+        }
+        Ok(Self(url))
+    }
+
+    /// Whether it is for a browser: `https` or `http`.
+    pub fn is_web(&self) -> bool {
+        is_web(&self.0)
+    }
+
     /// The parsed URL.
     pub fn url(&self) -> &Url {
         &self.0
@@ -110,7 +196,27 @@ impl FromStr for EndpointUrl {
     }
 }
 
+fn is_web(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+}
+
 fn parse(text: &str) -> Result<Url, UrlError> {
+    let url = parse_any(text)?;
+    if !is_web(&url) {
+        return Err(UrlError::Scheme(url.scheme().to_owned()));
+    }
+    checked_web(url)
+}
+
+fn checked_web(url: Url) -> Result<Url, UrlError> {
+    if !url.has_host() || url.host_str().is_none_or(str::is_empty) {
+        return Err(UrlError::NotAUrl);
+    }
+    Ok(url)
+}
+
+/// What holds for URLs of every scheme.
+fn parse_any(text: &str) -> Result<Url, UrlError> {
     if text.len() > URL_BYTES_MAX {
         return Err(UrlError::TooLong);
     }
@@ -118,12 +224,6 @@ fn parse(text: &str) -> Result<Url, UrlError> {
         return Err(UrlError::ControlCharacter);
     }
     let url = Url::parse(text).map_err(|_| UrlError::NotAUrl)?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(UrlError::Scheme(url.scheme().to_owned()));
-    }
-    if !url.has_host() || url.host_str().is_none_or(str::is_empty) {
-        return Err(UrlError::NotAUrl);
-    }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(UrlError::UserInfo);
     }
@@ -197,6 +297,40 @@ mod tests {
         }
         let long = format!("https://example.com/{}", "x".repeat(URL_BYTES_MAX));
         assert_eq!(long.parse::<DestinationUrl>(), Err(UrlError::TooLong));
+    }
+
+    #[test]
+    fn a_url_of_an_app_is_one_of_any_scheme_but_those_that_are_dangerous() {
+        for accepted in
+            ["mailto:a@example.com?subject=x", "tel:+4612345", "sms:+4612345", "myapp://open/offer?id=7"]
+        {
+            let url = DestinationUrl::of_any_scheme(accepted).expect(accepted);
+            assert_eq!((url.as_str(), url.is_web()), (accepted, false));
+            assert!(matches!(accepted.parse::<DestinationUrl>(), Err(UrlError::Scheme(_))), "{accepted}");
+        }
+        assert!(DestinationUrl::of_any_scheme("HTTPS://example.com").expect("a URL").is_web());
+        for refused in REFUSED_SCHEMES {
+            for text in [format!("{refused}:x"), format!("{}:x", refused.to_uppercase())] {
+                let scheme = UrlError::Scheme(refused.to_owned());
+                assert_eq!(DestinationUrl::of_any_scheme(&text), Err(scheme), "{text}");
+            }
+            assert_eq!(refused.parse::<AppScheme>(), Err(AppSchemeError::Refused));
+        }
+        for (text, error) in [
+            ("java\tscript:alert(1)", UrlError::ControlCharacter),
+            ("mailto:a b", UrlError::Unescaped),
+            ("mailto:\"a\"", UrlError::Unescaped),
+            ("myapp://a@b/", UrlError::UserInfo),
+            ("https:///", UrlError::NotAUrl),
+            ("nothing", UrlError::NotAUrl),
+        ] {
+            assert_eq!(DestinationUrl::of_any_scheme(text), Err(error), "{text}");
+        }
+        assert_eq!("MailTo".parse::<AppScheme>().expect("a scheme").as_str(), "mailto");
+        assert_eq!("https".parse::<AppScheme>(), Err(AppSchemeError::Web));
+        for wrong in ["", "mailto:", "1a", "a b", &"x".repeat(33)] {
+            assert_eq!(wrong.parse::<AppScheme>(), Err(AppSchemeError::NotAScheme), "{wrong}");
+        }
     }
 
     #[test]

@@ -52,7 +52,8 @@ impl Utm {
     /// # Errors
     /// [`TooLong`]
     pub fn applied_to(&self, url: &DestinationUrl) -> Result<DestinationUrl, TooLong> {
-        if self.pairs().next().is_none() {
+        // apps have no use for them
+        if !url.is_web() || self.pairs().next().is_none() {
             return Ok(url.clone());
         }
         let is_ours = |pair: &str| {

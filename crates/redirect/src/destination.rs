@@ -17,7 +17,8 @@ pub fn with_visitors_query(
     mode: QueryMode,
     query: Option<&str>,
 ) -> Option<DestinationUrl> {
-    let query = query.filter(|query| !query.is_empty())?;
+    // what an app is told is not for its visitors to say
+    let query = query.filter(|query| url.is_web() && !query.is_empty())?;
     let own = url.url().query().unwrap_or_default();
     let merged = match mode {
         QueryMode::Drop => return None,

@@ -3,6 +3,8 @@
 //! Nothing that goes wrong with the click is the visitor's concern: whatever becomes of tracking, spool and broker, a
 //! link that is known is followed.
 
+mod asking;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,23 +20,20 @@ use chrono::{DateTime, Utc};
 
 use model::link::{Closed, Recording};
 use model::orphan::{OrphanReason, PATH_BYTES_MAX};
-use model::{ClickId, DestinationUrl, Link, Orphan, OrphanId, PasswordHash};
+use model::{ClickId, DestinationUrl, Link, Orphan, OrphanId};
 
-use crate::forms::{self, Asked};
 use crate::links::{Guesser, Links, Route, Unknown};
+use crate::methods::{Methods, is_read};
 use crate::metrics::Metrics;
 use crate::orphans::Orphans;
-use crate::pages::{self, Methods, Refusal};
-use crate::passwords::{Attempt, Passwords};
+use crate::pages::{self, Refusal};
+use crate::passwords::Passwords;
 use crate::proxies::Proxies;
 use crate::settings::Prefetch;
 use crate::spool::Appender;
 use crate::tally::{Over, Taken, Tally, network};
 use crate::target::{self, Target};
-use crate::{destination, inspect, visitor};
-
-/// Longest method that a link takes: clicks carry it.
-const METHOD_BYTES_MAX: usize = 32;
+use crate::{destination, inspect, previews, visitor};
 
 /// Answers the requests of one worker.
 pub struct Follow {
@@ -74,7 +73,10 @@ impl Follow {
                 pages::refusal(refusal)
             }
         };
-        if let Some(hsts) = &self.hsts {
+        // a domain that says it otherwise was asked before
+        if let Some(hsts) = &self.hsts
+            && !answer.headers().contains_key(header::STRICT_TRANSPORT_SECURITY)
+        {
             answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         self.metrics.answer_seconds.observe(started_at.elapsed().as_secs_f64());
@@ -88,9 +90,6 @@ impl Follow {
         started_at: Instant,
     ) -> Result<HttpResponse, Refusal> {
         let head = request.head();
-        if head.method == Method::OPTIONS {
-            return Ok(pages::options());
-        }
         if head.uri.path_and_query().is_some_and(|url| url.as_str().len() > self.url_bytes_max) {
             return Err(Refusal::TooLong);
         }
@@ -115,19 +114,47 @@ impl Follow {
             }
             return Err(Refusal::NotFound);
         };
-        let now = Utc::now();
-        let closed = route.link.closed(now);
-        if is_inspected {
-            return self.inspect(head, route, closed);
+        let met = if is_inspected {
+            self.inspect(head, route)
+        } else {
+            self.meet(request, body, route, &host, started_at).await
+        };
+        let mut answer = met?;
+        if let Some(hsts) = &route.hsts {
+            answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
-        if let Some(methods) = refused_method(&route.link, &head.method) {
-            return Err(Refusal::Method(methods));
+        Ok(answer)
+    }
+
+    /// Answers who asks for a link that there is.
+    async fn meet(
+        &self,
+        request: &HttpRequest,
+        body: Payload,
+        route: &Route,
+        host: &str,
+        started_at: Instant,
+    ) -> Result<HttpResponse, Refusal> {
+        let (head, link, now) = (request.head(), &route.link, Utc::now());
+        if head.method == Method::OPTIONS {
+            return Ok(pages::options(Methods::of(link)));
         }
-        match (closed, &route.link.password) {
-            (Some(closed), _) => self.turn_away(head, &host, route, closed, started_at),
-            // boxed: few ask for it, and all others would carry its room
-            (None, Some(hash)) => Box::pin(self.unlock(request, body, route, hash, started_at)).await,
-            (None, None) => Ok(self.send_on(request, route, now, started_at).await),
+        if !Methods::of(link).take(&head.method) {
+            return Err(Refusal::Method(Methods::of(link)));
+        }
+        if let Some(closed) = link.closed(now) {
+            return self.turn_away(head, host, route, closed, started_at);
+        }
+        // boxed: few are asked or shown something first, and all others would carry its room
+        match (&route.preview, &link.password) {
+            (Some(page), _) if is_read(&head.method) && previews::is_agent(&head.headers) => {
+                Ok(Box::pin(self.preview(request, route, page, now, started_at)).await)
+            }
+            (_, Some(hash)) => Box::pin(self.unlock(request, body, route, hash, started_at)).await,
+            (_, None) if link.asks_first() => {
+                Ok(Box::pin(self.confirm(request, route, now, started_at)).await)
+            }
+            (_, None) => Ok(self.send_on(request, route, now, started_at).await),
         }
     }
 
@@ -138,6 +165,9 @@ impl Follow {
         target: Target<'_>,
         started_at: Instant,
     ) -> Result<HttpResponse, Refusal> {
+        if head.method == Method::OPTIONS {
+            return Ok(pages::options(Methods::Follow));
+        }
         let reason = match target {
             Target::Robots | Target::Favicon if !is_read(&head.method) => {
                 return Err(Refusal::Method(Methods::Follow));
@@ -178,7 +208,7 @@ impl Follow {
             Some(url) => pages::location(url),
             None => (route.location.clone(), route.body.clone()),
         };
-        if link.password.is_some() {
+        if link.password.is_some() || link.asks_first() {
             // what was posted is not posted on
             return pages::redirect(StatusCode::SEE_OTHER, false, pages::NO_REFERRER, target);
         }
@@ -186,48 +216,16 @@ impl Follow {
         pages::redirect(status, link.status_code.is_cacheable(), self.referrer_policy.clone(), target)
     }
 
-    /// Asks for the password. A visit becomes a click with the right one.
-    async fn unlock(
-        &self,
-        request: &HttpRequest,
-        body: Payload,
-        route: &Route,
-        hash: &PasswordHash,
-        started_at: Instant,
-    ) -> Result<HttpResponse, Refusal> {
-        let head = request.head();
-        let asked = if head.method == Method::POST {
-            let typed = self.passwords.read(head, body).await?;
-            let client = self.client(head);
-            match self.passwords.attempt(route.link.id, hash, typed, client, started_at).await {
-                Attempt::Right => return Ok(self.send_on(request, route, Utc::now(), started_at).await),
-                Attempt::Wrong => Asked::Wrong,
-                Attempt::TooMany(over) => Asked::TooOften(over),
-                Attempt::Busy => return Err(Refusal::Unavailable),
-            }
-        } else {
-            Asked::First
-        };
-        match asked {
-            Asked::First => self.metrics.password_asked.inc(),
-            Asked::Wrong => self.metrics.password_wrong.inc(),
-            Asked::TooOften(_) => self.metrics.limited.inc(),
-        }
-        Ok(forms::password(asked))
-    }
-
     /// Where the link leads, for who asks before following it. Not a visit.
-    fn inspect(
-        &self,
-        head: &RequestHead,
-        route: &Route,
-        closed: Option<Closed>,
-    ) -> Result<HttpResponse, Refusal> {
+    fn inspect(&self, head: &RequestHead, route: &Route) -> Result<HttpResponse, Refusal> {
+        if head.method == Method::OPTIONS {
+            return Ok(pages::options(Methods::Follow));
+        }
         if !is_read(&head.method) {
             return Err(Refusal::Method(Methods::Follow));
         }
         self.metrics.inspected.inc();
-        Ok(inspect::page(route, closed))
+        Ok(inspect::page(route, route.link.closed(Utc::now())))
     }
 
     /// A link that leads nowhere at the moment. Such a visit is not a click.
@@ -242,7 +240,8 @@ impl Follow {
         if route.link.recording != Recording::Nothing {
             self.tell(head, host, Some(&route.link), closed.into(), started_at);
         }
-        if let Some(url) = &route.link.fallback_url {
+        // a fallback is as much the owner's as what was blocked
+        if let Some(url) = route.link.fallback_url.as_ref().filter(|_| closed != Closed::Blocked) {
             self.metrics.closed.inc();
             let target = pages::location(url);
             return Ok(pages::redirect(StatusCode::FOUND, false, self.referrer_policy.clone(), target));
@@ -250,6 +249,7 @@ impl Follow {
         Err(match closed {
             Closed::Disabled | Closed::Expired | Closed::Exhausted => Refusal::Gone,
             Closed::NotStarted => Refusal::NotStarted,
+            Closed::Blocked => Refusal::Blocked,
         })
     }
 
@@ -317,6 +317,7 @@ impl Follow {
             Refusal::NotFound => self.metrics.not_found.inc(),
             Refusal::Noise => self.metrics.noise.inc(),
             Refusal::Gone | Refusal::NotStarted => self.metrics.closed.inc(),
+            Refusal::Blocked => self.metrics.blocked.inc(),
             Refusal::Limited(_) => self.metrics.limited.inc(),
             Refusal::Prefetch => self.metrics.prefetch_refused.inc(),
             Refusal::Method(_)
@@ -344,25 +345,4 @@ impl Guesser for Guessing<'_> {
     fn give_back(&self, guess: Taken) {
         self.follow.guesses.give_back(guess);
     }
-}
-
-/// What the link takes instead, if it does not take this method.
-fn refused_method(link: &Link, method: &Method) -> Option<Methods> {
-    match link.password {
-        _ if is_read(method) => None,
-        Some(_) if *method == Method::POST => None,
-        Some(_) => Some(Methods::Unlock),
-        // the destination gets what was meant for it
-        None if link.status_code.keeps_method() && is_passed_on(method) => None,
-        None => Some(Methods::Follow),
-    }
-}
-
-fn is_read(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
-}
-
-/// Whether a client may repeat it elsewhere: not what is meant for this connection.
-fn is_passed_on(method: &Method) -> bool {
-    !matches!(*method, Method::CONNECT | Method::TRACE) && method.as_str().len() <= METHOD_BYTES_MAX
 }

@@ -1,8 +1,8 @@
-//! The page that asks for a link's password.
+//! The pages that ask before a link is followed: for its password, or whether to follow it.
 //!
-//! It needs no script and no style. Its policy says nothing about where forms may be sent (`form-action`, which
+//! They need no script and no style. Their policy says nothing about where forms may be sent (`form-action`, which
 //! `default-src` does not stand in for): Chromium holds the redirect that answers a form to that list as well, so that
-//! it would have to name the destination, and tell it to who does not know the password. The page holds nothing that a
+//! it would have to name the destination, and tell it to who does not know the password. The pages hold nothing that a
 //! visitor or an owner wrote, so that there is nobody to put a second form there.
 
 use actix_web::HttpResponse;
@@ -34,14 +34,36 @@ pub fn password(asked: Asked) -> HttpResponse {
             problem!("That was tried too often. Please wait a minute and try again."),
         ),
     };
+    let mut answer = asking(status, page);
+    if let Asked::TooOften(over) = asked {
+        answer.headers_mut().insert(header::RETRY_AFTER, pages::retry_after(over));
+    }
+    answer
+}
+
+/// The question whether to follow a link that can be followed once. Whoever is asked has not clicked yet.
+pub fn confirm() -> HttpResponse {
+    asking(StatusCode::OK, CONFIRM)
+}
+
+/// Like the other form, it goes to where it came from.
+const CONFIRM: &str = concat!(
+    "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n",
+    "<meta name=\"viewport\" content=\"width=device-width\">\n",
+    "<meta name=\"color-scheme\" content=\"light dark\">\n",
+    "<title>Follow this link?</title>\n",
+    "<main>\n<h1>This link can be followed once</h1>\n",
+    "<form method=\"post\">\n",
+    "<p><button type=\"submit\">Continue</button></p>\n",
+    "</form>\n</main>\n</html>\n"
+);
+
+fn asking(status: StatusCode, page: &'static str) -> HttpResponse {
     // the tracked URL, which may name a person, goes no further
     let mut answer = pages::html(status, Bytes::from_static(page.as_bytes()), NO_REFERRER);
     let headers = answer.headers_mut();
     headers.insert(header::CACHE_CONTROL, NOT_STORED);
     headers.insert(header::CONTENT_SECURITY_POLICY, pages::INERT_AND_UNFRAMED);
-    if let Asked::TooOften(over) = asked {
-        headers.insert(header::RETRY_AFTER, pages::retry_after(over));
-    }
     answer
 }
 

@@ -54,6 +54,7 @@ const fn reason(closed: Closed) -> &'static str {
         Closed::NotStarted => "its time has not come",
         Closed::Expired => "its time is over",
         Closed::Exhausted => "it was visited as often as it may be",
+        Closed::Blocked => "it was blocked",
     }
 }
 

@@ -28,6 +28,7 @@ use crate::cache::{Bounds, Cache, Entry, Source, Unavailable};
 use crate::lookups::{Database, LookupError};
 use crate::metrics::Metrics;
 use crate::pages;
+use crate::previews;
 use crate::settings::{LinksSettings, RedirectSettings};
 use crate::tally::{Over, Taken};
 
@@ -53,6 +54,10 @@ pub struct Route {
     pub location: HeaderValue,
     /// The page of that redirect.
     pub body: Bytes,
+    /// The page for programs that fetch previews.
+    pub preview: Option<Bytes>,
+    /// `Strict-Transport-Security` of its domain.
+    pub hsts: Option<HeaderValue>,
 }
 
 /// Finds links. Clones share one memory.
@@ -345,11 +350,19 @@ impl Route {
         let destination =
             link.utm.applied_to(&link.original_url).unwrap_or_else(|_| link.original_url.clone());
         let (location, body) = side_by_side(pages::location(&destination));
-        Self { link, clicks, destination, location, body }
+        let preview = link.preview.as_ref().map(|preview| previews::page(preview, &clicked.tracked_url));
+        let max_age = link.hsts_max_age.map(|seconds| format!("max-age={seconds}"));
+        let hsts = max_age.and_then(|text| HeaderValue::try_from(text).ok());
+        Self { link, clicks, destination, location, body, preview, hsts }
     }
 
     /// What it takes, about: the link's texts stand in the template as well.
     fn size(&self) -> usize {
-        2 * self.clicks.size() + self.destination.as_str().len() + self.location.len() + self.body.len()
+        let preview = self.preview.as_ref().map_or(0, Bytes::len);
+        2 * self.clicks.size()
+            + self.destination.as_str().len()
+            + self.location.len()
+            + self.body.len()
+            + 2 * preview
     }
 }

@@ -18,6 +18,12 @@ pub struct Metrics {
     pub followed_untracked: IntCounter,
     /// Visitors of a disabled, expired or not yet started link.
     pub closed: IntCounter,
+    /// Visitors of a link that an operator has blocked.
+    pub blocked: IntCounter,
+    /// Programs that were shown a link's preview.
+    pub previewed: IntCounter,
+    /// Visitors that were asked whether to follow a link.
+    pub confirm_asked: IntCounter,
     /// Requests for what is not there.
     pub not_found: IntCounter,
     /// Requests of scanners for weak servers.
@@ -122,6 +128,9 @@ impl Metrics {
             followed_tracked: answers.with_label_values(&["followed"]),
             followed_untracked: answers.with_label_values(&["followed_untracked"]),
             closed: answers.with_label_values(&["closed"]),
+            blocked: answers.with_label_values(&["blocked"]),
+            previewed: answers.with_label_values(&["previewed"]),
+            confirm_asked: answers.with_label_values(&["confirm_asked"]),
             not_found: answers.with_label_values(&["not_found"]),
             noise: answers.with_label_values(&["scanner_noise"]),
             limited: answers.with_label_values(&["limited"]),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use model::DestinationUrl;
 
+use crate::methods::Methods;
 use crate::tally::Over;
 
 /// Nobody keeps the answer: every visit comes to us, and an edit counts at once.
@@ -39,15 +40,6 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 /// How long a browser may remember `robots.txt` and that there is no icon.
 const STORED_FOR_A_DAY: HeaderValue = HeaderValue::from_static("public, max-age=86400");
 
-/// What may be asked of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Methods {
-    /// To follow it.
-    Follow,
-    /// To be asked for its password, and to send it.
-    Unlock,
-}
-
 /// Why a visitor is sent nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -57,6 +49,8 @@ pub enum Refusal {
     Noise,
     /// The link's time is over, or it was switched off.
     Gone,
+    /// An operator has blocked the link.
+    Blocked,
     /// The link's time has not come.
     NotStarted,
     /// The client asked too often for what is not there.
@@ -75,15 +69,6 @@ pub enum Refusal {
     Timeout,
     /// The link is not in memory and the database is away, or too many passwords wait to be compared.
     Unavailable,
-}
-
-impl Methods {
-    const fn allowed(self) -> HeaderValue {
-        match self {
-            Self::Follow => HeaderValue::from_static("GET, HEAD"),
-            Self::Unlock => HeaderValue::from_static("GET, HEAD, POST"),
-        }
-    }
 }
 
 /// The `Location` of a destination, and the page for who does not follow it.
@@ -115,6 +100,10 @@ pub fn refusal(refusal: Refusal) -> HttpResponse {
         Refusal::NotFound | Refusal::Noise | Refusal::NotStarted => {
             (StatusCode::NOT_FOUND, page!("Not found", "There is no such link."))
         }
+        Refusal::Blocked => (
+            StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
+            page!("Blocked", "This link was blocked by who runs this service."),
+        ),
         Refusal::Gone => (StatusCode::GONE, page!("Gone", "This link is no longer active.")),
         Refusal::Limited(_) => (
             StatusCode::TOO_MANY_REQUESTS,
@@ -164,9 +153,9 @@ pub fn retry_after(Over(wait): Over) -> HeaderValue {
 }
 
 /// What may be asked of a link.
-pub fn options() -> HttpResponse {
+pub fn options(methods: Methods) -> HttpResponse {
     let mut answer = HttpResponse::with_body(StatusCode::NO_CONTENT, BoxBody::new(()));
-    answer.headers_mut().insert(header::ALLOW, Methods::Follow.allowed());
+    answer.headers_mut().insert(header::ALLOW, methods.allowed());
     answer.headers_mut().insert(header::CACHE_CONTROL, NOT_STORED);
     answer
 }

@@ -21,6 +21,19 @@ pub struct RecordedClick {
     pub recorded_at: DateTime<Utc>,
     /// The message on ENRICHED: everything that is known of it.
     pub event: Vec<u8>,
+    /// What its columns say of its link.
+    pub link: OfLink,
+}
+
+/// The columns of a click that say what its link was for; `None` in clicks that were recorded before there were such columns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OfLink {
+    /// `shareable`, `message` or `honeypot`.
+    pub kind: Option<String>,
+    /// Sequence of messages it was sent in.
+    pub sequence_id: Option<String>,
+    /// Step of that sequence.
+    pub step_id: Option<String>,
 }
 
 /// Which clicks are asked for; `None` is any.
@@ -47,11 +60,17 @@ pub struct ClickCounts {
     pub unknown: i64,
 }
 
-type Row = (Uuid, DateTime<Utc>, Vec<u8>);
+type Row = (Uuid, DateTime<Utc>, Vec<u8>, Option<String>, Option<String>, Option<String>);
+
+type Columns =
+    (clicks::id, clicks::recorded_at, clicks::event, clicks::link_kind, clicks::sequence_id, clicks::step_id);
+const COLUMNS: Columns =
+    (clicks::id, clicks::recorded_at, clicks::event, clicks::link_kind, clicks::sequence_id, clicks::step_id);
 
 impl From<Row> for RecordedClick {
-    fn from((id, recorded_at, event): Row) -> Self {
-        Self { id: ClickId::from_uuid(id), recorded_at, event }
+    fn from((id, recorded_at, event, kind, sequence_id, step_id): Row) -> Self {
+        let link = OfLink { kind, sequence_id, step_id };
+        Self { id: ClickId::from_uuid(id), recorded_at, event, link }
     }
 }
 
@@ -67,7 +86,7 @@ pub async fn list(
         .filter(clicks::workspace_id.eq(workspace_id.uuid()))
         .order(clicks::id.desc())
         .limit(limit)
-        .select((clicks::id, clicks::recorded_at, clicks::event))
+        .select(COLUMNS)
         .into_boxed();
     if let Some(link_id) = filter.link_id {
         query = query.filter(clicks::link_id.eq(link_id.uuid()));
@@ -98,7 +117,7 @@ pub async fn find(
     let row: Option<Row> = clicks::table
         .find((id.day(), id.uuid()))
         .filter(clicks::workspace_id.eq(workspace_id.uuid()))
-        .select((clicks::id, clicks::recorded_at, clicks::event))
+        .select(COLUMNS)
         .first(conn)
         .await
         .optional()?;

@@ -22,14 +22,15 @@ macro_rules! insert {
         concat!(
             "INSERT INTO clicks (id, day, workspace_id, revision, clicked_at, recorded_at, link_id, campaign_id,
                 conversation_id, contact_id, message_id, channel, country, region, city, device_type, os, browser,
-                verdict, is_first_click, event)
+                verdict, is_first_click, event, sequence_id, step_id, link_kind)
             SELECT id, day, workspace_id, revision, clicked_at, $20, link_id, campaign_id,
                 conversation_id, contact_id, message_id, channel, country, region, city, device_type, os, browser,
-                verdict, is_first_click, event
-            FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $21)
+                verdict, is_first_click, event, sequence_id, step_id, link_kind
+            FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $21, $22,
+                $23, $24)
                 AS new (id, day, workspace_id, revision, clicked_at, link_id, campaign_id, conversation_id,
                 contact_id, message_id, channel, country, region, city, device_type, os, browser, verdict,
-                is_first_click, event)
+                is_first_click, event, sequence_id, step_id, link_kind)
             ON CONFLICT (day, id) ",
             $on_conflict
         )
@@ -100,6 +101,9 @@ struct Columns<'a> {
     verdicts: Vec<&'a str>,
     first_clicks: Vec<Option<bool>>,
     events: Vec<&'a [u8]>,
+    sequence_ids: Vec<Option<Cow<'a, str>>>,
+    step_ids: Vec<Option<Cow<'a, str>>>,
+    link_kinds: Vec<&'a str>,
 }
 
 /// What became of a batch of clicks.
@@ -163,6 +167,9 @@ fn bound<'a>(
         .bind::<Array<Nullable<Bool>>, _>(&columns.first_clicks)
         .bind::<Timestamptz, _>(now)
         .bind::<Array<Binary>, _>(&columns.events)
+        .bind::<Array<Nullable<Text>>, _>(&columns.sequence_ids)
+        .bind::<Array<Nullable<Text>>, _>(&columns.step_ids)
+        .bind::<Array<Text>, _>(&columns.link_kinds)
 }
 
 fn columns<'a>(clicks: &[NewClick<'a>]) -> Columns<'a> {
@@ -198,6 +205,9 @@ fn columns<'a>(clicks: &[NewClick<'a>]) -> Columns<'a> {
         columns.verdicts.push(enriched.automation.verdict.as_str());
         columns.first_clicks.push(enriched.is_first_click);
         columns.events.push(event);
+        columns.sequence_ids.push(text(&labels.sequence_id));
+        columns.step_ids.push(text(&labels.step_id));
+        columns.link_kinds.push(click.link.kind.as_str());
     }
     columns
 }

@@ -24,6 +24,10 @@ pub struct Domain {
     pub is_default: bool,
     /// When it was added.
     pub created_at: DateTime<Utc>,
+    /// Seconds in which browsers are to reach it over https alone; `None`: as the server is set.
+    pub hsts_max_age: Option<u32>,
+    /// Since when an operator has all of its links blocked.
+    pub blocked_at: Option<DateTime<Utc>>,
 }
 
 /// What became of a wish to remove a domain.
@@ -37,12 +41,27 @@ pub enum Removal {
     HasLinks,
 }
 
-type Row = (Uuid, String, bool, DateTime<Utc>);
-const COLUMNS: (domains::id, domains::host, domains::is_default, domains::created_at) =
-    (domains::id, domains::host, domains::is_default, domains::created_at);
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = domains)]
+struct Row {
+    id: Uuid,
+    host: String,
+    is_default: bool,
+    created_at: DateTime<Utc>,
+    hsts_max_age: Option<i32>,
+    blocked_at: Option<DateTime<Utc>>,
+}
 
-fn read((id, host, is_default, created_at): Row) -> Domain {
-    Domain { id: DomainId::from_uuid(id), host: Host::kept(host), is_default, created_at }
+fn read(row: Row) -> Domain {
+    Domain {
+        id: DomainId::from_uuid(row.id),
+        host: Host::kept(row.host),
+        is_default: row.is_default,
+        created_at: row.created_at,
+        // not below 0
+        hsts_max_age: row.hsts_max_age.map(i32::unsigned_abs),
+        blocked_at: row.blocked_at,
+    }
 }
 
 /// Adds a host name; `None` when it is taken, by whomever. The first one becomes the default: two at once need
@@ -63,7 +82,7 @@ pub async fn insert(
             domains::created_at.eq(now),
         ))
         .on_conflict_do_nothing()
-        .returning(COLUMNS)
+        .returning(Row::as_returning())
         .get_result(conn)
         .await
         .optional()?;
@@ -76,7 +95,7 @@ pub async fn list(conn: &mut Connection, workspace_id: WorkspaceId, limit: i64) 
         .filter(domains::workspace_id.eq(workspace_id.uuid()))
         .order((domains::is_default.desc(), domains::host))
         .limit(limit)
-        .select(COLUMNS)
+        .select(Row::as_select())
         .load(conn)
         .await?;
     Ok(rows.into_iter().map(read).collect())
@@ -92,7 +111,7 @@ pub async fn default_and(
     let rows: Vec<Row> = domains::table
         .filter(domains::workspace_id.eq(workspace_id.uuid()))
         .filter(domains::is_default.or(domains::host.eq_any(names)))
-        .select(COLUMNS)
+        .select(Row::as_select())
         .load(conn)
         .await?;
     Ok(rows.into_iter().map(read).collect())
@@ -106,7 +125,7 @@ pub async fn find(
 ) -> QueryResult<Option<Domain>> {
     let row: Option<Row> = domains::table
         .filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::id.eq(id.uuid())))
-        .select(COLUMNS)
+        .select(Row::as_select())
         .first(conn)
         .await
         .optional()?;
@@ -121,7 +140,7 @@ pub async fn find_by_host(
 ) -> QueryResult<Option<Domain>> {
     let row: Option<Row> = domains::table
         .filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::host.eq(host.as_str())))
-        .select(COLUMNS)
+        .select(Row::as_select())
         .first(conn)
         .await
         .optional()?;
@@ -132,7 +151,7 @@ pub async fn find_by_host(
 pub async fn default(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryResult<Option<Domain>> {
     let row: Option<Row> = domains::table
         .filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::is_default))
-        .select(COLUMNS)
+        .select(Row::as_select())
         .first(conn)
         .await
         .optional()?;
@@ -175,6 +194,20 @@ pub async fn make_default(
         .await?;
     diesel::update(domains::table.find(id.uuid())).set(domains::is_default.eq(true)).execute(conn).await?;
     Ok(true)
+}
+
+/// Says for how many seconds browsers are to reach a domain over https alone; `false` when the workspace has no such domain.
+pub async fn set_hsts(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: DomainId,
+    max_age: Option<u32>,
+) -> QueryResult<bool> {
+    let own =
+        domains::table.filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::id.eq(id.uuid())));
+    let max_age = max_age.map(|seconds| i32::try_from(seconds).unwrap_or(i32::MAX));
+    let changed = diesel::update(own).set(domains::hsts_max_age.eq(max_age)).execute(conn).await?;
+    Ok(changed > 0)
 }
 
 /// Removes a domain under which no link was ever made. Belongs in a transaction, which is over when a link was made at the

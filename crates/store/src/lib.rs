@@ -7,6 +7,7 @@
 pub mod api_keys;
 pub mod attempts;
 pub mod audit;
+pub mod blocks;
 pub mod click_log;
 pub mod clicks;
 pub mod confirmation;
@@ -21,6 +22,7 @@ pub mod first_clicks;
 pub mod first_run;
 mod folding;
 pub mod held;
+pub mod idempotency;
 pub mod leases;
 pub mod link_import;
 mod link_row;

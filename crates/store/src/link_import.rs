@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 use model::{DomainId, LinkId, Slug, WorkspaceId};
 
-use crate::link_row::values;
+use crate::link_row::made;
 use crate::links::LinkOptions;
 use crate::schema::links;
 use crate::{Connection, QueryResult};
 
-/// Most links of one statement: PostgreSQL takes 65,535 values, and a link has 27.
+/// Most links of one statement: PostgreSQL takes 65,535 values, and a link has 31.
 pub const LINKS_MAX: usize = 2000;
 
 /// A link to be made.
@@ -28,6 +28,8 @@ pub struct NewLink<'a> {
     pub slug: &'a Slug,
     /// What people set.
     pub options: &'a LinkOptions,
+    /// Who makes it, as the audit log names them.
+    pub created_by: &'a str,
 }
 
 /// Makes those of at most [`LINKS_MAX`] links whose slug and external id are free; tells which. Of two that want the same
@@ -38,23 +40,14 @@ pub async fn insert(
     new: &[NewLink<'_>],
     now: DateTime<Utc>,
 ) -> QueryResult<HashSet<LinkId>> {
-    let row = |link: &NewLink<'_>| {
-        (
-            links::id.eq(link.id.uuid()),
-            links::workspace_id.eq(workspace_id.uuid()),
-            links::domain_id.eq(link.domain_id.uuid()),
-            links::slug.eq(link.slug.as_str().to_owned()),
-            links::created_at.eq(now),
-        )
-    };
-    let rows: Vec<_> = new.iter().map(|link| (row(link), values(link.options, now))).collect();
-    let made: Vec<Uuid> = diesel::insert_into(links::table)
+    let rows: Vec<_> = new.iter().map(|link| made(workspace_id, link, now)).collect();
+    let inserted: Vec<Uuid> = diesel::insert_into(links::table)
         .values(rows)
         .on_conflict_do_nothing()
         .returning(links::id)
         .get_results(conn)
         .await?;
-    Ok(made.into_iter().map(LinkId::from_uuid).collect())
+    Ok(inserted.into_iter().map(LinkId::from_uuid).collect())
 }
 
 /// Which of these external ids links of the workspace have, archived ones included.

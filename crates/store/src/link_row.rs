@@ -8,8 +8,9 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use model::link::{LinkKind, LinkLabels, QueryMode, RedirectStatus, Tracking};
-use model::{DestinationUrl, PasswordHash};
+use model::{DestinationUrl, PasswordHash, WorkspaceId};
 
+use crate::link_import::NewLink;
 use crate::links::LinkOptions;
 use crate::schema::links;
 use crate::{QueryError, QueryResult};
@@ -21,11 +22,13 @@ pub(crate) struct Row {
     pub workspace_id: Uuid,
     pub slug: String,
     pub revision: i32,
+    pub created_by: Option<String>,
     pub counted_clicks: i32,
     pub exhausted_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub archived_at: Option<DateTime<Utc>>,
+    pub blocked_at: Option<DateTime<Utc>>,
     #[diesel(embed)]
     pub options: OptionsRow,
 }
@@ -42,6 +45,8 @@ pub(crate) struct OptionsRow {
     contact_id: Option<String>,
     message_id: Option<String>,
     channel: Option<String>,
+    sequence_id: Option<String>,
+    step_id: Option<String>,
     tags: Vec<String>,
     metadata: serde_json::Value,
     sent_at: Option<DateTime<Utc>>,
@@ -54,6 +59,7 @@ pub(crate) struct OptionsRow {
     max_clicks: Option<i32>,
     password_hash: Option<String>,
     expired_url: Option<String>,
+    preview: Option<serde_json::Value>,
 }
 
 impl OptionsRow {
@@ -67,7 +73,8 @@ impl OptionsRow {
         Ok(LinkOptions {
             // a word of a newer release counts as the default, but for tracking: as what claims the least
             kind: kind.unwrap_or_default(),
-            original_url: self.original_url.parse().map_err(unreadable("original_url"))?,
+            original_url: DestinationUrl::of_any_scheme(&self.original_url)
+                .map_err(unreadable("original_url"))?,
             utm: serde_json::from_value(self.utm).map_err(unreadable("utm"))?,
             labels: LinkLabels {
                 external_id: self.external_id,
@@ -76,6 +83,8 @@ impl OptionsRow {
                 contact_id: self.contact_id,
                 message_id: self.message_id,
                 channel: self.channel,
+                sequence_id: self.sequence_id,
+                step_id: self.step_id,
                 tags: self.tags,
                 metadata,
             },
@@ -99,6 +108,7 @@ impl OptionsRow {
                 .map(str::parse)
                 .transpose()
                 .map_err(unreadable("expired_url"))?,
+            preview: self.preview.map(serde_json::from_value).transpose().map_err(unreadable("preview"))?,
         })
     }
 }
@@ -118,7 +128,7 @@ where
     move |error| QueryError::DeserializationError(Box::new(Unreadable { column, source: Box::new(error) }))
 }
 
-/// The options as columns. Borrowing from `options`, with two owned values: what is JSON.
+/// The options as columns. Borrowing from `options`, with owned values for what is JSON.
 #[derive(AsChangeset, Insertable)]
 #[diesel(table_name = links)]
 #[diesel(treat_none_as_null = true)]
@@ -132,6 +142,8 @@ pub(crate) struct Values<'a> {
     contact_id: Option<&'a str>,
     message_id: Option<&'a str>,
     channel: Option<&'a str>,
+    sequence_id: Option<&'a str>,
+    step_id: Option<&'a str>,
     tags: &'a [String],
     metadata: serde_json::Value,
     sent_at: Option<DateTime<Utc>>,
@@ -144,7 +156,34 @@ pub(crate) struct Values<'a> {
     max_clicks: Option<i32>,
     password_hash: Option<&'a str>,
     expired_url: Option<&'a str>,
+    preview: Option<serde_json::Value>,
     updated_at: DateTime<Utc>,
+}
+
+/// A new row. Borrowing from `new`.
+#[derive(Insertable)]
+#[diesel(table_name = links)]
+pub(crate) struct NewRow<'a> {
+    id: Uuid,
+    workspace_id: Uuid,
+    domain_id: Uuid,
+    slug: &'a str,
+    created_by: &'a str,
+    created_at: DateTime<Utc>,
+    #[diesel(embed)]
+    values: Values<'a>,
+}
+
+pub(crate) fn made<'a>(workspace_id: WorkspaceId, new: &NewLink<'a>, now: DateTime<Utc>) -> NewRow<'a> {
+    NewRow {
+        id: new.id.uuid(),
+        workspace_id: workspace_id.uuid(),
+        domain_id: new.domain_id.uuid(),
+        slug: new.slug.as_str(),
+        created_by: new.created_by,
+        created_at: now,
+        values: values(new.options, now),
+    }
 }
 
 pub(crate) fn values(options: &LinkOptions, now: DateTime<Utc>) -> Values<'_> {
@@ -161,6 +200,8 @@ pub(crate) fn values(options: &LinkOptions, now: DateTime<Utc>) -> Values<'_> {
         contact_id: labels.contact_id.as_deref(),
         message_id: labels.message_id.as_deref(),
         channel: labels.channel.as_deref(),
+        sequence_id: labels.sequence_id.as_deref(),
+        step_id: labels.step_id.as_deref(),
         tags: &labels.tags,
         metadata: serde_json::Value::Object(pairs.collect()),
         sent_at: options.sent_at,
@@ -174,6 +215,13 @@ pub(crate) fn values(options: &LinkOptions, now: DateTime<Utc>) -> Values<'_> {
         max_clicks: options.max_clicks.map(|max| i32::try_from(max).unwrap_or(i32::MAX)),
         password_hash: options.password.as_ref().map(PasswordHash::as_str),
         expired_url: options.expired_url.as_ref().map(DestinationUrl::as_str),
+        preview: options.preview.as_ref().map(|preview| {
+            serde_json::json!({
+                "title": preview.title,
+                "description": preview.description,
+                "image_url": preview.image_url,
+            })
+        }),
         updated_at: now,
     }
 }

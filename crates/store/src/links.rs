@@ -8,11 +8,12 @@ use diesel::sql_types::{BigInt, Integer, Nullable, Timestamptz, Uuid as SqlUuid}
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use model::link::{LinkKind, LinkLabels, QueryMode, RedirectStatus, Tracking};
+use model::link::{LinkKind, LinkLabels, LinkPreview, QueryMode, RedirectStatus, Tracking};
 use model::slug::fold;
-use model::{DestinationUrl, DomainId, Host, LinkId, PasswordHash, Slug, Utm, WorkspaceId};
+use model::{DestinationUrl, Host, LinkId, PasswordHash, Slug, Utm, WorkspaceId};
 
-use crate::link_row::{Row, unreadable, values};
+use crate::link_import::NewLink;
+use crate::link_row::{Row, made, unreadable, values};
 use crate::lost::limit_statements;
 use crate::schema::{domains, links};
 use crate::{Connection, QueryResult};
@@ -43,12 +44,16 @@ pub struct Link {
     pub counted_clicks: u32,
     /// Since when it has had as many clicks as it may have.
     pub exhausted_at: Option<DateTime<Utc>>,
+    /// Who made it, as the audit log names them; of old links that is not known.
+    pub created_by: Option<String>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// Last change.
     pub updated_at: DateTime<Utc>,
     /// When it was put away; its slug stays taken.
     pub archived_at: Option<DateTime<Utc>>,
+    /// Since when an operator has it blocked.
+    pub blocked_at: Option<DateTime<Utc>>,
 }
 
 /// What people set of a link. The kind stays as it was made.
@@ -82,6 +87,8 @@ pub struct LinkOptions {
     pub password: Option<PasswordHash>,
     /// Where visitors go while it leads nowhere.
     pub expired_url: Option<DestinationUrl>,
+    /// What messengers show of it.
+    pub preview: Option<LinkPreview>,
 }
 
 impl LinkOptions {
@@ -102,6 +109,7 @@ impl LinkOptions {
             max_clicks: None,
             password: None,
             expired_url: None,
+            preview: None,
         }
     }
 }
@@ -139,9 +147,11 @@ fn read((row, host): (Row, String)) -> QueryResult<Link> {
         options: row.options.read()?,
         counted_clicks: u32::try_from(row.counted_clicks).map_err(unreadable("counted_clicks"))?,
         exhausted_at: row.exhausted_at,
+        created_by: row.created_by,
         created_at: row.created_at,
         updated_at: row.updated_at,
         archived_at: row.archived_at,
+        blocked_at: row.blocked_at,
     })
 }
 
@@ -149,28 +159,18 @@ fn read((row, host): (Row, String)) -> QueryResult<Link> {
 pub async fn insert(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
-    id: LinkId,
-    domain_id: DomainId,
-    slug: &Slug,
-    options: &LinkOptions,
+    new: &NewLink<'_>,
     now: DateTime<Utc>,
 ) -> QueryResult<Insertion> {
     let inserted = diesel::insert_into(links::table)
-        .values((
-            links::id.eq(id.uuid()),
-            links::workspace_id.eq(workspace_id.uuid()),
-            links::domain_id.eq(domain_id.uuid()),
-            links::slug.eq(slug.as_str()),
-            links::created_at.eq(now),
-            values(options, now),
-        ))
+        .values(made(workspace_id, new, now))
         .on_conflict_do_nothing()
         .execute(conn)
         .await?;
     if inserted > 0 {
         return Ok(Insertion::Inserted);
     }
-    let holder = match &options.labels.external_id {
+    let holder = match &new.options.labels.external_id {
         Some(external_id) => find_by_external_id(conn, workspace_id, external_id).await?,
         None => None,
     };

@@ -1,5 +1,6 @@
 //! What a redirect asks: which link a host and a slug lead to, with what its workspace has decided for it.
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -17,22 +18,30 @@ struct Decided {
     is_tracking: bool,
     address_treatment: String,
     fallback_url: Option<String>,
+    app_schemes: Vec<String>,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = domains)]
+struct OfDomain {
+    hsts_max_age: Option<i32>,
+    blocked_at: Option<DateTime<Utc>>,
 }
 
 /// The link that this host and slug lead to. Archived links lead nowhere.
 pub async fn find_for_redirect(conn: &mut Connection, host: &Host, slug: &Slug) -> QueryResult<Option<Link>> {
-    let found: Option<(Row, Option<Decided>)> = links::table
+    let found: Option<(Row, OfDomain, Option<Decided>)> = links::table
         .inner_join(domains::table)
         .left_join(settings::table.on(settings::workspace_id.eq(links::workspace_id)))
         .filter(domains::host.eq(host.as_str()).and(links::slug.eq(slug.as_str())))
         .filter(links::archived_at.is_null())
-        .select((Row::as_select(), Option::<Decided>::as_select()))
+        .select((Row::as_select(), OfDomain::as_select(), Option::<Decided>::as_select()))
         .first(conn)
         .await
         .optional()?;
-    let read = |(row, decided): (Row, Option<Decided>)| {
+    let read = |(row, domain, decided): (Row, OfDomain, Option<Decided>)| {
         let link_id = LinkId::from_uuid(row.id);
-        read(row, decided, host, slug).map_err(|source| UnreadableLink { link_id, source })
+        read(row, domain, decided, host, slug).map_err(|source| UnreadableLink { link_id, source })
     };
     let link = found.map(read).transpose();
     link.map_err(|error| QueryError::DeserializationError(Box::new(error)))
@@ -82,13 +91,17 @@ pub async fn serving_domain(conn: &mut Connection, host: &Host) -> QueryResult<O
     }))
 }
 
-fn read(row: Row, decided: Option<Decided>, host: &Host, slug: &Slug) -> QueryResult<Link> {
+fn read(row: Row, domain: OfDomain, decided: Option<Decided>, host: &Host, slug: &Slug) -> QueryResult<Link> {
     let decided = decided.unwrap_or_else(|| Decided {
         is_tracking: true,
         address_treatment: String::new(),
         fallback_url: None,
+        app_schemes: Vec::new(),
     });
     let options = row.options.read()?;
+    // one that the workspace allows no more leads nowhere, as if it were switched off
+    let url = &options.original_url;
+    let is_allowed = url.is_web() || decided.app_schemes.iter().any(|scheme| scheme == url.url().scheme());
     let fallback_url = decided.fallback_url.as_deref().map(str::parse).transpose();
     let fallback_url = fallback_url.map_err(unreadable("settings.fallback_url"))?;
     Ok(Link {
@@ -105,12 +118,16 @@ fn read(row: Row, decided: Option<Decided>, host: &Host, slug: &Slug) -> QueryRe
         status_code: options.status_code,
         query_mode: options.query_mode,
         password: options.password,
-        enabled: options.enabled,
+        enabled: options.enabled && is_allowed,
         starts_at: options.starts_at,
         expires_at: options.expires_at,
+        max_clicks: options.max_clicks,
         is_exhausted: row.exhausted_at.is_some(),
         fallback_url: options.expired_url.or(fallback_url),
         recording: options.tracking.recording(decided.is_tracking),
         address_treatment: treatment_of(&decided.address_treatment),
+        preview: options.preview,
+        hsts_max_age: domain.hsts_max_age.and_then(|seconds| u32::try_from(seconds).ok()),
+        is_blocked: row.blocked_at.is_some() || domain.blocked_at.is_some(),
     })
 }

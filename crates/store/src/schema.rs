@@ -70,6 +70,9 @@ diesel::table! {
         verdict -> Text,
         is_first_click -> Nullable<Bool>,
         event -> Bytea,
+        sequence_id -> Nullable<Text>,
+        step_id -> Nullable<Text>,
+        link_kind -> Nullable<Text>,
     }
 }
 
@@ -110,6 +113,8 @@ diesel::table! {
         host -> Text,
         is_default -> Bool,
         created_at -> Timestamptz,
+        hsts_max_age -> Nullable<Int4>,
+        blocked_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -189,6 +194,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    idempotency_keys (workspace_id, operation, key) {
+        workspace_id -> Uuid,
+        operation -> Text,
+        key -> Text,
+        fingerprint -> Bytea,
+        subject -> Uuid,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     links (id) {
         id -> Uuid,
         workspace_id -> Uuid,
@@ -221,6 +237,11 @@ diesel::table! {
         max_clicks -> Nullable<Int4>,
         counted_clicks -> Int4,
         exhausted_at -> Nullable<Timestamptz>,
+        sequence_id -> Nullable<Text>,
+        step_id -> Nullable<Text>,
+        created_by -> Nullable<Text>,
+        preview -> Nullable<Jsonb>,
+        blocked_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -279,6 +300,7 @@ diesel::table! {
         fallback_url -> Nullable<Text>,
         revision -> Int8,
         updated_at -> Timestamptz,
+        app_schemes -> Array<Text>,
     }
 }
 
@@ -298,6 +320,7 @@ diesel::joinable!(endpoint_secrets -> workspaces (workspace_id));
 diesel::joinable!(endpoint_state -> endpoints (endpoint_id));
 diesel::joinable!(endpoint_state -> workspaces (workspace_id));
 diesel::joinable!(endpoints -> workspaces (workspace_id));
+diesel::joinable!(idempotency_keys -> workspaces (workspace_id));
 diesel::joinable!(links -> domains (domain_id));
 diesel::joinable!(links -> workspaces (workspace_id));
 diesel::joinable!(replays -> endpoints (endpoint_id));
@@ -316,6 +339,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     endpoint_state,
     endpoints,
     first_clicks,
+    idempotency_keys,
     links,
     outbox,
     quarantine,

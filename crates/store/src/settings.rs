@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
+use model::url::AppScheme;
 use model::{AddressTreatment, DestinationUrl, WorkspaceId};
 
 use crate::parse::parsed;
@@ -19,6 +20,8 @@ pub struct LinkSettings {
     pub address_treatment: AddressTreatment,
     /// Where visitors of a closed link go.
     pub fallback_url: Option<DestinationUrl>,
+    /// What links may lead to beside `https` and `http`.
+    pub app_schemes: Vec<AppScheme>,
     /// Counts the changes.
     pub revision: i64,
 }
@@ -29,6 +32,7 @@ impl Default for LinkSettings {
             is_tracking: true,
             address_treatment: AddressTreatment::default(),
             fallback_url: None,
+            app_schemes: Vec::new(),
             revision: 0,
         }
     }
@@ -36,24 +40,26 @@ impl Default for LinkSettings {
 
 /// The link settings of a workspace.
 pub async fn find(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryResult<LinkSettings> {
-    let row: Option<(bool, String, Option<String>, i64)> = settings::table
+    let row: Option<(bool, String, Option<String>, Vec<String>, i64)> = settings::table
         .find(workspace_id.uuid())
         .select((
             settings::is_tracking,
             settings::address_treatment,
             settings::fallback_url,
+            settings::app_schemes,
             settings::revision,
         ))
         .first(conn)
         .await
         .optional()?;
-    let Some((is_tracking, treatment, fallback_url, revision)) = row else {
+    let Some((is_tracking, treatment, fallback_url, app_schemes, revision)) = row else {
         return Ok(LinkSettings::default());
     };
     Ok(LinkSettings {
         is_tracking,
         address_treatment: treatment_of(&treatment),
         fallback_url: fallback_url.as_deref().map(parsed).transpose()?,
+        app_schemes: app_schemes.iter().map(|scheme| parsed(scheme)).collect::<QueryResult<_>>()?,
         revision,
     })
 }
@@ -66,10 +72,12 @@ pub async fn save(
     wanted: &LinkSettings,
     now: DateTime<Utc>,
 ) -> QueryResult<i64> {
+    let app_schemes: Vec<&str> = wanted.app_schemes.iter().map(AppScheme::as_str).collect();
     let values = (
         settings::is_tracking.eq(wanted.is_tracking),
         settings::address_treatment.eq(treatment_word(wanted.address_treatment)),
         settings::fallback_url.eq(wanted.fallback_url.as_ref().map(DestinationUrl::as_str)),
+        settings::app_schemes.eq(&app_schemes),
         settings::updated_at.eq(now),
     );
     diesel::insert_into(settings::table)

@@ -18,12 +18,22 @@ use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::path_id;
+use crate::desk::idempotency::Done;
 use crate::desk::{etag, links, settings};
 use crate::error::ApiError;
 
 /// Texts that may be empty, under the names of the API.
-const TEXTS: [&str; 7] =
-    ["campaign_id", "conversation_id", "contact_id", "message_id", "channel", "external_id", "expired_url"];
+const TEXTS: [&str; 9] = [
+    "campaign_id",
+    "conversation_id",
+    "contact_id",
+    "message_id",
+    "channel",
+    "sequence_id",
+    "step_id",
+    "external_id",
+    "expired_url",
+];
 
 /// Choices; one is always made.
 const CHOICES: [&str; 2] = ["tracking", "query_mode"];
@@ -41,13 +51,19 @@ const UTM: [(&str, &str); 6] = [
     ("utm_id", "id"),
 ];
 
+/// Fields of the form and names within `preview`.
+const PREVIEW: [(&str, &str); 3] =
+    [("preview_title", "title"), ("preview_description", "description"), ("preview_image_url", "image_url")];
+
 /// The group of what clicks tell.
-const LABELS: [&str; 9] = [
+const LABELS: [&str; 11] = [
     "campaign_id",
     "conversation_id",
     "contact_id",
     "message_id",
     "channel",
+    "sequence_id",
+    "step_id",
     "external_id",
     "tags",
     "sent_at",
@@ -115,6 +131,10 @@ impl LinkFormPage {
         self.is_open(&UTM.map(|(field, _)| field)) || self.errors.at("utm").is_some()
     }
 
+    fn shows_preview(&self) -> bool {
+        self.is_open(&PREVIEW.map(|(field, _)| field)) || self.errors.at("preview").is_some()
+    }
+
     fn shows_limits(&self) -> bool {
         self.is_open(&LIMITS) || self.has_password()
     }
@@ -147,14 +167,14 @@ struct Values(Vec<(&'static str, String)>);
 impl Values {
     fn typed(form: &Form) -> Self {
         let fixed = ["url", "slug", "domain", "kind", "tags", "max_clicks", "status_code", "revision"];
-        let utm = UTM.into_iter().map(|(field, _)| field);
+        let utm = UTM.into_iter().chain(PREVIEW).map(|(field, _)| field);
         let names = fixed.into_iter().chain(TEXTS).chain(CHOICES).chain(MOMENTS).chain(utm);
         Self(names.map(|name| (name, form.text(name).unwrap_or_default().to_owned())).collect())
     }
 
     fn of(link: &Link) -> Self {
         let (options, labels) = (&link.options, &link.options.labels);
-        let utm = &options.utm;
+        let (utm, preview) = (&options.utm, options.preview.as_ref());
         let given = [
             ("url", Some(options.original_url.to_string())),
             ("tags", Some(labels.tags.join(", "))),
@@ -167,6 +187,8 @@ impl Values {
             ("contact_id", labels.contact_id.clone()),
             ("message_id", labels.message_id.clone()),
             ("channel", labels.channel.clone()),
+            ("sequence_id", labels.sequence_id.clone()),
+            ("step_id", labels.step_id.clone()),
             ("external_id", labels.external_id.clone()),
             ("expired_url", options.expired_url.as_ref().map(ToString::to_string)),
             ("sent_at", options.sent_at.map(local)),
@@ -178,6 +200,9 @@ impl Values {
             ("utm_term", utm.term.clone()),
             ("utm_content", utm.content.clone()),
             ("utm_id", utm.id.clone()),
+            ("preview_title", preview.map(|preview| preview.title.clone())),
+            ("preview_description", preview.and_then(|preview| preview.description.clone())),
+            ("preview_image_url", preview.and_then(|preview| Some(preview.image_url.as_ref()?.to_string()))),
         ];
         Self(given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
     }
@@ -216,6 +241,11 @@ fn body(form: &Form, is_change: bool) -> Map<String, Value> {
     put("max_clicks", form.text("max_clicks").map(number));
     let utm = UTM.iter().filter_map(|(field, name)| Some(((*name).to_owned(), form.text(field)?.into())));
     put("utm", Some(utm.collect::<Map<_, _>>().into()));
+    let preview: Map<String, Value> = PREVIEW
+        .iter()
+        .filter_map(|(field, name)| Some(((*name).to_owned(), form.text(field)?.into())))
+        .collect();
+    put("preview", (!preview.is_empty()).then(|| preview.into()));
     let tags = form.text("tags").unwrap_or_default().split(',').map(str::trim).filter(|tag| !tag.is_empty());
     put("tags", Some(tags.map(Value::from).collect()));
     for name in CHOICES {
@@ -273,11 +303,11 @@ async fn page(
 async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::LinksWrite)?;
     let made = match form::read(body(&form, false)) {
-        Ok(wanted) => links::create(&shared, &signed.caller, wanted).await,
+        Ok(wanted) => links::create(&shared, &signed.caller, wanted, None).await,
         Err(error) => Err(error),
     };
     match made {
-        Ok(link) => {
+        Ok(Done::Now(link) | Done::Before(link)) => {
             let flash = Flash::Done("The link is live. Copy it below and send it.".to_owned());
             Ok(session::leave(&shared, see_other(&format!("/links/{}", link.id)), &flash))
         }

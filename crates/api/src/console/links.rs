@@ -60,6 +60,8 @@ fn link_chip(link: &Link) -> Chip {
     let options = &link.options;
     if link.archived_at.is_some() {
         Chip { kind: "plain", text: "Archived" }
+    } else if link.blocked_at.is_some() {
+        Chip { kind: "bad", text: "Blocked" }
     } else if !options.enabled {
         Chip { kind: "plain", text: "Off" }
     } else if options.expires_at.is_some_and(|at| at <= now) {
@@ -169,20 +171,32 @@ fn notes(link: &Link) -> Vec<&'static str> {
     notes.into_iter().filter(|(holds, _)| *holds).map(|(_, note)| note).collect()
 }
 
+/// Who a link is for, unless it is anybody.
+const fn audience(kind: LinkKind) -> Option<&'static str> {
+    match kind {
+        LinkKind::Shareable => None,
+        LinkKind::Message => Some("One recipient"),
+        LinkKind::Honeypot => Some("Nobody: a honeypot that only machines follow"),
+    }
+}
+
 /// What is known of a link, by name.
 fn facts(link: &Link, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
     let (options, labels) = (&link.options, &link.options.labels);
     let utm: Vec<String> = options.utm.pairs().map(|(name, value)| format!("{name}={value}")).collect();
     let facts = [
-        ("For", (options.kind == LinkKind::Message).then(|| "One recipient".to_owned())),
+        ("For", audience(options.kind).map(str::to_owned)),
         ("Campaign", labels.campaign_id.clone()),
         ("Conversation", labels.conversation_id.clone()),
         ("Contact", labels.contact_id.clone()),
         ("Message", labels.message_id.clone()),
         ("Channel", labels.channel.clone()),
+        ("Sequence", labels.sequence_id.clone()),
+        ("Step", labels.step_id.clone()),
         ("Your id", labels.external_id.clone()),
         ("Sent", options.sent_at.map(|at| when(at, now).full)),
         ("Adds", (!utm.is_empty()).then(|| utm.join(", "))),
+        ("Preview", options.preview.as_ref().map(|preview| preview.title.clone())),
         ("Starts", options.starts_at.map(|at| when(at, now).full)),
         ("Expires", options.expires_at.map(|at| when(at, now).full)),
         ("Clicks", options.max_clicks.map(|most| format!("{} of at most {most}", link.counted_clicks))),
@@ -192,6 +206,7 @@ fn facts(link: &Link, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
         ("Redirect", Some(options.status_code.code().to_string())),
         ("Query", Some(link_form::query_words(options.query_mode).to_owned())),
         ("Created", Some(when(link.created_at, now).full)),
+        ("Made by", link.created_by.clone()),
         ("Revision", Some(link.revision.to_string())),
     ];
     facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()

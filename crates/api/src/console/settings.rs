@@ -31,6 +31,7 @@ struct SettingsPage {
     is_tracking: bool,
     address_policy: &'static str,
     fallback_url: String,
+    app_schemes: String,
     domains: Vec<Domain>,
     host: String,
     endpoints: usize,
@@ -59,6 +60,7 @@ async fn page(
     caller.require(Scope::SettingsRead)?;
     let saved = settings::find(shared, caller).await?;
     let endpoints = endpoints::list(shared, caller, &PageRequest::first(99)).await?.len();
+    let app_schemes = settings::scheme_words(&saved).join(", ");
     let typed_text = |name: &str| typed.and_then(|form| form.text(name)).map(str::to_owned);
     let page = SettingsPage {
         layout: signed.layout("settings"),
@@ -71,6 +73,7 @@ async fn page(
         fallback_url: typed_text("fallback_url")
             .or_else(|| saved.fallback_url.map(|url| url.to_string()))
             .unwrap_or_default(),
+        app_schemes: typed_text("app_schemes").unwrap_or(app_schemes),
         domains: settings::domains(shared, caller).await?,
         host: typed_text("host").unwrap_or_default(),
         endpoints,
@@ -86,6 +89,9 @@ async fn save(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
     let mut object = form.object(&["address_policy"]);
     object.insert("tracking".to_owned(), form.is_set("tracking").into());
     object.insert("fallback_url".to_owned(), form.text("fallback_url").map_or(Value::Null, Value::from));
+    let schemes = form.text("app_schemes").unwrap_or_default().split(',').map(str::trim);
+    let schemes = schemes.filter(|scheme| !scheme.is_empty()).map(Value::from);
+    object.insert("app_schemes".to_owned(), schemes.collect());
     let saved = match form::read(object) {
         Ok(change) => settings::update(&shared, &signed.caller, None, change).await.map(|_| ()),
         Err(error) => Err(error),

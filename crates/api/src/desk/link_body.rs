@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use utoipa::ToSchema;
 
-use model::link::{LinkKind, LinkLabels, QueryMode, RedirectStatus, Tracking};
+use model::link::{LinkKind, LinkLabels, LinkPreview, QueryMode, RedirectStatus, Tracking};
 use model::{DestinationUrl, Host, Slug, Utm};
 use store::links::LinkOptions;
 
@@ -18,7 +18,9 @@ use crate::fields::{Fields, FromFields, boolean, moment, number, parsed, word};
 /// A link to be made. Only `url` is required.
 #[derive(Debug, ToSchema)]
 pub struct NewLink {
-    /// Where the link leads: http or https, at most 8 KiB, not one of your own tracked links.
+    /// Where the link leads: http or https, at most 8 KiB, not one of your own tracked links. Also `mailto:`, `tel:` or the URL of an
+    /// app, once the link settings name its scheme in `app_schemes`; such a URL gets no campaign parameters, and nothing of the
+    /// visitor's query.
     #[schema(value_type = String, example = "https://example.com/offer")]
     url: DestinationUrl,
     /// Its name: letters of one script, digits, `-`, `_` and `.`, at most 100 characters; compared in lower case. Default: 9
@@ -28,7 +30,8 @@ pub struct NewLink {
     /// One of your domains. Default: the default one.
     #[schema(value_type = Option<String>, example = "go.example.com")]
     domain: Option<Host>,
-    /// `shareable`: for anybody, it may be passed on. `message`: for one recipient of one message. Default: `message` when
+    /// `shareable`: for anybody, it may be passed on. `message`: for one recipient of one message. `honeypot`: for
+    /// nobody, hidden in a message so that who follows it is a machine. Default: `message` when
     /// `contact_id`, `conversation_id` or `message_id` is given, else `shareable`. It never changes.
     #[schema(value_type = Option<String>, example = "shareable")]
     kind: Option<LinkKind>,
@@ -43,6 +46,10 @@ pub struct NewLink {
     message_id: Option<String>,
     /// `sms`, `email`, `whatsapp`, ….
     channel: Option<String>,
+    /// Sequence of messages the link is sent in.
+    sequence_id: Option<String>,
+    /// Step of that sequence.
+    step_id: Option<String>,
     /// Your own id of the link, unique in the workspace; at most 255 characters.
     external_id: Option<String>,
     /// At most 20 words of at most 50 characters, without `,` in them.
@@ -76,12 +83,16 @@ pub struct NewLink {
     sent_at: Option<DateTime<Utc>>,
     /// The link leads nowhere after so many clicks, 1 to 1,000,000. Clicks of previews, scanners and other machines do not
     /// count, nor do those that are not recorded. It is a soft limit: clicks within about a second after the last one still
-    /// pass.
+    /// pass. With 1, visitors are shown a page with a button first, and pressing it is the click: who merely looks does not use
+    /// the link up.
     #[schema(minimum = 1, maximum = 1_000_000)]
     max_clicks: Option<u32>,
     /// What a visitor has to know, 1 to 128 characters. Write only: it is kept as a hash, and shown as `has_password`.
     #[schema(value_type = Option<String>, write_only, max_length = 128)]
     password: Option<TypedPassword>,
+    /// What messengers show of the link in place of what its destination says.
+    #[schema(value_type = Option<PreviewText>)]
+    preview: Option<LinkPreview>,
 }
 
 /// Campaign parameters of a link: `source` becomes `utm_source`, and so on. What the URL has of them already is replaced.
@@ -103,6 +114,21 @@ pub struct UtmText {
     id: Option<String>,
 }
 
+/// What messengers show of a link. Programs that fetch previews get it as a page that leads nowhere; people are redirected.
+#[derive(ToSchema)]
+#[schema(as = Preview)]
+#[expect(dead_code, reason = "describes `preview` for the OpenAPI document")]
+pub struct PreviewText {
+    /// The headline, at most 200 characters.
+    #[schema(max_length = 200)]
+    title: String,
+    /// What stands below it, at most 500 characters.
+    #[schema(max_length = 500)]
+    description: Option<String>,
+    /// A picture: http or https, at most 8 KiB.
+    image_url: Option<String>,
+}
+
 /// A link as it is wanted, with what is usual filled in.
 pub struct Wanted {
     /// Its name, unless one is to be drawn.
@@ -119,7 +145,7 @@ pub struct Wanted {
 
 impl FromFields for NewLink {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        let url = fields.required("url", parsed);
+        let url = fields.required("url", link_fields::destination);
         let new = Self {
             slug: fields.optional("slug", link_fields::slug),
             domain: fields.optional("domain", parsed),
@@ -129,6 +155,8 @@ impl FromFields for NewLink {
             contact_id: fields.optional("contact_id", label),
             message_id: fields.optional("message_id", label),
             channel: fields.optional("channel", label),
+            sequence_id: fields.optional("sequence_id", label),
+            step_id: fields.optional("step_id", label),
             external_id: fields.optional("external_id", external_id),
             tags: fields.optional("tags", tags),
             metadata: fields.optional("metadata", metadata),
@@ -143,6 +171,7 @@ impl FromFields for NewLink {
             sent_at: fields.optional("sent_at", moment),
             max_clicks: fields.optional("max_clicks", number::<1, MAX_CLICKS_MAX>),
             password: fields.optional("password", link_fields::password),
+            preview: fields.optional("preview", link_fields::preview),
             url: url?,
         };
         let utm = new.utm.clone().unwrap_or_default();
@@ -169,6 +198,8 @@ impl NewLink {
                 contact_id: self.contact_id,
                 message_id: self.message_id,
                 channel: self.channel,
+                sequence_id: self.sequence_id,
+                step_id: self.step_id,
                 tags: self.tags.unwrap_or_default(),
                 metadata: self.metadata.unwrap_or_default(),
             },
@@ -181,6 +212,7 @@ impl NewLink {
             expires_at: self.expires_at,
             max_clicks: self.max_clicks,
             expired_url: self.expired_url,
+            preview: self.preview,
             ..LinkOptions::to(self.url)
         };
         Wanted { slug: self.slug, domain: self.domain, kind: self.kind, password: self.password, options }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use utoipa::ToSchema;
 
-use model::link::{QueryMode, RedirectStatus, Tracking};
+use model::link::{LinkPreview, QueryMode, RedirectStatus, Tracking};
 use model::{DestinationUrl, Utm};
 use store::links::LinkOptions;
 
-use super::link_body::UtmText;
+use super::link_body::{PreviewText, UtmText};
 use super::link_fields::{
     self, MAX_CLICKS_MAX, QUERY_MODES, TRACKINGS, external_id, label, metadata, status_code, tags,
 };
@@ -37,6 +37,12 @@ pub struct LinkChange {
     /// `sms`, `email`, `whatsapp`, ….
     #[schema(value_type = Option<String>)]
     channel: Option<Option<String>>,
+    /// Sequence of messages the link is sent in.
+    #[schema(value_type = Option<String>)]
+    sequence_id: Option<Option<String>>,
+    /// Step of that sequence.
+    #[schema(value_type = Option<String>)]
+    step_id: Option<Option<String>>,
     /// Your own id of the link.
     #[schema(value_type = Option<String>)]
     external_id: Option<Option<String>>,
@@ -76,17 +82,22 @@ pub struct LinkChange {
     /// What a visitor has to know. Write only.
     #[schema(value_type = Option<String>, write_only, max_length = 128)]
     pub password: Option<Option<TypedPassword>>,
+    /// What messengers show of the link; all of it.
+    #[schema(value_type = Option<PreviewText>)]
+    preview: Option<Option<LinkPreview>>,
 }
 
 impl FromFields for LinkChange {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         Some(Self {
-            url: fields.change("url", parsed),
+            url: fields.change("url", link_fields::destination),
             campaign_id: fields.change_or_clear("campaign_id", label),
             conversation_id: fields.change_or_clear("conversation_id", label),
             contact_id: fields.change_or_clear("contact_id", label),
             message_id: fields.change_or_clear("message_id", label),
             channel: fields.change_or_clear("channel", label),
+            sequence_id: fields.change_or_clear("sequence_id", label),
+            step_id: fields.change_or_clear("step_id", label),
             external_id: fields.change_or_clear("external_id", external_id),
             tags: fields.change("tags", tags),
             metadata: fields.change("metadata", metadata),
@@ -101,6 +112,7 @@ impl FromFields for LinkChange {
             sent_at: fields.change_or_clear("sent_at", moment),
             max_clicks: fields.change_or_clear("max_clicks", number::<1, MAX_CLICKS_MAX>),
             password: fields.change_or_clear("password", link_fields::password),
+            preview: fields.change_or_clear("preview", link_fields::preview),
         })
     }
 }
@@ -129,6 +141,8 @@ impl LinkChange {
         set(&mut options.labels.contact_id, self.contact_id);
         set(&mut options.labels.message_id, self.message_id);
         set(&mut options.labels.channel, self.channel);
+        set(&mut options.labels.sequence_id, self.sequence_id);
+        set(&mut options.labels.step_id, self.step_id);
         set(&mut options.labels.external_id, self.external_id);
         set(&mut options.labels.tags, self.tags);
         set(&mut options.labels.metadata, self.metadata);
@@ -142,5 +156,6 @@ impl LinkChange {
         set(&mut options.utm, self.utm.map(Option::unwrap_or_default));
         set(&mut options.sent_at, self.sent_at);
         set(&mut options.max_clicks, self.max_clicks);
+        set(&mut options.preview, self.preview);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use model::link::{LinkKind, QueryMode, RedirectStatus, Tracking};
+use model::link::{LinkKind, LinkPreview, QueryMode, RedirectStatus, Tracking};
 use model::password::PASSWORD_CHARS_MAX;
 use model::{DestinationUrl, Slug, Utm};
 use unicode_security::mixed_script::AugmentedScriptSet;
@@ -28,11 +28,16 @@ pub const METADATA_BYTES_MAX: usize = 1024;
 
 /// Longest campaign parameter, in characters.
 pub const UTM_CHARS_MAX: usize = 128;
+/// Longest headline of a preview, in characters.
+pub const PREVIEW_TITLE_CHARS_MAX: usize = 200;
+/// Longest description of a preview, in characters.
+pub const PREVIEW_DESCRIPTION_CHARS_MAX: usize = 500;
 /// Most clicks that a link may be limited to.
 pub const MAX_CLICKS_MAX: u32 = 1_000_000;
 
 /// The kinds of links.
-pub const KINDS: &[(&str, LinkKind)] = &[("shareable", LinkKind::Shareable), ("message", LinkKind::Message)];
+pub const KINDS: &[(&str, LinkKind)] =
+    &[("shareable", LinkKind::Shareable), ("message", LinkKind::Message), ("honeypot", LinkKind::Honeypot)];
 /// What becomes of a visitor's query.
 pub const QUERY_MODES: &[(&str, QueryMode)] = &[
     ("fill_missing", QueryMode::FillMissing),
@@ -43,6 +48,9 @@ pub const QUERY_MODES: &[(&str, QueryMode)] = &[
 /// What is recorded.
 pub const TRACKINGS: &[(&str, Tracking)] =
     &[("inherit", Tracking::Inherit), ("anonymous", Tracking::Anonymous), ("off", Tracking::Off)];
+
+/// The names within `preview`.
+pub const PREVIEW_NAMES: &[&str] = &["title", "description", "image_url"];
 
 /// The names within `utm`.
 pub const UTM_NAMES: &[&str] = &["source", "medium", "campaign", "term", "content", "id"];
@@ -132,6 +140,26 @@ pub fn utm(value: &Value) -> Result<Utm, Wrong> {
         term: texts.remove("term"),
         content: texts.remove("content"),
         id: texts.remove("id"),
+    })
+}
+
+/// Where a link leads. Whether the workspace allows the scheme of an app, `link_rules` says.
+pub fn destination(value: &Value) -> Result<DestinationUrl, Wrong> {
+    let text = value.as_str().ok_or_else(|| wrong("wrong_type", "must be a string"))?;
+    DestinationUrl::of_any_scheme(text).map_err(invalid)
+}
+
+/// What messengers show.
+pub fn preview(value: &Value) -> Result<LinkPreview, Wrong> {
+    let object = fields::object(PREVIEW_NAMES, value)?;
+    let given = |name: &str| object.get(name).filter(|value| !value.is_null());
+    let title = given("title").ok_or_else(|| wrong("required", "a preview needs a title").at("title"))?;
+    let description = given("description").map(trimmed::<PREVIEW_DESCRIPTION_CHARS_MAX>).transpose();
+    let image_url = given("image_url").map(fields::parsed::<DestinationUrl>).transpose();
+    Ok(LinkPreview {
+        title: trimmed::<PREVIEW_TITLE_CHARS_MAX>(title).map_err(|wrong| wrong.at("title"))?,
+        description: description.map_err(|wrong| wrong.at("description"))?,
+        image_url: image_url.map_err(|wrong| wrong.at("image_url"))?,
     })
 }
 

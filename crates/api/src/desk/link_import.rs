@@ -13,7 +13,7 @@ use store::links::LinkOptions;
 use store::{AsyncConnection as _, Connection, domains, events};
 
 use super::link_body::{NewLink, Wanted};
-use super::link_rules::{self, ServedHosts, hosts_of};
+use super::link_rules::{self, Known, urls_of};
 use super::links::{
     SLUG_DRAWS_MAX, external_id_taken, foreign_domain, no_domain, slug_taken, tracked_url_of, vanished,
 };
@@ -118,8 +118,8 @@ async fn insert(
     let domains = domains::default_and(conn, caller.workspace_id, &named).await?;
     let default = domains.iter().find(|domain| domain.is_default);
     let by_host: HashMap<&Host, DomainId> = domains.iter().map(|domain| (&domain.host, domain.id)).collect();
-    let led_to = wanted.iter().flatten().flat_map(|wanted| hosts_of(&wanted.options)).collect();
-    let served = ServedHosts::among(conn, caller.workspace_id, led_to).await?;
+    let led_to = wanted.iter().flatten().flat_map(|wanted| urls_of(&wanted.options)).collect();
+    let known = Known::of(conn, caller.workspace_id, led_to).await?;
 
     let mut results: Vec<Option<Result<Imported>>> = wanted.iter().map(|_| None).collect();
     let mut candidates = Vec::with_capacity(wanted.len());
@@ -131,7 +131,7 @@ async fn insert(
             }
             None => default.map(|domain| (&domain.host, domain.id)).ok_or_else(no_domain),
         };
-        match link_rules::check(shared, &served, None, &wanted.options).and(domain) {
+        match link_rules::check(shared, &known, None, &wanted.options).and(domain) {
             Err(error) => results[at] = Some(Err(error)),
             Ok((host, domain_id)) => candidates.push(Candidate {
                 at,
@@ -148,8 +148,8 @@ async fn insert(
     let mut keys = Vec::with_capacity(candidates.len());
     // of several lines that want a name the first one gets it, if it gets anything
     let (first, again) = first_of_each(candidates);
-    let mut settled = settle(conn, caller.workspace_id, first, Slug::generate, now).await?;
-    settled.extend(settle(conn, caller.workspace_id, again, Slug::generate, now).await?);
+    let mut settled = settle(conn, caller, first, Slug::generate, now).await?;
+    settled.extend(settle(conn, caller, again, Slug::generate, now).await?);
     for (candidate, result) in settled {
         let Candidate { at, id, host, slug, .. } = candidate;
         results[at] = Some(result.map(|()| {
@@ -176,7 +176,7 @@ fn first_of_each(candidates: Vec<Candidate<'_>>) -> (Vec<Candidate<'_>>, Vec<Can
 /// Inserts the links, and draws slugs again that are taken, until each is made or has its reason.
 async fn settle<'a>(
     conn: &mut Connection,
-    workspace_id: WorkspaceId,
+    caller: &Caller,
     mut left: Vec<Candidate<'a>>,
     draw: impl Fn(model::link::LinkKind) -> Slug,
     now: DateTime<Utc>,
@@ -187,6 +187,7 @@ async fn settle<'a>(
         key(a).cmp(&key(b)).then_with(|| a.slug.cmp(&b.slug))
     });
     let mut settled = Vec::with_capacity(left.len());
+    let (workspace_id, created_by) = (caller.workspace_id, caller.actor());
     for _ in 0..=SLUG_DRAWS_MAX {
         if left.is_empty() {
             break;
@@ -195,7 +196,13 @@ async fn settle<'a>(
         let owned: Vec<_> = left.iter().map(row).collect();
         let new: Vec<Row<'_>> = owned
             .iter()
-            .map(|(id, domain_id, slug, options)| Row { id: *id, domain_id: *domain_id, slug, options })
+            .map(|(id, domain_id, slug, options)| Row {
+                id: *id,
+                domain_id: *domain_id,
+                slug,
+                options,
+                created_by: &created_by,
+            })
             .collect();
         let made = rows::insert(conn, workspace_id, &new, now).await?;
         let (done, refused): (Vec<_>, Vec<_>) = left.into_iter().partition(|c| made.contains(&c.id));
@@ -280,7 +287,11 @@ mod tests {
         };
         let candidates = (0..links).map(candidate).collect();
 
-        let settled = settle(&mut conn, workspace_id, candidates, |_| slug(&draw()), now()).await;
+        let key = given::api_key(&mut conn, workspace_id).await;
+        let key = store::api_keys::find_by_hash(&mut conn, &key.hash()).await.expect("no error");
+        let caller = Caller::from(key.expect("it is there"));
+
+        let settled = settle(&mut conn, &caller, candidates, |_| slug(&draw()), now()).await;
 
         let mut settled = settled.expect("no error");
         settled.sort_by_key(|(candidate, _)| candidate.at);

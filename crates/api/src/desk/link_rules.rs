@@ -1,4 +1,5 @@
-//! What a link has to keep to beyond its fields: rules between them, and that it leads to no tracked link.
+//! What a link has to keep to beyond its fields: rules between them, that it leads to no tracked link, and to an app only if
+//! the workspace allows it.
 //!
 //! A loop is looked for among the workspace's own domains and `links.public_url` only: a host name is anybody's to add, and
 //! must not close what others link to. For the same reason a URL is looked at when it is set, not whenever it is saved.
@@ -7,34 +8,61 @@ use std::collections::HashSet;
 
 use url::Url;
 
+use model::url::AppScheme;
 use model::{DestinationUrl, Host, WorkspaceId};
 use store::links::LinkOptions;
-use store::{Connection, domains};
+use store::{Connection, domains, settings};
 
 use super::link_fields;
 use crate::app::Shared;
 use crate::error::{ApiError, FieldError};
 
-/// The hosts among those that links lead to under which the workspace serves links: asked once for many links.
-pub struct ServedHosts(HashSet<Host>);
+/// What the workspace has to do with the URLs that links lead to: asked once for many links.
+pub struct Known {
+    /// The hosts among theirs under which it serves links.
+    served: HashSet<Host>,
+    /// What they may lead to beside `https` and `http`.
+    app_schemes: Vec<AppScheme>,
+}
 
-impl ServedHosts {
-    /// Asks for these hosts.
-    pub async fn among(
+impl Known {
+    /// Asks about these URLs.
+    pub async fn of(
         conn: &mut Connection,
         workspace_id: WorkspaceId,
-        hosts: HashSet<Host>,
+        urls: Vec<&DestinationUrl>,
     ) -> Result<Self, ApiError> {
+        let (web, of_apps): (Vec<_>, Vec<_>) = urls.into_iter().partition(|url| url.is_web());
+        let hosts: HashSet<Host> = web.into_iter().filter_map(|url| host(url.url())).collect();
         let hosts: Vec<Host> = hosts.into_iter().collect();
-        Ok(Self(domains::served_among(conn, workspace_id, &hosts).await?))
+        let served = domains::served_among(conn, workspace_id, &hosts).await?;
+        let app_schemes = match of_apps.is_empty() {
+            true => Vec::new(),
+            false => settings::find(conn, workspace_id).await?.app_schemes,
+        };
+        Ok(Self { served, app_schemes })
+    }
+
+    /// Refuses a URL of an app whose scheme the workspace does not allow.
+    fn check_scheme(&self, pointer: &str, url: &DestinationUrl) -> Option<FieldError> {
+        let scheme = url.url().scheme();
+        let is_allowed = url.is_web() || self.app_schemes.iter().any(|allowed| allowed.as_str() == scheme);
+        (!is_allowed).then(|| FieldError {
+            pointer: pointer.to_owned(),
+            code: "scheme",
+            detail: format!(
+                "must begin with `https://` or `http://`; `{scheme}:` is allowed once the link settings name it in \
+                 `app_schemes`"
+            ),
+        })
     }
 
     /// Refuses a destination under which links are served: it could lead back to itself.
-    fn check(&self, shared: &Shared, pointer: &str, url: &DestinationUrl) -> Option<FieldError> {
-        let host = host(url.url())?;
+    fn check_loop(&self, shared: &Shared, pointer: &str, url: &DestinationUrl) -> Option<FieldError> {
+        let host = host(url.url()).filter(|_| url.is_web())?;
         let is_loop = match self::host(&shared.public_url) {
             Some(own) if own == host => is_served_port(&shared.public_url, url.url()),
-            _ => self.0.contains(&host),
+            _ => self.served.contains(&host),
         };
         is_loop.then(|| FieldError {
             pointer: pointer.to_owned(),
@@ -54,10 +82,9 @@ fn is_served_port(public_url: &Url, url: &Url) -> bool {
     is_web || !is_shared || port == public_url.port_or_known_default()
 }
 
-/// The hosts that a link leads to.
-pub fn hosts_of(options: &LinkOptions) -> impl Iterator<Item = Host> {
-    let urls = [Some(&options.original_url), options.expired_url.as_ref()];
-    urls.into_iter().flatten().filter_map(|url| host(url.url()))
+/// The URLs that a link leads to.
+pub fn urls_of(options: &LinkOptions) -> impl Iterator<Item = &DestinationUrl> {
+    [Some(&options.original_url), options.expired_url.as_ref()].into_iter().flatten()
 }
 
 fn host(url: &Url) -> Option<Host> {
@@ -70,7 +97,7 @@ fn host(url: &Url) -> Option<Host> {
 /// [`ApiError::Invalid`]
 pub fn check(
     shared: &Shared,
-    served: &ServedHosts,
+    known: &Known,
     saved: Option<&LinkOptions>,
     options: &LinkOptions,
 ) -> Result<(), ApiError> {
@@ -80,9 +107,11 @@ pub fn check(
         ("/url", Some(original_url), saved.map(|saved| &saved.original_url)),
         ("/expired_url", expired_url.as_ref(), saved.and_then(|saved| saved.expired_url.as_ref())),
     ];
-    let loops = set.into_iter().filter(|(_, url, saved)| url != saved);
-    let loops = loops.filter_map(|(pointer, url, _)| served.check(shared, pointer, url?));
-    let errors: Vec<FieldError> = between.map(|(name, wrong)| wrong.of(name)).chain(loops).collect();
+    let set = set.into_iter().filter(|(_, url, saved)| url != saved);
+    let of_urls = set.filter_map(|(pointer, url, _)| {
+        known.check_scheme(pointer, url?).or_else(|| known.check_loop(shared, pointer, url?))
+    });
+    let errors: Vec<FieldError> = between.map(|(name, wrong)| wrong.of(name)).chain(of_urls).collect();
     if errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(errors)) }
 }
 
@@ -97,8 +126,8 @@ pub async fn check_one(
     saved: Option<&LinkOptions>,
     options: &LinkOptions,
 ) -> Result<(), ApiError> {
-    let served = ServedHosts::among(conn, workspace_id, hosts_of(options).collect()).await?;
-    check(shared, &served, saved, options)
+    let known = Known::of(conn, workspace_id, urls_of(options).collect()).await?;
+    check(shared, &known, saved, options)
 }
 
 /// Refuses a destination under which links are served.
@@ -112,8 +141,8 @@ pub async fn check_loop(
     pointer: &str,
     url: &DestinationUrl,
 ) -> Result<(), ApiError> {
-    let served = ServedHosts::among(conn, workspace_id, host(url.url()).into_iter().collect()).await?;
-    served.check(shared, pointer, url).map_or(Ok(()), |error| Err(ApiError::Invalid(vec![error])))
+    let known = Known::of(conn, workspace_id, vec![url]).await?;
+    known.check_loop(shared, pointer, url).map_or(Ok(()), |error| Err(ApiError::Invalid(vec![error])))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use model::LinkId;
 use store::links::{self, Link};
 use store::{AsyncConnection as _, Connection};
 
@@ -115,7 +116,7 @@ async fn make(
         return Err(ApiError::PreconditionFailed { given: given.to_owned(), current });
     }
     link_rules::check_one(shared, conn, caller.workspace_id, None, &wanted.options).await?;
-    let made = insert(conn, caller, wanted, now).await?;
+    let made = insert(conn, caller, LinkId::generate_at(now), wanted, now).await?;
     Ok(made.map_or(Outcome::Overtaken, Outcome::Created))
 }
 

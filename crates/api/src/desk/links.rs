@@ -7,9 +7,11 @@ use serde_json::json;
 
 use bus::{Changed, Table};
 use model::{Host, LinkId, Slug};
+use store::link_import::NewLink as Row;
 use store::links::{self, Insertion, Link, LinkFilter, LinkOptions};
 use store::{AsyncConnection as _, Connection, domains};
 
+use super::idempotency::{Done, IdempotencyKey};
 use super::link_body::{NewLink, Wanted};
 use super::link_change::LinkChange;
 use super::link_rules;
@@ -25,32 +27,48 @@ pub(super) const SLUG_DRAWS_MAX: usize = 5;
 /// What a search is told that looks at more links than it has time for.
 const TOO_BROAD: &str = "takes too long: narrow the search with `campaign_id`, `tag` or `external_id`";
 
-/// Makes a link.
+/// Makes a link; with a key that came before, tells of the one that it made, as it is now.
 ///
 /// # Errors
-/// When the slug or the external id is taken, the domain is not the workspace's, or the URL would be a loop.
-pub async fn create(shared: &Shared, caller: &Caller, new: NewLink) -> Result<Link, ApiError> {
+/// When the key came with another body, the slug or the external id is taken, the domain is not the workspace's, or the URL would be a
+/// loop.
+pub async fn create(
+    shared: &Shared,
+    caller: &Caller,
+    new: NewLink,
+    key: Option<&IdempotencyKey>,
+) -> Result<Done<Link>, ApiError> {
     let mut wanted = new.into_wanted();
     if let Some(typed) = &wanted.password {
         wanted.options.password = Some(shared.passwords.hash(typed).await?);
     }
     let now = now();
     let mut conn = shared.pool.get().await?;
-    let link = conn
+    let id = LinkId::generate_at(now);
+    let done = conn
         .transaction::<_, ApiError, _>(async |conn| {
+            if let Some(key) = key
+                && let Some(before) = key.claim(conn, caller, "link.create", id.uuid(), now).await?
+            {
+                let link = links::find(conn, caller.workspace_id, LinkId::from_uuid(before)).await?;
+                return link.map(Done::Before).ok_or_else(vanished);
+            }
             link_rules::check_one(shared, conn, caller.workspace_id, None, &wanted.options).await?;
-            insert(conn, caller, &wanted, now).await?.ok_or_else(external_id_taken)
+            insert(conn, caller, id, &wanted, now).await?.map(Done::Now).ok_or_else(external_id_taken)
         })
         .await?;
     drop(conn);
-    notify(shared, caller, &link).await;
-    Ok(link)
+    if let Done::Now(link) = &done {
+        notify(shared, caller, link).await;
+    }
+    Ok(done)
 }
 
 /// Makes a link that keeps to the rules, and announces it; `None` when its external id is taken.
 pub(super) async fn insert(
     conn: &mut Connection,
     caller: &Caller,
+    id: LinkId,
     wanted: &Wanted,
     now: DateTime<Utc>,
 ) -> Result<Option<Link>, ApiError> {
@@ -62,11 +80,12 @@ pub(super) async fn insert(
         None => domains::default(conn, caller.workspace_id).await?.ok_or_else(no_domain)?,
     };
     let options = &wanted.options;
-    let id = LinkId::generate_at(now);
+    let created_by = caller.actor();
     let mut draws = 0;
     loop {
         let slug = wanted.slug.clone().unwrap_or_else(|| Slug::generate(options.kind));
-        match links::insert(conn, caller.workspace_id, id, domain.id, &slug, options, now).await? {
+        let new = Row { id, domain_id: domain.id, slug: &slug, options, created_by: &created_by };
+        match links::insert(conn, caller.workspace_id, &new, now).await? {
             Insertion::Inserted => break,
             Insertion::ExternalIdTaken => return Ok(None),
             Insertion::SlugTaken if wanted.slug.is_none() && draws < SLUG_DRAWS_MAX => draws += 1,

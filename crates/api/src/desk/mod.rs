@@ -7,6 +7,7 @@ pub mod clicks;
 pub mod deliveries;
 pub mod endpoint_body;
 pub mod endpoints;
+pub mod idempotency;
 pub mod keys;
 pub mod link_body;
 pub mod link_change;

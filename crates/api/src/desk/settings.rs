@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use bus::{Changed, Table};
+use model::url::AppScheme;
 use model::{AddressTreatment, DestinationUrl, DomainId, Host};
 use store::AsyncConnection as _;
 use store::domains::{self, Domain, Removal};
@@ -15,7 +16,13 @@ use super::{Change, announce, check_match, now};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::fields::{Fields, FromFields, boolean, parsed, word};
+use crate::fields::{Fields, FromFields, boolean, list, number, parsed, word};
+
+/// Longest time in which browsers are to reach a domain over https alone, in seconds: two years.
+const HSTS_MAX: u32 = 63_072_000;
+
+/// Most schemes that links of a workspace may lead to beside `https` and `http`.
+const APP_SCHEMES_MAX: usize = 16;
 
 const TREATMENTS: &[(&str, AddressTreatment)] = &[
     ("drop", AddressTreatment::Drop),
@@ -34,6 +41,10 @@ pub struct SettingsChange {
     /// Where visitors of a closed link go; `null`: a small page.
     #[schema(value_type = Option<String>, example = "https://example.com/")]
     fallback_url: Option<Option<DestinationUrl>>,
+    /// What links may lead to beside `https` and `http`, all of it: at most 16 schemes like `mailto`, `tel`, `sms`, or an app's own.
+    /// Links to a scheme that is taken out lead nowhere until it is back.
+    #[schema(value_type = Option<Vec<String>>, example = json!(["mailto", "tel"]))]
+    app_schemes: Option<Vec<AppScheme>>,
 }
 
 impl FromFields for SettingsChange {
@@ -42,6 +53,7 @@ impl FromFields for SettingsChange {
             tracking: fields.change("tracking", boolean),
             address_policy: fields.change("address_policy", word(TREATMENTS)),
             fallback_url: fields.change_or_clear("fallback_url", parsed),
+            app_schemes: fields.change("app_schemes", list(APP_SCHEMES_MAX, parsed)),
         })
     }
 }
@@ -54,13 +66,18 @@ pub struct NewDomain {
     host: Host,
     /// Make links under it unless they name another. The first domain is the default one anyway.
     default: Option<bool>,
+    /// For how many seconds browsers are to reach it over https alone (`Strict-Transport-Security`), at most two years. Set it only
+    /// when it has a certificate, and will keep one. Default: as the server is set.
+    #[schema(maximum = 63_072_000)]
+    hsts_max_age: Option<u32>,
 }
 
 impl FromFields for NewDomain {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let host = fields.required("host", parsed);
         let default = fields.optional("default", boolean);
-        Some(Self { host: host?, default })
+        let hsts_max_age = fields.optional("hsts_max_age", number::<0, HSTS_MAX>);
+        Some(Self { host: host?, default, hsts_max_age })
     }
 }
 
@@ -69,11 +86,17 @@ impl FromFields for NewDomain {
 pub struct DomainChange {
     /// `true`: make links under it unless they name another.
     default: Option<bool>,
+    /// For how many seconds browsers are to reach it over https alone; `null`: as the server is set.
+    #[schema(value_type = Option<u32>, maximum = 63_072_000)]
+    hsts_max_age: Option<Option<u32>>,
 }
 
 impl FromFields for DomainChange {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        Some(Self { default: fields.change("default", boolean) })
+        Some(Self {
+            default: fields.change("default", boolean),
+            hsts_max_age: fields.change_or_clear("hsts_max_age", number::<0, HSTS_MAX>),
+        })
     }
 }
 
@@ -113,11 +136,17 @@ pub async fn update(
                 }
                 saved.fallback_url = fallback_url;
             }
+            if let Some(mut app_schemes) = wanted.app_schemes {
+                app_schemes.sort();
+                app_schemes.dedup();
+                saved.app_schemes = app_schemes;
+            }
             saved.revision = settings::save(conn, caller.workspace_id, &saved, now).await?;
             let details = json!({
                 "tracking": saved.is_tracking,
                 "address_policy": saved.address_treatment,
                 "fallback_url": saved.fallback_url,
+                "app_schemes": scheme_words(&saved),
             });
             let subject = caller.workspace_id.to_string();
             announce(conn, Change { caller, now, action: "settings.updated", subject, details }).await?;
@@ -127,6 +156,11 @@ pub async fn update(
     drop(conn);
     notify(shared, caller).await;
     Ok(saved)
+}
+
+/// The schemes that links may lead to beside `https` and `http`.
+pub fn scheme_words(saved: &LinkSettings) -> Vec<String> {
+    saved.app_schemes.iter().map(ToString::to_string).collect()
 }
 
 /// Tells caches that anything of the workspace may have changed: which hosts are its own as well.
@@ -170,8 +204,11 @@ pub async fn add_domain(shared: &Shared, caller: &Caller, new: NewDomain) -> Res
             if new.default == Some(true) && !domain.is_default {
                 domain.is_default = domains::make_default(conn, caller.workspace_id, domain.id).await?;
             }
-            let details = json!({"host": domain.host, "default": domain.is_default});
-            announce(conn, domain_change(caller, now, "domain.created", domain.id, details)).await?;
+            if new.hsts_max_age.is_some() {
+                domains::set_hsts(conn, caller.workspace_id, domain.id, new.hsts_max_age).await?;
+                domain.hsts_max_age = new.hsts_max_age;
+            }
+            announce(conn, domain_change(caller, now, "domain.created", domain.id, told(&domain))).await?;
             Ok(domain)
         })
         .await?;
@@ -180,7 +217,7 @@ pub async fn add_domain(shared: &Shared, caller: &Caller, new: NewDomain) -> Res
     Ok(domain)
 }
 
-/// Makes a domain the one that links are made under unless they name another.
+/// Changes a domain: whether links are made under it unless they name another, and what browsers are told.
 ///
 /// # Errors
 /// When there is none, or it is to be the default one no more.
@@ -197,17 +234,23 @@ pub async fn change_domain(
             workspaces::lock(conn, caller.workspace_id).await?;
             let domain = domains::find(conn, caller.workspace_id, id).await?;
             let mut domain = domain.ok_or(ApiError::NotFound("domain"))?;
+            let before = domain.clone();
             match change.default {
                 Some(true) if !domain.is_default => {
                     domain.is_default = domains::make_default(conn, caller.workspace_id, id).await?;
-                    let details = json!({"host": domain.host, "default": domain.is_default});
-                    announce(conn, domain_change(caller, now, "domain.updated", id, details)).await?;
                 }
                 Some(false) if domain.is_default => {
                     let detail = "there is always a default domain: make another one the default instead";
                     return Err(ApiError::field("/default", "invalid", detail));
                 }
                 _ => {}
+            }
+            if let Some(max_age) = change.hsts_max_age.filter(|max_age| *max_age != domain.hsts_max_age) {
+                domains::set_hsts(conn, caller.workspace_id, id, max_age).await?;
+                domain.hsts_max_age = max_age;
+            }
+            if domain != before {
+                announce(conn, domain_change(caller, now, "domain.updated", id, told(&domain))).await?;
             }
             Ok(domain)
         })
@@ -253,6 +296,10 @@ pub fn limit_reached(max: u32, what: &str) -> ApiError {
         pointer: None,
         detail: format!("the workspace has {max} {what}, as many as it may have"),
     }
+}
+
+fn told(domain: &Domain) -> Value {
+    json!({"host": domain.host, "default": domain.is_default, "hsts_max_age": domain.hsts_max_age})
 }
 
 fn domain_change<'a>(

@@ -23,7 +23,11 @@ pub struct DomainView {
     #[schema(example = "go.example.com")]
     host: String,
     default: bool,
+    /// For how many seconds browsers are to reach it over https alone; `null`: as the server is set.
+    hsts_max_age: Option<u32>,
     created_at: String,
+    /// Since when who runs the server has all of its links blocked: visitors get 451.
+    blocked_at: Option<String>,
 }
 
 impl From<Domain> for DomainView {
@@ -32,7 +36,9 @@ impl From<Domain> for DomainView {
             id: domain.id.to_string(),
             host: domain.host.to_string(),
             default: domain.is_default,
+            hsts_max_age: domain.hsts_max_age,
             created_at: time(domain.created_at),
+            blocked_at: domain.blocked_at.map(time),
         }
     }
 }
@@ -58,7 +64,7 @@ pub async fn list_domains(caller: Caller, shared: Data<Shared>) -> Result<HttpRe
     Ok(HttpResponse::Ok().json(Page { data, next_cursor: None }))
 }
 
-/// Make a domain the default one
+/// Change a domain
 #[utoipa::path(tag = "settings", params(("id" = String, Path)), request_body = DomainChange,
     security(("api_key" = ["settings:write"])), responses((status = 200, body = DomainView),
     (status = "4XX", body = Problem, content_type = "application/problem+json")))]

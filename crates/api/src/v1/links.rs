@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, put};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use model::link::LinkPreview;
 use model::{LinkId, Utm};
 use store::links::{Link, LinkFilter};
 
@@ -16,7 +17,8 @@ use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, Query, path_id};
 use crate::desk::etag;
-use crate::desk::link_body::{NewLink, UtmText};
+use crate::desk::idempotency::{Done, IdempotencyKey, REPLAYED};
+use crate::desk::link_body::{NewLink, PreviewText, UtmText};
 use crate::desk::link_change::LinkChange;
 use crate::desk::link_fields;
 use crate::desk::link_upsert::{self, Upserted};
@@ -38,13 +40,15 @@ pub struct LinkView {
     url: String,
     domain: String,
     slug: String,
-    /// `shareable` or `message`.
+    /// `shareable`, `message` or `honeypot`.
     kind: &'static str,
     campaign_id: Option<String>,
     conversation_id: Option<String>,
     contact_id: Option<String>,
     message_id: Option<String>,
     channel: Option<String>,
+    sequence_id: Option<String>,
+    step_id: Option<String>,
     external_id: Option<String>,
     tags: Vec<String>,
     metadata: BTreeMap<String, String>,
@@ -68,12 +72,20 @@ pub struct LinkView {
     exhausted_at: Option<String>,
     /// Whether a visitor has to know a password.
     has_password: bool,
+    #[schema(value_type = Option<PreviewText>)]
+    preview: Option<LinkPreview>,
     /// Counts the changes; also the `ETag`.
     revision: u32,
+    /// The id of the key that made it; a console session is that of the key it was opened with. Of old links it is not
+    /// known.
+    #[schema(example = "key_01jd8m3x5v9k2n4p6q8r0s1t3w")]
+    created_by: Option<String>,
     created_at: String,
     updated_at: String,
     /// When it was put away; its slug stays taken.
     archived_at: Option<String>,
+    /// Since when who runs the server has it blocked: visitors get 451.
+    blocked_at: Option<String>,
 }
 
 impl LinkView {
@@ -92,6 +104,8 @@ impl LinkView {
             contact_id: options.labels.contact_id,
             message_id: options.labels.message_id,
             channel: options.labels.channel,
+            sequence_id: options.labels.sequence_id,
+            step_id: options.labels.step_id,
             external_id: options.labels.external_id,
             tags: options.labels.tags,
             metadata: options.labels.metadata,
@@ -109,10 +123,13 @@ impl LinkView {
             counted_clicks: link.counted_clicks,
             exhausted_at: link.exhausted_at.map(time),
             has_password: options.password.is_some(),
+            preview: options.preview,
             revision: link.revision,
+            created_by: link.created_by,
             created_at: time(link.created_at),
             updated_at: time(link.updated_at),
             archived_at: link.archived_at.map(time),
+            blocked_at: link.blocked_at.map(time),
         }
     }
 }
@@ -157,12 +174,30 @@ impl FromFields for Asked {
 }
 
 /// Make a link
-#[utoipa::path(tag = "links", request_body = NewLink, security(("api_key" = ["links:write"])), responses(
+///
+/// With an `Idempotency-Key`, at most 255 visible ASCII characters, the same request again within 24 hours makes nothing: it is
+/// answered with the link that the first one made, as it is now, and `Idempotency-Replayed: true`. The key with another
+/// body is 409.
+#[utoipa::path(tag = "links", params(("Idempotency-Key" = Option<String>, Header)),
+    request_body = NewLink, security(("api_key" = ["links:write"])), responses(
     (status = 201, body = LinkView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[post("/v1/links")]
-pub async fn create_link(caller: Caller, body: Body, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn create_link(
+    caller: Caller,
+    body: Body,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::LinksWrite)?;
-    Ok(created(&shared, links::create(&shared, &caller, body.read()?).await?))
+    let key = IdempotencyKey::of(&request, &body)?;
+    match links::create(&shared, &caller, body.read()?, key.as_ref()).await? {
+        Done::Now(link) => Ok(created(&shared, link)),
+        Done::Before(link) => {
+            let mut answer = created(&shared, link);
+            answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+            Ok(answer)
+        }
+    }
 }
 
 /// List links, newest first

@@ -27,12 +27,15 @@ pub struct SettingsView {
     address_policy: AddressTreatment,
     /// Where visitors of a closed link go.
     fallback_url: Option<String>,
+    /// What links may lead to beside `https` and `http`.
+    app_schemes: Vec<String>,
     /// Counts the changes; also the `ETag`.
     revision: i64,
 }
 
 fn shown(saved: LinkSettings) -> HttpResponse {
     let view = SettingsView {
+        app_schemes: settings::scheme_words(&saved),
         tracking: saved.is_tracking,
         address_policy: saved.address_treatment,
         fallback_url: saved.fallback_url.map(|url| url.to_string()),

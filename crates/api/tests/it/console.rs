@@ -229,6 +229,11 @@ async fn a_link_with_everything_is_made_and_changed_by_form() {
         ("contact_id", "cont_9"),
         ("conversation_id", "conv_7"),
         ("campaign_id", "spring,  2026"),
+        ("sequence_id", "seq_5"),
+        ("step_id", "step_2"),
+        ("preview_title", "Half <price>"),
+        ("preview_description", "Until Sunday"),
+        ("preview_image_url", "https://example.com/a.png"),
         ("external_id", "a, b"),
         ("tags", "spring sale, vip"),
         ("utm_source", "sms"),
@@ -244,6 +249,8 @@ async fn a_link_with_everything_is_made_and_changed_by_form() {
     let page = browser.fill("/links/new", "/links", &fields).await;
     for shown in [
         "0 of at most 3",
+        "<dt>Sequence</dt><dd>seq_5</dd>",
+        "<dt>Made by</dt><dd>key_",
         "utm_source=sms, utm_campaign=våren",
         "Browsers keep this redirect (301, 308)",
         "without what tells who it was",
@@ -257,6 +264,8 @@ async fn a_link_with_everything_is_made_and_changed_by_form() {
     let link = api.get("/v1/links").await.body["data"][0].clone();
     let path = format!("/links/{}", link["id"].as_str().expect("an id"));
     assert_eq!(link["utm"], json!({"source": "sms", "campaign": "våren"}));
+    let preview = json!({"title": "Half <price>", "description": "Until Sunday", "image_url": "https://example.com/a.png"});
+    assert_eq!((&link["step_id"], &link["preview"]), (&json!("step_2"), &preview));
     assert_eq!((&link["sent_at"], &link["kind"]), (&json!("2026-01-01T00:00:01.500Z"), &json!("message")));
     let hash = async || {
         let mut conn = api.pool.get().await.expect("the database runs");
@@ -294,6 +303,9 @@ async fn a_link_with_everything_is_made_and_changed_by_form() {
 
     let emptied = [
         ("revision", "2"),
+        ("preview_title", ""),
+        ("preview_description", ""),
+        ("preview_image_url", ""),
         ("utm_source", ""),
         ("max_clicks", ""),
         ("remove_password", "on"),
@@ -301,7 +313,7 @@ async fn a_link_with_everything_is_made_and_changed_by_form() {
     ];
     browser.fill(&format!("{path}/edit"), &path, &with(&emptied)).await;
     let changed = api.get(&format!("/v1{path}")).await.body;
-    assert_eq!(changed["utm"], json!({"campaign": "våren"}));
+    assert_eq!((&changed["utm"], &changed["preview"]), (&json!({"campaign": "våren"}), &json!(null)));
     assert_eq!((&changed["max_clicks"], &changed["sent_at"]), (&json!(null), &json!(null)));
     assert_eq!((&changed["has_password"], &changed["contact_id"]), (&json!(false), &json!("cont_9")));
 }
@@ -362,7 +374,9 @@ async fn settings_and_keys_are_changed_by_form() {
     let api = Api::start().await;
     let mut browser = Browser::signed_in(&api).await;
 
-    browser.fill("/settings/links", "/settings/links", &[("address_policy", "truncate")]).await;
+    let fields = [("address_policy", "truncate"), ("app_schemes", "tel, mailto,")];
+    let page = browser.fill("/settings/links", "/settings/links", &fields).await;
+    assert!(page.contains("value=\"mailto, tel\""), "{page}");
     let saved = api.get("/v1/settings/links").await.body;
     assert_eq!((&saved["tracking"], &saved["address_policy"]), (&json!(false), &json!("truncate")));
     let page = browser.fill("/settings/links", "/settings/domains", &[("host", "go.example.com")]).await;

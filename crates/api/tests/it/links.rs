@@ -20,20 +20,25 @@ async fn a_link_is_made_from_a_url_alone() {
     let made = api.post("/v1/links", json!({"url": "https://example.com/offer"})).await;
 
     assert_eq!((made.status, made.etag.as_deref()), (201, Some("\"1\"")));
+    let keys = api.get("/v1/api-keys").await.body;
+    assert_eq!(made.body["created_by"], keys["data"][0]["id"], "{keys}");
     let slug = made.body["slug"].as_str().expect("a slug");
     assert_eq!(slug.len(), 9);
     assert_eq!(made.body["tracked_url"], format!("http://localhost:8080/{slug}"));
     insta::assert_json_snapshot!(made.body, {
-        ".id" => "[id]", ".slug" => "[slug]", ".tracked_url" => "[url]", ".created_at" => "[time]", ".updated_at" => "[time]",
+        ".id" => "[id]", ".slug" => "[slug]", ".tracked_url" => "[url]", ".created_at" => "[time]", ".created_by" => "[key]",
+        ".updated_at" => "[time]",
     }, @r#"
     {
       "archived_at": null,
+      "blocked_at": null,
       "campaign_id": null,
       "channel": null,
       "contact_id": null,
       "conversation_id": null,
       "counted_clicks": 0,
       "created_at": "[time]",
+      "created_by": "[key]",
       "domain": "localhost",
       "enabled": true,
       "exhausted_at": null,
@@ -46,12 +51,15 @@ async fn a_link_is_made_from_a_url_alone() {
       "max_clicks": null,
       "message_id": null,
       "metadata": {},
+      "preview": null,
       "query_mode": "fill_missing",
       "revision": 1,
       "sent_at": null,
+      "sequence_id": null,
       "slug": "[slug]",
       "starts_at": null,
       "status_code": 302,
+      "step_id": null,
       "tags": [],
       "tracked_url": "[url]",
       "tracking": "inherit",
@@ -69,11 +77,12 @@ async fn a_link_keeps_everything_it_was_given() {
     let given = json!({
         "url": "https://example.com/offer?a=1", "slug": "Spring-Sale", "domain": "localhost",
         "campaign_id": "cmp_42", "conversation_id": "conv_7", "contact_id": "cont_9", "message_id": "msg_1",
-        "channel": "sms", "external_id": "ext-1", "tags": ["spring", "vip"], "metadata": {"source": "crm"},
+        "channel": "sms", "sequence_id": "seq_5", "step_id": "step_2", "external_id": "ext-1", "tags": ["spring", "vip"], "metadata": {"source": "crm"},
         "starts_at": "2026-01-01T00:00:00.000Z", "expires_at": "2036-01-01T00:00:00.000Z",
         "expired_url": "https://example.com/over", "enabled": false, "tracking": "off", "status_code": 307,
         "query_mode": "override", "kind": "message", "sent_at": "2026-01-01T00:00:00.000Z", "max_clicks": 1_000_000,
         "utm": {"source": "sms", "campaign": "våren"},
+        "preview": {"title": "Våren", "description": "Half price", "image_url": "https://example.com/a.png"},
     });
 
     let made = api.post("/v1/links", given.clone()).await;
@@ -120,7 +129,7 @@ async fn everything_that_is_wrong_with_a_link_is_named() {
       },
       {
         "code": "unknown_field",
-        "detail": "is not a field; there are `url`, `slug`, `domain`, `kind`, `campaign_id`, `conversation_id`, `contact_id`, `message_id`, `channel`, `external_id`, `tags`, `metadata`, `starts_at`, `expires_at`, `expired_url`, `enabled`, `tracking`, `status_code`, `query_mode`, `utm`, `sent_at`, `max_clicks`, `password`",
+        "detail": "is not a field; there are `url`, `slug`, `domain`, `kind`, `campaign_id`, `conversation_id`, `contact_id`, `message_id`, `channel`, `sequence_id`, `step_id`, `external_id`, `tags`, `metadata`, `starts_at`, `expires_at`, `expired_url`, `enabled`, `tracking`, `status_code`, `query_mode`, `utm`, `sent_at`, `max_clicks`, `password`, `preview`",
         "pointer": "/urll"
       }
     ]
@@ -154,6 +163,10 @@ async fn limits_are_held() {
         ("utm", json!({"source": "x".repeat(129)})),
         ("utm", json!({"utm_source": "x"})),
         ("utm", json!("x")),
+        ("preview", json!({"description": "no title"})),
+        ("preview", json!({"title": "x".repeat(201)})),
+        ("preview", json!({"title": "a", "image_url": "javascript:alert(1)"})),
+        ("preview", json!({"title": "a", "image": "https://example.com/a.png"})),
         ("sent_at", json!("today")),
         ("max_clicks", json!(0)),
         ("max_clicks", json!(1_000_001)),
@@ -163,6 +176,8 @@ async fn limits_are_held() {
         ("slug", json!("p\u{430}ypal")),
         ("tags", json!(["a,b"])),
         ("tags", json!([" a"])),
+        ("sequence_id", json!("x".repeat(129))),
+        ("step_id", json!("")),
         ("campaign_id", json!("a ")),
         ("channel", json!("\u{a0}sms")),
         ("external_id", json!(" a")),
@@ -373,6 +388,7 @@ async fn a_link_to_one_recipient_is_of_the_kind_message_and_has_a_longer_slug() 
     assert_eq!(kind_of(json!({"url": url, "campaign_id": "x"})).await, ("shareable".to_owned(), 9));
     let chosen = json!({"url": url, "contact_id": "x", "kind": "shareable"});
     assert_eq!(kind_of(chosen).await, ("shareable".to_owned(), 9));
+    assert_eq!(kind_of(json!({"url": url, "kind": "honeypot"})).await, ("honeypot".to_owned(), 9));
     let path = format!("/v1/links/{}", api.link().await);
     let refused = api.patch(&path, json!({"kind": "message"})).await;
     assert_eq!(pointers(&refused.body), [("/kind".to_owned(), "unknown_field".to_owned())]);
@@ -477,4 +493,33 @@ async fn links_are_found_by_campaign_and_by_tag() {
     }
     assert_eq!(api.get("/v1/links?tag=x").await.body["data"].as_array().map(Vec::len), Some(2));
     assert_eq!(api.get("/v1/links?tag=z").await.body["data"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_is_asked_for_twice_with_one_key_is_made_once() {
+    let api = Api::start().await;
+    let ask = async |key: &str, body: Value| {
+        let request = api.request(Method::POST, "/v1/links").bearer_auth(&api.key);
+        let request = request.header("idempotency-key", key).header("content-type", "application/json");
+        let request = request.body(body.to_string());
+        let answer = request.send().await.expect("an answer");
+        let is_replayed = answer.headers().contains_key("idempotency-replayed");
+        (is_replayed, crate::harness::answer(answer).await)
+    };
+    let wanted = json!({"url": "https://example.com/offer", "channel": "sms"});
+
+    let (at_once, other) = tokio::join!(ask("k1", wanted.clone()), ask("k1", wanted.clone()));
+    let (is_replayed, again) = ask("k1", json!({"channel": "sms", "url": "https://example.com/offer"})).await;
+
+    let ids = [&at_once.1, &other.1, &again].map(|answer| (answer.status, answer.body["id"].clone()));
+    assert!(ids.iter().all(|id| *id == (201, again.body["id"].clone())), "{ids:?}");
+    assert!(is_replayed && (at_once.0 ^ other.0));
+    assert_eq!(api.get("/v1/links").await.body["data"].as_array().map(Vec::len), Some(1));
+    let (_, reused) = ask("k1", json!({"url": "https://example.com/other"})).await;
+    assert_eq!((reused.status, &reused.body["code"]), (409, &json!("idempotency_key_reused")));
+    assert_ne!(ask("k2", wanted.clone()).await.1.body["id"], again.body["id"]);
+    // what was refused made nothing, and leaves the key free
+    assert_eq!(ask("k3", json!({"url": "http://localhost:8080/x"})).await.1.status, 422);
+    assert_eq!(ask("k3", wanted.clone()).await.1.status, 201);
+    assert_eq!(ask(&"x".repeat(256), wanted).await.1.status, 422);
 }

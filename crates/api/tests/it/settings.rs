@@ -5,6 +5,7 @@ use chrono::Utc;
 use futures::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
+use store::link_import::NewLink;
 use store::{AsyncConnection as _, QueryError, settings, workspaces};
 use testkit::given;
 use tokio::sync::oneshot;
@@ -18,7 +19,7 @@ async fn settings_have_defaults_and_are_changed_one_by_one() {
     let defaults = api.get("/v1/settings/links").await;
     assert_eq!(
         defaults.body,
-        json!({"tracking": true, "address_policy": "drop", "fallback_url": null, "revision": 0})
+        json!({"tracking": true, "address_policy": "drop", "fallback_url": null, "app_schemes": [], "revision": 0})
     );
 
     let changed = api
@@ -26,7 +27,7 @@ async fn settings_have_defaults_and_are_changed_one_by_one() {
         .await;
     assert_eq!(
         changed.body,
-        json!({"tracking": false, "address_policy": "drop", "fallback_url": "https://example.com/", "revision": 1})
+        json!({"tracking": false, "address_policy": "drop", "fallback_url": "https://example.com/", "app_schemes": [], "revision": 1})
     );
     let cleared =
         api.patch("/v1/settings/links", json!({"fallback_url": null, "address_policy": "truncate"})).await;
@@ -119,7 +120,13 @@ async fn a_domain_under_which_a_link_is_being_made_stays() {
     let domain_id = id.parse().expect("an id");
 
     let made = conn.transaction::<_, QueryError, _>(async |conn| {
-        store::links::insert(conn, api.workspace_id, link, domain_id, &slug, &options, Utc::now()).await?;
+        store::links::insert(
+            conn,
+            api.workspace_id,
+            &NewLink { id: link, domain_id, slug: &slug, options: &options, created_by: "test" },
+            Utc::now(),
+        )
+        .await?;
         begun.send(()).expect("somebody waits");
         until_one_waits_for_another(&api).await;
         Ok(())
@@ -175,4 +182,54 @@ async fn what_becomes_of_domains_is_announced() {
     assert_eq!(announced().await, api.workspace_id);
     assert_eq!(api.delete(&format!("/v1/domains/{default}")).await.status, 204);
     assert_eq!(announced().await, api.workspace_id);
+}
+
+#[tokio::test]
+async fn links_lead_to_apps_whose_schemes_the_settings_name() {
+    let api = Api::start().await;
+    let mail = json!({"url": "mailto:a@example.com?subject=x"});
+    let schemes =
+        async |schemes: Value| api.patch("/v1/settings/links", json!({"app_schemes": schemes})).await;
+
+    let refused = api.post("/v1/links", mail.clone()).await;
+    let allowed = schemes(json!(["tel", "MailTo", "tel"])).await;
+    let made = api.post("/v1/links", mail).await;
+
+    assert_eq!(refused.body["errors"][0]["code"], "scheme", "{}", refused.body);
+    assert_eq!(allowed.body["app_schemes"], json!(["mailto", "tel"]), "{}", allowed.body);
+    assert_eq!((made.status, &made.body["url"]), (201, &json!("mailto:a@example.com?subject=x")));
+    for (scheme, pointer) in [
+        ("javascript", "/app_schemes/0"),
+        ("DATA", "/app_schemes/0"),
+        ("https", "/app_schemes/0"),
+        ("a b", "/app_schemes/0"),
+    ] {
+        let refused = schemes(json!([scheme])).await;
+        assert_eq!(
+            (refused.status, &refused.body["errors"][0]["pointer"]),
+            (422, &json!(pointer)),
+            "{scheme}"
+        );
+    }
+    assert_eq!(schemes(json!(vec!["a"; 17])).await.status, 422);
+    let bad = api.post("/v1/links", json!({"url": "javascript:alert(1)"})).await;
+    assert_eq!(bad.body["errors"][0]["code"], "invalid");
+    // what a link has already may stay
+    assert_eq!(schemes(json!([])).await.status, 200);
+    let path = format!("/v1/links/{}", made.body["id"].as_str().expect("an id"));
+    assert_eq!(api.patch(&path, json!({"channel": "sms"})).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_domain_says_how_long_browsers_keep_to_https() {
+    let api = Api::start().await;
+    let new = json!({"host": "go.example.com", "hsts_max_age": 600});
+
+    let added = api.post("/v1/domains", new).await.body;
+
+    assert_eq!((&added["hsts_max_age"], &added["blocked_at"]), (&json!(600), &Value::Null));
+    let path = format!("/v1/domains/{}", added["id"].as_str().expect("an id"));
+    assert_eq!(api.patch(&path, json!({"hsts_max_age": 63_072_001})).await.status, 422);
+    assert_eq!(api.patch(&path, json!({"default": true})).await.body["hsts_max_age"], 600);
+    assert_eq!(api.patch(&path, json!({"hsts_max_age": null})).await.body["hsts_max_age"], Value::Null);
 }

@@ -1,10 +1,12 @@
 //! Commands that prepare, look and explain.
 
 use chrono::Utc;
-use model::EndpointId;
 use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
+use model::{EndpointId, LinkId};
 use store::endpoints::{self, EndpointOptions, State};
+use store::link_import::NewLink;
+use store::links::LinkOptions;
 use store::secrets;
 use testkit::{OwnDatabase, TestNats};
 use webhook::{CustomHeaders, Keyring};
@@ -111,6 +113,8 @@ async fn every_command_has_help_and_a_wrong_one_is_told_apart() {
         "click",
         "why",
         "explain-ip",
+        "block",
+        "unblock",
         "doctor",
         "spool",
         "healthcheck",
@@ -168,6 +172,41 @@ async fn secrets_are_sealed_again_with_the_present_key() {
     let kept = endpoints::find(&mut conn, workspace_id, id).await.expect("a row").expect("there").options;
     let kept = CustomHeaders::open(&new, workspace_id, id, &kept.headers_sealed.expect("headers"));
     assert_eq!(kept.expect("they open").iter().collect::<Vec<_>>(), headers.iter().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_operator_blocks_a_link_or_a_domain_and_lifts_it_again() {
+    let (database, nats) = tokio::join!(OwnDatabase::start(), TestNats::start());
+    let mut conn = database.pool().get().await.expect("a connection");
+    let workspace_id = testkit::given::workspace(&mut conn).await;
+    let domain = testkit::given::domain(&mut conn, workspace_id, "go.example.com").await;
+    let options = LinkOptions::to("https://example.com/offer".parse().expect("a URL"));
+    let (slug, id) = ("abc".parse().expect("a slug"), LinkId::generate());
+    let new = NewLink { id, domain_id: domain.id, slug: &slug, options: &options, created_by: "test" };
+    store::links::insert(&mut conn, workspace_id, &new, Utc::now()).await.expect("inserted");
+    let clickwire = Clickwire::new()
+        .with("CLICKWIRE__DATABASE__URL", database.url())
+        .with("CLICKWIRE__NATS__URL", nats.url());
+    let mut is_blocked = async || {
+        let link = store::routes::find_for_redirect(&mut conn, &domain.host, &slug).await.expect("a row");
+        link.expect("there").is_blocked
+    };
+
+    for what in [id.to_string(), "https://go.example.com/ABC".to_owned(), "go.example.com".to_owned()] {
+        let blocked = clickwire.ok(&["block", &what, "--json"]).await.json();
+        assert_eq!(blocked["blocked"], true, "{what}");
+        assert!(is_blocked().await, "{what}");
+        let lifted = clickwire.ok(&["unblock", &what]).await;
+        assert!(lifted.stdout.contains("is not blocked"), "{lifted:?}");
+        assert!(!is_blocked().await, "{what}");
+    }
+    for nothing in ["https://go.example.com/other", "other.example.com", "https://go.example.com/"] {
+        clickwire.fails(&["block", nothing]).await;
+    }
+    let entries = store::audit::list(&mut conn, workspace_id, None, 10).await.expect("entries");
+    let told: Vec<_> = entries.iter().rev().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(told[..2], ["link.blocked", "link.unblocked"]);
+    assert_eq!((told.len(), told[4], entries[0].actor.as_str()), (6, "domain.blocked", "operator"));
 }
 
 fn keyring(key: &str) -> Keyring {

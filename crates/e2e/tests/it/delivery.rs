@@ -16,7 +16,7 @@ async fn a_click_reaches_the_subscriber_once_with_the_documented_payload() {
         .link(json!({
             "url": "https://example.com/offer?utm_source=sms",
             "slug": "spring-sale", "campaign_id": "cmp_42", "conversation_id": "conv_7",
-            "contact_id": "cont_9", "channel": "sms", "tags": ["spring"], "metadata": {"order": "1001"}
+            "contact_id": "cont_9", "channel": "sms", "sequence_id": "seq_5", "step_id": "step_2", "tags": ["spring"], "metadata": {"order": "1001"}
         }))
         .await;
 
@@ -74,6 +74,7 @@ async fn a_click_reaches_the_subscriber_once_with_the_documented_payload() {
           "domain": "go.example.com",
           "external_id": null,
           "id": "[lnk]",
+          "kind": "message",
           "metadata": {
             "order": "1001"
           },
@@ -109,6 +110,8 @@ async fn a_click_reaches_the_subscriber_once_with_the_documented_payload() {
         },
         "referrer": null,
         "revision": 0,
+        "sequence_id": "seq_5",
+        "step_id": "step_2",
         "test": false,
         "user_agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1",
         "workspace_id": "[wks]"

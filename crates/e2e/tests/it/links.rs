@@ -55,10 +55,15 @@ async fn a_link_for_one_click_is_used_up_by_a_person_and_not_by_a_preview() {
     let stack = Stack::start().await;
     let link = stack.link(json!({"max_clicks": 1})).await;
 
-    assert_eq!(visit(&stack, &link.slug, SLACKBOT).await.0, StatusCode::FOUND);
+    // a preview looks at the page that asks, and is recorded as what it is
+    assert_eq!(visit(&stack, &link.slug, SLACKBOT).await, (StatusCode::OK, None));
     until(LIMIT, async || (recorded(&stack, &link).await == 1).then_some(())).await;
-    assert_eq!(visit(&stack, &link.slug, IPHONE).await.0, StatusCode::FOUND);
+    assert_eq!(visit(&stack, &link.slug, IPHONE).await, (StatusCode::OK, None));
+    let headers = [("user-agent", IPHONE), ("x-forwarded-for", ROME)];
+    let followed = stack.send_form(&link.slug, &headers).await;
+    assert_eq!(followed.status(), StatusCode::SEE_OTHER);
 
     until(LIMIT, async || (visit(&stack, &link.slug, IPHONE).await.0 == StatusCode::GONE).then_some(()))
         .await;
+    assert_eq!(stack.send_form(&link.slug, &headers).await.status(), StatusCode::GONE);
 }

@@ -138,6 +138,11 @@ impl Stack {
         self.visitors.visit(&format!("/{slug}"), headers).await.expect("an answer")
     }
 
+    /// A form that a page of the redirect has, sent with these headers.
+    pub async fn send_form(&self, slug: &str, headers: &[(&str, &str)]) -> Response {
+        self.visitors.send_form(&format!("/{slug}"), headers).await.expect("an answer")
+    }
+
     /// A person in Rome clicks on a phone and is redirected.
     pub async fn click(&self, link: &Link) {
         let response = self.visit(&link.slug, &PERSON).await;
@@ -195,8 +200,16 @@ impl Visitors {
     }
 
     async fn visit(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Result<Response> {
+        self.ask(Method::GET, path, headers).await
+    }
+
+    async fn send_form(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Result<Response> {
+        self.ask(Method::POST, path, headers).await
+    }
+
+    async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> reqwest::Result<Response> {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
-        let request = self.client.get(url).header("host", HOST);
+        let request = self.client.request(method, url).header("host", HOST);
         headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send().await
     }
 }

@@ -1,6 +1,7 @@
 //! Each click is one row.
 
 use bus::{ConsumerName, Handler, Message, Verdict, Verdicts};
+use model::link::LinkKind;
 use model::{EnrichedClick, WorkspaceId};
 use testkit::{TestDatabase, TestNats, until};
 
@@ -67,6 +68,23 @@ async fn of_several_revisions_the_highest_stays_in_whatever_order_they_come() {
     let rows = recorded(&database.pool(), workspace_id).await;
     assert_eq!(rows.len(), 1);
     assert_eq!(EnrichedClick::decode(&rows[0].event).unwrap(), second);
+}
+
+#[tokio::test]
+async fn a_click_keeps_the_sequence_and_the_kind_of_its_link() {
+    let database = TestDatabase::new().await;
+    let workspace_id = WorkspaceId::generate();
+    let mut sent = click(workspace_id);
+    sent.click.link.kind = LinkKind::Message;
+    sent.click.link.labels.sequence_id = Some("seq_5".into());
+    sent.click.link.labels.step_id = Some("step_2".into());
+
+    assert_eq!(recorder(database.pool()).await.handle(&[sent]).await, Verdicts::all(Verdict::Done));
+
+    let clicks = recorded(&database.pool(), workspace_id).await;
+    let of = &clicks[0].link;
+    let told = (of.kind.as_deref(), of.sequence_id.as_deref(), of.step_id.as_deref());
+    assert_eq!(told, (Some("message"), Some("seq_5"), Some("step_2")));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use futures::StreamExt;
 use model::automation::Verdict as Who;
 use model::{EnrichedClick, LinkId, Slug, WorkspaceId};
 use store::Pool;
+use store::link_import::NewLink;
 use store::links::{self, Link, LinkOptions};
 use testkit::{TestDatabase, TestNats, given as usual};
 
@@ -18,7 +19,14 @@ async fn link(pool: &Pool, host: &str, max_clicks: Option<u32>) -> (WorkspaceId,
     let domain = usual::domain(&mut conn, workspace_id, host).await;
     let options = LinkOptions { max_clicks, ..LinkOptions::to("https://example.com/".parse().unwrap()) };
     let (id, slug): (LinkId, Slug) = (LinkId::generate(), "sale".parse().unwrap());
-    links::insert(&mut conn, workspace_id, id, domain.id, &slug, &options, Utc::now()).await.unwrap();
+    links::insert(
+        &mut conn,
+        workspace_id,
+        &NewLink { id, domain_id: domain.id, slug: &slug, options: &options, created_by: "test" },
+        Utc::now(),
+    )
+    .await
+    .unwrap();
     (workspace_id, links::find(&mut conn, workspace_id, id).await.unwrap().unwrap())
 }
 

@@ -10,6 +10,7 @@ use model::{Click, LinkId, Orphan, WorkspaceId};
 use redirect::{App, Settings};
 use service::ops::Ops;
 use store::domains::Domain;
+use store::link_import::NewLink;
 use store::links::LinkOptions;
 use testkit::{ScratchDir, TestDatabase, TestNats, until};
 use tokio::task::JoinHandle;
@@ -76,9 +77,14 @@ impl House {
         let id = LinkId::generate();
         let mut conn = self.pool.get().await.expect("the database runs");
         let slug = slug.parse().expect("a slug");
-        store::links::insert(&mut conn, workspace_id, id, domain.id, &slug, &options, Utc::now())
-            .await
-            .expect("inserted");
+        store::links::insert(
+            &mut conn,
+            workspace_id,
+            &NewLink { id, domain_id: domain.id, slug: &slug, options: &options, created_by: "test" },
+            Utc::now(),
+        )
+        .await
+        .expect("inserted");
         id
     }
 

@@ -1,5 +1,6 @@
 //! The redirect against a real NATS and a real PostgreSQL.
 
+mod asking;
 mod client;
 mod confirm;
 mod follow;

@@ -3,6 +3,7 @@
 use chrono::Utc;
 use model::link::Tracking;
 use model::{Host, LinkId, Slug};
+use store::link_import::NewLink;
 use store::links::{self, Insertion, LinkFilter, LinkOptions};
 use store::routes;
 use testkit::{TestDatabase, given};
@@ -38,7 +39,13 @@ async fn slugs_of_before_are_folded_as_visitors_slugs_are() {
         let id = LinkId::generate_at(Utc::now() + chrono::TimeDelta::seconds(at as i64));
         let options = LinkOptions::to("https://example.com/".parse().unwrap());
         let slug = Slug::kept((*slug).to_owned());
-        let made = links::insert(&mut conn, workspace_id, id, domain_id, &slug, &options, Utc::now()).await;
+        let made = links::insert(
+            &mut conn,
+            workspace_id,
+            &NewLink { id, domain_id, slug: &slug, options: &options, created_by: "test" },
+            Utc::now(),
+        )
+        .await;
         assert_eq!(made.unwrap(), Insertion::Inserted);
         ids.push(id);
     }
@@ -70,7 +77,14 @@ async fn a_word_of_a_newer_release_for_tracking_claims_the_least() {
     let domain_id = given::domain(&mut conn, workspace_id, "a.example").await.id;
     let (id, slug) = (LinkId::generate(), "abc".parse().unwrap());
     let options = LinkOptions::to("https://example.com/".parse().unwrap());
-    links::insert(&mut conn, workspace_id, id, domain_id, &slug, &options, Utc::now()).await.unwrap();
+    links::insert(
+        &mut conn,
+        workspace_id,
+        &NewLink { id, domain_id, slug: &slug, options: &options, created_by: "test" },
+        Utc::now(),
+    )
+    .await
+    .unwrap();
     let newer =
         "ALTER TABLE links DROP CONSTRAINT links_tracking_check; UPDATE links SET tracking = 'aggregated'";
     conn.batch_execute(newer).await.unwrap();

@@ -6,8 +6,9 @@ use chrono::{SubsecRound, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::BigInt;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
-use model::link::{LinkKind, LinkLabels, QueryMode, RedirectStatus, Tracking};
+use model::link::{LinkKind, LinkLabels, LinkPreview, QueryMode, RedirectStatus, Tracking};
 use model::{Host, LinkId, PasswordHash, Slug, Utm, WorkspaceId};
+use store::link_import::NewLink;
 use store::links::{self, LinkFilter, LinkOptions};
 use store::{Connection, link_import, routes};
 use testkit::{TestDatabase, given};
@@ -78,7 +79,14 @@ async fn a_link_that_cannot_be_read_is_named_with_its_column() {
     let domain = given::domain(&mut conn, workspace_id, "a.example").await;
     let (id, slug): (LinkId, Slug) = (LinkId::generate(), "abc".parse().unwrap());
     let options = LinkOptions::to("https://example.com/".parse().unwrap());
-    links::insert(&mut conn, workspace_id, id, domain.id, &slug, &options, Utc::now()).await.unwrap();
+    links::insert(
+        &mut conn,
+        workspace_id,
+        &NewLink { id, domain_id: domain.id, slug: &slug, options: &options, created_by: "test" },
+        Utc::now(),
+    )
+    .await
+    .unwrap();
     conn.batch_execute("UPDATE links SET original_url = 'nowhere'").await.unwrap();
 
     let error = routes::find_for_redirect(&mut conn, &domain.host, &slug).await.expect_err("unreadable");
@@ -130,7 +138,7 @@ async fn of_many_links_those_are_made_whose_names_are_free() {
         .map(|(slug, external_id)| (LinkId::generate(), slug.parse::<Slug>().unwrap(), options(external_id)));
     let new: Vec<_> = wanted
         .iter()
-        .map(|(id, slug, options)| link_import::NewLink { id: *id, domain_id, slug, options })
+        .map(|(id, slug, options)| NewLink { id: *id, domain_id, slug, options, created_by: "test" })
         .collect();
 
     let made = link_import::insert(&mut conn, workspace_id, &new, Utc::now()).await.unwrap();
@@ -163,6 +171,8 @@ fn filled(n: usize) -> LinkOptions {
             contact_id: text("contact"),
             message_id: text("message"),
             channel: text("channel"),
+            sequence_id: text("sequence"),
+            step_id: text("step"),
             tags: vec!["a".to_owned(), "b".to_owned()],
             metadata: [("source".to_owned(), "crm".to_owned())].into(),
         },
@@ -176,6 +186,11 @@ fn filled(n: usize) -> LinkOptions {
         max_clicks: Some(1),
         password: Some(PasswordHash::from_kept(KEPT_HASH).unwrap()),
         expired_url: Some("https://example.com/over".parse().unwrap()),
+        preview: Some(LinkPreview {
+            title: format!("title-{n}"),
+            description: text("description"),
+            image_url: Some("https://example.com/a.png".parse().unwrap()),
+        }),
     }
 }
 
@@ -191,7 +206,13 @@ async fn as_many_links_as_may_be_fit_into_one_statement() {
     let new: Vec<_> = slugs
         .iter()
         .zip(&filled)
-        .map(|(slug, options)| link_import::NewLink { id: LinkId::generate(), domain_id, slug, options })
+        .map(|(slug, options)| NewLink {
+            id: LinkId::generate(),
+            domain_id,
+            slug,
+            options,
+            created_by: "test",
+        })
         .collect();
 
     let made = link_import::insert(&mut conn, workspace_id, &new, Utc::now()).await.unwrap();
@@ -210,7 +231,14 @@ async fn a_search_finds_a_slug_however_its_letters_are_written() {
     for slug in ["Straße-7", "other"] {
         let (id, slug) = (LinkId::generate(), slug.parse().unwrap());
         let options = LinkOptions::to("https://example.com/Offer".parse().unwrap());
-        links::insert(&mut conn, workspace_id, id, domain_id, &slug, &options, Utc::now()).await.unwrap();
+        links::insert(
+            &mut conn,
+            workspace_id,
+            &NewLink { id, domain_id, slug: &slug, options: &options, created_by: "test" },
+            Utc::now(),
+        )
+        .await
+        .unwrap();
     }
 
     for (text, count) in [("straße", 1), ("STRASSE-", 1), ("offer", 2), ("Other", 1), ("%", 0)] {

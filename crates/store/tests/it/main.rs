@@ -5,6 +5,7 @@
 mod base;
 mod confirmation;
 mod folding;
+mod idempotency;
 mod links;
 mod partitions;
 mod replays;

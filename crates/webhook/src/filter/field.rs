@@ -16,6 +16,8 @@ pub enum Field {
     ContactId,
     MessageId,
     Channel,
+    SequenceId,
+    StepId,
     Language,
     LinkId,
     LinkExternalId,
@@ -70,12 +72,14 @@ const DEVICE_TYPES: &[&str] = &["mobile", "tablet", "desktop", "tv", "console", 
 const VERDICTS: &[&str] = &["human", "automated", "unknown"];
 
 /// Every field with its path and its kind.
-const FIELDS: [(Field, &str, Kind); 20] = [
+const FIELDS: [(Field, &str, Kind); 22] = [
     (Field::CampaignId, "campaign_id", Kind::Text),
     (Field::ConversationId, "conversation_id", Kind::Text),
     (Field::ContactId, "contact_id", Kind::Text),
     (Field::MessageId, "message_id", Kind::Text),
     (Field::Channel, "channel", Kind::Text),
+    (Field::SequenceId, "sequence_id", Kind::Text),
+    (Field::StepId, "step_id", Kind::Text),
     (Field::Language, "language", Kind::Text),
     (Field::LinkId, "link.id", Kind::LinkId),
     (Field::LinkExternalId, "link.external_id", Kind::Text),
@@ -129,6 +133,8 @@ impl Field {
             Self::ContactId => text(labels.contact_id.as_deref()),
             Self::MessageId => text(labels.message_id.as_deref()),
             Self::Channel => text(labels.channel.as_deref()),
+            Self::SequenceId => text(labels.sequence_id.as_deref()),
+            Self::StepId => text(labels.step_id.as_deref()),
             Self::Language => text(click.click.request.language()),
             Self::LinkId => text(Some(&link.id.to_string())),
             Self::LinkExternalId => text(labels.external_id.as_deref()),

@@ -23,6 +23,8 @@ fn conditions_are_asked_of_the_fields_of_the_payload() {
         (json!({"verdicts": ["automated"]}), false),
         (json!({"campaign_id": "cmp_42"}), true),
         (json!({"campaign_id": {"$eq": "cmp_43"}}), false),
+        (json!({"sequence_id": "seq_5", "step_id": {"$startsWith": "step_"}}), true),
+        (json!({"step_id": {"$in": ["step_1", "step_3"]}}), false),
         (json!({"campaign_id": {"$startsWith": "cmp_", "$ne": "cmp_42"}}), false),
         (json!({"conversation_id": {"$exists": true}, "contact_id": "cont_9"}), true),
         (json!({"link.tags": "spring"}), true),
