@@ -1,10 +1,11 @@
 //! The `clickwire` command: everything in one process, and tools for people.
 //!
 //! In reading order: [`up`] runs Clickwire with all it needs under one [`data_dir`]; `down` ends it. `setup` and
-//! `keys` prepare a database and a broker, `click` and `listen` try things out, `replay` sends again, `why`, `explain-ip` and
+//! `keys` prepare a database and a broker, `click` and `listen` try things out, `replay` and `quarantine` send again (through the [`api`]), `why`, `explain-ip` and
 //! `doctor` say what is wrong. `reseal` changes the key that secrets are sealed with. `spool` looks after the clicks of a redirect that does not run.
 //! Commands find a running `up` by the file that it leaves in its data directory.
 
+mod api;
 mod click;
 mod connections;
 mod data_dir;
@@ -16,6 +17,7 @@ mod keys;
 mod layers;
 mod listen;
 mod out;
+mod quarantine;
 mod replay;
 mod reseal;
 mod setup;
@@ -54,6 +56,9 @@ enum Command {
     Why(why::Options),
     /// Send an endpoint again what it did not get
     Replay(replay::Options),
+    /// Look at messages that nobody could handle, publish them again, or remove them
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
     /// Seal secrets again that were sealed with a previous key, so that it can be removed from the settings
     Reseal(reseal::Options),
     /// Say which address the redirect takes for the visitor's behind proxies, and why
@@ -91,6 +96,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Click(options) => click::run(options).await,
         Command::Why(options) => why::run(&options).await,
         Command::Replay(options) => replay::run(&options).await,
+        Command::Quarantine(command) => quarantine::run(command).await,
         Command::Reseal(options) => reseal::run(&options).await,
         Command::ExplainIp(options) => explain_ip::run(&options).await,
         Command::Doctor(options) => doctor::run(&options).await,

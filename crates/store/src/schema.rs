@@ -149,6 +149,8 @@ diesel::table! {
         dead_told_at -> Nullable<Timestamptz>,
         courier -> Nullable<Uuid>,
         courier_until -> Nullable<Timestamptz>,
+        dead_alerted_at -> Nullable<Timestamptz>,
+        dead_unalerted -> Int8,
     }
 }
 
@@ -176,6 +178,8 @@ diesel::table! {
         state_since -> Nullable<Timestamptz>,
         rate_per_second -> Nullable<Int4>,
         rate_burst -> Nullable<Int4>,
+        kind -> Text,
+        alert_format -> Nullable<Text>,
     }
 }
 
@@ -243,6 +247,8 @@ diesel::table! {
         reason -> Text,
         payload -> Bytea,
         quarantined_at -> Timestamptz,
+        id -> Uuid,
+        replayed_at -> Nullable<Timestamptz>,
     }
 }
 
