@@ -41,7 +41,7 @@ fn text(event: &OwnEvent) -> String {
             "They are tried again by its schedule. See whether the receiver is well.".to_owned(),
         ),
         DELIVERY_DEAD => (
-            format!("{} of {} given up{}.", fact.deliveries(), fact.webhook("the"), fact.last()),
+            format!("{} given up of {}{}.", fact.deliveries(), fact.webhook("the"), fact.last()),
             "Mend the receiver, then replay what was given up: Replay, on the page of the webhook."
                 .to_owned(),
         ),
@@ -126,8 +126,8 @@ impl<'a> Fact<'a> {
 
     fn deliveries(self) -> String {
         match self.value("deliveries").and_then(Value::as_u64) {
-            None | Some(1) => "One delivery".to_owned(),
-            Some(count) => format!("{count} deliveries"),
+            None | Some(1) => "One delivery was".to_owned(),
+            Some(count) => format!("{count} deliveries were"),
         }
     }
 
@@ -169,7 +169,13 @@ mod tests {
             .map(|name| said(&sample(name, WorkspaceId::generate(), now).expect("a sample")))
             .collect();
 
-        insta::assert_snapshot!(sentences.join("\n"), @"");
+        insta::assert_snapshot!(sentences.join("\n"), @r"
+        The webhook to crm.example.com has only failed since 21 November 2026 02:16 UTC: 31 events. It is disabled on 26 November 2026 02:16 UTC if nothing changes. Mend the receiver, then send a test. Its page: Settings &gt; Link settings &gt; Webhooks &gt; [endpoint]
+        The webhook to crm.example.com is disabled: it has only failed since 18 November 2026 14:16 UTC: 62 events. Nothing is sent to it. Mend the receiver, enable the webhook, then replay what it missed. Its page: Settings &gt; Link settings &gt; Webhooks &gt; [endpoint]
+        The webhook to crm.example.com works again. Nothing has to be done; what was given up meanwhile can be replayed. Its page: Settings &gt; Link settings &gt; Webhooks &gt; [endpoint]
+        The webhook to crm.example.com does not take its events: one has failed 3 times, last with the answer 500. They are tried again by its schedule. See whether the receiver is well. Its page: Settings &gt; Link settings &gt; Webhooks &gt; [endpoint]
+        One delivery was given up of the webhook [endpoint], last with the answer 500. Mend the receiver, then replay what was given up: Replay, on the page of the webhook. Its page: Settings &gt; Link settings &gt; Webhooks &gt; [endpoint]
+        ");
     }
 
     #[test]

@@ -163,6 +163,9 @@ mod tests {
 
     #[test]
     fn a_dump_shows_offset_bytes_and_characters() {
-        insta::assert_snapshot!(dump(b"\x0a\x1aclk_01kbr5zj7v0\xff<b>"), @"");
+        insta::assert_snapshot!(dump(b"\x0a\x1aclk_01kbr5zj7v0\xff<b>"), @r"
+        000000  0a 1a 63 6c 6b 5f 30 31 6b 62 72 35 7a 6a 37 76  ..clk_01kbr5zj7v
+        000010  30 ff 3c 62 3e                                   0.<b>
+        ");
     }
 }

@@ -20,7 +20,7 @@ use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::desk::endpoint_body::FilterPreview;
-use crate::desk::{endpoints, etag};
+use crate::desk::{endpoints, etag, previews};
 use crate::error::ApiError;
 use crate::v1::endpoints::endpoint_id;
 
@@ -274,7 +274,7 @@ async fn try_filter(signed: &Signed, shared: &Shared, form: &Form, page: FormPag
         .and_then(|filter| form::read::<FilterPreview>(Map::from_iter([("filter".to_owned(), filter)])));
     let tried = match wanted {
         Ok(wanted) => {
-            endpoints::try_filter(shared, &signed.caller, &wanted.filter.unwrap_or_default(), None).await
+            previews::try_filter(shared, &signed.caller, &wanted.filter.unwrap_or_default(), None).await
         }
         Err(error) => Err(error),
     };

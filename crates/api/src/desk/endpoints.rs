@@ -11,13 +11,11 @@ use model::egress::ForbiddenDestination;
 use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
 use model::{EndpointId, EndpointUrl};
-use store::click_log::ClickFilter;
 use store::endpoints::{self, Endpoint, EndpointOptions, Kind, State};
 use store::{AsyncConnection as _, secrets};
 use webhook::{CustomHeaders, Filter};
 
-use super::clicks::{self, ShownClick};
-use super::endpoint_body::{EndpointChange, FilterPreview, NewEndpoint};
+use super::endpoint_body::{EndpointChange, NewEndpoint};
 use super::settings::limit_reached;
 use super::{Change, announce, audit, check_match, now};
 use crate::app::Shared;
@@ -27,9 +25,6 @@ use crate::page::PageRequest;
 
 /// Why an endpoint is disabled that its owner switched off.
 const SWITCHED_OFF: &str = "switched off";
-
-/// Clicks that a filter is tried on when nobody says how many.
-const PREVIEWED_CLICKS: u32 = 50;
 
 /// An endpoint that was just made.
 pub struct Created {
@@ -299,47 +294,6 @@ pub async fn test(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Te
         TestReply::NoSuchEndpoint => Err(not_found()),
         TestReply::Failed { detail } => Err(ApiError::Away(format!("the test could not be sent: {detail}"))),
     }
-}
-
-/// Tries a filter on the workspace's last clicks, newest first.
-///
-/// # Errors
-/// When there is no such endpoint, or a click cannot be read.
-pub async fn preview(
-    shared: &Shared,
-    caller: &Caller,
-    id: EndpointId,
-    wanted: FilterPreview,
-) -> Result<Vec<(ShownClick, bool)>, ApiError> {
-    let endpoint = find(shared, caller, id).await?;
-    let own = || endpoint.options.filter.as_ref().map_or(Ok(Filter::default()), Filter::parse);
-    let filter = wanted.filter.map_or_else(own, Ok).map_err(|error| {
-        ApiError::Internal(anyhow::Error::new(error).context("failed to read the filter of an endpoint"))
-    })?;
-    try_filter(shared, caller, &filter, wanted.clicks).await
-}
-
-/// Tries a filter that no endpoint has yet.
-///
-/// # Errors
-/// When the database is away, or a click cannot be read.
-pub async fn try_filter(
-    shared: &Shared,
-    caller: &Caller,
-    filter: &Filter,
-    clicks: Option<u32>,
-) -> Result<Vec<(ShownClick, bool)>, ApiError> {
-    let count = clicks.unwrap_or(PREVIEWED_CLICKS);
-    let page = PageRequest::first(count.into());
-    let mut clicks =
-        clicks::list(shared, caller, &clicks::Asked { filter: ClickFilter::default(), page }).await?;
-    // a page brings one row more, to tell whether there is another
-    clicks.truncate(count as usize);
-    let judged = |shown: ShownClick| {
-        let matches = filter.matches(&shown.click);
-        (shown, matches)
-    };
-    Ok(clicks.into_iter().map(judged).collect())
 }
 
 fn unanswered(error: RequestError) -> ApiError {

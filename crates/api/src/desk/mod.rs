@@ -17,6 +17,7 @@ pub mod link_rules;
 pub mod link_upsert;
 pub mod links;
 pub mod passwords;
+pub mod previews;
 pub mod quarantine;
 pub mod replay_body;
 pub mod replay_count;

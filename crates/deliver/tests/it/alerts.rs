@@ -1,5 +1,6 @@
 //! The alert URL: what it is told, in which shape, and how seldom.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -102,8 +103,8 @@ async fn a_flood_of_dead_deliveries_is_one_alert_and_later_one_more_with_the_res
     settings.deliver.alert_pause = pause;
     let running = rig.start_with(settings).await;
 
-    for dead in [3, 8] {
-        rig.publish_some(dead - if dead == 3 { 0 } else { 3 }).await;
+    for dead in [2, 4] {
+        rig.publish_some(2).await;
         rig.stand(DeliveryStatus::Dead, dead).await;
         rig.relay().await;
         rig.all_told().await;
@@ -115,13 +116,17 @@ async fn a_flood_of_dead_deliveries_is_one_alert_and_later_one_more_with_the_res
         alert["timestamp"].as_str().expect("a text").parse().expect("a time")
     };
     assert!((at(&alerts[1]) - at(&alerts[0])).to_std().expect("later") >= pause);
-    assert_eq!(number(&alerts[0]) + number(&alerts[1]), 8);
+    assert_eq!(number(&alerts[0]) + number(&alerts[1]), 4);
     for alert in &alerts {
         let sample = webhook::own_event::sample("delivery.dead", rig.workspace_id, Utc::now());
         let sample: Value = serde_json::from_slice(&sample.expect("a sample").body()).expect("JSON");
-        let keys =
-            |body: &Value| body["data"].as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
-        assert_eq!(keys(alert), keys(&sample));
+        let keys = |body: &Value| {
+            body["data"].as_object().expect("an object").keys().cloned().collect::<BTreeSet<String>>()
+        };
+        let mut expected = keys(&sample);
+        expected.insert("host".to_owned());
+        assert_eq!(keys(alert), expected);
+        assert_eq!(alert["data"]["host"], "127.0.0.1");
         assert_eq!(alert["data"]["endpoint_id"], json!(broken_id));
         assert_eq!(alert["data"]["last_status"], 500);
     }
