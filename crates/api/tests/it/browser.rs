@@ -93,7 +93,7 @@ async fn a_person_names_an_alert_url_tries_a_filter_and_looks_at_what_was_put_as
     browser.find(Locator::Css(own)).await.expect("a choice").click().await.expect("a click");
     fill(&browser, "#filter", r#"{"location.country": "NO"}"#).await;
     fill(&browser, "#rate_per_second", "many").await;
-    press(&browser, "Try it on the last clicks").await;
+    press(&browser, "Try the filter on the last clicks").await;
     assert!(text(&browser, "#tried").await.contains("lets 0 of the last 1"));
     press(&browser, "Save").await;
     assert!(text(&browser, "#rate_per_second-wrong").await.contains("number"));
