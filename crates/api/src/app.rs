@@ -35,10 +35,15 @@ pub(crate) struct Shared {
     pub settings: ApiSettings,
     pub public_url: url::Url,
     pub egress: EgressPolicy,
+    /// How long an endpoint may only fail before `deliver` disables it.
+    pub auto_disable_after: Duration,
     pub metrics: Metrics,
     pub sign_ins: SignIns,
     pub passwords: Passwords,
     pub imports: Imports,
+    pub exports: Imports,
+    /// How long the broker remembers the id of a message.
+    pub duplicate_window: Duration,
 }
 
 /// The API and the console, listening but not answering yet.
@@ -87,6 +92,7 @@ impl App {
             bus,
             keyring,
             public_url: settings.links.public_url,
+            auto_disable_after: settings.deliver.auto_disable_after,
             egress: EgressPolicy {
                 addresses: settings.deliver.allowed_networks,
                 https_only: settings.deliver.https_only,
@@ -96,6 +102,8 @@ impl App {
             sign_ins: SignIns::new(settings.api.sign_in_failures_max),
             passwords: Passwords::new(),
             imports: Imports::new(settings.api.bulk_requests_max, settings.api.bulk_workspace_requests_max),
+            exports: Imports::new(settings.api.exports_max, settings.api.exports_workspace_max),
+            duplicate_window: settings.nats.duplicate_window,
             settings: settings.api,
         };
         Ok(Self { shared: Data::new(shared), listener, addr, ops, ops_listener: None, database })

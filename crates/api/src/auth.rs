@@ -20,7 +20,7 @@ use crate::error::ApiError;
 /// How often a key's last use is written down.
 const TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The scope that stands for every other.
+/// The scope that stands for every other of a workspace.
 pub const ALL: &str = "*";
 
 /// What a key may do.
@@ -48,11 +48,13 @@ pub enum Scope {
     SettingsWrite,
     /// See, make and revoke keys; see the audit log.
     KeysWrite,
+    /// Look after the installation, across workspaces: what was put aside. It is the operator's: `*` does not hold it.
+    Admin,
 }
 
 impl Scope {
     /// Every scope.
-    pub const EVERY: [Self; 11] = [
+    pub const EVERY: [Self; 12] = [
         Self::LinksRead,
         Self::LinksWrite,
         Self::EndpointsRead,
@@ -64,6 +66,7 @@ impl Scope {
         Self::SettingsRead,
         Self::SettingsWrite,
         Self::KeysWrite,
+        Self::Admin,
     ];
 
     /// The word in the API.
@@ -80,6 +83,7 @@ impl Scope {
             Self::SettingsRead => "settings:read",
             Self::SettingsWrite => "settings:write",
             Self::KeysWrite => "keys:write",
+            Self::Admin => "admin",
         }
     }
 
@@ -97,6 +101,7 @@ impl Scope {
             Self::SettingsRead => "See link settings and domains",
             Self::SettingsWrite => "Change link settings and domains",
             Self::KeysWrite => "Manage API keys, see the audit log",
+            Self::Admin => "Look after the installation, across workspaces; not part of *",
         }
     }
 }
@@ -127,9 +132,10 @@ impl Caller {
         self.may_word(scope.as_str())
     }
 
-    /// Whether the caller has the scope with this name, or `*`.
+    /// Whether the caller has the scope with this name, or `*`, which stands for all of a workspace.
     pub fn may_word(&self, scope: &str) -> bool {
-        self.scopes.iter().any(|held| held == ALL || held == scope)
+        let is_of_workspace = scope != Scope::Admin.as_str();
+        self.scopes.iter().any(|held| held == scope || (held == ALL && is_of_workspace))
     }
 
     /// How the audit log names them.

@@ -77,9 +77,9 @@ pub enum ApiError {
     /// A request that sends nothing for too long.
     #[error("{0}")]
     Idle(&'static str),
-    /// `deliver` did not answer.
+    /// `deliver` or the broker did not answer.
     #[error("{0}")]
-    DeliverAway(String),
+    Away(String),
     /// Our fault.
     #[error("something went wrong on our side")]
     Internal(#[source] anyhow::Error),
@@ -124,7 +124,7 @@ pub struct Problem {
 }
 
 /// Every code and what it means, for `/docs`.
-pub const CODES: [(&str, u16, &str); 27] = [
+pub const CODES: [(&str, u16, &str); 29] = [
     ("malformed", 400, "The body is not JSON."),
     ("unauthorized", 401, "There is no API key, or not one that opens anything."),
     ("forbidden", 403, "The key has not the scope that this needs."),
@@ -143,6 +143,8 @@ pub const CODES: [(&str, u16, &str); 27] = [
     ("limit_reached", 409, "The workspace has as many of these as it may have."),
     ("endpoint_disabled", 409, "A disabled endpoint can neither be paused nor replayed to."),
     ("replay_running", 409, "One replay to an endpoint at a time: let it end, or cancel it."),
+    ("too_soon", 409, "The broker would drop the message as one that it has: wait a moment."),
+    ("unknown_stream", 409, "The message came from a stream that nothing is published to."),
     ("last_secret", 409, "An endpoint always keeps one signing secret."),
     ("precondition_failed", 412, "`If-Match` names another revision: someone changed it in the meantime."),
     ("idle", 408, "Nothing was sent for too long."),
@@ -179,6 +181,16 @@ impl ApiError {
         Self::Invalid(vec![FieldError { pointer: pointer.to_owned(), code, detail: detail.into() }])
     }
 
+    /// The same about an object that stands at `pointer` of the body.
+    #[must_use]
+    pub fn below(self, pointer: &str) -> Self {
+        let Self::Invalid(mut errors) = self else { return self };
+        for error in &mut errors {
+            error.pointer.insert_str(0, pointer);
+        }
+        Self::Invalid(errors)
+    }
+
     /// The stable word.
     pub fn code(&self) -> &'static str {
         match self {
@@ -196,7 +208,7 @@ impl ApiError {
             Self::TooManyLines(_) => "too_many_lines",
             Self::ContentType(_) => "unsupported_media_type",
             Self::Idle(_) => "idle",
-            Self::TimedOut | Self::DatabaseAway | Self::Busy(_) | Self::DeliverAway(_) => "unavailable",
+            Self::TimedOut | Self::DatabaseAway | Self::Busy(_) | Self::Away(_) => "unavailable",
             Self::Internal(_) => "internal",
         }
     }
@@ -229,7 +241,7 @@ impl ApiError {
     pub fn log(&self) {
         match self {
             Self::Internal(cause) => error!(error = format!("{cause:#}"), "a request failed"),
-            Self::DatabaseAway | Self::DeliverAway(_) | Self::TimedOut => {
+            Self::DatabaseAway | Self::Away(_) | Self::TimedOut => {
                 warn!("a request was refused: {self}")
             }
             _ => {}
@@ -251,7 +263,7 @@ impl ResponseError for ApiError {
             Self::TooLarge(_) | Self::TooManyLines(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Idle(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::TimedOut | Self::DatabaseAway | Self::Busy(_) | Self::DeliverAway(_) => {
+            Self::TimedOut | Self::DatabaseAway | Self::Busy(_) | Self::Away(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -268,7 +280,7 @@ impl ResponseError for ApiError {
             Self::Unauthorized(_) => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"clickwire\""));
             }
-            Self::TimedOut | Self::DatabaseAway | Self::Busy(_) | Self::DeliverAway(_) => {
+            Self::TimedOut | Self::DatabaseAway | Self::Busy(_) | Self::Away(_) => {
                 response.insert_header((header::RETRY_AFTER, "1"));
             }
             _ => {}

@@ -288,6 +288,14 @@ pub fn texts<const MAX: usize>(
     }
 }
 
+/// An object with fields of its own; the first that is wrong is told.
+pub fn object<T: FromFields>(value: &Value) -> Result<T, Wrong> {
+    read(value).map_err(|error| match error.field_errors().into_iter().next() {
+        Some(FieldError { pointer, code, detail }) => Wrong { path: pointer, code, detail },
+        None => wrong_type("an object"),
+    })
+}
+
 /// An object whose values are strings.
 pub fn pairs(value: &Value) -> Result<BTreeMap<String, String>, Wrong> {
     let object = value.as_object().ok_or_else(|| wrong_type("an object"))?;

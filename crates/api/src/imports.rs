@@ -1,11 +1,11 @@
-//! How many bulk requests run at once: in all, and for one workspace, so that none keeps the others out.
+//! How many bulk requests, or exports, run at once: in all, and for one workspace, so that none keeps the others out.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::WorkspaceId;
 
-/// The bulk requests that are running.
+/// The requests of one kind that are running.
 #[derive(Clone)]
 pub struct Imports {
     running: Arc<Mutex<HashMap<WorkspaceId, usize>>>,

@@ -78,8 +78,8 @@ fn operations(item: &PathItem) -> Vec<(&'static str, &Operation)> {
 }
 
 /// The order in which `/docs` shows the groups.
-const GROUPS: [&str; 6] =
-    ["links", "webhook endpoints", "deliveries", "clicks", "settings", "keys and audit"];
+const GROUPS: [&str; 7] =
+    ["links", "webhook endpoints", "deliveries", "clicks", "settings", "keys and audit", "quarantine"];
 
 /// One operation as `/docs` shows it.
 struct OperationText {
@@ -124,6 +124,8 @@ async fn docs() -> HttpResponse {
         "NewEndpoint",
         "EndpointChange",
         "SettingsChange",
+        "WorkspaceChange",
+        "NewAlert",
         "NewDomain",
         "NewKey",
         "NewReplay",
@@ -178,7 +180,7 @@ fn properties(schema: &str) -> Vec<FieldText> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desk::{endpoint_body, keys, link_body, link_change, replay_body, settings};
+    use crate::desk::{alerts, endpoint_body, keys, link_body, link_change, replay_body, settings};
     use crate::fields::{FromFields, known_fields};
 
     fn assert_described<T: FromFields>(schema: &str) {
@@ -197,6 +199,8 @@ mod tests {
         assert_described::<endpoint_body::EndpointChange>("EndpointChange");
         assert_described::<endpoint_body::FilterPreview>("FilterPreview");
         assert_described::<settings::SettingsChange>("SettingsChange");
+        assert_described::<alerts::WorkspaceChange>("WorkspaceChange");
+        assert_described::<alerts::NewAlert>("NewAlert");
         assert_described::<settings::NewDomain>("NewDomain");
         assert_described::<keys::NewKey>("NewKey");
         assert_described::<replay_body::NewReplay>("NewReplay");

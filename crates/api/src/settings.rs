@@ -59,6 +59,10 @@ pub struct ApiSettings {
     /// How often the key of a bulk request is looked up again.
     #[serde(with = "humantime_serde")]
     pub bulk_key_interval: Duration,
+    /// Exports at a time.
+    pub exports_max: usize,
+    /// Exports of one workspace at a time.
+    pub exports_workspace_max: usize,
     /// How long one request may take.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
@@ -102,6 +106,9 @@ pub struct DeliverSettings {
     pub https_only: bool,
     /// Ports that webhooks may be sent to although another protocol owns them.
     pub allowed_ports: Vec<u16>,
+    /// How long an endpoint may only fail before it is disabled: the console says so.
+    #[serde(with = "humantime_serde")]
+    pub auto_disable_after: Duration,
 }
 
 impl Settings {
@@ -152,6 +159,10 @@ impl Settings {
         }
         if api.bulk_idle_timeout.is_zero() {
             return refuse("api.bulk_idle_timeout", "must be more than nothing");
+        }
+        if !(1..=api.exports_max).contains(&api.exports_workspace_max) {
+            let rule = "must be at least 1 and at most api.exports_max";
+            return refuse("api.exports_workspace_max", rule);
         }
         if api.test_timeout >= api.request_timeout {
             return refuse("api.request_timeout", "must be longer than api.test_timeout");

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use model::{Click, EnrichedClick, EventId, Orphan, WorkspaceId};
 
+use crate::topology::StreamName;
 use crate::{codec, topology};
 
 /// A message that is ready to be published.
@@ -19,6 +20,22 @@ pub struct Outgoing {
     pub payload: Bytes,
     /// W3C trace context to carry on.
     pub traceparent: Option<String>,
+}
+
+impl Outgoing {
+    /// A message that stood on this stream, to be published again byte for byte; `None` when the stream is none whose
+    /// messages come from us.
+    pub fn again(stream: &str, subject: String, id: String, payload: Bytes) -> Option<Self> {
+        let stream = StreamName::ALL.into_iter().find(|known| known.as_str() == stream)?;
+        let schema = match stream {
+            StreamName::Clicks if subject.starts_with(topology::ORPHANS) => Orphan::SCHEMA,
+            StreamName::Clicks => Click::SCHEMA,
+            StreamName::Enriched => EnrichedClick::SCHEMA,
+            StreamName::Events => Event::SCHEMA,
+            StreamName::Quarantine => return None,
+        };
+        Some(Self { subject, id, schema, payload, traceparent: None })
+    }
 }
 
 /// A kind of message: it encodes and decodes itself.

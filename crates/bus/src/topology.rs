@@ -253,11 +253,14 @@ pub(crate) const fn shard_token(shard: u64) -> &'static str {
     TOKENS[(shard % SHARDS) as usize]
 }
 
+/// What subjects of visits that led nowhere begin with.
+pub(crate) const ORPHANS: &str = "clickwire.clicks.orphan.";
+
 /// Subject on CLICKS of a visit that led nowhere.
 pub fn orphan_subject(workspace_id: Option<WorkspaceId>) -> String {
     match workspace_id {
-        Some(workspace_id) => format!("clickwire.clicks.orphan.{workspace_id}"),
-        None => "clickwire.clicks.orphan.none".to_owned(),
+        Some(workspace_id) => format!("{ORPHANS}{workspace_id}"),
+        None => format!("{ORPHANS}none"),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::out;
 /// More keys than that are not listed at once.
 const LIST_MAX: i64 = 1_000;
 
-/// Stands for every scope.
+/// Stands for every scope of a workspace.
 const EVERY_SCOPE: &str = "*";
 
 #[derive(Debug, Subcommand)]
@@ -54,7 +54,8 @@ pub(crate) struct Create {
     #[arg(long, default_value = "cli")]
     name: String,
 
-    /// What it may do, such as links:read; may be given several times [default: everything]
+    /// What it may do, such as links:read; may be given several times. `admin` looks after the installation, across
+    /// workspaces, and is not part of `*` [default: *]
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<String>,
 

@@ -1,10 +1,12 @@
 //! The `clickwire` command: everything in one process, and tools for people.
 //!
 //! In reading order: [`up`] runs Clickwire with all it needs under one [`data_dir`]; `down` ends it. `setup` and
-//! `keys` prepare a database and a broker, `click` and `listen` try things out, `replay` sends again, `why`, `explain-ip` and
-//! `doctor` say what is wrong. `reseal` changes the key that secrets are sealed with. `block` closes links that are abused. `spool` looks after the clicks of a redirect that does not run.
+//! `keys` prepare a database and a broker, `click` and `listen` try things out, `replay` and `quarantine` send again (through the
+//! [`api`]), `why`, `explain-ip` and `doctor` say what is wrong. `reseal` changes the key that secrets are sealed with. `block`
+//! closes links that are abused. `spool` looks after the clicks of a redirect that does not run.
 //! Commands find a running `up` by the file that it leaves in its data directory.
 
+mod api;
 mod block;
 mod click;
 mod connections;
@@ -17,6 +19,7 @@ mod keys;
 mod layers;
 mod listen;
 mod out;
+mod quarantine;
 mod replay;
 mod reseal;
 mod setup;
@@ -55,6 +58,9 @@ enum Command {
     Why(why::Options),
     /// Send an endpoint again what it did not get
     Replay(replay::Options),
+    /// Look at messages that nobody could handle, publish them again, or remove them
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
     /// Seal secrets again that were sealed with a previous key, so that it can be removed from the settings
     Reseal(reseal::Options),
     /// Block a link, or all links of a domain: visitors get 451
@@ -96,6 +102,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Click(options) => click::run(options).await,
         Command::Why(options) => why::run(&options).await,
         Command::Replay(options) => replay::run(&options).await,
+        Command::Quarantine(command) => quarantine::run(command).await,
         Command::Reseal(options) => reseal::run(&options).await,
         Command::Block(options) => block::block(&options).await,
         Command::Unblock(options) => block::unblock(&options).await,

@@ -1,20 +1,14 @@
 //! `clickwire replay`: offers an endpoint again what it did not get, through the API.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, ValueEnum};
 use model::EndpointId;
+use reqwest::Method;
 use serde_json::{Map, Value};
-use url::Url;
 
-use crate::data_dir::DataDirOption;
-use crate::out;
-
-/// A count of much takes a moment.
-const TIMEOUT: Duration = Duration::from_secs(60);
+use crate::api::ApiOptions;
 
 /// Send an endpoint again what it did not get
 #[derive(Debug, Args)]
@@ -47,16 +41,8 @@ pub(crate) struct Options {
     #[arg(long)]
     dry_run: bool,
 
-    /// URL of the API [default: that of a running `up`]
-    #[arg(long, value_name = "URL", env = "CLICKWIRE_API_URL", requires = "key")]
-    api_url: Option<Url>,
-
-    /// API key with the scope deliveries:write [default: that of a running `up`]
-    #[arg(long, value_name = "KEY", env = "CLICKWIRE_API_KEY", hide_env_values = true)]
-    key: Option<String>,
-
     #[command(flatten)]
-    data_dir: DataDirOption,
+    api: ApiOptions,
 
     /// Print one line of JSON
     #[arg(long)]
@@ -71,32 +57,10 @@ enum Status {
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let (api_url, key) = api(options)?;
-    let url = format!("{}/v1/replays", api_url.trim_end_matches('/'));
-    let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
-    let request = client.post(&url).bearer_auth(key).json(&body(options));
-    let answer = request.send().await.with_context(|| format!("{url} does not answer"))?;
-    let status = answer.status();
-    let answer: Value =
-        answer.json().await.with_context(|| format!("{url} answered {status}, not in JSON"))?;
-    if options.json {
-        out::json(&answer);
-    } else if status.is_success() {
-        out::line(&told(&answer));
-    } else {
-        out::error(&format!("clickwire: {}", answer["detail"].as_str().unwrap_or(status.as_str())));
-    }
-    Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn api(options: &Options) -> anyhow::Result<(String, String)> {
-    if let (Some(url), Some(key)) = (&options.api_url, &options.key) {
-        return Ok((url.to_string(), key.clone()));
-    }
-    let Some(running) = options.data_dir.dir()?.running() else {
-        bail!("no running `clickwire up` was found: say --api-url and --key, or --data-dir DIR");
-    };
-    Ok((running.api_url, options.key.clone().unwrap_or(running.key)))
+    let body = Value::Object(body(options));
+    let answer = options.api.ask(Method::POST, "/v1/replays", Some(&body)).await?;
+    answer.print(options.json, |replay| vec![told(replay)]);
+    Ok(if answer.status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn body(options: &Options) -> Map<String, Value> {

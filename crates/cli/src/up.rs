@@ -34,8 +34,8 @@ use self::services::Services;
 /// What the key of `up` is called in the list of keys.
 const KEY_NAME: &str = "clickwire up";
 
-/// Stands for every scope.
-const EVERY_SCOPE: &str = "*";
+/// Stand for every scope: all of a workspace, and what is the operator's.
+const EVERY_SCOPE: [&str; 2] = ["*", "admin"];
 
 /// Run everything on this machine: PostgreSQL, NATS, the five services, and the console
 #[derive(Debug, Clone, Args)]
@@ -248,7 +248,7 @@ fn admin_key(options: &Options, data_dir: &DataDir) -> anyhow::Result<ApiKey> {
 async fn keep_key(database: &store::Settings, first_run: &FirstRun, key: &ApiKey) -> anyhow::Result<()> {
     let mut conn = store::connect(database).await?;
     let now = Utc::now();
-    let scopes = [EVERY_SCOPE.to_owned()];
+    let scopes = EVERY_SCOPE.map(str::to_owned);
     let new = NewKey {
         workspace_id: first_run.workspace.id,
         name: KEY_NAME,

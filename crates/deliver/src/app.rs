@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::alerts::Alerts;
 use crate::attempter::Attempter;
 use crate::courier::Courier;
 use crate::dispatch::{self, Dispatcher};
@@ -49,6 +50,7 @@ pub struct App {
     dispatcher: Arc<Dispatcher>,
     own_consumer: Consumer,
     own_events: Arc<OwnEvents>,
+    alerts: Arc<Alerts>,
     courier: Arc<Courier>,
     recording: Recording,
     health: Arc<Health>,
@@ -109,8 +111,16 @@ impl App {
             in_hand: Mutex::default(),
             at_once: dispatch::at_once(),
         };
+        let alerts = Arc::new(Alerts {
+            endpoints: Arc::clone(&endpoints),
+            pool: pool.clone(),
+            work: Arc::clone(&work),
+            metrics: metrics.clone(),
+            pause: deliver.alert_pause,
+        });
         let own_events = OwnEvents {
             endpoints: Arc::clone(&endpoints),
+            alerts: Arc::clone(&alerts),
             pool: pool.clone(),
             work: Arc::clone(&work),
             metrics: metrics.clone(),
@@ -149,6 +159,7 @@ impl App {
             dispatcher: Arc::new(dispatcher),
             own_consumer,
             own_events: Arc::new(own_events),
+            alerts,
             courier: Arc::new(courier),
             recording,
             health,
@@ -226,6 +237,8 @@ impl App {
         beside.spawn(ended(async move { recorder.renew().await }));
         let (courier, stop) = (Arc::clone(&self.courier), aside.clone());
         beside.spawn(ended(async move { courier.tidy(stop).await }));
+        let (alerts, stop) = (Arc::clone(&self.alerts), aside.clone());
+        beside.spawn(ended(async move { alerts.run(stop).await }));
         let replayer = Replayer {
             pool: self.pool.clone(),
             work: Arc::clone(&self.courier.work),

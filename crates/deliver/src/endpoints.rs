@@ -16,7 +16,7 @@ use futures::StreamExt as _;
 use http::{HeaderName, HeaderValue};
 use model::event_type::{EventTypePattern, LINK_CLICKED};
 use model::secret::SigningSecret;
-use model::{EndpointId, EndpointUrl, EnrichedClick, WorkspaceId};
+use model::{AlertFormat, EndpointId, EndpointUrl, EnrichedClick, WorkspaceId};
 use store::Pool;
 use store::endpoints::State;
 use store::subscriptions::{self, Subscription};
@@ -42,6 +42,8 @@ pub struct Endpoint {
     pub id: EndpointId,
     /// Whose it is.
     pub workspace_id: WorkspaceId,
+    /// The shape of its bodies, if it is its workspace's alert URL.
+    pub alert_format: Option<AlertFormat>,
     /// Where events are posted.
     pub url: EndpointUrl,
     /// Live secrets, newest first.
@@ -116,6 +118,7 @@ impl Endpoint {
         Ok(Self {
             id: source.endpoint_id,
             workspace_id: source.workspace_id,
+            alert_format: source.kind.alert_format(),
             url: source.url.clone(),
             secrets: Vec::new(),
             headers: Vec::new(),

@@ -2,7 +2,7 @@
 //!
 //! Two lanes. The fast one ([`dispatch`]) sends a batch of clicks at once from memory and stores the results in
 //! one statement. What cannot go at once, or failed, is a row, and the slow one ([`courier`]) works those off.
-//! Events of our own are rows from the beginning ([`own_events`]).
+//! Events of our own are rows from the beginning ([`own_events`]), and so is what the alert URL is told ([`alerts`]).
 //! Both make attempts in the same way ([`attempter`]): [`sender`] posts, [`outcome`] judges, [`schedule`] says when
 //! next; [`lanes`] say how much an endpoint may use of us (its [`limit`], its [`rate`], its [`circuit`]), [`destination`] where a
 //! request may go ([`names`] says who is asked for addresses), [`timings`] where its time went.
@@ -10,6 +10,7 @@
 //! and [`life`] acts on it by the rule of [`failing`].
 //! [`replayer`] puts in line again what somebody asked for, [`reconciler`] what was lost on the way; the slow lane sends it.
 
+pub mod alerts;
 pub mod app;
 pub mod attempter;
 pub mod circuit;

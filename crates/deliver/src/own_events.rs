@@ -4,7 +4,7 @@
 //! - the endpoints of the workspace that chose the type, as long as they are owed anything; filters are about clicks;
 //! - never the endpoint that the event tells of: it would hear of its own failures by what fails;
 //! - nobody, of a delivery that was not of a click: the webhook about it could fail in turn, without end;
-//! - of an endpoint's dead deliveries once an hour. On EVENTS each is told.
+//! - of an endpoint's dead deliveries once an hour, and the alert URL as [`alerts`](crate::alerts) says. On EVENTS each is told.
 //!
 //! An event is done when its rows are stored. One that comes again meets its rows, and nothing is owed twice.
 
@@ -14,17 +14,18 @@ use std::time::Duration;
 
 use bus::{Event, Handler, Verdict, Verdicts};
 use chrono::Utc;
+use model::EndpointId;
 use model::event_type::{self, DELIVERY_DEAD};
-use model::{DeliveryId, EndpointId};
 use serde_json::Value;
-use store::deliveries::{self, NewDelivery, Owed, Progress};
+use store::deliveries::{self, NewDelivery};
 use store::{AsyncConnection as _, Pool, endpoint_life, subscriptions};
 use tokio::sync::Notify;
 use tracing::warn;
 use uuid::Uuid;
 use webhook::OwnEvent;
 
-use crate::endpoints::{Endpoint, Endpoints};
+use crate::alerts::{self, Alerts};
+use crate::endpoints::{Endpoint, EndpointTable, Endpoints};
 use crate::metrics::Metrics;
 
 /// Messages of one batch.
@@ -40,6 +41,8 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 pub struct OwnEvents {
     /// Who wants what.
     pub endpoints: Arc<Endpoints>,
+    /// Counts dead deliveries for the alert URL.
+    pub alerts: Arc<Alerts>,
     /// Takes the deliveries.
     pub pool: Pool,
     /// Tells the courier that there is work.
@@ -106,17 +109,22 @@ impl OwnEvents {
         if told.is_empty() {
             return Ok(());
         }
-        self.store(told).await?;
+        self.store(told, &table).await?;
         self.work.notify_one();
         Ok(())
     }
 
     /// All in one transaction: who is told of dead deliveries is told, or not counted as told.
-    async fn store(&self, told: Vec<Told>) -> anyhow::Result<()> {
+    async fn store(&self, told: Vec<Told>, table: &EndpointTable) -> anyhow::Result<()> {
         let now = Utc::now();
-        let dead: HashSet<EndpointId> = told.iter().filter_map(Told::of_dead).collect();
+        let of_webhooks = told.iter().filter(|told| told.webhooks().next().is_some());
+        let dead: HashSet<EndpointId> = of_webhooks.filter_map(Told::of_dead).collect();
+        let mut counted: HashMap<EndpointId, u64> = HashMap::new();
+        for (endpoint_id, deliveries) in told.iter().filter_map(Told::counted) {
+            *counted.entry(endpoint_id).or_default() += deliveries;
+        }
         let mut conn = self.pool.get().await?;
-        let stored = conn.transaction(async |conn| {
+        let stored = conn.transaction::<_, anyhow::Error, _>(async |conn| {
             let mut due: HashMap<EndpointId, bool> = HashMap::new();
             for endpoint_id in endpoint_life::claim_dead(conn, &dead, now).await? {
                 due.insert(endpoint_id, true);
@@ -126,8 +134,11 @@ impl OwnEvents {
                 Some(endpoint_id) => due.insert(endpoint_id, false) == Some(true),
                 None => true,
             };
-            let rows: Vec<NewDelivery> = told.iter().filter(is_due).flat_map(Told::rows).collect();
-            deliveries::insert(conn, &rows, &[], Uuid::nil(), now).await
+            let mut rows: Vec<NewDelivery> = told.iter().filter(is_due).flat_map(Told::rows).collect();
+            if !counted.is_empty() {
+                rows.extend(self.alerts.claim(conn, table, &counted, now).await?);
+            }
+            Ok(deliveries::insert(conn, &rows, &[], Uuid::nil(), now).await?)
         });
         let stored = stored.await?;
         self.metrics.told(stored.len());
@@ -141,17 +152,21 @@ impl Told {
         if self.event_type == DELIVERY_DEAD { self.event.endpoint_id() } else { None }
     }
 
+    /// How many dead deliveries of which endpoint the alert URL is to be told of.
+    fn counted(&self) -> Option<(EndpointId, u64)> {
+        let is_alerted = self.endpoints.iter().any(|endpoint| endpoint.alert_format.is_some());
+        let deliveries = self.event.data.get("deliveries").and_then(Value::as_u64).unwrap_or(1);
+        self.of_dead().filter(|_| is_alerted).map(|endpoint_id| (endpoint_id, deliveries))
+    }
+
+    fn webhooks(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.endpoints.iter().filter(|endpoint| endpoint.alert_format.is_none())
+    }
+
+    /// What each is told now; of dead deliveries the alert URL is told in another way.
     fn rows(&self) -> impl Iterator<Item = NewDelivery> {
-        let body = self.event.body();
-        self.endpoints.iter().map(move |endpoint| NewDelivery {
-            // made at the event's moment: both live in the event's partition
-            id: DeliveryId::generate_at(self.event.id.timestamp()),
-            workspace_id: endpoint.workspace_id,
-            owed: Owed { endpoint_id: endpoint.id, event_id: self.event.id },
-            event_type: self.event_type,
-            click_id: None,
-            progress: Progress::due(Utc::now(), Some(body.clone())),
-            leased_until: None,
-        })
+        let is_dead = self.of_dead().is_some();
+        let told = self.endpoints.iter().filter(move |endpoint| !is_dead || endpoint.alert_format.is_none());
+        told.map(|endpoint| alerts::row(endpoint, &self.event, self.event_type))
     }
 }

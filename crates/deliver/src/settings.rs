@@ -91,6 +91,9 @@ pub struct DeliverSettings {
     /// From the first failure to the last.
     #[serde(with = "humantime_serde")]
     pub auto_disable_span_min: Duration,
+    /// Of one endpoint's dead deliveries the alert URL is not told more often.
+    #[serde(with = "humantime_serde")]
+    pub alert_pause: Duration,
     /// How long the end may take.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
@@ -208,6 +211,10 @@ impl DeliverSettings {
                 !self.pause_hold.is_zero(),
                 "deliver.pause_hold must not be zero: pauses would lose what they hold",
             ),
+            (
+                !self.alert_pause.is_zero(),
+                "deliver.alert_pause must not be zero: a flood of dead deliveries would be one of alerts",
+            ),
             (self.auto_disable_failed_min > 0, "deliver.auto_disable_failed_min must be at least 1"),
             (
                 self.auto_disable().is_none_or(|rule| rule.span_min <= rule.after),
@@ -262,6 +269,7 @@ mod tests {
             ("CLICKWIRE__DELIVER__IN_FLIGHT_MAX", "1", "in_flight_max"),
             ("CLICKWIRE__DELIVER__BATCH_MAX", "0", "batch_max"),
             ("CLICKWIRE__DELIVER__PAUSE_HOLD", "0s", "pause_hold"),
+            ("CLICKWIRE__DELIVER__ALERT_PAUSE", "0s", "alert_pause"),
             ("CLICKWIRE__DELIVER__AUTO_DISABLE_AFTER", "1h", "auto_disable_span_min"),
             ("CLICKWIRE__DELIVER__AUTO_DISABLE_FAILED_MIN", "0", "auto_disable_failed_min"),
         ] {

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chrono::Utc;
-use model::DeliveryId;
+use chrono::{DateTime, Utc};
 use model::delivery::{TestReply, TestRequest};
-use model::event_type::LINK_CLICKED;
+use model::event_type::{ENDPOINT_DISABLED, LINK_CLICKED};
+use model::{DeliveryId, EventId};
+use webhook::{alert, own_event, payload};
 
-use crate::endpoints::Endpoints;
+use crate::endpoints::{Endpoint, Endpoints};
 use crate::sender::{Sender, Shipment};
 
 /// Answers test requests.
@@ -31,11 +32,10 @@ impl Tester {
             Err(error) => return TestReply::Failed { detail: format!("{error:#}") },
         };
         let now = Utc::now();
-        let sample = webhook::payload::sample(request.workspace_id, now);
-        let body = Bytes::from(webhook::payload::link_clicked(&sample));
+        let (event_id, event_type, body) = sample(&endpoint, now);
         let shipment = Shipment {
-            event_id: sample.event_id,
-            event_type: LINK_CLICKED,
+            event_id,
+            event_type,
             delivery_id: DeliveryId::generate_at(now),
             number: 1,
             throttled: 0,
@@ -46,4 +46,17 @@ impl Tester {
         let attempt = self.sender.send(&endpoint, &shipment).await;
         TestReply::Attempted { attempt, request_body: String::from_utf8_lossy(&body).into_owned() }
     }
+}
+
+/// A sample of what the endpoint gets, marked as a test: a click, or an alert.
+fn sample(endpoint: &Endpoint, now: DateTime<Utc>) -> (EventId, &'static str, Bytes) {
+    let alert = endpoint.alert_format.and_then(|format| {
+        let mut event = own_event::sample(ENDPOINT_DISABLED, endpoint.workspace_id, now)?;
+        event.data.insert("test".to_owned(), true.into());
+        Some((event.id, ENDPOINT_DISABLED, Bytes::from(alert::body(&event, format))))
+    });
+    alert.unwrap_or_else(|| {
+        let click = payload::sample(endpoint.workspace_id, now);
+        (click.event_id, LINK_CLICKED, Bytes::from(payload::link_clicked(&click)))
+    })
 }

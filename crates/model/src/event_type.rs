@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::alert::ALERT_TYPES;
+
 /// A click on a tracked link.
 pub const LINK_CLICKED: &str = "link.clicked";
 
@@ -13,6 +15,9 @@ pub const ENDPOINT_DISABLED: &str = "endpoint.disabled";
 
 /// An endpoint only fails, and will be disabled.
 pub const ENDPOINT_WARNING: &str = "endpoint.warning";
+
+/// A delivery has failed for the third time.
+pub const DELIVERY_FAILING: &str = "delivery.failing";
 
 /// A delivery was given up.
 pub const DELIVERY_DEAD: &str = "delivery.dead";
@@ -28,7 +33,7 @@ pub const EVENT_TYPES: [&str; 13] = [
     ENDPOINT_DISABLED,
     "endpoint.recovered",
     "endpoint.removed",
-    "delivery.failing",
+    DELIVERY_FAILING,
     DELIVERY_DEAD,
     "secret.rotated",
     "secret.revoked",
@@ -52,6 +57,11 @@ impl EventTypePattern {
     /// The pattern that wants exactly clicks.
     pub fn link_clicked() -> Self {
         Self(LINK_CLICKED.to_owned())
+    }
+
+    /// The patterns of an alert URL: exactly what it is told.
+    pub fn alerts() -> Vec<Self> {
+        ALERT_TYPES.into_iter().map(|name| Self(name.to_owned())).collect()
     }
 
     /// Whether an event of this type is wanted.

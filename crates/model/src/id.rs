@@ -128,6 +128,8 @@ ids! {
     DeliveryId = "dlv_";
     /// A job that puts deliveries in line again.
     ReplayId = "rpl_";
+    /// A message that was put aside.
+    QuarantineId = "qua_";
     /// An API key.
     KeyId = "key_";
     /// An entry of the audit log.

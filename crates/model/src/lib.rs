@@ -2,9 +2,10 @@
 //!
 //! In reading order: [`id`], [`link`] with [`slug`], [`url`], [`utm`] and [`password`], [`click`] with [`location`], [`device`]
 //! and [`automation`], [`orphan`] (a visit that led nowhere), then what is owed to subscribers: [`event_type`],
-//! [`delivery`], [`retry`], [`address`] and [`egress`], [`secret`].
+//! [`delivery`], [`retry`], [`alert`], [`address`] and [`egress`], [`secret`].
 
 pub mod address;
+pub mod alert;
 pub mod automation;
 pub mod click;
 pub mod delivery;
@@ -23,11 +24,12 @@ pub mod url;
 pub mod utm;
 
 pub use address::{AddressPolicy, AddressTreatment};
+pub use alert::AlertFormat;
 pub use click::{Click, EnrichedClick};
 pub use egress::EgressPolicy;
 pub use id::{
-    AuditId, ClickId, DeliveryId, DomainId, EndpointId, EventId, KeyId, LinkId, OrphanId, ReplayId, SecretId,
-    WorkspaceId,
+    AuditId, ClickId, DeliveryId, DomainId, EndpointId, EventId, KeyId, LinkId, OrphanId, QuarantineId,
+    ReplayId, SecretId, WorkspaceId,
 };
 pub use link::{Host, Link};
 pub use orphan::Orphan;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use model::event_type::EventTypePattern;
-use model::{EndpointId, EndpointUrl, WorkspaceId};
+use model::{AlertFormat, EndpointId, EndpointUrl, WorkspaceId};
 
 use crate::parse::parsed;
 use crate::schema::{endpoint_state, endpoints};
@@ -24,6 +24,8 @@ pub struct Endpoint {
     pub state: State,
     /// Why it is in that state.
     pub state_reason: Option<String>,
+    /// When it came into that state; `None`: not known.
+    pub state_since: Option<DateTime<Utc>>,
     /// No older click is owed.
     pub owed_from: DateTime<Utc>,
     /// Counts the changes.
@@ -39,6 +41,8 @@ pub struct Endpoint {
 /// What people set of an endpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointOptions {
+    /// What it is for. It never changes from one to the other.
+    pub kind: Kind,
     /// Where events are posted.
     pub url: EndpointUrl,
     /// What it is for.
@@ -63,6 +67,37 @@ pub struct EndpointOptions {
     pub permanent_statuses: Vec<u16>,
     /// Whether it is disabled when it has only failed for days.
     pub auto_disable: bool,
+}
+
+/// What an endpoint is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// It gets the events that it chose.
+    Webhook,
+    /// It is where its workspace hears of webhooks that need a person; there is at most one.
+    Alert(AlertFormat),
+}
+
+impl Kind {
+    /// The word in the API and in PostgreSQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Alert(_) => "alert",
+        }
+    }
+
+    /// The shape of its bodies, if it is the alert URL.
+    pub const fn alert_format(self) -> Option<AlertFormat> {
+        match self {
+            Self::Webhook => None,
+            Self::Alert(format) => Some(format),
+        }
+    }
+
+    pub(crate) fn read(alert_format: Option<&str>) -> QueryResult<Self> {
+        alert_format.map_or(Ok(Self::Webhook), |word| Ok(Self::Alert(parsed(word)?)))
+    }
 }
 
 /// Whether an endpoint gets anything.
@@ -123,6 +158,7 @@ struct Row {
     headers_sealed: Option<Vec<u8>>,
     state: String,
     state_reason: Option<String>,
+    state_since: Option<DateTime<Utc>>,
     max_in_flight: Option<i32>,
     rate_per_second: Option<i32>,
     rate_burst: Option<i32>,
@@ -130,6 +166,7 @@ struct Row {
     retry_schedule: Option<Vec<i32>>,
     permanent_statuses: Vec<i16>,
     auto_disable: bool,
+    alert_format: Option<String>,
     owed_from: DateTime<Utc>,
     revision: i64,
     created_at: DateTime<Utc>,
@@ -154,6 +191,7 @@ fn read((row, health): (Row, Option<HealthRow>)) -> QueryResult<Endpoint> {
     Ok(Endpoint {
         id: EndpointId::from_uuid(row.id),
         options: EndpointOptions {
+            kind: Kind::read(row.alert_format.as_deref())?,
             url: parsed(&row.url)?,
             description: row.description,
             event_types: event_types.collect::<QueryResult<_>>()?,
@@ -173,6 +211,7 @@ fn read((row, health): (Row, Option<HealthRow>)) -> QueryResult<Endpoint> {
         },
         state: State::from_word(&row.state),
         state_reason: row.state_reason,
+        state_since: row.state_since,
         owed_from: row.owed_from,
         revision: row.revision,
         created_at: row.created_at,
@@ -192,6 +231,8 @@ fn read((row, health): (Row, Option<HealthRow>)) -> QueryResult<Endpoint> {
 #[diesel(table_name = endpoints)]
 #[diesel(treat_none_as_null = true)]
 struct Values<'a> {
+    kind: &'static str,
+    alert_format: Option<&'static str>,
     url: &'a str,
     description: Option<&'a str>,
     event_types: Vec<&'a str>,
@@ -209,6 +250,8 @@ struct Values<'a> {
 
 fn values(options: &EndpointOptions, now: DateTime<Utc>) -> Values<'_> {
     Values {
+        kind: options.kind.as_str(),
+        alert_format: options.kind.alert_format().map(AlertFormat::as_str),
         url: options.url.as_str(),
         description: options.description.as_deref(),
         event_types: options.event_types.iter().map(EventTypePattern::as_str).collect(),
@@ -254,10 +297,11 @@ pub async fn insert(
     Ok(())
 }
 
-/// How many endpoints a workspace has.
+/// How many webhooks a workspace has.
 pub async fn count(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryResult<i64> {
     endpoints::table
         .filter(endpoints::workspace_id.eq(workspace_id.uuid()).and(endpoints::deleted_at.is_null()))
+        .filter(endpoints::kind.eq(Kind::Webhook.as_str()))
         .count()
         .get_result(conn)
         .await
@@ -280,6 +324,19 @@ pub async fn find(
     row.map(read).transpose()
 }
 
+/// The alert URL of the workspace, if it has one.
+pub async fn find_alert(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryResult<Option<Endpoint>> {
+    let row: Option<(Row, Option<HealthRow>)> = endpoints::table
+        .left_join(endpoint_state::table)
+        .filter(endpoints::workspace_id.eq(workspace_id.uuid()).and(endpoints::deleted_at.is_null()))
+        .filter(endpoints::kind.eq("alert"))
+        .select((Row::as_select(), Option::<HealthRow>::as_select()))
+        .first(conn)
+        .await
+        .optional()?;
+    row.map(read).transpose()
+}
+
 /// Locks the workspace's endpoint until the transaction ends; `false` when there is none.
 pub async fn lock(conn: &mut Connection, workspace_id: WorkspaceId, id: EndpointId) -> QueryResult<bool> {
     let found: Option<Uuid> = endpoints::table
@@ -293,7 +350,7 @@ pub async fn lock(conn: &mut Connection, workspace_id: WorkspaceId, id: Endpoint
     Ok(found.is_some())
 }
 
-/// The newest endpoints, or those older than `before`; at most `limit`.
+/// The newest webhooks, or those older than `before`; at most `limit`.
 pub async fn list(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
@@ -303,6 +360,7 @@ pub async fn list(
     let mut query = endpoints::table
         .left_join(endpoint_state::table)
         .filter(endpoints::workspace_id.eq(workspace_id.uuid()).and(endpoints::deleted_at.is_null()))
+        .filter(endpoints::kind.eq(Kind::Webhook.as_str()))
         .order(endpoints::id.desc())
         .limit(limit)
         .select((Row::as_select(), Option::<HealthRow>::as_select()))

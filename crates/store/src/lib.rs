@@ -4,6 +4,7 @@
 //! decides what is one transaction. The tables themselves are described in `migrations/`; [`setup`](setup())
 //! makes them, services only [`verify`] that they are there.
 
+pub mod alerts;
 pub mod api_keys;
 pub mod attempts;
 pub mod audit;

@@ -155,6 +155,8 @@ diesel::table! {
         dead_told_at -> Nullable<Timestamptz>,
         courier -> Nullable<Uuid>,
         courier_until -> Nullable<Timestamptz>,
+        dead_alerted_at -> Nullable<Timestamptz>,
+        dead_unalerted -> Int8,
     }
 }
 
@@ -182,6 +184,8 @@ diesel::table! {
         state_since -> Nullable<Timestamptz>,
         rate_per_second -> Nullable<Int4>,
         rate_burst -> Nullable<Int4>,
+        kind -> Text,
+        alert_format -> Nullable<Text>,
     }
 }
 
@@ -265,6 +269,8 @@ diesel::table! {
         reason -> Text,
         payload -> Bytea,
         quarantined_at -> Timestamptz,
+        id -> Uuid,
+        replayed_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use model::event_type::EventTypePattern;
 use model::{EndpointId, EndpointUrl, WorkspaceId};
 
-use crate::endpoints::State;
+use crate::endpoints::{Kind, State};
 use crate::parse::parsed;
 use crate::schema::{endpoint_changes, endpoint_secrets, endpoints};
 use crate::{Connection, QueryResult};
@@ -24,6 +24,8 @@ pub struct Subscription {
     pub endpoint_id: EndpointId,
     /// Whose it is.
     pub workspace_id: WorkspaceId,
+    /// What it is for.
+    pub kind: Kind,
     /// Where events are posted.
     pub url: EndpointUrl,
     /// Which event types it wants.
@@ -81,6 +83,7 @@ struct Row {
     timeout_ms: Option<i32>,
     retry_schedule: Option<Vec<i32>>,
     permanent_statuses: Vec<i16>,
+    alert_format: Option<String>,
     owed_from: DateTime<Utc>,
 }
 
@@ -152,6 +155,7 @@ fn read(row: Row, secrets_sealed: Vec<Vec<u8>>) -> QueryResult<Subscription> {
     Ok(Subscription {
         endpoint_id: EndpointId::from_uuid(row.id),
         workspace_id: WorkspaceId::from_uuid(row.workspace_id),
+        kind: Kind::read(row.alert_format.as_deref())?,
         url: parsed(&row.url)?,
         event_types: row.event_types.iter().map(|text| parsed(text)).collect::<QueryResult<_>>()?,
         filter: row.filter,

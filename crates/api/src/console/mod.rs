@@ -3,6 +3,7 @@
 //! People sign in with an API key; a sealed cookie then holds its id, so that a revoked key ends the session. Every form
 //! carries the session's token. A form that did something answers 303 and leaves a message for the next page.
 
+mod alerts;
 mod clicks;
 mod deliveries;
 mod form;
@@ -10,11 +11,13 @@ mod keys;
 mod link_form;
 mod links;
 mod overview;
+mod quarantine;
 mod replays;
 mod session;
 mod settings;
 mod sign_in;
 pub mod view;
+mod webhook_form;
 mod webhooks;
 
 use actix_web::http::{StatusCode, header};
@@ -46,10 +49,14 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(deliveries::page)
         .service(deliveries::retry)
         .configure(links::configure)
+        // `new` comes before `{id}`, which would match it
+        .configure(webhook_form::configure)
         .configure(webhooks::configure)
+        .configure(alerts::configure)
         .configure(replays::configure)
         .configure(settings::configure)
         .configure(keys::configure)
+        .configure(quarantine::configure)
         .default_service(web::to(nowhere));
 }
 

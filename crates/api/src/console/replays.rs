@@ -1,10 +1,11 @@
 //! Replays of one webhook: what to send again, how much that is, and how far it is.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path, ServiceConfig};
+use actix_web::web::{Data, Path, Query, ServiceConfig};
 use actix_web::{get, post};
 use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use model::EndpointId;
@@ -92,14 +93,28 @@ struct ReplaysPage {
     is_disabled: bool,
     may_replay: bool,
     spans: [(&'static str, i64); 4],
+    /// It was disabled from then on until now, exact and for people.
+    missed: Option<When>,
     counted: Option<Counted>,
     failure: Option<String>,
     replays: Vec<ReplayRow>,
 }
 
+/// What the page before knows of the endpoint.
+#[derive(Deserialize)]
+struct Missed {
+    /// When it was disabled that was just enabled.
+    missed_since: Option<String>,
+}
+
+fn moment(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text).ok().map(|at| at.with_timezone(&Utc))
+}
+
 #[get("/settings/webhooks/{id}/replays")]
-async fn show(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
-    let page = page(&signed, &shared, endpoint_id(&id)?).await?;
+async fn show(signed: Signed, id: Path<String>, asked: Query<Missed>, shared: Data<Shared>) -> PageResult {
+    let mut page = page(&signed, &shared, endpoint_id(&id)?).await?;
+    page.missed = asked.missed_since.as_deref().and_then(moment).map(|since| when(since, Utc::now()));
     Ok(session::taken(&shared, html_with(StatusCode::OK, &page), signed.flash.as_ref()))
 }
 
@@ -116,6 +131,7 @@ async fn page(signed: &Signed, shared: &Shared, id: EndpointId) -> Result<Replay
         is_disabled: endpoint.state == State::Disabled,
         may_replay: signed.caller.may(Scope::DeliveriesWrite),
         spans: SPANS,
+        missed: None,
         counted: None,
         failure: None,
         replays: rows.iter().map(|replay| replay_row(replay, now)).collect(),
@@ -132,7 +148,8 @@ async fn count(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared
         .text("hours")
         .and_then(|text| text.parse().ok())
         .filter(|hours| SPANS.iter().any(|s| s.1 == *hours));
-    let since = time(until - TimeDelta::hours(hours.unwrap_or(24)));
+    let since = form.text("since").and_then(moment);
+    let since = time(since.unwrap_or(until - TimeDelta::hours(hours.unwrap_or(24))));
     let until = time(until);
     let what = form.text("what").unwrap_or("dead").to_owned();
     let mut wanted = object(id, &what, &since, &until);

@@ -19,7 +19,7 @@ use model::{EndpointId, KeyId};
 use super::PageError;
 use super::view::{Layout, Notice};
 use crate::app::Shared;
-use crate::auth::{self, Caller};
+use crate::auth::{self, Caller, Scope};
 use crate::error::ApiError;
 
 const SESSION_COOKIE: &str = "clickwire_session";
@@ -75,6 +75,7 @@ impl Signed {
             section,
             key_name: self.caller.key_name.clone(),
             csrf: self.session.token.clone(),
+            is_operator: self.caller.may(Scope::Admin),
             is_signed_in: true,
             notice,
         }

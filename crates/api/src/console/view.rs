@@ -22,6 +22,8 @@ pub struct Layout {
     pub key_name: String,
     /// The token of the session's forms.
     pub csrf: String,
+    /// Whether the key looks after the installation.
+    pub is_operator: bool,
     /// Whether there is a session.
     pub is_signed_in: bool,
     /// What the page before left.
@@ -39,7 +41,14 @@ pub struct Notice {
 impl Layout {
     /// The frame of a page without a session.
     pub fn outside() -> Self {
-        Self { section: "", key_name: String::new(), csrf: String::new(), is_signed_in: false, notice: None }
+        Self {
+            section: "",
+            key_name: String::new(),
+            csrf: String::new(),
+            is_operator: false,
+            is_signed_in: false,
+            notice: None,
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Webhooks: the list, a new one, one with its secret, a test and its deliveries.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{get, post};
 use askama::Template;
@@ -8,44 +7,35 @@ use chrono::Utc;
 use serde_json::{Value, json};
 
 use model::EndpointId;
-use model::event_type::LINK_CLICKED;
+use model::delivery::DeliveryStatus;
 use model::retry::RetryPreset;
 use store::delivery_log::DeliveryFilter;
-use store::endpoints::{Endpoint, State};
+use store::endpoints::{Endpoint, Kind, State};
 
-use super::form::{self, Errors, Form};
+use super::alerts::AlertCard;
+use super::form::{Errors, Form};
 use super::view::{
-    Chip, DeliveryRow, Layout, When, delivery_row, endpoint_chip, html, html_with, outcome, pretty,
-    timings_text, when,
+    Chip, DeliveryRow, Layout, When, delivery_row, endpoint_chip, html, outcome, pretty, timings_text, when,
 };
 use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::desk::endpoints::Tested;
-use crate::desk::{deliveries, endpoints, secrets};
+use crate::desk::{alerts, deliveries, endpoints, secrets};
 use crate::error::ApiError;
 use crate::page::{LIMIT_MAX, PageRequest};
 use crate::v1::endpoints::endpoint_id;
+use crate::v1::{exports, time};
 
 /// Deliveries of one endpoint that are shown.
 const DELIVERIES_SHOWN: i64 = 25;
 
-/// What a webhook can be sent, and what that is for.
-const EVENT_CHOICES: [(&str, &str); 4] = [
-    (LINK_CLICKED, "Someone opened a tracked link: who, where, on which device."),
-    ("endpoint.*", "Another webhook was changed, paused, warned of, disabled, or works again."),
-    ("delivery.*", "A click could not be delivered to another webhook; at most once an hour for each."),
-    ("secret.*", "The signing secret of another webhook was replaced."),
-];
-
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
-    // `new` comes before `{id}`, which would match it
     config
         .service(list)
-        .service(new_webhook)
-        .service(create)
         .service(show)
+        .service(export_dead)
         .service(reveal)
         .service(rotate)
         .service(test)
@@ -64,6 +54,9 @@ struct EndpointRow {
     /// The filter as JSON, where a word does not say it all.
     filter: String,
     retries: &'static str,
+    /// Most requests a second.
+    rate: String,
+    disables: &'static str,
 }
 
 fn endpoint_row(endpoint: &Endpoint) -> EndpointRow {
@@ -80,6 +73,12 @@ fn endpoint_row(endpoint: &Endpoint) -> EndpointRow {
             _ => String::new(),
         },
         retries: retries(endpoint),
+        rate: match (endpoint.options.rate_per_second, endpoint.options.rate_burst) {
+            (None, _) => "As many as it bears".to_owned(),
+            (Some(rate), None) => format!("{rate} a second"),
+            (Some(rate), Some(burst)) => format!("{rate} a second, {burst} at once after a quiet time"),
+        },
+        disables: if endpoint.options.auto_disable { "When it only fails" } else { "Never by itself" },
     }
 }
 
@@ -93,7 +92,8 @@ fn retries(endpoint: &Endpoint) -> &'static str {
     }
 }
 
-fn audience(endpoint: &Endpoint) -> &'static str {
+/// Which clicks an endpoint gets, in a word.
+pub(super) fn audience(endpoint: &Endpoint) -> &'static str {
     let Some(filter) = endpoint.options.filter.as_ref().and_then(Value::as_object) else {
         return "Every click";
     };
@@ -107,98 +107,35 @@ fn audience(endpoint: &Endpoint) -> &'static str {
 
 #[derive(Template)]
 #[template(path = "webhooks.html")]
-struct WebhooksPage {
+pub(super) struct WebhooksPage {
     layout: Layout,
     endpoints: Vec<EndpointRow>,
+    alert: AlertCard,
+    may_change: bool,
 }
 
 #[get("/settings/webhooks")]
 async fn list(signed: Signed, shared: Data<Shared>) -> PageResult {
-    signed.caller.require(Scope::EndpointsRead)?;
-    let rows = endpoints::list(&shared, &signed.caller, &PageRequest::first(LIMIT_MAX)).await?;
-    let endpoints = rows.iter().map(endpoint_row).collect();
-    let page = WebhooksPage { layout: signed.layout("webhooks"), endpoints };
+    let page = list_page(&signed, &shared, None).await?;
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
 }
 
-#[derive(Template)]
-#[template(path = "webhook_new.html")]
-struct NewWebhookPage {
-    layout: Layout,
-    url: String,
-    description: String,
-    choices: Vec<EventChoice>,
-    is_everything: bool,
-    retry_schedule: String,
-    errors: Errors,
-}
-
-/// Events that can be chosen together.
-struct EventChoice {
-    pattern: &'static str,
-    text: &'static str,
-    is_chosen: bool,
-}
-
-fn choices(chosen: &[&str]) -> Vec<EventChoice> {
-    let choice = |(pattern, text)| EventChoice { pattern, text, is_chosen: chosen.contains(&pattern) };
-    EVENT_CHOICES.into_iter().map(choice).collect()
-}
-
-#[get("/settings/webhooks/new")]
-async fn new_webhook(signed: Signed) -> PageResult {
-    signed.caller.require(Scope::EndpointsWrite)?;
-    let page = NewWebhookPage {
+/// The list, with what was typed into the card of the alert URL and what is wrong with it.
+pub(super) async fn list_page(
+    signed: &Signed,
+    shared: &Shared,
+    typed: Option<(&Form, Errors)>,
+) -> Result<WebhooksPage, super::PageError> {
+    let caller = &signed.caller;
+    caller.require(Scope::EndpointsRead)?;
+    let rows = endpoints::list(shared, caller, &PageRequest::first(LIMIT_MAX)).await?;
+    let alert = alerts::find(shared, caller).await?;
+    Ok(WebhooksPage {
         layout: signed.layout("webhooks"),
-        url: String::new(),
-        description: String::new(),
-        choices: choices(&[LINK_CLICKED]),
-        is_everything: false,
-        retry_schedule: RetryPreset::Default.as_str().to_owned(),
-        errors: Errors::default(),
-    };
-    Ok(html(&page))
-}
-
-#[post("/settings/webhooks")]
-async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
-    signed.caller.require(Scope::EndpointsWrite)?;
-    let mut object = form.object(&["url", "description", "retry_schedule"]);
-    let is_everything = form.text("audience") == Some("everything");
-    if !is_everything {
-        object.insert("filter".to_owned(), json!({"verdicts": ["human", "unknown"]}));
-    }
-    let event_types: Value = form.all("event_types").into_iter().map(Value::from).collect();
-    object.insert("event_types".to_owned(), event_types);
-    let made = match form::read(object) {
-        Ok(wanted) => endpoints::create(&shared, &signed.caller, wanted).await,
-        Err(error) => Err(error),
-    };
-    match made {
-        Ok(created) => {
-            let mut text = "The webhook is ready. Copy its secret, then send a test.".to_owned();
-            for warning in created.warnings {
-                text = format!("{text} Note: {warning}.");
-            }
-            let id = created.endpoint.id;
-            let flash = Flash::Reveal(text, id);
-            Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))
-        }
-        Err(error) => {
-            let errors = Errors::of(error)?;
-            let text = |name: &str| form.text(name).unwrap_or_default().to_owned();
-            let page = NewWebhookPage {
-                layout: signed.layout("webhooks"),
-                url: text("url"),
-                description: text("description"),
-                choices: choices(&form.all("event_types")),
-                is_everything,
-                retry_schedule: text("retry_schedule"),
-                errors,
-            };
-            Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
-        }
-    }
+        endpoints: rows.iter().map(endpoint_row).collect(),
+        alert: AlertCard::of(alert.as_ref(), typed),
+        may_change: caller.may(Scope::EndpointsWrite),
+    })
 }
 
 struct SecretText {
@@ -246,6 +183,8 @@ struct WebhookPage {
     row: EndpointRow,
     is_active: bool,
     is_disabled: bool,
+    /// The alert URL of the workspace.
+    is_alert: bool,
     event_types: Vec<String>,
     secrets: Vec<SecretText>,
     is_revealed: bool,
@@ -253,6 +192,10 @@ struct WebhookPage {
     may_change: bool,
     tested: Option<TestText>,
     test_failure: Option<String>,
+    /// Whether deliveries were given up, and may be asked for again from its beginning on.
+    has_dead: bool,
+    may_replay: bool,
+    created_at: String,
     deliveries: Vec<DeliveryRow>,
 }
 
@@ -279,17 +222,20 @@ async fn webhook_page(
         let hidden = secrets::list(shared, caller, id).await?.into_iter();
         hidden.map(|s| secret_text(String::new(), s.created_at, s.expires_at)).collect()
     };
-    let mut rows = Vec::new();
+    let (mut rows, mut has_dead) = (Vec::new(), false);
     if caller.may(Scope::DeliveriesRead) {
         let filter = DeliveryFilter { endpoint_id: Some(id), ..DeliveryFilter::default() };
         let asked = deliveries::Asked { filter, page: PageRequest::first(DELIVERIES_SHOWN - 1) };
         rows = deliveries::list(shared, caller, &asked).await?;
+        let asked = deliveries::Asked { filter: dead(id), page: PageRequest::first(0) };
+        has_dead = !deliveries::list(shared, caller, &asked).await?.is_empty();
     }
     Ok(WebhookPage {
         layout: signed.layout("webhooks"),
         row: endpoint_row(&endpoint),
         is_active: endpoint.state == State::Active,
         is_disabled: endpoint.state == State::Disabled,
+        is_alert: endpoint.options.kind != Kind::Webhook,
         event_types: endpoint.options.event_types.iter().map(ToString::to_string).collect(),
         secrets,
         is_revealed,
@@ -297,8 +243,23 @@ async fn webhook_page(
         may_change: caller.may(Scope::EndpointsWrite),
         tested: None,
         test_failure: None,
+        has_dead,
+        may_replay: caller.may(Scope::DeliveriesWrite),
+        created_at: time(endpoint.created_at),
         deliveries: rows.iter().map(|delivery| delivery_row(delivery, now)).collect(),
     })
+}
+
+/// What was given up of an endpoint.
+fn dead(id: EndpointId) -> DeliveryFilter {
+    let status = Some(DeliveryStatus::Dead);
+    DeliveryFilter { endpoint_id: Some(id), status, ..DeliveryFilter::default() }
+}
+
+#[get("/settings/webhooks/{id}/dead.ndjson")]
+async fn export_dead(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    let endpoint = endpoints::find(&shared, &signed.caller, endpoint_id(&id)?).await?;
+    Ok(exports::export(shared, signed.caller, dead(endpoint.id))?)
 }
 
 fn secret_text(
@@ -344,7 +305,7 @@ async fn test(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared
     let mut page = webhook_page(&signed, &shared, id).await?;
     match tested {
         Ok(tested) => page.tested = Some(tested.into()),
-        Err(ApiError::DeliverAway(detail)) => {
+        Err(ApiError::Away(detail)) => {
             page.test_failure = Some(format!("{}.", super::capital(&detail)));
         }
         Err(error) => return Err(error.into()),
@@ -363,9 +324,21 @@ async fn pause(signed: Signed, _form: Form, id: Path<String>, shared: Data<Share
 #[post("/settings/webhooks/{id}/resume")]
 async fn resume(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::EndpointsWrite)?;
-    let endpoint = endpoints::resume(&shared, &signed.caller, endpoint_id(&id)?).await?;
+    let id = endpoint_id(&id)?;
+    let before = endpoints::find(&shared, &signed.caller, id).await?;
+    endpoints::resume(&shared, &signed.caller, id).await?;
+    // what was clicked meanwhile is not owed, and is offered
+    let missed_since = before.state_since.filter(|_| {
+        before.state == State::Disabled
+            && before.options.kind == Kind::Webhook
+            && signed.caller.may(Scope::DeliveriesWrite)
+    });
+    let page = match missed_since {
+        Some(since) => format!("/settings/webhooks/{id}/replays?missed_since={}", time(since)),
+        None => format!("/settings/webhooks/{id}"),
+    };
     let flash = Flash::Done("It is active again.".to_owned());
-    Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{}", endpoint.id)), &flash))
+    Ok(session::leave(&shared, see_other(&page), &flash))
 }
 
 #[post("/settings/webhooks/{id}/delete")]

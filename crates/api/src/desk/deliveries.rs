@@ -55,15 +55,46 @@ pub struct Asked {
 
 impl FromFields for Asked {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        let filter = DeliveryFilter {
-            endpoint_id: fields.optional("endpoint_id", parsed::<EndpointId>),
-            status: fields.optional("status", word(STATUSES)),
-            click_id: fields.optional("click_id", parsed::<ClickId>),
-            replay_id: fields.optional("replay_id", parsed::<ReplayId>),
-            since: fields.optional("since", moment),
-            until: fields.optional("until", moment),
-        };
-        Some(Self { filter, page: PageRequest::from_fields(fields) })
+        Some(Self { filter: filter(fields), page: PageRequest::from_fields(fields) })
+    }
+}
+
+/// Which deliveries are exported: all of them, not a page.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
+pub struct ExportQuery {
+    /// Owed to this endpoint.
+    endpoint_id: Option<String>,
+    /// `pending`, `delivered` or `dead`.
+    status: Option<String>,
+    /// Telling of this click.
+    click_id: Option<String>,
+    /// Put in line by this replay.
+    replay_id: Option<String>,
+    /// Of an event at this moment or later.
+    since: Option<DateTime<Utc>>,
+    /// Of an event before this moment.
+    until: Option<DateTime<Utc>>,
+}
+
+/// What a query for an export says.
+pub struct AskedAll(pub DeliveryFilter);
+
+impl FromFields for AskedAll {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self(filter(fields)))
+    }
+}
+
+fn filter(fields: &mut Fields<'_>) -> DeliveryFilter {
+    DeliveryFilter {
+        endpoint_id: fields.optional("endpoint_id", parsed::<EndpointId>),
+        status: fields.optional("status", word(STATUSES)),
+        click_id: fields.optional("click_id", parsed::<ClickId>),
+        replay_id: fields.optional("replay_id", parsed::<ReplayId>),
+        since: fields.optional("since", moment),
+        until: fields.optional("until", moment),
     }
 }
 

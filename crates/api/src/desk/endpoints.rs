@@ -11,13 +11,11 @@ use model::egress::ForbiddenDestination;
 use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
 use model::{EndpointId, EndpointUrl};
-use store::click_log::ClickFilter;
-use store::endpoints::{self, Endpoint, EndpointOptions, State};
+use store::endpoints::{self, Endpoint, EndpointOptions, Kind, State};
 use store::{AsyncConnection as _, secrets};
 use webhook::{CustomHeaders, Filter};
 
-use super::clicks::{self, ShownClick};
-use super::endpoint_body::{EndpointChange, FilterPreview, NewEndpoint};
+use super::endpoint_body::{EndpointChange, NewEndpoint};
 use super::settings::limit_reached;
 use super::{Change, announce, audit, check_match, now};
 use crate::app::Shared;
@@ -27,9 +25,6 @@ use crate::page::PageRequest;
 
 /// Why an endpoint is disabled that its owner switched off.
 const SWITCHED_OFF: &str = "switched off";
-
-/// Clicks that a filter is tried on when nobody says how many.
-const PREVIEWED_CLICKS: u32 = 50;
 
 /// An endpoint that was just made.
 pub struct Created {
@@ -54,6 +49,7 @@ pub async fn create(shared: &Shared, caller: &Caller, new: NewEndpoint) -> Resul
         _ => (State::Active, None),
     };
     let options = EndpointOptions {
+        kind: Kind::Webhook,
         url: new.url,
         description: new.description,
         event_types: new.event_types.unwrap_or_else(|| vec![EventTypePattern::link_clicked()]),
@@ -135,6 +131,12 @@ pub async fn update(
             }
             let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
             check_match(if_match, endpoint.revision)?;
+            if endpoint.options.kind != Kind::Webhook
+                && (wanted.event_types.is_some() || wanted.filter.is_some())
+            {
+                let detail = "the alert URL is told of what needs a person, and of nothing else";
+                return Err(ApiError::field("/event_types", "invalid", detail));
+            }
             let was_disabled = endpoint.state == State::Disabled;
             let options = wanted.apply(shared, caller, id, endpoint.options);
             endpoints::update(conn, caller.workspace_id, id, &options, now).await?;
@@ -290,41 +292,12 @@ pub async fn test(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Te
     match reply.map_err(unanswered)? {
         TestReply::Attempted { attempt, request_body } => Ok(Tested { attempt, request_body }),
         TestReply::NoSuchEndpoint => Err(not_found()),
-        TestReply::Failed { detail } => {
-            Err(ApiError::DeliverAway(format!("the test could not be sent: {detail}")))
-        }
+        TestReply::Failed { detail } => Err(ApiError::Away(format!("the test could not be sent: {detail}"))),
     }
 }
 
-/// Tries a filter on the workspace's last clicks, newest first.
-///
-/// # Errors
-/// When there is no such endpoint, or a click cannot be read.
-pub async fn preview(
-    shared: &Shared,
-    caller: &Caller,
-    id: EndpointId,
-    wanted: FilterPreview,
-) -> Result<Vec<(ShownClick, bool)>, ApiError> {
-    let endpoint = find(shared, caller, id).await?;
-    let own = || endpoint.options.filter.as_ref().map_or(Ok(Filter::default()), Filter::parse);
-    let filter = wanted.filter.map_or_else(own, Ok).map_err(|error| {
-        ApiError::Internal(anyhow::Error::new(error).context("failed to read the filter of an endpoint"))
-    })?;
-    let page = PageRequest::first(wanted.clicks.unwrap_or(PREVIEWED_CLICKS).into());
-    let mut clicks =
-        clicks::list(shared, caller, &clicks::Asked { filter: ClickFilter::default(), page }).await?;
-    // a page brings one row more, to tell whether there is another
-    clicks.truncate(wanted.clicks.unwrap_or(PREVIEWED_CLICKS) as usize);
-    let judged = |shown: ShownClick| {
-        let matches = filter.matches(&shown.click);
-        (shown, matches)
-    };
-    Ok(clicks.into_iter().map(judged).collect())
-}
-
 fn unanswered(error: RequestError) -> ApiError {
-    ApiError::DeliverAway(format!("the test could not be sent: {error}"))
+    ApiError::Away(format!("the test could not be sent: {error}"))
 }
 
 /// Custom headers of an endpoint.
@@ -359,7 +332,7 @@ fn as_json(filter: &Filter) -> Value {
 
 /// Refuses what `deliver` would never connect to, where someone can see it, by the same rules. A name that leads
 /// nowhere now may do so later: that is a warning.
-async fn check_url(shared: &Shared, url: &EndpointUrl) -> Result<Vec<String>, ApiError> {
+pub(super) async fn check_url(shared: &Shared, url: &EndpointUrl) -> Result<Vec<String>, ApiError> {
     shared.egress.check_url(url).map_err(forbidden)?;
     let mut warnings = Vec::new();
     if !url.is_https() {
@@ -382,7 +355,12 @@ fn forbidden(error: ForbiddenDestination) -> ApiError {
     ApiError::field("/url", error.code(), error.to_string())
 }
 
-fn change<'a>(caller: &'a Caller, now: DateTime<Utc>, action: &'a str, endpoint: &Endpoint) -> Change<'a> {
+pub(super) fn change<'a>(
+    caller: &'a Caller,
+    now: DateTime<Utc>,
+    action: &'a str,
+    endpoint: &Endpoint,
+) -> Change<'a> {
     let details = json!({
         "url": endpoint.options.url,
         "state": endpoint.state.as_str(),
@@ -393,7 +371,7 @@ fn change<'a>(caller: &'a Caller, now: DateTime<Utc>, action: &'a str, endpoint:
 }
 
 /// The event of an endpoint that comes into a state.
-const fn came_into(state: State) -> &'static str {
+pub(super) const fn came_into(state: State) -> &'static str {
     match state {
         State::Active => "endpoint.resumed",
         State::Paused => "endpoint.paused",
@@ -413,6 +391,6 @@ pub fn not_found() -> ApiError {
     ApiError::NotFound("webhook endpoint")
 }
 
-fn vanished() -> ApiError {
+pub(super) fn vanished() -> ApiError {
     ApiError::Internal(anyhow::anyhow!("a row that is locked by this transaction was not found"))
 }

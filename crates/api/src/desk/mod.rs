@@ -3,6 +3,7 @@
 //! Each change is one transaction with its entry in the audit log and its event in the outbox; caches are told after
 //! the commit, best effort: they also refresh by age.
 
+pub mod alerts;
 pub mod clicks;
 pub mod deliveries;
 pub mod endpoint_body;
@@ -17,6 +18,8 @@ pub mod link_rules;
 pub mod link_upsert;
 pub mod links;
 pub mod passwords;
+pub mod previews;
+pub mod quarantine;
 pub mod replay_body;
 pub mod replay_count;
 pub mod replays;

@@ -20,7 +20,7 @@ use crate::auth::{Caller, Scope};
 use crate::body::{Body, Query, path_id};
 use crate::desk::endpoint_body::{EndpointChange, FilterPreview, NewEndpoint};
 use crate::desk::endpoints::{self, Tested};
-use crate::desk::etag;
+use crate::desk::{etag, previews};
 use crate::error::{ApiError, Problem};
 use crate::fields::{Fields, FromFields};
 use crate::page::{Page, PageRequest};
@@ -379,7 +379,7 @@ pub async fn preview_filter(
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::ClicksRead)?;
     caller.require(Scope::EndpointsRead)?;
-    let clicks = endpoints::preview(&shared, &caller, endpoint_id(&id)?, body.read()?).await?;
+    let clicks = previews::preview(&shared, &caller, endpoint_id(&id)?, body.read()?).await?;
     let data: Vec<PreviewedClick> = clicks
         .into_iter()
         .map(|(shown, matches)| PreviewedClick {

@@ -7,11 +7,14 @@ pub mod deliveries;
 pub mod domains;
 pub mod endpoints;
 pub mod event_types;
+pub mod exports;
 pub mod keys;
 pub mod links;
+pub mod quarantine;
 pub mod replays;
 pub mod secrets;
 pub mod settings;
+pub mod workspace;
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
@@ -53,14 +56,17 @@ routes! {
     endpoints::delete_endpoint, endpoints::pause_endpoint, endpoints::resume_endpoint, endpoints::test_endpoint,
     endpoints::preview_filter,
     secrets::list_secrets, secrets::rotate_secret, secrets::revoke_secret,
-    deliveries::list_deliveries, deliveries::show_delivery, deliveries::retry_delivery,
+    deliveries::list_deliveries, exports::export_deliveries, deliveries::show_delivery, deliveries::retry_delivery,
     replays::create_replay, replays::list_replays, replays::show_replay, replays::cancel_replay,
     clicks::list_clicks, clicks::show_click,
     settings::show_settings, settings::update_settings,
+    workspace::show_workspace, workspace::update_workspace,
     domains::add_domain, domains::list_domains, domains::update_domain, domains::remove_domain,
     keys::create_key, keys::list_keys, keys::revoke_key,
     audit::list_audit,
     event_types::list_event_types,
+    quarantine::list_quarantine, quarantine::show_quarantined, quarantine::download_quarantined,
+    quarantine::replay_quarantined, quarantine::delete_quarantined,
 }
 
 struct BearerKeys;

@@ -11,7 +11,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::endpoints::serve_tests;
-use crate::harness::{Api, LIMIT};
+use crate::harness::{Api, LIMIT, failed_delivery, recorded_click};
+use crate::quarantine::put_aside;
 
 const FLAGS: [&str; 9] = [
     "--headless",
@@ -54,6 +55,53 @@ async fn a_person_adds_a_webhook_and_sees_its_secret_and_its_test() {
     press(&browser, "Send test").await;
     let result = text(&browser, ".result").await;
     assert!(result.contains("Delivered") && result.contains("thanks"), "{result}");
+
+    browser.close().await.expect("the browser closes");
+}
+
+#[tokio::test]
+async fn a_person_names_an_alert_url_tries_a_filter_and_looks_at_what_was_put_aside() {
+    if std::env::var("CLICKWIRE_TEST_BROWSER").as_deref() != Ok("1") {
+        println!("not asked for: set CLICKWIRE_TEST_BROWSER=1 to walk through the console in Chromium");
+        return;
+    }
+    let api = Api::start_with_nats().await;
+    serve_tests(&api);
+    let (link, endpoint) = (api.link().await, api.endpoint().await);
+    let click = recorded_click(&api, &link).await;
+    failed_delivery(&api, &endpoint, &click).await;
+    put_aside(&api, "clk_malformed", chrono::Utc::now() - chrono::TimeDelta::hours(1), b"\x0a\x1aclk_\xff")
+        .await;
+    let key = api.key_with(&["*", "admin"], None).await;
+    let profile = ScratchDir::new("chromium");
+    let (_driver, browser) = browser(&profile).await;
+    browser.goto(&api.url).await.expect("the console opens");
+    fill(&browser, "#key", &key).await;
+    press(&browser, "Sign in").await;
+
+    follow(&browser, "Webhooks").await;
+    fill(&browser, "#url", "http://127.0.0.1:9/alerts").await;
+    press(&browser, "Save").await;
+    assert!(text(&browser, "[data-secret]").await.starts_with("whsec_"));
+    follow(&browser, "Webhooks").await;
+    press(&browser, "Send a test").await;
+    assert!(text(&browser, ".result").await.contains("Delivered"));
+
+    browser.goto(&format!("{}/settings/webhooks/{endpoint}", api.url)).await.expect("the page opens");
+    follow(&browser, "Change").await;
+    let own = "input[name=audience][value=filter]";
+    browser.find(Locator::Css(own)).await.expect("a choice").click().await.expect("a click");
+    fill(&browser, "#filter", r#"{"location.country": "NO"}"#).await;
+    fill(&browser, "#rate_per_second", "many").await;
+    press(&browser, "Try the filter on the last clicks").await;
+    assert!(text(&browser, "#tried").await.contains("lets 0 of the last 1"));
+    press(&browser, "Save").await;
+    assert!(text(&browser, "#rate_per_second-wrong").await.contains("number"));
+
+    follow(&browser, "Quarantine").await;
+    browser.find(Locator::Css("td a")).await.expect("a message").click().await.expect("a click");
+    press(&browser, "Publish again").await;
+    assert!(text(&browser, ".notice").await.contains("on CLICKS again"));
 
     browser.close().await.expect("the browser closes");
 }

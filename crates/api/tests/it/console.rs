@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::harness::{Api, failed_delivery, recorded_click};
 
 /// A browser of sorts: it keeps cookies and finds the token of a page's forms.
-struct Browser<'a> {
+pub struct Browser<'a> {
     api: &'a Api,
     cookies: HashMap<String, String>,
 }
@@ -19,10 +19,13 @@ impl<'a> Browser<'a> {
         Self { api, cookies: HashMap::new() }
     }
 
-    async fn signed_in(api: &'a Api) -> Self {
+    pub async fn signed_in(api: &'a Api) -> Self {
+        Self::signed_in_with(api, &api.key).await
+    }
+
+    pub async fn signed_in_with(api: &'a Api, key: &str) -> Self {
         let mut browser = Self::new(api);
-        let key = api.key.clone();
-        assert_eq!(browser.sign_in(&key).await.0, 303);
+        assert_eq!(browser.sign_in(key).await.0, 303);
         browser
     }
 
@@ -31,12 +34,12 @@ impl<'a> Browser<'a> {
         self.submit("/login", &[("csrf", &token), ("key", key)]).await
     }
 
-    async fn open(&mut self, path: &str) -> (u16, String) {
+    pub async fn open(&mut self, path: &str) -> (u16, String) {
         let request = self.api.request(Method::GET, path).header("cookie", self.cookie());
         self.keep(request.send().await.expect("an answer")).await
     }
 
-    async fn submit(&mut self, path: &str, fields: &[(&str, &str)]) -> (u16, String) {
+    pub async fn submit(&mut self, path: &str, fields: &[(&str, &str)]) -> (u16, String) {
         let body: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let request = self.api.request(Method::POST, path).header("cookie", self.cookie());
         let request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
@@ -44,7 +47,7 @@ impl<'a> Browser<'a> {
     }
 
     /// Fills in a form of a page, and follows where that leads.
-    async fn fill(&mut self, page: &str, action: &str, fields: &[(&str, &str)]) -> String {
+    pub async fn fill(&mut self, page: &str, action: &str, fields: &[(&str, &str)]) -> String {
         let token = self.token(page).await;
         let mut all = vec![("csrf", token.as_str())];
         all.extend_from_slice(fields);
@@ -55,7 +58,7 @@ impl<'a> Browser<'a> {
         page
     }
 
-    async fn token(&mut self, path: &str) -> String {
+    pub async fn token(&mut self, path: &str) -> String {
         let (_, page) = self.open(path).await;
         let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form");
         rest.split_once('"').expect("a value").0.to_owned()

@@ -1,5 +1,6 @@
 //! The API and the console against a real PostgreSQL and a real nats-server, over HTTP.
 
+mod alerts;
 mod auth;
 mod browser;
 mod bulk;
@@ -7,11 +8,14 @@ mod clicks;
 mod console;
 mod deliveries;
 mod endpoints;
+mod exports;
 mod harness;
 mod keys;
 mod link_upsert;
 mod links;
 mod openapi;
 mod outages;
+mod quarantine;
 mod replays;
 mod settings;
+mod webhook_form;

@@ -4,6 +4,7 @@
 
 mod command;
 mod listen;
+mod quarantine;
 mod spool;
 mod tools;
 mod up;

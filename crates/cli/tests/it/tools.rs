@@ -139,6 +139,7 @@ async fn secrets_are_sealed_again_with_the_present_key() {
     let (now, id, secret) = (Utc::now(), EndpointId::generate(), SigningSecret::generate());
     let headers = CustomHeaders::new([("x-tenant".to_owned(), "42".to_owned())]).expect("headers");
     let options = EndpointOptions {
+        kind: store::endpoints::Kind::Webhook,
         url: "https://crm.example.com/hook".parse().expect("a URL"),
         description: None,
         event_types: vec![EventTypePattern::link_clicked()],

@@ -1,5 +1,6 @@
 //! `deliver` with a real broker, a real database and subscribers that misbehave.
 
+mod alerts;
 mod courier;
 mod dispatch;
 mod egress;

@@ -12,7 +12,7 @@ use model::secret::SigningSecret;
 use model::{EndpointId, EnrichedClick, WorkspaceId};
 use service::ops::Ops;
 use store::delivery_log::{self, DeliveryFilter, LoggedAttempt, LoggedDelivery};
-use store::endpoints::{EndpointOptions, State};
+use store::endpoints::{EndpointOptions, Kind, State};
 use store::{Pool, endpoints, secrets};
 use testkit::{Received, TestDatabase, TestNats, given, until};
 use tokio::task::JoinHandle;
@@ -118,6 +118,7 @@ impl Rig {
         let headers = CustomHeaders::new([("authorization".to_owned(), "Bearer token".to_owned())]);
         let headers = headers.expect("headers").seal(&keyring, self.workspace_id, id);
         let mut options = EndpointOptions {
+            kind: Kind::Webhook,
             url: url.parse().expect("a URL"),
             description: None,
             event_types: vec![EventTypePattern::link_clicked()],

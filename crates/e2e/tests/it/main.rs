@@ -7,6 +7,7 @@ mod imports;
 mod isolation;
 mod links;
 mod marks;
+mod payload;
 mod rollback;
 mod services;
 mod stack;

@@ -1,0 +1,343 @@
+//! The form of a webhook: a new one, or a change of one. Its filter can be tried before it is saved.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, ServiceConfig};
+use actix_web::{get, post};
+use askama::Template;
+use chrono::Utc;
+use serde_json::{Map, Value, json};
+
+use model::event_type::{EventTypePattern, LINK_CLICKED};
+use model::retry::RetryPreset;
+use store::endpoints::Endpoint;
+
+use super::form::{self, Errors, Form};
+use super::view::{ClickRow, Layout, click_row, html, html_with};
+use super::webhooks::audience;
+use super::{Flash, PageResult, Signed, see_other, session};
+use crate::app::Shared;
+use crate::auth::Scope;
+use crate::desk::endpoint_body::FilterPreview;
+use crate::desk::{endpoints, etag, previews};
+use crate::error::ApiError;
+use crate::v1::endpoints::endpoint_id;
+
+/// What a webhook can be sent, and what that is for.
+const EVENT_CHOICES: [(&str, &str); 4] = [
+    (LINK_CLICKED, "Someone opened a tracked link: who, where, on which device."),
+    ("endpoint.*", "Another webhook was changed, paused, warned of, disabled, or works again."),
+    ("delivery.*", "A click could not be delivered to another webhook; at most once an hour for each."),
+    ("secret.*", "The signing secret of another webhook was replaced."),
+];
+
+/// Schedules with a name, and what they say of an endpoint that does not answer.
+const SCHEDULES: [(&str, &str); 3] = [
+    (RetryPreset::Default.as_str(), "Try for three days, ten times"),
+    (RetryPreset::Fast.as_str(), "Try for an hour, ten times"),
+    (RetryPreset::Long.as_str(), "Try for a week, fourteen times"),
+];
+
+/// In the form, the schedule that has no name and stays as it is.
+const OWN_SCHEDULE: &str = "own";
+
+/// A filter to begin with.
+const FILTER_EXAMPLE: &str =
+    r#"{"verdicts": ["human"], "location.country": {"$in": ["SE", "NO"]}, "link.tags": "spring"}"#;
+
+/// Adds the pages.
+pub fn configure(config: &mut ServiceConfig) {
+    config.service(new_webhook).service(create).service(edit).service(save);
+}
+
+/// Events that can be chosen together.
+struct EventChoice {
+    pattern: String,
+    text: &'static str,
+    is_chosen: bool,
+}
+
+/// The usual ones, and whatever else is chosen.
+fn choices(chosen: &[&str]) -> Vec<EventChoice> {
+    let usual = EVENT_CHOICES.into_iter();
+    let others =
+        chosen.iter().copied().filter(|pattern| EVENT_CHOICES.iter().all(|(usual, _)| usual != pattern));
+    usual
+        .chain(others.map(|pattern| (pattern, "Chosen over the API.")))
+        .map(|(pattern, text)| EventChoice {
+            pattern: pattern.to_owned(),
+            text,
+            is_chosen: chosen.contains(&pattern),
+        })
+        .collect()
+}
+
+/// What a filter would have let through.
+struct Tried {
+    sentence: String,
+    rows: Vec<(ClickRow, bool)>,
+}
+
+#[derive(Template)]
+#[template(path = "webhook_form.html")]
+struct FormPage {
+    layout: Layout,
+    /// Empty for a new one.
+    id: String,
+    revision: String,
+    url: String,
+    description: String,
+    choices: Vec<EventChoice>,
+    /// `people`, `everything` or `filter`.
+    audience: String,
+    filter: String,
+    filter_example: &'static str,
+    may_try: bool,
+    schedules: [(&'static str, &'static str); 3],
+    retry_schedule: String,
+    /// The pauses of a schedule that has no name.
+    own_schedule: String,
+    rate_per_second: String,
+    rate_burst: String,
+    auto_disable: bool,
+    auto_disable_text: String,
+    tried: Option<Tried>,
+    errors: Errors,
+}
+
+impl FormPage {
+    fn blank(signed: &Signed, shared: &Shared) -> Self {
+        Self {
+            layout: signed.layout("webhooks"),
+            id: String::new(),
+            revision: String::new(),
+            url: String::new(),
+            description: String::new(),
+            choices: choices(&[LINK_CLICKED]),
+            audience: "people".to_owned(),
+            filter: String::new(),
+            filter_example: FILTER_EXAMPLE,
+            may_try: signed.caller.may(Scope::ClicksRead),
+            schedules: SCHEDULES,
+            retry_schedule: RetryPreset::Default.as_str().to_owned(),
+            own_schedule: String::new(),
+            rate_per_second: String::new(),
+            rate_burst: String::new(),
+            auto_disable: true,
+            auto_disable_text: auto_disable_text(shared.auto_disable_after),
+            tried: None,
+            errors: Errors::default(),
+        }
+    }
+
+    fn of(signed: &Signed, shared: &Shared, endpoint: &Endpoint) -> Self {
+        let options = &endpoint.options;
+        let number = |number: Option<u32>| number.map(|n| n.to_string()).unwrap_or_default();
+        let patterns: Vec<&str> = options.event_types.iter().map(EventTypePattern::as_str).collect();
+        let preset = options.retry_schedule.as_deref().map_or(Some(RetryPreset::Default), RetryPreset::of);
+        let own = options.retry_schedule.as_deref().filter(|_| preset.is_none());
+        Self {
+            id: endpoint.id.to_string(),
+            revision: endpoint.revision.to_string(),
+            url: options.url.to_string(),
+            description: options.description.clone().unwrap_or_default(),
+            choices: choices(&patterns),
+            audience: match audience(endpoint) {
+                "Every click" => "everything",
+                "People only" => "people",
+                _ => "filter",
+            }
+            .to_owned(),
+            filter: options
+                .filter
+                .as_ref()
+                .and_then(|filter| serde_json::to_string_pretty(filter).ok())
+                .unwrap_or_default(),
+            retry_schedule: preset.map_or(OWN_SCHEDULE, RetryPreset::as_str).to_owned(),
+            own_schedule: own.map(schedule_text).unwrap_or_default(),
+            rate_per_second: number(options.rate_per_second),
+            rate_burst: number(options.rate_burst),
+            auto_disable: options.auto_disable,
+            ..Self::blank(signed, shared)
+        }
+    }
+
+    /// The same with what was typed.
+    fn typed(self, form: &Form) -> Self {
+        let text = |name: &str| form.text(name).unwrap_or_default().to_owned();
+        Self {
+            url: text("url"),
+            description: text("description"),
+            choices: choices(&form.all("event_types")),
+            audience: text("audience"),
+            filter: text("filter"),
+            retry_schedule: text("retry_schedule"),
+            rate_per_second: text("rate_per_second"),
+            rate_burst: text("rate_burst"),
+            auto_disable: form.is_set("auto_disable"),
+            revision: text("revision"),
+            ..self
+        }
+    }
+}
+
+fn schedule_text(seconds: &[u32]) -> String {
+    let texts: Vec<String> = seconds.iter().map(|seconds| format!("{seconds} s")).collect();
+    if texts.is_empty() { "one attempt".to_owned() } else { texts.join(", ") }
+}
+
+fn auto_disable_text(after: Duration) -> String {
+    if after.is_zero() {
+        return "This Clickwire never does so: deliver.auto_disable_after is 0.".to_owned();
+    }
+    let hours = after.as_secs() / 3600;
+    let time = match hours {
+        0 => format!("{} seconds", after.as_secs()),
+        hours if hours % 24 == 0 => format!("{} days", hours / 24),
+        hours => format!("{hours} hours"),
+    };
+    format!("After {time} without a success. You are warned before, and what it misses can be replayed.")
+}
+
+#[get("/settings/webhooks/new")]
+async fn new_webhook(signed: Signed, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::EndpointsWrite)?;
+    Ok(html(&FormPage::blank(&signed, &shared)))
+}
+
+#[post("/settings/webhooks")]
+async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::EndpointsWrite)?;
+    if form.is_set("try") {
+        return try_filter(&signed, &shared, &form, FormPage::blank(&signed, &shared)).await;
+    }
+    let made = match object(&form, true).and_then(form::read) {
+        Ok(wanted) => endpoints::create(&shared, &signed.caller, wanted).await,
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(created) => {
+            let text = noted("The webhook is ready. Copy its secret, then send a test.", &created.warnings);
+            let id = created.endpoint.id;
+            let flash = Flash::Reveal(text, id);
+            Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))
+        }
+        Err(error) => refused(FormPage::blank(&signed, &shared), &form, error),
+    }
+}
+
+#[get("/settings/webhooks/{id}/edit")]
+async fn edit(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::EndpointsWrite)?;
+    let endpoint = endpoints::find(&shared, &signed.caller, endpoint_id(&id)?).await?;
+    Ok(html(&FormPage::of(&signed, &shared, &endpoint)))
+}
+
+#[post("/settings/webhooks/{id}/edit")]
+async fn save(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::EndpointsWrite)?;
+    let id = endpoint_id(&id)?;
+    let endpoint = endpoints::find(&shared, &signed.caller, id).await?;
+    let page = FormPage::of(&signed, &shared, &endpoint);
+    if form.is_set("try") {
+        return try_filter(&signed, &shared, &form, page).await;
+    }
+    // somebody else's change since the form was opened is not undone
+    let revision = form.text("revision").map(etag);
+    let saved = match object(&form, false).and_then(form::read) {
+        Ok(wanted) => endpoints::update(&shared, &signed.caller, id, revision.as_deref(), wanted).await,
+        Err(error) => Err(error),
+    };
+    match saved {
+        Ok((_, warnings)) => {
+            let flash = Flash::Done(noted("Saved. It holds for the next event.", &warnings));
+            Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))
+        }
+        Err(error) => refused(page, &form, error),
+    }
+}
+
+fn noted(text: &str, warnings: &[String]) -> String {
+    warnings.iter().fold(text.to_owned(), |text, warning| format!("{text} Note: {warning}."))
+}
+
+fn refused(page: FormPage, form: &Form, error: ApiError) -> PageResult {
+    let errors = Errors::of(error)?;
+    Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &FormPage { errors, ..page.typed(form) }))
+}
+
+/// Shows which of the last clicks the typed filter lets through; nothing is saved.
+async fn try_filter(signed: &Signed, shared: &Shared, form: &Form, page: FormPage) -> PageResult {
+    signed.caller.require(Scope::ClicksRead)?;
+    let wanted = filter(form)
+        .and_then(|filter| form::read::<FilterPreview>(Map::from_iter([("filter".to_owned(), filter)])));
+    let tried = match wanted {
+        Ok(wanted) => {
+            previews::try_filter(shared, &signed.caller, &wanted.filter.unwrap_or_default(), None).await
+        }
+        Err(error) => Err(error),
+    };
+    let clicks = match tried {
+        Ok(clicks) => clicks,
+        Err(error) => return refused(page, form, error),
+    };
+    let now = Utc::now();
+    let matched = clicks.iter().filter(|(_, matches)| *matches).count();
+    let sentence = match clicks.len() {
+        0 => "No click was recorded yet: there is nothing to try it on.".to_owned(),
+        all => format!("It lets {matched} of the last {all} clicks through. Nothing is saved yet."),
+    };
+    let rows = clicks.iter().map(|(shown, matches)| (click_row(shown, now), *matches)).collect();
+    Ok(html(&FormPage { tried: Some(Tried { sentence, rows }), ..page.typed(form) }))
+}
+
+/// The body that the API takes for it.
+fn object(form: &Form, is_new: bool) -> Result<Map<String, Value>, ApiError> {
+    let mut object = form.object(&["url"]);
+    if !is_new {
+        // left out it would stay as it is
+        object.entry("url").or_insert_with(|| "".into());
+    }
+    let mut set = |name: &str, value: Value| object.insert(name.to_owned(), value);
+    let number = |name: &str| {
+        form.text(name).map(|text| text.parse::<u64>().map_or_else(|_| text.into(), Value::from))
+    };
+    set("description", form.text("description").map_or(Value::Null, Value::from));
+    set("event_types", form.all("event_types").into_iter().map(Value::from).collect());
+    set("filter", filter(form)?);
+    set("rate_per_second", number("rate_per_second").unwrap_or_default());
+    set("rate_burst", number("rate_burst").unwrap_or_default());
+    set("auto_disable", form.is_set("auto_disable").into());
+    if let Some(schedule) = form.text("retry_schedule").filter(|schedule| *schedule != OWN_SCHEDULE) {
+        set("retry_schedule", schedule.into());
+    }
+    Ok(object)
+}
+
+/// The filter that the form says, as the API takes it.
+fn filter(form: &Form) -> Result<Value, ApiError> {
+    match form.text("audience") {
+        Some("everything") => Ok(Value::Null),
+        Some("filter") => {
+            let text = form.text("filter").unwrap_or_default();
+            serde_json::from_str(text)
+                .map_err(|error| ApiError::field("/filter", "invalid", format!("is not JSON: {error}")))
+        }
+        _ => Ok(json!({"verdicts": ["human", "unknown"]})),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_until_an_endpoint_is_disabled_is_told_in_days_or_hours() {
+        let text = |hours: u64| auto_disable_text(Duration::from_secs(hours * 3600));
+
+        assert!(text(120).starts_with("After 5 days "), "{}", text(120));
+        assert!(text(36).starts_with("After 36 hours "), "{}", text(36));
+        assert!(text(0).contains("never"), "{}", text(0));
+    }
+}

@@ -1,0 +1,170 @@
+//! The alert URL of a workspace: where it hears of webhooks that need a person. It is an endpoint of another kind.
+
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use model::event_type::EventTypePattern;
+use model::secret::SigningSecret;
+use model::{AlertFormat, EndpointId, EndpointUrl};
+use store::endpoints::{self, Endpoint, EndpointOptions, Kind, State};
+use store::{AsyncConnection as _, Connection, secrets, workspaces};
+
+use super::endpoints::{came_into, change, check_url, notify, vanished};
+use super::{announce, now};
+use crate::app::Shared;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::fields::{self, Fields, FromFields, Wrong, parsed};
+
+/// A change of the settings that are about the workspace: what is left out stays as it is.
+#[derive(ToSchema)]
+pub struct WorkspaceChange {
+    /// The alert URL; `null` removes it.
+    #[schema(value_type = Option<NewAlert>)]
+    pub alert: Option<Option<NewAlert>>,
+}
+
+impl FromFields for WorkspaceChange {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self { alert: fields.change_or_clear("alert", alert) })
+    }
+}
+
+fn alert(value: &Value) -> Result<NewAlert, Wrong> {
+    fields::object(value)
+}
+
+/// Where and how a workspace wants to be alerted.
+#[derive(ToSchema)]
+pub struct NewAlert {
+    /// Where alerts are posted, by the same rules as webhooks.
+    #[schema(value_type = String, example = "https://hooks.slack.com/services/T000/B000/XXXX")]
+    pub url: EndpointUrl,
+    /// `webhook`: the body of the event, as in `GET /v1/event-types`. `slack`: `{"text": "…"}`, a sentence with what to
+    /// do next. Default: `webhook`.
+    #[schema(value_type = Option<String>, example = "slack")]
+    pub format: Option<AlertFormat>,
+}
+
+impl FromFields for NewAlert {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let url = fields.required("url", parsed);
+        let format = fields.optional("format", parsed);
+        Some(Self { url: url?, format })
+    }
+}
+
+/// An alert URL that was just saved.
+pub struct Saved {
+    /// It.
+    pub endpoint: Endpoint,
+    /// Its signing secret, if it was made just now.
+    pub secret: Option<SigningSecret>,
+    /// What its owner should know.
+    pub warnings: Vec<String>,
+}
+
+/// The alert URL of the workspace, if it has one.
+///
+/// # Errors
+/// When the database is away.
+pub async fn find(shared: &Shared, caller: &Caller) -> Result<Option<Endpoint>, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    Ok(endpoints::find_alert(&mut conn, caller.workspace_id).await?)
+}
+
+/// Names the alert URL, or changes it: its secret stays. One that was paused or disabled gets alerts again.
+///
+/// # Errors
+/// When its address is forbidden.
+pub async fn save(shared: &Shared, caller: &Caller, wanted: NewAlert) -> Result<Saved, ApiError> {
+    let warnings = check_url(shared, &wanted.url).await?;
+    let mut conn = shared.pool.get().await?;
+    let (endpoint, secret) = conn
+        .transaction::<_, ApiError, _>(async |conn| {
+            workspaces::lock(conn, caller.workspace_id).await?;
+            match endpoints::find_alert(conn, caller.workspace_id).await? {
+                Some(endpoint) => Ok((update(conn, caller, endpoint, &wanted).await?, None)),
+                None => {
+                    let (endpoint, secret) = insert(shared, conn, caller, &wanted).await?;
+                    Ok((endpoint, Some(secret)))
+                }
+            }
+        })
+        .await?;
+    drop(conn);
+    notify(shared, caller, endpoint.id).await;
+    Ok(Saved { endpoint, secret, warnings })
+}
+
+async fn insert(
+    shared: &Shared,
+    conn: &mut Connection,
+    caller: &Caller,
+    wanted: &NewAlert,
+) -> Result<(Endpoint, SigningSecret), ApiError> {
+    let now = now();
+    let id = EndpointId::generate_at(now);
+    let options = EndpointOptions {
+        kind: kind(wanted),
+        url: wanted.url.clone(),
+        description: Some("Alerts".to_owned()),
+        event_types: EventTypePattern::alerts(),
+        filter: None,
+        headers_sealed: None,
+        max_in_flight: None,
+        rate_per_second: None,
+        rate_burst: None,
+        timeout_ms: None,
+        retry_schedule: None,
+        permanent_statuses: Vec::new(),
+        auto_disable: true,
+    };
+    let secret = SigningSecret::generate();
+    let sealed = shared.keyring.seal_secret(caller.workspace_id, id, &secret);
+    endpoints::insert(conn, caller.workspace_id, id, &options, State::Active, None, now).await?;
+    secrets::insert(conn, caller.workspace_id, id, &sealed, now).await?;
+    let endpoint = endpoints::find_alert(conn, caller.workspace_id).await?.ok_or_else(vanished)?;
+    announce(conn, change(caller, now, "endpoint.created", &endpoint)).await?;
+    Ok((endpoint, secret))
+}
+
+async fn update(
+    conn: &mut Connection,
+    caller: &Caller,
+    endpoint: Endpoint,
+    wanted: &NewAlert,
+) -> Result<Endpoint, ApiError> {
+    let (now, id, was_active) = (now(), endpoint.id, endpoint.state == State::Active);
+    let options = EndpointOptions {
+        kind: kind(wanted),
+        url: wanted.url.clone(),
+        event_types: EventTypePattern::alerts(),
+        ..endpoint.options
+    };
+    endpoints::update(conn, caller.workspace_id, id, &options, now).await?;
+    if !was_active {
+        endpoints::set_state(conn, caller.workspace_id, id, State::Active, None, now).await?;
+    }
+    let endpoint = endpoints::find_alert(conn, caller.workspace_id).await?.ok_or_else(vanished)?;
+    announce(conn, change(caller, now, "endpoint.updated", &endpoint)).await?;
+    if !was_active {
+        announce(conn, change(caller, now, came_into(State::Active), &endpoint)).await?;
+    }
+    Ok(endpoint)
+}
+
+/// Removes the alert URL; without one nothing happens.
+///
+/// # Errors
+/// When the database is away.
+pub async fn remove(shared: &Shared, caller: &Caller) -> Result<(), ApiError> {
+    match find(shared, caller).await? {
+        Some(endpoint) => super::endpoints::delete(shared, caller, endpoint.id, None).await,
+        None => Ok(()),
+    }
+}
+
+fn kind(wanted: &NewAlert) -> Kind {
+    Kind::Alert(wanted.format.unwrap_or(AlertFormat::Webhook))
+}
