@@ -289,7 +289,7 @@ pub fn texts<const MAX: usize>(
 }
 
 /// An object with fields of its own; the first that is wrong is told.
-pub fn object<T: FromFields>(value: &Value) -> Result<T, Wrong> {
+pub fn nested<T: FromFields>(value: &Value) -> Result<T, Wrong> {
     read(value).map_err(|error| match error.field_errors().into_iter().next() {
         Some(FieldError { pointer, code, detail }) => Wrong { path: pointer, code, detail },
         None => wrong_type("an object"),

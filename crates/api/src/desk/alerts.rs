@@ -31,7 +31,7 @@ impl FromFields for WorkspaceChange {
 }
 
 fn alert(value: &Value) -> Result<NewAlert, Wrong> {
-    fields::object(value)
+    fields::nested(value)
 }
 
 /// Where and how a workspace wants to be alerted.
