@@ -16,7 +16,7 @@ const TVS: &[&str] = &[
     r"\bAFT[A-Z]+|Roku|CrKey|Chromecast|Nexus Player|ADT-\d|SHIELD Android|Boxee|TiVo|Freebox|Espial|Ekioh|ANTGalio|KreaTV",
     r"\b[A-Za-z]*STB\b|stbapp|\bMAG\d{3}|DuneHD|POV_TV|LaTivu|WhaleTV|Xumo|Titan OS|\bPVR\b|IPTV|SetTopBox",
     // boxes that are sold under many names
-    r"(?:^|; ?)(?:X96|H96|TX\d[ _-]?(?i:mini)|MXQ|M8S\b|T95[A-Z]?\b|A95X|Tanix|MECOOL|Beelink|HK1\b|UGOOS)",
+    r"(?:^|; ?)(?:X96|H96(?:[ _-]|(?i:max|mini|pro)|$)|TX\d[ _-]?(?i:mini)|MXQ|M8S\b|T95[A-Z]?\b|A95X|Tanix|MECOOL|Beelink|HK1\b|UGOOS)",
 ];
 
 /// Words of television sets that phones have in their names too: there is a Galaxy J2 TV.

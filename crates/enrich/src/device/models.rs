@@ -26,6 +26,19 @@ const BRAND_BYTES_MIN: usize = 3;
 const NO_BRANDS: [&str; 10] =
     ["smart", "smart tv", "android", "tablet", "phone", "mobile", "pad", "tab", "box", "next"];
 
+/// Makers' schemes of codes: how one begins, and what follows that.
+const SCHEMES: &[(&str, fn(char) -> bool, &str)] = &[
+    ("AFT", |c| c.is_ascii_uppercase(), "Amazon"),
+    ("KF", |c| c.is_ascii_uppercase(), "Amazon"),
+    ("CPH", |c| c.is_ascii_digit(), "Oppo"),
+    ("RMX", |c| c.is_ascii_digit(), "realme"),
+    ("SM-", |c| c.is_ascii_uppercase(), "Samsung"),
+    ("TB", |c| c.is_ascii_digit(), "Lenovo"),
+    ("TB-", |c| c.is_ascii_uppercase(), "Lenovo"),
+    ("XQ-", |c| c.is_ascii_uppercase(), "Sony"),
+    ("XT", |c| c.is_ascii_digit(), "Motorola"),
+];
+
 /// The table, as text with an index: its 37,000 lines as strings of their own would cost ten times the memory.
 pub struct Models {
     text: Cow<'static, str>,
@@ -118,10 +131,11 @@ impl Models {
 }
 
 impl Models {
-    /// The brand of a code that the table does not list: of the name that it begins with, else of the codes
-    /// that begin like it.
+    /// The brand of a code that the table does not list: of the name that it begins with, else of the scheme that it
+    /// follows, else of the codes that begin like it.
     pub fn brand_like(&self, code: &str) -> Option<&str> {
-        self.brand_named(code).or_else(|| self.brand_of_neighbours(code))
+        let named = self.brand_named(code).or_else(|| brand_of_scheme(code));
+        named.or_else(|| self.brand_of_neighbours(code))
     }
 
     /// `CUBOT KINGKONG 9`, `Cherry Mobile Flare`: one word, or two.
@@ -157,6 +171,14 @@ impl Models {
         let (brand, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
         (most * 100 >= all * SHARED_BRAND_MIN).then_some(brand)
     }
+}
+
+/// The maker whose own scheme of codes this is.
+fn brand_of_scheme(code: &str) -> Option<&'static str> {
+    let follows = |(start, rest, _): &&(&str, fn(char) -> bool, &str)| {
+        code.strip_prefix(start).is_some_and(|after| after.starts_with(*rest))
+    };
+    SCHEMES.iter().find(follows).map(|(_, _, brand)| *brand)
 }
 
 /// Bytes that two codes begin with alike, up to the end of a character.
@@ -224,14 +246,15 @@ mod tests {
     #[test]
     fn an_unknown_code_has_the_brand_that_it_begins_with_or_that_its_neighbours_have() {
         let models = Models::new(Cow::Borrowed(
-            "model\tbrand\tmarketing_name\nXQ-100\tAcme\tOne\nXQ-101\tAcme\tTwo\nXQ-109\tOther\tX\nab\tCherry Mobile\tX\n",
+            "model\tbrand\tmarketing_name\nZQ-100\tAcme\tOne\nZQ-101\tAcme\tTwo\nZQ-109\tOther\tX\nab\tCherry Mobile\tX\n",
         ));
 
-        assert_eq!(models.brand_like("XQ-105"), None, "two of three are not enough");
-        assert_eq!(models.brand_like("XQ-1005"), Some("Acme"));
-        assert_eq!(models.brand_like("XQ"), None, "too little in common");
+        assert_eq!(models.brand_like("ZQ-105"), None, "two of three are not enough");
+        assert_eq!(models.brand_like("ZQ-1005"), Some("Acme"));
+        assert_eq!(models.brand_like("ZQ"), None, "too little in common");
         assert_eq!(models.brand_like("CHERRY_MOBILE Flare"), Some("Cherry Mobile"));
         assert_eq!(models.brand_like("acme-9"), Some("Acme"));
+        assert_eq!(models.brand_like("KFTRWI"), Some("Amazon"), "by the maker's scheme");
         assert_eq!(models.brand_like("Größe 7"), None);
         assert_eq!(models.brand_like(""), None);
     }

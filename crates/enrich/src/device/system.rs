@@ -9,6 +9,8 @@ const IOS_FROZEN_SINCE: u32 = 26;
 
 /// Name and version of the operating system.
 pub fn of(agent: &str, hints: &Hints<'_>, ruled: Option<ValueRef<'_>>) -> (Option<String>, Option<String>) {
+    // some browsers of television sets write it so, that sites do not take the set for a phone
+    let ruled = ruled.filter(|_| !agent.contains("Andr0id"));
     let ruled_name = ruled.as_ref().map(|ruled| name(&ruled.os));
     let hinted_name = hints.platform.and_then(platform);
     // "Linux" is said of Ubuntu too, and the User-Agent of some browsers knows better

@@ -7,8 +7,28 @@ const STANDARD: &str = "HbbTV/";
 /// Longest name that is believed, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
+/// Words of makers' own programs, for sets that do not follow the standard.
+const WORDS: [(&str, &str); 9] = [
+    ("BRAVIA", "Sony"),
+    ("SonyDTV", "Sony"),
+    ("VIDAA", "Hisense"),
+    ("Web0S", "LG"),
+    ("webOS.TV", "LG"),
+    ("NetCast", "LG"),
+    ("SMART-TV", "Samsung"),
+    ("Viera", "Panasonic"),
+    ("Roku/", "Roku"),
+];
+
 /// Brand and, if it is told, model.
 pub fn of(agent: &str) -> Option<(String, Option<String>)> {
+    by_standard(agent).or_else(|| {
+        let (_, brand) = WORDS.iter().find(|(word, _)| agent.contains(word))?;
+        Some(((*brand).to_owned(), None))
+    })
+}
+
+fn by_standard(agent: &str) -> Option<(String, Option<String>)> {
     let (_, rest) = agent.split_once(STANDARD)?;
     let (_, rest) = rest.split_once('(')?;
     let (inside, _) = rest.split_once(')')?;
@@ -44,6 +64,7 @@ mod tests {
         );
         assert_eq!(told("HbbTV/1.1.1 (;;;;;) Maple2011"), None);
         assert_eq!(told("HbbTV/1.1.1 (;CUS;;;)"), both("CUS", ""));
+        assert_eq!(told("Roku/DVP-12.0 (12.0.0.4182-88)"), both("Roku", ""));
         assert_eq!(told("Mozilla/5.0 (Windows NT 10.0)"), None);
     }
 }
