@@ -30,9 +30,10 @@ const ADDRESSES: &[&str] = &[
     r"khtml,\slike\sgecko[;,]\s*(?:google|compatible|[a-z]+bot)",
 ];
 
-/// Phones whose name ends in such a word, and browsers for people that tell their address.
+/// What Android phones are called and built of, for some of it sounds like a program or tells where it is from, and
+/// browsers for people that tell their address.
 const EXCEPTIONS: &str =
-    r"(?i)cubot|[^;(]*bot\b[^;()]*\bBuild/|(?:https?://)?(?:www\.)?(?:bsalsa\.com|qtweb\.net)|\bcom\.[a-z.]+";
+    r"(?i)cubot|[^;(]*\bBuild/[^;)]*|(?:https?://)?(?:www\.)?(?:bsalsa\.com|qtweb\.net)|\bcom\.[a-z.]+";
 
 /// The words, compiled.
 pub struct GenericWords {
@@ -80,6 +81,8 @@ mod tests {
             "Mozilla/5.0 (Linux; Android 14; CUBOT KINGKONG 9) AppleWebKit/537.36 Mobile Safari/537.36",
             "Mozilla/5.0 (Linux; Android 9; CUBOT_NOTE_S Build/PPR1; wv) Mobile Safari/537.36",
             "Mozilla/5.0 (Linux; Android 7.0; ID bot 53 Build/NRD90M) AppleWebKit/537.36 Mobile Safari/537.36",
+            "Mozilla/5.0 (Linux; Android 4.1.2; IM-A850 S/K Build/VEGAVIET.COM V1.0) Chrome/30.0 Mobile Safari/537.36",
+            "Mozilla/5.0 (Linux; Android 4.0.3; Novo 7 (https://novo.example) Build/IML74K) Version/4.0 Safari/534.30",
             "Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.0; Avant Browser [avantbrowser.com]; Hotbar 4.4.5.0)",
             "Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1; Embedded Web Browser from: http://bsalsa.com/)",
             "Mozilla/5.0 (iPhone; CPU iPhone OS 11_1 like Mac OS X) Mobile/15C153 (Ecosia ios@3.0.2.609)",
