@@ -2,8 +2,9 @@
 //!
 //! In reading order: [`up`] runs Clickwire with all it needs under one [`data_dir`]; `down` ends it. `setup` and
 //! `keys` prepare a database and a broker, `click` and `listen` try things out, `replay` and `quarantine` send again (through the
-//! [`api`]), `why`, `explain-ip` and `doctor` say what is wrong. `reseal` changes the key that secrets are sealed with. `block`
-//! closes links that are abused. `spool` looks after the clicks of a redirect that does not run.
+//! [`api`]), `why`, `explain-ip`, `explain-ua`, `explain-click` and `doctor` say what is wrong or why it is so. `reseal`
+//! changes the key that secrets are sealed with. `block` closes links that are abused. `spool` looks after the clicks of a
+//! redirect that does not run.
 //! Commands find a running `up` by the file that it leaves in its data directory.
 
 mod api;
@@ -13,7 +14,10 @@ mod connections;
 mod data_dir;
 mod doctor;
 mod down;
+mod explain;
+mod explain_click;
 mod explain_ip;
+mod explain_ua;
 mod healthcheck;
 mod keys;
 mod layers;
@@ -69,6 +73,10 @@ enum Command {
     Unblock(block::Options),
     /// Say which address the redirect takes for the visitor's behind proxies, and why
     ExplainIp(explain_ip::Options),
+    /// Say which device a User-Agent is taken for, and whether for a person's, and why
+    ExplainUa(explain_ua::Options),
+    /// Say why a recorded click has its verdict, place and device
+    ExplainClick(explain_click::Options),
     /// Check settings, PostgreSQL, NATS, location data, spool and ports, and say how to mend what is wrong
     Doctor(doctor::Options),
     /// Look at the clicks that a redirect has on disk, or send them
@@ -107,6 +115,8 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Block(options) => block::block(&options).await,
         Command::Unblock(options) => block::unblock(&options).await,
         Command::ExplainIp(options) => explain_ip::run(&options).await,
+        Command::ExplainUa(options) => explain_ua::run(&options).await,
+        Command::ExplainClick(options) => explain_click::run(&options).await,
         Command::Doctor(options) => doctor::run(&options).await,
         Command::Spool(command) => spool::run(command).await,
         Command::Healthcheck(options) => healthcheck::run(&options).await,

@@ -1,12 +1,15 @@
 //! What a User-Agent and its Client Hints tell, remembered: a thousand different ones make most of a day's clicks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use model::click::{Request, USER_AGENT_BYTES_MAX};
 use model::device::Device;
+use prometheus::{IntCounter, IntCounterVec};
 use quick_cache::sync::Cache;
 
-use crate::automation::{Rules, Signal};
+use crate::automation::{Declared, Rules, Signal};
 use crate::device::Devices;
 
 /// Longest key that is remembered, in bytes: longer ones are made up, and would fill the memory.
@@ -17,8 +20,12 @@ const HINT_PREFIX: &str = "sec-ch-ua";
 
 /// Reads User-Agents.
 pub struct Agents {
-    devices: Devices,
-    cache: Cache<String, Arc<Agent>>,
+    devices: ArcSwap<Devices>,
+    cache: Cache<String, Remembered>,
+    /// Counts the exchanges of what agents are read by: what was read by older data is read again.
+    generation: AtomicU64,
+    remembered_total: IntCounter,
+    read_total: IntCounter,
 }
 
 /// What is told.
@@ -30,26 +37,55 @@ pub struct Agent {
     pub signals: Vec<Signal>,
 }
 
+#[derive(Clone)]
+struct Remembered {
+    generation: u64,
+    agent: Arc<Agent>,
+}
+
 impl Agents {
-    /// Remembers up to `entries_max`, the least asked for go first.
-    pub fn new(devices: Devices, entries_max: usize) -> Self {
-        Self { devices, cache: Cache::new(entries_max) }
+    /// Remembers up to `entries_max`, the least asked for go first. `lookups_total` counts by `result`.
+    pub fn new(devices: Devices, entries_max: usize, lookups_total: &IntCounterVec) -> Self {
+        let total = |result| lookups_total.with_label_values(&[result]);
+        Self {
+            devices: ArcSwap::from_pointee(devices),
+            cache: Cache::new(entries_max),
+            generation: AtomicU64::new(0),
+            remembered_total: total("remembered"),
+            read_total: total("read"),
+        }
     }
 
     /// What a request's User-Agent and hints tell.
     pub fn read(&self, request: &Request, rules: &Rules) -> Arc<Agent> {
         let key = key(request);
-        if let Some(agent) = self.cache.get(&key) {
-            return agent;
+        // before the data is loaded: what is read by newer data than it says is read once more, never the reverse
+        let generation = self.generation.load(Ordering::Acquire);
+        if let Some(remembered) = self.cache.get(&key).filter(|found| found.generation == generation) {
+            self.remembered_total.inc();
+            return remembered.agent;
         }
+        self.read_total.inc();
         let agent = request.user_agent.as_deref().map(cut);
-        let described = self.devices.describe(agent.unwrap_or_default(), request);
+        let described = self.devices.load().describe(agent.unwrap_or_default(), request);
         let signals = rules.of_agent(agent, &described);
         let agent = Arc::new(Agent { device: described.device, signals });
         if key.len() <= KEY_BYTES_MAX {
-            self.cache.insert(key, Arc::clone(&agent));
+            self.cache.insert(key, Remembered { generation, agent: Arc::clone(&agent) });
         }
         agent
+    }
+
+    /// Reads by other devices from now on.
+    pub fn use_devices(&self, devices: Devices) {
+        self.devices.store(Arc::new(devices));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Reads by other lists of `rules` from now on.
+    pub fn use_declared(&self, declared: Declared, rules: &Rules) {
+        rules.use_declared(declared);
+        self.generation.fetch_add(1, Ordering::Release);
     }
 }
 

@@ -31,6 +31,7 @@ pub struct App {
     enricher: Enricher,
     look_up: Arc<LookUp>,
     geo_poll: Duration,
+    agents_poll: Duration,
     /// Its own ops port, unless it shares another's.
     ops: Option<(TcpListener, Ops)>,
 }
@@ -73,7 +74,15 @@ impl App {
         };
         let consumer = Consumer::new(&bus, ConsumerName::Enrich, limits, consumer_metrics);
         ops.check("enrich", consumer.progress());
-        Ok(Self { bus, consumer, enricher, look_up, geo_poll: enrich.geo_poll, ops: None })
+        Ok(Self {
+            bus,
+            consumer,
+            enricher,
+            look_up,
+            geo_poll: enrich.geo_poll,
+            agents_poll: enrich.agents_poll,
+            ops: None,
+        })
     }
 
     /// Where the ops port listens, when it is this service's own.
@@ -90,6 +99,7 @@ impl App {
         let stop_aside = stop.child_token();
         let _guard = stop_aside.clone().drop_guard();
         let watching = tokio::spawn(Arc::clone(self.look_up.geo()).watch(self.geo_poll, stop_aside.clone()));
+        let watching_agents = tokio::spawn(self.look_up.watch_agents(self.agents_poll, stop_aside.clone()));
         let serving = self.ops.map(|(listener, ops)| tokio::spawn(ops.serve(listener, stop_aside.clone())));
         let work = async {
             verify(&self.bus, &stop).await?;
@@ -109,6 +119,7 @@ impl App {
         }
         stop_aside.cancel();
         watching.await.context("watching the location files failed")?;
+        watching_agents.await.context("watching the data about User-Agents failed")?;
         info!("enrich has stopped");
         Ok(())
     }

@@ -5,12 +5,17 @@
 
 mod declared;
 mod generic_words;
+mod meaning;
 mod method_head;
 mod missing_agent;
+mod no_system;
 mod not_a_browser;
 mod prefetch;
 mod verdict;
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use model::automation::{Automation, MachineClass};
 use model::click::Request;
 
@@ -18,6 +23,7 @@ use crate::device::Described;
 
 pub use self::declared::{Declared, KEPT_CRAWLERS, KEPT_LINK_FETCHERS, ListError};
 use self::generic_words::GenericWords;
+pub use self::meaning::of as meaning;
 pub use self::verdict::RULESET;
 
 /// A signal that fired.
@@ -33,14 +39,19 @@ pub struct Signal {
 
 /// The rules that judge. Holds compiled lists: make one, share it.
 pub struct Rules {
-    declared: Declared,
+    declared: ArcSwap<Declared>,
     generic_words: GenericWords,
 }
 
 impl Rules {
     /// Rules with these lists.
     pub fn new(declared: Declared) -> Self {
-        Self { declared, generic_words: GenericWords::new() }
+        Self { declared: ArcSwap::from_pointee(declared), generic_words: GenericWords::new() }
+    }
+
+    /// Judges by these lists from now on.
+    pub fn use_declared(&self, declared: Declared) {
+        self.declared.store(Arc::new(declared));
     }
 
     /// The signals in a User-Agent and what the device rules made of it. The same for the same User-Agent, so
@@ -49,12 +60,13 @@ impl Rules {
         let Some(agent) = agent.filter(|agent| !agent.trim().is_empty()) else {
             return vec![missing_agent::SIGNAL];
         };
-        let declared = self.declared.signal(agent).or_else(|| declared::spider(described));
+        let declared = self.declared.load().signal(agent).or_else(|| declared::spider(described));
         if let Some(declared) = declared {
             return vec![declared];
         }
         let words = self.generic_words.signal(agent);
-        words.into_iter().chain(not_a_browser::signal(agent, described)).collect()
+        let shapes = [not_a_browser::signal(agent, described), no_system::signal(agent, described)];
+        words.into_iter().chain(shapes.into_iter().flatten()).collect()
     }
 
     /// The verdict on a request whose User-Agent shows `of_agent`.
@@ -148,6 +160,23 @@ mod tests {
         }
         let phone = judge("SAMSUNG-GT-S5620/S5620XEJE1 SHP/VPP/R5 Dolfin/1.5 SMM-MMS/1.2.0 profile/MIDP-2.1");
         assert_eq!((phone.verdict, phone.score), (Verdict::Unknown, 35));
+    }
+
+    #[test]
+    fn what_names_no_system_is_a_program() {
+        for agent in ["Mozilla/5.0", "Mozilla/5.0 (compatible; Thing 2)", "Mozilla/4.0 (compatible;)"] {
+            let automation = judge(agent);
+
+            assert_eq!(
+                (automation.verdict, automation.reasons[0].code.as_str()),
+                (Verdict::Automated, "ua_no_system")
+            );
+        }
+        for agent in
+            ["Mozilla/5.0 (Mobile; rv:37.0) Gecko/37.0 Firefox/37.0", "Mozilla/5.0 (PlayStation 4 8.52)"]
+        {
+            assert_eq!(judge(agent).verdict, Verdict::Human, "{agent}");
+        }
     }
 
     #[test]

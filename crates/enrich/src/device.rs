@@ -6,10 +6,12 @@
 
 mod apps;
 mod browser;
+mod codes;
 mod hints;
 mod kind;
 mod models;
 mod system;
+mod television;
 
 use model::click::Request;
 use model::device::Device;
@@ -23,6 +25,10 @@ pub const KEPT_RULES: &str = include_str!("../data/agents/uap-core.json");
 
 /// Family that uap-core gives to the devices of declared programs.
 const SPIDER: &str = "Spider";
+
+/// A phone that rules of devices must know.
+const AN_IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 \
+                         (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1";
 
 /// Tells devices. Holds compiled rules: make one, share it.
 pub struct Devices {
@@ -62,6 +68,12 @@ impl Devices {
         Ok(Self { rules, models })
     }
 
+    /// Whether the rules know the phone that most people know.
+    pub fn know_phones(&self) -> bool {
+        let device = self.describe(AN_IPHONE, &Request::default()).device;
+        device.model.as_deref() == Some("iPhone") && device.os.as_deref() == Some("iOS")
+    }
+
     /// The device that made a request, whose User-Agent is `agent`.
     pub fn describe(&self, agent: &str, request: &Request) -> Described {
         let hints = Hints::of(request);
@@ -70,12 +82,13 @@ impl Devices {
         let (os, os_version) = system::of(agent, &hints, system);
         let (browser, browser_version) = browser::of(agent, &hints, os.as_deref(), in_app, browser);
         let is_spider = model.as_ref().is_some_and(|model| model.device == SPIDER);
-        let (brand, model) = self.brand_and_model(&hints, model);
-        let kind = kind::of(agent, &hints, os.as_deref());
+        let named = self.name(agent, &hints, model);
+        let kind = kind::of(agent, &hints, os.as_deref(), &named);
         let device = Device {
             kind,
-            brand,
-            model,
+            brand: named.brand,
+            model: named.code,
+            model_name: named.name,
             os,
             os_version,
             browser,
@@ -87,37 +100,65 @@ impl Devices {
 
     /// The hint is the code as its maker writes it, which the table lists; in a User-Agent the code has to be
     /// found, which the rules do better than the table where they know the brand.
-    fn brand_and_model(
-        &self,
-        hints: &Hints<'_>,
-        ruled: Option<ua_parser::device::ValueRef<'_>>,
-    ) -> (Option<String>, Option<String>) {
+    fn name(&self, agent: &str, hints: &Hints<'_>, ruled: Option<ua_parser::device::ValueRef<'_>>) -> Named {
         if let Some(code) = hints.model {
-            return self.by_code(code);
+            let brand = || self.ruled_brand(code);
+            return self.name_by_code(code, brand);
         }
-        let Some(ruled) = ruled.filter(|ruled| ruled.device != SPIDER) else { return (None, None) };
-        let model = ruled.model.as_deref().map(str::trim).filter(|model| is_model(model));
-        match ruled.brand.as_deref() {
-            Some(brand) if !brand.starts_with("Generic") => {
-                (Some(brand.to_owned()), model.map(str::to_owned))
-            }
-            _ => model.map_or((None, None), |code| match self.models.find(code) {
-                Some(known) => (known.brand, Some(known.name.unwrap_or_else(|| code.to_owned()))),
-                None => (None, Some(code.to_owned())),
-            }),
+        let Some(ruled) = ruled.filter(|ruled| ruled.device != SPIDER) else {
+            return self.name_unruled(agent);
+        };
+        let code = ruled.model.as_deref().map(str::trim).filter(|model| is_model(model));
+        match (ruled.brand.as_deref(), code) {
+            (Some(brand), code) if !is_generic(brand) => Named {
+                name: code.and_then(|code| self.models.find(code)?.name_by(brand)),
+                brand: Some(brand.to_owned()),
+                code: code.map(str::to_owned),
+            },
+            (_, Some(code)) => self.name_by_code(code, || None),
+            (_, None) => self.name_unruled(agent),
         }
     }
 
-    fn by_code(&self, code: &str) -> (Option<String>, Option<String>) {
-        if let Some(known) = self.models.find(code) {
-            return (known.brand, Some(known.name.unwrap_or_else(|| code.to_owned())));
+    /// What the rules have nothing for: codes in unusual places, and television sets that follow the standard.
+    fn name_unruled(&self, agent: &str) -> Named {
+        if let Some((brand, code)) = television::of(agent) {
+            return Named { brand: Some(brand), code, name: None };
         }
+        codes::find(agent).map(|code| self.name_by_code(code, || None)).unwrap_or_default()
+    }
+
+    fn name_by_code(&self, code: &str, ruled_brand: impl FnOnce() -> Option<String>) -> Named {
+        let (brand, name) = match self.models.find(code) {
+            Some(known) => (known.brand, known.name),
+            None => (ruled_brand().or_else(|| self.models.brand_like(code).map(str::to_owned)), None),
+        };
+        Named { brand, code: Some(code.to_owned()), name }
+    }
+
+    /// What the rules say of a code that a hint told: in the place where a User-Agent would have it.
+    fn ruled_brand(&self, code: &str) -> Option<String> {
         let agent = format!(
             "Mozilla/5.0 (Linux; Android 10; {code}) AppleWebKit/537.36 Chrome/120.0.0.0 Mobile Safari/537.36"
         );
         let brand = self.rules.dev.extract(&agent).and_then(|ruled| ruled.brand.map(String::from));
-        (brand.filter(|brand| !brand.starts_with("Generic")), Some(code.to_owned()))
+        brand.filter(|brand| !is_generic(brand))
     }
+}
+
+/// What a device is called.
+#[derive(Debug, Default)]
+struct Named {
+    brand: Option<String>,
+    /// What it calls itself: `SM-A546B`.
+    code: Option<String>,
+    /// What it is sold as: `Galaxy A54 5G`.
+    name: Option<String>,
+}
+
+/// The rules name classes of devices in the place of a brand, too.
+fn is_generic(brand: &str) -> bool {
+    brand.starts_with("Generic")
 }
 
 /// The rules name classes of devices in the place of a model, and `K` is what browsers send to say nothing.
@@ -189,7 +230,8 @@ mod tests {
         );
 
         assert_eq!((text(&device.os), text(&device.os_version)), (Some("Android"), Some("15")));
-        assert_eq!((text(&device.brand), text(&device.model)), (Some("Samsung"), Some("Galaxy A54 5G")));
+        assert_eq!((text(&device.brand), text(&device.model)), (Some("Samsung"), Some("SM-A546B")));
+        assert_eq!(text(&device.model_name), Some("Galaxy A54 5G"));
         assert_eq!(text(&device.browser), Some("Chrome Mobile"));
     }
 

@@ -62,6 +62,7 @@ pub struct Place {
 struct Files {
     places: Vec<Arc<GeoFile>>,
     networks: Vec<Arc<GeoFile>>,
+    anonymizers: Vec<Arc<GeoFile>>,
     /// Whether `places` is the extract: what it does not know may well be known to the world.
     is_extract: bool,
 }
@@ -99,6 +100,14 @@ impl Geo {
         if let Some(network) = network {
             location.asn = location.asn.or(network.asn);
             location.as_organization = location.as_organization.or(network.as_organization);
+        }
+        if !files.anonymizers.is_empty() {
+            let (found, failed) = self.ask(&files.anonymizers, address);
+            let found = found.unwrap_or_default();
+            // such files list what hides, and nothing else
+            let told = |flag: Option<bool>| flag.or((!failed).then_some(false));
+            location.is_anonymizer = told(found.is_anonymizer);
+            location.is_hosting = told(found.is_hosting);
         }
         let missing = match is_known {
             true => None,
@@ -148,7 +157,9 @@ impl Geo {
     fn announce(&self) {
         let files = self.files.load();
         self.metrics.geo_is_extract.set(i64::from(files.is_extract));
-        for (kind, list) in [("place", &files.places), ("network", &files.networks)] {
+        for (kind, list) in
+            [("place", &files.places), ("network", &files.networks), ("anonymizer", &files.anonymizers)]
+        {
             let built = list.iter().map(|file| file.built_at().timestamp()).min();
             let gauge = self.metrics.geo_build_timestamp_seconds.with_label_values(&[kind]);
             gauge.set(built.unwrap_or_default());
@@ -156,7 +167,7 @@ impl Geo {
         if files.is_extract {
             info!("no location file is loaded: a small extract serves, most addresses will have no place");
         }
-        for file in files.places.iter().chain(&files.networks) {
+        for file in files.places.iter().chain(&files.networks).chain(&files.anonymizers) {
             let built_at = file.built_at();
             info!(geo.kind = file.kind().as_str(), geo.built_at = %built_at, "a location file serves");
             if !files.is_extract && is_old(built_at, Utc::now()) {
@@ -169,8 +180,11 @@ impl Geo {
 impl Files {
     fn of(mut files: Vec<Arc<GeoFile>>) -> Self {
         files.sort_by_key(|file| (file.kind(), std::cmp::Reverse(file.built_at())));
-        let (networks, mut places): (Vec<_>, Vec<_>) =
-            files.into_iter().partition(|file| file.kind() == Kind::Network);
+        let of = |wanted: &[Kind]| -> Vec<_> {
+            files.iter().filter(|file| wanted.contains(&file.kind())).map(Arc::clone).collect()
+        };
+        let mut places = of(&[Kind::City, Kind::Country]);
+        let (networks, anonymizers) = (of(&[Kind::Network]), of(&[Kind::Anonymizer]));
         let is_extract = places.is_empty();
         if is_extract {
             places = EXTRACT
@@ -178,7 +192,7 @@ impl Files {
                 .map(|bytes| Arc::new(GeoFile::open(bytes.into()).expect("a test opens the extract")))
                 .collect();
         }
-        Self { places, networks, is_extract }
+        Self { places, networks, anonymizers, is_extract }
     }
 }
 

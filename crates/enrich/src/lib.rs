@@ -6,6 +6,7 @@
 //! never waited for long.
 
 pub mod agent;
+mod agent_files;
 pub mod app;
 pub mod automation;
 pub mod device;

@@ -1,17 +1,19 @@
 //! Everything that a click is told without asking anyone: place, device, verdict, and what of its address remains.
 
-use std::fs;
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use model::automation::{MachineClass, Verdict};
-use model::click::{Enrichment, LocationMissing};
+use model::automation::{Automation, MachineClass, Verdict};
+use model::click::{Enrichment, LocationMissing, Request};
 use model::device::{Device, DeviceKind};
 use model::{AddressTreatment, Click, EnrichedClick, EventId};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 use crate::agent::{Agent, Agents};
+use crate::agent_files::AgentFiles;
 use crate::automation::{Declared, KEPT_CRAWLERS, KEPT_LINK_FETCHERS, Rules};
 use crate::device::{Devices, KEPT_RULES, Models};
 use crate::geo::Geo;
@@ -23,33 +25,67 @@ pub struct LookUp {
     geo: Arc<Geo>,
     agents: Agents,
     rules: Rules,
+    files: Mutex<Option<AgentFiles>>,
+    metrics: Arc<Metrics>,
 }
 
 impl LookUp {
     /// Reads files and compiles rules, which takes a second: call it off the runtime.
     ///
     /// # Errors
-    /// When a file that a setting names cannot be read, or its content cannot be used.
+    /// When what is compiled in cannot be used.
     pub fn open(settings: &EnrichSettings, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
-        let devices = Devices::new(
-            &text(settings.device_rules.as_deref(), KEPT_RULES, "enrich.device_rules")?,
-            match &settings.android_devices {
-                None => Models::kept(),
-                file => Models::new(text(file.as_deref(), "", "enrich.android_devices")?.into()),
-            },
-        )
-        .context("enrich.device_rules cannot be used")?;
-        let declared = Declared::new(
-            &text(settings.crawlers.as_deref(), KEPT_CRAWLERS, "enrich.crawlers")?,
-            &text(settings.link_fetchers.as_deref(), KEPT_LINK_FETCHERS, "enrich.link_fetchers")?,
-        )
-        .context("enrich.crawlers or enrich.link_fetchers cannot be used")?;
-        let geo = Geo::open(settings.geo_dir.as_deref(), settings.coordinate_decimals, metrics);
+        let mut files = settings.agents_dir.clone().map(AgentFiles::new);
+        let found = files.as_mut().map(AgentFiles::look).unwrap_or_default();
+        let devices = match usable(found.devices, &metrics) {
+            Some(devices) => devices,
+            None => Devices::new(KEPT_RULES, Models::kept()).context("the kept rules cannot be used")?,
+        };
+        let declared = match usable(found.declared, &metrics) {
+            Some(declared) => declared,
+            None => {
+                Declared::new(KEPT_CRAWLERS, KEPT_LINK_FETCHERS).context("the kept lists cannot be used")?
+            }
+        };
+        let agents = Agents::new(devices, settings.agents_max, &metrics.agent_lookups_total);
+        let geo = Geo::open(settings.geo_dir.as_deref(), settings.coordinate_decimals, Arc::clone(&metrics));
         Ok(Self {
             geo: Arc::new(geo),
-            agents: Agents::new(devices, settings.agents_max),
+            agents,
             rules: Rules::new(declared),
+            files: Mutex::new(files),
+            metrics,
         })
+    }
+
+    /// Takes what changed in the folder of data about User-Agents into use, and says whether anything did. Compiles
+    /// rules: call it off the runtime.
+    pub fn refresh_agents(&self) -> bool {
+        let mut files = self.files.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let Some(changed) = files.as_mut().map(AgentFiles::look) else { return false };
+        let devices = usable(changed.devices, &self.metrics);
+        let declared = usable(changed.declared, &self.metrics);
+        let has_changed = devices.is_some() || declared.is_some();
+        if let Some(devices) = devices {
+            self.agents.use_devices(devices);
+        }
+        if let Some(declared) = declared {
+            self.agents.use_declared(declared, &self.rules);
+        }
+        if has_changed {
+            info!("newer data about User-Agents serves");
+        }
+        has_changed
+    }
+
+    /// Looks for changed data about User-Agents every `poll` until `stop`.
+    pub async fn watch_agents(self: Arc<Self>, poll: Duration, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(poll)).await.is_some() {
+            let look_up = Arc::clone(&self);
+            if let Err(error) = tokio::task::spawn_blocking(move || look_up.refresh_agents()).await {
+                warn!(error = format!("{error:#}"), "the data about User-Agents could not be looked at");
+            }
+        }
     }
 
     /// The location files, to be watched for changes.
@@ -57,14 +93,19 @@ impl LookUp {
         &self.geo
     }
 
+    /// The device that made a request, and the verdict on it alone.
+    pub fn tell(&self, request: &Request) -> (Device, Automation) {
+        let agent = self.agents.read(request, &self.rules);
+        let automation = self.rules.judge(request, &agent.signals);
+        (device(&agent, automation.verdict), automation)
+    }
+
     /// The click with everything but whether it is a first one.
     pub fn enrich(&self, click: &Click, now: DateTime<Utc>) -> EnrichedClick {
         let request = &click.request;
         // the place is that of the whole address: what policy leaves of it lies somewhere else
         let place = self.geo.look_up(request.ip);
-        let agent = self.agents.read(request, &self.rules);
-        let automation = self.rules.judge(request, &agent.signals);
-        let device = device(&agent, automation.verdict);
+        let (device, automation) = self.tell(request);
         let mut click = click.clone();
         let redacted_fields = redact(&mut click);
         let enrichment = match place.missing {
@@ -132,13 +173,17 @@ fn redact(click: &mut Click) -> Vec<String> {
     redacted
 }
 
-fn text(file: Option<&Path>, kept: &str, setting: &str) -> anyhow::Result<String> {
-    match file {
-        None => Ok(kept.to_owned()),
-        Some(path) => {
-            fs::read_to_string(path).with_context(|| format!("{setting}: failed to read {}", path.display()))
-        }
-    }
+/// What can be used of what changed; what cannot is said, and leaves what is in use as it is.
+fn usable<T>(changed: Option<anyhow::Result<T>>, metrics: &Metrics) -> Option<T> {
+    changed?
+        .inspect_err(|error| {
+            metrics.agent_broken_files_total.inc();
+            warn!(
+                error = format!("{error:#}"),
+                "data about User-Agents cannot serve: what served before does"
+            );
+        })
+        .ok()
 }
 
 #[cfg(test)]

@@ -10,6 +10,10 @@ pub struct Metrics {
     pub location_missing_total: IntCounterVec,
     /// Clicks whose first-ness could not be asked.
     pub first_click_unknown_total: IntCounter,
+    /// Readings of User-Agents, by whether the answer was remembered.
+    pub agent_lookups_total: IntCounterVec,
+    /// Files about User-Agents that could not be used when they were found or changed.
+    pub agent_broken_files_total: IntCounter,
     /// Look-ups that a location file failed.
     pub geo_lookup_failures_total: IntCounter,
     /// Location files that could not be used when they were found or changed.
@@ -39,6 +43,17 @@ impl Metrics {
                 "clickwire_enrich_first_click_unknown_total",
                 "Clicks whose first-ness could not be asked.",
             )?,
+            agent_lookups_total: IntCounterVec::new(
+                Opts::new(
+                    "clickwire_enrich_agent_lookups_total",
+                    "Readings of User-Agents, by whether the answer was remembered.",
+                ),
+                &["result"],
+            )?,
+            agent_broken_files_total: IntCounter::new(
+                "clickwire_enrich_agent_broken_files_total",
+                "Files about User-Agents that could not be used when they were found or changed.",
+            )?,
             geo_lookup_failures_total: IntCounter::new(
                 "clickwire_enrich_geo_lookup_failures_total",
                 "Look-ups that a location file failed.",
@@ -62,6 +77,8 @@ impl Metrics {
         registry.register(Box::new(metrics.clicks_total.clone()))?;
         registry.register(Box::new(metrics.location_missing_total.clone()))?;
         registry.register(Box::new(metrics.first_click_unknown_total.clone()))?;
+        registry.register(Box::new(metrics.agent_lookups_total.clone()))?;
+        registry.register(Box::new(metrics.agent_broken_files_total.clone()))?;
         registry.register(Box::new(metrics.geo_lookup_failures_total.clone()))?;
         registry.register(Box::new(metrics.geo_broken_files_total.clone()))?;
         registry.register(Box::new(metrics.geo_build_timestamp_seconds.clone()))?;

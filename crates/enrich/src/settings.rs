@@ -41,18 +41,12 @@ pub struct EnrichSettings {
     pub geo_poll: Duration,
     /// Digits of a coordinate after the point.
     pub coordinate_decimals: u8,
-    /// Rules of uap-core, as JSON, in place of the kept ones.
+    /// Folder of newer data about User-Agents.
     #[serde(default)]
-    pub device_rules: Option<PathBuf>,
-    /// Table of Android devices in place of the kept one.
-    #[serde(default)]
-    pub android_devices: Option<PathBuf>,
-    /// List of crawlers in place of the kept one.
-    #[serde(default)]
-    pub crawlers: Option<PathBuf>,
-    /// List of link fetchers in place of the kept one.
-    #[serde(default)]
-    pub link_fetchers: Option<PathBuf>,
+    pub agents_dir: Option<PathBuf>,
+    /// How often that folder is looked at.
+    #[serde(with = "humantime_serde")]
+    pub agents_poll: Duration,
     /// User-Agents that are remembered.
     pub agents_max: usize,
     /// Key of the hashes that tell visitors apart.
@@ -129,6 +123,9 @@ impl Settings {
         if enrich.geo_poll.is_zero() {
             return wrong("geo_poll", "must be more than nothing");
         }
+        if enrich.agents_poll.is_zero() {
+            return wrong("agents_poll", "must be more than nothing");
+        }
         if enrich.visitor_secret.as_ref().is_some_and(|secret| secret.0.len() < SECRET_CHARS_MIN) {
             return wrong("visitor_secret", "must have at least 16 characters");
         }
@@ -170,6 +167,7 @@ mod tests {
             ("BATCHES_MAX", "0"),
             ("COORDINATE_DECIMALS", "6"),
             ("GEO_POLL", "0s"),
+            ("AGENTS_POLL", "0s"),
             ("VISITOR_SECRET", "short"),
             ("BATCH_TIMEOUT", "100ms"),
             ("NO_SUCH_KEY", "1"),

@@ -10,8 +10,10 @@ pub struct Device {
     pub kind: DeviceKind,
     /// Who makes it: `Apple`, `Samsung`.
     pub brand: Option<String>,
-    /// Which one: `iPhone`, `Galaxy S24`.
+    /// Which one, as it calls itself: `iPhone`, `SM-A546B`.
     pub model: Option<String>,
+    /// What that is sold as, if it is known: `Galaxy A54 5G`.
+    pub model_name: Option<String>,
     /// Operating system: `iOS`, `Android`, `Windows`.
     pub os: Option<String>,
     /// Its version, unless the browser is known to send a frozen one.

@@ -31,4 +31,8 @@ pub struct Location {
     pub asn: Option<u32>,
     /// Who runs the network.
     pub as_organization: Option<String>,
+    /// Whether visitors hide behind the address: a VPN, a proxy or an exit of Tor. Told where a file tells it.
+    pub is_anonymizer: Option<bool>,
+    /// Whether the address belongs to a provider of servers.
+    pub is_hosting: Option<bool>,
 }

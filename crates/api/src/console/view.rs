@@ -154,7 +154,7 @@ pub fn click_row(shown: &ShownClick, now: DateTime<Utc>) -> ClickRow {
 /// The device of a click in words.
 pub fn device(click: &EnrichedClick) -> String {
     let device = &click.device;
-    let thing = device.model.as_deref().or(device.os.as_deref());
+    let thing = device.model_name.as_deref().or(device.model.as_deref()).or(device.os.as_deref());
     let parts: Vec<&str> = [thing, device.browser.as_deref()].into_iter().flatten().collect();
     if parts.is_empty() { device.kind.as_str().to_owned() } else { parts.join(" · ") }
 }

@@ -76,6 +76,8 @@ fn location_to_proto(location: &Location) -> proto::Location {
         is_eu: location.is_eu,
         asn: location.asn,
         as_organization: location.as_organization.clone(),
+        is_anonymizer: location.is_anonymizer,
+        is_hosting: location.is_hosting,
     }
 }
 
@@ -94,6 +96,8 @@ fn location_from_proto(location: proto::Location) -> Location {
         is_eu: location.is_eu,
         asn: location.asn,
         as_organization: location.as_organization,
+        is_anonymizer: location.is_anonymizer,
+        is_hosting: location.is_hosting,
     }
 }
 
@@ -112,6 +116,7 @@ fn device_to_proto(device: &Device) -> proto::Device {
         .into(),
         brand: device.brand.clone(),
         model: device.model.clone(),
+        model_name: device.model_name.clone(),
         os: device.os.clone(),
         os_version: device.os_version.clone(),
         browser: device.browser.clone(),
@@ -134,6 +139,7 @@ fn device_from_proto(device: proto::Device) -> Device {
         },
         brand: device.brand,
         model: device.model,
+        model_name: device.model_name,
         os: device.os,
         os_version: device.os_version,
         browser: device.browser,

@@ -202,7 +202,8 @@ fn geo(dir: Option<&Path>) -> Diagnosis {
         return Diagnosis::warn(PART, found, fetch);
     };
     let days = (Utc::now() - built_at).num_days();
-    let found = format!("{} files, the newest is {days} days old", files.len());
+    let built_on = built_at.date_naive();
+    let found = format!("{} files, the newest built on {built_on}, {days} days ago", files.len());
     if days > GEO_DAYS_MAX { Diagnosis::warn(PART, found, fetch) } else { Diagnosis::ok(PART, found) }
 }
 

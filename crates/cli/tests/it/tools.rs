@@ -89,6 +89,26 @@ async fn the_way_to_a_visitors_address_is_explained() {
 }
 
 #[tokio::test]
+async fn what_is_made_of_a_user_agent_is_explained() {
+    let clickwire = Clickwire::new();
+
+    let machine = clickwire.ok(&["explain-ua", "MyScript/1.0 (+https://example.com)"]).await;
+    let model = r#"Sec-CH-UA-Model: "SM-A546B""#;
+    let person = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Mobile Safari/537.36";
+    let person = clickwire.ok(&["explain-ua", person, "--header", model, "--json"]).await.json();
+    let nothing = clickwire.ok(&["explain-ua", "--json"]).await.json();
+
+    assert!(machine.stdout.contains("verdict   automated (crawler), score 100"), "{machine:?}");
+    assert!(machine.stdout.contains("     +75  ua_bot_word: the User-Agent has a word"), "{machine:?}");
+    assert_eq!(
+        (&person["device"]["type"], &person["automation"]["verdict"]),
+        (&"mobile".into(), &"human".into())
+    );
+    assert_eq!(person["device"]["model_name"], "Galaxy A54 5G");
+    assert_eq!(nothing["automation"]["reasons"][0]["code"], "ua_missing");
+}
+
+#[tokio::test]
 async fn what_cannot_be_reached_is_an_error_with_advice() {
     let clickwire = Clickwire::new().with("CLICKWIRE__DATABASE__URL", "postgres://nobody@127.0.0.1:1/none");
 
@@ -115,6 +135,8 @@ async fn every_command_has_help_and_a_wrong_one_is_told_apart() {
         "explain-ip",
         "block",
         "unblock",
+        "explain-ua",
+        "explain-click",
         "doctor",
         "spool",
         "healthcheck",

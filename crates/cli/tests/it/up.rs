@@ -72,6 +72,13 @@ async fn a_click_through_up_reaches_a_subscriber_and_down_ends_everything() {
     until(LIMIT, || async { (clickwire.run(&["why", tracked_url]).await.code == Some(0)).then_some(()) })
         .await;
 
+    let explained = clickwire.ok(&["explain-click", text(&event["data"], "click_id")]).await;
+    for line in ["place     ", "device    mobile", "verdict   human, score 0", "first     yes"] {
+        assert!(explained.stdout.contains(line), "{line}: {explained:?}");
+    }
+    let unknown = clickwire.fails(&["explain-click", "clk_01kbr5zj7v0000000000000001"]).await;
+    assert!(unknown.stderr.contains("has no recorded click clk_01kbr5zj7v0000000000000001"), "{unknown:?}");
+
     let again = ["replay", "--endpoint", text(&endpoint, "id"), "--since", "1h", "--status", "delivered"];
     let counted = clickwire.ok(&[&again[..], &["--dry-run"]].concat()).await;
     assert_eq!(counted.stdout, "1 would be replayed\n");

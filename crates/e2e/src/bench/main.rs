@@ -7,6 +7,7 @@ mod backlog;
 mod bulk;
 mod deliver;
 mod endpoints;
+mod enrich;
 mod figures;
 mod latency;
 mod load;
@@ -42,6 +43,9 @@ struct Args {
     /// Links in the table when it is shown that memory does not grow with it.
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
     links: u64,
+    /// Folder of location files that enrichment is measured with, instead of the extract that is compiled in.
+    #[arg(long, value_name = "DIR")]
+    geo: Option<PathBuf>,
     #[command(subcommand)]
     peer: Option<Peer>,
 }
@@ -53,7 +57,7 @@ enum Part {
     Redirect,
     /// Links a second in bulk.
     Bulk,
-    /// Clicks a second through `enrich`.
+    /// Clicks a second through `enrich`, its start, and what its parts cost.
     Enrich,
     /// Clicks a second through `record`.
     Record,
@@ -121,7 +125,7 @@ async fn main() -> anyhow::Result<()> {
         match part {
             Part::Redirect => redirect::measure(&mut figures, args.links).await?,
             Part::Bulk => bulk::measure(&mut figures).await?,
-            Part::Enrich => streams::measure_enrich(&mut figures).await?,
+            Part::Enrich => enrich::measure(&mut figures, args.geo.as_deref()).await?,
             Part::Record => streams::measure_record(&mut figures).await?,
             Part::Deliver => deliver::measure(&mut figures).await?,
             Part::Backlog => backlog::measure(&mut figures).await?,

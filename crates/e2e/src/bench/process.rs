@@ -13,6 +13,16 @@ pub fn cpu(pid: i32) -> Duration {
     children(pid).into_iter().map(cpu).fold(own, |sum, child| sum + child)
 }
 
+/// CPU time of a process with all its threads, as fine as the scheduler counts it.
+pub fn own_cpu(pid: i32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks
+        .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok())
+        .filter_map(|line| line.split_whitespace().next()?.parse().ok())
+        .map(Duration::from_nanos)
+        .sum()
+}
+
 /// Resident memory of a process without its descendants, in MiB.
 pub fn resident_mib(pid: i32) -> f64 {
     status_mib(pid, "VmRSS:")

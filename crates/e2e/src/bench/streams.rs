@@ -1,4 +1,4 @@
-//! How fast `enrich` and `record` work off a stream that has filled while they were away.
+//! How fast a service works off a stream that has filled while it was away, and how fast `record` does.
 
 use std::time::{Duration, Instant};
 
@@ -10,35 +10,13 @@ use crate::visitors;
 use crate::world::World;
 
 /// Clicks that wait in the stream.
-const CLICKS: u64 = 60_000;
+pub const CLICKS: u64 = 60_000;
 
 /// Published at a time.
 const BATCH: u64 = 2_000;
 
 /// A service that makes no progress for so long has failed.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
-
-/// Clicks a second from CLICKS to ENRICHED.
-pub async fn measure_enrich(figures: &mut Figures) -> anyhow::Result<()> {
-    let world = World::start().await?;
-    let link = world.create_links(1).await?.remove(0);
-    fill(&world, |n| visitors::click(world.workspace_id, &link, n)).await?;
-
-    let enrich = world.launch("enrich", &[])?;
-    let per_second = drain(&world, ConsumerName::Enrich).await?;
-
-    figures.add(
-        "enrich.clicks_per_s",
-        per_second,
-        "clicks a second through enrich, broker and database on the same two cores",
-    );
-    figures.add(
-        "enrich.rss_mb",
-        process::resident_mib(enrich.pid()),
-        "resident memory of enrich after that, MiB",
-    );
-    Ok(())
-}
 
 /// Clicks a second from ENRICHED into `clicks`.
 pub async fn measure_record(figures: &mut Figures) -> anyhow::Result<()> {
@@ -100,7 +78,7 @@ pub async fn wait_drained(world: &World, consumer: ConsumerName) -> anyhow::Resu
 }
 
 /// Messages a second between the first progress and the last acknowledgement.
-async fn drain(world: &World, consumer: ConsumerName) -> anyhow::Result<f64> {
+pub async fn drain(world: &World, consumer: ConsumerName) -> anyhow::Result<f64> {
     let mut begun = None;
     let (mut last, mut since) = (CLICKS, Instant::now());
     loop {

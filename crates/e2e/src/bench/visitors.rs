@@ -19,6 +19,49 @@ const USER_AGENTS: [&str; 4] = [
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.0 Safari/605.1.15",
 ];
 
+/// Browsers of a month's visits, with how often each came: cases of enrichment's own tests.
+const CASES: &str = include_str!("../../../enrich/tests/data/clicks.ndjson");
+
+/// The suite of those cases that real visits are.
+const REAL: &str = "real";
+
+/// Visitors with the browsers that real visitors have, in their real shares.
+pub struct Mixed {
+    /// Each browser as often as it came.
+    agents: Vec<String>,
+}
+
+impl Mixed {
+    /// Reads the cases.
+    pub fn load() -> anyhow::Result<Self> {
+        #[derive(serde::Deserialize)]
+        struct Case {
+            suite: String,
+            user_agent: Option<String>,
+            #[serde(default)]
+            weight: Option<usize>,
+        }
+        let mut agents = Vec::new();
+        for line in CASES.lines() {
+            let case: Case = serde_json::from_str(line)?;
+            if let (REAL, Some(agent)) = (case.suite.as_str(), case.user_agent) {
+                agents.extend(std::iter::repeat_n(agent, case.weight.unwrap_or(1)));
+            }
+        }
+        anyhow::ensure!(!agents.is_empty(), "there are no real visits among the cases");
+        Ok(Self { agents })
+    }
+
+    /// A click as the redirect would spool it; browser and address follow from `number`.
+    pub fn click(&self, workspace_id: WorkspaceId, link: &BenchLink, number: u64) -> Click {
+        let mut click = click(workspace_id, link, number);
+        // an odd multiplier mixes the browsers, which lie side by side
+        let at = number.wrapping_mul(2_654_435_761) % self.agents.len() as u64;
+        click.request.user_agent = usize::try_from(at).ok().and_then(|at| self.agents.get(at)).cloned();
+        click
+    }
+}
+
 /// An ordinary browser; which one follows from `number`.
 pub fn user_agent(number: u64) -> &'static str {
     USER_AGENTS[usize::try_from(number % 4).expect("below 4")]

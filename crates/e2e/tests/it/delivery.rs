@@ -61,6 +61,7 @@ async fn a_click_reaches_the_subscriber_once_with_the_documented_payload() {
           "browser_version": "18.1",
           "in_app": null,
           "model": "iPhone",
+          "model_name": null,
           "os": "iOS",
           "os_version": "18.1",
           "type": "mobile"
@@ -94,7 +95,9 @@ async fn a_click_reaches_the_subscriber_once_with_the_documented_payload() {
           "continent": "EU",
           "country": "IT",
           "country_name": "Italy",
+          "is_anonymizer": null,
           "is_eu": true,
+          "is_hosting": null,
           "latitude": 41.9,
           "longitude": 12.4,
           "missing": null,

@@ -17,6 +17,13 @@ pub const KEPT_LINK_FETCHERS: &str = include_str!("../../data/agents/link-fetche
 /// Room for the compiled patterns, in bytes.
 const COMPILED_BYTES_MAX: usize = 64 << 20;
 
+/// A program that every list knows.
+const A_CRAWLER: &str = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
+
+/// A browser that no list may know.
+const A_PERSON: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 \
+                        (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1";
+
 /// The lists, compiled into one pass over a User-Agent.
 pub struct Declared {
     patterns: RegexSet,
@@ -33,6 +40,9 @@ pub enum ListError {
     /// A pattern does not compile.
     #[error("failed to compile the list")]
     Compile(#[from] regex::Error),
+    /// It is no list of programs.
+    #[error("the lists are no lists of programs: {0}")]
+    Useless(&'static str),
 }
 
 /// An entry of crawler-user-agents.
@@ -69,6 +79,20 @@ impl Declared {
             .dfa_size_limit(COMPILED_BYTES_MAX)
             .build()?;
         Ok(Self { patterns, signals: entries.into_iter().map(|(_, signal)| signal).collect() })
+    }
+
+    /// Refuses lists that know nothing, or everything.
+    ///
+    /// # Errors
+    /// What they should know.
+    pub fn check(&self) -> Result<(), ListError> {
+        if self.signal(A_CRAWLER).is_none() {
+            return Err(ListError::Useless("they do not know Googlebot"));
+        }
+        if self.signal(A_PERSON).is_some() {
+            return Err(ListError::Useless("they take an iPhone for a machine"));
+        }
+        Ok(())
     }
 
     /// Fires on a User-Agent that one of the lists knows.
@@ -172,6 +196,10 @@ mod tests {
     #[test]
     fn a_list_that_cannot_be_used_says_why() {
         assert!(matches!(Declared::new("{", "[]"), Err(ListError::Parse(_))));
+        let check = |crawlers| Declared::new(crawlers, "[]").expect("patterns").check();
+        assert!(matches!(check("[]"), Err(ListError::Useless(_))));
+        assert!(matches!(check(r#"[{"pattern": "Mozilla"}]"#), Err(ListError::Useless(_))));
+        kept().check().expect("kept lists");
         assert!(matches!(Declared::new(r#"[{"pattern": "("}]"#, "[]"), Err(ListError::Compile(_))));
     }
 }

@@ -6,19 +6,34 @@ use regex::Regex;
 use super::Signal;
 use super::verdict::STRONG;
 
-/// A word that ends in one of these, or a program that gives the address of its page. Not `scanner`: people scan
-/// codes.
-const WORDS: &str = r"(?xi)
-    (?: bot | crawl | crawler | spider | scraper | fetcher | archiver | validator | linkcheck | checker
-      | monitor | monitoring | headless | preview | feedfetcher | screenshot | httpclient
-    ) (?: [/;:)\]+\-_0-9] | \s* $ | \s [^a-z] )
-  | \(\+?https?://
-  | \+https?://
-  | [;,]\s*https?://
-";
+/// Words of programs' names. Some stand inside of longer ones, some count only at the end of one; not `scanner` by
+/// itself: people scan codes.
+const WORDS: &[&str] = &[
+    r"crawl|crwlr|spider|scrap(?:e|ing|y)|robot|harvest|extractor|indexer|archiver|retrieval|fetcher|grabber|collector",
+    r"-bot\b | \bsiege/ | http[\s_-]?client | download(?:er|manager)\b",
+    r"(?:bot|checker) (?: [/;:)\]+\-_0-9] | \s* $ | \s [^a-z] )",
+    r"headless|selenium|puppeteer|playwright|phantomjs|webdriver|wkhtmlto|lighthouse|page\s?speed|\bptst\b|\bwpm\b",
+    r"monitor(?:ing)?\b|uptime|\bping(?:dom)?|statuscake|watchdog|\bprobe|linkcheck|\bchecklink|verifier|validat(?:e|or)|\baudit",
+    r"analy[sz]er|analytics|insights|survey|\bresearch|\bseo\b|seo[a-z]*[/-]|backlink|[a-z-]scan\b|-scanner\b",
+    r"preview|unfurl|expander|screenshot|screenie|mshots|thumbnail|webthumb|snapsearch|\bsnapshot|web-?capture",
+    r"httprequest|httpstatus|winhttp|znhttp|feedfetch|feed\s?parser|feed\s?validator|page\s?translat|yandex\.translate",
+];
 
-/// Phones whose name ends in such a word.
-const EXCEPTIONS: &str = r"(?i)cubot";
+/// Addresses where one can complain about a program, or read about it; and a product inside of WebKit's brackets.
+const ADDRESSES: &[&str] = &[
+    r"https?:/ | \bwww\.",
+    r"[\w.+-]+@(?:[\w-]+\.)+[a-z]{2,}\b | \bat\s(?:gmail|g\smail)\b | \bdot\scom\b",
+    r"\b[a-z][a-z0-9-]+\.(?:com|net|org|io)\b(?:[^.\]\w-]|$)",
+    // a second pair of brackets, after those of the browser that it wants to look like
+    r"\).*\(compatible;\s*(?:[a-ln-z]|m[a-rt-z])",
+    r"\bgoogle-[a-z] | [a-z]-google\b",
+    r"khtml,\slike\sgecko[;,]\s*(?:google|compatible|[a-z]+bot)",
+];
+
+/// What Android phones are called and built of, for some of it sounds like a program or tells where it is from, and
+/// browsers for people that tell their address.
+const EXCEPTIONS: &str =
+    r"(?i)cubot|[^;(]*\bBuild/[^;)]*|(?:https?://)?(?:www\.)?(?:bsalsa\.com|qtweb\.net)|\bcom\.[a-z.]+";
 
 /// The words, compiled.
 pub struct GenericWords {
@@ -29,8 +44,9 @@ pub struct GenericWords {
 impl GenericWords {
     /// Compiles them.
     pub fn new() -> Self {
-        let compile = |pattern| Regex::new(pattern).expect("a test uses every pattern");
-        Self { words: compile(WORDS), exceptions: compile(EXCEPTIONS) }
+        let words = [WORDS, ADDRESSES].concat().join("|");
+        let compile = |pattern: &str| Regex::new(pattern).expect("a test uses every pattern");
+        Self { words: compile(&format!("(?xi)(?:{words})")), exceptions: compile(EXCEPTIONS) }
     }
 
     /// Fires on a User-Agent with such a word.
@@ -54,12 +70,23 @@ mod tests {
             "Mozilla/5.0 (compatible; somecrawler; +https://example.com)",
             "Mozilla/5.0 (Windows NT 10.0) Link Preview",
             "Mozilla/5.0 (compatible; Thing/2.0; https://example.com/thing)",
+            "Mozilla/5.0 (Windows NT 10.0; Thing; someone@mail.example.com) Chrome/58.0 Safari/537.36",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.21 (KHTML, like Gecko) web-capture/0.9 Safari/537.21",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko; Google Thing) Chrome/27.0",
+            "Mozilla/5.0 (Windows NT 6.1; Thing WPM) Gecko/20100101 Firefox/38.0",
         ] {
             assert!(words.signal(agent).is_some(), "{agent}");
         }
         for agent in [
             "Mozilla/5.0 (Linux; Android 14; CUBOT KINGKONG 9) AppleWebKit/537.36 Mobile Safari/537.36",
             "Mozilla/5.0 (Linux; Android 9; CUBOT_NOTE_S Build/PPR1; wv) Mobile Safari/537.36",
+            "Mozilla/5.0 (Linux; Android 7.0; ID bot 53 Build/NRD90M) AppleWebKit/537.36 Mobile Safari/537.36",
+            "Mozilla/5.0 (Linux; Android 4.1.2; IM-A850 S/K Build/VEGAVIET.COM V1.0) Chrome/30.0 Mobile Safari/537.36",
+            "Mozilla/5.0 (Linux; Android 4.0.3; Novo 7 (https://novo.example) Build/IML74K) Version/4.0 Safari/534.30",
+            "Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.0; Avant Browser [avantbrowser.com]; Hotbar 4.4.5.0)",
+            "Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1; Embedded Web Browser from: http://bsalsa.com/)",
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 11_1 like Mac OS X) Mobile/15C153 (Ecosia ios@3.0.2.609)",
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 16_0 like Mac OS X) Mobile/15E148 com.example.net.io/7.1",
             "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) Version/18.1 Mobile/15E148 Safari/604.1",
         ] {
             assert_eq!(words.signal(agent), None, "{agent}");

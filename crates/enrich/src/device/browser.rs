@@ -10,6 +10,12 @@ const IOS_ENGINE: &str = "Mobile Safari UI/WKWebView";
 /// What apps on Android show pages with.
 const ANDROID_ENGINE: &str = "Chrome Mobile WebView";
 
+/// Brands that stand beside others: the more telling first.
+const COMMON_BRANDS: [&str; 3] = ["Microsoft Edge", "Google Chrome", "Chromium"];
+
+/// What the rules take Chromium for.
+const PLAIN_CHROME: [&str; 3] = ["Chrome", "Chrome Mobile", "Chromium"];
+
 /// Name and version of the browser.
 pub fn of(
     agent: &str,
@@ -47,11 +53,14 @@ fn engine(agent: &str, os: Option<&str>) -> Option<(&'static str, Option<String>
     }
 }
 
-/// The brand of the hints, by the name that the rules would give it. Chromium stands beside most brands, and
-/// some browsers hide behind Chrome's: then the User-Agent decides.
+/// The brand of the hints, by the name that the rules would give it. Chromium stands beside most brands, Chrome and
+/// Edge beside some that are made of them; and some browsers hide behind Chrome's: then the User-Agent decides.
 fn hinted<'a>(hints: &Hints<'a>, ruled: Option<&'a str>) -> Option<(&'a str, &'a str)> {
     let is_mobile = hints.is_mobile == Some(true);
-    let (brand, version) = hints.brands.iter().find(|(brand, _)| *brand != "Chromium")?;
+    let own = hints.brands.iter().find(|(brand, _)| !COMMON_BRANDS.contains(brand));
+    let common =
+        || COMMON_BRANDS.iter().find_map(|common| hints.brands.iter().find(|(brand, _)| brand == common));
+    let (brand, version) = own.or_else(common)?;
     let name = match (*brand, is_mobile) {
         ("Google Chrome", true) => "Chrome Mobile",
         ("Google Chrome", false) => "Chrome",
@@ -63,6 +72,8 @@ fn hinted<'a>(hints: &Hints<'a>, ruled: Option<&'a str>) -> Option<(&'a str, &'a
         ("YaBrowser" | "Yandex", _) => "Yandex Browser",
         ("HuaweiBrowser", _) => "Huawei Browser",
         ("Avast Secure Browser", _) => "Avast",
+        // it says no more than that: so do browsers that say more in the User-Agent
+        ("Chromium", _) if ruled.is_some_and(|ruled| !PLAIN_CHROME.contains(&ruled)) => return None,
         (brand, _) => brand,
     };
     let hides = name.starts_with("Chrome") && ruled.is_some_and(|ruled| !ruled.starts_with("Chrome"));
@@ -84,4 +95,26 @@ fn after(agent: &str, token: &str) -> Option<String> {
     let (_, after) = agent.split_once(token)?;
     let version: String = after.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
     (!version.is_empty()).then(|| whole(&version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(brands: &[&'static str], ruled: &'static str) -> Option<&'static str> {
+        let brands = brands.iter().map(|brand| (*brand, "142")).collect();
+        let hints = Hints { brands, is_mobile: Some(false), ..Hints::default() };
+        hinted(&hints, Some(ruled)).map(|(name, _)| name)
+    }
+
+    #[test]
+    fn the_most_telling_brand_is_the_browser() {
+        assert_eq!(name(&["Chromium", "Google Chrome", "Opera GX"], "Chrome"), Some("Opera GX"));
+        assert_eq!(name(&["Google Chrome", "Chromium", "Microsoft Edge"], "Chrome"), Some("Edge"));
+        assert_eq!(name(&["Chromium", "Google Chrome"], "Chrome"), Some("Chrome"));
+        assert_eq!(name(&["Chromium"], "Chrome"), Some("Chromium"));
+        assert_eq!(name(&["Chromium"], "Vivaldi"), None, "the User-Agent says more");
+        assert_eq!(name(&["Chromium", "Google Chrome"], "Vivaldi"), None, "it hides behind Chrome");
+        assert_eq!(name(&[], "Chrome"), None);
+    }
 }

@@ -2,15 +2,50 @@
 //! Galaxy A54 5G.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 /// Google's list of devices (`data/README.md`). Columns: model, brand, marketing name; a line a device.
 const KEPT: &str = include_str!("../../data/agents/android-devices.tsv");
+
+/// The first line of a table.
+const COLUMNS: &str = "model\tbrand\tmarketing_name";
+
+/// Fewest characters that a code must share with codes of the table before their brand is taken for its own.
+const SHARED_CHARS_MIN: usize = 4;
+
+/// Least share of one brand among the codes of the table that begin alike, in per cent.
+const SHARED_BRAND_MIN: usize = 70;
+
+/// Most codes that begin alike which are looked at.
+const ALIKE_MAX: usize = 512;
+
+/// Shortest name of a brand that is looked for at the start of a code: shorter ones are parts of codes.
+const BRAND_BYTES_MIN: usize = 3;
+
+/// Brands whose name at the start of a code means something else.
+const NO_BRANDS: [&str; 10] =
+    ["smart", "smart tv", "android", "tablet", "phone", "mobile", "pad", "tab", "box", "next"];
+
+/// Makers' schemes of codes: how one begins, and what follows that.
+const SCHEMES: &[(&str, fn(char) -> bool, &str)] = &[
+    ("AFT", |c| c.is_ascii_uppercase(), "Amazon"),
+    ("KF", |c| c.is_ascii_uppercase(), "Amazon"),
+    ("CPH", |c| c.is_ascii_digit(), "Oppo"),
+    ("RMX", |c| c.is_ascii_digit(), "realme"),
+    ("SM-", |c| c.is_ascii_uppercase(), "Samsung"),
+    ("TB", |c| c.is_ascii_digit(), "Lenovo"),
+    ("TB-", |c| c.is_ascii_uppercase(), "Lenovo"),
+    ("XQ-", |c| c.is_ascii_uppercase(), "Sony"),
+    ("XT", |c| c.is_ascii_digit(), "Motorola"),
+];
 
 /// The table, as text with an index: its 37,000 lines as strings of their own would cost ten times the memory.
 pub struct Models {
     text: Cow<'static, str>,
     /// Start of each line, in the order of the lines' codes.
     starts: Vec<u32>,
+    /// Brands by their names in lower case, for codes that begin with one.
+    brands: HashMap<String, String>,
 }
 
 /// What the table tells of a code.
@@ -22,10 +57,36 @@ pub struct Known {
     pub name: Option<String>,
 }
 
+/// Why a table cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("a table of devices has the columns model, brand and marketing_name, and at least one line")]
+pub struct TableError;
+
+impl Known {
+    /// The name, unless the table means a device of another brand.
+    pub fn name_by(self, brand: &str) -> Option<String> {
+        let is_same = self.brand.is_none_or(|known| known.eq_ignore_ascii_case(brand));
+        self.name.filter(|_| is_same)
+    }
+}
+
 impl Models {
     /// The table that is compiled in.
     pub fn kept() -> Self {
         Self::new(Cow::Borrowed(KEPT))
+    }
+
+    /// A table that an operator gives.
+    ///
+    /// # Errors
+    /// When it has other columns, or no line.
+    pub fn checked(text: String) -> Result<Self, TableError> {
+        let columns = text.lines().next().unwrap_or_default().to_owned();
+        let models = Self::new(Cow::Owned(text));
+        if columns != COLUMNS || models.starts.is_empty() {
+            return Err(TableError);
+        }
+        Ok(models)
     }
 
     /// A table of the same columns; what is beyond 4 GiB is not read.
@@ -40,7 +101,15 @@ impl Models {
         // the first line names the columns
         let mut starts = starts.split_off(1.min(starts.len()));
         starts.sort_by_key(|start| code(&text, *start));
-        Self { text, starts }
+        let brands: HashSet<&str> = starts.iter().filter_map(|start| Some(row(&text, *start)?.1)).collect();
+        let brands = brands
+            .into_iter()
+            .map(common)
+            .filter(|brand| brand.len() >= BRAND_BYTES_MIN)
+            .map(|brand| (brand.to_lowercase(), brand.to_owned()))
+            .filter(|(name, _)| !NO_BRANDS.contains(&name.as_str()))
+            .collect();
+        Self { text, starts, brands }
     }
 
     /// What the table tells of a code.
@@ -52,13 +121,70 @@ impl Models {
             .map(|(_, brand, name)| (brand, name))
             .collect();
         let (brand, name) = *rows.first()?;
-        let has_one_brand = !brand.is_empty() && rows.iter().all(|row| row.0 == brand);
+        let has_one_brand = !brand.is_empty() && rows.iter().all(|row| common(row.0) == common(brand));
         let has_one_name = !name.is_empty() && rows.iter().all(|row| row.1 == name);
         Some(Known {
-            name: (has_one_brand && has_one_name).then(|| without_brand(name, brand).to_owned()),
+            name: (has_one_brand && has_one_name).then(|| without_brand(name, common(brand)).to_owned()),
             brand: has_one_brand.then(|| common(brand).to_owned()),
         })
     }
+}
+
+impl Models {
+    /// The brand of a code that the table does not list: of the name that it begins with, else of the scheme that it
+    /// follows, else of the codes that begin like it.
+    pub fn brand_like(&self, code: &str) -> Option<&str> {
+        let named = self.brand_named(code).or_else(|| brand_of_scheme(code));
+        named.or_else(|| self.brand_of_neighbours(code))
+    }
+
+    /// `CUBOT KINGKONG 9`, `Cherry Mobile Flare`: one word, or two.
+    fn brand_named(&self, code: &str) -> Option<&str> {
+        let mut ends = code.match_indices([' ', '_', '-']).map(|(at, _)| at).chain([code.len()]);
+        let first = ends.next()?;
+        let named = |end: usize| {
+            let name = code.get(..end)?.replace(['_', '-'], " ").to_lowercase();
+            self.brands.get(&name).map(String::as_str)
+        };
+        ends.next().and_then(named).or_else(|| named(first))
+    }
+
+    fn brand_of_neighbours(&self, code: &str) -> Option<&str> {
+        let first = self.starts.partition_point(|start| self::code(&self.text, *start) < code);
+        let neighbours = [first.checked_sub(1), Some(first)];
+        let shared = neighbours
+            .into_iter()
+            .filter_map(|at| Some(self::code(&self.text, *self.starts.get(at?)?)))
+            .map(|other| shared_bytes(code, other))
+            .max()?;
+        let prefix = &code[..shared];
+        if prefix.chars().count() < SHARED_CHARS_MIN {
+            return None;
+        }
+        let from = self.starts.partition_point(|start| self::code(&self.text, *start) < prefix);
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        let alike = self.starts[from..].iter().take(ALIKE_MAX).filter_map(|start| row(&self.text, *start));
+        for (_, brand, _) in alike.take_while(|row| row.0.starts_with(prefix)) {
+            *counts.entry(common(brand)).or_default() += 1;
+        }
+        let all: usize = counts.values().sum();
+        let (brand, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        (most * 100 >= all * SHARED_BRAND_MIN).then_some(brand)
+    }
+}
+
+/// The maker whose own scheme of codes this is.
+fn brand_of_scheme(code: &str) -> Option<&'static str> {
+    let follows = |(start, rest, _): &&(&str, fn(char) -> bool, &str)| {
+        code.strip_prefix(start).is_some_and(|after| after.starts_with(*rest))
+    };
+    SCHEMES.iter().find(follows).map(|(_, _, brand)| *brand)
+}
+
+/// Bytes that two codes begin with alike, up to the end of a character.
+fn shared_bytes(one: &str, other: &str) -> usize {
+    let alike = one.char_indices().zip(other.chars()).find(|((_, a), b)| a != b);
+    alike.map_or(one.len().min(other.len()), |((at, _), _)| at)
 }
 
 fn code(text: &str, start: u32) -> &str {
@@ -70,12 +196,16 @@ fn row(text: &str, start: u32) -> Option<(&str, &str, &str)> {
     Some((columns.next()?, columns.next()?, columns.next()?))
 }
 
-/// Names of companies, where people and the other rules know the brand.
+/// Names of companies and of lines of phones, where people and the other rules know the brand.
 fn common(brand: &str) -> &str {
     match brand {
         "LGE" => "LG",
         "TCT (Alcatel)" => "Alcatel",
-        brand => brand,
+        "Redmi" | "POCO" | "Poco" => "Xiaomi",
+        "BQru" => "BQ",
+        "Advan digital" => "Advan",
+        // the list tells namesakes apart by country: `MyPhone (PL)`
+        brand => brand.split('(').next().map(str::trim).filter(|brand| !brand.is_empty()).unwrap_or(brand),
     }
 }
 
@@ -111,6 +241,30 @@ mod tests {
         assert_eq!(find("C1"), Some((None, None)));
         assert_eq!(find("D1"), None);
         assert_eq!(find(""), None);
+    }
+
+    #[test]
+    fn an_unknown_code_has_the_brand_that_it_begins_with_or_that_its_neighbours_have() {
+        let models = Models::new(Cow::Borrowed(
+            "model\tbrand\tmarketing_name\nZQ-100\tAcme\tOne\nZQ-101\tAcme\tTwo\nZQ-109\tOther\tX\nab\tCherry Mobile\tX\n",
+        ));
+
+        assert_eq!(models.brand_like("ZQ-105"), None, "two of three are not enough");
+        assert_eq!(models.brand_like("ZQ-1005"), Some("Acme"));
+        assert_eq!(models.brand_like("ZQ"), None, "too little in common");
+        assert_eq!(models.brand_like("CHERRY_MOBILE Flare"), Some("Cherry Mobile"));
+        assert_eq!(models.brand_like("acme-9"), Some("Acme"));
+        assert_eq!(models.brand_like("KFTRWI"), Some("Amazon"), "by the maker's scheme");
+        assert_eq!(models.brand_like("Größe 7"), None);
+        assert_eq!(models.brand_like(""), None);
+    }
+
+    #[test]
+    fn a_table_of_other_columns_is_refused() {
+        assert!(Models::checked("model\tbrand\tmarketing_name\nA\tB\tC\n".into()).is_ok());
+        assert!(Models::checked("model\tbrand\tmarketing_name\n".into()).is_err());
+        assert!(Models::checked("<html>".into()).is_err());
+        assert!(Models::checked(String::new()).is_err());
     }
 
     #[test]

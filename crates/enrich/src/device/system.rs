@@ -9,6 +9,8 @@ const IOS_FROZEN_SINCE: u32 = 26;
 
 /// Name and version of the operating system.
 pub fn of(agent: &str, hints: &Hints<'_>, ruled: Option<ValueRef<'_>>) -> (Option<String>, Option<String>) {
+    // some browsers of television sets write it so, that sites do not take the set for a phone
+    let ruled = ruled.filter(|_| !agent.contains("Andr0id"));
     let ruled_name = ruled.as_ref().map(|ruled| name(&ruled.os));
     let hinted_name = hints.platform.and_then(platform);
     // "Linux" is said of Ubuntu too, and the User-Agent of some browsers knows better
@@ -17,7 +19,7 @@ pub fn of(agent: &str, hints: &Hints<'_>, ruled: Option<ValueRef<'_>>) -> (Optio
         (Some(hinted), Some(ruled)) => hinted == ruled,
         _ => true,
     };
-    let name = if agrees { ruled_name.or(hinted_name) } else { hinted_name };
+    let name = if agrees { ruled_name.or(hinted_name).or_else(|| unruled(agent)) } else { hinted_name };
     let version = match (hints.platform_version, hinted_name) {
         (Some(version), Some("Windows")) => windows(version),
         (Some(version), Some(_)) => Some(trimmed(version)),
@@ -25,6 +27,30 @@ pub fn of(agent: &str, hints: &Hints<'_>, ruled: Option<ValueRef<'_>>) -> (Optio
         _ => None,
     };
     (name.map(str::to_owned), version.filter(|version| !version.is_empty()))
+}
+
+/// Systems that the rules do not know, by a word.
+const UNRULED: [(&str, &str); 16] = [
+    ("OpenHarmony", "HarmonyOS"),
+    ("HarmonyOS", "HarmonyOS"),
+    ("KAIOS", "KaiOS"),
+    ("Web0S", "webOS"),
+    ("webOS", "webOS"),
+    ("Tizen", "Tizen"),
+    ("Andr0id", "Android"),
+    ("Android", "Android"),
+    ("Adr ", "Android"),
+    ("PlayStation", "PlayStation"),
+    ("PLAYSTATION", "PlayStation"),
+    ("Nintendo", "Nintendo"),
+    ("Win98", "Windows"),
+    ("Windows", "Windows"),
+    ("Linux", "Linux"),
+    ("J2ME", "Java ME"),
+];
+
+fn unruled(agent: &str) -> Option<&'static str> {
+    UNRULED.iter().find(|(word, _)| agent.contains(word)).map(|(_, name)| *name)
 }
 
 /// The rules' name, but for those that their makers have changed since.
@@ -104,6 +130,14 @@ fn newer_ios(agent: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn systems_that_the_rules_do_not_know_are_told_by_a_word() {
+        assert_eq!(unruled("Mozilla/5.0 (Phone; OpenHarmony 5.0) ArkWeb/4.1.6.1 Mobile"), Some("HarmonyOS"));
+        assert_eq!(unruled("UCWEB/2.0 (Linux; U; Adr 4.4.4; en-US; X)"), Some("Android"));
+        assert_eq!(unruled("Opera/9.80 (J2ME/MIDP; Opera Mini/7.1)"), Some("Java ME"));
+        assert_eq!(unruled("Thing/1.0"), None);
+    }
 
     #[test]
     fn the_version_of_windows_follows_from_its_hint() {

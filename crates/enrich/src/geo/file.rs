@@ -33,6 +33,8 @@ pub enum Kind {
     Country,
     /// Who runs the network.
     Network,
+    /// Whether visitors hide behind the address.
+    Anonymizer,
 }
 
 /// How the records of a file are written.
@@ -93,7 +95,7 @@ impl GeoFile {
         let kind = Kind::of_type(&reader.metadata().database_type)
             .ok_or_else(|| GeoFileError::OtherType(reader.metadata().database_type.clone()))?;
         let layout = match kind {
-            Kind::Network => Layout::Flat,
+            Kind::Network | Kind::Anonymizer => Layout::Flat,
             Kind::City | Kind::Country => probe(&reader)?.ok_or(GeoFileError::UnknownLayout)?,
         };
         let built_at = i64::try_from(reader.metadata().build_epoch)
@@ -138,7 +140,7 @@ impl GeoFile {
 
     fn record<'a>(&'a self, found: &Found<'a>) -> Result<Option<Record<'a>>, MaxMindDbError> {
         Ok(match (self.kind, self.layout) {
-            (Kind::Network, _) => found.decode()?.map(Record::Network),
+            (Kind::Network | Kind::Anonymizer, _) => found.decode()?.map(Record::Network),
             (_, Layout::Flat) => found.decode()?.map(Record::Flat),
             (_, Layout::Nested) => found.decode()?.map(|record| Record::Nested(Box::new(record))),
         })
@@ -171,14 +173,17 @@ impl Kind {
             Self::City => "city",
             Self::Country => "country",
             Self::Network => "network",
+            Self::Anonymizer => "anonymizer",
         }
     }
 
-    /// `GeoLite2-City`, `DBIP-City-Lite`, `city ipv4`, `GeoIP2-Enterprise`, `GeoLite2-ASN`, ….
+    /// `GeoLite2-City`, `DBIP-City-Lite`, `city ipv4`, `GeoIP2-Enterprise`, `GeoLite2-ASN`, `GeoIP2-Anonymous-IP`, ….
     fn of_type(database_type: &str) -> Option<Self> {
         let name = database_type.to_ascii_lowercase();
         let has = |word: &str| name.contains(word);
-        if has("asn") || has("isp") {
+        if has("anonymous") {
+            Some(Self::Anonymizer)
+        } else if has("asn") || has("isp") {
             Some(Self::Network)
         } else if has("city") || has("enterprise") {
             Some(Self::City)

@@ -47,6 +47,12 @@ pub struct Nested<'a> {
 pub struct Network<'a> {
     autonomous_system_number: Option<Whole>,
     autonomous_system_organization: &'a str,
+    is_anonymous: bool,
+    is_anonymous_vpn: bool,
+    is_hosting_provider: bool,
+    is_public_proxy: bool,
+    is_residential_proxy: bool,
+    is_tor_exit_node: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -130,16 +136,31 @@ impl Nested<'_> {
         location.accuracy_km =
             location.latitude.and(self.location.accuracy_radius).map(|Whole(radius)| radius);
         let network = self.traits.into_location();
-        Location { asn: network.asn, as_organization: network.as_organization, ..location }
+        location.asn = network.asn;
+        location.as_organization = network.as_organization;
+        location.is_anonymizer = network.is_anonymizer;
+        location.is_hosting = network.is_hosting;
+        location
     }
 }
 
 impl Network<'_> {
+    /// Files call a provider of servers anonymous too.
+    fn is_anonymizer(&self) -> bool {
+        let is_told = self.is_anonymous_vpn
+            || self.is_public_proxy
+            || self.is_residential_proxy
+            || self.is_tor_exit_node;
+        is_told || (self.is_anonymous && !self.is_hosting_provider)
+    }
+
     /// The network alone.
     pub fn into_location(self) -> Location {
         Location {
             asn: self.autonomous_system_number.map(|Whole(number)| number),
             as_organization: known(self.autonomous_system_organization),
+            is_anonymizer: self.is_anonymizer().then_some(true),
+            is_hosting: self.is_hosting_provider.then_some(true),
             ..Location::default()
         }
     }

@@ -40,6 +40,25 @@ fn a_file_of_the_nested_layout_is_told_whole() {
     assert_eq!(location.accuracy_km, Some(76));
     assert_eq!((location.continent.as_deref(), location.is_eu), (Some("EU"), Some(true)));
     assert_eq!((location.asn, location.as_organization.as_deref()), (Some(29518), Some("Bredband2 AB")));
+    assert_eq!((location.is_anonymizer, location.is_hosting), (Some(false), Some(false)));
+}
+
+#[test]
+fn a_file_of_anonymizers_tells_who_hides_and_who_hosts() {
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::copy(data("GeoIP2-Anonymous-IP-Test.mmdb"), dir.path().join("anonymous.mmdb")).expect("a copy");
+    let (geo, without) = (open(dir.path()), Geo::open(None, 1, given::metrics()));
+    let flags = |geo: &Geo, address: &str| {
+        let location = geo.look_up(address.parse().ok()).location;
+        (location.is_anonymizer, location.is_hosting)
+    };
+
+    assert_eq!(flags(&geo, "1.2.0.1"), (Some(true), Some(false)), "a VPN");
+    assert_eq!(flags(&geo, "71.160.223.9"), (Some(false), Some(true)), "a provider of servers");
+    assert_eq!(flags(&geo, "81.2.69.1"), (Some(true), Some(true)), "both");
+    assert_eq!(flags(&geo, given::ROME), (Some(false), Some(false)), "neither");
+    assert_eq!(flags(&without, "1.2.0.1"), (None, None), "no file tells");
+    assert_eq!(city(&geo, given::ROME).as_deref(), Some("Rome"), "the extract still serves");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Enrichment against kept cases, broken files, and a real broker and database.
 
 mod accuracy;
+mod agents;
 mod first_clicks;
 mod flow;
 mod geo;
