@@ -212,6 +212,8 @@ mod tests {
         endpoints(&mut conn, workspace_id, 2000, DELETED).await;
         conn.batch_execute("ANALYZE").await.expect("ANALYZE");
 
-        assert_eq!(scans(&mut conn).await, of_none);
+        // another plan may look at each partition twice, but none at each endpoint
+        let of_many = scans(&mut conn).await;
+        assert!(of_many <= 2 * of_none, "{of_many} instead of {of_none}");
     }
 }

@@ -38,9 +38,11 @@ impl Default for LinkSettings {
     }
 }
 
+type Row = (bool, String, Option<String>, Vec<String>, i64);
+
 /// The link settings of a workspace.
 pub async fn find(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryResult<LinkSettings> {
-    let row: Option<(bool, String, Option<String>, Vec<String>, i64)> = settings::table
+    let row: Option<Row> = settings::table
         .find(workspace_id.uuid())
         .select((
             settings::is_tracking,

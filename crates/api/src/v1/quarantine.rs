@@ -117,6 +117,7 @@ pub async fn show_quarantined(
     id: Path<String>,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::Admin)?;
     let (entry, bytes) = quarantine::find(&shared, &caller, quarantine_id(&id)?).await?;
     let (hex, text) = (hex(&bytes), printable(&bytes));
     Ok(HttpResponse::Ok().json(QuarantinedWithBytes { message: entry.into(), hex, text }))
@@ -132,6 +133,7 @@ pub async fn download_quarantined(
     id: Path<String>,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::Admin)?;
     download(&shared, &caller, quarantine_id(&id)?).await
 }
 
@@ -162,6 +164,7 @@ pub async fn replay_quarantined(
     id: Path<String>,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::Admin)?;
     let entry = quarantine::replay(&shared, &caller, quarantine_id(&id)?).await?;
     Ok(HttpResponse::Accepted().json(QuarantinedView::from(entry)))
 }
@@ -175,6 +178,7 @@ pub async fn delete_quarantined(
     id: Path<String>,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::Admin)?;
     quarantine::delete(&shared, &caller, quarantine_id(&id)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

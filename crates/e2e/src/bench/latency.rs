@@ -108,6 +108,10 @@ fn request(slug: &str, number: u64) -> String {
 
 /// Sends each request at its planned moment and reads the redirect. A thread of its own: the runtime's timer would be up to
 /// a millisecond late.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the thread is its own, and the timer of the runtime too coarse"
+)]
 fn visit(addr: SocketAddr, requests: Vec<(Instant, String)>) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect(addr)?;
     stream.set_nodelay(true)?;

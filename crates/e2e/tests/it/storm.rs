@@ -46,7 +46,7 @@ fn amount((usual, variable): (u32, &str)) -> u32 {
 
 /// Says after every tenth kill how far it is.
 fn tell_progress(kill: u32, kills: u32, clicked: &AtomicU32, began: Instant) {
-    if kill % 10 == 0 || kill == kills {
+    if kill.is_multiple_of(10) || kill == kills {
         let (clicks, seconds) = (clicked.load(Ordering::SeqCst), began.elapsed().as_secs());
         eprintln!("{kill} of {kills} kills, {clicks} clicks, {seconds} s");
     }

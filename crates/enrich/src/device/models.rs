@@ -26,8 +26,11 @@ const BRAND_BYTES_MIN: usize = 3;
 const NO_BRANDS: [&str; 10] =
     ["smart", "smart tv", "android", "tablet", "phone", "mobile", "pad", "tab", "box", "next"];
 
+/// What a code begins with, what must follow, and whose it is.
+type Scheme = (&'static str, fn(char) -> bool, &'static str);
+
 /// Makers' schemes of codes: how one begins, and what follows that.
-const SCHEMES: &[(&str, fn(char) -> bool, &str)] = &[
+const SCHEMES: &[Scheme] = &[
     ("AFT", |c| c.is_ascii_uppercase(), "Amazon"),
     ("KF", |c| c.is_ascii_uppercase(), "Amazon"),
     ("CPH", |c| c.is_ascii_digit(), "Oppo"),

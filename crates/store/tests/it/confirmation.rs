@@ -82,9 +82,12 @@ async fn only_the_partition_of_the_clicks_day_is_looked_at() {
     let database = TestDatabase::new().await;
     let mut conn = store::connect(&database.settings()).await.unwrap();
     let today = Utc::now().date_naive();
+    for number in 0..100 {
+        put_aside(&mut conn, "enrich", format!("clk_{number}")).await;
+    }
     // the plan that a prepared statement has after some runs, before it knows the day
     conn.batch_execute(
-        "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
+        "ANALYZE quarantine; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
          PREPARE recorded (date, uuid[]) AS SELECT id FROM clicks WHERE day = $1 AND id = ANY($2);
          PREPARE aside (text[]) AS SELECT consumer, message_id FROM quarantine
              WHERE message_id = ANY($1) AND consumer IN ('enrich', 'record')",

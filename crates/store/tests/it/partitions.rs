@@ -115,9 +115,10 @@ async fn a_partition_has_the_indexes_of_its_table() {
 
 async fn deliveries(conn: &mut Connection, day: NaiveDate, status: &str, number: u32) {
     let insert = format!(
-        "INSERT INTO deliveries (id, day, workspace_id, endpoint_id, event_id, event_type, status, created_at)
+        "INSERT INTO deliveries (id, day, workspace_id, endpoint_id, event_id, event_type, status,
+             next_attempt_at, created_at)
          SELECT gen_random_uuid(), '{day}', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'link.clicked',
-             '{status}', '{day}' FROM generate_series(1, {number})"
+             '{status}', CASE '{status}' WHEN 'pending' THEN now() END, '{day}' FROM generate_series(1, {number})"
     );
     conn.batch_execute(&insert).await.unwrap();
 }
