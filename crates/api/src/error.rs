@@ -124,7 +124,7 @@ pub struct Problem {
 }
 
 /// Every code and what it means, for `/docs`.
-pub const CODES: [(&str, u16, &str); 29] = [
+pub const CODES: [(&str, u16, &str); 30] = [
     ("malformed", 400, "The body is not JSON."),
     ("unauthorized", 401, "There is no API key, or not one that opens anything."),
     ("forbidden", 403, "The key has not the scope that this needs."),
@@ -139,6 +139,7 @@ pub const CODES: [(&str, u16, &str); 29] = [
     ("idempotency_key_reused", 409, "The `Idempotency-Key` came with another body within the last 24 hours."),
     ("host_taken", 409, "The host name is in use, by this workspace or another."),
     ("domain_in_use", 409, "Links are or were served under the domain, or it is the default one."),
+    ("domain_blocked", 409, "Who runs the server has blocked the domain: it cannot be removed while it is."),
     ("no_domain", 409, "The workspace has no domain yet to make links under."),
     ("limit_reached", 409, "The workspace has as many of these as it may have."),
     ("endpoint_disabled", 409, "A disabled endpoint can neither be paused nor replayed to."),

@@ -1,15 +1,17 @@
 //! `clickwire block` and `unblock`: an operator's say over links, whosever they are. Visitors of what is blocked get 451.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bus::{Bus, Changed, Table};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use model::{Host, LinkId, Slug, WorkspaceId};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::json;
-use store::{AsyncConnection as _, Connection, QueryError, audit, blocks, routes};
+use store::{AsyncConnection as _, Connection, QueryError, audit, blocks, domains, routes};
 use url::Url;
 
 use crate::connections::{ConnectionOptions, Connections};
@@ -17,6 +19,9 @@ use crate::out;
 
 /// How the audit log of a workspace names who does it.
 const ACTOR: &str = "operator";
+
+/// How long NATS may take to be reached; what runs learns of it later otherwise.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What to block, or not to block any more
 #[derive(Debug, Args)]
@@ -45,6 +50,11 @@ struct Done {
     /// The id of a link, or a host name.
     subject: String,
     blocked: bool,
+    /// Whether the domain is blocked, and with it all of its links.
+    domain_blocked: bool,
+    /// The domain.
+    #[serde(skip)]
+    host: Host,
     /// What caches are told; not for people.
     #[serde(skip)]
     key: String,
@@ -63,7 +73,8 @@ pub(crate) async fn unblock(options: &Options) -> anyhow::Result<ExitCode> {
 async fn run(options: &Options, at: Option<DateTime<Utc>>) -> anyhow::Result<ExitCode> {
     let connections = options.connections.find()?;
     let mut conn = connections.database().await?;
-    let named = find(&mut conn, &options.what).await?;
+    let public_url = connections.layers.named()?.links.public_url;
+    let named = find(&mut conn, &options.what, public_url.as_ref()).await?;
     let done = conn.transaction::<_, QueryError, _>(async |conn| set(conn, &named, at).await).await?;
     let Some(done) = done else { bail!("there is no link or domain `{}`", options.what) };
     tell_caches(&connections, &done).await;
@@ -71,13 +82,18 @@ async fn run(options: &Options, at: Option<DateTime<Utc>>) -> anyhow::Result<Exi
         out::json(&done);
     } else if done.blocked {
         out::line(&format!("{} is blocked: visitors get 451", done.subject));
+    } else if done.domain_blocked {
+        let Done { subject, host, .. } = &done;
+        out::line(&format!(
+            "{subject} is not blocked itself, but its domain still blocks it: visitors get 451 until `clickwire unblock {host}`"
+        ));
     } else {
         out::line(&format!("{} is not blocked", done.subject));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn find(conn: &mut Connection, text: &str) -> anyhow::Result<Named> {
+async fn find(conn: &mut Connection, text: &str, public_url: Option<&Url>) -> anyhow::Result<Named> {
     if text.starts_with(LinkId::PREFIX) {
         return Ok(Named::Link(text.parse()?));
     }
@@ -89,11 +105,7 @@ async fn find(conn: &mut Connection, text: &str) -> anyhow::Result<Named> {
     let url: Url = text.parse().with_context(|| format!("`{text}` is not a URL"))?;
     let host: Option<Host> = url.host_str().and_then(|host| host.parse().ok());
     let host = host.with_context(|| format!("`{text}` has no host"))?;
-    let path = url.path().trim_matches('/');
-    if path.is_empty() {
-        bail!("`{text}` names no link: to block all links of a domain, say its host name alone");
-    }
-    let slug: Slug = path.parse().with_context(|| format!("`{path}` is not a slug"))?;
+    let slug = slug_of(&url, public_url)?;
     // a host that no domain has may be served as the default one (links.any_host)
     let domain = routes::serving_domain(conn, &host).await?;
     let link = match domain {
@@ -103,37 +115,97 @@ async fn find(conn: &mut Connection, text: &str) -> anyhow::Result<Named> {
     Ok(Named::Link(link.with_context(|| format!("no link leads from `{text}`"))?.id))
 }
 
+/// The slug in the path of a tracked URL, as a redirect reads it: percent-decoded once, and without the `+` of who wants to see
+/// where it leads. The path of `public_url` stands before it where a proxy takes that away.
+fn slug_of(url: &Url, public_url: Option<&Url>) -> anyhow::Result<Slug> {
+    let public_url = public_url.filter(|public_url| public_url.host_str() == url.host_str());
+    let base = public_url.map_or("", |public_url| public_url.path().trim_end_matches('/'));
+    // `/sale` is no part of `/sales`
+    let below = url.path().strip_prefix(base).filter(|below| below.is_empty() || below.starts_with('/'));
+    let path = below.unwrap_or(url.path()).trim_matches('/');
+    let decoded = percent_decode_str(path).decode_utf8().with_context(|| format!("`{path}` is not UTF-8"))?;
+    let slug = decoded.strip_suffix('+').unwrap_or(&decoded);
+    if slug.is_empty() {
+        bail!("`{url}` names no link: to block all links of a domain, say its host name alone");
+    }
+    slug.parse().with_context(|| format!("`{slug}` is not a slug"))
+}
+
 /// Does it, with its entry in the audit log of whose it is.
 async fn set(
     conn: &mut Connection,
     named: &Named,
     at: Option<DateTime<Utc>>,
 ) -> Result<Option<Done>, QueryError> {
-    let found = match named {
-        Named::Link(id) => blocks::set_link(conn, *id, at).await?.map(|(workspace_id, host, slug)| {
-            ("link", workspace_id, id.to_string(), format!("{host}/{slug}"))
-        }),
-        Named::Domain(host) => blocks::set_domain(conn, host, at)
-            .await?
-            .map(|workspace_id| ("domain", workspace_id, host.to_string(), host.to_string())),
-    };
-    let Some((noun, workspace_id, subject, key)) = found else { return Ok(None) };
     let blocked = at.is_some();
+    let (noun, done) = match named {
+        Named::Link(id) => {
+            let Some((workspace_id, host, slug)) = blocks::set_link(conn, *id, at).await? else {
+                return Ok(None);
+            };
+            let domain = domains::find_by_host(conn, workspace_id, &host).await?;
+            let domain_blocked = domain.is_some_and(|domain| domain.blocked_at.is_some());
+            let (subject, key) = (id.to_string(), format!("{host}/{slug}"));
+            ("link", Done { workspace_id, subject, blocked, domain_blocked, host, key })
+        }
+        Named::Domain(host) => {
+            let Some(workspace_id) = blocks::set_domain(conn, host, at).await? else { return Ok(None) };
+            let (subject, key) = (host.to_string(), host.to_string());
+            let host = host.clone();
+            ("domain", Done { workspace_id, subject, blocked, domain_blocked: blocked, host, key })
+        }
+    };
     let action = format!("{noun}.{}", if blocked { "blocked" } else { "unblocked" });
-    audit::insert(conn, workspace_id, ACTOR, &action, &subject, json!({}), Utc::now()).await?;
-    Ok(Some(Done { workspace_id, subject, blocked, key }))
+    audit::insert(conn, done.workspace_id, ACTOR, &action, &done.subject, json!({}), Utc::now()).await?;
+    Ok(Some(done))
 }
 
 /// Without a broker the redirect learns of it by age.
 async fn tell_caches(connections: &Connections, done: &Done) {
-    match Bus::connect(&connections.nats, "clickwire-block").await {
-        Ok(bus) => {
-            let keys = vec![done.key.clone()];
-            bus.notify(&Changed { table: Table::Links, workspace_id: done.workspace_id, keys }).await;
+    let told = async {
+        let bus = Bus::connect(&connections.nats, "clickwire-block").await?;
+        bus.wait_connected(PATIENCE).await?;
+        let keys = vec![done.key.clone()];
+        bus.notify(&Changed { table: Table::Links, workspace_id: done.workspace_id, keys }).await;
+        anyhow::Ok(())
+    };
+    if let Err(error) = told.await {
+        out::error(&format!(
+            "clickwire: NATS cannot be reached: what runs learns of it within links.refresh ({error:#})"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tracked_url_names_its_link_however_it_is_written() {
+        let slug = |url: &str, public_url: Option<&str>| {
+            let public_url: Option<Url> = public_url.map(|url| url.parse().expect("a URL"));
+            let slug = slug_of(&url.parse().expect("a URL"), public_url.as_ref());
+            slug.map(|slug| slug.as_str().to_owned()).ok()
+        };
+        let below = Some("https://go.example.com/sale/");
+        for (url, public_url, expected) in [
+            ("https://go.example.com/ABC/?x=1", None, Some("abc")),
+            ("https://go.example.com/%D0%B2%D0%B5%D1%81%D0%BD%D0%B0", None, Some("весна")),
+            ("https://go.example.com/весна", None, Some("весна")),
+            ("https://go.example.com/abc+", None, Some("abc")),
+            ("https://go.example.com/abc%2B", None, Some("abc")),
+            ("https://go.example.com/sale/abc+", below, Some("abc")),
+            ("https://go.example.com/abc", below, Some("abc")),
+            ("https://go.example.com/sales", below, Some("sales")),
+            ("https://other.example.com/sale", below, Some("sale")),
+            ("https://go.example.com/sale/", below, None),
+            ("https://go.example.com/sale/abc", None, None),
+            ("https://go.example.com/a%2562c", None, None),
+            ("https://go.example.com/%ff", None, None),
+            ("https://go.example.com/+", None, None),
+            ("https://go.example.com/", None, None),
+        ] {
+            assert_eq!(slug(url, public_url).as_deref(), expected, "{url}");
         }
-        Err(error) => out::error(&format!(
-            "clickwire: NATS cannot be reached: what runs learns of it within links.refresh ({:#})",
-            anyhow::Error::from(error)
-        )),
     }
 }

@@ -260,11 +260,13 @@ async fn keep_key(database: &store::Settings, first_run: &FirstRun, key: &ApiKey
         return Ok(());
     }
     let stored = api_keys::find_by_hash(&mut conn, &key.hash()).await?;
-    let is_live = stored.is_some_and(|key| key.is_live(now));
-    anyhow::ensure!(
-        is_live,
-        "the API key was revoked: say another one with --admin-key, or remove the file api.key"
-    );
+    let live = stored.filter(|key| key.is_live(now));
+    let live = live
+        .context("the API key was revoked: say another one with --admin-key, or remove the file api.key")?;
+    // a release may know scopes that were not there when the key was made; one that was narrowed stays so
+    if live.scopes.iter().any(|scope| scope == "*") {
+        api_keys::set_scopes(&mut conn, live.id, &scopes).await.context("failed to widen the API key")?;
+    }
     Ok(())
 }
 

@@ -4,14 +4,13 @@
 //! ([`own_events`](crate::own_events)). Dead deliveries come in floods: they are counted for each endpoint, and one alert tells of
 //! all that were counted since the one before. What is counted within the pause is told when it is over.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use model::event_type::{DELIVERY_DEAD, LINK_CLICKED};
-use model::{DeliveryId, EndpointId, EventId};
+use model::{DeliveryId, EventId};
 use serde_json::{Map, Value, json};
 use store::alerts::{self, Dead};
 use store::deliveries::{self, NewDelivery, Owed, Progress};
@@ -45,13 +44,17 @@ pub struct Alerts {
     pub metrics: Metrics,
     /// Of one endpoint's dead deliveries no alert tells more often.
     pub pause: Duration,
+    /// Dead deliveries were counted.
+    pub counted: Notify,
 }
 
 impl Alerts {
     /// Looks again and again until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
         let look = (self.pause / LOOKS).clamp(LOOK_MIN, LOOK_MAX);
-        while stop.run_until_cancelled(tokio::time::sleep(look)).await.is_some() {
+        // the first of an endpoint is told at once, more when the pause is over
+        let next = || tokio::time::timeout(look, self.counted.notified());
+        while stop.run_until_cancelled(next()).await.is_some() {
             if let Err(error) = self.look().await {
                 warn!(error = format!("{error:#}"), "failed to alert of dead deliveries");
             }
@@ -64,10 +67,13 @@ impl Alerts {
     /// When the database is away: what was counted stays counted.
     pub async fn look(&self) -> anyhow::Result<usize> {
         let mut conn = self.pool.get().await?;
-        let table = self.endpoints.at_least(subscriptions::version(&mut conn).await?).await?;
+        let version = subscriptions::version(&mut conn).await?;
+        drop(conn);
+        let table = self.endpoints.at_least(version).await?;
         let now = Utc::now();
+        let mut conn = self.pool.get().await?;
         let made = conn.transaction::<_, anyhow::Error, _>(async |conn| {
-            let rows = self.claim(conn, &table, &HashMap::new(), now).await?;
+            let rows = self.claim(conn, &table, now).await?;
             Ok(deliveries::insert(conn, &rows, &[], Uuid::nil(), now).await?.len())
         });
         let made = made.await?;
@@ -79,21 +85,14 @@ impl Alerts {
         Ok(made)
     }
 
-    /// Counts these dead deliveries, and makes the alerts that are due now.
-    ///
-    /// Belongs into the transaction that stores the alerts.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn claim(
+    /// The alerts that are due now. Belongs into the transaction that stores them.
+    async fn claim(
         &self,
         conn: &mut Connection,
         table: &EndpointTable,
-        dead: &HashMap<EndpointId, u64>,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Vec<NewDelivery>> {
         let pause = TimeDelta::from_std(self.pause).context("the pause between alerts is too long")?;
-        alerts::count_dead(conn, dead, now).await?;
         let claimed = alerts::claim_dead(conn, pause, now, TOLD_MAX).await?;
         let rows = |dead: &Dead| {
             let event = event(dead, now);

@@ -117,6 +117,7 @@ impl App {
             work: Arc::clone(&work),
             metrics: metrics.clone(),
             pause: deliver.alert_pause,
+            counted: Notify::new(),
         });
         let own_events = OwnEvents {
             endpoints: Arc::clone(&endpoints),

@@ -25,7 +25,7 @@ use uuid::Uuid;
 use webhook::OwnEvent;
 
 use crate::alerts::{self, Alerts};
-use crate::endpoints::{Endpoint, EndpointTable, Endpoints};
+use crate::endpoints::{Endpoint, Endpoints};
 use crate::metrics::Metrics;
 
 /// Messages of one batch.
@@ -109,13 +109,14 @@ impl OwnEvents {
         if told.is_empty() {
             return Ok(());
         }
-        self.store(told, &table).await?;
+        self.store(told).await?;
         self.work.notify_one();
         Ok(())
     }
 
-    /// All in one transaction: who is told of dead deliveries is told, or not counted as told.
-    async fn store(&self, told: Vec<Told>, table: &EndpointTable) -> anyhow::Result<()> {
+    /// Webhooks in one transaction: who is told of dead deliveries is told, or not taken for told. What alerts are to tell of is
+    /// counted after it: twice if the events come again, but not missed.
+    async fn store(&self, told: Vec<Told>) -> anyhow::Result<()> {
         let now = Utc::now();
         let of_webhooks = told.iter().filter(|told| told.webhooks().next().is_some());
         let dead: HashSet<EndpointId> = of_webhooks.filter_map(Told::of_dead).collect();
@@ -130,18 +131,20 @@ impl OwnEvents {
                 due.insert(endpoint_id, true);
             }
             let is_due = |told: &&Told| match told.of_dead() {
+                Some(_) if told.webhooks().next().is_none() => false,
                 // the first of the batch is told, the others are of the same hour
                 Some(endpoint_id) => due.insert(endpoint_id, false) == Some(true),
                 None => true,
             };
-            let mut rows: Vec<NewDelivery> = told.iter().filter(is_due).flat_map(Told::rows).collect();
-            if !counted.is_empty() {
-                rows.extend(self.alerts.claim(conn, table, &counted, now).await?);
-            }
+            let rows: Vec<NewDelivery> = told.iter().filter(is_due).flat_map(Told::rows).collect();
             Ok(deliveries::insert(conn, &rows, &[], Uuid::nil(), now).await?)
         });
         let stored = stored.await?;
         self.metrics.told(stored.len());
+        if !counted.is_empty() {
+            store::alerts::count_dead(&mut conn, &counted, now).await?;
+            self.alerts.counted.notify_one();
+        }
         Ok(())
     }
 }

@@ -10,9 +10,10 @@ pub const ALERT_TYPES: [&str; 5] =
     [ENDPOINT_WARNING, ENDPOINT_DISABLED, "endpoint.recovered", DELIVERY_FAILING, DELIVERY_DEAD];
 
 /// The shape of an alert's body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum AlertFormat {
     /// The body that webhooks get.
+    #[default]
     Webhook,
     /// `{"text": "…"}`, as Slack's incoming webhooks read it.
     Slack,

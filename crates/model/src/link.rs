@@ -397,9 +397,10 @@ impl Link {
         self.is_exhausted.then_some(Closed::Exhausted)
     }
 
-    /// Whether visitors are asked before they follow it: what looks at a link must not use up its only click.
+    /// Whether visitors are asked before they follow it: what looks at a link must not use up its only click. A honeypot is
+    /// there for what looks at it.
     pub fn asks_first(&self) -> bool {
-        self.max_clicks == Some(1) && self.recording != Recording::Nothing
+        self.max_clicks == Some(1) && self.recording != Recording::Nothing && self.kind != LinkKind::Honeypot
     }
 }
 

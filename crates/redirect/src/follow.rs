@@ -56,7 +56,8 @@ pub struct Follow {
     pub prefetch: Prefetch,
     /// Of a redirect.
     pub referrer_policy: HeaderValue,
-    /// `Strict-Transport-Security` of every answer, if there is to be one.
+    /// `Strict-Transport-Security` for links whose domain says nothing of its own. What is no link is answered without: it
+    /// is not known whether its domain wants it.
     pub hsts: Option<HeaderValue>,
     /// Counts the answers.
     pub metrics: Metrics,
@@ -66,19 +67,8 @@ impl Follow {
     /// Answers a request, whatever it is.
     pub async fn answer(&self, request: HttpRequest, body: Payload) -> HttpResponse {
         let started_at = Instant::now();
-        let mut answer = match self.follow(&request, body, started_at).await {
-            Ok(answer) => answer,
-            Err(refusal) => {
-                self.count(refusal);
-                pages::refusal(refusal)
-            }
-        };
-        // a domain that says it otherwise was asked before
-        if let Some(hsts) = &self.hsts
-            && !answer.headers().contains_key(header::STRICT_TRANSPORT_SECURITY)
-        {
-            answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
-        }
+        let followed = self.follow(&request, body, started_at).await;
+        let answer = followed.unwrap_or_else(|refusal| self.refuse(refusal));
         self.metrics.answer_seconds.observe(started_at.elapsed().as_secs_f64());
         answer
     }
@@ -119,8 +109,8 @@ impl Follow {
         } else {
             self.meet(request, body, route, &host, started_at).await
         };
-        let mut answer = met?;
-        if let Some(hsts) = &route.hsts {
+        let mut answer = met.unwrap_or_else(|refusal| self.refuse(refusal));
+        if let Some(hsts) = route.hsts.as_ref().or(self.hsts.as_ref()) {
             answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         Ok(answer)
@@ -312,7 +302,8 @@ impl Follow {
         }
     }
 
-    fn count(&self, refusal: Refusal) {
+    /// Counts a refusal; its page.
+    fn refuse(&self, refusal: Refusal) -> HttpResponse {
         match refusal {
             Refusal::NotFound => self.metrics.not_found.inc(),
             Refusal::Noise => self.metrics.noise.inc(),
@@ -327,6 +318,7 @@ impl Follow {
             | Refusal::Timeout => self.metrics.refused.inc(),
             Refusal::Unavailable => self.metrics.unavailable.inc(),
         }
+        pages::refusal(refusal)
     }
 }
 

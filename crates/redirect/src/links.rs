@@ -234,7 +234,10 @@ impl Links {
                     hosts.refresh_if(host, |domain| domain.is_none_or(|domain| domain.host.as_str() != host));
                 }
                 None => {
-                    routes.refresh_all();
+                    // what was absent may stand under it by now
+                    routes.refresh_where(|route| {
+                        route.is_none_or(|route| route.link.domain.as_str() == key.as_str())
+                    });
                     hosts.refresh(key.as_str());
                 }
             }

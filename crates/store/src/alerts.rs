@@ -78,8 +78,10 @@ pub async fn claim_dead(
 ) -> QueryResult<Vec<Dead>> {
     let rows: Vec<Row> = statement(
         "WITH claimed AS (UPDATE endpoint_state s SET dead_unalerted = 0, dead_alerted_at = $1 FROM ( \
-                 SELECT endpoint_id, dead_unalerted FROM endpoint_state \
+                 SELECT endpoint_id, dead_unalerted FROM endpoint_state k \
                  WHERE dead_unalerted > 0 AND (dead_alerted_at IS NULL OR dead_alerted_at <= $2) \
+                     AND EXISTS (SELECT FROM endpoints a WHERE a.workspace_id = k.workspace_id AND a.kind = 'alert' \
+                         AND a.state <> 'disabled' AND a.deleted_at IS NULL) \
                  ORDER BY endpoint_id LIMIT $3 FOR UPDATE SKIP LOCKED) AS c \
              WHERE s.endpoint_id = c.endpoint_id \
              RETURNING s.workspace_id, s.endpoint_id, c.dead_unalerted AS deliveries) \

@@ -114,6 +114,13 @@ pub async fn insert(
     Ok(row.map(StoredKey::from))
 }
 
+/// Gives a key these scopes instead of those that it had.
+pub async fn set_scopes(conn: &mut Connection, id: KeyId, scopes: &[String]) -> QueryResult<()> {
+    let key = diesel::update(api_keys::table.find(id.uuid()));
+    key.set(api_keys::scopes.eq(scopes)).execute(conn).await?;
+    Ok(())
+}
+
 /// The key with this hash, live or not; equality is decided in constant time.
 pub async fn find_by_hash(conn: &mut Connection, hash: &ApiKeyHash) -> QueryResult<Option<StoredKey>> {
     let row: Option<Row> = api_keys::table

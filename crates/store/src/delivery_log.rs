@@ -1,7 +1,9 @@
 //! Deliveries and their attempts, as people look at them, and the wish to try one again.
 
 use chrono::{DateTime, Utc};
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 use uuid::Uuid;
@@ -179,7 +181,8 @@ pub async fn list(
         query = query.filter(deliveries::endpoint_id.eq(endpoint_id.uuid()));
     }
     if let Some(status) = filter.status {
-        query = query.filter(deliveries::status.eq(status.as_str()));
+        // a word of ours in the text itself: a plan that does not know it cannot use the indexes of dead deliveries
+        query = query.filter(sql::<Bool>(&format!("deliveries.status = '{}'", status.as_str())));
     }
     if let Some(click_id) = filter.click_id {
         query = query.filter(deliveries::click_id.eq(click_id.uuid()));

@@ -4,14 +4,13 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::result::DatabaseErrorKind;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use model::{DomainId, Host, WorkspaceId};
 
 use crate::schema::{domains, links};
-use crate::{Connection, QueryError, QueryResult};
+use crate::{Connection, QueryResult};
 
 /// A host name of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +38,8 @@ pub enum Removal {
     NotFound,
     /// Links are served under it, or were: their slugs are never given out again.
     HasLinks,
+    /// An operator has it blocked.
+    Blocked,
 }
 
 #[derive(Queryable, Selectable)]
@@ -210,25 +211,28 @@ pub async fn set_hsts(
     Ok(changed > 0)
 }
 
-/// Removes a domain under which no link was ever made. Belongs in a transaction, which is over when a link was made at the
-/// same moment.
+/// Removes a domain under which no link was ever made, unless it is blocked: added again, it would not be. Belongs in a
+/// transaction: who makes a link under it, or blocks it, at the same moment is waited for.
 pub async fn delete(conn: &mut Connection, workspace_id: WorkspaceId, id: DomainId) -> QueryResult<Removal> {
+    let blocked_at: Option<Option<DateTime<Utc>>> = domains::table
+        .filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::id.eq(id.uuid())))
+        .select(domains::blocked_at)
+        .for_update()
+        .first(conn)
+        .await
+        .optional()?;
+    match blocked_at {
+        None => return Ok(Removal::NotFound),
+        Some(Some(_)) => return Ok(Removal::Blocked),
+        Some(None) => {}
+    }
     let has_links: bool =
         diesel::select(diesel::dsl::exists(links::table.filter(links::domain_id.eq(id.uuid()))))
             .get_result(conn)
             .await?;
-    let own =
-        domains::table.filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::id.eq(id.uuid())));
     if has_links {
-        let found: i64 = own.count().get_result(conn).await?;
-        return Ok(if found == 0 { Removal::NotFound } else { Removal::HasLinks });
+        return Ok(Removal::HasLinks);
     }
-    let removed = match diesel::delete(own).execute(conn).await {
-        // a link that was not there yet when it was looked for
-        Err(QueryError::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _)) => {
-            return Ok(Removal::HasLinks);
-        }
-        removed => removed?,
-    };
-    Ok(if removed == 0 { Removal::NotFound } else { Removal::Removed })
+    diesel::delete(domains::table.find(id.uuid())).execute(conn).await?;
+    Ok(Removal::Removed)
 }

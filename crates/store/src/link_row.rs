@@ -128,12 +128,12 @@ where
     move |error| QueryError::DeserializationError(Box::new(Unreadable { column, source: Box::new(error) }))
 }
 
-/// The options as columns. Borrowing from `options`, with owned values for what is JSON.
+/// The options as columns, but for the kind, which stays as it was made. Borrowing from `options`, with owned values for what
+/// is JSON.
 #[derive(AsChangeset, Insertable)]
 #[diesel(table_name = links)]
 #[diesel(treat_none_as_null = true)]
 pub(crate) struct Values<'a> {
-    kind: &'a str,
     original_url: &'a str,
     utm: serde_json::Value,
     external_id: Option<&'a str>,
@@ -168,6 +168,7 @@ pub(crate) struct NewRow<'a> {
     workspace_id: Uuid,
     domain_id: Uuid,
     slug: &'a str,
+    kind: &'a str,
     created_by: &'a str,
     created_at: DateTime<Utc>,
     #[diesel(embed)]
@@ -180,6 +181,7 @@ pub(crate) fn made<'a>(workspace_id: WorkspaceId, new: &NewLink<'a>, now: DateTi
         workspace_id: workspace_id.uuid(),
         domain_id: new.domain_id.uuid(),
         slug: new.slug.as_str(),
+        kind: new.options.kind.as_str(),
         created_by: new.created_by,
         created_at: now,
         values: values(new.options, now),
@@ -191,7 +193,6 @@ pub(crate) fn values(options: &LinkOptions, now: DateTime<Utc>) -> Values<'_> {
     let pairs = labels.metadata.iter().map(|(name, value)| (name.clone(), value.clone().into()));
     let utm = options.utm.pairs().map(|(name, value)| (name["utm_".len()..].to_owned(), value.into()));
     Values {
-        kind: options.kind.as_str(),
         original_url: options.original_url.as_str(),
         utm: serde_json::Value::Object(utm.collect()),
         external_id: labels.external_id.as_deref(),

@@ -273,7 +273,7 @@ pub async fn find_by_external_id(
     Ok(id.map(LinkId::from_uuid))
 }
 
-/// Saves the options of a link and counts the change.
+/// Saves the options of a link, but for its kind, and counts the change.
 pub async fn update(
     conn: &mut Connection,
     workspace_id: WorkspaceId,

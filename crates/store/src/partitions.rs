@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{Days, NaiveDate};
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::{Array, Bool, Date, Text};
 use diesel::{QueryResult, QueryableByName};
 use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use tracing::{info, warn};
@@ -27,6 +27,18 @@ const LOCK_TIMEOUT: &str = "5s";
 
 /// So long others wait behind us at most when a day is dropped; if somebody reads for longer, it is dropped another time.
 const DROP_LOCK_TIMEOUT: &str = "100ms";
+
+/// Rows of dropped days that are deleted from a default partition at a time; the rest goes the next time.
+const LATE_ROWS_MAX: u32 = 10_000;
+
+/// The days that the delivery log holds: of others it cannot be told what was delivered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeldDays {
+    /// The first of them; `None`: no day has a partition, and none was ever dropped.
+    pub first: Option<NaiveDate>,
+    /// Later ones that were dropped all the same, while a day before them stayed because a delivery waits in it.
+    pub dropped: Vec<NaiveDate>,
+}
 
 /// Makes the partitions from yesterday until `days_ahead` after `today`; tells how many were missing.
 ///
@@ -57,10 +69,10 @@ pub async fn ensure(conn: &mut Connection, today: NaiveDate, days_ahead: u32) ->
 /// Drops the deliveries and attempts of the days before `first_kept`; tells how many days.
 ///
 /// A day in which a delivery still waits stays. So does one whose table is being read for long; it does not keep the
-/// others from being dropped.
+/// others from being dropped. What the default partitions have of such days is deleted, a bounded number of rows at a time.
 ///
 /// # Errors
-/// The first day's error, after all were tried.
+/// The first error, after all were tried.
 pub async fn drop_deliveries_before(conn: &mut Connection, first_kept: NaiveDate) -> QueryResult<usize> {
     let mut days = days(conn, "deliveries").await?;
     days.append(&mut self::days(conn, "attempts").await?);
@@ -75,23 +87,56 @@ pub async fn drop_deliveries_before(conn: &mut Connection, first_kept: NaiveDate
             }
         }
     }
+    if let Err(error) = delete_late(conn, first_kept).await {
+        warn!(%error, "what came late for days that were dropped could not be deleted yet");
+        failed = failed.or(Some(error));
+    }
     failed.map_or(Ok(dropped), Err)
+}
+
+/// The days that the delivery log holds.
+///
+/// A day without a partition that lies between others was dropped, unless the default partition has deliveries of it: then
+/// nobody made its partition in time.
+pub async fn held_days(conn: &mut Connection) -> QueryResult<HeldDays> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Date)]
+        day: NaiveDate,
+    }
+    let days = days(conn, "deliveries").await?;
+    let (Some(first), Some(last)) = (BTreeSet::first(&days).copied(), BTreeSet::last(&days).copied()) else {
+        return Ok(HeldDays::default());
+    };
+    let gaps: Vec<NaiveDate> =
+        first.iter_days().take_while(|day| *day < last).filter(|day| !days.contains(day)).collect();
+    if gaps.is_empty() {
+        return Ok(HeldDays { first: Some(first), dropped: gaps });
+    }
+    let query = "SELECT gap.day FROM unnest($1) AS gap (day)
+                 WHERE NOT EXISTS (SELECT FROM deliveries_default d WHERE d.day = gap.day)";
+    let rows: Vec<Row> = diesel::sql_query(query).bind::<Array<Date>, _>(gaps).load(conn).await?;
+    Ok(HeldDays { first: Some(first), dropped: rows.into_iter().map(|row| row.day).collect() })
 }
 
 async fn drop_day(conn: &mut Connection, day: NaiveDate) -> QueryResult<bool> {
     let (deliveries, attempts) = (name("deliveries", day), name("attempts", day));
-    let has_deliveries = exists(conn, &deliveries).await?;
-    if has_deliveries && has_waiting(conn, &deliveries).await? {
-        return Ok(false);
-    }
     let is_dropped = conn
         .transaction(async |conn| {
-            // the tables before their partitions, as those who write take them
-            let locks = format!(
-                "SET LOCAL lock_timeout = '{DROP_LOCK_TIMEOUT}';
-                 LOCK TABLE ONLY deliveries, ONLY attempts IN ACCESS EXCLUSIVE MODE"
+            let lock = format!(
+                "SET LOCAL lock_timeout = '{DROP_LOCK_TIMEOUT}'; SELECT pg_advisory_xact_lock({PARTITION_LOCK})"
             );
-            conn.batch_execute(&locks).await?;
+            conn.batch_execute(&lock).await?;
+            // another replica may have dropped it meanwhile
+            let has_deliveries = exists(conn, &deliveries).await?;
+            if !has_deliveries && !exists(conn, &attempts).await? {
+                return Ok(false);
+            }
+            if has_deliveries && has_waiting(conn, &deliveries).await? {
+                return Ok(false);
+            }
+            // the tables before their partitions, as those who write take them
+            conn.batch_execute("LOCK TABLE ONLY deliveries, ONLY attempts IN ACCESS EXCLUSIVE MODE").await?;
             // somebody may have asked for a retry meanwhile
             if has_deliveries && has_waiting(conn, &deliveries).await? {
                 return Ok(false);
@@ -104,6 +149,30 @@ async fn drop_day(conn: &mut Connection, day: NaiveDate) -> QueryResult<bool> {
         info!(%day, "dropped the delivery log of a day");
     }
     Ok(is_dropped)
+}
+
+/// Deletes what the default partitions have of the days before `first_kept`: deliveries that do not wait, and attempts
+/// whose delivery is not there any more.
+async fn delete_late(conn: &mut Connection, first_kept: NaiveDate) -> QueryResult<()> {
+    // somebody may ask for a retry meanwhile: what is deleted is looked at once more
+    let deliveries = format!(
+        "DELETE FROM deliveries_default WHERE status <> 'pending' AND (day, id) IN \
+             (SELECT day, id FROM deliveries_default WHERE day < $1 AND status <> 'pending' LIMIT {LATE_ROWS_MAX})"
+    );
+    let attempts = format!(
+        "DELETE FROM attempts_default WHERE (day, delivery_id, number) IN \
+             (SELECT day, delivery_id, number FROM attempts_default a WHERE day < $1 AND NOT EXISTS \
+                 (SELECT FROM deliveries d WHERE d.day = a.day AND d.id = a.delivery_id AND d.day < $1) \
+             LIMIT {LATE_ROWS_MAX})"
+    );
+    let mut deleted = 0;
+    for delete in [deliveries, attempts] {
+        deleted += diesel::sql_query(delete).bind::<Date, _>(first_kept).execute(conn).await?;
+    }
+    if deleted > 0 {
+        info!(rows = deleted, "deleted what came late for days of the delivery log that were dropped");
+    }
+    Ok(())
 }
 
 async fn has_waiting(conn: &mut Connection, partition: &str) -> QueryResult<bool> {

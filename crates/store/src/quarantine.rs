@@ -1,6 +1,9 @@
 //! Quarantine: messages that could not be decoded or made a handler panic, kept where people can look at them.
 //!
 //! They belong to the installation, not to a workspace: what cannot be read does not say whose it is.
+//!
+//! What people remove is emptied and hidden, but its row stays: [`crate::confirmation`] knows by it that the click has come to
+//! rest. Without it, the redirect would send the click again.
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -74,6 +77,7 @@ pub async fn insert(conn: &mut Connection, messages: &[Quarantined]) -> QueryRes
 /// The newest messages, at most `limit`.
 pub async fn newest(conn: &mut Connection, limit: i64) -> QueryResult<Vec<Quarantined>> {
     quarantine::table
+        .filter(quarantine::removed_at.is_null())
         .order(quarantine::quarantined_at.desc())
         .limit(limit)
         .select(Quarantined::as_select())
@@ -145,11 +149,13 @@ pub async fn list(
     before: Option<QuarantineId>,
     limit: i64,
 ) -> QueryResult<Vec<Entry>> {
+    // no id comes after the highest: `q.id < $2` alone lets the index begin there, whatever the plan knows
     let rows: Vec<Row> = statement(format!(
-        "{ENTRY} WHERE ($1 IS NULL OR q.consumer = $1) AND ($2 IS NULL OR q.id < $2) ORDER BY q.id DESC LIMIT $3"
+        "{ENTRY} WHERE q.removed_at IS NULL AND ($1 IS NULL OR q.consumer = $1) AND q.id < $2 \
+         ORDER BY q.id DESC LIMIT $3"
     ))
     .bind::<Nullable<Text>, _>(consumer.map(str::to_owned))
-    .bind::<Nullable<SqlUuid>, _>(before.map(QuarantineId::uuid))
+    .bind::<SqlUuid, _>(before.map_or(Uuid::max(), QuarantineId::uuid))
     .bind::<BigInt, _>(limit)
     .load(conn)
     .await?;
@@ -158,7 +164,7 @@ pub async fn list(
 
 /// The message with this id.
 pub async fn find(conn: &mut Connection, id: QuarantineId) -> QueryResult<Option<Entry>> {
-    let row: Option<Row> = statement(format!("{ENTRY} WHERE q.id = $1"))
+    let row: Option<Row> = statement(format!("{ENTRY} WHERE q.id = $1 AND q.removed_at IS NULL"))
         .bind::<SqlUuid, _>(id.uuid())
         .get_result(conn)
         .await
@@ -173,28 +179,35 @@ pub async fn payload(conn: &mut Connection, id: QuarantineId, limit: i32) -> Que
         #[diesel(sql_type = Bytea)]
         payload: Vec<u8>,
     }
-    let row: Option<Row> =
-        statement("SELECT substring(payload FROM 1 FOR $2) AS payload FROM quarantine WHERE id = $1")
-            .bind::<SqlUuid, _>(id.uuid())
-            .bind::<diesel::sql_types::Integer, _>(limit)
-            .get_result(conn)
-            .await
-            .optional()?;
+    let row: Option<Row> = statement(
+        "SELECT substring(payload FROM 1 FOR $2) AS payload FROM quarantine \
+         WHERE id = $1 AND removed_at IS NULL",
+    )
+    .bind::<SqlUuid, _>(id.uuid())
+    .bind::<diesel::sql_types::Integer, _>(limit)
+    .get_result(conn)
+    .await
+    .optional()?;
     Ok(row.map(|row| row.payload))
 }
 
 /// Writes down that a message was published again.
 pub async fn replayed(conn: &mut Connection, id: QuarantineId, now: DateTime<Utc>) -> QueryResult<()> {
-    diesel::update(quarantine::table.filter(quarantine::id.eq(id.uuid())))
-        .set(quarantine::replayed_at.eq(now))
-        .execute(conn)
-        .await?;
+    let there = quarantine::table.filter(quarantine::id.eq(id.uuid()).and(quarantine::removed_at.is_null()));
+    diesel::update(there).set(quarantine::replayed_at.eq(now)).execute(conn).await?;
     Ok(())
 }
 
-/// Removes a message; `false` when there is none.
-pub async fn delete(conn: &mut Connection, id: QuarantineId) -> QueryResult<bool> {
-    let removed =
-        diesel::delete(quarantine::table.filter(quarantine::id.eq(id.uuid()))).execute(conn).await?;
+/// Empties a message and hides it; `false` when there is none. Only which message it was is kept.
+pub async fn remove(conn: &mut Connection, id: QuarantineId, now: DateTime<Utc>) -> QueryResult<bool> {
+    let there = quarantine::table.filter(quarantine::id.eq(id.uuid()).and(quarantine::removed_at.is_null()));
+    let removed = diesel::update(there)
+        .set((
+            quarantine::removed_at.eq(now),
+            quarantine::payload.eq(Vec::<u8>::new()),
+            quarantine::reason.eq(""),
+        ))
+        .execute(conn)
+        .await?;
     Ok(removed > 0)
 }

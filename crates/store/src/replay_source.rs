@@ -15,6 +15,7 @@ use model::event_type::{EventTypePattern, LINK_CLICKED};
 use model::{ClickId, DeliveryId, ReplayId};
 
 use crate::parse::earliest;
+use crate::partitions;
 use crate::replays::{Position, Replay, Selection, What};
 use crate::statement::statement;
 use crate::{Connection, QueryResult};
@@ -108,6 +109,8 @@ pub async fn deliveries(
 }
 
 /// The workspace's clicks after `position`, oldest first; at most `limit`. `with_events`: also what each says.
+///
+/// None of a day whose deliveries were dropped: what was delivered would look like missing.
 pub async fn clicks(
     conn: &mut Connection,
     selection: &Selection,
@@ -129,11 +132,14 @@ pub async fn clicks(
         event: Option<Vec<u8>>,
     }
     let after = position.unwrap_or_else(|| before(selection.since));
+    let after_day = ClickId::from_uuid(after).day();
+    let held = partitions::held_days(conn).await?;
     let rows: Vec<Row> = statement(
         "WITH page AS MATERIALIZED (SELECT day, id, revision, clicked_at, \
                  (SELECT 1 FROM deliveries d WHERE d.day = clicks.day AND d.endpoint_id = $2 AND d.event_id = clicks.id \
                      LIMIT 1) IS NULL AS is_missing \
              FROM clicks WHERE workspace_id = $1 AND id > $3 AND id < $4 AND day >= $5 AND day <= $6 \
+                 AND day <> ALL($9) \
              ORDER BY id LIMIT $7) \
          SELECT id, revision, clicked_at, is_missing, CASE WHEN is_missing AND $8 THEN \
              (SELECT event FROM clicks WHERE clicks.day = page.day AND clicks.id = page.id) END AS event \
@@ -143,10 +149,11 @@ pub async fn clicks(
     .bind::<SqlUuid, _>(selection.endpoint_id.uuid())
     .bind::<SqlUuid, _>(after)
     .bind::<SqlUuid, _>(earliest(selection.until))
-    .bind::<Date, _>(ClickId::from_uuid(after).day())
+    .bind::<Date, _>(held.first.map_or(after_day, |first| first.max(after_day)))
     .bind::<Date, _>(selection.until.date_naive())
     .bind::<BigInt, _>(limit)
     .bind::<Bool, _>(with_events)
+    .bind::<Array<Date>, _>(held.dropped)
     .load(conn)
     .await?;
     let read = |row: Row| SeenClick {

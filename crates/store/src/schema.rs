@@ -271,6 +271,7 @@ diesel::table! {
         quarantined_at -> Timestamptz,
         id -> Uuid,
         replayed_at -> Nullable<Timestamptz>,
+        removed_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -106,7 +106,7 @@ async fn insert(
     let now = now();
     let id = EndpointId::generate_at(now);
     let options = EndpointOptions {
-        kind: kind(wanted),
+        kind: Kind::Alert(wanted.format.unwrap_or_default()),
         url: wanted.url.clone(),
         description: Some("Alerts".to_owned()),
         event_types: EventTypePattern::alerts(),
@@ -136,8 +136,10 @@ async fn update(
     wanted: &NewAlert,
 ) -> Result<Endpoint, ApiError> {
     let (now, id, was_active) = (now(), endpoint.id, endpoint.state == State::Active);
+    // what is left out stays as it is
+    let format = wanted.format.or(endpoint.options.kind.alert_format()).unwrap_or_default();
     let options = EndpointOptions {
-        kind: kind(wanted),
+        kind: Kind::Alert(format),
         url: wanted.url.clone(),
         event_types: EventTypePattern::alerts(),
         ..endpoint.options
@@ -163,8 +165,4 @@ pub async fn remove(shared: &Shared, caller: &Caller) -> Result<(), ApiError> {
         Some(endpoint) => super::endpoints::delete(shared, caller, endpoint.id, None).await,
         None => Ok(()),
     }
-}
-
-fn kind(wanted: &NewAlert) -> Kind {
-    Kind::Alert(wanted.format.unwrap_or(AlertFormat::Webhook))
 }

@@ -84,7 +84,7 @@ pub struct NewLink {
     /// The link leads nowhere after so many clicks, 1 to 1,000,000. Clicks of previews, scanners and other machines do not
     /// count, nor do those that are not recorded. It is a soft limit: clicks within about a second after the last one still
     /// pass. With 1, visitors are shown a page with a button first, and pressing it is the click: who merely looks does not use
-    /// the link up.
+    /// the link up. Such a click comes from that page, so that its `referrer` is `null`. Honeypots show no page.
     #[schema(minimum = 1, maximum = 1_000_000)]
     max_clicks: Option<u32>,
     /// What a visitor has to know, 1 to 128 characters. Write only: it is kept as a hash, and shown as `has_password`.

@@ -138,18 +138,19 @@ fn check_window(shared: &Shared, entry: &Entry, now: DateTime<Utc>) -> Result<()
     })
 }
 
-/// Removes a message for good.
+/// Removes a message for good: its bytes are gone, and it cannot be published again.
 ///
 /// # Errors
 /// When there is none, or the caller is no operator.
 pub async fn delete(shared: &Shared, caller: &Caller, id: QuarantineId) -> Result<(), ApiError> {
     caller.require(Scope::Admin)?;
     let mut conn = shared.pool.get().await?;
+    let now = now();
     let entry = quarantine::find(&mut conn, id).await?.ok_or_else(not_found)?;
-    if !quarantine::delete(&mut conn, id).await? {
+    if !quarantine::remove(&mut conn, id, now).await? {
         return Err(not_found());
     }
-    audit(&mut conn, change(caller, now(), "quarantine.removed", &entry)).await
+    audit(&mut conn, change(caller, now, "quarantine.removed", &entry)).await
 }
 
 fn change<'a>(caller: &'a Caller, now: DateTime<Utc>, action: &'a str, entry: &Entry) -> Change<'a> {

@@ -33,7 +33,7 @@ pub struct NewReplay {
     pub status: Option<What>,
     /// `true`: of recorded clicks that the endpoint wants and has no delivery of, also those that it was not owed
     /// because it was disabled or not there yet. One that it is owed and that is less than a minute old is on its way, not
-    /// missing.
+    /// missing. Of days whose deliveries are not kept any more none is: nobody can tell what was delivered then.
     pub missing_only: Option<bool>,
     /// Only events of this type, or beginning with it (`link.*`).
     #[schema(value_type = Option<String>, example = "link.clicked")]

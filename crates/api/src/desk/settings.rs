@@ -263,7 +263,7 @@ pub async fn change_domain(
 /// Removes a domain under which no link was ever made.
 ///
 /// # Errors
-/// When there is none, links were made under it, or it is the default one.
+/// When there is none, links were made under it, it is the default one, or it is blocked.
 pub async fn remove_domain(shared: &Shared, caller: &Caller, id: DomainId) -> Result<(), ApiError> {
     let now = now();
     let in_use =
@@ -281,6 +281,12 @@ pub async fn remove_domain(shared: &Shared, caller: &Caller, id: DomainId) -> Re
             }
             Removal::NotFound => Err(ApiError::NotFound("domain")),
             Removal::HasLinks => Err(in_use("links are or were served under this domain")),
+            Removal::Blocked => Err(ApiError::Conflict {
+                code: "domain_blocked",
+                pointer: None,
+                detail: "who runs the server has blocked this domain: it cannot be removed while it is"
+                    .to_owned(),
+            }),
         }
     })
     .await?;

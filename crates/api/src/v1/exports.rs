@@ -1,6 +1,7 @@
 //! `/v1/deliveries/export`: deliveries as newline-delimited JSON, page by page: never more of it in memory than one page.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::web::{Bytes, Data};
@@ -27,6 +28,9 @@ const PAGE: i64 = 500;
 /// Pieces that may wait for a client that reads slowly.
 const PIECES_MAX: usize = 1;
 
+/// How long an export may take, however steadily it is read: meanwhile it keeps others from running.
+const EXPORT_MAX: Duration = Duration::from_secs(60 * 60);
+
 /// A piece of the answer, or that it is whole.
 enum Piece {
     Lines(Bytes),
@@ -40,7 +44,7 @@ struct BrokenOff;
 /// Export deliveries, newest event first
 ///
 /// One delivery a line, as in the list, however many there are. An answer that breaks off is not whole: the database went
-/// away, or it was not read in time.
+/// away, it was not read in time, or it took more than an hour: ask for a shorter time with `since` and `until`.
 #[utoipa::path(tag = "deliveries", params(ExportQuery), security(("api_key" = ["deliveries:read"])),
     responses((status = 200, body = DeliveryView, content_type = "application/x-ndjson"),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
@@ -72,7 +76,12 @@ pub fn export(
         })
     })?;
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
-    actix_web::rt::spawn(send(shared, caller, filter, sender, running));
+    actix_web::rt::spawn(async move {
+        // without its last piece the answer breaks off, like any that is not whole
+        if timeout(EXPORT_MAX, send(shared, caller, filter, sender, running)).await.is_err() {
+            warn!("an export took longer than it may, and ended early");
+        }
+    });
     let answer = stream::unfold(Some(pieces), |pieces| async {
         let mut pieces: mpsc::Receiver<Piece> = pieces?;
         match pieces.recv().await {

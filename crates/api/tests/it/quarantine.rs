@@ -92,6 +92,9 @@ async fn what_was_put_aside_is_listed_in_pages_shown_handed_out_and_removed() {
     let path = format!("/v1/quarantine/{first}");
     assert_eq!(api.call_as(&key, Method::DELETE, &path, None).await.status, 204);
     assert_eq!(get(&api, &key, &path).await.status, 404);
+    let left = get(&api, &key, "/v1/quarantine").await.body;
+    assert_eq!(left["data"].as_array().map(Vec::len), Some(1), "{left}");
+    assert_eq!(api.call_as(&key, Method::POST, &format!("{path}/replay"), None).await.status, 404);
     assert_eq!(api.call_as(&key, Method::DELETE, &path, None).await.status, 404);
     let audit = api.get("/v1/audit").await.body;
     assert_eq!(

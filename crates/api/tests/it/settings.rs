@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 use store::link_import::NewLink;
-use store::{AsyncConnection as _, QueryError, settings, workspaces};
+use store::{AsyncConnection as _, QueryError, blocks, settings, workspaces};
 use testkit::given;
 use tokio::sync::oneshot;
 
@@ -139,6 +139,23 @@ async fn a_domain_under_which_a_link_is_being_made_stays() {
 
     made.expect("a link");
     assert_eq!((removed.status, &removed.body["code"]), (409, &json!("domain_in_use")), "{}", removed.body);
+}
+
+#[tokio::test]
+async fn a_blocked_domain_is_not_removed_until_that_is_lifted() {
+    let api = Api::start().await;
+    let added = api.post("/v1/domains", json!({"host": "go.example.com"})).await.body;
+    let path = format!("/v1/domains/{}", added["id"].as_str().expect("an id"));
+    let host = "go.example.com".parse().expect("a host");
+    let mut conn = api.pool.get().await.expect("the database runs");
+    blocks::set_domain(&mut conn, &host, Some(Utc::now())).await.expect("no error").expect("a domain");
+
+    let refused = api.delete(&path).await;
+    blocks::set_domain(&mut conn, &host, None).await.expect("no error").expect("a domain");
+    let removed = api.delete(&path).await;
+
+    assert_eq!((refused.status, &refused.body["code"]), (409, &json!("domain_blocked")), "{}", refused.body);
+    assert_eq!(removed.status, 204, "{}", removed.body);
 }
 
 #[tokio::test]

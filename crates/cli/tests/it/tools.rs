@@ -230,6 +230,14 @@ async fn an_operator_blocks_a_link_or_a_domain_and_lifts_it_again() {
     let told: Vec<_> = entries.iter().rev().map(|entry| entry.action.as_str()).collect();
     assert_eq!(told[..2], ["link.blocked", "link.unblocked"]);
     assert_eq!((told.len(), told[4], entries[0].actor.as_str()), (6, "domain.blocked", "operator"));
+
+    clickwire.ok(&["block", "go.example.com"]).await;
+    let id = id.to_string();
+    let lifted = clickwire.ok(&["unblock", &id]).await;
+    assert!(lifted.stdout.contains("its domain still blocks it"), "{lifted:?}");
+    let lifted = clickwire.ok(&["unblock", &id, "--json"]).await.json();
+    assert_eq!(lifted["blocked"], false, "{lifted}");
+    assert_eq!(lifted["domain_blocked"], true, "{lifted}");
 }
 
 fn keyring(key: &str) -> Keyring {

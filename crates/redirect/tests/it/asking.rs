@@ -85,6 +85,7 @@ async fn only_a_link_for_one_recorded_click_asks_first() {
     let house = House::new().await;
     house.link("two", LinkOptions { max_clicks: Some(2), ..options() }).await;
     house.link("off", LinkOptions { tracking: Tracking::Off, ..for_one_click() }).await;
+    house.link("pot", LinkOptions { kind: LinkKind::Honeypot, ..for_one_click() }).await;
     house
         .link("post", LinkOptions { status_code: RedirectStatus::TemporaryRedirect, ..for_one_click() })
         .await;
@@ -92,6 +93,7 @@ async fn only_a_link_for_one_recorded_click_asks_first() {
 
     assert_eq!(get(redirect.addr, "/two", &PERSON).await.status, 302);
     assert_eq!(get(redirect.addr, "/off", &PERSON).await.status, 302);
+    assert_eq!(get(redirect.addr, "/pot", &PERSON).await.status, 302, "a scanner would press no button");
     assert_eq!(get(redirect.addr, "/post", &PERSON).await.status, 200);
     assert_eq!(post(redirect.addr, "/post", "", &PERSON).await.status, 303);
     let headed = send(redirect.addr, "HEAD", "/post", &PERSON).await;
@@ -216,6 +218,7 @@ async fn a_blocked_link_leads_nowhere_whatever_its_owner_says() {
 async fn a_domain_has_a_say_of_its_own_in_how_long_browsers_keep_to_https() {
     let house = House::new().await;
     house.link("abc", options()).await;
+    house.link("gone", LinkOptions { enabled: false, ..options() }).await;
     house.domain_of_its_own("plain.example.com", "x1").await;
     let mut conn = house.pool.get().await.expect("the database runs");
     store::domains::set_hsts(&mut conn, house.workspace_id, house.domain.id, Some(600)).await.expect("saved");
@@ -224,13 +227,22 @@ async fn a_domain_has_a_say_of_its_own_in_how_long_browsers_keep_to_https() {
     settings.redirect.hsts = std::time::Duration::from_secs(60);
     let redirect = Running::start(settings).await;
 
-    for (path, host, expected) in [
-        ("/abc", "go.example.com", "max-age=600"),
-        ("/abc+", "go.example.com", "max-age=600"),
-        ("/x1", "plain.example.com", "max-age=60"),
+    let (own, usual) = (Some("max-age=600"), Some("max-age=60"));
+    for (method, path, host, status, expected) in [
+        ("GET", "/abc", "go.example.com", 302, own),
+        ("GET", "/abc+", "go.example.com", 200, own),
+        ("GET", "/gone", "go.example.com", 410, own),
+        ("PUT", "/abc", "go.example.com", 405, own),
+        ("PUT", "/abc+", "go.example.com", 405, own),
+        ("GET", "/x1", "plain.example.com", 302, usual),
+        ("PUT", "/x1", "plain.example.com", 405, usual),
+        ("GET", "/favicon.ico", "go.example.com", 204, None),
+        ("GET", "/robots.txt", "plain.example.com", 200, None),
+        ("GET", "/unknown", "plain.example.com", 404, None),
     ] {
-        let answer = get(redirect.addr, path, &[("host", host)]).await;
-        assert_eq!(answer.header("strict-transport-security"), Some(expected), "{path}");
+        let answer = send(redirect.addr, method, path, &[("host", host), ("content-length", "0")]).await;
+        assert_eq!(answer.status, status, "{method} {path}");
+        assert_eq!(answer.header("strict-transport-security"), expected, "{method} {path}");
     }
     redirect.stop().await;
 }

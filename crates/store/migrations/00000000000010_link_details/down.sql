@@ -1,8 +1,11 @@
 DROP TABLE idempotency_keys;
 ALTER TABLE domains DROP COLUMN hsts_max_age, DROP COLUMN blocked_at;
 ALTER TABLE settings DROP COLUMN app_schemes;
-ALTER TABLE clicks DROP COLUMN sequence_id, DROP COLUMN step_id, DROP COLUMN link_kind;
 ALTER TABLE links DROP CONSTRAINT links_kind_check;
+-- The release before cannot read links to apps, and a list with one of them would fail as a whole: they are archived, for
+-- good. Honeypots become shareable.
+UPDATE links SET archived_at = now(), updated_at = now(), revision = revision + 1
+    WHERE archived_at IS NULL AND original_url !~ '^https?:';
 UPDATE links SET kind = 'shareable' WHERE kind = 'honeypot';
 ALTER TABLE links
     ADD CONSTRAINT links_kind_check CHECK (kind IN ('shareable', 'message')),

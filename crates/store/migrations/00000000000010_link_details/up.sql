@@ -1,4 +1,6 @@
--- The rest of what a link can say. Each column is nullable or has a default: the release before reads and writes as it did.
+-- The rest of what a link can say. Each column is nullable or has a default: the release before writes links as it did, and
+-- reads those that it could have made. It cannot read a link to an app, and takes a honeypot for shareable, as which it saves
+-- it with the next change: make neither while it still runs.
 
 ALTER TABLE links
     ADD COLUMN sequence_id text,
@@ -13,14 +15,10 @@ COMMENT ON COLUMN links.preview IS 'title, description and image_url for link-pr
 COMMENT ON COLUMN links.blocked_at IS 'since when an operator has it blocked, whatever its workspace says';
 
 ALTER TABLE links DROP CONSTRAINT links_kind_check;
-ALTER TABLE links ADD CHECK (kind IN ('shareable', 'message', 'honeypot'));
+-- rows that are there are looked at in a migration of its own: that takes long, and this one has the table alone
+ALTER TABLE links
+    ADD CONSTRAINT links_kind_check CHECK (kind IN ('shareable', 'message', 'honeypot')) NOT VALID;
 COMMENT ON COLUMN links.kind IS 'message: for one recipient of one message; honeypot: for nobody, only machines find it';
-
-ALTER TABLE clicks
-    ADD COLUMN sequence_id text,
-    ADD COLUMN step_id text,
-    ADD COLUMN link_kind text;
-COMMENT ON COLUMN clicks.link_kind IS 'null: recorded before this was kept';
 
 ALTER TABLE settings ADD COLUMN app_schemes text[] NOT NULL DEFAULT '{}';
 COMMENT ON COLUMN settings.app_schemes IS 'what links may lead to beside https and http: mailto, tel, an app''s own';

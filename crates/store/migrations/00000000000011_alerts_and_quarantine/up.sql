@@ -19,9 +19,12 @@ CREATE INDEX endpoint_state_unalerted ON endpoint_state (endpoint_id) WHERE dead
 ALTER TABLE quarantine
     ADD COLUMN id uuid NOT NULL DEFAULT
         (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') || substr(md5(random()::text), 1, 20))::uuid,
-    ADD COLUMN replayed_at timestamptz;
+    ADD COLUMN replayed_at timestamptz,
+    ADD COLUMN removed_at timestamptz;
 UPDATE quarantine SET id =
     (lpad(to_hex((extract(epoch FROM quarantined_at) * 1000)::bigint), 12, '0') || substr(md5(random()::text), 1, 20))::uuid;
 COMMENT ON COLUMN quarantine.id IS 'the moment in its first 48 bits, like every id here';
 COMMENT ON COLUMN quarantine.replayed_at IS 'when it was last published again';
+COMMENT ON COLUMN quarantine.removed_at IS 'when somebody removed it: payload and reason are empty, and the row only tells that the message has come to rest';
 CREATE UNIQUE INDEX quarantine_id ON quarantine (id);
+CREATE INDEX quarantine_page ON quarantine (id DESC) WHERE removed_at IS NULL;

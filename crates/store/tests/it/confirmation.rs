@@ -7,9 +7,15 @@ use diesel::QueryableByName;
 use diesel::sql_types::Text;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use model::{ClickId, EventId};
-use store::quarantine::Quarantined;
+use store::quarantine::{self, Quarantined};
 use store::{Connection, confirmation, partitions};
 use testkit::TestDatabase;
+
+#[derive(QueryableByName)]
+struct Kept {
+    #[diesel(sql_type = Text)]
+    line: String,
+}
 
 async fn record(conn: &mut Connection, id: ClickId) {
     let insert = format!(
@@ -30,10 +36,10 @@ async fn put_aside(conn: &mut Connection, consumer: &str, message_id: String) {
         consumer: consumer.into(),
         subject: "s".into(),
         reason: "r".into(),
-        payload: Vec::new(),
+        payload: b"p".to_vec(),
         quarantined_at: Utc::now(),
     };
-    store::quarantine::insert(conn, &[message]).await.unwrap();
+    quarantine::insert(conn, &[message]).await.unwrap();
 }
 
 #[tokio::test]
@@ -69,6 +75,26 @@ async fn what_enrich_or_record_put_aside_is_held_and_what_deliver_put_aside_is_n
     let held = confirmation::held(&mut conn, &ids).await.unwrap();
 
     assert_eq!(held, BTreeSet::from([ids[0], ids[1]]));
+}
+
+#[tokio::test]
+async fn what_was_removed_from_the_quarantine_is_held_and_nowhere_to_be_seen() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let click = ClickId::generate();
+    put_aside(&mut conn, "enrich", click.to_string()).await;
+    let id = quarantine::list(&mut conn, None, None, 10).await.unwrap()[0].id;
+
+    assert!(quarantine::remove(&mut conn, id, Utc::now()).await.unwrap());
+
+    assert_eq!(confirmation::held(&mut conn, &[click]).await.unwrap(), BTreeSet::from([click]));
+    assert!(!quarantine::remove(&mut conn, id, Utc::now()).await.unwrap(), "once");
+    assert_eq!(quarantine::list(&mut conn, None, None, 10).await.unwrap(), []);
+    assert_eq!(quarantine::newest(&mut conn, 10).await.unwrap(), []);
+    assert_eq!(quarantine::find(&mut conn, id).await.unwrap(), None);
+    assert_eq!(quarantine::payload(&mut conn, id, 10).await.unwrap(), None);
+    let kept = "SELECT encode(payload, 'hex') || reason AS line FROM quarantine";
+    assert_eq!(diesel::sql_query(kept).get_result::<Kept>(&mut conn).await.unwrap().line, "");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use diesel::QueryableByName;
 use diesel::sql_types::BigInt;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use model::link::{LinkKind, LinkLabels, LinkPreview, QueryMode, RedirectStatus, Tracking};
-use model::{Host, LinkId, PasswordHash, Slug, Utm, WorkspaceId};
+use model::{DestinationUrl, Host, LinkId, PasswordHash, Slug, Utm, WorkspaceId};
 use store::link_import::NewLink;
 use store::links::{self, LinkFilter, LinkOptions};
 use store::{Connection, link_import, routes};
@@ -99,6 +99,61 @@ async fn a_link_that_cannot_be_read_is_named_with_its_column() {
         cause = error.source();
     }
     assert!(said.contains(&id.to_string()) && said.contains("column original_url"), "{said}");
+}
+
+#[tokio::test]
+async fn a_link_stays_of_the_kind_that_it_was_made_as() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    let honeypot =
+        LinkOptions { kind: LinkKind::Honeypot, ..LinkOptions::to("https://example.com/".parse().unwrap()) };
+    let id = made(&mut conn, workspace_id, "a.example", &honeypot).await;
+
+    let changed = LinkOptions::to("https://example.com/other".parse().unwrap());
+    links::update(&mut conn, workspace_id, id, &changed, Utc::now()).await.unwrap();
+
+    let link = links::find(&mut conn, workspace_id, id).await.unwrap().unwrap();
+    assert_eq!(link.options, LinkOptions { kind: LinkKind::Honeypot, ..changed });
+    assert_eq!(link.revision, 2);
+}
+
+#[tokio::test]
+async fn undoing_the_kinds_archives_links_to_apps_and_makes_honeypots_shareable() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    let web = LinkOptions::to("https://example.com/".parse().unwrap());
+    let honeypot = LinkOptions { kind: LinkKind::Honeypot, ..web.clone() };
+    let app = LinkOptions::to(DestinationUrl::of_any_scheme("mailto:a@example.com").unwrap());
+    let honeypot = made(&mut conn, workspace_id, "a.example", &honeypot).await;
+    let app = made(&mut conn, workspace_id, "b.example", &app).await;
+    let web = made(&mut conn, workspace_id, "c.example", &web).await;
+
+    for sql in [
+        include_str!("../../migrations/00000000000014_links_kind_checked/down.sql"),
+        include_str!("../../migrations/00000000000013_clicks_of_kinds/down.sql"),
+        include_str!("../../migrations/00000000000010_link_details/down.sql"),
+        include_str!("../../migrations/00000000000010_link_details/up.sql"),
+        include_str!("../../migrations/00000000000013_clicks_of_kinds/up.sql"),
+        include_str!("../../migrations/00000000000014_links_kind_checked/up.sql"),
+    ] {
+        conn.batch_execute(sql).await.unwrap();
+    }
+
+    for (id, is_archived) in [(honeypot, false), (app, true), (web, false)] {
+        let link = links::find(&mut conn, workspace_id, id).await.unwrap().unwrap();
+        assert_eq!((link.options.kind, link.archived_at.is_some()), (LinkKind::Shareable, is_archived));
+    }
+}
+
+/// A link `abc` under a new domain.
+async fn made(conn: &mut Connection, workspace_id: WorkspaceId, host: &str, options: &LinkOptions) -> LinkId {
+    let domain = given::domain(conn, workspace_id, host).await;
+    let (id, slug): (LinkId, Slug) = (LinkId::generate(), "abc".parse().unwrap());
+    let new = NewLink { id, domain_id: domain.id, slug: &slug, options, created_by: "test" };
+    links::insert(conn, workspace_id, &new, Utc::now()).await.unwrap();
+    id
 }
 
 #[tokio::test]

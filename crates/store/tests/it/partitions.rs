@@ -110,7 +110,7 @@ async fn a_partition_has_the_indexes_of_its_table() {
                    WHERE tablename IN ('deliveries', 'deliveries_p20310517') GROUP BY 1 ORDER BY 1";
     let indexes: Vec<Home> = diesel::sql_query(indexes).load(&mut conn).await.unwrap();
 
-    assert_eq!(indexes, [home("deliveries", 9), home("deliveries_p20310517", 9)]);
+    assert_eq!(indexes, [home("deliveries", 10), home("deliveries_p20310517", 10)]);
 }
 
 async fn deliveries(conn: &mut Connection, day: NaiveDate, status: &str, number: u32) {
@@ -153,6 +153,95 @@ async fn old_days_of_the_delivery_log_are_dropped_but_for_those_in_which_a_deliv
     // what comes too late for its day has a place
     deliveries(&mut conn, day(), "dead", 1).await;
     assert_eq!(days_of_deliveries(&mut conn).await[0], home("deliveries_default", 1));
+}
+
+#[tokio::test]
+async fn what_came_late_for_a_dropped_day_is_deleted_unless_it_waits() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let (waits, kept) = (day() + Days::new(1), day() + Days::new(2));
+    deliveries(&mut conn, day(), "delivered", 2).await;
+    deliveries(&mut conn, day(), "dead", 1).await;
+    deliveries(&mut conn, waits, "pending", 1).await;
+    deliveries(&mut conn, kept, "delivered", 1).await;
+    attempt(&mut conn, day(), 1).await;
+    attempt(&mut conn, kept, 1).await;
+    let of_waiting = "INSERT INTO attempts (day, delivery_id, number, workspace_id, trigger, started_at, duration_ms,
+             request_headers, response_headers)
+         SELECT day, id, 1, workspace_id, 'schedule', now(), 1, '{}', '{}' FROM deliveries WHERE status = 'pending'";
+    conn.batch_execute(of_waiting).await.unwrap();
+
+    partitions::drop_deliveries_before(&mut conn, kept).await.unwrap();
+
+    assert_eq!(days_of_deliveries(&mut conn).await, [home("deliveries_default", 2)]);
+    assert_eq!(homes(&mut conn).await, [home("attempts_default", 2)]);
+}
+
+#[tokio::test]
+async fn a_day_is_dropped_once_also_by_several_at_once() {
+    let database = TestDatabase::new().await;
+    let mut one = store::connect(&database.settings()).await.unwrap();
+    let mut two = store::connect(&database.settings()).await.unwrap();
+    let kept = day() + Days::new(1);
+    partitions::drop_deliveries_before(&mut one, kept).await.unwrap();
+    partitions::ensure(&mut one, day(), 0).await.unwrap();
+
+    // who waits too long for the other leaves the day to it
+    let (first, second) = tokio::join!(dropped(&mut one, kept), dropped(&mut two, kept));
+
+    assert!(first + second <= 2, "{first} and {second}");
+    partitions::drop_deliveries_before(&mut one, kept).await.unwrap();
+    assert_eq!(partitions::drop_deliveries_before(&mut two, kept).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_days_that_are_held_begin_with_the_first_partition_and_leave_out_what_was_dropped_later() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    partitions::drop_deliveries_before(&mut conn, day()).await.unwrap();
+    assert_eq!(partitions::held_days(&mut conn).await.unwrap(), partitions::HeldDays::default());
+    partitions::ensure(&mut conn, day(), 2).await.unwrap();
+    let (waits, gap, late) = (day() - Days::new(1), day(), day() + Days::new(1));
+    deliveries(&mut conn, waits, "pending", 1).await;
+    partitions::drop_deliveries_before(&mut conn, day() + Days::new(2)).await.unwrap();
+
+    let held = partitions::held_days(&mut conn).await.unwrap();
+    assert_eq!((held.first, held.dropped), (Some(waits), vec![gap, late]));
+
+    // a day whose partition nobody made in time was not dropped
+    deliveries(&mut conn, late, "delivered", 1).await;
+    assert_eq!(partitions::held_days(&mut conn).await.unwrap().dropped, [gap]);
+}
+
+#[tokio::test]
+async fn dead_deliveries_of_a_workspace_are_found_through_an_index_of_their_own() {
+    #[derive(QueryableByName)]
+    struct Line {
+        #[diesel(sql_type = Text)]
+        #[diesel(column_name = "QUERY PLAN")]
+        line: String,
+    }
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    partitions::ensure(&mut conn, day(), 0).await.unwrap();
+    deliveries(&mut conn, day(), "delivered", 5000).await;
+    // the plan that a prepared statement has after some runs
+    conn.batch_execute(
+        "UPDATE deliveries SET workspace_id = '00000000-0000-0000-0000-000000000007';
+         ANALYZE deliveries; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
+         PREPARE dead (uuid, bigint) AS SELECT id FROM deliveries
+             WHERE workspace_id = $1 AND deliveries.status = 'dead' ORDER BY id DESC LIMIT $2",
+    )
+    .await
+    .unwrap();
+
+    let explain = "EXPLAIN EXECUTE dead ('00000000-0000-0000-0000-000000000007', 500)";
+    let lines: Vec<Line> = diesel::sql_query(explain).load(&mut conn).await.unwrap();
+
+    let plan = lines.into_iter().map(|line| line.line).collect::<Vec<_>>().join("\n");
+    let scan = plan.split("->").find(|node| node.contains(" on deliveries_p20310517 ")).unwrap_or(&plan);
+    // what the index says of its rows is not looked at again
+    assert!(scan.contains("workspace_id_id_idx") && !scan.contains("Filter"), "{plan}");
 }
 
 /// Acceptance test 10 of the engine.

@@ -4,11 +4,11 @@ use chrono::{DateTime, Duration, Utc};
 use diesel_async::SimpleAsyncConnection;
 use model::delivery::DeliveryStatus;
 use model::event_type::LINK_CLICKED;
-use model::{DeliveryId, EndpointId, EventId, WorkspaceId};
+use model::{ClickId, DeliveryId, EndpointId, EventId, WorkspaceId};
 use store::deliveries::{self, NewDelivery, Owed, Progress};
 use store::replay_source::{self, Seen};
 use store::replays::{self, Replay, Selection, What};
-use store::{AsyncConnection, Connection, leases};
+use store::{AsyncConnection, Connection, leases, partitions};
 use testkit::{TestDatabase, given};
 use uuid::Uuid;
 
@@ -78,6 +78,26 @@ impl Given {
         id
     }
 
+    async fn click(&mut self, at: DateTime<Utc>) -> ClickId {
+        let id = ClickId::generate_at(at);
+        let insert = format!(
+            "INSERT INTO clicks (id, day, workspace_id, revision, clicked_at, recorded_at, link_id, device_type,
+                 verdict, event)
+             VALUES ('{}', '{}', '{}', 0, '{}', now(), gen_random_uuid(), 'mobile', 'human', '')",
+            id.uuid(),
+            id.day(),
+            self.workspace_id.uuid(),
+            at.to_rfc3339(),
+        );
+        self.conn.batch_execute(&insert).await.unwrap();
+        id
+    }
+
+    async fn missing(&mut self, selection: &Selection) -> Vec<ClickId> {
+        let seen = replay_source::clicks(&mut self.conn, selection, None, false, 100).await.unwrap();
+        seen.into_iter().filter(|seen| seen.is_missing).map(|seen| seen.id).collect()
+    }
+
     async fn begin(&mut self, selection: &Selection) -> Option<Replay> {
         let id =
             replays::insert(&mut self.conn, selection, 100, Some(1), "a test", Utc::now()).await.unwrap()?;
@@ -129,6 +149,21 @@ async fn a_replay_is_about_events_whose_newest_delivery_stands_there() {
     assert_eq!(given.matching(&of_dead).await, [], "a newer one waits");
     let again = replay_source::again(&mut given.conn, &replay, &seen, Utc::now()).await.unwrap();
     assert_eq!(again, 0, "nobody can put it in line twice");
+}
+
+#[tokio::test]
+async fn clicks_of_a_day_whose_deliveries_were_dropped_are_not_missing() {
+    let mut given = Given::new().await;
+    let now = Utc::now();
+    partitions::ensure(&mut given.conn, now.date_naive(), 0).await.unwrap();
+    let yesterday = given.click(now - Duration::days(1)).await;
+    let today = given.click(now).await;
+    let selection = Selection { since: now - Duration::days(3), ..given.selection(What::Missing) };
+    assert_eq!(given.missing(&selection).await, [yesterday, today]);
+
+    partitions::drop_deliveries_before(&mut given.conn, now.date_naive()).await.unwrap();
+
+    assert_eq!(given.missing(&selection).await, [today]);
 }
 
 #[tokio::test]
