@@ -319,7 +319,11 @@ impl Dispatcher {
                 Err(error) => return Err(error),
             }
         };
-        let is_work_left = new.iter().any(|d| d.progress.next_attempt_at.is_some());
+        // what finds no room now is found by looking, when there is some
+        let (now, patience) = (Utc::now(), self.patience);
+        let is_work_left = dispatches.iter().any(|dispatch| {
+            matches!(dispatch.state, State::Later(_)) && dispatch.endpoint.lane.room(now, patience) > 0
+        });
         for dispatch in dispatches {
             if stored.contains(&dispatch.id) {
                 self.hand_over(dispatch);
