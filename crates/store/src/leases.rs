@@ -184,7 +184,8 @@ pub async fn lease_due(
     Ok(rows.into_iter().map(read).collect())
 }
 
-/// Prolongs leases that are still ours; tells which they are.
+/// Prolongs leases that are still ours; tells which they are. Rows that somebody has locked, mostly to store their result, are
+/// passed over: waiting for each other's rows would be a deadlock, and a result needs no lease.
 pub async fn renew(
     conn: &mut Connection,
     ids: &[DeliveryId],
@@ -192,8 +193,10 @@ pub async fn renew(
     until: DateTime<Utc>,
 ) -> QueryResult<HashSet<DeliveryId>> {
     let rows: Vec<IdRow> = statement(
-        "UPDATE deliveries d SET leased_until = $4 FROM unnest($1, $2) AS own (day, id) \
-         WHERE d.day = own.day AND d.id = own.id AND d.leased_by = $3 RETURNING d.id",
+        "WITH held AS MATERIALIZED (SELECT d.day, d.id FROM unnest($1, $2) AS own (day, id) \
+             JOIN deliveries d ON d.day = own.day AND d.id = own.id \
+             WHERE d.leased_by = $3 FOR UPDATE OF d SKIP LOCKED) \
+         UPDATE deliveries d SET leased_until = $4 FROM held WHERE d.day = held.day AND d.id = held.id RETURNING d.id",
     )
     .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
@@ -293,12 +296,55 @@ async fn finish_rows(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    /// A renewal that waits for another transaction takes longer.
+    const LIMIT: Duration = Duration::from_secs(20);
 
     #[derive(QueryableByName)]
     struct Line {
         #[diesel(sql_type = Text, column_name = "QUERY PLAN")]
         text: String,
+    }
+
+    #[tokio::test]
+    async fn a_renewal_does_not_wait_for_a_row_whose_result_is_being_stored() {
+        let database = testkit::TestDatabase::new().await;
+        let settings = crate::Settings::at(database.url());
+        let (mut storing, mut renewing) = (
+            crate::connect(&settings).await.expect("a connection"),
+            crate::connect(&settings).await.expect("a connection"),
+        );
+        let us = Uuid::from_u128(5);
+        let ids = [DeliveryId::generate(), DeliveryId::generate()];
+        for id in ids {
+            diesel::sql_query(
+                "INSERT INTO deliveries (id, day, workspace_id, endpoint_id, event_id, event_type, status, \
+                     next_attempt_at, created_at, leased_by, leased_until) \
+                 VALUES ($1, $2, gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'link.clicked', \
+                     'pending', now(), now(), $3, now())",
+            )
+            .bind::<SqlUuid, _>(id.uuid())
+            .bind::<Date, _>(id.day())
+            .bind::<SqlUuid, _>(us)
+            .execute(&mut renewing)
+            .await
+            .expect("an insert");
+        }
+        let until = Utc::now();
+
+        let renewed = storing
+            .transaction(async |storing| {
+                release(storing, &ids[..1], us).await?;
+                let renewed = tokio::time::timeout(LIMIT, renew(&mut renewing, &ids, us, until)).await;
+                QueryResult::Ok(renewed.expect("it does not wait")?)
+            })
+            .await
+            .expect("both work");
+
+        assert_eq!(renewed, HashSet::from([ids[1]]));
     }
 
     #[tokio::test]
