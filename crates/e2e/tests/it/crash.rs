@@ -1,13 +1,12 @@
 //! P1, P3 and P4: whatever is killed, no click that was answered is lost, and a duplicate is recognised.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU32;
 
 use serde_json::json;
 use testkit::{Answer, OwnDatabase, Subscriber, until};
 
 use crate::services::{LIMIT, Service};
-use crate::stack::{Database, Stack, VISITORS, arrived};
+use crate::stack::{Arrived, Database, Stack, VISITORS, note_arrived};
 
 /// Clicks while one process is killed and started again; more if that takes longer.
 const CLICKS_EACH: u32 = 400;
@@ -65,13 +64,14 @@ async fn no_click_is_lost_when_the_database_is_killed() {
 /// Waits until every number below `end` has arrived, and looks at the ids they came under: all deliveries of one
 /// click have one. A visitor whose answer was lost with the redirect has clicked twice, which are two clicks.
 pub async fn assert_all_arrived(subscriber: &Subscriber, end: u32, clicked_twice_max: usize) {
-    let wanted: BTreeSet<u32> = (0..end).collect();
-    let arrived = until(LIMIT, || async {
-        if subscriber.count() < wanted.len() {
-            return None;
-        }
-        let arrived = arrived(&subscriber.requests());
-        arrived.keys().eq(&wanted).then_some(arrived)
+    // each request is read once: the subscriber shares the thread with this
+    let (mut arrived, mut read) = (Arrived::new(), 0);
+    until(LIMIT, || {
+        let new = subscriber.requests_from(read);
+        read += new.len();
+        note_arrived(&mut arrived, &new);
+        let are_all_there = arrived.keys().copied().eq(0..end);
+        async move { are_all_there.then_some(()) }
     })
     .await;
     let under_several_ids = arrived.values().filter(|ids| ids.len() > 1).count();

@@ -219,8 +219,10 @@ const PERSON: [(&str, &str); 3] =
     [("user-agent", IPHONE), ("x-forwarded-for", ROME), ("accept-language", "it-IT,it;q=0.9")];
 
 /// The numbers of [`Visitors::click_while`] that have arrived, each with the ids it arrived under.
-pub fn arrived(requests: &[Received]) -> BTreeMap<u32, BTreeSet<String>> {
-    let mut arrived: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+pub type Arrived = BTreeMap<u32, BTreeSet<String>>;
+
+/// Notes what these requests tell of.
+pub fn note_arrived(arrived: &mut Arrived, requests: &[Received]) {
     for request in requests {
         let body = body(request);
         let url = body["data"]["link"]["destination_url"].as_str().expect("a URL");
@@ -228,7 +230,6 @@ pub fn arrived(requests: &[Received]) -> BTreeMap<u32, BTreeSet<String>> {
         let id = request.header("webhook-id").expect("an id");
         arrived.entry(number).or_default().insert(id.to_owned());
     }
-    arrived
 }
 
 /// The JSON that was posted.

@@ -199,6 +199,11 @@ impl Subscriber {
         lock(&self.state.requests).clone()
     }
 
+    /// What has arrived since there were so many, in order of arrival.
+    pub fn requests_from(&self, begin: usize) -> Vec<Received> {
+        lock(&self.state.requests).get(begin..).unwrap_or_default().to_vec()
+    }
+
     /// How much has arrived so far.
     pub fn count(&self) -> usize {
         lock(&self.state.requests).len()
