@@ -64,5 +64,6 @@ pub fn enriched_click() -> EnrichedClick {
         redacted_fields: vec!["ip".into()],
         enrichment: Enrichment::Partial,
         test: false,
+        earlier: Vec::new(),
     }
 }

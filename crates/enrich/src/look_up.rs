@@ -124,6 +124,7 @@ impl LookUp {
             enrichment,
             enriched_at: now,
             test: false,
+            earlier: Vec::new(),
         }
     }
 }

@@ -20,6 +20,9 @@ pub const REFERRER_BYTES_MAX: usize = 1024;
 /// Longest value of any other request header that is kept, in bytes.
 pub const HEADER_BYTES_MAX: usize = 512;
 
+/// How often a verdict may be amended.
+pub const REVISIONS_MAX: usize = 8;
+
 /// Request headers that a click carries as evidence, beside User-Agent, Referer and the address.
 pub const KEPT_HEADERS: [&str; 22] = [
     "accept",
@@ -160,6 +163,26 @@ pub struct EnrichedClick {
     pub enriched_at: DateTime<Utc>,
     /// A sample that no visitor made.
     pub test: bool,
+    /// The verdicts of earlier revisions, oldest first, at most [`REVISIONS_MAX`]; none in the first telling.
+    pub earlier: Vec<Automation>,
+}
+
+impl EnrichedClick {
+    /// The next telling of this click, with another verdict; `None` when it has been amended [`REVISIONS_MAX`] times.
+    pub fn amended(&self, automation: Automation, now: DateTime<Utc>) -> Option<Self> {
+        let mut earlier = self.earlier.clone();
+        earlier.push(self.automation.clone());
+        if earlier.len() > REVISIONS_MAX {
+            return None;
+        }
+        Some(Self {
+            event_id: EventId::of_click(self.click.id, self.event_id.revision() + 1),
+            automation,
+            earlier,
+            enriched_at: now,
+            ..self.clone()
+        })
+    }
 }
 
 /// Why a click has no location.

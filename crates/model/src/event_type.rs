@@ -10,6 +10,9 @@ use crate::alert::ALERT_TYPES;
 /// A click on a tracked link.
 pub const LINK_CLICKED: &str = "link.clicked";
 
+/// What was told of a click has changed: mostly its verdict, by what was learned after it.
+pub const LINK_CLICK_AMENDED: &str = "link.click.amended";
+
 /// An endpoint is switched off, for a reason.
 pub const ENDPOINT_DISABLED: &str = "endpoint.disabled";
 
@@ -23,8 +26,9 @@ pub const DELIVERY_FAILING: &str = "delivery.failing";
 pub const DELIVERY_DEAD: &str = "delivery.dead";
 
 /// Every type that an endpoint can subscribe to today: clicks first, then what happens to endpoints and deliveries.
-pub const EVENT_TYPES: [&str; 13] = [
+pub const EVENT_TYPES: [&str; 14] = [
     LINK_CLICKED,
+    LINK_CLICK_AMENDED,
     "endpoint.created",
     "endpoint.updated",
     "endpoint.paused",
@@ -42,6 +46,11 @@ pub const EVENT_TYPES: [&str; 13] = [
 /// The type with this name, if an endpoint can subscribe to it.
 pub fn known(name: &str) -> Option<&'static str> {
     EVENT_TYPES.into_iter().find(|known| *known == name)
+}
+
+/// Whether an event of this type tells of a click, and not of our own doings.
+pub fn is_of_click(name: &str) -> bool {
+    matches!(name, LINK_CLICKED | LINK_CLICK_AMENDED)
 }
 
 /// Which event types an endpoint wants: a type, or a beginning with `*` (`link.*`, `*`).

@@ -13,7 +13,7 @@ use diesel::sql_types::{
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use model::event_type::LINK_CLICKED;
+use model::event_type::is_of_click;
 use model::{ClickId, DeliveryId, EndpointId, EventId, WorkspaceId};
 
 use crate::attempts::{self, NewAttempt};
@@ -240,7 +240,7 @@ pub async fn finish(
             .filter_map(|f| Ended::of(f.id, f.workspace_id, f.owed, known(f)?, &f.progress))
             .collect();
         tell(conn, ends.iter(), now).await?;
-        let clicks = finished.iter().filter(|f| known(f) == Some(LINK_CLICKED));
+        let clicks = finished.iter().filter(|f| known(f).is_some_and(is_of_click));
         endpoint_life::tell_failing(conn, clicks, now).await?;
         QueryResult::Ok(stored.into_keys().collect())
     })

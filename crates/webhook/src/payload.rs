@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use model::automation::{Automation, Verdict};
+use model::automation::{Automation, MachineClass, Reason, Verdict};
 use model::click::{Click, ClickedLink, EnrichedClick, Enrichment, IpQuality, Request};
 use model::device::{Device, DeviceKind};
 use model::event_type::LINK_CLICKED;
@@ -22,8 +22,13 @@ const BODY_BYTES_USUAL: usize = 2048;
 
 /// The body that tells of a click.
 pub fn link_clicked(click: &EnrichedClick) -> Vec<u8> {
+    of_type(LINK_CLICKED, click)
+}
+
+/// The body that tells of a click in an event of this type: `link.clicked`, or what has changed since.
+pub fn of_type(event_type: &'static str, click: &EnrichedClick) -> Vec<u8> {
     let mut body = Vec::with_capacity(BODY_BYTES_USUAL);
-    serde_json::to_writer(&mut body, &Envelope::of(click))
+    serde_json::to_writer(&mut body, &Envelope::of(event_type, click))
         .expect("keys are strings, and a Vec takes every byte");
     body
 }
@@ -80,6 +85,22 @@ pub fn sample(workspace_id: WorkspaceId, now: DateTime<Utc>) -> EnrichedClick {
         enrichment: Enrichment::Complete,
         enriched_at: now,
         test: true,
+        earlier: Vec::new(),
+    }
+}
+
+/// What a sample may become: a gateway opened it, as later clicks have shown.
+pub fn amended_sample(click: &EnrichedClick) -> EnrichedClick {
+    let automation = Automation {
+        verdict: Verdict::Automated,
+        class: Some(MachineClass::Scanner),
+        score: 100,
+        reasons: vec![Reason { code: "burst_message".into(), weight: 100 }],
+        ruleset: click.automation.ruleset.clone(),
+    };
+    EnrichedClick {
+        is_first_click: Some(false),
+        ..click.amended(automation, click.enriched_at).expect("the first time")
     }
 }
 
@@ -160,7 +181,10 @@ struct Data<'a> {
     user_agent: Option<&'a str>,
     automation: &'a Automation,
     is_first_click: Option<bool>,
+    /// Of the click: 0, or how often it was amended.
     revision: u32,
+    /// What the revision before said.
+    previous_verdict: Option<Verdict>,
     test: bool,
     privacy: Privacy<'a>,
     enrichment: &'static str,
@@ -204,10 +228,10 @@ impl Serialize for Timestamp {
 }
 
 impl<'a> Envelope<'a> {
-    fn of(enriched: &'a EnrichedClick) -> Self {
+    fn of(event_type: &'static str, enriched: &'a EnrichedClick) -> Self {
         Self {
             id: enriched.event_id,
-            event_type: LINK_CLICKED,
+            event_type,
             sequence: None,
             timestamp: Timestamp(enriched.click.clicked_at),
             data: Data::of(enriched),
@@ -243,6 +267,7 @@ impl<'a> Data<'a> {
             automation: &enriched.automation,
             is_first_click: enriched.is_first_click,
             revision: enriched.event_id.revision(),
+            previous_verdict: enriched.earlier.last().map(|earlier| earlier.verdict),
             test: enriched.test,
             privacy: Privacy { redacted_fields: &enriched.redacted_fields },
             enrichment: enriched.enrichment.as_str(),
@@ -357,6 +382,7 @@ mod tests {
         "ruleset":"sample"},
         "is_first_click":true,
         "revision":0,
+        "previous_verdict":null,
         "test":true,
         "privacy":{"redacted_fields":["ip"]},
         "enrichment":"complete"}}

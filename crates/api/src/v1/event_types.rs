@@ -6,7 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use model::WorkspaceId;
-use model::event_type::{EVENT_TYPES, LINK_CLICKED};
+use model::event_type::{EVENT_TYPES, LINK_CLICK_AMENDED, LINK_CLICKED};
 use webhook::{own_event, payload};
 
 use crate::auth::Caller;
@@ -43,13 +43,24 @@ pub async fn list_event_types(caller: Caller) -> Result<HttpResponse, ApiError> 
 fn sample(name: &str, workspace_id: WorkspaceId) -> Vec<u8> {
     match own_event::sample(name, workspace_id, now()) {
         Some(event) => event.body(),
-        None => payload::link_clicked(&payload::sample(workspace_id, now())),
+        None => {
+            let click = payload::sample(workspace_id, now());
+            if name == LINK_CLICK_AMENDED {
+                payload::of_type(LINK_CLICK_AMENDED, &payload::amended_sample(&click))
+            } else {
+                payload::link_clicked(&click)
+            }
+        }
     }
 }
 
 fn description(name: &str) -> &'static str {
     match name {
         LINK_CLICKED => "Someone, or something, opened a tracked link",
+        LINK_CLICK_AMENDED => {
+            "More was learned about a click: the whole click with its new verdict and a higher `revision`. Every endpoint \
+             that was told of the click gets it, whatever its filter"
+        }
         "endpoint.created" => "A webhook endpoint was made",
         "endpoint.updated" => "A webhook endpoint was changed",
         "endpoint.paused" => "A webhook endpoint was paused: what it is owed waits",

@@ -32,6 +32,7 @@ pub(super) fn enriched_to_proto(click: &EnrichedClick) -> proto::EnrichedClick {
         .into(),
         enriched_at: Some(timestamp(click.enriched_at)),
         test: click.test,
+        earlier: click.earlier.iter().map(automation_to_proto).collect(),
     }
 }
 
@@ -58,6 +59,7 @@ pub(super) fn enriched_from_proto(click: proto::EnrichedClick) -> Result<Enriche
         enrichment,
         enriched_at: time(click.enriched_at, "enriched_at")?,
         test: click.test,
+        earlier: click.earlier.into_iter().map(automation_from_proto).collect(),
     })
 }
 

@@ -149,6 +149,7 @@ pub fn enriched(workspace_id: WorkspaceId, link: &BenchLink, number: u64) -> Enr
         enrichment: Enrichment::Complete,
         enriched_at: click.clicked_at,
         test: false,
+        earlier: Vec::new(),
         click,
     }
 }

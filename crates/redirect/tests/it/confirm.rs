@@ -107,6 +107,7 @@ fn enriched(click: &Click) -> EnrichedClick {
         enrichment: Enrichment::default(),
         enriched_at: Utc::now(),
         test: false,
+        earlier: Vec::new(),
     }
 }
 
