@@ -122,17 +122,20 @@ prop_compose! {
         ])),
         score in 0_u8..=100, weight in any::<i16>(), is_first_click in any::<Option<bool>>(),
         enrichment in prop::sample::select(vec![Enrichment::Complete, Enrichment::Partial]),
+        amendments in 0_usize..3,
     ) -> EnrichedClick {
         let sample = given::enriched_click();
+        let automation = Automation {
+            verdict, class, score,
+            reasons: vec![Reason { code: "x".into(), weight }],
+            ..sample.automation.clone()
+        };
         EnrichedClick {
             event_id: EventId::of_click(click.id, revision),
             location: Location { country, latitude, asn, ..sample.location },
             device: Device { kind, ..sample.device },
-            automation: Automation {
-                verdict, class, score,
-                reasons: vec![Reason { code: "x".into(), weight }],
-                ..sample.automation
-            },
+            earlier: vec![automation.clone(); amendments],
+            automation,
             click, enriched_at, test, location_missing, is_first_click, enrichment,
             redacted_fields: sample.redacted_fields,
         }

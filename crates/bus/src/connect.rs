@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::publish::{Confirmations, IN_FLIGHT_MAX, PublishError, Publisher};
 use crate::settings::Settings;
-use crate::topology::ConsumerName;
+use crate::topology::{ConsumerName, Durable};
 
 /// A frozen server is noticed after two of these without an answer.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -128,19 +128,24 @@ impl Bus {
     /// # Errors
     /// [`PendingError`] when the broker is away or does not know the consumer.
     pub async fn pending(&self, consumer: ConsumerName) -> Result<u64, PendingError> {
-        let info = self.consumer(consumer).await?.cached_info().clone();
-        Ok(info.num_pending + u64::try_from(info.num_ack_pending).unwrap_or(0))
+        let mut pending = 0;
+        for durable in consumer.durables() {
+            let durable = self.consumer(durable).await?;
+            let info = durable.cached_info();
+            pending += info.num_pending + u64::try_from(info.num_ack_pending).unwrap_or(0);
+        }
+        Ok(pending)
     }
 
     /// Asks the broker for a consumer of ours.
     pub(crate) async fn consumer(
         &self,
-        name: ConsumerName,
+        durable: Durable,
     ) -> Result<jetstream::consumer::Consumer<pull::Config>, PendingError> {
         self.context()
-            .get_consumer_from_stream(name.as_str(), name.stream().as_str())
+            .get_consumer_from_stream(durable.to_string(), durable.consumer.stream().as_str())
             .await
-            .map_err(|error| PendingError { consumer: name, source: Box::new(error) })
+            .map_err(|error| PendingError { consumer: durable.consumer, source: Box::new(error) })
     }
 
     pub(crate) fn client(&self) -> &Client {

@@ -1,7 +1,8 @@
 //! The bus: NATS JetStream. The only crate that names the NATS client.
 //!
 //! In reading order: [`topology`] says what there is, `setup` makes it, `connect` reaches it, `messages` says what
-//! travels (`borrowed` the same without owning it, and `codec` how it is encoded), `publish` sends it, [`consume`] works it off. Beside the streams:
+//! travels (`borrowed` the same without owning it, and `codec` how it is encoded), `publish` sends it, [`consume`] works it off,
+//! `recent` reads again what was sent lately. Beside the streams:
 //! [`changes`] tells caches what is stale, and `test_requests` lets `api` ask `deliver` to send a test.
 
 mod borrowed;
@@ -13,6 +14,7 @@ pub mod consume;
 mod given;
 mod messages;
 mod publish;
+mod recent;
 mod settings;
 mod setup;
 mod test_requests;
@@ -24,7 +26,8 @@ pub use connect::{Bus, ConnectError, PendingError};
 pub use consume::{ConsumeError, Consumer, ConsumerMetrics, Handler, Limits, Verdict, Verdicts};
 pub use messages::{DecodeError, Event, Message, Outgoing, Quarantined};
 pub use publish::{PublishError, Publisher};
+pub use recent::RecentError;
 pub use settings::{DEFAULTS, Settings};
 pub use setup::{RoomError, SetupError, VerifyError};
 pub use test_requests::RequestError;
-pub use topology::{ConsumerName, StreamName};
+pub use topology::{ConsumerName, Partition, StreamName};

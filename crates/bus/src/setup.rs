@@ -129,9 +129,11 @@ impl Bus {
                 _ => SetupError::Stream { stream, source },
             })?;
         }
-        for consumer in ConsumerName::ALL {
+        for durable in ConsumerName::ALL.into_iter().flat_map(ConsumerName::durables) {
+            let consumer = durable.consumer;
+            let config = durable.config(self.settings());
             self.context()
-                .create_consumer_on_stream(consumer.config(self.settings()), consumer.stream().as_str())
+                .create_consumer_on_stream(config, consumer.stream().as_str())
                 .await
                 .map_err(|source| SetupError::Consumer { consumer, source })?;
         }
@@ -153,9 +155,9 @@ impl Bus {
                 _ => VerifyError::Stream { stream, source },
             })?;
         }
-        for consumer in ConsumerName::ALL {
-            self.consumer(consumer).await.map_err(|error| match is_missing(&error) {
-                true => VerifyError::ConsumerMissing(consumer),
+        for durable in ConsumerName::ALL.into_iter().flat_map(ConsumerName::durables) {
+            self.consumer(durable).await.map_err(|error| match is_missing(&error) {
+                true => VerifyError::ConsumerMissing(durable.consumer),
                 false => VerifyError::Consumer(error),
             })?;
         }
@@ -174,7 +176,7 @@ impl Bus {
         if info.state.bytes < size_max / 4 * 3 {
             return Ok(0);
         }
-        let acknowledged = self.consumer(ConsumerName::Enrich).await?.cached_info().ack_floor.stream_sequence;
+        let acknowledged = self.handled_up_to(info.state.last_sequence).await?;
         if acknowledged < info.state.first_sequence {
             return Ok(0);
         }
@@ -183,6 +185,20 @@ impl Bus {
             info!(clicks = removed, "stream CLICKS was almost full and let go of acknowledged clicks");
         }
         Ok(removed)
+    }
+
+    /// Up to which message of CLICKS, `last` being the newest, `enrich` has acknowledged every click.
+    async fn handled_up_to(&self, last: u64) -> Result<u64, PendingError> {
+        let mut handled = last;
+        for durable in ConsumerName::Enrich.durables() {
+            let consumer = self.consumer(durable).await?;
+            let info = consumer.cached_info();
+            // the floor stays where a partition's last click was, however much has come for the others
+            if info.num_pending > 0 || info.num_ack_pending > 0 {
+                handled = handled.min(info.ack_floor.stream_sequence);
+            }
+        }
+        Ok(handled)
     }
 
     /// Create first: two setups at once then both find what they want. Only what differs is updated.

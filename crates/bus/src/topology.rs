@@ -16,7 +16,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PriorityPolicy, pull};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use model::{AddressTreatment, Click, ClickId, EnrichedClick, WorkspaceId};
 
@@ -41,6 +41,19 @@ pub const PULL_MESSAGES_MAX: usize = 1000;
 
 /// How many subjects one workspace's clicks are spread over, so that a burst stays visible in one place.
 pub const SHARDS: u64 = 16;
+
+/// Over how many durable consumers `enrich` reads CLICKS, each [`SHARDS`] / `PARTITIONS` of the shards: so many replicas of
+/// `enrich` can share the work. All clicks of a message are of one partition.
+pub const PARTITIONS: u64 = 4;
+
+/// The name under which replicas ask for a partition; the broker gives it to one of them (ADR-42, pinned client).
+pub(crate) const PIN_GROUP: &str = "replicas";
+
+/// The replica that has not asked for so long has lost its partition to another.
+pub(crate) const PIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The subjects of ENRICHED.
+pub(crate) const ENRICHED_ALL: [&str; 2] = ["clickwire.clicks.enriched.*.*", "clickwire.clicks.amended.*"];
 
 /// Core NATS: `api` asks `deliver` to send a test.
 pub(crate) const TEST_SUBJECT: &str = "clickwire.deliver.test";
@@ -102,7 +115,7 @@ impl StreamName {
                     "clicks as the redirect saw them",
                 ),
                 Self::Enriched => (
-                    &["clickwire.clicks.enriched.*.*", "clickwire.clicks.amended.*"],
+                    &ENRICHED_ALL,
                     settings.enriched_max_age,
                     settings.enriched_max_bytes,
                     128 * 1024,
@@ -194,12 +207,16 @@ impl ConsumerName {
         }
     }
 
-    /// Which messages of its stream it reads; empty: all.
-    const fn filter(self) -> &'static str {
+    /// The consumers that the broker has for it: one, or one for each partition.
+    pub(crate) fn durables(self) -> Vec<Durable> {
         match self {
-            // nobody of ours enriches what led nowhere
-            Self::Enrich => "clickwire.clicks.raw.*.*",
-            Self::Deliver | Self::DeliverEvents | Self::Record | Self::Quarantine => "",
+            Self::Enrich => {
+                let of = |partition| Durable { consumer: self, partition: Some(Partition(partition)) };
+                (0..PARTITIONS).map(of).collect()
+            }
+            Self::Deliver | Self::DeliverEvents | Self::Record | Self::Quarantine => {
+                vec![Durable { consumer: self, partition: None }]
+            }
         }
     }
 
@@ -211,21 +228,76 @@ impl ConsumerName {
             Self::Enrich | Self::Deliver | Self::Record | Self::Quarantine => DeliverPolicy::All,
         }
     }
+}
 
+/// A part of CLICKS whose clicks one replica of `enrich` sees, and no other at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Partition(u64);
+
+impl Partition {
+    /// Every partition.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..PARTITIONS).map(Self)
+    }
+
+    /// The partition of a click.
+    pub fn of(click: &Click) -> Self {
+        Self(shard(click) % PARTITIONS)
+    }
+
+    /// The subjects of its clicks.
+    pub(crate) fn subjects(self) -> Vec<String> {
+        let own = (0..SHARDS).filter(|shard| shard % PARTITIONS == self.0);
+        own.map(|shard| format!("clickwire.clicks.raw.*.{}", shard_token(shard))).collect()
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A consumer as the broker knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Durable {
+    pub consumer: ConsumerName,
+    pub partition: Option<Partition>,
+}
+
+impl Durable {
     /// What the broker is asked to make of it.
-    pub(crate) fn config(self, settings: &Settings) -> pull::Config {
+    pub fn config(self, settings: &Settings) -> pull::Config {
+        let pinned = match self.partition {
+            Some(partition) => pull::Config {
+                filter_subjects: partition.subjects(),
+                priority_policy: PriorityPolicy::PinnedClient,
+                priority_groups: vec![PIN_GROUP.to_owned()],
+                priority_timeout: PIN_TIMEOUT,
+                ..pull::Config::default()
+            },
+            None => pull::Config::default(),
+        };
         pull::Config {
-            durable_name: Some(self.as_str().to_owned()),
-            filter_subject: self.filter().to_owned(),
+            durable_name: Some(self.to_string()),
             ack_policy: AckPolicy::Explicit,
-            deliver_policy: self.begins(),
+            deliver_policy: self.consumer.begins(),
             ack_wait: ACK_WAIT,
             // an outage must not end a click
             max_deliver: -1,
             max_ack_pending: ACK_PENDING_MAX,
             max_waiting: PULLS_WAITING_MAX,
             num_replicas: settings.replicas,
-            ..pull::Config::default()
+            ..pinned
+        }
+    }
+}
+
+impl fmt::Display for Durable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.partition {
+            Some(partition) => write!(f, "{}-{partition}", self.consumer),
+            None => self.consumer.fmt(f),
         }
     }
 }

@@ -65,7 +65,7 @@ impl App {
         let look_up = Arc::new(open(&enrich, &metrics).await?);
         let first_clicks = FirstClicks::new(pool, enrich.first_click_timeout, enrich.first_click_pause);
         let enricher =
-            Enricher::new(Arc::clone(&look_up), visitors(&enrich), first_clicks, bus.publisher(), metrics);
+            Enricher::new(Arc::clone(&look_up), visitors(&enrich), first_clicks, bus.clone(), metrics);
         let limits = Limits {
             batch_max: enrich.batch_max,
             batches_max: enrich.batches_max,

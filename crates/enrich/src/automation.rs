@@ -24,7 +24,8 @@ use crate::device::Described;
 pub use self::declared::{Declared, KEPT_CRAWLERS, KEPT_LINK_FETCHERS, ListError};
 use self::generic_words::GenericWords;
 pub use self::meaning::of as meaning;
-pub use self::verdict::RULESET;
+pub(crate) use self::verdict::{DECISIVE, LIKELY, MEDIUM};
+pub use self::verdict::{RULESET, extended};
 
 /// A signal that fired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -59,6 +59,17 @@ impl FirstClicks {
         }
     }
 
+    /// Gives up what clicks hold that turned out to be machines': a person's later click is the first then. When that cannot
+    /// be done now it is not done.
+    pub async fn release(&self, candidates: Vec<Candidate>) {
+        if candidates.is_empty() || self.is_closed() {
+            return;
+        }
+        if let Err(error) = release(&self.pool, &candidates).await {
+            warn!(error = format!("{error:#}"), "first clicks of machines stay taken");
+        }
+    }
+
     fn is_closed(&self) -> bool {
         let closed_until = self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
         closed_until.is_some_and(|until| Instant::now() < until)
@@ -83,11 +94,19 @@ impl FirstClicks {
     }
 }
 
-async fn ask(pool: Pool, candidates: Vec<Candidate>) -> anyhow::Result<Vec<bool>> {
+async fn release(pool: &Pool, candidates: &[Candidate]) -> anyhow::Result<()> {
     let mut conn = pool.get().await?;
-    let claims: Vec<Claim<'_>> = candidates
+    Ok(first_clicks::release(&mut conn, &claims(candidates)).await?)
+}
+
+fn claims(candidates: &[Candidate]) -> Vec<Claim<'_>> {
+    candidates
         .iter()
         .map(|c| Claim { link_id: c.link_id, visitor: &c.visitor, click_id: c.click_id })
-        .collect();
-    Ok(first_clicks::claim(&mut conn, &claims).await?)
+        .collect()
+}
+
+async fn ask(pool: Pool, candidates: Vec<Candidate>) -> anyhow::Result<Vec<bool>> {
+    let mut conn = pool.get().await?;
+    Ok(first_clicks::claim(&mut conn, &claims(&candidates)).await?)
 }

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`app`] puts the parts together; [`enricher`] works off CLICKS and publishes ENRICHED; it asks
 //! [`look_up`], which asks [`geo`] for the place and [`agent`] for [`device`] and [`automation`]; and
-//! `first_clicks`, whether the visitor was there before. No look-up leaves the process but the last, which is
+//! `first_clicks`, whether the visitor was there before; [`evidence`] tells what clicks show of each other. No look-up leaves the process but the last, which is
 //! never waited for long.
 
 pub mod agent;
@@ -11,6 +11,7 @@ pub mod app;
 pub mod automation;
 pub mod device;
 pub mod enricher;
+pub mod evidence;
 pub mod first_clicks;
 pub mod geo;
 pub mod look_up;

@@ -18,6 +18,8 @@ pub struct Metrics {
     pub geo_lookup_failures_total: IntCounter,
     /// Location files that could not be used when they were found or changed.
     pub geo_broken_files_total: IntCounter,
+    /// Clicks that were told of again, by their new verdict.
+    pub amendments_total: IntCounterVec,
     /// When the oldest location file in use was built, by what it tells; 0 without one.
     pub geo_build_timestamp_seconds: IntGaugeVec,
     /// 1 while only the compiled-in extract of places serves.
@@ -62,6 +64,13 @@ impl Metrics {
                 "clickwire_enrich_geo_broken_files_total",
                 "Location files that could not be used when they were found or changed.",
             )?,
+            amendments_total: IntCounterVec::new(
+                Opts::new(
+                    "clickwire_enrich_amendments_total",
+                    "Clicks that later clicks threw another light on, told of again and confirmed by the stream.",
+                ),
+                &["verdict"],
+            )?,
             geo_build_timestamp_seconds: IntGaugeVec::new(
                 Opts::new(
                     "clickwire_enrich_geo_build_timestamp_seconds",
@@ -81,6 +90,7 @@ impl Metrics {
         registry.register(Box::new(metrics.agent_broken_files_total.clone()))?;
         registry.register(Box::new(metrics.geo_lookup_failures_total.clone()))?;
         registry.register(Box::new(metrics.geo_broken_files_total.clone()))?;
+        registry.register(Box::new(metrics.amendments_total.clone()))?;
         registry.register(Box::new(metrics.geo_build_timestamp_seconds.clone()))?;
         registry.register(Box::new(metrics.geo_is_extract.clone()))?;
         Ok(metrics)

@@ -76,6 +76,20 @@ pub async fn claim(conn: &mut Connection, claims: &[Claim<'_>]) -> QueryResult<V
     Ok(claims.iter().map(is_first).collect())
 }
 
+/// Gives places up that these clicks hold; what another click holds stays.
+pub async fn release(conn: &mut Connection, claims: &[Claim<'_>]) -> QueryResult<()> {
+    statement(
+        "DELETE FROM first_clicks AS held USING unnest($1, $2, $3) AS given (link_id, visitor, click_id) \
+         WHERE held.link_id = given.link_id AND held.visitor = given.visitor AND held.click_id = given.click_id",
+    )
+    .bind::<Array<SqlUuid>, _>(claims.iter().map(|claim| claim.link_id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(claims.iter().map(|claim| claim.visitor).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(claims.iter().map(|claim| claim.click_id.uuid()).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 type Holders = HashMap<(Uuid, String), Uuid>;
 
 async fn take(conn: &mut Connection, wanted: &BTreeMap<(Uuid, &str), Uuid>) -> QueryResult<Holders> {

@@ -17,7 +17,7 @@ use super::{ANSWER_LIMIT, Handler, Kind, Verdict, Verdicts};
 use crate::connect::Bus;
 use crate::messages::{Message, Quarantined};
 use crate::publish::chain;
-use crate::topology::{ACK_WAIT, ConsumerName};
+use crate::topology::{ACK_WAIT, ConsumerName, Partition};
 
 /// How often the broker is told that a message is still in hand.
 const PROGRESS_INTERVAL: Duration =
@@ -36,6 +36,8 @@ pub(super) struct Batch {
     pub handle_timeout: Duration,
     pub hand_back: CancellationToken,
     pub messages: Vec<Received>,
+    /// Partitions that have become ours with these messages.
+    pub taken_over: Vec<Partition>,
 }
 
 /// What the broker is told of a message.
@@ -63,8 +65,14 @@ impl Batch {
         let size = i64::try_from(self.messages.len()).unwrap_or(i64::MAX);
         self.counters.in_flight.add(size);
         self.count_arrival();
+        let work = async {
+            for partition in &self.taken_over {
+                handler.taken_over(*partition).await;
+            }
+            self.judge(handler).await
+        };
         let answers = tokio::select! {
-            answers = self.judge(handler) => Some(answers),
+            answers = work => Some(answers),
             never = self.stay_in_hand() => match never {},
             () = self.hand_back.cancelled() => None,
         };

@@ -9,18 +9,19 @@
 //!   Only when it stands there is it let go of.
 //! - When all of a batch is to be retried, something that everyone needs is away: pulling pauses.
 //! - A request that fails is made again after a pause. Nothing that the broker does ends the loop.
+//! - Where a stream is partitioned, the broker gives each partition to one replica at a time ([`Handler::taken_over`]).
 //! - On `stop`: take no more, finish what is in hand, hand back at once what is not finished in time.
 
 mod batch;
 mod metrics;
 mod progress;
 mod pull;
+mod sources;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -29,11 +30,11 @@ use tracing::{debug, info, warn};
 
 use crate::connect::Bus;
 use crate::messages::Message;
-use crate::topology::{ConsumerName, PULL_MESSAGES_MAX};
+use crate::topology::{ConsumerName, PULL_MESSAGES_MAX, Partition};
 use batch::Batch;
 use metrics::Counters;
 use progress::Progress;
-use pull::{PullError, Puller};
+use sources::{Gathered, Sources};
 
 pub use metrics::ConsumerMetrics;
 
@@ -57,6 +58,12 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Works on a batch and says for each message what became of it. May be dropped at shutdown.
     fn handle(&self, batch: &[Self::Message]) -> impl Future<Output = Verdicts> + Send;
+
+    /// A partition has become ours, and another may have handled its messages until now. Comes before the first batch with
+    /// such messages; other batches may be in hand.
+    fn taken_over(&self, _partition: Partition) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// What became of a message.
@@ -146,40 +153,14 @@ impl Consumer {
         {
             return Err(ConsumeError::Limits);
         }
-        let mut hand = Hand {
+        let hand = Hand {
             handler,
             permits: Arc::new(Semaphore::new(batches_max)),
             batches: TaskTracker::new(),
             hand_back: CancellationToken::new(),
             resume_at: watch::channel(Instant::now()).0,
         };
-        while !stop.is_cancelled() {
-            match self.pull_until(&mut hand, &stop).await {
-                Ok(()) => break,
-                Err(error) => {
-                    self.counters.reopened.inc();
-                    warn!(%error, consumer = %self.name, "pulling failed and is tried again");
-                }
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(REOPEN_PAUSE) => {}
-            }
-        }
-        self.drain(hand).await;
-        Ok(())
-    }
-
-    /// Pulls and hands over until `stop`, or until a request fails.
-    async fn pull_until<H: Handler>(
-        &self,
-        hand: &mut Hand<H>,
-        stop: &CancellationToken,
-    ) -> Result<(), PullError> {
-        let mut puller = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            puller = Puller::open(&self.bus, self.name, self.progress.clone()) => puller?,
-        };
+        let mut sources = Sources::new(&self.bus, self.name, &self.progress, &self.counters, &stop);
         let mut is_full = false;
         loop {
             let next = async {
@@ -188,44 +169,31 @@ impl Consumer {
                 if !is_full && !gathering.is_zero() {
                     tokio::time::sleep(gathering).await;
                 }
-                puller.next(self.limits.batch_max).await.map(|messages| (permit, messages))
+                (permit, sources.next(batch_max).await)
             };
-            let pulled = tokio::select! {
+            let gathered = tokio::select! {
                 biased;
-                () = stop.cancelled() => None,
-                pulled = next => Some(pulled),
+                () = stop.cancelled() => break,
+                gathered = next => gathered,
             };
-            match pulled {
-                Some(Ok((permit, messages))) => {
-                    is_full = messages.len() >= self.limits.batch_max;
-                    self.hand_over(hand, messages, permit);
-                }
-                Some(Err(error)) => {
-                    // late messages of earlier requests may be among what has come
-                    let _ = tokio::time::timeout(ANSWER_LIMIT, puller.hand_back()).await;
-                    return Err(error);
-                }
-                None => {
-                    let _ = tokio::time::timeout(ANSWER_LIMIT, puller.hand_back()).await;
-                    return Ok(());
-                }
-            }
+            let (permit, gathered) = gathered;
+            is_full = gathered.messages.len() >= batch_max;
+            self.hand_over(&hand, gathered, permit);
         }
+        let _ = tokio::time::timeout(ANSWER_LIMIT, sources.hand_back()).await;
+        self.drain(hand).await;
+        Ok(())
     }
 
-    fn hand_over<H: Handler>(
-        &self,
-        hand: &Hand<H>,
-        messages: Vec<jetstream::Message>,
-        permit: OwnedSemaphorePermit,
-    ) {
+    fn hand_over<H: Handler>(&self, hand: &Hand<H>, gathered: Gathered, permit: OwnedSemaphorePermit) {
         let batch = Batch {
             bus: self.bus.clone(),
             consumer: self.name,
             counters: self.counters.clone(),
             handle_timeout: self.limits.handle_timeout,
             hand_back: hand.hand_back.clone(),
-            messages,
+            messages: gathered.messages,
+            taken_over: gathered.taken_over,
         };
         let handler = hand.handler.clone();
         let resume_at = hand.resume_at.clone();

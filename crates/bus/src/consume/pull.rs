@@ -6,20 +6,29 @@
 
 use std::time::Duration;
 
+use async_nats::header::NATS_PIN_ID;
 use async_nats::jetstream::{AckKind, Message};
-use async_nats::{StatusCode, Subscriber};
+use async_nats::{HeaderValue, StatusCode, Subscriber};
 use futures::{FutureExt, StreamExt};
 use tokio::sync::watch;
 
 use super::progress::Progress;
 use crate::connect::Bus;
-use crate::topology::ConsumerName;
+use crate::topology::{Durable, PIN_GROUP, PIN_TIMEOUT};
 
 /// How long one request waits on the server for a message.
 const EXPIRES: Duration = Duration::from_secs(30);
 
 /// How often the server says that a waiting request is known to it.
 const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// The same of a partition: who does not ask within [`PIN_TIMEOUT`] loses it.
+const PINNED_EXPIRES: Duration =
+    Duration::from_secs(PIN_TIMEOUT.as_secs()).checked_div(3).expect("3 is not zero");
+const PINNED_HEARTBEAT: Duration = PINNED_EXPIRES.checked_div(2).expect("2 is not zero");
+
+/// How long the broker is waited for when a partition is given up.
+const UNPIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// Without any news for so long (three heartbeats), a request is taken for lost.
 const SILENCE_MAX: Duration = Duration::from_secs(6);
@@ -60,7 +69,20 @@ pub(super) struct Puller {
     requests: u64,
     /// What the current request has brought so far; kept here so that it can be handed back when we stop.
     taken: Vec<Message>,
+    durable: Durable,
+    /// Under which the broker has given us the partition, if it has.
+    pin: Option<String>,
+    /// Others may have had the partition before the next message.
+    is_taken_over: bool,
     progress: Progress,
+}
+
+/// What a pull has brought.
+#[derive(Default)]
+pub(super) struct Pulled {
+    pub messages: Vec<Message>,
+    /// The partition has become ours with these messages.
+    pub is_taken_over: bool,
 }
 
 /// What to ask for.
@@ -73,7 +95,7 @@ enum Request {
 }
 
 impl Puller {
-    pub(super) async fn open(bus: &Bus, name: ConsumerName, progress: Progress) -> Result<Self, PullError> {
+    pub(super) async fn open(bus: &Bus, durable: Durable, progress: Progress) -> Result<Self, PullError> {
         let inbox = bus.client().new_inbox();
         let subscribe = bus.client().subscribe(format!("{inbox}.*"));
         let subscription = tokio::time::timeout(SILENCE_MAX, subscribe)
@@ -82,23 +104,29 @@ impl Puller {
             .map_err(|_| PullError::Send)?;
         Ok(Self {
             bus: bus.clone(),
-            request_subject: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", name.stream(), name),
+            request_subject: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{durable}", durable.consumer.stream()),
             inbox,
             subscription,
             interruptions: bus.interruptions(),
             requests: 0,
             taken: Vec::new(),
+            durable,
+            pin: None,
+            is_taken_over: false,
             progress,
         })
     }
 
     /// Waits for messages: all that are ready, up to `max`, else the next one as soon as it comes.
-    pub(super) async fn next(&mut self, max: usize) -> Result<Vec<Message>, PullError> {
+    pub(super) async fn next(&mut self, max: usize) -> Result<Pulled, PullError> {
         loop {
             for request in [Request::Ready(max), Request::Wait] {
                 self.request(request).await?;
                 if !self.taken.is_empty() {
-                    return Ok(std::mem::take(&mut self.taken));
+                    return Ok(Pulled {
+                        messages: std::mem::take(&mut self.taken),
+                        is_taken_over: std::mem::take(&mut self.is_taken_over),
+                    });
                 }
             }
         }
@@ -115,6 +143,18 @@ impl Puller {
         for message in &self.taken {
             let _ = message.ack_with(AckKind::Nak(None)).await;
         }
+        self.give_up_partition().await;
+    }
+
+    /// So that another replica need not wait until we are missed.
+    async fn give_up_partition(&self) {
+        if self.pin.is_none() {
+            return;
+        }
+        let subject = format!("$JS.API.CONSUMER.UNPIN.{}.{}", self.durable.consumer.stream(), self.durable);
+        let body = serde_json::json!({ "group": PIN_GROUP }).to_string();
+        let unpin = self.bus.client().request(subject, body.into());
+        let _ = tokio::time::timeout(UNPIN_LIMIT, unpin).await;
     }
 
     async fn request(&mut self, request: Request) -> Result<(), PullError> {
@@ -124,7 +164,7 @@ impl Puller {
         let send = self.bus.client().publish_with_reply(
             self.request_subject.clone(),
             inbox.clone(),
-            request.body().into(),
+            self.body(request).into(),
         );
         tokio::time::timeout(SILENCE_MAX, send)
             .await
@@ -160,8 +200,32 @@ impl Puller {
         }
     }
 
+    /// The body of a request to `$JS.API.CONSUMER.MSG.NEXT` (NATS ADR-37, ADR-42); durations are nanoseconds.
+    fn body(&self, request: Request) -> Vec<u8> {
+        let is_pinned = self.durable.partition.is_some();
+        let (expires, heartbeat) =
+            if is_pinned { (PINNED_EXPIRES, PINNED_HEARTBEAT) } else { (EXPIRES, HEARTBEAT) };
+        let mut body = match request {
+            Request::Ready(max) => {
+                serde_json::json!({ "batch": max, "max_bytes": BYTES_MAX, "no_wait": true })
+            }
+            Request::Wait => serde_json::json!({
+                "batch": 1,
+                "expires": nanoseconds(expires),
+                "idle_heartbeat": nanoseconds(heartbeat),
+            }),
+        };
+        if is_pinned {
+            body["group"] = PIN_GROUP.into();
+            if let Some(pin) = &self.pin {
+                body["id"] = pin.as_str().into();
+            }
+        }
+        body.to_string().into_bytes()
+    }
+
     /// What a status means for the request; `None` when it goes on.
-    fn end_of(&self, request: Request, status: Option<StatusCode>) -> Option<Result<(), PullError>> {
+    fn end_of(&mut self, request: Request, status: Option<StatusCode>) -> Option<Result<(), PullError>> {
         /// "Conflict": among others, as many messages are in hand as the consumer allows.
         const CONFLICT: StatusCode = StatusCode::REQUEST_TERMINATED;
         match (status.unwrap_or(StatusCode::OK), request) {
@@ -173,6 +237,11 @@ impl Puller {
                 self.progress.made();
                 Some(Ok(()))
             }
+            // another has the partition now
+            (StatusCode::PIN_ID_MISMATCH, _) => {
+                self.pin = None;
+                Some(Ok(()))
+            }
             // a request that waits is told more exactly, or waits until there is room
             (CONFLICT, Request::Ready(_)) => Some(Ok(())),
             (_, _) if !self.taken.is_empty() => Some(Ok(())),
@@ -182,6 +251,13 @@ impl Puller {
     }
 
     fn take(&mut self, message: async_nats::Message) {
+        let pin = message.headers.as_ref().and_then(|headers| headers.get(NATS_PIN_ID));
+        if let Some(pin) = pin.map(HeaderValue::as_str)
+            && self.pin.as_deref() != Some(pin)
+        {
+            self.pin = Some(pin.to_owned());
+            self.is_taken_over = true;
+        }
         self.taken.push(Message { message, context: self.bus.context().clone() });
     }
 }
@@ -193,19 +269,10 @@ impl Request {
             Self::Wait => 1,
         }
     }
+}
 
-    /// The body of a request to `$JS.API.CONSUMER.MSG.NEXT` (NATS ADR-37); durations are nanoseconds.
-    fn body(self) -> Vec<u8> {
-        let body = match self {
-            Self::Ready(max) => serde_json::json!({ "batch": max, "max_bytes": BYTES_MAX, "no_wait": true }),
-            Self::Wait => serde_json::json!({
-                "batch": 1,
-                "expires": u64::try_from(EXPIRES.as_nanos()).unwrap_or(u64::MAX),
-                "idle_heartbeat": u64::try_from(HEARTBEAT.as_nanos()).unwrap_or(u64::MAX),
-            }),
-        };
-        body.to_string().into_bytes()
-    }
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn is_message(message: &async_nats::Message) -> bool {

@@ -13,6 +13,9 @@ pub const DECISIVE: i16 = 100;
 /// Weight of a signal that is rarely wrong.
 pub const STRONG: i16 = 75;
 
+/// Weight of a signal that is mostly right, but decides nothing alone.
+pub const LIKELY: i16 = 60;
+
 /// Weight of a signal that people show too.
 pub const MEDIUM: i16 = 35;
 
@@ -24,13 +27,7 @@ const HUMAN_MAX: u8 = 30;
 
 /// The verdict that follows from what fired.
 pub fn of(signals: &[Signal]) -> Automation {
-    let sum: i16 = signals.iter().map(|signal| signal.weight).sum();
-    let score = u8::try_from(sum.clamp(0, 100)).expect("it was cut to 100");
-    let verdict = match score {
-        AUTOMATED_MIN.. => Verdict::Automated,
-        0..=HUMAN_MAX => Verdict::Human,
-        _ => Verdict::Unknown,
-    };
+    let (score, verdict) = scored(signals.iter().map(|signal| signal.weight));
     let heaviest = signals.iter().rev().max_by_key(|signal| signal.weight);
     Automation {
         verdict,
@@ -42,6 +39,35 @@ pub fn of(signals: &[Signal]) -> Automation {
             .collect(),
         ruleset: RULESET.to_owned(),
     }
+}
+
+/// A verdict with the signals that came after it.
+pub fn extended(automation: &Automation, late: &[Signal]) -> Automation {
+    if late.is_empty() {
+        return automation.clone();
+    }
+    let mut reasons = automation.reasons.clone();
+    reasons.extend(late.iter().map(|signal| Reason { code: signal.code.to_owned(), weight: signal.weight }));
+    let (score, verdict) = scored(reasons.iter().map(|reason| reason.weight));
+    let heaviest = late.iter().max_by_key(|signal| signal.weight).map(|signal| signal.class);
+    Automation {
+        verdict,
+        class: automation.class.or(heaviest).filter(|_| verdict == Verdict::Automated),
+        score,
+        reasons,
+        ruleset: RULESET.to_owned(),
+    }
+}
+
+fn scored(weights: impl Iterator<Item = i16>) -> (u8, Verdict) {
+    let sum = weights.fold(0, i16::saturating_add);
+    let score = u8::try_from(sum.clamp(0, 100)).expect("it was cut to 100");
+    let verdict = match score {
+        AUTOMATED_MIN.. => Verdict::Automated,
+        0..=HUMAN_MAX => Verdict::Human,
+        _ => Verdict::Unknown,
+    };
+    (score, verdict)
 }
 
 #[cfg(test)]

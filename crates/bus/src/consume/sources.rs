@@ -1,0 +1,140 @@
+//! Where a consumer's messages come from: one durable consumer, or one for each partition, pulled side by side.
+
+use async_nats::jetstream::{AckKind, Message};
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::metrics::Counters;
+use super::progress::Progress;
+use super::pull::{PullError, Pulled, Puller};
+use super::{ANSWER_LIMIT, REOPEN_PAUSE};
+use crate::connect::Bus;
+use crate::topology::{ConsumerName, Durable, Partition};
+
+/// The durable consumers of one consumer of ours.
+pub(super) struct Sources {
+    idle: Vec<Source>,
+    /// Those that wait for messages. They go on waiting from batch to batch.
+    pulling: FuturesUnordered<BoxFuture<'static, (Source, Result<Pulled, PullError>)>>,
+    /// Kept here so that it can be handed back when we stop.
+    gathered: Gathered,
+}
+
+/// Messages for one batch.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub messages: Vec<Message>,
+    /// Partitions that have become ours with these messages.
+    pub taken_over: Vec<Partition>,
+}
+
+struct Source {
+    bus: Bus,
+    durable: Durable,
+    progress: Progress,
+    counters: Counters,
+    stop: CancellationToken,
+    puller: Option<Puller>,
+    has_failed: bool,
+}
+
+impl Sources {
+    /// The durable consumers of `name`; from `stop` on nothing is waited for.
+    pub fn new(
+        bus: &Bus,
+        name: ConsumerName,
+        progress: &Progress,
+        counters: &Counters,
+        stop: &CancellationToken,
+    ) -> Self {
+        let source = |durable| Source {
+            bus: bus.clone(),
+            durable,
+            progress: progress.clone(),
+            counters: counters.clone(),
+            stop: stop.clone(),
+            puller: None,
+            has_failed: false,
+        };
+        let idle = name.durables().into_iter().map(source).collect();
+        Self { idle, pulling: FuturesUnordered::new(), gathered: Gathered::default() }
+    }
+
+    /// Waits until there is something, and brings it with what is there beside it: up to `max` messages of each source, and
+    /// from no further source once there are so many.
+    pub async fn next(&mut self, max: usize) -> Gathered {
+        while self.gathered.messages.is_empty() {
+            self.pulling.extend(self.idle.drain(..).map(|source| source.next(max).boxed()));
+            if let Some((source, pulled)) = self.pulling.next().await {
+                self.add(source, pulled).await;
+            }
+        }
+        while self.gathered.messages.len() < max
+            && let Some(Some((source, pulled))) = self.pulling.next().now_or_never()
+        {
+            self.add(source, pulled).await;
+        }
+        std::mem::take(&mut self.gathered)
+    }
+
+    async fn add(&mut self, mut source: Source, pulled: Result<Pulled, PullError>) {
+        match pulled {
+            Ok(pulled) => {
+                if pulled.is_taken_over {
+                    self.gathered.taken_over.extend(source.durable.partition);
+                }
+                self.gathered.messages.extend(pulled.messages);
+            }
+            Err(error) => source.fail(&error).await,
+        }
+        self.idle.push(source);
+    }
+
+    /// Hands back what has come and nobody will handle, and gives partitions up. After `stop` only.
+    pub async fn hand_back(mut self) {
+        while let Some((source, pulled)) = self.pulling.next().await {
+            self.add(source, pulled).await;
+        }
+        for message in &self.gathered.messages {
+            let _ = message.ack_with(AckKind::Nak(None)).await;
+        }
+        for puller in self.idle.into_iter().filter_map(|source| source.puller) {
+            puller.hand_back().await;
+        }
+    }
+}
+
+impl Source {
+    async fn next(mut self, max: usize) -> (Self, Result<Pulled, PullError>) {
+        let stop = self.stop.clone();
+        let pulled = stop.run_until_cancelled(self.pull(max)).await;
+        (self, pulled.unwrap_or_else(|| Ok(Pulled::default())))
+    }
+
+    async fn pull(&mut self, max: usize) -> Result<Pulled, PullError> {
+        if std::mem::take(&mut self.has_failed) {
+            tokio::time::sleep(REOPEN_PAUSE).await;
+        }
+        let puller = match &mut self.puller {
+            Some(puller) => puller,
+            None => {
+                let puller = Puller::open(&self.bus, self.durable, self.progress.clone()).await?;
+                self.puller.insert(puller)
+            }
+        };
+        puller.next(max).await
+    }
+
+    async fn fail(&mut self, error: &PullError) {
+        self.counters.reopened.inc();
+        warn!(%error, consumer = %self.durable, "pulling failed and is tried again");
+        self.has_failed = true;
+        // late messages of earlier requests may be among what has come
+        if let Some(puller) = self.puller.take() {
+            let _ = tokio::time::timeout(ANSWER_LIMIT, puller.hand_back()).await;
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What clicks tell of each other: links of one message opened within two seconds, one address that opens many links, a
+//! hidden link that was followed, a second program on the same link.
+//!
+//! A click that is already told of when such evidence comes is amended: told again, whole, under the same click id and a
+//! higher revision, if its verdict changes. What is kept here is the last moments of this replica's partitions; who takes a
+//! partition over reads them from the stream again.
+
+mod groups;
+mod late;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use model::automation::Verdict;
+use model::link::LinkKind;
+use model::{Click, ClickId, EnrichedClick, LinkId};
+use tracing::warn;
+
+use self::groups::{Groups, Keys};
+use self::late::{Late, LateSignals};
+use crate::automation::extended;
+
+/// Clicks of the last moments, counted back from the newest: the longest time that any evidence looks at.
+pub const WINDOW: TimeDelta = TimeDelta::seconds(30);
+
+/// Most clicks that are remembered, about a kilobyte each. Beyond it the oldest are forgotten, and evidence that comes
+/// later amends them no more: at 10,000 clicks a second three seconds are remembered, which a burst needs.
+pub const REMEMBERED_MAX: usize = 32_768;
+
+/// The clicks of the last moments.
+#[derive(Default)]
+pub struct Evidence {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    clicks: HashMap<ClickId, Remembered>,
+    /// In the order in which they came.
+    order: VecDeque<ClickId>,
+    groups: Groups,
+    newest: DateTime<Utc>,
+    /// Clicks with evidence that nobody has been told of.
+    untold: HashSet<ClickId>,
+}
+
+/// A click of the last moments.
+struct Remembered {
+    at: DateTime<Utc>,
+    link_id: LinkId,
+    is_honeypot: bool,
+    /// A hash of what it runs on.
+    agent: u64,
+    contact: Option<u64>,
+    /// A machine's by its own signals.
+    is_automated: bool,
+    keys: Keys,
+    visitor: String,
+    late: LateSignals,
+    /// Those that its newest telling counts.
+    told: LateSignals,
+    revision: u32,
+    /// The newest telling, once it stands on ENRICHED.
+    event: Option<Bytes>,
+}
+
+/// A click that is told of again, and the visitor whose first click it no longer is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Amendment {
+    /// The whole click.
+    pub click: EnrichedClick,
+    /// Its visitor's key, as [`Evidence::note`] was told.
+    pub visitor: String,
+}
+
+impl Evidence {
+    /// Notes clicks, and what they show of each other and of those before: their verdicts count it.
+    pub fn note(
+        &self,
+        clicks: &[Click],
+        enriched: &mut [EnrichedClick],
+        visitors: &[String],
+        now: DateTime<Utc>,
+    ) {
+        let mut state = self.state();
+        for ((click, enriched), visitor) in clicks.iter().zip(&*enriched).zip(visitors) {
+            state.remember(click, enriched, visitor, now);
+        }
+        for enriched in enriched {
+            let Some(remembered) = state.clicks.get_mut(&enriched.click.id) else { continue };
+            if remembered.event.is_none() {
+                remembered.told = remembered.late;
+            }
+            // a click that comes again is told of as before
+            enriched.automation = extended(&enriched.automation, &remembered.told.signals());
+        }
+        state.forget();
+    }
+
+    /// Remembers a click that another replica has told of, from its newest telling: what it was before later clicks counted
+    /// is `enriched`.
+    pub fn recall(
+        &self,
+        click: &Click,
+        enriched: &EnrichedClick,
+        visitor: &str,
+        told: (&EnrichedClick, Bytes),
+        now: DateTime<Utc>,
+    ) {
+        let mut state = self.state();
+        state.remember(click, enriched, visitor, now);
+        let State { clicks, untold, .. } = &mut *state;
+        if let Some(remembered) = clicks.get_mut(&click.id)
+            && remembered.event.is_none()
+        {
+            remembered.told = Late::counted_in(&told.0.automation);
+            remembered.revision = told.0.event_id.revision();
+            remembered.event = Some(told.1);
+            if remembered.late != remembered.told {
+                untold.insert(click.id);
+            }
+        }
+        state.forget();
+    }
+
+    /// These tellings stand on ENRICHED now: of clicks that were noted, or of amendments.
+    pub fn told<'a>(&self, told: impl Iterator<Item = (&'a EnrichedClick, Bytes)>) {
+        let mut state = self.state();
+        let State { clicks, untold, .. } = &mut *state;
+        for (click, event) in told {
+            let Some(remembered) = clicks.get_mut(&click.click.id) else { continue };
+            if click.event_id.revision() < remembered.revision {
+                continue;
+            }
+            if click.event_id.revision() > 0 {
+                remembered.told = Late::counted_in(&click.automation);
+            }
+            remembered.revision = click.event_id.revision();
+            remembered.event = Some(event);
+            if remembered.late == remembered.told {
+                untold.remove(&click.click.id);
+            } else {
+                untold.insert(click.click.id);
+            }
+        }
+    }
+
+    /// The clicks whose verdict has changed since they were told of, to be told of again. The same ones come until
+    /// [`Evidence::told`] says that they stand on ENRICHED.
+    pub fn amendments(&self, now: DateTime<Utc>) -> Vec<Amendment> {
+        let mut state = self.state();
+        if state.untold.is_empty() {
+            return Vec::new();
+        }
+        let State { clicks, untold, .. } = &mut *state;
+        let mut amendments = Vec::new();
+        untold.retain(|id| {
+            let Some(remembered) = clicks.get(id) else { return false };
+            let amendment = remembered.amendment(now);
+            let is_untold = amendment.is_some();
+            amendments.extend(amendment);
+            is_untold
+        });
+        amendments
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn remember(&mut self, click: &Click, enriched: &EnrichedClick, visitor: &str, now: DateTime<Utc>) {
+        if self.clicks.contains_key(&click.id) {
+            return;
+        }
+        // a clock that runs ahead must not make the others old
+        let at = click.clicked_at.min(now);
+        self.newest = self.newest.max(at);
+        let keys = self.groups.keys_of(click);
+        let remembered = Remembered {
+            at,
+            link_id: click.link.id,
+            is_honeypot: click.link.kind == LinkKind::Honeypot,
+            agent: self.groups.hash(&(enriched.device.kind, &enriched.device.os, &enriched.device.browser)),
+            contact: click.link.labels.contact_id.as_ref().map(|contact| self.groups.hash(contact)),
+            is_automated: enriched.automation.verdict == Verdict::Automated,
+            keys,
+            visitor: visitor.to_owned(),
+            late: LateSignals::default(),
+            told: LateSignals::default(),
+            revision: 0,
+            event: None,
+        };
+        self.clicks.insert(click.id, remembered);
+        self.order.push_back(click.id);
+        self.groups.add(click.id, &keys);
+        for (id, late) in late::shown_by(click.id, &self.clicks, &self.groups) {
+            let Some(remembered) = self.clicks.get_mut(&id) else { continue };
+            if remembered.late.add(late) && remembered.event.is_some() {
+                self.untold.insert(id);
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        let oldest = self.newest - WINDOW;
+        while let Some(id) = self.order.front() {
+            let is_old = self.clicks.get(id).is_none_or(|click| click.at < oldest);
+            if !is_old && self.order.len() <= REMEMBERED_MAX {
+                return;
+            }
+            if let Some(click) = self.clicks.remove(id) {
+                self.groups.remove(*id, &click.keys);
+            }
+            self.untold.remove(id);
+            self.order.pop_front();
+        }
+    }
+}
+
+impl Remembered {
+    /// The click with what is known now, if that changes its verdict.
+    fn amendment(&self, now: DateTime<Utc>) -> Option<Amendment> {
+        let event = self.event.as_ref()?;
+        let told: EnrichedClick = match bus::Message::decode(event) {
+            Ok(told) => told,
+            Err(error) => {
+                warn!(%error, "a click that we encoded cannot be decoded");
+                return None;
+            }
+        };
+        let automation = extended(&told.automation, &self.late.beyond(self.told).signals());
+        if automation.verdict == told.automation.verdict {
+            return None;
+        }
+        let is_machine = automation.verdict == Verdict::Automated;
+        let mut click = told.amended(automation, now)?;
+        if is_machine {
+            click.is_first_click = click.is_first_click.map(|_| false);
+        }
+        Some(Amendment { click, visitor: self.visitor.clone() })
+    }
+}
+
+#[cfg(test)]
+#[path = "evidence_tests.rs"]
+mod tests;

@@ -1,0 +1,295 @@
+use bus::Message as _;
+use model::automation::Automation;
+use model::click::ClickedLink;
+use model::link::LinkLabels;
+
+use super::*;
+use crate::sample;
+
+const IPHONE: &str = "iOS";
+
+/// Clicks as they come, each told of at once.
+struct Scene {
+    evidence: Evidence,
+    begin: DateTime<Utc>,
+    last: Vec<EnrichedClick>,
+}
+
+/// A click of the scene: who, on which link, when.
+struct Visit<'a> {
+    link: &'a ClickedLink,
+    millis: i64,
+    ip: &'a str,
+    os: &'a str,
+    verdict: Verdict,
+}
+
+impl<'a> Visit<'a> {
+    fn of(link: &'a ClickedLink, millis: i64) -> Self {
+        Self { link, millis, ip: "82.90.81.233", os: IPHONE, verdict: Verdict::Human }
+    }
+}
+
+fn enriched(click: &Click, os: &str, verdict: Verdict) -> EnrichedClick {
+    let score = if verdict == Verdict::Automated { 100 } else { 0 };
+    EnrichedClick {
+        click: click.clone(),
+        event_id: model::EventId::of_click(click.id, 0),
+        location: model::location::Location::default(),
+        location_missing: None,
+        device: model::device::Device { os: Some(os.to_owned()), ..model::device::Device::default() },
+        automation: Automation { verdict, class: None, score, reasons: Vec::new(), ruleset: "test".into() },
+        is_first_click: Some(true),
+        redacted_fields: Vec::new(),
+        enrichment: model::click::Enrichment::Complete,
+        enriched_at: click.clicked_at,
+        test: false,
+        earlier: Vec::new(),
+    }
+}
+
+fn links(message: Option<&str>, contact: Option<&str>, count: usize) -> Vec<ClickedLink> {
+    let link = || {
+        let labels = LinkLabels {
+            message_id: message.map(str::to_owned),
+            contact_id: contact.map(str::to_owned),
+            ..LinkLabels::default()
+        };
+        ClickedLink { id: LinkId::generate(), labels, ..sample::click().link }
+    };
+    std::iter::repeat_with(link).take(count).collect()
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self { evidence: Evidence::default(), begin: sample::click().clicked_at, last: Vec::new() }
+    }
+
+    fn click(&self, visit: &Visit<'_>) -> Click {
+        let mut click = sample::click();
+        // one workspace for all
+        click.workspace_id = model::WorkspaceId::from_uuid(uuid_of_scene());
+        click.clicked_at = self.begin + TimeDelta::milliseconds(visit.millis);
+        click.link = visit.link.clone();
+        click.request.ip = visit.ip.parse().ok();
+        click
+    }
+
+    /// What is told of a click, and which verdicts change with it: by the place of the click in the scene.
+    fn visit(&mut self, visit: &Visit<'_>) -> (Verdict, Vec<(usize, Verdict)>) {
+        let click = self.click(visit);
+        let now = click.clicked_at;
+        let mut told = [enriched(&click, visit.os, visit.verdict)];
+        self.evidence.note(&[click], &mut told, &["visitor".to_owned()], now);
+        let [told] = told;
+        self.tell(&told);
+        self.last.push(told.clone());
+        (told.automation.verdict, self.amend(now))
+    }
+
+    fn tell(&self, click: &EnrichedClick) {
+        self.evidence.told(std::iter::once((click, click.outgoing().payload)));
+    }
+
+    fn amend(&mut self, now: DateTime<Utc>) -> Vec<(usize, Verdict)> {
+        let amendments = self.evidence.amendments(now);
+        let mut amended = Vec::new();
+        for Amendment { click, .. } in amendments {
+            self.tell(&click);
+            let place =
+                self.last.iter().position(|last| last.click.id == click.click.id).expect("of the scene");
+            amended.push((place, click.automation.verdict));
+            self.last[place] = click;
+        }
+        amended.sort_by_key(|(place, _)| *place);
+        amended
+    }
+
+    fn verdicts(&self) -> Vec<Verdict> {
+        self.last.iter().map(|click| click.automation.verdict).collect()
+    }
+
+    fn codes(&self, place: usize) -> Vec<&str> {
+        self.last[place].automation.reasons.iter().map(|reason| reason.code.as_str()).collect()
+    }
+}
+
+fn uuid_of_scene() -> uuid::Uuid {
+    uuid::Uuid::from_u128(7)
+}
+
+#[test]
+fn ten_links_of_one_message_in_800_ms_all_end_automated() {
+    let links = links(Some("msg_1"), Some("cont_9"), 10);
+    let mut scene = Scene::new();
+    for (place, link) in links.iter().enumerate() {
+        scene.visit(&Visit::of(link, 80 * i64::try_from(place).expect("small")));
+    }
+
+    assert_eq!(scene.verdicts(), [Verdict::Automated; 10]);
+    assert!((0..10).all(|place| scene.codes(place) == ["burst_message"]));
+    let first = &scene.last[0];
+    assert_eq!((first.event_id.revision(), first.is_first_click), (1, Some(false)));
+    assert_eq!(first.earlier[0].verdict, Verdict::Human);
+    // the person comes minutes later
+    assert_eq!(scene.visit(&Visit::of(&links[0], 300_000)), (Verdict::Human, vec![]));
+}
+
+#[test]
+fn a_burst_from_several_networks_is_one() {
+    let links = links(Some("msg_1"), Some("cont_9"), 3);
+    let mut scene = Scene::new();
+    for (place, ip) in ["40.94.1.1", "104.47.2.2", "52.100.3.3"].into_iter().enumerate() {
+        scene.visit(&Visit { ip, ..Visit::of(&links[place], 900 * i64::try_from(place).expect("small")) });
+    }
+
+    assert_eq!(scene.verdicts(), [Verdict::Automated; 3]);
+}
+
+#[test]
+fn people_are_no_burst() {
+    let of_one = links(Some("msg_1"), Some("cont_9"), 3);
+    let of_many: Vec<_> = (0..9).flat_map(|n| links(Some("msg_1"), Some(&format!("cont_{n}")), 1)).collect();
+    let to_all = links(Some("msg_2"), None, 6);
+    let mut scene = Scene::new();
+
+    // two links one after the other, and the first twice
+    for (link, millis) in [(0, 0), (0, 300), (1, 1_500), (2, 4_000)] {
+        assert_eq!(scene.visit(&Visit::of(&of_one[link], millis)), (Verdict::Human, vec![]));
+    }
+    // nine people with one address of their carrier, each their own link
+    for link in &of_many {
+        assert_eq!(scene.visit(&Visit::of(link, 10_000)), (Verdict::Human, vec![]));
+    }
+    // six people on links that all got
+    for (place, link) in to_all.iter().enumerate() {
+        let visit = Visit { ip: &format!("81.2.{place}.1"), ..Visit::of(link, 20_000) };
+        assert_eq!(scene.visit(&visit), (Verdict::Human, vec![]));
+    }
+}
+
+#[test]
+fn two_links_within_a_second_are_a_burst() {
+    let links = links(Some("msg_1"), Some("cont_9"), 2);
+    let mut scene = Scene::new();
+
+    scene.visit(&Visit::of(&links[0], 0));
+    assert_eq!(scene.visit(&Visit::of(&links[1], 700)), (Verdict::Automated, vec![(0, Verdict::Automated)]));
+}
+
+#[test]
+fn a_message_to_many_is_judged_by_network() {
+    let links = links(Some("msg_1"), None, 3);
+    let mut scene = Scene::new();
+    for (link, last) in links.iter().zip(1..) {
+        scene.visit(&Visit { ip: &format!("40.94.1.{last}"), ..Visit::of(link, 100 * last) });
+    }
+
+    assert_eq!(scene.verdicts(), [Verdict::Automated; 3]);
+}
+
+#[test]
+fn a_preview_beside_a_person_shows_nothing_of_the_person() {
+    let links = links(Some("msg_1"), Some("cont_9"), 3);
+    let mut scene = Scene::new();
+    for link in &links[..2] {
+        scene.visit(&Visit { verdict: Verdict::Automated, ..Visit::of(link, 0) });
+    }
+
+    assert_eq!(scene.visit(&Visit::of(&links[2], 200)), (Verdict::Human, vec![]));
+}
+
+#[test]
+fn whoever_follows_the_hidden_link_has_opened_the_others_by_program() {
+    let mut links = links(Some("msg_1"), Some("cont_9"), 3);
+    links[1].kind = LinkKind::Honeypot;
+    let mut scene = Scene::new();
+
+    scene.visit(&Visit::of(&links[0], 0));
+    let hidden = Visit { verdict: Verdict::Automated, ..Visit::of(&links[1], 6_000) };
+    assert_eq!(scene.visit(&hidden).1, [(0, Verdict::Automated)]);
+    // after it too, from the same network; not from another, and not much later
+    assert_eq!(scene.visit(&Visit::of(&links[2], 12_000)).0, Verdict::Automated);
+    let elsewhere = Visit { ip: "9.9.9.9", ..Visit::of(&links[0], 12_500) };
+    assert_eq!(scene.visit(&elsewhere).0, Verdict::Human);
+    assert_eq!(scene.visit(&Visit::of(&links[2], 17_000)).0, Verdict::Human);
+    assert_eq!(scene.codes(0), ["honeypot_near"]);
+}
+
+#[test]
+fn one_address_that_opens_many_links_is_doubtful() {
+    let links = links(None, None, 7);
+    let mut scene = Scene::new();
+    for (link, millis) in links.iter().zip((0..).step_by(100)) {
+        scene.visit(&Visit::of(link, millis));
+    }
+
+    assert_eq!(scene.verdicts(), [Verdict::Unknown; 7]);
+    assert_eq!(scene.codes(0), ["burst_source"]);
+}
+
+#[test]
+fn the_first_of_two_programs_on_a_recipients_link_is_doubtful() {
+    let links = links(Some("msg_1"), Some("cont_9"), 1);
+    let mut scene = Scene::new();
+
+    scene.visit(&Visit { os: "Windows", ..Visit::of(&links[0], 0) });
+    assert_eq!(scene.visit(&Visit::of(&links[0], 20_000)), (Verdict::Human, vec![(0, Verdict::Unknown)]));
+    assert_eq!(scene.codes(0), ["ua_switch"]);
+    // the same again, and much later
+    assert_eq!(scene.visit(&Visit::of(&links[0], 25_000)).1, []);
+    assert_eq!(scene.visit(&Visit { os: "Windows", ..Visit::of(&links[0], 90_000) }).1, []);
+}
+
+#[test]
+fn an_amendment_comes_again_until_it_is_told() {
+    let links = links(Some("msg_1"), Some("cont_9"), 2);
+    let scene = Scene::new();
+    for (link, millis) in links.iter().zip([0, 200]) {
+        let click = scene.click(&Visit::of(link, millis));
+        let mut told = [enriched(&click, IPHONE, Verdict::Human)];
+        scene.evidence.note(&[click], &mut told, &["visitor".to_owned()], scene.begin);
+        scene.tell(&told[0]);
+    }
+
+    let once = scene.evidence.amendments(scene.begin);
+    assert_eq!(once.len(), 1);
+    assert_eq!(scene.evidence.amendments(scene.begin), once);
+    scene.tell(&once[0].click);
+    assert_eq!(scene.evidence.amendments(scene.begin), []);
+}
+
+#[test]
+fn what_another_replica_told_is_recalled_and_amended() {
+    let links = links(Some("msg_1"), Some("cont_9"), 2);
+    let mut scene = Scene::new();
+    let click = scene.click(&Visit::of(&links[0], 0));
+    let told = enriched(&click, IPHONE, Verdict::Human);
+    scene.evidence.recall(&click, &told, "visitor", (&told, told.outgoing().payload), scene.begin);
+    scene.last.push(told);
+
+    assert_eq!(scene.visit(&Visit::of(&links[1], 300)), (Verdict::Automated, vec![(0, Verdict::Automated)]));
+}
+
+#[test]
+fn no_more_is_remembered_than_may_be() {
+    let links = links(None, None, 1);
+    let scene = Scene::new();
+    for millis in 0..i64::try_from(REMEMBERED_MAX).expect("small") + 10 {
+        let click = scene.click(&Visit {
+            ip: &format!("10.0.{}.{}", millis / 256 % 256, millis % 256),
+            ..Visit::of(&links[0], millis / 10)
+        });
+        let now = click.clicked_at;
+        let mut told = [enriched(&click, IPHONE, Verdict::Human)];
+        scene.evidence.note(&[click], &mut told, &[String::new()], now);
+    }
+    assert_eq!(scene.evidence.state().clicks.len(), REMEMBERED_MAX);
+
+    let click = scene.click(&Visit::of(&links[0], 3_600_000));
+    let now = click.clicked_at;
+    let mut told = [enriched(&click, IPHONE, Verdict::Human)];
+    scene.evidence.note(&[click], &mut told, &[String::new()], now);
+    let state = scene.evidence.state();
+    assert_eq!((state.clicks.len(), state.order.len()), (1, 1));
+}
