@@ -5,7 +5,7 @@ use model::automation::{Automation, Reason, Verdict};
 use super::Signal;
 
 /// Version of signals, weights and lists: a click tells which rules judged it.
-pub const RULESET: &str = "2026-11";
+pub const RULESET: &str = "2026-11.2";
 
 /// Weight of a signal that needs no other: the program says what it is.
 pub const DECISIVE: i16 = 100;
@@ -13,8 +13,14 @@ pub const DECISIVE: i16 = 100;
 /// Weight of a signal that is rarely wrong.
 pub const STRONG: i16 = 75;
 
+/// Weight of a signal that people hardly ever show.
+pub const LIKELY: i16 = 60;
+
 /// Weight of a signal that people show too.
 pub const MEDIUM: i16 = 35;
+
+/// Weight of a signal that says little by itself.
+pub const WEAK: i16 = 15;
 
 /// Score from which a click is a machine's.
 const AUTOMATED_MIN: u8 = 70;
