@@ -25,12 +25,8 @@ mod no_system;
 mod not_a_browser;
 mod prefetch;
 mod referrer_gateway;
-#[cfg(test)]
-mod tests;
 mod too_soon;
 mod verdict;
-#[cfg(test)]
-mod visits;
 
 use std::sync::Arc;
 
@@ -156,3 +152,9 @@ impl Rules {
         verdict::of(&signals)
     }
 }
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod visits;

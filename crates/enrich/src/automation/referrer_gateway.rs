@@ -38,7 +38,7 @@ pub fn signal(case: &Case<'_>) -> Option<Signal> {
     let is_under = |gateway: &&str| {
         host.strip_suffix(*gateway).is_some_and(|before| before.is_empty() || before.ends_with('.'))
     };
-    HOSTS.iter().any(|gateway| is_under(gateway)).then_some(SIGNAL)
+    HOSTS.iter().any(is_under).then_some(SIGNAL)
 }
 
 /// The host of a URL, without what may stand around it.
