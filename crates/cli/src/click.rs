@@ -21,6 +21,10 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const AGENT_DEFAULT: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 \
                              (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1";
 
+/// What a browser says of a touched link; one without is taken for a program.
+const NAVIGATION: [(&str, &str); 3] =
+    [("sec-fetch-dest", "document"), ("sec-fetch-mode", "navigate"), ("sec-fetch-site", "none")];
+
 /// Click a link through the redirect, as a visitor from elsewhere would
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -59,6 +63,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         .header(USER_AGENT, &options.user_agent)
         .header(ACCEPT, "text/html,application/xhtml+xml,*/*;q=0.8")
         .header(ACCEPT_LANGUAGE, "en");
+    for (name, value) in NAVIGATION {
+        request = request.header(name, value);
+    }
     if let Some(from) = options.from {
         request = request.header("X-Forwarded-For", from.to_string());
     }

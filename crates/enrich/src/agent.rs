@@ -9,7 +9,7 @@ use model::device::Device;
 use prometheus::{IntCounter, IntCounterVec};
 use quick_cache::sync::Cache;
 
-use crate::automation::{Declared, Rules, Signal};
+use crate::automation::{Declared, Rules, Shown};
 use crate::device::Devices;
 
 /// Longest key that is remembered, in bytes: longer ones are made up, and would fill the memory.
@@ -33,8 +33,8 @@ pub struct Agents {
 pub struct Agent {
     /// The device, as if a person held it.
     pub device: Device,
-    /// What speaks for a machine.
-    pub signals: Vec<Signal>,
+    /// What it shows of person or machine.
+    pub shown: Shown,
 }
 
 #[derive(Clone)]
@@ -68,8 +68,8 @@ impl Agents {
         self.read_total.inc();
         let agent = request.user_agent.as_deref().map(cut);
         let described = self.devices.load().describe(agent.unwrap_or_default(), request);
-        let signals = rules.of_agent(agent, &described);
-        let agent = Arc::new(Agent { device: described.device, signals });
+        let shown = rules.of_agent(agent, request, &described);
+        let agent = Arc::new(Agent { device: described.device, shown });
         if key.len() <= KEY_BYTES_MAX {
             self.cache.insert(key, Remembered { generation, agent: Arc::clone(&agent) });
         }
@@ -89,7 +89,7 @@ impl Agents {
     }
 }
 
-/// All that [`Devices`] and [`Rules`] look at.
+/// All that [`Devices`] and [`Rules::of_agent`] look at.
 fn key(request: &Request) -> String {
     let mut key = request.user_agent.as_deref().map(cut).unwrap_or_default().to_owned();
     for (name, value) in &request.headers {

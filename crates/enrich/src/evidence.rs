@@ -94,7 +94,8 @@ impl Evidence {
                 remembered.told = remembered.late;
             }
             // a click that comes again is told of as before
-            enriched.automation = extended(&enriched.automation, &remembered.told.signals());
+            enriched.automation =
+                extended(&enriched.automation, &remembered.told.signals(), &enriched.click.request);
         }
         state.forget();
     }
@@ -232,7 +233,8 @@ impl Remembered {
                 return None;
             }
         };
-        let automation = extended(&told.automation, &self.late.beyond(self.told).signals());
+        let automation =
+            extended(&told.automation, &self.late.beyond(self.told).signals(), &told.click.request);
         if automation.verdict == told.automation.verdict {
             return None;
         }

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::agent::{Agent, Agents};
 use crate::agent_files::AgentFiles;
-use crate::automation::{Declared, KEPT_CRAWLERS, KEPT_LINK_FETCHERS, Rules};
+use crate::automation::{Case, Declared, KEPT_CRAWLERS, KEPT_LINK_FETCHERS, Rules};
 use crate::device::{Devices, KEPT_RULES, Models};
 use crate::geo::Geo;
 use crate::metrics::Metrics;
@@ -96,7 +96,7 @@ impl LookUp {
     /// The device that made a request, and the verdict on it alone.
     pub fn tell(&self, request: &Request) -> (Device, Automation) {
         let agent = self.agents.read(request, &self.rules);
-        let automation = self.rules.judge(request, &agent.signals);
+        let automation = self.rules.judge(&Case::of_request(request, &agent.shown));
         (device(&agent, automation.verdict), automation)
     }
 
@@ -105,7 +105,14 @@ impl LookUp {
         let request = &click.request;
         // the place is that of the whole address: what policy leaves of it lies somewhere else
         let place = self.geo.look_up(request.ip);
-        let (device, automation) = self.tell(request);
+        let agent = self.agents.read(request, &self.rules);
+        let automation = self.rules.judge(&Case {
+            link: Some(&click.link),
+            clicked_at: Some(click.clicked_at),
+            location: Some(&place.location),
+            ..Case::of_request(request, &agent.shown)
+        });
+        let device = device(&agent, automation.verdict);
         let mut click = click.clone();
         let redacted_fields = redact(&mut click);
         let enrichment = match place.missing {
@@ -133,6 +140,7 @@ impl LookUp {
 fn device(agent: &Agent, verdict: Verdict) -> Device {
     let is_program = verdict == Verdict::Automated
         && agent
+            .shown
             .signals
             .iter()
             .any(|signal| signal.class != MachineClass::Prefetch && signal.code != "ua_missing");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::{Answer, Subscriber, TestDatabase, until};
 
 use crate::services::LIMIT;
-use crate::stack::{Database, IPHONE, ROME, Stack, body};
+use crate::stack::{Database, IPHONE, PERSON, ROME, Stack, body};
 use crate::workspaces::recorded;
 
 /// What unfurls a link in a chat.
@@ -59,11 +59,10 @@ async fn a_link_for_one_click_is_used_up_by_a_person_and_not_by_a_preview() {
     assert_eq!(visit(&stack, &link.slug, SLACKBOT).await, (StatusCode::OK, None));
     until(LIMIT, async || (recorded(&stack, &link).await == 1).then_some(())).await;
     assert_eq!(visit(&stack, &link.slug, IPHONE).await, (StatusCode::OK, None));
-    let headers = [("user-agent", IPHONE), ("x-forwarded-for", ROME)];
-    let followed = stack.send_form(&link.slug, &headers).await;
+    let followed = stack.send_form(&link.slug, &PERSON).await;
     assert_eq!(followed.status(), StatusCode::SEE_OTHER);
 
     until(LIMIT, async || (visit(&stack, &link.slug, IPHONE).await.0 == StatusCode::GONE).then_some(()))
         .await;
-    assert_eq!(stack.send_form(&link.slug, &headers).await.status(), StatusCode::GONE);
+    assert_eq!(stack.send_form(&link.slug, &PERSON).await.status(), StatusCode::GONE);
 }

@@ -215,8 +215,15 @@ impl Visitors {
 }
 
 /// What a person's request carries; the address comes from a proxy that is trusted.
-const PERSON: [(&str, &str); 3] =
-    [("user-agent", IPHONE), ("x-forwarded-for", ROME), ("accept-language", "it-IT,it;q=0.9")];
+pub const PERSON: [(&str, &str); 7] = [
+    ("user-agent", IPHONE),
+    ("x-forwarded-for", ROME),
+    ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+    ("accept-language", "it-IT,it;q=0.9"),
+    ("sec-fetch-dest", "document"),
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-site", "none"),
+];
 
 /// The numbers of [`Visitors::click_while`] that have arrived, each with the ids it arrived under.
 pub type Arrived = BTreeMap<u32, BTreeSet<String>>;

@@ -11,6 +11,25 @@ pub fn of(code: &str) -> Option<&'static str> {
         "ua_bot_word" => "the User-Agent has a word, an address or a shape that programs have",
         "ua_not_a_browser" => "the User-Agent does not start like a browser's",
         "ua_no_system" => "the User-Agent starts like a browser's, but names no system or device",
+        "no_accept_language" => {
+            "the User-Agent is a browser's, but no language came with it, and every browser sends one"
+        }
+        "fetch_metadata_absent" => {
+            "the browser that the User-Agent names sends Sec-Fetch headers, and none came"
+        }
+        "ch_mismatch" => "User-Agent and Client Hints name different platforms",
+        "headless_browser" => "the Client Hints are of a Chrome without a window",
+        "too_soon" => "clicked within two seconds after the message was sent",
+        "honeypot" => "the link is a honeypot, which people do not see",
+        "asn_scanner" => {
+            "the address is in a network that mail scanners ask from; it adds to other signals only"
+        }
+        "asn_hosting" => "the address is a server's; it adds to other signals only",
+        "referrer_gateway" => "it came through a mail gateway's page; it adds to other signals only",
+        "navigated" => "speaks for a person: the browser says that someone went to the link",
+        "language_and_hints" => {
+            "speaks for a person: a language is named, and the Client Hints fit the User-Agent"
+        }
         _ => return None,
     })
 }

@@ -5,7 +5,7 @@ use model::automation::{Automation, Reason, Verdict};
 use super::Signal;
 
 /// Version of signals, weights and lists: a click tells which rules judged it.
-pub const RULESET: &str = "2026-11";
+pub const RULESET: &str = "2026-11.2";
 
 /// Weight of a signal that needs no other: the program says what it is.
 pub const DECISIVE: i16 = 100;
@@ -13,11 +13,14 @@ pub const DECISIVE: i16 = 100;
 /// Weight of a signal that is rarely wrong.
 pub const STRONG: i16 = 75;
 
-/// Weight of a signal that is mostly right, but decides nothing alone.
+/// Weight of a signal that people hardly ever show, but that decides nothing alone.
 pub const LIKELY: i16 = 60;
 
 /// Weight of a signal that people show too.
 pub const MEDIUM: i16 = 35;
+
+/// Weight of a signal that says little by itself.
+pub const WEAK: i16 = 15;
 
 /// Score from which a click is a machine's.
 const AUTOMATED_MIN: u8 = 70;
@@ -42,17 +45,20 @@ pub fn of(signals: &[Signal]) -> Automation {
 }
 
 /// A verdict with the signals that came after it.
-pub fn extended(automation: &Automation, late: &[Signal]) -> Automation {
-    if late.is_empty() {
-        return automation.clone();
-    }
+pub fn extended(automation: &Automation, late: impl Iterator<Item = Signal>) -> Automation {
     let mut reasons = automation.reasons.clone();
-    reasons.extend(late.iter().map(|signal| Reason { code: signal.code.to_owned(), weight: signal.weight }));
+    let mut heaviest: Option<Signal> = None;
+    for signal in late {
+        reasons.push(Reason { code: signal.code.to_owned(), weight: signal.weight });
+        if heaviest.is_none_or(|heaviest| heaviest.weight < signal.weight) {
+            heaviest = Some(signal);
+        }
+    }
     let (score, verdict) = scored(reasons.iter().map(|reason| reason.weight));
-    let heaviest = late.iter().max_by_key(|signal| signal.weight).map(|signal| signal.class);
+    let class = automation.class.or(heaviest.map(|signal| signal.class));
     Automation {
         verdict,
-        class: automation.class.or(heaviest).filter(|_| verdict == Verdict::Automated),
+        class: class.filter(|_| verdict == Verdict::Automated),
         score,
         reasons,
         ruleset: RULESET.to_owned(),
