@@ -159,8 +159,8 @@ pub fn extended(automation: &Automation, late: &[Signal], request: &Request) -> 
     if late.is_empty() {
         return automation.clone();
     }
-    let navigated = Case::of_request(request, &Shown::default());
-    let navigated = navigated::signal(&navigated).filter(|navigated| {
+    let shown = Shown::default();
+    let navigated = navigated::signal(&Case::of_request(request, &shown)).filter(|navigated| {
         let is_decided = late.iter().any(|signal| signal.weight >= STRONG);
         !is_decided && automation.reasons.iter().all(|reason| reason.code != navigated.code)
     });

@@ -12,6 +12,7 @@ const IPHONE: &str = "iOS";
 struct Scene {
     evidence: Evidence,
     begin: DateTime<Utc>,
+    workspace_id: model::WorkspaceId,
     last: Vec<EnrichedClick>,
 }
 
@@ -62,13 +63,18 @@ fn links(message: Option<&str>, contact: Option<&str>, count: usize) -> Vec<Clic
 
 impl Scene {
     fn new() -> Self {
-        Self { evidence: Evidence::default(), begin: sample::click().clicked_at, last: Vec::new() }
+        let click = sample::click();
+        Self {
+            evidence: Evidence::default(),
+            begin: click.clicked_at,
+            workspace_id: click.workspace_id,
+            last: Vec::new(),
+        }
     }
 
     fn click(&self, visit: &Visit<'_>) -> Click {
         let mut click = sample::click();
-        // one workspace for all
-        click.workspace_id = model::WorkspaceId::from_uuid(uuid_of_scene());
+        click.workspace_id = self.workspace_id;
         click.clicked_at = self.begin + TimeDelta::milliseconds(visit.millis);
         click.link = visit.link.clone();
         click.request.ip = visit.ip.parse().ok();
@@ -112,10 +118,6 @@ impl Scene {
     fn codes(&self, place: usize) -> Vec<&str> {
         self.last[place].automation.reasons.iter().map(|reason| reason.code.as_str()).collect()
     }
-}
-
-fn uuid_of_scene() -> uuid::Uuid {
-    uuid::Uuid::from_u128(7)
 }
 
 #[test]
