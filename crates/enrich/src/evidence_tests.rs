@@ -129,7 +129,7 @@ fn ten_links_of_one_message_in_800_ms_all_end_automated() {
     }
 
     assert_eq!(scene.verdicts(), [Verdict::Automated; 10]);
-    assert!((0..10).all(|place| scene.codes(place) == ["burst_message"]));
+    assert!((0..10).all(|place| scene.codes(place).contains(&"burst_message")));
     let first = &scene.last[0];
     assert_eq!((first.event_id.revision(), first.is_first_click), (1, Some(false)));
     assert_eq!(first.earlier[0].verdict, Verdict::Human);
@@ -212,7 +212,7 @@ fn whoever_follows_the_hidden_link_has_opened_the_others_by_program() {
     assert_eq!(scene.visit(&hidden).1, [(0, Verdict::Automated)]);
     // after it too, from the same network; not from another, and not much later
     assert_eq!(scene.visit(&Visit::of(&links[2], 12_000)).0, Verdict::Automated);
-    let elsewhere = Visit { ip: "9.9.9.9", ..Visit::of(&links[0], 12_500) };
+    let elsewhere = Visit { ip: "9.9.9.9", ..Visit::of(&links[0], 14_000) };
     assert_eq!(scene.visit(&elsewhere).0, Verdict::Human);
     assert_eq!(scene.visit(&Visit::of(&links[2], 17_000)).0, Verdict::Human);
     assert_eq!(scene.codes(0), ["honeypot_near"]);

@@ -102,7 +102,7 @@ impl Verdicts {
 /// How much a consumer takes in hand at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Messages of one batch, at most [`PULL_MESSAGES_MAX`].
+    /// Messages of one pull, at most [`PULL_MESSAGES_MAX`]; a batch is one of each partition at most.
     pub batch_max: usize,
     /// Batches in hand at once.
     pub batches_max: usize,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus::{ConsumerName, Message};
+use bus::{ConsumerName, Message, Partition};
 use model::{Click, ClickId};
 use testkit::{TestNats, until};
 
@@ -51,7 +51,9 @@ async fn the_loop_goes_on_when_stream_and_consumer_were_deleted_and_made_anew() 
     until(LIMIT, async || when(recorder.times(&before) == 1)).await;
     let jetstream = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
 
-    jetstream.delete_consumer_from_stream("enrich", "CLICKS").await.unwrap();
+    for partition in Partition::all() {
+        jetstream.delete_consumer_from_stream(format!("enrich-{partition}"), "CLICKS").await.unwrap();
+    }
     bus.setup().await.unwrap();
     bus.publisher().publish(after_consumer.outgoing()).await.unwrap();
     until(LIMIT, async || when(recorder.times(&after_consumer) == 1)).await;

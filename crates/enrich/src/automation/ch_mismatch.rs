@@ -18,7 +18,7 @@ enum Family {
     Linux,
 }
 
-/// How User-Agents name each; the iPhone's is `like Mac OS X`, so that it comes first.
+/// How User-Agents name each; the first name counts, as apps add others.
 const IN_AGENTS: [(&str, Family); 9] = [
     ("iPhone", Family::Ios),
     ("iPad", Family::Ios),
@@ -39,8 +39,9 @@ pub fn signal(agree: Option<bool>) -> Option<Signal> {
 /// Whether User-Agent and hints name the same platform; `None` where one of them names none that is known.
 pub fn agree(agent: &str, request: &Request) -> Option<bool> {
     let hinted = hinted(request.header("sec-ch-ua-platform")?)?;
-    let (_, claimed) = IN_AGENTS.iter().find(|(name, _)| agent.contains(name))?;
-    Some(*claimed == hinted)
+    let places = IN_AGENTS.iter().filter_map(|(name, family)| Some((agent.find(name)?, *family)));
+    let (_, claimed) = places.min_by_key(|(place, _)| *place)?;
+    Some(claimed == hinted)
 }
 
 fn hinted(platform: &str) -> Option<Family> {
