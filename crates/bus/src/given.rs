@@ -40,6 +40,7 @@ pub fn click() -> Click {
         },
         address_treatment: AddressTreatment::Truncate,
         is_anonymous: false,
+        is_redacted: false,
         traceparent: None,
     }
 }
@@ -64,5 +65,6 @@ pub fn enriched_click() -> EnrichedClick {
         redacted_fields: vec!["ip".into()],
         enrichment: Enrichment::Partial,
         test: false,
+        is_erased: false,
     }
 }

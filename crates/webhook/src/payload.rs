@@ -53,6 +53,7 @@ pub fn sample(workspace_id: WorkspaceId, now: DateTime<Utc>) -> EnrichedClick {
             },
             address_treatment: AddressTreatment::Truncate,
             is_anonymous: false,
+            is_redacted: false,
             traceparent: None,
         },
         location: sample_location(),
@@ -80,6 +81,7 @@ pub fn sample(workspace_id: WorkspaceId, now: DateTime<Utc>) -> EnrichedClick {
         enrichment: Enrichment::Complete,
         enriched_at: now,
         test: true,
+        is_erased: false,
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn enriched_to_proto(click: &EnrichedClick) -> proto::EnrichedClick {
         .into(),
         enriched_at: Some(timestamp(click.enriched_at)),
         test: click.test,
+        erased: click.is_erased,
     }
 }
 
@@ -58,6 +59,7 @@ pub(super) fn enriched_from_proto(click: proto::EnrichedClick) -> Result<Enriche
         enrichment,
         enriched_at: time(click.enriched_at, "enriched_at")?,
         test: click.test,
+        is_erased: click.erased,
     })
 }
 

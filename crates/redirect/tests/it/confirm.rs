@@ -107,6 +107,7 @@ fn enriched(click: &Click) -> EnrichedClick {
         enrichment: Enrichment::default(),
         enriched_at: Utc::now(),
         test: false,
+        is_erased: false,
     }
 }
 
@@ -120,6 +121,7 @@ async fn put_aside(house: &House, id: ClickId) {
         reason: "r".into(),
         payload: Vec::new(),
         quarantined_at: Utc::now(),
+        removed_at: None,
     };
     let mut conn = house.pool.get().await.expect("the database runs");
     store::quarantine::insert(&mut conn, &[message]).await.expect("kept");
