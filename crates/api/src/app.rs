@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use bus::Bus;
+use bus::{Bus, StreamName};
 use model::EgressPolicy;
 use service::ops::Ops;
 use store::Pool;
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub exports: Imports,
     /// How long the broker remembers the id of a message.
     pub duplicate_window: Duration,
+    /// How long messages that may name a contact stay on the streams.
+    pub kept_on_streams: [(StreamName, Duration); 3],
 }
 
 /// The API and the console, listening but not answering yet.
@@ -104,6 +106,11 @@ impl App {
             imports: Imports::new(settings.api.bulk_requests_max, settings.api.bulk_workspace_requests_max),
             exports: Imports::new(settings.api.exports_max, settings.api.exports_workspace_max),
             duplicate_window: settings.nats.duplicate_window,
+            kept_on_streams: [
+                (StreamName::Clicks, settings.nats.clicks_max_age),
+                (StreamName::Enriched, settings.nats.enriched_max_age),
+                (StreamName::Quarantine, settings.nats.quarantine_max_age),
+            ],
             settings: settings.api,
         };
         Ok(Self { shared: Data::new(shared), listener, addr, ops, ops_listener: None, database })

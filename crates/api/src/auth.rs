@@ -42,6 +42,8 @@ pub enum Scope {
     DeliveriesWrite,
     /// See clicks.
     ClicksRead,
+    /// Erase contacts: what tells who clicked.
+    ClicksErase,
     /// See link settings and domains.
     SettingsRead,
     /// Change link settings and domains.
@@ -54,7 +56,7 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const EVERY: [Self; 12] = [
+    pub const EVERY: [Self; 13] = [
         Self::LinksRead,
         Self::LinksWrite,
         Self::EndpointsRead,
@@ -63,6 +65,7 @@ impl Scope {
         Self::DeliveriesRead,
         Self::DeliveriesWrite,
         Self::ClicksRead,
+        Self::ClicksErase,
         Self::SettingsRead,
         Self::SettingsWrite,
         Self::KeysWrite,
@@ -80,6 +83,7 @@ impl Scope {
             Self::DeliveriesRead => "deliveries:read",
             Self::DeliveriesWrite => "deliveries:write",
             Self::ClicksRead => "clicks:read",
+            Self::ClicksErase => "clicks:erase",
             Self::SettingsRead => "settings:read",
             Self::SettingsWrite => "settings:write",
             Self::KeysWrite => "keys:write",
@@ -98,6 +102,7 @@ impl Scope {
             Self::DeliveriesRead => "See deliveries",
             Self::DeliveriesWrite => "Send deliveries again",
             Self::ClicksRead => "See clicks",
+            Self::ClicksErase => "Erase contacts for good",
             Self::SettingsRead => "See link settings and domains",
             Self::SettingsWrite => "Change link settings and domains",
             Self::KeysWrite => "Manage API keys, see the audit log",

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use model::click::{ClickedLink, IpQuality};
+use model::privacy::Telling;
 use model::{AddressTreatment, ClickId, WorkspaceId};
 
 use crate::messages::Outgoing;
@@ -53,24 +54,17 @@ pub struct ClickTemplate {
     /// The shard, if the link says it.
     shard: Option<u64>,
     address_treatment: AddressTreatment,
-    is_anonymous: bool,
 }
 
 impl ClickTemplate {
     /// Of a link of a workspace, with what may be kept of its visitors.
-    pub fn new(
-        workspace_id: WorkspaceId,
-        link: &ClickedLink,
-        address_treatment: AddressTreatment,
-        is_anonymous: bool,
-    ) -> Self {
+    pub fn new(workspace_id: WorkspaceId, link: &ClickedLink, address_treatment: AddressTreatment) -> Self {
         let subject = topology::clicks_prefix(workspace_id);
         Self {
             encoded: [subject.as_bytes(), &codec::encode_link(workspace_id, link)].concat().into(),
             subject_bytes: subject.len(),
             shard: link.labels.message_id.as_deref().map(topology::shard_of_message),
             address_treatment,
-            is_anonymous,
         }
     }
 
@@ -93,6 +87,8 @@ pub struct ClickRef<'a> {
     pub destination_url: &'a str,
     /// What the request told.
     pub request: RequestRef<'a>,
+    /// What may be told of it after enrichment.
+    pub telling: Telling,
     /// W3C trace context of the request, if it had one.
     pub traceparent: Option<&'a str>,
 }
@@ -131,7 +127,7 @@ impl Parts for ClickRef<'_> {
     }
 
     fn append_payload(&self, out: &mut Vec<u8>) {
-        let ClickTemplate { encoded, subject_bytes, address_treatment, is_anonymous, .. } = self.template;
-        codec::append_click(self, &encoded[*subject_bytes..], *address_treatment, *is_anonymous, out);
+        let ClickTemplate { encoded, subject_bytes, address_treatment, .. } = self.template;
+        codec::append_click(self, &encoded[*subject_bytes..], *address_treatment, self.telling, out);
     }
 }

@@ -164,6 +164,7 @@ fn click_to_proto(click: &Click) -> proto::Click {
         address_treatment: address_treatment_to_proto(click.address_treatment).into(),
         traceparent: click.traceparent.clone(),
         anonymous: click.is_anonymous,
+        redacted: click.is_redacted,
     }
 }
 
@@ -191,6 +192,7 @@ fn click_from_proto(click: proto::Click) -> Result<Click, DecodeError> {
             proto::AddressTreatment::Keep => AddressTreatment::Keep,
         },
         is_anonymous: click.anonymous,
+        is_redacted: click.redacted,
         traceparent: click.traceparent,
     })
 }

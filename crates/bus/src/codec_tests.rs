@@ -7,6 +7,7 @@ use model::automation::{Automation, MachineClass, Reason, Verdict};
 use model::click::{Enrichment, LocationMissing};
 use model::device::{Device, DeviceKind};
 use model::location::Location;
+use model::privacy::Telling;
 use model::{ClickId, EventId, LinkId, OrphanId, WorkspaceId};
 use proptest::prelude::*;
 
@@ -69,7 +70,7 @@ prop_compose! {
     fn clicks()(
         id in ids(), workspace_id in ids(), link_id in ids(), clicked_at in times(), revision in any::<u32>(),
         slug in any::<String>(), labels in labels(), request in requests(), traceparent in any::<Option<String>>(),
-        destination_url in "\\PC{0,200}", is_anonymous in any::<bool>(),
+        destination_url in "\\PC{0,200}", telling in prop::sample::select(vec![Telling::Full, Telling::Redacted, Telling::Anonymous]),
         kind in prop::sample::select(LinkKind::ALL.to_vec()), sent_at in prop::option::of(times()),
         address_treatment in prop::sample::select(
             vec![AddressTreatment::Drop, AddressTreatment::Truncate, AddressTreatment::Keep]
@@ -84,7 +85,9 @@ prop_compose! {
                 kind, revision, slug, labels, sent_at,
                 ..sample.link
             },
-            clicked_at, request, address_treatment, traceparent, destination_url, is_anonymous,
+            clicked_at, request, address_treatment, traceparent, destination_url,
+            is_anonymous: telling == Telling::Anonymous,
+            is_redacted: telling == Telling::Redacted,
         }
     }
 }
@@ -106,7 +109,7 @@ prop_compose! {
 
 prop_compose! {
     fn enriched_clicks()(
-        click in clicks(), revision in any::<u32>(), enriched_at in times(), test in any::<bool>(),
+        click in clicks(), revision in any::<u32>(), enriched_at in times(), test in any::<bool>(), is_erased in any::<bool>(),
         country in any::<Option<String>>(), latitude in prop::option::of(-90.0..90.0), asn in any::<Option<u32>>(),
         location_missing in prop::option::of(prop::sample::select(
             vec![LocationMissing::NoPublicAddress, LocationMissing::NotFound, LocationMissing::NoData]
@@ -136,7 +139,7 @@ prop_compose! {
             device: Device { kind, ..sample.device },
             earlier: vec![automation.clone(); amendments],
             automation,
-            click, enriched_at, test, location_missing, is_first_click, enrichment,
+            click, enriched_at, test, is_erased, location_missing, is_first_click, enrichment,
             redacted_fields: sample.redacted_fields,
         }
     }
@@ -160,8 +163,12 @@ proptest! {
     #[test]
     fn a_click_that_owns_nothing_is_the_same_bytes_subject_and_id(click in clicks()) {
         let headers = click.request.headers.iter().map(|(n, v)| (n.as_str(), v.into())).collect();
-        let template =
-            ClickTemplate::new(click.workspace_id, &click.link, click.address_treatment, click.is_anonymous);
+        let template = ClickTemplate::new(click.workspace_id, &click.link, click.address_treatment);
+        let telling = match (click.is_anonymous, click.is_redacted) {
+            (true, _) => Telling::Anonymous,
+            (false, true) => Telling::Redacted,
+            (false, false) => Telling::Full,
+        };
         let borrowed = ClickRef {
             template: &template,
             id: click.id,
@@ -175,6 +182,7 @@ proptest! {
                 referrer: click.request.referrer.as_deref().map(Into::into),
                 headers,
             },
+            telling,
             traceparent: click.traceparent.as_deref(),
         };
         let written = |write: &dyn Fn(&mut Vec<u8>)| {

@@ -40,6 +40,7 @@ pub fn click() -> Click {
         },
         address_treatment: AddressTreatment::Truncate,
         is_anonymous: false,
+        is_redacted: false,
         traceparent: None,
     }
 }
@@ -65,5 +66,6 @@ pub fn enriched_click() -> EnrichedClick {
         enrichment: Enrichment::Partial,
         test: false,
         earlier: Vec::new(),
+        is_erased: false,
     }
 }

@@ -19,9 +19,10 @@ use bus::{Handler, Verdict, Verdicts};
 use bytes::Bytes;
 use chrono::Utc;
 use model::event_type::LINK_CLICKED;
-use model::{DeliveryId, EnrichedClick, EventId};
+use model::{DeliveryId, EnrichedClick, EventId, WorkspaceId};
 use store::Pool;
 use store::deliveries::{self, NewDelivery, Owed, Progress, Standing};
+use store::tombstones;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -115,10 +116,14 @@ impl Handler for Dispatcher {
         let claim = Claim::of(&self.in_hand, batch);
         let clicks: Vec<&EnrichedClick> =
             batch.iter().zip(&claim.is_ours).filter(|(_, ours)| **ours).map(|(click, _)| click).collect();
-        let done = match self.dispatch(&clicks).await {
+        let dispatched = async {
+            let clicks = self.without_erased(clicks).await?;
+            self.dispatch(&clicks).await
+        };
+        let done = match dispatched.await {
             Ok(()) => Verdict::Done,
             Err(error) => {
-                warn!(error = format!("{error:#}"), clicks = clicks.len(), "dispatching failed");
+                warn!(error = format!("{error:#}"), clicks = batch.len(), "dispatching failed");
                 Verdict::Retry(RETRY_DELAY)
             }
         };
@@ -128,6 +133,31 @@ impl Handler for Dispatcher {
 }
 
 impl Dispatcher {
+    /// Leaves out the clicks of contacts that were erased: nothing of them is sent any more.
+    async fn without_erased<'a>(
+        &self,
+        clicks: Vec<&'a EnrichedClick>,
+    ) -> anyhow::Result<Vec<&'a EnrichedClick>> {
+        fn contact(click: &EnrichedClick) -> Option<(WorkspaceId, &str)> {
+            Some((click.click.workspace_id, click.click.link.labels.contact_id.as_deref()?))
+        }
+        let before = clicks.len();
+        let mut clicks = clicks;
+        clicks.retain(|click| !click.is_erased);
+        let named: Vec<_> = clicks.iter().copied().filter_map(contact).collect();
+        if !named.is_empty() {
+            let mut conn = self.pool.get().await?;
+            let erased = tombstones::erased(&mut conn, named).await?;
+            drop(conn);
+            let is_told = |(workspace_id, contact): (WorkspaceId, &str)| {
+                !erased.contains(&(workspace_id, contact.to_owned()))
+            };
+            clicks.retain(|click| erased.is_empty() || contact(click).is_none_or(is_told));
+        }
+        self.metrics.erased.inc_by((before - clicks.len()) as u64);
+        Ok(clicks)
+    }
+
     async fn dispatch(&self, clicks: &[&EnrichedClick]) -> anyhow::Result<()> {
         let owed = self.owed(clicks).await?;
         for owed in owed.chunks(OWED_MAX) {

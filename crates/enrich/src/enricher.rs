@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Bus, Handler, Outgoing, Partition, PublishError, Publisher, Verdict, Verdicts};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use model::automation::Verdict as Who;
 use model::click::Enrichment;
 use model::{Click, ClickId, EnrichedClick};
 use tracing::{debug, info, warn};
 
 use crate::evidence::{self, Amendment, Evidence};
-use crate::first_clicks::{Candidate, FirstClicks};
+use crate::first_clicks::{Candidate, Contacts, FirstClicks};
 use crate::look_up::LookUp;
 use crate::metrics::Metrics;
-use crate::visitor::VisitorKeys;
+use crate::visitor::{self, VisitorKeys};
 
 /// When a click that could not be published comes again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -48,32 +48,63 @@ impl Enricher {
         Self { look_up, visitors, first_clicks, evidence: Evidence::default(), bus, publisher, metrics }
     }
 
-    /// Asks for all people of a batch at once. Machines are no first visitors, and take no visitor's place.
-    async fn settle_first_clicks(&self, enriched: &mut [EnrichedClick], visitors: &[String]) {
+    /// Asks for all people of a batch at once. Machines are no first visitors, and take no visitor's place. Clicks of
+    /// contacts that were erased, as far as that can be asked, go on without what tells who it was.
+    async fn settle_first_clicks(&self, enriched: &mut [EnrichedClick], candidates: Vec<Option<Candidate>>) {
         let mut asked = Vec::new();
-        let mut candidates = Vec::new();
-        for (enriched, visitor) in enriched.iter_mut().zip(visitors) {
+        let mut wanted = Vec::new();
+        for (index, (enriched, candidate)) in enriched.iter_mut().zip(candidates).enumerate() {
             if enriched.automation.verdict == Who::Automated {
                 enriched.is_first_click = Some(false);
-                continue;
+            } else if let Some(candidate) = candidate {
+                wanted.push(candidate);
+                asked.push(index);
+            } else {
+                self.pass_unknown(enriched);
             }
-            candidates.push(candidate(enriched, visitor));
-            asked.push(enriched);
         }
-        let answer = self.first_clicks.ask(candidates).await;
-        match answer {
+        match self.first_clicks.ask(wanted, contacts(enriched)).await {
             Some(answer) => {
-                for (click, is_first) in asked.into_iter().zip(answer) {
-                    click.is_first_click = Some(is_first);
+                for (index, is_first) in asked.into_iter().zip(answer.is_first) {
+                    enriched[index].is_first_click = Some(is_first);
+                }
+                for click in enriched.iter_mut().filter(|_| !answer.erased.is_empty()) {
+                    let contact = click.click.link.labels.contact_id.clone();
+                    if contact
+                        .is_some_and(|contact| answer.erased.contains(&(click.click.workspace_id, contact)))
+                    {
+                        click.erase();
+                    }
                 }
             }
-            None => {
-                self.metrics.first_click_unknown_total.inc_by(asked.len() as u64);
-                for click in asked {
-                    click.enrichment = Enrichment::Partial;
-                }
-            }
+            None => asked.into_iter().for_each(|index| self.pass_unknown(&mut enriched[index])),
         }
+    }
+
+    /// Whom to ask about; `None` for a machine, and for a visitor without a contact who cannot be told from others.
+    async fn candidate(
+        &self,
+        click: &Click,
+        enriched: &EnrichedClick,
+        now: DateTime<Utc>,
+    ) -> Option<Candidate> {
+        if enriched.automation.verdict == Who::Automated {
+            return None;
+        }
+        let (visitor, contact_of) = match visitor::contact(click) {
+            Some(contact) => (contact.to_owned(), Some(click.workspace_id)),
+            None => {
+                let salt = self.first_clicks.salt(click.clicked_at.date_naive(), now).await?;
+                // of the click as it came: the enriched one has no address left
+                (self.visitors.of(click, &salt), None)
+            }
+        };
+        Some(Candidate { link_id: click.link.id, visitor, click_id: click.id, contact_of })
+    }
+
+    fn pass_unknown(&self, click: &mut EnrichedClick) {
+        self.metrics.first_click_unknown_total.inc();
+        click.enrichment = Enrichment::Partial;
     }
 
     /// Publishes the tellings, and remembers those that stand.
@@ -96,19 +127,17 @@ impl Enricher {
         if amendments.is_empty() {
             return true;
         }
-        let (clicks, visitors): (Vec<_>, Vec<_>) =
-            amendments.into_iter().map(|Amendment { click, visitor }| (click, visitor)).unzip();
+        let (clicks, candidates): (Vec<_>, Vec<_>) =
+            amendments.into_iter().map(|Amendment { click, candidate }| (click, candidate)).unzip();
         let results = self.tell(&clicks).await;
         let mut given_up = Vec::new();
-        for ((click, visitor), result) in clicks.iter().zip(&visitors).zip(&results) {
+        for ((click, candidate), result) in clicks.iter().zip(candidates).zip(&results) {
             let verdict = click.automation.verdict;
             if result.is_ok() {
                 self.metrics.amendments_total.with_label_values(&[verdict.as_str()]).inc();
                 debug!(click.id = %click.click.id, verdict = verdict.as_str(), "amended");
             }
-            if verdict == Who::Automated {
-                given_up.push(candidate(click, visitor));
-            }
+            given_up.extend(candidate.filter(|_| verdict == Who::Automated));
         }
         self.first_clicks.release(given_up).await;
         results.iter().all(Result::is_ok)
@@ -135,20 +164,11 @@ impl Enricher {
         for click in &clicks {
             let Some((told, event)) = newest.remove(&click.id) else { continue };
             let enriched = self.look_up.enrich(click, now);
-            let visitor = self.visitor(click, &enriched);
-            self.evidence.recall(click, &enriched, &visitor, (&told, event), now);
+            let candidate = self.candidate(click, &enriched, now).await;
+            self.evidence.recall(click, &enriched, candidate.as_ref(), (&told, event), now);
             recalled += 1;
         }
         Ok(recalled)
-    }
-
-    /// The visitor of a person's click; nobody asks for a machine's.
-    fn visitor(&self, click: &Click, enriched: &EnrichedClick) -> String {
-        if enriched.automation.verdict == Who::Automated {
-            return String::new();
-        }
-        // of the click as it came: the enriched one has no address left
-        self.visitors.of(click)
     }
 
     fn count(&self, click: &EnrichedClick) {
@@ -167,10 +187,12 @@ impl Handler for Enricher {
         let now = Utc::now();
         let mut enriched: Vec<EnrichedClick> =
             batch.iter().map(|click| self.look_up.enrich(click, now)).collect();
-        let visitors: Vec<String> =
-            batch.iter().zip(&enriched).map(|(click, enriched)| self.visitor(click, enriched)).collect();
-        self.evidence.note(batch, &mut enriched, &visitors, now);
-        self.settle_first_clicks(&mut enriched, &visitors).await;
+        let mut candidates = Vec::with_capacity(batch.len());
+        for (click, enriched) in batch.iter().zip(&enriched) {
+            candidates.push(self.candidate(click, enriched, now).await);
+        }
+        self.evidence.note(batch, &mut enriched, &candidates, now);
+        self.settle_first_clicks(&mut enriched, candidates).await;
         let results = self.tell(&enriched).await;
         if !self.amend().await {
             // what the last click of a burst has shown must not wait for another click
@@ -199,8 +221,14 @@ impl Handler for Enricher {
     }
 }
 
-fn candidate(click: &EnrichedClick, visitor: &str) -> Candidate {
-    Candidate { link_id: click.click.link.id, visitor: visitor.to_owned(), click_id: click.click.id }
+/// Who these clicks name.
+fn contacts(clicks: &[EnrichedClick]) -> Contacts {
+    let named = |click: &EnrichedClick| {
+        // PostgreSQL keeps no zero bytes in texts: nobody can have had such a contact erased
+        let contact = click.click.link.labels.contact_id.clone().filter(|contact| !contact.contains('\0'))?;
+        Some((click.click.workspace_id, contact))
+    };
+    clicks.iter().filter_map(named).collect()
 }
 
 fn verdict_on(error: &PublishError) -> Verdict {

@@ -21,6 +21,7 @@ use tracing::warn;
 use self::groups::{Groups, Keys};
 use self::late::{Late, LateSignals};
 use crate::automation::extended;
+use crate::first_clicks::Candidate;
 
 /// Clicks of the last moments, counted back from the newest: the longest time that any evidence looks at.
 pub const WINDOW: TimeDelta = TimeDelta::seconds(30);
@@ -57,7 +58,7 @@ struct Remembered {
     /// A machine's by its own signals.
     is_automated: bool,
     keys: Keys,
-    visitor: String,
+    candidate: Option<Candidate>,
     late: LateSignals,
     /// Those that its newest telling counts.
     told: LateSignals,
@@ -71,8 +72,8 @@ struct Remembered {
 pub struct Amendment {
     /// The whole click.
     pub click: EnrichedClick,
-    /// Its visitor's key, as [`Evidence::note`] was told.
-    pub visitor: String,
+    /// What it holds as its visitor's first, as [`Evidence::note`] was told.
+    pub candidate: Option<Candidate>,
 }
 
 impl Evidence {
@@ -81,12 +82,12 @@ impl Evidence {
         &self,
         clicks: &[Click],
         enriched: &mut [EnrichedClick],
-        visitors: &[String],
+        candidates: &[Option<Candidate>],
         now: DateTime<Utc>,
     ) {
         let mut state = self.state();
-        for ((click, enriched), visitor) in clicks.iter().zip(&*enriched).zip(visitors) {
-            state.remember(click, enriched, visitor, now);
+        for ((click, enriched), candidate) in clicks.iter().zip(&*enriched).zip(candidates) {
+            state.remember(click, enriched, candidate.as_ref(), now);
         }
         for enriched in enriched {
             let Some(remembered) = state.clicks.get_mut(&enriched.click.id) else { continue };
@@ -106,12 +107,12 @@ impl Evidence {
         &self,
         click: &Click,
         enriched: &EnrichedClick,
-        visitor: &str,
+        candidate: Option<&Candidate>,
         told: (&EnrichedClick, Bytes),
         now: DateTime<Utc>,
     ) {
         let mut state = self.state();
-        state.remember(click, enriched, visitor, now);
+        state.remember(click, enriched, candidate, now);
         let State { clicks, untold, .. } = &mut *state;
         if let Some(remembered) = clicks.get_mut(&click.id)
             && remembered.event.is_none()
@@ -173,7 +174,13 @@ impl Evidence {
 }
 
 impl State {
-    fn remember(&mut self, click: &Click, enriched: &EnrichedClick, visitor: &str, now: DateTime<Utc>) {
+    fn remember(
+        &mut self,
+        click: &Click,
+        enriched: &EnrichedClick,
+        candidate: Option<&Candidate>,
+        now: DateTime<Utc>,
+    ) {
         if self.clicks.contains_key(&click.id) {
             return;
         }
@@ -189,7 +196,7 @@ impl State {
             contact: click.link.labels.contact_id.as_ref().map(|contact| self.groups.hash(contact)),
             is_automated: enriched.automation.verdict == Verdict::Automated,
             keys,
-            visitor: visitor.to_owned(),
+            candidate: candidate.cloned(),
             late: LateSignals::default(),
             told: LateSignals::default(),
             revision: 0,
@@ -243,7 +250,7 @@ impl Remembered {
         if is_machine {
             click.is_first_click = click.is_first_click.map(|_| false);
         }
-        Some(Amendment { click, visitor: self.visitor.clone() })
+        Some(Amendment { click, candidate: self.candidate.clone() })
     }
 }
 

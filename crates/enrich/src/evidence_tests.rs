@@ -46,6 +46,7 @@ fn enriched(click: &Click, os: &str, verdict: Verdict) -> EnrichedClick {
         enriched_at: click.clicked_at,
         test: false,
         earlier: Vec::new(),
+        is_erased: false,
     }
 }
 
@@ -86,7 +87,7 @@ impl Scene {
         let click = self.click(visit);
         let now = click.clicked_at;
         let mut told = [enriched(&click, visit.os, visit.verdict)];
-        self.evidence.note(&[click], &mut told, &["visitor".to_owned()], now);
+        self.evidence.note(&[click], &mut told, &[None], now);
         let [told] = told;
         self.tell(&told);
         self.last.push(told.clone());
@@ -250,7 +251,7 @@ fn an_amendment_comes_again_until_it_is_told() {
     for (link, millis) in links.iter().zip([0, 200]) {
         let click = scene.click(&Visit::of(link, millis));
         let mut told = [enriched(&click, IPHONE, Verdict::Human)];
-        scene.evidence.note(&[click], &mut told, &["visitor".to_owned()], scene.begin);
+        scene.evidence.note(&[click], &mut told, &[None], scene.begin);
         scene.tell(&told[0]);
     }
 
@@ -267,7 +268,7 @@ fn what_another_replica_told_is_recalled_and_amended() {
     let mut scene = Scene::new();
     let click = scene.click(&Visit::of(&links[0], 0));
     let told = enriched(&click, IPHONE, Verdict::Human);
-    scene.evidence.recall(&click, &told, "visitor", (&told, told.outgoing().payload), scene.begin);
+    scene.evidence.recall(&click, &told, None, (&told, told.outgoing().payload), scene.begin);
     scene.last.push(told);
 
     assert_eq!(scene.visit(&Visit::of(&links[1], 300)), (Verdict::Automated, vec![(0, Verdict::Automated)]));
@@ -284,14 +285,14 @@ fn no_more_is_remembered_than_may_be() {
         });
         let now = click.clicked_at;
         let mut told = [enriched(&click, IPHONE, Verdict::Human)];
-        scene.evidence.note(&[click], &mut told, &[String::new()], now);
+        scene.evidence.note(&[click], &mut told, &[None], now);
     }
     assert_eq!(scene.evidence.state().clicks.len(), REMEMBERED_MAX);
 
     let click = scene.click(&Visit::of(&links[0], 3_600_000));
     let now = click.clicked_at;
     let mut told = [enriched(&click, IPHONE, Verdict::Human)];
-    scene.evidence.note(&[click], &mut told, &[String::new()], now);
+    scene.evidence.note(&[click], &mut told, &[None], now);
     let state = scene.evidence.state();
     assert_eq!((state.clicks.len(), state.order.len()), (1, 1));
 }

@@ -1,14 +1,17 @@
-//! Asks whether clicks are their visitors' first, without ever waiting long for PostgreSQL.
+//! Asks whether clicks are their visitors' first, and which of their contacts were erased, without ever waiting long for
+//! PostgreSQL.
 //!
 //! A question that is not answered in time goes on by itself, and nothing is asked for a while: a click without
 //! this answer is worth more than a click that comes late.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::{ClickId, LinkId};
-use store::Pool;
-use store::first_clicks::{self, Claim};
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use model::{ClickId, LinkId, WorkspaceId};
+use store::first_clicks::{self, Answer, Claim};
+use store::{Pool, visitor_salts};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
@@ -21,7 +24,15 @@ pub struct Candidate {
     pub visitor: String,
     /// The click.
     pub click_id: ClickId,
+    /// Whose contact the visitor's key is; `None`: it is a hash.
+    pub contact_of: Option<WorkspaceId>,
 }
+
+/// Contacts of workspaces.
+pub type Contacts = BTreeSet<(WorkspaceId, String)>;
+
+/// What visitors of a day are hashed with.
+pub type Salt = Arc<[u8]>;
 
 /// Table `first_clicks`, with a circuit in front of it.
 pub struct FirstClicks {
@@ -30,24 +41,55 @@ pub struct FirstClicks {
     pause: Duration,
     /// Nothing is asked before; `None` while all is well.
     closed_until: Mutex<Option<Instant>>,
+    /// The salts of the days that clicks come of.
+    salts: Mutex<BTreeMap<NaiveDate, Salt>>,
 }
 
 impl FirstClicks {
     /// Waits at most `answer_timeout` for an answer, and after a failure asks nothing for `pause`.
     pub fn new(pool: Pool, answer_timeout: Duration, pause: Duration) -> Self {
-        Self { pool, answer_timeout, pause, closed_until: Mutex::new(None) }
+        Self { pool, answer_timeout, pause, closed_until: Mutex::new(None), salts: Mutex::default() }
     }
 
-    /// Which of the candidates are first ones, in their order; `None` when that cannot be asked now.
-    pub async fn ask(&self, candidates: Vec<Candidate>) -> Option<Vec<bool>> {
-        if candidates.is_empty() {
-            return Some(Vec::new());
+    /// Which of the candidates are first ones, in their order, and which of the contacts were erased; `None` when that
+    /// cannot be asked now.
+    pub async fn ask(&self, candidates: Vec<Candidate>, contacts: Contacts) -> Option<Answer> {
+        if candidates.is_empty() && contacts.is_empty() {
+            return Some(Answer::default());
         }
+        self.question(ask(self.pool.clone(), candidates, contacts)).await
+    }
+
+    /// The salt of a day. `None` when it cannot be asked now, or was destroyed: the day is over. It is asked for once a day
+    /// and process.
+    pub async fn salt(&self, day: NaiveDate, now: DateTime<Utc>) -> Option<Salt> {
+        let first_kept = visitor_salts::first_kept(now);
+        {
+            let mut salts = self.salts.lock().unwrap_or_else(PoisonError::into_inner);
+            salts.retain(|day, _| *day >= first_kept);
+            if let Some(salt) = salts.get(&day) {
+                return Some(Arc::clone(salt));
+            }
+        }
+        // another's clock may be a little ahead
+        let tomorrow = now.date_naive().checked_add_days(Days::new(1));
+        if day < first_kept || tomorrow.is_none_or(|tomorrow| day > tomorrow) {
+            return None;
+        }
+        let salt = self.question(salt(self.pool.clone(), day, now)).await?;
+        self.salts.lock().unwrap_or_else(PoisonError::into_inner).insert(day, Arc::clone(&salt));
+        Some(salt)
+    }
+
+    async fn question<T: Send + 'static>(
+        &self,
+        question: impl Future<Output = anyhow::Result<T>> + Send + 'static,
+    ) -> Option<T> {
         if self.is_closed() {
             return None;
         }
         // a statement that was begun is not broken off: its connection could not be used again
-        let question = tokio::spawn(ask(self.pool.clone(), candidates));
+        let question = tokio::spawn(question);
         match timeout(self.answer_timeout, question).await {
             Ok(Ok(Ok(answer))) => {
                 self.open();
@@ -102,11 +144,23 @@ async fn release(pool: &Pool, candidates: &[Candidate]) -> anyhow::Result<()> {
 fn claims(candidates: &[Candidate]) -> Vec<Claim<'_>> {
     candidates
         .iter()
-        .map(|c| Claim { link_id: c.link_id, visitor: &c.visitor, click_id: c.click_id })
+        .map(|c| Claim {
+            link_id: c.link_id,
+            visitor: &c.visitor,
+            click_id: c.click_id,
+            contact_of: c.contact_of,
+        })
         .collect()
 }
 
-async fn ask(pool: Pool, candidates: Vec<Candidate>) -> anyhow::Result<Vec<bool>> {
+async fn ask(pool: Pool, candidates: Vec<Candidate>, contacts: Contacts) -> anyhow::Result<Answer> {
     let mut conn = pool.get().await?;
-    Ok(first_clicks::claim(&mut conn, &claims(&candidates)).await?)
+    let contacts = contacts.iter().map(|(workspace_id, contact)| (*workspace_id, contact.as_str())).collect();
+    Ok(first_clicks::claim(&mut conn, &claims(&candidates), &contacts).await?)
+}
+
+async fn salt(pool: Pool, day: NaiveDate, now: DateTime<Utc>) -> anyhow::Result<Salt> {
+    let mut conn = pool.get().await?;
+    visitor_salts::destroy_old(&mut conn, now).await?;
+    Ok(visitor_salts::of_day(&mut conn, day).await?.into())
 }

@@ -132,6 +132,7 @@ impl LookUp {
             enriched_at: now,
             test: false,
             earlier: Vec::new(),
+            is_erased: false,
         }
     }
 }
@@ -156,18 +157,25 @@ const LANGUAGE_HEADER: &str = "accept-language";
 /// Leaves of the visitor what the policy says, and names what it changed.
 fn redact(click: &mut Click) -> Vec<String> {
     let is_anonymous = click.is_anonymous;
+    let is_redacted = is_anonymous || click.is_redacted;
     let mut redacted = Vec::new();
     if let Some(address) = click.request.ip {
-        let treatment = if is_anonymous { AddressTreatment::Drop } else { click.address_treatment };
+        let treatment = if is_redacted { AddressTreatment::Drop } else { click.address_treatment };
         click.request.ip = treatment.apply(address);
         if treatment != AddressTreatment::Keep {
             redacted.push("ip".to_owned());
         }
     }
+    if is_redacted {
+        if click.request.user_agent.take().is_some() {
+            redacted.push("user_agent".to_owned());
+        }
+        // Client Hints are a User-Agent in pieces
+        click.request.headers.retain(|(name, _)| name == LANGUAGE_HEADER);
+    }
     if is_anonymous {
         let labels = &mut click.link.labels;
         let told = [
-            ("user_agent", &mut click.request.user_agent),
             ("contact_id", &mut labels.contact_id),
             ("conversation_id", &mut labels.conversation_id),
             ("message_id", &mut labels.message_id),
@@ -177,7 +185,6 @@ fn redact(click: &mut Click) -> Vec<String> {
                 redacted.push(field.to_owned());
             }
         }
-        click.request.headers.retain(|(name, _)| name == LANGUAGE_HEADER);
     }
     redacted
 }
@@ -212,6 +219,21 @@ mod tests {
         assert_eq!(redacted, ["ip", "user_agent", "contact_id"]);
         assert_eq!((click.request.ip, click.request.user_agent), (None, None));
         assert_eq!(click.link.labels.contact_id, None);
+        assert_eq!(click.request.headers, [("accept-language".to_owned(), "it-IT,it;q=0.9".to_owned())]);
+    }
+
+    #[test]
+    fn a_visitor_who_asks_for_privacy_leaves_the_ids_that_the_sender_gave() {
+        let mut click = sample::click();
+        click.is_redacted = true;
+        click.address_treatment = AddressTreatment::Keep;
+        click.request.headers.push(("sec-ch-ua-model".into(), "Pixel 9".into()));
+
+        let redacted = redact(&mut click);
+
+        assert_eq!(redacted, ["ip", "user_agent"]);
+        assert_eq!((click.request.ip, click.request.user_agent), (None, None));
+        assert_eq!(click.link.labels.contact_id.as_deref(), Some("cont_9"));
         assert_eq!(click.request.headers, [("accept-language".to_owned(), "it-IT,it;q=0.9".to_owned())]);
     }
 

@@ -49,7 +49,7 @@ pub struct EnrichSettings {
     pub agents_poll: Duration,
     /// User-Agents that are remembered.
     pub agents_max: usize,
-    /// Key of the hashes that tell visitors apart.
+    /// Mixed into the hashes that tell visitors apart.
     #[serde(default)]
     pub visitor_secret: Option<VisitorSecret>,
     /// How long the answer to "first click?" may take.

@@ -1,9 +1,10 @@
-//! Who a visitor is, as far as "first click" needs it: the contact the link was sent to, else a keyed hash.
+//! Who a visitor is, as far as "first click" needs it: the contact that a message's link was sent to, else a keyed hash.
 
 use std::fmt::Write as _;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use model::Click;
+use model::link::LinkKind;
 use sha2::Sha256;
 
 /// Bytes of the hash that are kept: enough that two visitors of one link never meet.
@@ -12,41 +13,42 @@ const HASH_BYTES: usize = 16;
 /// Longest contact that stands for itself, in bytes; a longer one would not fit into an index.
 const CONTACT_BYTES_MAX: usize = 512;
 
-/// Makes visitors' keys. Without the secret a hash of an IPv4 address is found by trying all of them.
+/// The contact by which a click's visitor is known for the life of its link: one whose message the link was in. A link that may be
+/// passed on has many visitors, whoever it was made for, and an anonymous click is not known by its contact.
+pub fn contact(click: &Click) -> Option<&str> {
+    let is_known = click.link.kind == LinkKind::Message && !click.is_anonymous;
+    click.link.labels.contact_id.as_deref().filter(|contact| is_known && is_plain(contact))
+}
+
+/// Makes the keys of visitors without a contact. Without salt and secret a hash of an IPv4 address is found by trying all
+/// of them.
 pub struct VisitorKeys {
     keyed: Hmac<Sha256>,
 }
 
 impl VisitorKeys {
-    /// Keys under this secret; replicas need the same one.
+    /// Keys under what an operator has set, if anything; replicas need the same.
     pub fn new(secret: &[u8]) -> Self {
         Self { keyed: Hmac::new_from_slice(secret).expect("HMAC takes keys of any length") }
     }
 
-    /// The visitor of a click on its link: the contact for the life of the link, else (and when clicks are anonymous)
-    /// address, browser and language for a UTC day.
-    pub fn of(&self, click: &Click) -> String {
-        let contact = click.link.labels.contact_id.as_ref();
-        match contact.filter(|_| !click.is_anonymous) {
-            Some(contact) if is_plain(contact) => contact.clone(),
-            Some(contact) => self.hash(&["contact", contact]),
-            None => {
-                let request = &click.request;
-                self.hash(&[
-                    &click.clicked_at.date_naive().to_string(),
-                    &request.ip.map(|ip| ip.to_canonical().to_string()).unwrap_or_default(),
-                    request.user_agent.as_deref().unwrap_or_default(),
-                    request.language().unwrap_or_default(),
-                ])
-            }
-        }
+    /// The visitor of a click on its link for a UTC day, whose salt this is: address, browser and language.
+    pub fn of(&self, click: &Click, salt: &[u8]) -> String {
+        let request = &click.request;
+        let ip = request.ip.map(|ip| ip.to_canonical().to_string()).unwrap_or_default();
+        self.hash(&[
+            salt,
+            ip.as_bytes(),
+            request.user_agent.as_deref().unwrap_or_default().as_bytes(),
+            request.language().unwrap_or_default().as_bytes(),
+        ])
     }
 
-    fn hash(&self, parts: &[&str]) -> String {
+    fn hash(&self, parts: &[&[u8]]) -> String {
         let mut keyed = self.keyed.clone();
         for part in parts {
             keyed.update(&(part.len() as u64).to_be_bytes());
-            keyed.update(part.as_bytes());
+            keyed.update(part);
         }
         let digest = keyed.finalize().into_bytes();
         digest.iter().take(HASH_BYTES).fold(String::new(), |mut text, byte| {
@@ -70,50 +72,57 @@ mod tests {
         VisitorKeys::new(b"a secret of the test")
     }
 
-    #[test]
-    fn a_contact_is_its_own_key() {
+    fn of_contact(contact: &str) -> Click {
         let mut click = sample::click();
-        click.link.labels.contact_id = Some("cont_9".into());
+        click.link.kind = LinkKind::Message;
+        click.link.labels.contact_id = Some(contact.to_owned());
+        click
+    }
 
-        assert_eq!(keys().of(&click), "cont_9");
+    #[test]
+    fn a_contact_is_its_own_key_on_the_link_of_a_message() {
+        assert_eq!(contact(&of_contact("cont_9")), Some("cont_9"));
+    }
+
+    #[test]
+    fn a_link_that_may_be_passed_on_does_not_know_its_visitors_by_the_contact() {
+        let mut click = of_contact("cont_9");
+        click.link.kind = LinkKind::Shareable;
+
+        assert_eq!(contact(&click), None);
     }
 
     #[test]
     fn an_anonymous_click_is_not_known_by_its_contact() {
-        let mut click = sample::click();
-        click.link.labels.contact_id = Some("cont_9".into());
+        let mut click = of_contact("cont_9");
         click.is_anonymous = true;
 
-        assert_eq!(keys().of(&click).len(), 2 * HASH_BYTES);
+        assert_eq!(contact(&click), None);
     }
 
     #[test]
-    fn without_a_contact_day_address_browser_and_language_count() {
-        let mut click = sample::click();
-        click.link.labels.contact_id = None;
-        let key = keys().of(&click);
+    fn without_a_contact_salt_address_browser_and_language_count() {
+        let click = sample::click();
+        let key = keys().of(&click, b"today's");
         let differs = |change: fn(&mut Click)| {
             let mut other = click.clone();
             change(&mut other);
-            keys().of(&other) != key
+            keys().of(&other, b"today's") != key
         };
 
         assert_eq!(key.len(), 2 * HASH_BYTES);
-        assert!(differs(|click| click.clicked_at += chrono::TimeDelta::days(1)));
         assert!(differs(|click| click.request.ip = "9.9.9.9".parse().ok()));
         assert!(differs(|click| click.request.user_agent = None));
         assert!(differs(|click| click.request.headers.clear()));
         assert!(!differs(|click| click.clicked_at += chrono::TimeDelta::seconds(1)));
-        assert_ne!(VisitorKeys::new(b"another").of(&click), key);
+        assert_ne!(keys().of(&click, b"tomorrow's"), key);
+        assert_ne!(VisitorKeys::new(b"another").of(&click, b"today's"), key);
     }
 
     #[test]
-    fn a_contact_that_postgresql_cannot_keep_is_hashed() {
-        let mut click = sample::click();
-        for contact in ["a\0b".to_owned(), String::new(), "x".repeat(4000)] {
-            click.link.labels.contact_id = Some(contact);
-
-            assert_eq!(keys().of(&click).len(), 2 * HASH_BYTES);
+    fn a_contact_that_postgresql_cannot_keep_is_none() {
+        for unkept in ["a\0b".to_owned(), String::new(), "x".repeat(4000)] {
+            assert_eq!(contact(&of_contact(&unkept)), None);
         }
     }
 }

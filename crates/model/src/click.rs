@@ -66,8 +66,10 @@ pub struct Click {
     pub request: Request,
     /// What may be kept of the visitor's address: the workspace's policy, resolved.
     pub address_treatment: AddressTreatment,
-    /// Whether what tells who it was has to go after enrichment ([`crate::link::Recording::Anonymous`]).
+    /// Whether what tells who it was has to go after enrichment ([`crate::privacy::Telling::Anonymous`]).
     pub is_anonymous: bool,
+    /// Whether address and User-Agent have to go after enrichment: the visitor's wish ([`crate::privacy::Telling::Redacted`]).
+    pub is_redacted: bool,
     /// W3C trace context of the request, if it had one.
     pub traceparent: Option<String>,
 }
@@ -165,6 +167,8 @@ pub struct EnrichedClick {
     pub test: bool,
     /// The verdicts of earlier revisions, oldest first, at most [`REVISIONS_MAX`]; none in the first telling.
     pub earlier: Vec<Automation>,
+    /// Its contact was erased ([`EnrichedClick::erase`]): it is counted, and told nobody any more.
+    pub is_erased: bool,
 }
 
 impl EnrichedClick {

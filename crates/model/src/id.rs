@@ -130,6 +130,8 @@ ids! {
     ReplayId = "rpl_";
     /// A message that was put aside.
     QuarantineId = "qua_";
+    /// The erasure of a contact.
+    ErasureId = "ers_";
     /// An API key.
     KeyId = "key_";
     /// An entry of the audit log.

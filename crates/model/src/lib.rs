@@ -1,7 +1,7 @@
 //! The nouns of Clickwire: values that parse themselves and hold what they say. No I/O.
 //!
 //! In reading order: [`id`], [`link`] with [`slug`], [`url`], [`utm`] and [`password`], [`click`] with [`location`], [`device`]
-//! and [`automation`], [`orphan`] (a visit that led nowhere), then what is owed to subscribers: [`event_type`],
+//! [`automation`] and [`privacy`], [`orphan`] (a visit that led nowhere), then what is owed to subscribers: [`event_type`],
 //! [`delivery`], [`retry`], [`alert`], [`address`] and [`egress`], [`secret`].
 
 pub mod address;
@@ -11,12 +11,14 @@ pub mod click;
 pub mod delivery;
 pub mod device;
 pub mod egress;
+mod erasure;
 pub mod event_type;
 pub mod id;
 pub mod link;
 pub mod location;
 pub mod orphan;
 pub mod password;
+pub mod privacy;
 pub mod retry;
 pub mod secret;
 pub mod slug;
@@ -28,8 +30,8 @@ pub use alert::AlertFormat;
 pub use click::{Click, EnrichedClick};
 pub use egress::EgressPolicy;
 pub use id::{
-    AuditId, ClickId, DeliveryId, DomainId, EndpointId, EventId, KeyId, LinkId, OrphanId, QuarantineId,
-    ReplayId, SecretId, WorkspaceId,
+    AuditId, ClickId, DeliveryId, DomainId, EndpointId, ErasureId, EventId, KeyId, LinkId, OrphanId,
+    QuarantineId, ReplayId, SecretId, WorkspaceId,
 };
 pub use link::{Host, Link};
 pub use orphan::Orphan;

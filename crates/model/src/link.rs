@@ -11,6 +11,7 @@ use url::Url;
 use crate::address::AddressTreatment;
 use crate::id::{LinkId, WorkspaceId};
 use crate::password::PasswordHash;
+use crate::privacy::SignalPolicies;
 use crate::slug::Slug;
 use crate::url::DestinationUrl;
 use crate::utm::Utm;
@@ -63,6 +64,8 @@ pub struct Link {
     pub recording: Recording,
     /// What is kept of visitors' addresses.
     pub address_treatment: AddressTreatment,
+    /// What becomes of clicks whose visitors ask for privacy.
+    pub signals: SignalPolicies,
     /// What messengers show of it.
     pub preview: Option<LinkPreview>,
     /// Seconds in which browsers are to reach its domain over https alone.
@@ -333,12 +336,14 @@ impl Tracking {
     /// Every choice.
     pub const ALL: [Self; 3] = [Self::Inherit, Self::Anonymous, Self::Off];
 
-    /// What is recorded of a link's clicks, if the workspace records any.
-    pub const fn recording(self, is_workspace_tracking: bool) -> Recording {
+    /// What is recorded of a link's clicks, if the workspace records any: the workspace may record less of all, and a link
+    /// less of its own, never more.
+    pub const fn recording(self, is_workspace_tracking: bool, is_workspace_anonymous: bool) -> Recording {
         match self {
             Self::Off => Recording::Nothing,
             _ if !is_workspace_tracking => Recording::Nothing,
             Self::Anonymous => Recording::Anonymous,
+            Self::Inherit if is_workspace_anonymous => Recording::Anonymous,
             Self::Inherit => Recording::Full,
         }
     }

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::erasures;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::partitions;
@@ -109,6 +110,7 @@ impl App {
                 Ok(())
             }
         });
+        let pool_of_partitions = pool.clone();
         parts.spawn({
             let stop = stop_all.clone();
             async move {
@@ -116,7 +118,14 @@ impl App {
                     days_ahead: settings.partitions_days_ahead,
                     days_kept: settings.deliveries_kept_days,
                 };
-                partitions::keep(pool, settings.partitions_every, range, stop).await;
+                partitions::keep(pool_of_partitions, settings.partitions_every, range, stop).await;
+                Ok(())
+            }
+        });
+        parts.spawn({
+            let (pool, bus, stop) = (pool.clone(), self.bus.clone(), stop_all.clone());
+            async move {
+                erasures::work(pool, bus, stop).await;
                 Ok(())
             }
         });

@@ -5,6 +5,7 @@
 //! and `room` keeps CLICKS from filling up with clicks that were handled.
 
 mod app;
+mod erasures;
 mod metrics;
 mod outbox;
 mod partitions;

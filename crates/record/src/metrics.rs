@@ -9,6 +9,8 @@ pub struct Metrics {
     pub clicks_total: IntCounter,
     /// Tellings of clicks that were recorded already, at the same or a higher revision.
     pub repeated_clicks_total: IntCounter,
+    /// Clicks of erased contacts that came late and were recorded without what tells who it was.
+    pub erased_clicks_total: IntCounter,
     /// Links that have had as many clicks as they may have.
     pub exhausted_links_total: IntCounter,
     /// Messages copied from QUARANTINE.
@@ -35,6 +37,10 @@ impl Metrics {
             repeated_clicks_total: counter(
                 "repeated_clicks_total",
                 "Tellings of clicks that were recorded already, at the same or a higher revision.",
+            )?,
+            erased_clicks_total: counter(
+                "erased_clicks_total",
+                "Clicks of erased contacts that came late and were recorded without what tells who it was.",
             )?,
             exhausted_links_total: counter(
                 "exhausted_links_total",

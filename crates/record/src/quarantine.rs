@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use bus::{Handler, Verdict, Verdicts};
 use store::Pool;
 use store::quarantine::{self, Quarantined};
+use store::tombstones;
 use tracing::warn;
 
 use crate::metrics::Metrics;
@@ -24,8 +25,20 @@ impl QuarantineKeeper {
     }
 
     async fn keep(&self, batch: &[bus::Quarantined]) -> anyhow::Result<()> {
-        let rows: Vec<Quarantined> = batch.iter().map(row).collect();
+        let mut rows: Vec<Quarantined> = batch.iter().map(row).collect();
         let mut conn = self.pool.get().await?;
+        let contacts: Vec<_> = batch.iter().map(|message| bus::erased::contact(&message.payload)).collect();
+        let named =
+            contacts.iter().flatten().map(|(workspace_id, contact)| (*workspace_id, contact.as_str()));
+        let erased = tombstones::erased(&mut conn, named).await.context("failed to look for tombstones")?;
+        for (row, contact) in rows.iter_mut().zip(&contacts) {
+            if contact.as_ref().is_some_and(|contact| erased.contains(contact)) {
+                // only which message it was is kept, as when people remove it
+                row.payload.clear();
+                row.reason.clear();
+                row.removed_at = Some(row.quarantined_at);
+            }
+        }
         let kept = quarantine::insert(&mut conn, &rows).await.context("failed to write the quarantine")?;
         self.metrics.quarantined_total.inc_by(kept as u64);
         Ok(())
@@ -61,5 +74,6 @@ fn row(message: &bus::Quarantined) -> Quarantined {
         reason: message.reason.replace('\0', ""),
         payload: message.payload.to_vec(),
         quarantined_at: message.quarantined_at,
+        removed_at: None,
     }
 }

@@ -1,5 +1,6 @@
 //! Keeps every enriched click once, in batches of one statement, and counts it for a link that may have only so many.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use bytes::Bytes;
 use chrono::Utc;
 use model::{EnrichedClick, LinkId, WorkspaceId};
 use store::clicks::{self, NewClick, Recorded};
-use store::{Pool, links};
+use store::tombstones::{self, Late};
+use store::{Connection, Pool, QueryResult, links};
 use tracing::{debug, info, warn};
 
 use crate::metrics::Metrics;
@@ -30,13 +32,20 @@ impl Recorder {
     }
 
     async fn record(&self, batch: &[EnrichedClick]) -> anyhow::Result<()> {
-        let events: Vec<Bytes> = batch.iter().map(|click| click.outgoing().payload).collect();
-        let rows = batch.iter().zip(&events).map(|(click, event)| NewClick { click, event });
+        let mut conn = self.pool.get().await?;
+        let (kept, late) = without_erased(&mut conn, batch).await.context("failed to look for tombstones")?;
+        let events: Vec<Bytes> = kept.iter().map(|click| click.outgoing().payload).collect();
+        let rows = kept.iter().zip(&events).map(|(click, event)| NewClick { click, event });
         // a sample is nobody's click
         let rows: Vec<NewClick<'_>> = rows.filter(|new| !new.click.test).collect();
-        let mut conn = self.pool.get().await?;
-        let recorded =
-            clicks::record(&mut conn, &rows, Utc::now()).await.context("failed to write clicks")?;
+        let now = Utc::now();
+        let recorded = clicks::record(&mut conn, &rows, now).await.context("failed to write clicks")?;
+        if !late.is_empty() {
+            tombstones::mark(&mut conn, &late, now)
+                .await
+                .context("failed to mark clicks of erased contacts")?;
+            self.metrics.erased_clicks_total.inc_by(late.len() as u64);
+        }
         drop(conn);
         let Recorded { written, exhausted } = recorded;
         self.metrics.clicks_total.inc_by(written as u64);
@@ -71,6 +80,33 @@ impl Recorder {
         }
         Ok(())
     }
+}
+
+/// The clicks as they are kept: those of erased contacts without what tells who it was, however they came (redelivered, from a
+/// spool, from the quarantine) and whenever they were made. And which those are.
+async fn without_erased<'a>(
+    conn: &mut Connection,
+    batch: &'a [EnrichedClick],
+) -> QueryResult<(Vec<Cow<'a, EnrichedClick>>, Vec<Late<'a>>)> {
+    fn contact(click: &EnrichedClick) -> Option<(WorkspaceId, &str)> {
+        Some((click.click.workspace_id, click.click.link.labels.contact_id.as_deref()?))
+    }
+    let erased = tombstones::erased(conn, batch.iter().filter_map(contact)).await?;
+    let (mut kept, mut late) = (Vec::with_capacity(batch.len()), Vec::new());
+    for click in batch {
+        let named = contact(click)
+            .filter(|(workspace_id, contact)| erased.contains(&(*workspace_id, (*contact).to_owned())));
+        if named.is_none() && !click.is_erased {
+            kept.push(Cow::Borrowed(click));
+            continue;
+        }
+        let mut emptied = click.clone();
+        emptied.erase();
+        kept.push(Cow::Owned(emptied));
+        let contact = named.map(|(_, contact)| contact);
+        late.push(Late { id: click.click.id, link_id: click.click.link.id, contact });
+    }
+    Ok((kept, late))
 }
 
 impl Handler for Recorder {

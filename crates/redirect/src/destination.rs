@@ -32,6 +32,22 @@ pub fn with_visitors_query(
     Some(url.with_query(Some(&merged))).filter(|url| url.as_str().len() <= URL_BYTES_MAX)
 }
 
+/// What a visitor writes into the query of a link to pass unseen.
+const NO_TRACK: &str = "no_track";
+
+/// The visitor's query without `no_track`, whatever its value, and whether it was there: it is for us alone.
+pub fn without_no_track(query: Option<&str>) -> (Option<Cow<'_, str>>, bool) {
+    let Some(query) = query else { return (None, false) };
+    // nearly always
+    if !query.contains(NO_TRACK) {
+        return (Some(Cow::Borrowed(query)), false);
+    }
+    let is_other = |pair: &&str| name(pair) != NO_TRACK;
+    let others: Vec<&str> = pairs(query).filter(is_other).collect();
+    let is_asked = others.len() < pairs(query).count();
+    (Some(Cow::Owned(others.join("&"))), is_asked)
+}
+
 /// Names that are not there yet are added: a visitor never overrides.
 fn filled(own: &str, query: &str) -> String {
     let taken: HashSet<_> = pairs(own).map(name).collect();
@@ -111,6 +127,21 @@ mod tests {
                 ("https://example.com/", "q=\u{e9}", Some("https://example.com/?q=%C3%A9")),
             ],
         );
+    }
+
+    #[test]
+    fn no_track_is_taken_out_of_the_query() {
+        for (query, left, is_asked) in [
+            ("a=1&no_track&b=2", "a=1&b=2", true),
+            ("no_track=0", "", true),
+            ("no_tracks=1", "no_tracks=1", false),
+            ("a=no_track", "a=no_track", false),
+            ("a=1", "a=1", false),
+        ] {
+            let (query_left, asked) = without_no_track(Some(query));
+            assert_eq!((query_left.as_deref(), asked), (Some(left), is_asked), "{query}");
+        }
+        assert_eq!(without_no_track(None), (None, false));
     }
 
     #[test]

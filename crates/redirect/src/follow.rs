@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::dev::RequestHead;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
@@ -20,6 +20,7 @@ use chrono::{DateTime, Utc};
 
 use model::link::{Closed, Recording};
 use model::orphan::{OrphanReason, PATH_BYTES_MAX};
+use model::privacy::Telling;
 use model::{ClickId, DestinationUrl, Link, Orphan, OrphanId};
 
 use crate::links::{Guesser, Links, Route, Unknown};
@@ -183,12 +184,19 @@ impl Follow {
         started_at: Instant,
     ) -> HttpResponse {
         let link = &route.link;
-        let query = request.uri().query();
-        let merged = destination::with_visitors_query(&route.destination, link.query_mode, query);
-        if link.recording != Recording::Nothing {
+        let (merged, telling) = {
+            let (query, no_track) = destination::without_no_track(request.uri().query());
+            let merged =
+                destination::with_visitors_query(&route.destination, link.query_mode, query.as_deref());
+            (merged, telling(link, request.headers(), no_track))
+        };
+        if telling != Telling::Nothing {
             let destination_url = merged.as_ref().unwrap_or(&route.destination);
             // the click is encoded before the wait: what waits holds nothing of it
-            let appended = self.clicks.append(&self.click(request, route, destination_url, now), started_at);
+            let appended = {
+                let click = self.click(request, route, destination_url, telling, now);
+                self.clicks.append(&click, started_at)
+            };
             appended.await;
             self.metrics.followed_tracked.inc();
         } else {
@@ -260,8 +268,8 @@ impl Follow {
             let now = Utc::now();
             let request = visitor::request(head.method.as_str(), None, &head.headers);
             let path = head.uri.path();
-            let is_anonymous = link.is_some_and(|link| link.recording == Recording::Anonymous);
-            let user_agent = request.user_agent.filter(|_| !is_anonymous);
+            let telling = link.map_or(Telling::Full, |link| telling(link, &head.headers, false));
+            let user_agent = request.user_agent.filter(|_| telling == Telling::Full);
             Orphan {
                 id: OrphanId::generate_at(now),
                 occurred_at: now,
@@ -288,6 +296,7 @@ impl Follow {
         request: &'a HttpRequest,
         route: &'a Route,
         destination_url: &'a DestinationUrl,
+        telling: Telling,
         now: DateTime<Utc>,
     ) -> ClickRef<'a> {
         let head = request.head();
@@ -297,6 +306,7 @@ impl Follow {
             id: ClickId::generate_at(now),
             clicked_at: now,
             destination_url: destination_url.as_str(),
+            telling,
             request: visitor::request(head.method.as_str(), client, &head.headers),
             traceparent: visitor::traceparent(&head.headers),
         }
@@ -320,6 +330,11 @@ impl Follow {
         }
         pages::refusal(refusal)
     }
+}
+
+/// What may be told of a click on this link by this visitor.
+fn telling(link: &Link, headers: &HeaderMap, no_track: bool) -> Telling {
+    link.recording.telling(visitor::wishes(headers, no_track), link.signals, link.max_clicks.is_some())
 }
 
 /// Who asks for many links that are not there tries to find one.

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use model::click::ClickedLink;
-use model::link::{Recording, tracked_url};
+use model::link::tracked_url;
 use model::{DestinationUrl, Link};
 use store::Pool;
 use store::routes::ServedDomain;
@@ -343,12 +343,7 @@ impl Route {
             labels: link.labels.clone(),
             sent_at: link.sent_at,
         };
-        let clicks = ClickTemplate::new(
-            link.workspace_id,
-            &clicked,
-            link.address_treatment,
-            link.recording == Recording::Anonymous,
-        );
+        let clicks = ClickTemplate::new(link.workspace_id, &clicked, link.address_treatment);
         // parameters that make it too long are refused when the link is saved; without them it still leads there
         let destination =
             link.utm.applied_to(&link.original_url).unwrap_or_else(|_| link.original_url.clone());

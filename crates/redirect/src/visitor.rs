@@ -7,6 +7,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use bus::RequestRef;
 
 use model::click::{HEADER_BYTES_MAX, IpQuality, KEPT_HEADERS, REFERRER_BYTES_MAX, USER_AGENT_BYTES_MAX};
+use model::privacy::Wishes;
 
 /// Headers in which browsers say that they ask ahead: the current one, then those of older browsers.
 const PREFETCH_HEADERS: [&str; 4] = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
@@ -53,6 +54,12 @@ pub fn is_prefetch(headers: &HeaderMap) -> bool {
         let mut words = value.split([';', ',']).map(str::trim);
         words.any(|word| PREFETCH_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
     })
+}
+
+/// What the request asks for: `Sec-GPC: 1` (Global Privacy Control, section 3.3), `DNT: 1`.
+pub fn wishes(headers: &HeaderMap, no_track: bool) -> Wishes {
+    let is_set = |name: &str| headers.get(name).is_some_and(|value| value.as_bytes().trim_ascii() == b"1");
+    Wishes { gpc: is_set("sec-gpc"), dnt: is_set("dnt"), no_track }
 }
 
 /// W3C trace context of the request; `None` when there is none or it is malformed (Trace Context, section 3.2.2).

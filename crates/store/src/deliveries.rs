@@ -279,9 +279,11 @@ pub async fn count_waiting(conn: &mut Connection, limit: i64) -> QueryResult<i64
     Ok(row.waiting)
 }
 
-/// The recorded event of a click, from which a body that was not kept is rendered again.
+/// The recorded event of a click, from which a body that was not kept is rendered again; none of a click whose contact was
+/// erased.
 pub async fn recorded_event(conn: &mut Connection, click_id: ClickId) -> QueryResult<Option<Vec<u8>>> {
-    clicks::table.find((click_id.day(), click_id.uuid())).select(clicks::event).first(conn).await.optional()
+    let click = clicks::table.find((click_id.day(), click_id.uuid()));
+    click.filter(clicks::erased_at.is_null()).select(clicks::event).first(conn).await.optional()
 }
 
 /// Progress by columns, as one statement takes them.

@@ -1,16 +1,17 @@
 //! Which click was the first of its visitor on its link.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use model::{ClickId, LinkId};
+use model::{ClickId, LinkId, WorkspaceId};
 
 use crate::schema::first_clicks;
 use crate::statement::statement;
+use crate::tombstones::Contacts;
 use crate::{Connection, QueryResult};
 
 /// Takes the places that are free and tells who holds each. Rows that are taken are read, not written: asking
@@ -18,14 +19,24 @@ use crate::{Connection, QueryResult};
 ///
 /// The commit does not wait for the disk, as clicks wait for the answer. A crash of PostgreSQL may take back the claims of
 /// its last moments (`wal_writer_delay`): then a later click is told to be the first as well.
-const CLAIM: &str = "\
+///
+/// With it comes, at no round trip of its own, which of the contacts of the batch were erased: those take no place.
+const CLAIM: &str = r#"
 WITH lazily AS MATERIALIZED (
     SELECT set_config('synchronous_commit', 'off', true)
 ), wanted AS (
-    SELECT wanted.* FROM lazily, unnest($1, $2, $3) AS wanted (link_id, visitor, click_id)
+    SELECT wanted.* FROM lazily, unnest($1, $2, $3, $4) AS wanted (link_id, visitor, click_id, contact_of)
+), erased AS MATERIALIZED (
+    SELECT asked.workspace_id, asked.contact FROM unnest($5, $6) AS asked (workspace_id, contact)
+    JOIN erasure_salts AS salts ON salts.workspace_id = asked.workspace_id
+    JOIN erasures ON erasures.workspace_id = asked.workspace_id
+        AND erasures.contact_hash = sha256(salts.salt || convert_to(asked.contact, 'UTF8'))
 ), claimed AS (
     INSERT INTO first_clicks (link_id, visitor, click_id)
     SELECT link_id, visitor, click_id FROM wanted
+    WHERE NOT EXISTS (SELECT FROM erased
+        WHERE erased.workspace_id = wanted.contact_of AND erased.contact = wanted.visitor)
+    ORDER BY link_id, visitor COLLATE "C"
     ON CONFLICT (link_id, visitor) DO NOTHING
     RETURNING link_id, visitor, click_id
 )
@@ -33,7 +44,9 @@ SELECT link_id, visitor, click_id FROM claimed
 UNION ALL
 SELECT held.link_id, held.visitor, held.click_id
 FROM first_clicks AS held
-JOIN wanted ON wanted.link_id = held.link_id AND wanted.visitor = held.visitor";
+JOIN wanted ON wanted.link_id = held.link_id AND wanted.visitor = held.visitor
+UNION ALL
+SELECT workspace_id, contact, NULL FROM erased"#;
 
 /// A click that would be the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,36 +57,58 @@ pub struct Claim<'a> {
     pub visitor: &'a str,
     /// The click.
     pub click_id: ClickId,
+    /// Whose contact the visitor is; `None`: it is a hash.
+    pub contact_of: Option<WorkspaceId>,
 }
 
+/// What is known of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Which claims are first clicks, in their order.
+    pub is_first: Vec<bool>,
+    /// Which of the contacts were erased.
+    pub erased: Contacts,
+}
+
+/// Who holds a place, or, without a click, whose (in place of a link) contact was erased.
 #[derive(QueryableByName)]
 struct Held {
     #[diesel(sql_type = SqlUuid)]
     link_id: Uuid,
     #[diesel(sql_type = Text)]
     visitor: String,
-    #[diesel(sql_type = SqlUuid)]
-    click_id: Uuid,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    click_id: Option<Uuid>,
 }
+
+type Wanted<'a> = BTreeMap<(Uuid, &'a str), (Uuid, Option<WorkspaceId>)>;
 
 /// Claims for each click to be the first of its visitor on its link, and tells, in the same order, which ones
 /// are. Of two claims for one place the earlier in `claims` wins. A click that is asked for again gets the same
-/// answer again.
-pub async fn claim(conn: &mut Connection, claims: &[Claim<'_>]) -> QueryResult<Vec<bool>> {
+/// answer again. Of `contacts`, those of the whole batch, it tells which were erased.
+pub async fn claim(
+    conn: &mut Connection,
+    claims: &[Claim<'_>],
+    contacts: &BTreeSet<(WorkspaceId, &str)>,
+) -> QueryResult<Answer> {
     // in the order of the key, so that two batches never wait for each other in a circle
-    let mut wanted: BTreeMap<(Uuid, &str), Uuid> = BTreeMap::new();
+    let mut wanted = Wanted::new();
     for claim in claims {
-        wanted.entry((claim.link_id.uuid(), claim.visitor)).or_insert(claim.click_id.uuid());
+        let claimed = (claim.click_id.uuid(), claim.contact_of);
+        wanted.entry((claim.link_id.uuid(), claim.visitor)).or_insert(claimed);
     }
-    let mut holders = take(conn, &wanted).await?;
-    wanted.retain(|(link_id, visitor), _| !holders.contains_key(&(*link_id, (*visitor).to_owned())));
+    let (mut holders, erased) = take(conn, &wanted, contacts).await?;
+    wanted.retain(|(link_id, visitor), (_, contact_of)| {
+        let is_erased = contact_of.is_some_and(|of| erased.contains(&(of, (*visitor).to_owned())));
+        !is_erased && !holders.contains_key(&(*link_id, (*visitor).to_owned()))
+    });
     if !wanted.is_empty() {
         holders.extend(held(conn, &wanted).await?);
     }
     let is_first = |claim: &Claim<'_>| {
         holders.get(&(claim.link_id.uuid(), claim.visitor.to_owned())) == Some(&claim.click_id.uuid())
     };
-    Ok(claims.iter().map(is_first).collect())
+    Ok(Answer { is_first: claims.iter().map(is_first).collect(), erased })
 }
 
 /// Gives places up that these clicks hold; what another click holds stays.
@@ -92,20 +127,37 @@ pub async fn release(conn: &mut Connection, claims: &[Claim<'_>]) -> QueryResult
 
 type Holders = HashMap<(Uuid, String), Uuid>;
 
-async fn take(conn: &mut Connection, wanted: &BTreeMap<(Uuid, &str), Uuid>) -> QueryResult<Holders> {
+async fn take(
+    conn: &mut Connection,
+    wanted: &Wanted<'_>,
+    contacts: &BTreeSet<(WorkspaceId, &str)>,
+) -> QueryResult<(Holders, Contacts)> {
     let (link_ids, visitors): (Vec<Uuid>, Vec<&str>) = wanted.keys().copied().unzip();
-    let click_ids: Vec<Uuid> = wanted.values().copied().collect();
-    let held: Vec<Held> = statement(CLAIM)
+    let (click_ids, contact_of): (Vec<Uuid>, Vec<Option<Uuid>>) =
+        wanted.values().map(|(click_id, of)| (*click_id, of.map(WorkspaceId::uuid))).unzip();
+    let (workspace_ids, contacts): (Vec<Uuid>, Vec<&str>) =
+        contacts.iter().map(|(workspace_id, contact)| (workspace_id.uuid(), *contact)).unzip();
+    let rows: Vec<Held> = statement(CLAIM)
         .bind::<Array<SqlUuid>, _>(link_ids)
         .bind::<Array<Text>, _>(visitors)
         .bind::<Array<SqlUuid>, _>(click_ids)
+        .bind::<Array<Nullable<SqlUuid>>, _>(contact_of)
+        .bind::<Array<SqlUuid>, _>(workspace_ids)
+        .bind::<Array<Text>, _>(contacts)
         .load(conn)
         .await?;
-    Ok(held.into_iter().map(|held| ((held.link_id, held.visitor), held.click_id)).collect())
+    let (mut holders, mut erased) = (Holders::new(), Contacts::new());
+    for Held { link_id, visitor, click_id } in rows {
+        match click_id {
+            Some(click_id) => drop(holders.insert((link_id, visitor), click_id)),
+            None => drop(erased.insert((WorkspaceId::from_uuid(link_id), visitor))),
+        }
+    }
+    Ok((holders, erased))
 }
 
 /// The holders of places that others took while [`take`] ran.
-async fn held(conn: &mut Connection, wanted: &BTreeMap<(Uuid, &str), Uuid>) -> QueryResult<Holders> {
+async fn held(conn: &mut Connection, wanted: &Wanted<'_>) -> QueryResult<Holders> {
     let (link_ids, visitors): (Vec<Uuid>, Vec<&str>) = wanted.keys().copied().unzip();
     // more pairs than were asked for, which does no harm
     let rows: Vec<(Uuid, String, Uuid)> = first_clicks::table

@@ -38,6 +38,8 @@ pub struct Quarantined {
     pub payload: Vec<u8>,
     /// When it was put aside.
     pub quarantined_at: DateTime<Utc>,
+    /// When it was removed; its bytes are gone.
+    pub removed_at: Option<DateTime<Utc>>,
 }
 
 /// A message that was put aside, as people look at it; its bytes are asked for one by one.

@@ -84,7 +84,8 @@ pub async fn deliveries(
          SELECT id, day, status = ANY($9) AND ($10 IS NULL OR replay_id IS DISTINCT FROM $10) \
              AND ($11 IS NULL OR event_type = $11 \
                  OR ($11 LIKE '%*' AND starts_with(event_type, rtrim($11, '*')))) \
-             AND (body IS NOT NULL OR click_id IS NOT NULL) \
+             AND (body IS NOT NULL OR (click_id IS NOT NULL AND (SELECT 1 FROM clicks c WHERE c.day = page.day \
+                 AND c.id = page.click_id AND c.erased_at IS NOT NULL LIMIT 1) IS NULL)) \
              AND (SELECT 1 FROM deliveries newer WHERE newer.day = page.day \
                  AND newer.endpoint_id = page.endpoint_id AND newer.event_id = page.event_id \
                  AND newer.event_revision = page.event_revision AND newer.replay_number > page.replay_number \
@@ -136,8 +137,8 @@ pub async fn clicks(
     let held = partitions::held_days(conn).await?;
     let rows: Vec<Row> = statement(
         "WITH page AS MATERIALIZED (SELECT day, id, revision, clicked_at, \
-                 (SELECT 1 FROM deliveries d WHERE d.day = clicks.day AND d.endpoint_id = $2 AND d.event_id = clicks.id \
-                     LIMIT 1) IS NULL AS is_missing \
+                 erased_at IS NULL AND (SELECT 1 FROM deliveries d WHERE d.day = clicks.day AND d.endpoint_id = $2 \
+                     AND d.event_id = clicks.id LIMIT 1) IS NULL AS is_missing \
              FROM clicks WHERE workspace_id = $1 AND id > $3 AND id < $4 AND day >= $5 AND day <= $6 \
                  AND day <> ALL($9) \
              ORDER BY id LIMIT $7) \

@@ -5,11 +5,12 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
+use model::privacy::SignalPolicies;
 use model::{Host, Link, LinkId, Slug, WorkspaceId};
 
 use crate::link_row::{Row, unreadable};
 use crate::schema::{domains, links, settings};
-use crate::settings::treatment_of;
+use crate::settings::{signals_of, treatment_of};
 use crate::{Connection, QueryError, QueryResult};
 
 #[derive(Queryable, Selectable)]
@@ -19,6 +20,9 @@ struct Decided {
     address_treatment: String,
     fallback_url: Option<String>,
     app_schemes: Vec<String>,
+    is_anonymous: bool,
+    gpc_policy: String,
+    dnt_policy: String,
 }
 
 #[derive(Queryable, Selectable)]
@@ -97,6 +101,9 @@ fn read(row: Row, domain: OfDomain, decided: Option<Decided>, host: &Host, slug:
         address_treatment: String::new(),
         fallback_url: None,
         app_schemes: Vec::new(),
+        is_anonymous: false,
+        gpc_policy: SignalPolicies::default().gpc.as_str().to_owned(),
+        dnt_policy: SignalPolicies::default().dnt.as_str().to_owned(),
     });
     let options = row.options.read()?;
     // one that the workspace allows no more leads nowhere, as if it were switched off
@@ -124,7 +131,8 @@ fn read(row: Row, domain: OfDomain, decided: Option<Decided>, host: &Host, slug:
         max_clicks: options.max_clicks,
         is_exhausted: row.exhausted_at.is_some(),
         fallback_url: options.expired_url.or(fallback_url),
-        recording: options.tracking.recording(decided.is_tracking),
+        recording: options.tracking.recording(decided.is_tracking, decided.is_anonymous),
+        signals: signals_of(&decided.gpc_policy, &decided.dnt_policy),
         address_treatment: treatment_of(&decided.address_treatment),
         preview: options.preview,
         hsts_max_age: domain.hsts_max_age.and_then(|seconds| u32::try_from(seconds).ok()),

@@ -73,6 +73,7 @@ diesel::table! {
         sequence_id -> Nullable<Text>,
         step_id -> Nullable<Text>,
         link_kind -> Nullable<Text>,
+        erased_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -186,6 +187,34 @@ diesel::table! {
         rate_burst -> Nullable<Int4>,
         kind -> Text,
         alert_format -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    erasure_salts (workspace_id) {
+        workspace_id -> Uuid,
+        salt -> Bytea,
+    }
+}
+
+diesel::table! {
+    erasures (id) {
+        id -> Uuid,
+        workspace_id -> Uuid,
+        contact_hash -> Bytea,
+        erased_at -> Timestamptz,
+        erased_by -> Text,
+        stage -> Text,
+        position -> Nullable<Uuid>,
+        looks_left -> Int2,
+        due_at -> Timestamptz,
+        scrubbed_at -> Nullable<Timestamptz>,
+        links -> Int8,
+        clicks -> Int8,
+        deliveries -> Int8,
+        deliveries_ended -> Int8,
+        first_clicks -> Int8,
+        quarantined -> Int8,
     }
 }
 
@@ -308,6 +337,16 @@ diesel::table! {
         revision -> Int8,
         updated_at -> Timestamptz,
         app_schemes -> Array<Text>,
+        is_anonymous -> Bool,
+        gpc_policy -> Text,
+        dnt_policy -> Text,
+    }
+}
+
+diesel::table! {
+    visitor_salts (day) {
+        day -> Date,
+        salt -> Bytea,
     }
 }
 
@@ -327,6 +366,8 @@ diesel::joinable!(endpoint_secrets -> workspaces (workspace_id));
 diesel::joinable!(endpoint_state -> endpoints (endpoint_id));
 diesel::joinable!(endpoint_state -> workspaces (workspace_id));
 diesel::joinable!(endpoints -> workspaces (workspace_id));
+diesel::joinable!(erasure_salts -> workspaces (workspace_id));
+diesel::joinable!(erasures -> workspaces (workspace_id));
 diesel::joinable!(idempotency_keys -> workspaces (workspace_id));
 diesel::joinable!(links -> domains (domain_id));
 diesel::joinable!(links -> workspaces (workspace_id));
@@ -345,6 +386,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     endpoint_secrets,
     endpoint_state,
     endpoints,
+    erasure_salts,
+    erasures,
     first_clicks,
     idempotency_keys,
     links,
@@ -352,5 +395,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     quarantine,
     replays,
     settings,
+    visitor_salts,
     workspaces,
 );

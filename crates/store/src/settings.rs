@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
+use model::privacy::{SignalPolicies, SignalPolicy};
 use model::url::AppScheme;
 use model::{AddressTreatment, DestinationUrl, WorkspaceId};
 
@@ -16,8 +17,12 @@ use crate::{Connection, QueryResult};
 pub struct LinkSettings {
     /// Off: every link redirects and records nothing.
     pub is_tracking: bool,
+    /// Clicks of every link are recorded without what tells who it was.
+    pub is_anonymous: bool,
     /// What is kept of visitors' addresses.
     pub address_treatment: AddressTreatment,
+    /// What becomes of clicks whose visitors ask for privacy.
+    pub signals: SignalPolicies,
     /// Where visitors of a closed link go.
     pub fallback_url: Option<DestinationUrl>,
     /// What links may lead to beside `https` and `http`.
@@ -30,7 +35,9 @@ impl Default for LinkSettings {
     fn default() -> Self {
         Self {
             is_tracking: true,
+            is_anonymous: false,
             address_treatment: AddressTreatment::default(),
+            signals: SignalPolicies::default(),
             fallback_url: None,
             app_schemes: Vec::new(),
             revision: 0,
@@ -38,7 +45,7 @@ impl Default for LinkSettings {
     }
 }
 
-type Row = (bool, String, Option<String>, Vec<String>, i64);
+type Row = (bool, String, Option<String>, Vec<String>, i64, bool, String, String);
 
 /// The link settings of a workspace.
 pub async fn find(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryResult<LinkSettings> {
@@ -50,16 +57,22 @@ pub async fn find(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryResu
             settings::fallback_url,
             settings::app_schemes,
             settings::revision,
+            settings::is_anonymous,
+            settings::gpc_policy,
+            settings::dnt_policy,
         ))
         .first(conn)
         .await
         .optional()?;
-    let Some((is_tracking, treatment, fallback_url, app_schemes, revision)) = row else {
+    let Some((is_tracking, treatment, fallback_url, app_schemes, revision, is_anonymous, gpc, dnt)) = row
+    else {
         return Ok(LinkSettings::default());
     };
     Ok(LinkSettings {
         is_tracking,
+        is_anonymous,
         address_treatment: treatment_of(&treatment),
+        signals: signals_of(&gpc, &dnt),
         fallback_url: fallback_url.as_deref().map(parsed).transpose()?,
         app_schemes: app_schemes.iter().map(|scheme| parsed(scheme)).collect::<QueryResult<_>>()?,
         revision,
@@ -80,6 +93,9 @@ pub async fn save(
         settings::address_treatment.eq(treatment_word(wanted.address_treatment)),
         settings::fallback_url.eq(wanted.fallback_url.as_ref().map(DestinationUrl::as_str)),
         settings::app_schemes.eq(&app_schemes),
+        settings::is_anonymous.eq(wanted.is_anonymous),
+        settings::gpc_policy.eq(wanted.signals.gpc.as_str()),
+        settings::dnt_policy.eq(wanted.signals.dnt.as_str()),
         settings::updated_at.eq(now),
     );
     diesel::insert_into(settings::table)
@@ -90,6 +106,12 @@ pub async fn save(
         .returning(settings::revision)
         .get_result(conn)
         .await
+}
+
+/// A word of a newer release counts as the policy that tells least of what is recorded.
+pub(crate) fn signals_of(gpc: &str, dnt: &str) -> SignalPolicies {
+    let policy = |word| SignalPolicy::of_word(word).unwrap_or(SignalPolicy::Anonymous);
+    SignalPolicies { gpc: policy(gpc), dnt: policy(dnt) }
 }
 
 pub(crate) fn treatment_of(word: &str) -> AddressTreatment {

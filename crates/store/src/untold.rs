@@ -58,7 +58,7 @@ pub async fn page(
     let rows: Vec<Row> = statement(
         "SELECT c.id, c.recorded_at, c.event FROM clicks c \
          WHERE c.recorded_at >= $1 AND c.recorded_at < $2 AND (c.recorded_at, c.id) > ($1, $3) \
-             AND c.workspace_id = ANY($4) \
+             AND c.workspace_id = ANY($4) AND c.erased_at IS NULL \
              AND (SELECT 1 FROM deliveries d WHERE d.day = c.day AND d.click_id = c.id LIMIT 1) IS NULL \
          ORDER BY c.recorded_at, c.id LIMIT $5",
     )

@@ -58,6 +58,7 @@ pub fn sample(workspace_id: WorkspaceId, now: DateTime<Utc>) -> EnrichedClick {
             },
             address_treatment: AddressTreatment::Truncate,
             is_anonymous: false,
+            is_redacted: false,
             traceparent: None,
         },
         location: sample_location(),
@@ -86,6 +87,7 @@ pub fn sample(workspace_id: WorkspaceId, now: DateTime<Utc>) -> EnrichedClick {
         enriched_at: now,
         test: true,
         earlier: Vec::new(),
+        is_erased: false,
     }
 }
 

@@ -29,6 +29,8 @@ pub fn configure(config: &mut ServiceConfig) {
 struct SettingsPage {
     layout: Layout,
     is_tracking: bool,
+    is_anonymous: bool,
+    signals: [Signal; 2],
     address_policy: &'static str,
     fallback_url: String,
     app_schemes: String,
@@ -37,6 +39,13 @@ struct SettingsPage {
     endpoints: usize,
     may_change: bool,
     errors: Errors,
+}
+
+/// A wish that browsers send along, and what becomes of it.
+struct Signal {
+    name: &'static str,
+    label: &'static str,
+    policy: &'static str,
 }
 
 #[get("/settings")]
@@ -65,6 +74,15 @@ async fn page(
     let page = SettingsPage {
         layout: signed.layout("settings"),
         is_tracking: saved.is_tracking,
+        is_anonymous: saved.is_anonymous,
+        signals: [
+            Signal {
+                name: "gpc_policy",
+                label: "Global Privacy Control",
+                policy: saved.signals.gpc.as_str(),
+            },
+            Signal { name: "dnt_policy", label: "Do Not Track", policy: saved.signals.dnt.as_str() },
+        ],
         address_policy: match saved.address_treatment {
             AddressTreatment::Drop => "drop",
             AddressTreatment::Truncate => "truncate",
@@ -86,8 +104,9 @@ async fn page(
 #[post("/settings/links")]
 async fn save(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::SettingsWrite)?;
-    let mut object = form.object(&["address_policy"]);
+    let mut object = form.object(&["address_policy", "gpc_policy", "dnt_policy"]);
     object.insert("tracking".to_owned(), form.is_set("tracking").into());
+    object.insert("anonymous".to_owned(), form.is_set("anonymous").into());
     object.insert("fallback_url".to_owned(), form.text("fallback_url").map_or(Value::Null, Value::from));
     let schemes = form.text("app_schemes").unwrap_or_default().split(',').map(str::trim);
     let schemes = schemes.filter(|scheme| !scheme.is_empty()).map(Value::from);

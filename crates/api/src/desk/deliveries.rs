@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use model::delivery::DeliveryStatus;
 use model::{ClickId, DeliveryId, EndpointId, ReplayId};
 use store::delivery_log::{self, DeliveryFilter, LoggedAttempt, LoggedDelivery};
-use store::{AsyncConnection as _, endpoints};
+use store::{AsyncConnection as _, endpoints, tombstones};
 
 use super::{Change, audit, endpoints::not_found, now};
 use crate::app::Shared;
@@ -156,6 +156,11 @@ pub async fn retry(shared: &Shared, caller: &Caller, id: DeliveryId) -> Result<L
         let no_such = || ApiError::NotFound("delivery");
         let delivery = delivery_log::find(conn, caller.workspace_id, id).await?.ok_or_else(no_such)?;
         endpoints::find(conn, caller.workspace_id, delivery.endpoint_id).await?.ok_or_else(not_found)?;
+        if let Some(click_id) = delivery.click_id
+            && tombstones::is_erased(conn, click_id).await?
+        {
+            return Err(erased());
+        }
         delivery_log::retry(conn, caller.workspace_id, id, now).await?;
         let details = json!({"endpoint": delivery.endpoint_id, "was": delivery.status.as_str()});
         audit(conn, Change { caller, now, action: "delivery.retried", subject: id.to_string(), details })
@@ -163,4 +168,12 @@ pub async fn retry(shared: &Shared, caller: &Caller, id: DeliveryId) -> Result<L
         delivery_log::find(conn, caller.workspace_id, id).await?.ok_or_else(no_such)
     })
     .await
+}
+
+fn erased() -> ApiError {
+    ApiError::Conflict {
+        code: "contact_erased",
+        pointer: None,
+        detail: "the contact of this click was erased: nothing of it is sent any more".to_owned(),
+    }
 }

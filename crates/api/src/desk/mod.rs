@@ -5,6 +5,7 @@
 
 pub mod alerts;
 pub mod clicks;
+pub mod contacts;
 pub mod deliveries;
 pub mod endpoint_body;
 pub mod endpoints;

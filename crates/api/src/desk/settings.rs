@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use bus::{Changed, Table};
+use model::privacy::SignalPolicy;
 use model::url::AppScheme;
 use model::{AddressTreatment, DestinationUrl, DomainId, Host};
 use store::AsyncConnection as _;
@@ -24,6 +25,13 @@ const HSTS_MAX: u32 = 63_072_000;
 /// Most schemes that links of a workspace may lead to beside `https` and `http`.
 const APP_SCHEMES_MAX: usize = 16;
 
+const SIGNAL_POLICIES: &[(&str, SignalPolicy)] = &[
+    ("ignore", SignalPolicy::Ignore),
+    ("redact", SignalPolicy::Redact),
+    ("anonymous", SignalPolicy::Anonymous),
+    ("off", SignalPolicy::Off),
+];
+
 const TREATMENTS: &[(&str, AddressTreatment)] = &[
     ("drop", AddressTreatment::Drop),
     ("truncate", AddressTreatment::Truncate),
@@ -35,6 +43,17 @@ const TREATMENTS: &[(&str, AddressTreatment)] = &[
 pub struct SettingsChange {
     /// Off: every link redirects and records nothing.
     tracking: Option<bool>,
+    /// `true`: clicks of every link are recorded without what tells who it was, as those of a link whose `tracking` is
+    /// `anonymous`.
+    anonymous: Option<bool>,
+    /// What becomes of a click whose browser sends `Sec-GPC: 1`: `redact` drops address and User-Agent and keeps the ids that you
+    /// gave, `anonymous` keeps nothing that tells who it was, `off` redirects and records nothing, `ignore` heeds it not. A link
+    /// with `max_clicks` counts all of its clicks: there `off` is `anonymous`.
+    #[schema(value_type = Option<String>, example = "redact")]
+    gpc_policy: Option<SignalPolicy>,
+    /// The same of `DNT: 1`.
+    #[schema(value_type = Option<String>, example = "ignore")]
+    dnt_policy: Option<SignalPolicy>,
     /// What is kept of visitors' addresses once their place is known: `drop`, `truncate` (/24 and /48) or `keep`.
     #[schema(value_type = Option<String>, example = "drop")]
     address_policy: Option<AddressTreatment>,
@@ -51,6 +70,9 @@ impl FromFields for SettingsChange {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         Some(Self {
             tracking: fields.change("tracking", boolean),
+            anonymous: fields.change("anonymous", boolean),
+            gpc_policy: fields.change("gpc_policy", word(SIGNAL_POLICIES)),
+            dnt_policy: fields.change("dnt_policy", word(SIGNAL_POLICIES)),
             address_policy: fields.change("address_policy", word(TREATMENTS)),
             fallback_url: fields.change_or_clear("fallback_url", parsed),
             app_schemes: fields.change("app_schemes", list(APP_SCHEMES_MAX, parsed)),
@@ -127,6 +149,9 @@ pub async fn update(
             let mut saved = settings::find(conn, caller.workspace_id).await?;
             check_match(if_match, saved.revision)?;
             saved.is_tracking = wanted.tracking.unwrap_or(saved.is_tracking);
+            saved.is_anonymous = wanted.anonymous.unwrap_or(saved.is_anonymous);
+            saved.signals.gpc = wanted.gpc_policy.unwrap_or(saved.signals.gpc);
+            saved.signals.dnt = wanted.dnt_policy.unwrap_or(saved.signals.dnt);
             saved.address_treatment = wanted.address_policy.unwrap_or(saved.address_treatment);
             if let Some(fallback_url) = wanted.fallback_url
                 && fallback_url != saved.fallback_url
@@ -144,6 +169,9 @@ pub async fn update(
             saved.revision = settings::save(conn, caller.workspace_id, &saved, now).await?;
             let details = json!({
                 "tracking": saved.is_tracking,
+                "anonymous": saved.is_anonymous,
+                "gpc_policy": saved.signals.gpc,
+                "dnt_policy": saved.signals.dnt,
                 "address_policy": saved.address_treatment,
                 "fallback_url": saved.fallback_url,
                 "app_schemes": scheme_words(&saved),

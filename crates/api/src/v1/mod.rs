@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod bulk;
 pub mod clicks;
+pub mod contacts;
 pub mod deliveries;
 pub mod domains;
 pub mod endpoints;
@@ -59,6 +60,7 @@ routes! {
     deliveries::list_deliveries, exports::export_deliveries, deliveries::show_delivery, deliveries::retry_delivery,
     replays::create_replay, replays::list_replays, replays::show_replay, replays::cancel_replay,
     clicks::list_clicks, clicks::show_click,
+    contacts::erase_contact,
     settings::show_settings, settings::update_settings,
     workspace::show_workspace, workspace::update_workspace,
     domains::add_domain, domains::list_domains, domains::update_domain, domains::remove_domain,

@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use model::AddressTreatment;
+use model::privacy::SignalPolicy;
 use store::settings::LinkSettings;
 
 use super::if_match;
@@ -22,6 +23,14 @@ use crate::error::{ApiError, Problem};
 pub struct SettingsView {
     /// Off: every link redirects and records nothing.
     tracking: bool,
+    /// Clicks of every link are recorded without what tells who it was.
+    anonymous: bool,
+    /// What becomes of a click whose browser sends `Sec-GPC: 1`: `ignore`, `redact`, `anonymous` or `off`.
+    #[schema(value_type = String, example = "redact")]
+    gpc_policy: SignalPolicy,
+    /// The same of `DNT: 1`.
+    #[schema(value_type = String, example = "ignore")]
+    dnt_policy: SignalPolicy,
     /// What is kept of visitors' addresses: `drop`, `truncate` or `keep`.
     #[schema(value_type = String, example = "drop")]
     address_policy: AddressTreatment,
@@ -37,6 +46,9 @@ fn shown(saved: LinkSettings) -> HttpResponse {
     let view = SettingsView {
         app_schemes: settings::scheme_words(&saved),
         tracking: saved.is_tracking,
+        anonymous: saved.is_anonymous,
+        gpc_policy: saved.signals.gpc,
+        dnt_policy: saved.signals.dnt,
         address_policy: saved.address_treatment,
         fallback_url: saved.fallback_url.map(|url| url.to_string()),
         revision: saved.revision,

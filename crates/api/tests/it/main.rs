@@ -6,6 +6,7 @@ mod browser;
 mod bulk;
 mod clicks;
 mod console;
+mod contacts;
 mod deliveries;
 mod endpoints;
 mod exports;

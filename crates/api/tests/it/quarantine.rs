@@ -22,6 +22,7 @@ pub async fn put_aside(api: &Api, message_id: &str, at: DateTime<Utc>, payload: 
         reason: "the payload is <b>not</b> readable".to_owned(),
         payload: payload.to_vec(),
         quarantined_at: at,
+        removed_at: None,
     };
     let mut conn = api.pool.get().await.expect("a connection");
     assert_eq!(quarantine::insert(&mut conn, &[message]).await.expect("it is kept"), 1);

@@ -19,7 +19,7 @@ async fn settings_have_defaults_and_are_changed_one_by_one() {
     let defaults = api.get("/v1/settings/links").await;
     assert_eq!(
         defaults.body,
-        json!({"tracking": true, "address_policy": "drop", "fallback_url": null, "app_schemes": [], "revision": 0})
+        json!({"tracking": true, "anonymous": false, "gpc_policy": "redact", "dnt_policy": "ignore", "address_policy": "drop", "fallback_url": null, "app_schemes": [], "revision": 0})
     );
 
     let changed = api
@@ -27,12 +27,19 @@ async fn settings_have_defaults_and_are_changed_one_by_one() {
         .await;
     assert_eq!(
         changed.body,
-        json!({"tracking": false, "address_policy": "drop", "fallback_url": "https://example.com/", "app_schemes": [], "revision": 1})
+        json!({"tracking": false, "anonymous": false, "gpc_policy": "redact", "dnt_policy": "ignore", "address_policy": "drop", "fallback_url": "https://example.com/", "app_schemes": [], "revision": 1})
     );
     let cleared =
         api.patch("/v1/settings/links", json!({"fallback_url": null, "address_policy": "truncate"})).await;
     assert_eq!((&cleared.body["fallback_url"], &cleared.body["revision"]), (&Value::Null, &json!(2)));
     assert_eq!(api.patch("/v1/settings/links", json!({"address_policy": "sell"})).await.status, 422);
+    let wishes = json!({"anonymous": true, "gpc_policy": "off", "dnt_policy": "anonymous"});
+    let heeded = api.patch("/v1/settings/links", wishes).await.body;
+    assert_eq!(
+        (&heeded["anonymous"], &heeded["gpc_policy"], &heeded["dnt_policy"]),
+        (&json!(true), &json!("off"), &json!("anonymous"))
+    );
+    assert_eq!(api.patch("/v1/settings/links", json!({"dnt_policy": "drop"})).await.status, 422);
 }
 
 #[tokio::test]

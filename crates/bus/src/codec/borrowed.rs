@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use model::click::ClickedLink;
+use model::privacy::Telling;
 use model::{AddressTreatment, ClickId, WorkspaceId};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
@@ -27,7 +28,7 @@ pub(crate) fn append_click(
     click: &ClickRef<'_>,
     link: &[u8],
     treatment: AddressTreatment,
-    is_anonymous: bool,
+    telling: Telling,
     out: &mut Vec<u8>,
 ) {
     head(out, 1, ClickId::TEXT_BYTES);
@@ -40,7 +41,8 @@ pub(crate) fn append_click(
     append_request(request, out);
     number(out, 7, address_treatment_to_proto(treatment).into());
     optional(out, 8, click.traceparent);
-    number(out, 9, is_anonymous.into());
+    number(out, 9, (telling == Telling::Anonymous).into());
+    number(out, 10, (telling == Telling::Redacted).into());
 }
 
 fn append_request(request: &RequestRef<'_>, out: &mut Vec<u8>) {

@@ -19,6 +19,7 @@ fn put_aside(message_id: &str, subject: &str, payload: &[u8]) -> Quarantined {
         reason: "not \u{1b}[31mreadable".to_owned(),
         payload: payload.to_vec(),
         quarantined_at: Utc::now() - TimeDelta::hours(1),
+        removed_at: None,
     }
 }
 

@@ -106,6 +106,7 @@ pub fn click(workspace_id: WorkspaceId, link: &BenchLink, number: u64) -> Click 
         },
         address_treatment: AddressTreatment::Drop,
         is_anonymous: false,
+        is_redacted: false,
         traceparent: None,
     }
 }
@@ -150,6 +151,7 @@ pub fn enriched(workspace_id: WorkspaceId, link: &BenchLink, number: u64) -> Enr
         enriched_at: click.clicked_at,
         test: false,
         earlier: Vec::new(),
+        is_erased: false,
         click,
     }
 }

@@ -8,6 +8,7 @@ mod isolation;
 mod links;
 mod marks;
 mod payload;
+mod privacy;
 mod rollback;
 mod services;
 mod stack;

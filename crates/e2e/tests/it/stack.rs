@@ -158,7 +158,8 @@ impl Database {
         }
     }
 
-    fn pool(&self) -> store::Pool {
+    /// Connections to it.
+    pub fn pool(&self) -> store::Pool {
         match self {
             Self::Shared(database) => database.pool(),
             Self::Own(database) => database.pool(),

@@ -10,6 +10,7 @@ use enrich::{App, Settings};
 use model::automation::{MachineClass, Verdict};
 use model::click::{Enrichment, LocationMissing};
 use model::device::DeviceKind;
+use model::link::LinkKind;
 use model::{AddressTreatment, Click, EnrichedClick, EventId};
 use testkit::{TestDatabase, TestNats, until};
 use tokio::task::JoinHandle;
@@ -97,6 +98,7 @@ fn no_database() -> store::Settings {
 
 fn of_contact(contact: &str, like: &Click) -> Click {
     let mut click = Click { link: like.link.clone(), ..given::click() };
+    click.link.kind = LinkKind::Message;
     click.link.labels.contact_id = Some(contact.to_owned());
     click
 }

@@ -73,6 +73,7 @@ pub fn click() -> Click {
         },
         address_treatment: AddressTreatment::Drop,
         is_anonymous: false,
+        is_redacted: false,
         traceparent: None,
     }
 }

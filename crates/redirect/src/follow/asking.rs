@@ -9,14 +9,14 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use model::PasswordHash;
-use model::link::Recording;
+use model::privacy::Telling;
 
-use super::Follow;
+use super::{Follow, telling};
 use crate::forms::{self, Asked};
 use crate::links::Route;
 use crate::pages::Refusal;
 use crate::passwords::Attempt;
-use crate::{previews, visitor};
+use crate::{destination, previews, visitor};
 
 impl Follow {
     /// Shows a program that fetches previews the link's own. It is recorded as what it says it is.
@@ -58,9 +58,13 @@ impl Follow {
 
     /// Records a visit that was not sent on.
     async fn note(&self, request: &HttpRequest, route: &Route, now: DateTime<Utc>, started_at: Instant) {
-        if route.link.recording != Recording::Nothing {
-            let appended =
-                self.clicks.append(&self.click(request, route, &route.destination, now), started_at);
+        let no_track = destination::without_no_track(request.uri().query()).1;
+        let telling = telling(&route.link, request.headers(), no_track);
+        if telling != Telling::Nothing {
+            let appended = {
+                let click = self.click(request, route, &route.destination, telling, now);
+                self.clicks.append(&click, started_at)
+            };
             appended.await;
         }
     }

@@ -108,6 +108,7 @@ fn enriched(click: &Click) -> EnrichedClick {
         enriched_at: Utc::now(),
         test: false,
         earlier: Vec::new(),
+        is_erased: false,
     }
 }
 
@@ -121,6 +122,7 @@ async fn put_aside(house: &House, id: ClickId) {
         reason: "r".into(),
         payload: Vec::new(),
         quarantined_at: Utc::now(),
+        removed_at: None,
     };
     let mut conn = house.pool.get().await.expect("the database runs");
     store::quarantine::insert(&mut conn, &[message]).await.expect("kept");

@@ -11,5 +11,6 @@ mod house;
 mod inspect;
 mod orphans;
 mod passwords;
+mod privacy;
 mod process;
 mod spool;

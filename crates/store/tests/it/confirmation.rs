@@ -38,6 +38,7 @@ async fn put_aside(conn: &mut Connection, consumer: &str, message_id: String) {
         reason: "r".into(),
         payload: b"p".to_vec(),
         quarantined_at: Utc::now(),
+        removed_at: None,
     };
     quarantine::insert(conn, &[message]).await.unwrap();
 }

@@ -1,0 +1,84 @@
+//! What is left of a click whose contact was erased: that there was one, on which link, from which country, with which kind
+//! of device, and what the rules said. Nothing that tells who it was.
+
+use crate::click::{Click, EnrichedClick, Request};
+use crate::device::Device;
+use crate::location::Location;
+
+/// The one request header that tells of no person: the payload's `language`.
+const LANGUAGE_HEADER: &str = "accept-language";
+
+impl EnrichedClick {
+    /// Empties what tells who it was, and names what it emptied in `redacted_fields`. Doing so again changes nothing.
+    ///
+    /// Emptied are the ids of the contact, the conversation and the message, the sender's own id and metadata of the link
+    /// (both are free text, and of a link for one person), address, User-Agent, Client Hints and referrer, the queries of
+    /// both URLs (senders and visitors put names there), the place below the country, the network, and the model of the
+    /// device. Campaign, channel, sequence, step and tags stay: they are of many.
+    pub fn erase(&mut self) {
+        self.is_erased = true;
+        let mut emptied = self.click.erase();
+        let place = std::mem::take(&mut self.location);
+        let is_told = [
+            ("location.region", place.region.is_some()),
+            ("location.city", place.city.is_some()),
+            ("location.postal_code", place.postal_code.is_some()),
+            ("location.latitude", place.latitude.is_some()),
+            ("location.longitude", place.longitude.is_some()),
+            ("location.asn", place.asn.is_some()),
+            ("location.as_organization", place.as_organization.is_some()),
+            ("device.model", self.device.model.is_some()),
+        ];
+        emptied.extend(is_told.into_iter().filter(|(_, told)| *told).map(|(field, _)| field));
+        self.location = Location {
+            country: place.country,
+            country_name: place.country_name,
+            continent: place.continent,
+            is_eu: place.is_eu,
+            is_anonymizer: place.is_anonymizer,
+            is_hosting: place.is_hosting,
+            ..Location::default()
+        };
+        let device = std::mem::take(&mut self.device);
+        self.device =
+            Device { kind: device.kind, os: device.os, browser: device.browser, ..Device::default() };
+        for field in emptied {
+            if self.redacted_fields.iter().all(|redacted| redacted != field) {
+                self.redacted_fields.push(field.to_owned());
+            }
+        }
+    }
+}
+
+impl Click {
+    /// The same of what the redirect told; tells which fields of the payload it emptied.
+    fn erase(&mut self) -> Vec<&'static str> {
+        let (labels, request) = (&mut self.link.labels, &mut self.request);
+        let emptied = [
+            ("contact_id", labels.contact_id.take().is_some()),
+            ("conversation_id", labels.conversation_id.take().is_some()),
+            ("message_id", labels.message_id.take().is_some()),
+            ("link.external_id", labels.external_id.take().is_some()),
+            ("link.metadata", !std::mem::take(&mut labels.metadata).is_empty()),
+            ("link.original_url", cut_query(&mut self.link.original_url)),
+            ("link.destination_url", cut_query(&mut self.destination_url)),
+            ("ip", request.ip.is_some()),
+            ("user_agent", request.user_agent.is_some()),
+            ("referrer", request.referrer.is_some()),
+        ];
+        let mut headers = std::mem::take(&mut request.headers);
+        headers.retain(|(name, _)| name == LANGUAGE_HEADER);
+        *request = Request { method: std::mem::take(&mut request.method), headers, ..Request::default() };
+        self.traceparent = None;
+        emptied.into_iter().filter(|(_, told)| *told).map(|(field, _)| field).collect()
+    }
+}
+
+/// Cuts query and fragment off; tells whether there were any.
+fn cut_query(url: &mut String) -> bool {
+    let end = url.find(['?', '#']);
+    if let Some(end) = end {
+        url.truncate(end);
+    }
+    end.is_some()
+}

@@ -1,0 +1,120 @@
+//! Erasures: what is found, what is left alone, and what only the second look finds.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use model::{LinkId, WorkspaceId};
+use store::erasures::{self, LOOK_AGAIN, Step};
+use store::link_import::NewLink;
+use store::links::{self, LinkOptions};
+use store::quarantine::{self, Quarantined};
+use store::{Connection, first_clicks, occurrences, tombstones};
+use testkit::{TestDatabase, given};
+
+/// Nothing is left of an event here: what is left of a real one, `bus` decides.
+fn scrub(_: &[u8]) -> Vec<u8> {
+    b"scrubbed".to_vec()
+}
+
+async fn link(conn: &mut Connection, workspace_id: WorkspaceId, slug: &str, contact: &str) -> LinkId {
+    let domains = store::domains::list(conn, workspace_id, 1).await.unwrap();
+    let (id, slug) = (LinkId::generate(), slug.parse().unwrap());
+    let mut options = LinkOptions::to("https://example.com/".parse().unwrap());
+    options.labels.contact_id = Some(contact.to_owned());
+    let new = NewLink { id, domain_id: domains[0].id, slug: &slug, options: &options, created_by: "test" };
+    links::insert(conn, workspace_id, &new, Utc::now()).await.unwrap();
+    id
+}
+
+/// Does every step that is due; tells which links were emptied.
+async fn work(conn: &mut Connection, id: model::ErasureId, now: DateTime<Utc>) -> Vec<LinkId> {
+    let mut emptied = Vec::new();
+    while let Step::Looked(found) = erasures::step(conn, id, scrub, now).await.unwrap() {
+        emptied.extend(found);
+    }
+    emptied
+}
+
+#[tokio::test]
+async fn what_came_while_everything_was_looked_through_is_found_by_the_second_look() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    given::domain(&mut conn, workspace_id, "go.example.com").await;
+    let now = Utc::now();
+    let own = link(&mut conn, workspace_id, "own", "cont_of_the_test").await;
+    link(&mut conn, workspace_id, "others", "cont_of_another").await;
+
+    let begun = erasures::begin(&mut conn, workspace_id, "cont_of_the_test", "test", now).await.unwrap();
+    assert_eq!(work(&mut conn, begun.id, now).await, [own]);
+    let first = erasures::find(&mut conn, workspace_id, begun.id).await.unwrap().unwrap();
+    assert_eq!((first.scrubbed_at, first.links), (Some(now), 1));
+    assert_eq!(erasures::find(&mut conn, WorkspaceId::generate(), begun.id).await.unwrap(), None);
+
+    let late = link(&mut conn, workspace_id, "late", "cont_of_the_test").await;
+    assert_eq!(work(&mut conn, begun.id, now).await, [], "it is not due");
+    let later = now + TimeDelta::from_std(LOOK_AGAIN).unwrap();
+    assert_eq!(erasures::due(&mut conn, later, 10).await.unwrap(), [begun.id]);
+    assert_eq!(work(&mut conn, begun.id, later).await, [late]);
+    assert!(erasures::due(&mut conn, later + TimeDelta::days(1), 10).await.unwrap().is_empty());
+
+    assert_eq!(occurrences::tables(&mut conn, b"cont_of_the_test,").await.unwrap(), Vec::<String>::new());
+    assert_eq!(occurrences::tables(&mut conn, b"cont_of_another,").await.unwrap(), ["links"]);
+}
+
+#[tokio::test]
+async fn a_tombstone_is_of_one_workspace_and_keeps_its_contact_from_taking_a_place() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let (workspace_id, other) = (given::workspace(&mut conn).await, given::workspace(&mut conn).await);
+    let link_id = LinkId::generate();
+    erasures::begin(&mut conn, workspace_id, "cont_1", "test", Utc::now()).await.unwrap();
+
+    let asked = [(workspace_id, "cont_1"), (workspace_id, "cont_2"), (other, "cont_1"), (other, "a\0b")];
+    let erased = tombstones::erased(&mut conn, asked).await.unwrap();
+    assert_eq!(erased, [(workspace_id, "cont_1".to_owned())].into());
+
+    let claim = |workspace_id, click_id| first_clicks::Claim {
+        link_id,
+        visitor: "cont_1",
+        click_id,
+        contact_of: Some(workspace_id),
+    };
+    let contacts = [(workspace_id, "cont_1")].into();
+    let claims = [claim(workspace_id, model::ClickId::generate())];
+    let answer = first_clicks::claim(&mut conn, &claims, &contacts).await.unwrap();
+    assert_eq!((answer.is_first, answer.erased.len()), (vec![false], 1));
+    let claims = [claim(other, model::ClickId::generate())];
+    let answer = first_clicks::claim(&mut conn, &claims, &[(other, "cont_1")].into()).await.unwrap();
+    assert_eq!((answer.is_first, answer.erased.len()), (vec![true], 0));
+}
+
+#[tokio::test]
+async fn what_was_put_aside_of_a_contact_is_emptied_and_of_others_is_not() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let (workspace_id, other) = (given::workspace(&mut conn).await, given::workspace(&mut conn).await);
+    let message = |sequence, workspace_id: WorkspaceId, payload: &[u8]| Quarantined {
+        stream: "ENRICHED".into(),
+        stream_sequence: sequence,
+        message_id: Some(format!("m{sequence}")),
+        consumer: "record".into(),
+        subject: format!("clickwire.clicks.enriched.{workspace_id}.human"),
+        reason: "it panicked".into(),
+        payload: payload.to_vec(),
+        quarantined_at: Utc::now(),
+        removed_at: None,
+    };
+    let messages = [
+        message(1, workspace_id, b"\xff\x52\x06cont_1\xff"),
+        message(2, workspace_id, b"\xff\x52\x07cont_12"),
+        message(3, other, b"\xff\x52\x06cont_1"),
+    ];
+    quarantine::insert(&mut conn, &messages).await.unwrap();
+
+    let begun = erasures::begin(&mut conn, workspace_id, "cont_1", "test", Utc::now()).await.unwrap();
+
+    assert_eq!(begun.quarantined, 1);
+    let mut left: Vec<i64> =
+        quarantine::newest(&mut conn, 10).await.unwrap().iter().map(|left| left.stream_sequence).collect();
+    left.sort();
+    assert_eq!(left, [2, 3]);
+}
