@@ -1,21 +1,19 @@
 //! Webhook endpoints: make, find, change, pause, resume, test, remove.
 
-use std::net::IpAddr;
-
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use bus::{Changed, RequestError, Table};
 use model::delivery::{Attempt, TestReply, TestRequest};
-use model::egress::ForbiddenDestination;
 use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
-use model::{EndpointId, EndpointUrl};
+use model::EndpointId;
 use store::endpoints::{self, Endpoint, EndpointOptions, Kind, State};
 use store::{AsyncConnection as _, secrets};
 use webhook::{CustomHeaders, Filter};
 
 use super::endpoint_body::{EndpointChange, NewEndpoint};
+use super::endpoint_url::check_url;
 use super::settings::limit_reached;
 use super::{Change, announce, audit, check_match, now};
 use crate::app::Shared;
@@ -328,31 +326,6 @@ fn seal_headers(
 
 fn as_json(filter: &Filter) -> Value {
     serde_json::to_value(filter).expect("a filter is JSON")
-}
-
-/// Refuses what `deliver` would never connect to, where someone can see it, by the same rules. A name that leads
-/// nowhere now may do so later: that is a warning.
-pub(super) async fn check_url(shared: &Shared, url: &EndpointUrl) -> Result<Vec<String>, ApiError> {
-    shared.egress.check_url(url).map_err(forbidden)?;
-    let mut warnings = Vec::new();
-    if !url.is_https() {
-        warnings.push("the URL is not https: contents and headers can be read on the way".to_owned());
-    }
-    let url::Host::Domain(name) = url.host() else { return Ok(warnings) };
-    let lookup = tokio::net::lookup_host((name, url.port()));
-    let addresses: Vec<IpAddr> = match tokio::time::timeout(shared.settings.resolve_timeout, lookup).await {
-        Ok(Ok(addresses)) => addresses.map(|address| address.ip()).collect(),
-        _ => Vec::new(),
-    };
-    if addresses.is_empty() {
-        warnings.push(format!("`{name}` could not be resolved just now: check the spelling"));
-    }
-    shared.egress.check_name(name, addresses).map_err(forbidden)?;
-    Ok(warnings)
-}
-
-fn forbidden(error: ForbiddenDestination) -> ApiError {
-    ApiError::field("/url", error.code(), error.to_string())
 }
 
 pub(super) fn change<'a>(

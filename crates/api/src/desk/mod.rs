@@ -7,6 +7,7 @@ pub mod alerts;
 pub mod clicks;
 pub mod deliveries;
 pub mod endpoint_body;
+mod endpoint_url;
 pub mod endpoints;
 pub mod idempotency;
 pub mod keys;

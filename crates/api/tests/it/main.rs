@@ -7,6 +7,7 @@ mod bulk;
 mod clicks;
 mod console;
 mod deliveries;
+mod endpoint_names;
 mod endpoints;
 mod exports;
 mod harness;
