@@ -57,7 +57,7 @@ pub struct ApiSettings {
     /// How long a bulk request may take to send a line, or leave its results unread.
     #[serde(with = "humantime_serde")]
     pub bulk_idle_timeout: Duration,
-    /// How often the key of a bulk request is looked up again.
+    /// How often the key of a bulk request or an export is looked up again.
     #[serde(with = "humantime_serde")]
     pub bulk_key_interval: Duration,
     /// Exports at a time.
