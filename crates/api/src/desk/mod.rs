@@ -7,6 +7,7 @@ pub mod alerts;
 pub mod clicks;
 pub mod deliveries;
 pub mod endpoint_body;
+pub mod endpoint_create;
 mod endpoint_url;
 pub mod endpoints;
 pub mod idempotency;

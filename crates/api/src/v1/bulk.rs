@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 
 use crate::app::Shared;
 use crate::auth::{Caller, LongCaller, Scope};
+use crate::desk::idempotency;
 use crate::desk::link_body::NewLink;
 use crate::desk::link_import::{self, Imported};
 use crate::error::{ApiError, FieldError, Problem};
@@ -43,6 +44,10 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 /// Pieces of results that may wait for a client that reads slowly. Beyond, nothing more is read from it.
 const ANSWERS_MAX: usize = 1;
+
+/// What a request with an `Idempotency-Key` is told.
+const ONE_BY_ONE: &str = "a bulk request is not repeated as a whole: leave the header out and give each link an `external_id`, so \
+     that a line which is sent again is refused with `external_id_taken`";
 
 /// What became of a line.
 #[derive(Debug, Serialize, ToSchema)]
@@ -114,7 +119,8 @@ impl BulkResult {
 /// One link a line, as newline-delimited JSON. The answer has a line for each, in the same order, and comes while you send:
 /// read it at the same time, or send at most some thousand lines at once. Empty lines are skipped. A line that is refused
 /// does not stop the rest. When something ends the request early, the last line of the answer says so with the number of
-/// the first line that was not looked at; an answer that breaks off was not read in time.
+/// the first line that was not looked at; an answer that breaks off was not read in time. It takes no `Idempotency-Key`:
+/// give each link an `external_id`, and a line that is sent again is refused with `external_id_taken`.
 #[utoipa::path(tag = "links", request_body(content = NewLink, content_type = "application/x-ndjson"),
     security(("api_key" = ["links:write"])), responses(
     (status = 200, body = BulkResult, content_type = "application/x-ndjson"),
@@ -127,6 +133,7 @@ pub async fn create_links(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::LinksWrite)?;
+    idempotency::refuse(&request, ONE_BY_ONE)?;
     let media_type = request.content_type().to_ascii_lowercase();
     if !matches!(media_type.as_str(), NDJSON | "application/ndjson" | "application/jsonl") {
         return Err(ApiError::ContentType(NDJSON));

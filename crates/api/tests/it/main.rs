@@ -11,6 +11,7 @@ mod endpoint_names;
 mod endpoints;
 mod exports;
 mod harness;
+mod idempotency;
 mod keys;
 mod link_upsert;
 mod links;
