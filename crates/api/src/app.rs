@@ -1,6 +1,7 @@
 //! Puts the process together: the only place that constructs things.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
@@ -13,6 +14,7 @@ use tracing::info;
 
 use bus::{Bus, StreamName};
 use model::EgressPolicy;
+use service::names::{self, AskNames};
 use service::ops::Ops;
 use store::Pool;
 use webhook::Keyring;
@@ -35,6 +37,8 @@ pub(crate) struct Shared {
     pub settings: ApiSettings,
     pub public_url: url::Url,
     pub egress: EgressPolicy,
+    /// Who is asked for the addresses of an endpoint's name.
+    pub ask_names: Arc<AskNames>,
     /// How long an endpoint may only fail before `deliver` disables it.
     pub auto_disable_after: Duration,
     pub metrics: Metrics,
@@ -89,11 +93,17 @@ impl App {
         let addr = listener.local_addr().context("failed to read the address that is listened on")?;
         let (database, answer) = watch::channel(Err("not asked yet".to_owned()));
         ops.check("database", move || answer.borrow().clone());
+        let ask_names = names::ask(
+            &settings.deliver.dns_servers,
+            settings.api.resolve_timeout,
+            settings.api.connections_max,
+        )?;
         let shared = Shared {
             pool,
             bus,
             keyring,
             public_url: settings.links.public_url,
+            ask_names,
             auto_disable_after: settings.deliver.auto_disable_after,
             egress: EgressPolicy {
                 addresses: settings.deliver.allowed_networks,

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::Payload;
 use actix_web::http::header;
@@ -146,6 +146,42 @@ impl Caller {
     /// How the audit log names them.
     pub fn actor(&self) -> String {
         self.key_id.to_string()
+    }
+}
+
+/// A caller whose request goes on for long: now and then their key is looked up again.
+pub struct LongCaller {
+    caller: Caller,
+    /// What the request needs.
+    scope: Scope,
+    /// When the key was last known to be one.
+    seen_at: Instant,
+}
+
+impl LongCaller {
+    /// Of a request that has begun just now.
+    pub fn new(caller: Caller, scope: Scope) -> Self {
+        Self { caller, scope, seen_at: Instant::now() }
+    }
+
+    /// They.
+    pub fn get(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Refuses to go on with a key that was revoked or expired meanwhile, or has not the scope any more; looks it up when that
+    /// was `api.bulk_key_interval` ago.
+    ///
+    /// # Errors
+    /// [`ApiError::Unauthorized`] or [`ApiError::Forbidden`], or the database is away.
+    pub async fn check(&mut self, shared: &Shared) -> Result<(), ApiError> {
+        if self.seen_at.elapsed() < shared.settings.bulk_key_interval {
+            return Ok(());
+        }
+        self.caller = by_id(shared, self.caller.key_id).await?;
+        self.caller.require(self.scope)?;
+        self.seen_at = Instant::now();
+        Ok(())
     }
 }
 

@@ -6,17 +6,19 @@ use std::str::FromStr;
 
 use actix_web::dev::Payload;
 use actix_web::http::header;
-use actix_web::web::{BytesMut, Data};
+use actix_web::web::{Bytes, BytesMut, Data};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use futures::StreamExt as _;
-use sha2::{Digest as _, Sha256};
 
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::fields::{self, FromFields};
 
 /// A body whose bytes have arrived. An empty one counts as `{}`.
-pub struct Body(serde_json::Value);
+pub struct Body {
+    bytes: Bytes,
+    value: serde_json::Value,
+}
 
 impl Body {
     /// What the body says.
@@ -24,17 +26,12 @@ impl Body {
     /// # Errors
     /// [`ApiError::Invalid`] names every field that is wrong.
     pub fn read<T: FromFields>(&self) -> Result<T, ApiError> {
-        fields::read(&self.0)
+        fields::read(&self.value)
     }
 
-    /// Tells one body from another, however their fields are ordered. Of a password it tells only whether there is one:
-    /// what is kept must not help to guess it.
-    pub fn fingerprint(&self) -> [u8; 32] {
-        let mut value = self.0.clone();
-        if let Some(password) = value.get_mut("password") {
-            *password = (!password.is_null()).into();
-        }
-        Sha256::digest(value.to_string().as_bytes()).into()
+    /// All of it, as it was sent.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -57,13 +54,13 @@ impl FromRequest for Body {
                 bytes.extend_from_slice(&chunk);
             }
             if bytes.is_empty() {
-                return Ok(Self(serde_json::json!({})));
+                return Ok(Self { bytes: Bytes::new(), value: serde_json::json!({}) });
             }
             if !names_json {
                 return Err(ApiError::ContentType("application/json"));
             }
             let value = serde_json::from_slice(&bytes).map_err(|e| ApiError::Malformed(e.to_string()))?;
-            Ok(Self(value))
+            Ok(Self { bytes: bytes.freeze(), value })
         })
     }
 }

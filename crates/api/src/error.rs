@@ -124,7 +124,7 @@ pub struct Problem {
 }
 
 /// Every code and what it means, for `/docs`.
-pub const CODES: [(&str, u16, &str); 30] = [
+pub const CODES: [(&str, u16, &str); 31] = [
     ("malformed", 400, "The body is not JSON."),
     ("unauthorized", 401, "There is no API key, or not one that opens anything."),
     ("forbidden", 403, "The key has not the scope that this needs."),
@@ -136,7 +136,16 @@ pub const CODES: [(&str, u16, &str); 30] = [
     ("external_id_taken", 409, "Another link has this external id."),
     ("link_archived", 409, "The link with this external id was archived: it leads nowhere for good."),
     ("link_differs", 409, "Slug, domain and kind of a link never change."),
-    ("idempotency_key_reused", 409, "The `Idempotency-Key` came with another body within the last 24 hours."),
+    (
+        "idempotency_key_reused",
+        409,
+        "The `Idempotency-Key` came with another request within the last 24 hours.",
+    ),
+    (
+        "gone_since",
+        409,
+        "What a request with this `Idempotency-Key` made within the last 24 hours was removed since.",
+    ),
     ("host_taken", 409, "The host name is in use, by this workspace or another."),
     ("domain_in_use", 409, "Links are or were served under the domain, or it is the default one."),
     ("domain_blocked", 409, "Who runs the server has blocked the domain: it cannot be removed while it is."),

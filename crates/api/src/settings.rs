@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use model::AddressPolicy;
+use service::names;
 use service::settings::SettingsError;
 
 /// Most links of one transaction: one notice names as many.
@@ -56,7 +57,7 @@ pub struct ApiSettings {
     /// How long a bulk request may take to send a line, or leave its results unread.
     #[serde(with = "humantime_serde")]
     pub bulk_idle_timeout: Duration,
-    /// How often the key of a bulk request is looked up again.
+    /// How often the key of a bulk request or an export is looked up again.
     #[serde(with = "humantime_serde")]
     pub bulk_key_interval: Duration,
     /// Exports at a time.
@@ -106,6 +107,8 @@ pub struct DeliverSettings {
     pub https_only: bool,
     /// Ports that webhooks may be sent to although another protocol owns them.
     pub allowed_ports: Vec<u16>,
+    /// Name servers that are asked instead of the machine's resolver.
+    pub dns_servers: Vec<SocketAddr>,
     /// How long an endpoint may only fail before it is disabled: the console says so.
     #[serde(with = "humantime_serde")]
     pub auto_disable_after: Duration,
@@ -167,6 +170,9 @@ impl Settings {
         if api.test_timeout >= api.request_timeout {
             return refuse("api.request_timeout", "must be longer than api.test_timeout");
         }
+        if let Err(rule) = names::check_servers(&self.deliver.dns_servers) {
+            return refuse("deliver.dns_servers", rule);
+        }
         if api.addr == api.ops_addr && api.addr.port() != 0 {
             return refuse("api.ops_addr", "must differ from api.addr");
         }
@@ -221,6 +227,10 @@ mod tests {
             let error = load(&[(&format!("CLICKWIRE__API__{key}"), value)]).expect_err(key);
             assert!(error.to_string().contains(&format!("api.{}", key.to_lowercase())), "{error}");
         }
+
+        let error =
+            load(&[("CLICKWIRE__DELIVER__DNS_SERVERS", "10.0.0.2:53,10.0.0.3:0")]).expect_err("no port");
+        assert!(error.to_string().contains("deliver.dns_servers"), "{error}");
 
         let error = load(&[("CLICKWIRE__API__WORKER", "1")]).expect_err("misspelt");
         assert!(error.to_string().contains("unknown field `worker`"), "{error}");

@@ -7,8 +7,7 @@ use anyhow::{Context, bail};
 use bus::{Bus, Changed, Table};
 use chrono::{DateTime, Utc};
 use clap::Args;
-use model::{Host, LinkId, Slug, WorkspaceId};
-use percent_encoding::percent_decode_str;
+use model::{Host, LinkId, WorkspaceId};
 use serde::Serialize;
 use serde_json::json;
 use store::{AsyncConnection as _, Connection, QueryError, audit, blocks, domains, routes};
@@ -16,6 +15,7 @@ use url::Url;
 
 use crate::connections::{ConnectionOptions, Connections};
 use crate::out;
+use crate::tracked_url::slug_of;
 
 /// How the audit log of a workspace names who does it.
 const ACTOR: &str = "operator";
@@ -105,7 +105,9 @@ async fn find(conn: &mut Connection, text: &str, public_url: Option<&Url>) -> an
     let url: Url = text.parse().with_context(|| format!("`{text}` is not a URL"))?;
     let host: Option<Host> = url.host_str().and_then(|host| host.parse().ok());
     let host = host.with_context(|| format!("`{text}` has no host"))?;
-    let slug = slug_of(&url, public_url)?;
+    let slug = slug_of(&url, public_url)?.with_context(|| {
+        format!("`{url}` names no link: to block all links of a domain, say its host name alone")
+    })?;
     // a host that no domain has may be served as the default one (links.any_host)
     let domain = routes::serving_domain(conn, &host).await?;
     let link = match domain {
@@ -113,22 +115,6 @@ async fn find(conn: &mut Connection, text: &str, public_url: Option<&Url>) -> an
         None => None,
     };
     Ok(Named::Link(link.with_context(|| format!("no link leads from `{text}`"))?.id))
-}
-
-/// The slug in the path of a tracked URL, as a redirect reads it: percent-decoded once, and without the `+` of who wants to see
-/// where it leads. The path of `public_url` stands before it where a proxy takes that away.
-fn slug_of(url: &Url, public_url: Option<&Url>) -> anyhow::Result<Slug> {
-    let public_url = public_url.filter(|public_url| public_url.host_str() == url.host_str());
-    let base = public_url.map_or("", |public_url| public_url.path().trim_end_matches('/'));
-    // `/sale` is no part of `/sales`
-    let below = url.path().strip_prefix(base).filter(|below| below.is_empty() || below.starts_with('/'));
-    let path = below.unwrap_or(url.path()).trim_matches('/');
-    let decoded = percent_decode_str(path).decode_utf8().with_context(|| format!("`{path}` is not UTF-8"))?;
-    let slug = decoded.strip_suffix('+').unwrap_or(&decoded);
-    if slug.is_empty() {
-        bail!("`{url}` names no link: to block all links of a domain, say its host name alone");
-    }
-    slug.parse().with_context(|| format!("`{slug}` is not a slug"))
 }
 
 /// Does it, with its entry in the audit log of whose it is.
@@ -173,39 +159,5 @@ async fn tell_caches(connections: &Connections, done: &Done) {
         out::error(&format!(
             "clickwire: NATS cannot be reached: what runs learns of it within links.refresh ({error:#})"
         ));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tracked_url_names_its_link_however_it_is_written() {
-        let slug = |url: &str, public_url: Option<&str>| {
-            let public_url: Option<Url> = public_url.map(|url| url.parse().expect("a URL"));
-            let slug = slug_of(&url.parse().expect("a URL"), public_url.as_ref());
-            slug.map(|slug| slug.as_str().to_owned()).ok()
-        };
-        let below = Some("https://go.example.com/sale/");
-        for (url, public_url, expected) in [
-            ("https://go.example.com/ABC/?x=1", None, Some("abc")),
-            ("https://go.example.com/%D0%B2%D0%B5%D1%81%D0%BD%D0%B0", None, Some("весна")),
-            ("https://go.example.com/весна", None, Some("весна")),
-            ("https://go.example.com/abc+", None, Some("abc")),
-            ("https://go.example.com/abc%2B", None, Some("abc")),
-            ("https://go.example.com/sale/abc+", below, Some("abc")),
-            ("https://go.example.com/abc", below, Some("abc")),
-            ("https://go.example.com/sales", below, Some("sales")),
-            ("https://other.example.com/sale", below, Some("sale")),
-            ("https://go.example.com/sale/", below, None),
-            ("https://go.example.com/sale/abc", None, None),
-            ("https://go.example.com/a%2562c", None, None),
-            ("https://go.example.com/%ff", None, None),
-            ("https://go.example.com/+", None, None),
-            ("https://go.example.com/", None, None),
-        ] {
-            assert_eq!(slug(url, public_url).as_deref(), expected, "{url}");
-        }
     }
 }

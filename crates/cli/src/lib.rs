@@ -28,6 +28,7 @@ mod replay;
 mod reseal;
 mod setup;
 mod spool;
+mod tracked_url;
 mod up;
 mod why;
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context as _;
 use bus::Message;
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
@@ -20,6 +20,7 @@ use webhook::Filter;
 
 use crate::connections::ConnectionOptions;
 use crate::out;
+use crate::tracked_url::{slug_in, slug_of};
 
 /// The event that a click becomes.
 const EVENT_TYPE: &str = "link.clicked";
@@ -61,9 +62,11 @@ fn note(code: &'static str, text: impl Into<String>) -> Finding {
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let mut conn = options.connections.find()?.database().await?;
+    let connections = options.connections.find()?;
+    let mut conn = connections.database().await?;
+    let public_url = connections.layers.named()?.links.public_url;
     let now = Utc::now();
-    let findings = match find(&mut conn, &options.link).await? {
+    let findings = match find(&mut conn, &options.link, public_url.as_ref()).await? {
         None => vec![stop(
             "link_not_found",
             format!("no link leads from `{}`: it was never made, or is archived", options.link),
@@ -84,14 +87,14 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if is_stopped { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn find(conn: &mut Connection, text: &str) -> anyhow::Result<Option<Link>> {
+async fn find(conn: &mut Connection, text: &str, public_url: Option<&Url>) -> anyhow::Result<Option<Link>> {
     let (host, slug) = if text.starts_with(LinkId::PREFIX) {
         let id: LinkId = text.parse()?;
         let Some(workspace) = workspaces::find_by_name(conn, WORKSPACE_NAME).await? else { return Ok(None) };
         let Some(link) = links::find(conn, workspace.id, id).await? else { return Ok(None) };
         (link.host, link.slug)
     } else {
-        let (host, slug) = parse(text)?;
+        let (host, slug) = parse(text, public_url)?;
         let named = match host {
             Some(host) => host,
             None => default_host(conn).await?,
@@ -110,19 +113,15 @@ async fn default_host(conn: &mut Connection) -> anyhow::Result<Host> {
     Ok(domain.context("workspace Default has no domain: run `clickwire setup`")?.host)
 }
 
-fn parse(text: &str) -> anyhow::Result<(Option<Host>, Slug)> {
-    let (host, path) = if text.contains("://") {
+fn parse(text: &str, public_url: Option<&Url>) -> anyhow::Result<(Option<Host>, Slug)> {
+    let (host, slug) = if text.contains("://") {
         let url: Url = text.parse().with_context(|| format!("`{text}` is not a URL"))?;
         let host = url.host_str().and_then(|host| host.parse().ok());
-        (Some(host.with_context(|| format!("`{text}` has no host"))?), url.path().to_owned())
+        (Some(host.with_context(|| format!("`{text}` has no host"))?), slug_of(&url, public_url)?)
     } else {
-        (None, text.to_owned())
+        (None, slug_in(text)?)
     };
-    let slug = path.trim_matches('/');
-    if slug.is_empty() {
-        bail!("`{text}` names no link: its path is empty");
-    }
-    Ok((host, slug.parse().with_context(|| format!("`{slug}` is not a slug"))?))
+    Ok((host, slug.with_context(|| format!("`{text}` names no link: its path is empty"))?))
 }
 
 async fn look(conn: &mut Connection, link: &Link, now: DateTime<Utc>) -> anyhow::Result<Vec<Finding>> {
@@ -259,15 +258,24 @@ mod tests {
 
     #[test]
     fn a_link_is_named_by_url_or_slug() {
-        let (host, slug) = parse("http://127.0.0.1:8080/K7m2xq9ra?utm_source=sms").unwrap();
+        let (host, slug) = parse("http://127.0.0.1:8080/K7m2xq9ra?utm_source=sms", None).unwrap();
 
         assert_eq!(host.unwrap().as_str(), "127.0.0.1");
         assert_eq!(slug.as_str(), "k7m2xq9ra");
-        assert_eq!(parse("k7m2xq9ra").unwrap().0, None);
+        assert_eq!(parse("k7m2xq9ra", None).unwrap().0, None);
         assert_eq!(
-            parse("http://h/").unwrap_err().to_string(),
+            parse("http://h/", None).unwrap_err().to_string(),
             "`http://h/` names no link: its path is empty"
         );
-        assert_eq!(parse("http://").unwrap_err().to_string(), "`http://` is not a URL");
+        assert_eq!(parse("http://", None).unwrap_err().to_string(), "`http://` is not a URL");
+        for text in ["http://h/CAF%C3%89", "http://h/café/", "caf%c3%a9", "http://h/caf%C3%A9%2B"] {
+            assert_eq!(parse(text, None).unwrap().1.as_str(), "café", "{text}");
+        }
+        let below: Url = "https://h/sale/".parse().unwrap();
+        assert_eq!(parse("https://h/sale/abc", Some(&below)).unwrap().1.as_str(), "abc");
+        assert_eq!(
+            parse("http://h/%ff", None).unwrap_err().to_string(),
+            "`%ff` is not UTF-8 once it is percent-decoded"
+        );
     }
 }

@@ -14,9 +14,9 @@ use futures::future::Shared;
 use model::EgressPolicy;
 use model::egress::ForbiddenDestination;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use service::names::AskNames;
 use tokio::sync::oneshot;
 
-use crate::names::AskNames;
 use crate::timings;
 
 /// Why there is no address to connect to.
@@ -119,8 +119,9 @@ impl Resolve for GuardedResolver {
 mod tests {
     use futures::future::BoxFuture;
 
+    use service::names;
+
     use super::*;
-    use crate::names;
 
     fn asking_machine(limit: Duration) -> GuardedResolver {
         GuardedResolver::new(names::ask(&[], limit, 1).expect("the machine's"), Arc::default(), limit)

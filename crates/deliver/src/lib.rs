@@ -5,7 +5,7 @@
 //! Events of our own are rows from the beginning ([`own_events`]), and so is what the alert URL is told ([`alerts`]).
 //! Both make attempts in the same way ([`attempter`]): [`sender`] posts, [`outcome`] judges, [`schedule`] says when
 //! next; [`lanes`] say how much an endpoint may use of us (its [`limit`], its [`rate`], its [`circuit`]), [`destination`] where a
-//! request may go ([`names`] says who is asked for addresses), [`timings`] where its time went.
+//! request may go ([`service::names`] says who is asked for addresses), [`timings`] where its time went.
 //! [`endpoints`] knows who wants what, [`recorder`] stores results of leased rows, [`health`] what was learned,
 //! and [`life`] acts on it by the rule of [`failing`].
 //! [`replayer`] puts in line again what somebody asked for, [`reconciler`] what was lost on the way; the slow lane sends it.
@@ -25,7 +25,6 @@ pub mod lanes;
 pub mod life;
 pub mod limit;
 pub mod metrics;
-pub mod names;
 pub mod outcome;
 pub mod own_events;
 pub mod rate;

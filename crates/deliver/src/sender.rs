@@ -15,11 +15,11 @@ use model::delivery::{Attempt, ErrorClass, Timings};
 use model::{AddressPolicy, DeliveryId, EgressPolicy, EventId};
 use rustls::client::Resumption;
 use rustls_platform_verifier::BuilderVerifierExt as _;
+use service::names::{self, ResolverError};
 use webhook::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
 use crate::destination::{DestinationError, GuardedResolver};
 use crate::endpoints::Endpoint;
-use crate::names;
 use crate::settings::SendSettings;
 use crate::timings::{Stopwatch, TimedConnections, TimedSessions};
 
@@ -66,8 +66,8 @@ pub enum SenderError {
     #[error("failed to set up the HTTP client")]
     Client(#[source] reqwest::Error),
     /// Names cannot be looked up with the name servers of the settings.
-    #[error("deliver.dns_servers: failed to set up the resolver")]
-    Names(#[source] hickory_resolver::net::NetError),
+    #[error(transparent)]
+    Names(#[from] ResolverError),
 }
 
 /// Sends webhooks.
@@ -110,8 +110,7 @@ impl Sender {
             https_only: settings.https_only,
             allowed_ports: settings.allowed_ports.clone(),
         });
-        let ask = names::ask(&settings.dns_servers, settings.dns_timeout, settings.in_flight_max)
-            .map_err(SenderError::Names)?;
+        let ask = names::ask(&settings.dns_servers, settings.dns_timeout, settings.in_flight_max)?;
         let client = reqwest::Client::builder()
             .dns_resolver(GuardedResolver::new(ask, Arc::clone(&policy), settings.dns_timeout))
             .redirect(reqwest::redirect::Policy::none())

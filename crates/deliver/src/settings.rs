@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Deserialize;
+use service::names;
 use service::settings::SettingsError;
 
 use crate::failing::Rule;
 
 /// Leases shorter than this would be lost to a busy moment.
 const LEASE_MIN: Duration = Duration::from_secs(1);
-
-/// With more, a look-up would be over before the last was asked.
-const DNS_SERVERS_MAX: usize = 8;
 
 /// All that `deliver` reads.
 #[derive(Debug, Clone, Deserialize)]
@@ -174,16 +172,12 @@ impl DeliverSettings {
     }
 
     fn validate(&self) -> Result<(), String> {
+        names::check_servers(&self.dns_servers).map_err(|rule| format!("deliver.dns_servers {rule}"))?;
         let rules = [
             (self.max_in_flight > 0, "deliver.max_in_flight must be at least 1"),
             (
                 self.in_flight_max >= self.max_in_flight,
                 "deliver.in_flight_max is below deliver.max_in_flight",
-            ),
-            (self.dns_servers.len() <= DNS_SERVERS_MAX, "deliver.dns_servers names more than 8 servers"),
-            (
-                self.dns_servers.iter().all(|server| server.port() != 0),
-                "deliver.dns_servers: a port must not be 0",
             ),
             (!self.dns_timeout.is_zero(), "deliver.dns_timeout must not be zero"),
             (

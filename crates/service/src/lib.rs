@@ -1,8 +1,9 @@
-//! What every process does alike: settings, logs and traces, shutdown, and the ops port.
+//! What every process does alike: settings, logs and traces, shutdown, the ops port, and who is asked for names.
 //!
 //! Knows nothing of the bus or the database: a service hands its own checks and metrics to [`ops::Ops`].
 
 mod args;
+pub mod names;
 pub mod ops;
 pub mod settings;
 pub mod shutdown;

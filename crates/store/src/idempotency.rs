@@ -1,11 +1,11 @@
 //! Requests that came with an `Idempotency-Key`: for a day, the same one again makes nothing, and is told what it made.
 //!
-//! A key is claimed in the transaction that makes the thing. Of two requests with one key at once, the second one waits at the
+//! A key is claimed in the transaction that makes the thing. What was answered is not kept: it would hold secrets, and be
+//! older than the thing. Of two requests with one key at once, the second one waits at the
 //! key's row until the first is done: either that has made its thing, or it left nothing, and the second one makes it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
-use diesel::query_dsl::methods::FilterDsl as _;
 use diesel::sql_types::{BigInt, Timestamptz};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -30,10 +30,10 @@ pub struct Claim<'a> {
     pub operation: &'a str,
     /// The sender's own.
     pub key: &'a str,
-    /// Tells one body from another.
+    /// Tells one request from another; this one is kept.
     pub fingerprint: &'a [u8],
-    /// Id of what is about to be made.
-    pub subject: Uuid,
+    /// What the same request may have been kept as before.
+    pub earlier_fingerprints: &'a [[u8; 32]],
 }
 
 /// What became of a claim.
@@ -43,16 +43,37 @@ pub enum Claimed {
     New,
     /// The same request came before, and made this.
     Before(Uuid),
-    /// The key came before with another body.
+    /// The key came before with another request.
     OfAnother,
 }
 
-/// Claims a key; belongs into the transaction that makes `subject`.
+/// What a claim would come to now. A request with the same key that is in hand is not seen.
+pub async fn find(conn: &mut Connection, claim: Claim<'_>, now: DateTime<Utc>) -> QueryResult<Claimed> {
+    use idempotency_keys::dsl;
+
+    let held: Option<(Vec<u8>, Uuid)> = dsl::idempotency_keys
+        .find((claim.workspace_id.uuid(), claim.operation, claim.key))
+        .filter(dsl::created_at.gt(now - KEPT))
+        .select((dsl::fingerprint, dsl::subject))
+        .first(conn)
+        .await
+        .optional()?;
+    let is_same =
+        |kept: &[u8]| kept == claim.fingerprint || claim.earlier_fingerprints.iter().any(|f| kept == f);
+    Ok(match held {
+        None => Claimed::New,
+        Some((kept, subject)) if is_same(&kept) => Claimed::Before(subject),
+        Some(_) => Claimed::OfAnother,
+    })
+}
+
+/// Claims a key; belongs into the transaction that does what is asked for, before that, with [`made`] at its end.
 pub async fn claim(conn: &mut Connection, claim: Claim<'_>, now: DateTime<Utc>) -> QueryResult<Claimed> {
+    use diesel::query_dsl::methods::FilterDsl as _;
     use idempotency_keys::dsl;
 
     let values =
-        (dsl::fingerprint.eq(claim.fingerprint), dsl::subject.eq(claim.subject), dsl::created_at.eq(now));
+        (dsl::fingerprint.eq(claim.fingerprint), dsl::subject.eq(Uuid::nil()), dsl::created_at.eq(now));
     let id = (
         dsl::workspace_id.eq(claim.workspace_id.uuid()),
         dsl::operation.eq(claim.operation),
@@ -66,14 +87,20 @@ pub async fn claim(conn: &mut Connection, claim: Claim<'_>, now: DateTime<Utc>) 
         .filter(dsl::created_at.le(now - KEPT))
         .execute(conn)
         .await?;
-    if claimed > 0 {
-        sweep(conn, now).await?;
-        return Ok(Claimed::New);
+    if claimed == 0 {
+        return find(conn, claim, now).await;
     }
+    sweep(conn, now).await?;
+    Ok(Claimed::New)
+}
+
+/// Notes what the request with a claimed key made.
+pub async fn made(conn: &mut Connection, claim: Claim<'_>, subject: Uuid) -> QueryResult<()> {
+    use idempotency_keys::dsl;
+
     let held = (claim.workspace_id.uuid(), claim.operation, claim.key);
-    let (fingerprint, subject): (Vec<u8>, Uuid) =
-        dsl::idempotency_keys.find(held).select((dsl::fingerprint, dsl::subject)).first(conn).await?;
-    Ok(if fingerprint == claim.fingerprint { Claimed::Before(subject) } else { Claimed::OfAnother })
+    diesel::update(dsl::idempotency_keys.find(held)).set(dsl::subject.eq(subject)).execute(conn).await?;
+    Ok(())
 }
 
 /// Forgets some of the keys whose time is over; those that another request is forgetting are left to it.

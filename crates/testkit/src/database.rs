@@ -66,6 +66,21 @@ impl TestDatabase {
     pub fn pool(&self) -> store::Pool {
         store::Pool::connect(&self.settings).expect("the URL is ours")
     }
+
+    /// Everything that a table holds, a line of JSON each row, for who looks for what must not be in it. Bytes are hexadecimal.
+    ///
+    /// # Panics
+    /// When there is no such table.
+    pub async fn dump(&self, table: &str) -> String {
+        let connected = tokio_postgres::connect(self.url(), tokio_postgres::NoTls).await;
+        let (client, connection) = connected.expect("the database runs");
+        let connection = tokio::spawn(connection);
+        let query = format!("SELECT row_to_json(dumped)::text FROM {table} AS dumped");
+        let rows = client.query(&query, &[]).await.expect("the table is there");
+        drop(client);
+        connection.await.expect("nobody panics").expect("it ends in order");
+        rows.iter().map(|row| row.get::<_, String>(0) + "\n").collect()
+    }
 }
 
 impl OwnDatabase {

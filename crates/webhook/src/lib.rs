@@ -6,6 +6,7 @@
 
 pub mod alert;
 pub mod filter;
+mod fingerprint;
 pub mod headers;
 pub mod own_event;
 pub mod payload;
@@ -13,6 +14,7 @@ pub mod sealing;
 pub mod signature;
 
 pub use filter::Filter;
+pub use fingerprint::Fingerprint;
 pub use headers::CustomHeaders;
 pub use own_event::OwnEvent;
 pub use sealing::Keyring;

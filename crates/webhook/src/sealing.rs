@@ -17,6 +17,8 @@ use model::{EndpointId, WorkspaceId};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::fingerprint::{self, Fingerprint};
+
 /// The section `[sealing]`, each key explained.
 pub const DEFAULTS: &str = include_str!("../defaults.toml");
 
@@ -60,6 +62,7 @@ pub struct Keyring {
 struct Key {
     id: [u8; KEY_ID_BYTES],
     cipher: XChaCha20Poly1305,
+    fingerprints: fingerprint::Key,
 }
 
 /// Why there is no keyring.
@@ -192,6 +195,12 @@ impl Keyring {
             .map_err(|_| OpenError::Forged)
     }
 
+    /// Tells bytes from others, for one purpose, and to who has the key alone: kept, it helps nobody to guess a password that is
+    /// among them. One for each key, that of the key that seals first: what was kept before a change of keys is told by another.
+    pub fn fingerprints(&self, purpose: &[u8], bytes: &[u8]) -> Vec<Fingerprint> {
+        self.keys.iter().map(|key| key.fingerprints.of_bytes(purpose, bytes)).collect()
+    }
+
     /// Whether bytes were sealed with the key that seals now, and need not be sealed again.
     pub fn is_current(&self, sealed: &[u8]) -> bool {
         sealed.starts_with(&self.keys[0].id)
@@ -227,7 +236,11 @@ impl Key {
         let bytes: [u8; KEY_BYTES] = STANDARD.decode(text.trim()).ok()?.try_into().ok()?;
         let hash = Sha256::new().chain_update(b"clickwire sealing key id").chain_update(bytes).finalize();
         let (id, _) = hash.split_first_chunk::<KEY_ID_BYTES>().expect("SHA-256 has 32 bytes");
-        Some(Self { id: *id, cipher: XChaCha20Poly1305::new(&bytes.into()) })
+        Some(Self {
+            id: *id,
+            cipher: XChaCha20Poly1305::new(&bytes.into()),
+            fingerprints: fingerprint::Key::of(&bytes),
+        })
     }
 }
 
@@ -279,6 +292,20 @@ mod tests {
         assert_eq!(both.open(b"x", &sealed), Ok(b"secret".to_vec()));
         assert!(!both.is_current(&sealed));
         assert!(both.is_current(&both.seal(b"x", b"secret")));
+    }
+
+    #[test]
+    fn after_a_change_of_keys_fingerprints_of_before_are_known() {
+        let (old_key, new_key) = (generate_key(), generate_key());
+        let old = Keyring::new(&old_key, &[]).expect("a keyring");
+        let both = Keyring::new(&new_key, &[old_key]).expect("a keyring");
+        let kept = old.fingerprints(b"x", b"body")[0];
+
+        assert_eq!(both.fingerprints(b"x", b"body")[1], kept);
+        assert_ne!(both.fingerprints(b"x", b"body")[0], kept, "who has not the key cannot tell");
+        for (purpose, bytes) in [(b"x", b"bodY"), (b"y", b"body")] {
+            assert!(!both.fingerprints(purpose, bytes).contains(&kept));
+        }
     }
 
     #[test]

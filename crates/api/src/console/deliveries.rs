@@ -62,7 +62,8 @@ pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> Pag
 #[post("/deliveries/{id}/retry")]
 pub async fn retry(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::DeliveriesWrite)?;
-    let delivery = deliveries::retry(&shared, &signed.caller, path_id(&id, "delivery")?).await?;
+    let delivery = deliveries::retry(&shared, &signed.caller, path_id(&id, "delivery")?, None).await?;
+    let delivery = delivery.into_inner();
     let flash = Flash::Done("It is sent again now. Reload in a moment to see how it went.".to_owned());
     Ok(session::leave(&shared, see_other(&format!("/deliveries/{}", delivery.id)), &flash))
 }

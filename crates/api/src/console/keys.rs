@@ -13,7 +13,8 @@ use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::{ALL, Scope};
 use crate::body::path_id;
-use crate::desk::keys;
+use crate::desk::idempotency::Done;
+use crate::desk::keys::{self, Created};
 use crate::page::{LIMIT_MAX, PageRequest};
 
 /// Adds the pages.
@@ -112,12 +113,15 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
     let scopes = form.all("scopes").into_iter().map(Value::from).collect();
     object.insert("scopes".to_owned(), scopes);
     let made = match form::read(object) {
-        Ok(new) => keys::create(&shared, &signed.caller, new).await,
+        Ok(new) => keys::create(&shared, &signed.caller, new, None).await.map(Done::into_inner),
         Err(error) => Err(error),
     };
     match made {
-        Ok((_, key)) => {
-            let flash = Flash::NewKey(key.reveal().to_owned());
+        Ok(Created { key, .. }) => {
+            let flash = match key {
+                Some(key) => Flash::NewKey(key.reveal().to_owned()),
+                None => Flash::Done("The key was made before.".to_owned()),
+            };
             Ok(session::leave(&shared, see_other("/settings/keys"), &flash))
         }
         Err(error) => {

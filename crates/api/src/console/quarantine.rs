@@ -12,6 +12,7 @@ use super::form::Form;
 use super::view::{Chip, Layout, When, html, when};
 use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
+use crate::desk::idempotency::Done;
 use crate::desk::quarantine::{self, Asked};
 use crate::error::ApiError;
 use crate::page::{LIMIT_DEFAULT, PageRequest};
@@ -124,7 +125,7 @@ async fn payload(signed: Signed, id: Path<String>, shared: Data<Shared>) -> Page
 #[post("/quarantine/{id}/replay")]
 async fn replay(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
     let id = quarantine_id(&id)?;
-    let flash = match quarantine::replay(&shared, &signed.caller, id).await {
+    let flash = match quarantine::replay(&shared, &signed.caller, id, None).await.map(Done::into_inner) {
         Ok(entry) => Flash::Done(format!(
             "It is on {} again. If it cannot be handled now either, it comes back here, and this page says so.",
             entry.stream

@@ -18,6 +18,7 @@ use super::{Flash, PageError, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::path_id;
+use crate::desk::idempotency::Done;
 use crate::desk::replays::{self, Asked, Asking};
 use crate::desk::{endpoints, now};
 use crate::error::ApiError;
@@ -154,7 +155,8 @@ async fn count(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared
     let what = form.text("what").unwrap_or("dead").to_owned();
     let mut wanted = object(id, &what, &since, &until);
     wanted.insert("dry_run".to_owned(), true.into());
-    let asking = replays::create(&shared, &signed.caller, form::read(wanted)?).await;
+    let asking = replays::create(&shared, &signed.caller, form::read(wanted)?, None).await;
+    let asking = asking.map(Done::into_inner);
     let mut page = page(&signed, &shared, id).await?;
     match asking {
         Ok(Asking::Counted(count)) => {
@@ -189,7 +191,7 @@ async fn begin(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared
     let id = endpoint_id(&id)?;
     let text = |name: &str| form.text(name).unwrap_or_default();
     let wanted = object(id, text("what"), text("since"), text("until"));
-    let flash = match replays::create(&shared, &signed.caller, form::read(wanted)?).await {
+    let flash = match replays::create(&shared, &signed.caller, form::read(wanted)?, None).await {
         Ok(_) => Flash::Done("The replay has begun. Reload to see how far it is.".to_owned()),
         Err(error) => Flash::Failed(refusal(error)?),
     };

@@ -126,7 +126,7 @@ async fn add_domain(signed: Signed, form: Form, shared: Data<Shared>) -> PageRes
         object.insert("default".to_owned(), true.into());
     }
     let added = match form::read(object) {
-        Ok(new) => settings::add_domain(&shared, &signed.caller, new).await.map(|_| ()),
+        Ok(new) => settings::add_domain(&shared, &signed.caller, new, None).await.map(|_| ()),
         Err(error) => Err(error),
     };
     finish(&signed, &shared, &form, added, "The domain is added. Point it at the redirect.").await

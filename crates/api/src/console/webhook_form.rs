@@ -20,7 +20,8 @@ use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::desk::endpoint_body::FilterPreview;
-use crate::desk::{endpoints, etag, previews};
+use crate::desk::idempotency::Done;
+use crate::desk::{endpoint_create, endpoints, etag, previews};
 use crate::error::ApiError;
 use crate::v1::endpoints::endpoint_id;
 
@@ -213,7 +214,9 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
         return try_filter(&signed, &shared, &form, FormPage::blank(&signed, &shared)).await;
     }
     let made = match object(&form, true).and_then(form::read) {
-        Ok(wanted) => endpoints::create(&shared, &signed.caller, wanted).await,
+        Ok(wanted) => {
+            endpoint_create::create(&shared, &signed.caller, wanted, None).await.map(Done::into_inner)
+        }
         Err(error) => Err(error),
     };
     match made {

@@ -284,7 +284,7 @@ async fn reveal(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shar
 async fn rotate(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::EndpointsWrite)?;
     let id = endpoint_id(&id)?;
-    let flash = match secrets::rotate(&shared, &signed.caller, id).await {
+    let flash = match secrets::rotate(&shared, &signed.caller, id, None).await {
         Ok(_) => {
             Flash::Reveal("A new secret signs from now on; the old one ends in 24 hours.".to_owned(), id)
         }

@@ -9,7 +9,8 @@ use model::{AlertFormat, EndpointId, EndpointUrl};
 use store::endpoints::{self, Endpoint, EndpointOptions, Kind, State};
 use store::{AsyncConnection as _, Connection, secrets, workspaces};
 
-use super::endpoints::{came_into, change, check_url, notify, vanished};
+use super::endpoint_url::check_url;
+use super::endpoints::{came_into, change, notify, vanished};
 use super::{announce, now};
 use crate::app::Shared;
 use crate::auth::Caller;

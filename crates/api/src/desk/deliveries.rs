@@ -9,6 +9,7 @@ use model::{ClickId, DeliveryId, EndpointId, ReplayId};
 use store::delivery_log::{self, DeliveryFilter, LoggedAttempt, LoggedDelivery};
 use store::{AsyncConnection as _, endpoints, tombstones};
 
+use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::{Change, audit, endpoints::not_found, now};
 use crate::app::Shared;
 use crate::auth::Caller;
@@ -145,15 +146,27 @@ fn only_attempt(delivery: &LoggedDelivery) -> Option<LoggedAttempt> {
     })
 }
 
-/// Makes a delivery due now, whatever became of it before.
+/// Makes a delivery due now, whatever became of it before; with a key that came before, only tells of it.
 ///
 /// # Errors
-/// When the workspace has no such delivery, or its endpoint is gone.
-pub async fn retry(shared: &Shared, caller: &Caller, id: DeliveryId) -> Result<LoggedDelivery, ApiError> {
+/// When the key came with another request, the workspace has no such delivery, or its endpoint is gone.
+pub async fn retry(
+    shared: &Shared,
+    caller: &Caller,
+    id: DeliveryId,
+    key: Option<&IdempotencyKey>,
+) -> Result<Done<LoggedDelivery>, ApiError> {
     let now = now();
+    let once = Once::new(caller, key, "delivery.retry", now);
     let mut conn = shared.pool.get().await?;
     conn.transaction::<_, ApiError, _>(async |conn| {
         let no_such = || ApiError::NotFound("delivery");
+        if once.claim(conn).await?.is_some() {
+            return delivery_log::find(conn, caller.workspace_id, id)
+                .await?
+                .map(Done::Before)
+                .ok_or_else(gone);
+        }
         let delivery = delivery_log::find(conn, caller.workspace_id, id).await?.ok_or_else(no_such)?;
         endpoints::find(conn, caller.workspace_id, delivery.endpoint_id).await?.ok_or_else(not_found)?;
         if let Some(click_id) = delivery.click_id
@@ -165,7 +178,8 @@ pub async fn retry(shared: &Shared, caller: &Caller, id: DeliveryId) -> Result<L
         let details = json!({"endpoint": delivery.endpoint_id, "was": delivery.status.as_str()});
         audit(conn, Change { caller, now, action: "delivery.retried", subject: id.to_string(), details })
             .await?;
-        delivery_log::find(conn, caller.workspace_id, id).await?.ok_or_else(no_such)
+        once.made(conn, id.uuid()).await?;
+        delivery_log::find(conn, caller.workspace_id, id).await?.map(Done::Now).ok_or_else(no_such)
     })
     .await
 }

@@ -1,22 +1,17 @@
-//! Webhook endpoints: make, find, change, pause, resume, test, remove.
-
-use std::net::IpAddr;
+//! Webhook endpoints: find, change, pause, resume, test, remove.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use bus::{Changed, RequestError, Table};
+use model::EndpointId;
 use model::delivery::{Attempt, TestReply, TestRequest};
-use model::egress::ForbiddenDestination;
-use model::event_type::EventTypePattern;
-use model::secret::SigningSecret;
-use model::{EndpointId, EndpointUrl};
+use store::AsyncConnection as _;
 use store::endpoints::{self, Endpoint, EndpointOptions, Kind, State};
-use store::{AsyncConnection as _, secrets};
 use webhook::{CustomHeaders, Filter};
 
-use super::endpoint_body::{EndpointChange, NewEndpoint};
-use super::settings::limit_reached;
+use super::endpoint_body::EndpointChange;
+use super::endpoint_url::check_url;
 use super::{Change, announce, audit, check_match, now};
 use crate::app::Shared;
 use crate::auth::Caller;
@@ -24,65 +19,7 @@ use crate::error::ApiError;
 use crate::page::PageRequest;
 
 /// Why an endpoint is disabled that its owner switched off.
-const SWITCHED_OFF: &str = "switched off";
-
-/// An endpoint that was just made.
-pub struct Created {
-    /// It.
-    pub endpoint: Endpoint,
-    /// Its signing secret.
-    pub secret: SigningSecret,
-    /// What its owner should know.
-    pub warnings: Vec<String>,
-}
-
-/// Makes an endpoint and its first secret.
-///
-/// # Errors
-/// When its address is forbidden, or the workspace has as many as it may have.
-pub async fn create(shared: &Shared, caller: &Caller, new: NewEndpoint) -> Result<Created, ApiError> {
-    let now = now();
-    let warnings = check_url(shared, &new.url).await?;
-    let id = EndpointId::generate_at(now);
-    let (state, reason) = match new.enabled {
-        Some(false) => (State::Disabled, Some(SWITCHED_OFF)),
-        _ => (State::Active, None),
-    };
-    let options = EndpointOptions {
-        kind: Kind::Webhook,
-        url: new.url,
-        description: new.description,
-        event_types: new.event_types.unwrap_or_else(|| vec![EventTypePattern::link_clicked()]),
-        filter: new.filter.as_ref().map(as_json),
-        headers_sealed: seal_headers(shared, caller, id, new.headers.as_ref()),
-        max_in_flight: new.max_in_flight,
-        rate_per_second: new.rate_per_second,
-        rate_burst: new.rate_burst,
-        timeout_ms: new.timeout_ms,
-        retry_schedule: new.retry_schedule,
-        permanent_statuses: new.permanent_statuses.unwrap_or_default(),
-        auto_disable: new.auto_disable.unwrap_or(true),
-    };
-    let secret = SigningSecret::generate();
-    let sealed = shared.keyring.seal_secret(caller.workspace_id, id, &secret);
-    let mut conn = shared.pool.get().await?;
-    let endpoint = conn
-        .transaction::<_, ApiError, _>(async |conn| {
-            let max = shared.settings.endpoints_max;
-            if endpoints::count(conn, caller.workspace_id).await? >= max.into() {
-                return Err(limit_reached(max, "endpoints"));
-            }
-            endpoints::insert(conn, caller.workspace_id, id, &options, state, reason, now).await?;
-            secrets::insert(conn, caller.workspace_id, id, &sealed, now).await?;
-            let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
-            announce(conn, change(caller, now, "endpoint.created", &endpoint)).await?;
-            Ok(endpoint)
-        })
-        .await?;
-    drop(conn);
-    notify(shared, caller, id).await;
-    Ok(Created { endpoint, secret, warnings })
-}
+pub(super) const SWITCHED_OFF: &str = "switched off";
 
 /// The workspace's endpoint with this id.
 ///
@@ -316,7 +253,7 @@ pub fn open_headers(
     }
 }
 
-fn seal_headers(
+pub(super) fn seal_headers(
     shared: &Shared,
     caller: &Caller,
     id: EndpointId,
@@ -326,33 +263,8 @@ fn seal_headers(
     Some(headers.seal(&shared.keyring, caller.workspace_id, id))
 }
 
-fn as_json(filter: &Filter) -> Value {
+pub(super) fn as_json(filter: &Filter) -> Value {
     serde_json::to_value(filter).expect("a filter is JSON")
-}
-
-/// Refuses what `deliver` would never connect to, where someone can see it, by the same rules. A name that leads
-/// nowhere now may do so later: that is a warning.
-pub(super) async fn check_url(shared: &Shared, url: &EndpointUrl) -> Result<Vec<String>, ApiError> {
-    shared.egress.check_url(url).map_err(forbidden)?;
-    let mut warnings = Vec::new();
-    if !url.is_https() {
-        warnings.push("the URL is not https: contents and headers can be read on the way".to_owned());
-    }
-    let url::Host::Domain(name) = url.host() else { return Ok(warnings) };
-    let lookup = tokio::net::lookup_host((name, url.port()));
-    let addresses: Vec<IpAddr> = match tokio::time::timeout(shared.settings.resolve_timeout, lookup).await {
-        Ok(Ok(addresses)) => addresses.map(|address| address.ip()).collect(),
-        _ => Vec::new(),
-    };
-    if addresses.is_empty() {
-        warnings.push(format!("`{name}` could not be resolved just now: check the spelling"));
-    }
-    shared.egress.check_name(name, addresses).map_err(forbidden)?;
-    Ok(warnings)
-}
-
-fn forbidden(error: ForbiddenDestination) -> ApiError {
-    ApiError::field("/url", error.code(), error.to_string())
 }
 
 pub(super) fn change<'a>(

@@ -6,9 +6,10 @@ use utoipa::ToSchema;
 
 use model::KeyId;
 use model::secret::ApiKey;
-use store::AsyncConnection as _;
 use store::api_keys::{self, NewKey as KeptKey, StoredKey};
+use store::{AsyncConnection as _, Connection};
 
+use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::settings::limit_reached;
 use super::{Change, audit, now};
 use crate::app::Shared;
@@ -55,44 +56,72 @@ fn scope(value: &Value) -> Result<String, Wrong> {
     Err(invalid(format_args!("is not a scope; there are `*`, `{}`", known.join("`, `"))))
 }
 
-/// Makes a key; only its hash is kept, so this is the one time it can be shown.
+/// A key that was just made.
+pub struct Created {
+    /// What is kept of it.
+    pub stored: StoredKey,
+    /// The key itself, the one time it can be shown: only its hash is kept.
+    pub key: Option<ApiKey>,
+}
+
+/// Makes a key. With an idempotency key that came before, tells of the one that it made; that cannot be shown again.
 ///
 /// # Errors
-/// When it would hold more than the caller does, ends in the past, or there are too many.
-pub async fn create(shared: &Shared, caller: &Caller, new: NewKey) -> Result<(StoredKey, ApiKey), ApiError> {
+/// When the idempotency key came with another request; when the new one would hold more than the caller does, ends in the
+/// past, or there are too many.
+pub async fn create(
+    shared: &Shared,
+    caller: &Caller,
+    new: NewKey,
+    idempotency_key: Option<&IdempotencyKey>,
+) -> Result<Done<Created>, ApiError> {
     let now = now();
+    let once = Once::new(caller, idempotency_key, "key.create", now);
+    let mut conn = shared.pool.get().await?;
+    conn.transaction::<_, ApiError, _>(async |conn| {
+        if let Some(before) = once.claim(conn).await? {
+            let stored = api_keys::find(conn, KeyId::from_uuid(before)).await?;
+            let is_there = |key: &StoredKey| key.revoked_at.is_none();
+            let stored = stored.filter(is_there).ok_or_else(gone)?;
+            return Ok(Done::Before(Created { stored, key: None }));
+        }
+        let key = ApiKey::generate();
+        let stored = insert(shared, conn, caller, &new, &key, now).await?;
+        once.made(conn, stored.id.uuid()).await?;
+        Ok(Done::Now(Created { stored, key: Some(key) }))
+    })
+    .await
+}
+
+async fn insert(
+    shared: &Shared,
+    conn: &mut Connection,
+    caller: &Caller,
+    new: &NewKey,
+    key: &ApiKey,
+    now: DateTime<Utc>,
+) -> Result<StoredKey, ApiError> {
     check_scopes(caller, &new.scopes)?;
     if new.expires_at.is_some_and(|expires_at| expires_at <= now) {
         return Err(ApiError::field("/expires_at", "invalid", "must be in the future"));
     }
-    let key = ApiKey::generate();
-    let mut conn = shared.pool.get().await?;
-    let stored = conn
-        .transaction::<_, ApiError, _>(async |conn| {
-            if api_keys::count(conn, caller.workspace_id).await? >= shared.settings.keys_max.into() {
-                return Err(limit_reached(shared.settings.keys_max, "API keys"));
-            }
-            let kept = KeptKey {
-                workspace_id: caller.workspace_id,
-                name: &new.name,
-                key: &key,
-                scopes: &new.scopes,
-                expires_at: new.expires_at,
-            };
-            let stored = api_keys::insert(conn, kept, now).await?;
-            let stored = stored
-                .ok_or_else(|| ApiError::Internal(anyhow::anyhow!("a random key was there already")))?;
-            let details =
-                json!({"name": stored.name, "scopes": stored.scopes, "expires_at": stored.expires_at});
-            audit(
-                conn,
-                Change { caller, now, action: "key.created", subject: stored.id.to_string(), details },
-            )
-            .await?;
-            Ok(stored)
-        })
+    if api_keys::count(conn, caller.workspace_id).await? >= shared.settings.keys_max.into() {
+        return Err(limit_reached(shared.settings.keys_max, "API keys"));
+    }
+    let kept = KeptKey {
+        workspace_id: caller.workspace_id,
+        name: &new.name,
+        key,
+        scopes: &new.scopes,
+        expires_at: new.expires_at,
+    };
+    let stored = api_keys::insert(conn, kept, now).await?;
+    let stored =
+        stored.ok_or_else(|| ApiError::Internal(anyhow::anyhow!("a random key was there already")))?;
+    let details = json!({"name": stored.name, "scopes": stored.scopes, "expires_at": stored.expires_at});
+    audit(conn, Change { caller, now, action: "key.created", subject: stored.id.to_string(), details })
         .await?;
-    Ok((stored, key))
+    Ok(stored)
 }
 
 fn check_scopes(caller: &Caller, wanted: &[String]) -> Result<(), ApiError> {

@@ -11,7 +11,7 @@ use store::link_import::NewLink as Row;
 use store::links::{self, Insertion, Link, LinkFilter, LinkOptions};
 use store::{AsyncConnection as _, Connection, domains};
 
-use super::idempotency::{Done, IdempotencyKey};
+use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::link_body::{NewLink, Wanted};
 use super::link_change::LinkChange;
 use super::link_rules;
@@ -30,7 +30,7 @@ const TOO_BROAD: &str = "takes too long: narrow the search with `campaign_id`, `
 /// Makes a link; with a key that came before, tells of the one that it made, as it is now.
 ///
 /// # Errors
-/// When the key came with another body, the slug or the external id is taken, the domain is not the workspace's, or the URL would be a
+/// When the key came with another request, the slug or the external id is taken, the domain is not the workspace's, or the URL would be a
 /// loop.
 pub async fn create(
     shared: &Shared,
@@ -45,16 +45,17 @@ pub async fn create(
     let now = now();
     let mut conn = shared.pool.get().await?;
     let id = LinkId::generate_at(now);
+    let once = Once::new(caller, key, "link.create", now);
     let done = conn
         .transaction::<_, ApiError, _>(async |conn| {
-            if let Some(key) = key
-                && let Some(before) = key.claim(conn, caller, "link.create", id.uuid(), now).await?
-            {
+            if let Some(before) = once.claim(conn).await? {
                 let link = links::find(conn, caller.workspace_id, LinkId::from_uuid(before)).await?;
-                return link.map(Done::Before).ok_or_else(vanished);
+                return link.map(Done::Before).ok_or_else(gone);
             }
             link_rules::check_one(shared, conn, caller.workspace_id, None, &wanted.options).await?;
-            insert(conn, caller, id, &wanted, now).await?.map(Done::Now).ok_or_else(external_id_taken)
+            let link = insert(conn, caller, id, &wanted, now).await?.ok_or_else(external_id_taken)?;
+            once.made(conn, id.uuid()).await?;
+            Ok(Done::Now(link))
         })
         .await?;
     drop(conn);

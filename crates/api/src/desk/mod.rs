@@ -8,6 +8,8 @@ pub mod clicks;
 pub mod contacts;
 pub mod deliveries;
 pub mod endpoint_body;
+pub mod endpoint_create;
+mod endpoint_url;
 pub mod endpoints;
 pub mod idempotency;
 pub mod keys;

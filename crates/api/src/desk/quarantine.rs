@@ -7,8 +7,10 @@ use utoipa::IntoParams;
 
 use bus::Outgoing;
 use model::QuarantineId;
+use store::AsyncConnection as _;
 use store::quarantine::{self, Entry};
 
+use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::{Change, audit, now};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
@@ -95,13 +97,24 @@ async fn found(
 }
 
 /// Publishes a message again, byte for byte, to the stream that it came from, under its id. Whoever has handled it before
-/// knows it by that. When it is put aside again, that is a message of its own, and this one says so.
+/// knows it by that. When it is put aside again, that is a message of its own, and this one says so. With a key that came
+/// before, only tells of it; of two requests with one key at once both may publish, and the broker keeps one of that.
 ///
 /// # Errors
-/// When there is none, or the broker is away or still remembers the id: it would drop the message as one that it has.
-pub async fn replay(shared: &Shared, caller: &Caller, id: QuarantineId) -> Result<Entry, ApiError> {
+/// When the key came with another request, there is none, or the broker is away or still remembers the id: it would drop the
+/// message as one that it has.
+pub async fn replay(
+    shared: &Shared,
+    caller: &Caller,
+    id: QuarantineId,
+    key: Option<&IdempotencyKey>,
+) -> Result<Done<Entry>, ApiError> {
     let (entry, payload) = whole(shared, caller, id).await?;
     let now = now();
+    let once = Once::new(caller, key, "quarantine.replay", now);
+    if key.is_some() && once.before(&mut *shared.pool.get().await?).await?.is_some() {
+        return Ok(Done::Before(entry));
+    }
     check_window(shared, &entry, now)?;
     let message_id = entry.message_id.clone().unwrap_or_else(|| entry.id.to_string());
     let message =
@@ -115,9 +128,16 @@ pub async fn replay(shared: &Shared, caller: &Caller, id: QuarantineId) -> Resul
     let published = shared.bus.publisher().publish(message).await;
     published.map_err(|error| ApiError::Away(format!("it could not be published: {error}")))?;
     let mut conn = shared.pool.get().await?;
-    quarantine::replayed(&mut conn, id, now).await?;
-    audit(&mut conn, change(caller, now, "quarantine.replayed", &entry)).await?;
-    quarantine::find(&mut conn, id).await?.ok_or_else(not_found)
+    conn.transaction::<_, ApiError, _>(async |conn| {
+        if once.claim(conn).await?.is_some() {
+            return quarantine::find(conn, id).await?.map(Done::Before).ok_or_else(gone);
+        }
+        quarantine::replayed(conn, id, now).await?;
+        audit(conn, change(caller, now, "quarantine.replayed", &entry)).await?;
+        once.made(conn, id.uuid()).await?;
+        quarantine::find(conn, id).await?.map(Done::Now).ok_or_else(not_found)
+    })
+    .await
 }
 
 /// The broker stores one message of an id within its window; the message was published before it was put aside.

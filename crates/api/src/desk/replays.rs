@@ -2,12 +2,14 @@
 
 use serde_json::json;
 use utoipa::IntoParams;
+use uuid::Uuid;
 
 use model::{EndpointId, ReplayId};
 use store::endpoints::{Endpoint, State};
 use store::replays::{self, Replay, Selection, What};
-use store::{AsyncConnection as _, endpoints};
+use store::{AsyncConnection as _, Connection, endpoints};
 
+use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::replay_body::NewReplay;
 use super::replay_count::{Count, count};
 use super::{Change, announce, endpoints::not_found, now};
@@ -53,21 +55,34 @@ pub enum Asking {
     Begun(Box<Replay>),
 }
 
-/// Begins a replay, or only counts what it would be about.
+/// Begins a replay, or only counts what it would be about; with a key that came before, tells of the one that it began.
 ///
 /// # Errors
-/// When the endpoint is not there or disabled, or a replay of it is running.
-pub async fn create(shared: &Shared, caller: &Caller, wanted: NewReplay) -> Result<Asking, ApiError> {
+/// When the key came with another request, the endpoint is not there or disabled, or a replay of it is running.
+pub async fn create(
+    shared: &Shared,
+    caller: &Caller,
+    wanted: NewReplay,
+    key: Option<&IdempotencyKey>,
+) -> Result<Done<Asking>, ApiError> {
     let now = now();
     let (is_dry_run, rate) = (wanted.dry_run.unwrap_or(false), wanted.rate());
-    let selection = wanted.selection(caller, now)?;
+    // a count begins nothing, and is made anew
+    let once = Once::new(caller, key.filter(|_| !is_dry_run), "replay.create", now);
     let mut conn = shared.pool.get().await?;
+    if let Some(before) = once.before(&mut conn).await? {
+        return begun_before(&mut conn, caller, before).await;
+    }
+    let selection = wanted.selection(caller, now)?;
     let endpoint = enabled(endpoints::find(&mut conn, caller.workspace_id, selection.endpoint_id).await?)?;
     let counted = count(&mut conn, &selection, &endpoint, now).await?;
     if is_dry_run {
-        return Ok(Asking::Counted(counted));
+        return Ok(Done::Now(Asking::Counted(counted)));
     }
     conn.transaction::<_, ApiError, _>(async |conn| {
+        if let Some(before) = once.claim(conn).await? {
+            return begun_before(conn, caller, before).await;
+        }
         // locked, so that it is not disabled behind our back
         if !endpoints::lock(conn, caller.workspace_id, selection.endpoint_id).await? {
             return Err(not_found());
@@ -77,12 +92,17 @@ pub async fn create(shared: &Shared, caller: &Caller, wanted: NewReplay) -> Resu
         let id = replays::insert(conn, &selection, rate, total, &caller.actor(), now).await?;
         let id = id.ok_or_else(running_already)?;
         announce(conn, change(caller, "replay.started", id, &selection, now)).await?;
-        replays::find(conn, caller.workspace_id, id)
-            .await?
-            .map(|replay| Asking::Begun(Box::new(replay)))
-            .ok_or_else(no_such)
+        once.made(conn, id.uuid()).await?;
+        let replay = replays::find(conn, caller.workspace_id, id).await?.ok_or_else(no_such)?;
+        Ok(Done::Now(Asking::Begun(Box::new(replay))))
     })
     .await
+}
+
+/// The replay that a request which is repeated began.
+async fn begun_before(conn: &mut Connection, caller: &Caller, id: Uuid) -> Result<Done<Asking>, ApiError> {
+    let replay = replays::find(conn, caller.workspace_id, ReplayId::from_uuid(id)).await?.ok_or_else(gone)?;
+    Ok(Done::Before(Asking::Begun(Box::new(replay))))
 }
 
 /// The workspace's replay with this id.

@@ -6,9 +6,10 @@ use serde_json::json;
 use model::secret::SigningSecret;
 use model::{EndpointId, SecretId};
 use store::secrets::Secret;
-use store::{AsyncConnection as _, endpoints, secrets};
+use store::{AsyncConnection as _, Connection, endpoints, secrets};
 
 use super::endpoints::{not_found, notify};
+use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::{Change, announce, audit, now};
 use crate::app::Shared;
 use crate::auth::Caller;
@@ -60,17 +61,44 @@ pub async fn list(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Ve
     Ok(secrets::list_live(&mut conn, caller.workspace_id, id, now()).await?)
 }
 
-/// Makes a new secret that signs first; the others go on for [`OVERLAP`].
+/// Shows one live secret to who was shown it before, or missed that, and writes it down; `None` when it signs no more.
+pub(super) async fn reveal_again(
+    shared: &Shared,
+    conn: &mut Connection,
+    caller: &Caller,
+    id: EndpointId,
+    is_meant: impl Fn(&Secret) -> bool,
+    now: DateTime<Utc>,
+) -> Result<Option<Revealed>, ApiError> {
+    let live = secrets::list_live(conn, caller.workspace_id, id, now).await?;
+    let Some(secret) = live.into_iter().find(is_meant) else { return Ok(None) };
+    audit(conn, change(caller, now, "secret.revealed", id, json!({"secrets": [secret.id]}))).await?;
+    open(shared, caller, id, secret).map(Some)
+}
+
+/// Makes a new secret that signs first; the others go on for [`OVERLAP`]. With a key that came before, shows the one that it
+/// made.
 ///
 /// # Errors
-/// When there is no such endpoint, or [`LIVE_MAX`] secrets sign already.
-pub async fn rotate(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Revealed, ApiError> {
+/// When the key came with another request, there is no such endpoint, or [`LIVE_MAX`] secrets sign already.
+pub async fn rotate(
+    shared: &Shared,
+    caller: &Caller,
+    id: EndpointId,
+    key: Option<&IdempotencyKey>,
+) -> Result<Done<Revealed>, ApiError> {
     let now = now();
+    let once = Once::new(caller, key, "secret.rotate", now);
     let secret = SigningSecret::generate();
     let sealed = shared.keyring.seal_secret(caller.workspace_id, id, &secret);
     let mut conn = shared.pool.get().await?;
-    let kept = conn
+    let done = conn
         .transaction::<_, ApiError, _>(async |conn| {
+            if let Some(before) = once.claim(conn).await? {
+                let is_meant = |secret: &Secret| secret.id.uuid() == before;
+                let revealed = reveal_again(shared, conn, caller, id, is_meant, now).await?;
+                return revealed.map(Done::Before).ok_or_else(gone);
+            }
             if !endpoints::lock(conn, caller.workspace_id, id).await? {
                 return Err(not_found());
             }
@@ -84,12 +112,16 @@ pub async fn rotate(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<
             let kept = secrets::insert(conn, caller.workspace_id, id, &sealed, now).await?;
             secrets::expire_others(conn, id, kept.id, now + OVERLAP).await?;
             announce(conn, change(caller, now, "secret.rotated", id, json!({"secret": kept.id}))).await?;
-            Ok(kept)
+            once.made(conn, kept.id.uuid()).await?;
+            let Secret { id, created_at, expires_at, .. } = kept;
+            Ok(Done::Now(Revealed { id, secret, created_at, expires_at }))
         })
         .await?;
     drop(conn);
-    notify(shared, caller, id).await;
-    Ok(Revealed { id: kept.id, secret, created_at: kept.created_at, expires_at: kept.expires_at })
+    if let Done::Now(_) = done {
+        notify(shared, caller, id).await;
+    }
+    Ok(done)
 }
 
 /// Ends a secret at once. The last one stays: an endpoint is never without a signature.

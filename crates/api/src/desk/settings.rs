@@ -12,6 +12,7 @@ use store::domains::{self, Domain, Removal};
 use store::settings::{self, LinkSettings};
 use store::workspaces;
 
+use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::link_rules::check_loop;
 use super::{Change, announce, check_match, now};
 use crate::app::Shared;
@@ -206,15 +207,25 @@ pub async fn domains(shared: &Shared, caller: &Caller) -> Result<Vec<Domain>, Ap
     Ok(domains::list(&mut conn, caller.workspace_id, shared.settings.domains_max.into()).await?)
 }
 
-/// Adds a domain.
+/// Adds a domain; with a key that came before, tells of the one that it added.
 ///
 /// # Errors
-/// When the host name is taken, or the workspace has as many as it may have.
-pub async fn add_domain(shared: &Shared, caller: &Caller, new: NewDomain) -> Result<Domain, ApiError> {
+/// When the key came with another request, the host name is taken, or the workspace has as many as it may have.
+pub async fn add_domain(
+    shared: &Shared,
+    caller: &Caller,
+    new: NewDomain,
+    key: Option<&IdempotencyKey>,
+) -> Result<Done<Domain>, ApiError> {
     let now = now();
+    let once = Once::new(caller, key, "domain.create", now);
     let mut conn = shared.pool.get().await?;
-    let domain = conn
+    let done = conn
         .transaction::<_, ApiError, _>(async |conn| {
+            if let Some(before) = once.claim(conn).await? {
+                let domain = domains::find(conn, caller.workspace_id, DomainId::from_uuid(before)).await?;
+                return domain.map(Done::Before).ok_or_else(gone);
+            }
             workspaces::lock(conn, caller.workspace_id).await?;
             let max = shared.settings.domains_max;
             let present = domains::list(conn, caller.workspace_id, max.into()).await?;
@@ -237,12 +248,15 @@ pub async fn add_domain(shared: &Shared, caller: &Caller, new: NewDomain) -> Res
                 domain.hsts_max_age = new.hsts_max_age;
             }
             announce(conn, domain_change(caller, now, "domain.created", domain.id, told(&domain))).await?;
-            Ok(domain)
+            once.made(conn, domain.id.uuid()).await?;
+            Ok(Done::Now(domain))
         })
         .await?;
     drop(conn);
-    notify(shared, caller).await;
-    Ok(domain)
+    if let Done::Now(_) = done {
+        notify(shared, caller).await;
+    }
+    Ok(done)
 }
 
 /// Changes a domain: whether links are made under it unless they name another, and what browsers are told.

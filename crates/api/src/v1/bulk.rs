@@ -18,7 +18,8 @@ use tracing::{debug, info};
 use utoipa::ToSchema;
 
 use crate::app::Shared;
-use crate::auth::{self, Caller, Scope};
+use crate::auth::{Caller, LongCaller, Scope};
+use crate::desk::idempotency;
 use crate::desk::link_body::NewLink;
 use crate::desk::link_import::{self, Imported};
 use crate::error::{ApiError, FieldError, Problem};
@@ -43,6 +44,10 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 /// Pieces of results that may wait for a client that reads slowly. Beyond, nothing more is read from it.
 const ANSWERS_MAX: usize = 1;
+
+/// What a request with an `Idempotency-Key` is told.
+const ONE_BY_ONE: &str = "a bulk request is not repeated as a whole: leave the header out and give each link an `external_id`, so \
+     that a line which is sent again is refused with `external_id_taken`";
 
 /// What became of a line.
 #[derive(Debug, Serialize, ToSchema)]
@@ -114,7 +119,8 @@ impl BulkResult {
 /// One link a line, as newline-delimited JSON. The answer has a line for each, in the same order, and comes while you send:
 /// read it at the same time, or send at most some thousand lines at once. Empty lines are skipped. A line that is refused
 /// does not stop the rest. When something ends the request early, the last line of the answer says so with the number of
-/// the first line that was not looked at; an answer that breaks off was not read in time.
+/// the first line that was not looked at; an answer that breaks off was not read in time. It takes no `Idempotency-Key`:
+/// give each link an `external_id`, and a line that is sent again is refused with `external_id_taken`.
 #[utoipa::path(tag = "links", request_body(content = NewLink, content_type = "application/x-ndjson"),
     security(("api_key" = ["links:write"])), responses(
     (status = 200, body = BulkResult, content_type = "application/x-ndjson"),
@@ -127,6 +133,7 @@ pub async fn create_links(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::LinksWrite)?;
+    idempotency::refuse(&request, ONE_BY_ONE)?;
     let media_type = request.content_type().to_ascii_lowercase();
     if !matches!(media_type.as_str(), NDJSON | "application/ndjson" | "application/jsonl") {
         return Err(ApiError::ContentType(NDJSON));
@@ -143,8 +150,8 @@ pub async fn create_links(
     let lines = Lines::new(payload, shared.settings.body_max_bytes);
     let is_whole = Arc::new(AtomicBool::new(false));
     let answer = Answer { results, is_whole: is_whole.clone() };
-    let key_seen_at = Instant::now();
-    let import = Import { shared, caller, key_seen_at, lines, line: 0, answers, is_whole, _running: running };
+    let caller = LongCaller::new(caller, Scope::LinksWrite);
+    let import = Import { shared, caller, lines, line: 0, answers, is_whole, _running: running };
     // a task of its own: when the client goes away, the batch in hand is finished
     actix_web::rt::spawn(import.run());
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, NDJSON)).streaming(answer))
@@ -175,9 +182,7 @@ impl Stream for Answer {
 /// A request in hand.
 struct Import<S> {
     shared: Data<Shared>,
-    caller: Caller,
-    /// When the caller's key was last known to be one.
-    key_seen_at: Instant,
+    caller: LongCaller,
     lines: Lines<S>,
     /// The number of the last line that was read.
     line: u64,
@@ -219,7 +224,8 @@ where
         loop {
             let Batch { lines, end } = self.next_batch().await;
             let next = lines.first().map_or(self.line + 1, |(number, _)| *number);
-            let imported = match self.check_key().await {
+            // with a key that was revoked meanwhile it does not go on
+            let imported = match self.caller.check(&self.shared).await {
                 Ok(()) => self.import(lines).await,
                 Err(error) => Err(error),
             };
@@ -241,17 +247,6 @@ where
                 Some(End::Gone) => return false,
             }
         }
-    }
-
-    /// Refuses to go on with a key that was revoked meanwhile.
-    async fn check_key(&mut self) -> Result<(), ApiError> {
-        if self.key_seen_at.elapsed() < self.shared.settings.bulk_key_interval {
-            return Ok(());
-        }
-        self.caller = auth::by_id(&self.shared, self.caller.key_id).await?;
-        self.caller.require(Scope::LinksWrite)?;
-        self.key_seen_at = Instant::now();
-        Ok(())
     }
 
     /// The next lines that are there, up to a batch. Waits for the first one only, and not for ever: what ends no line is no
@@ -314,7 +309,7 @@ where
         let numbers: Vec<u64> = lines.iter().map(|(number, _)| *number).collect();
         let line_max = self.shared.settings.body_max_bytes;
         let batch = lines.into_iter().map(|(_, line)| read(line, line_max)).collect();
-        let results = link_import::import(&self.shared, &self.caller, batch).await?;
+        let results = link_import::import(&self.shared, self.caller.get(), batch).await?;
         let made = results.iter().filter(|result| result.is_ok()).count();
         let count = |outcome: &str, lines: usize| {
             self.shared.metrics.bulk_lines.with_label_values(&[outcome]).inc_by(lines as u64);

@@ -1,7 +1,7 @@
 //! `/v1/deliveries`: what became of events that are owed to endpoints.
 
 use actix_web::web::{Data, Path};
-use actix_web::{HttpResponse, get, post};
+use actix_web::{HttpRequest, HttpResponse, get, post};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -9,11 +9,12 @@ use utoipa::ToSchema;
 use model::delivery::Timings;
 use store::delivery_log::{LoggedAttempt, LoggedDelivery};
 
-use super::time;
+use super::{done, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Query, path_id};
 use crate::desk::deliveries::{self, Asked, DeliveryQuery};
+use crate::desk::idempotency::IdempotencyKey;
 use crate::error::{ApiError, Problem};
 use crate::page::Page;
 
@@ -179,16 +180,18 @@ pub async fn show_delivery(
 /// Try a delivery again now
 ///
 /// Whatever became of it before; `webhook-id` stays the same, so that the subscriber can tell.
-#[utoipa::path(tag = "deliveries", params(("id" = String, Path)), security(("api_key" = ["deliveries:write"])),
+#[utoipa::path(tag = "deliveries", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), security(("api_key" = ["deliveries:write"])),
     responses((status = 202, body = DeliveryView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[post("/v1/deliveries/{id}/retry")]
 pub async fn retry_delivery(
     caller: Caller,
     id: Path<String>,
+    request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::DeliveriesWrite)?;
-    let delivery = deliveries::retry(&shared, &caller, path_id(&id, "delivery")?).await?;
-    Ok(HttpResponse::Accepted().json(DeliveryView::from(delivery)))
+    let key = IdempotencyKey::of(&shared, &request, &[])?;
+    let retried = deliveries::retry(&shared, &caller, path_id(&id, "delivery")?, key.as_ref()).await?;
+    done(retried, |delivery| Ok(HttpResponse::Accepted().json(DeliveryView::from(delivery))))
 }

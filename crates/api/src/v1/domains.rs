@@ -1,16 +1,17 @@
 //! `/v1/domains`: the host names that links are served under.
 
 use actix_web::web::{Data, Path};
-use actix_web::{HttpResponse, delete, get, patch, post};
+use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use store::domains::Domain;
 
-use super::time;
+use super::{done, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, path_id};
+use crate::desk::idempotency::IdempotencyKey;
 use crate::desk::settings::{self, DomainChange, NewDomain};
 use crate::error::{ApiError, Problem};
 use crate::page::Page;
@@ -44,14 +45,20 @@ impl From<Domain> for DomainView {
 }
 
 /// Add a domain
-#[utoipa::path(tag = "settings", request_body = NewDomain, security(("api_key" = ["settings:write"])),
+#[utoipa::path(tag = "settings", params(("Idempotency-Key" = Option<String>, Header)), request_body = NewDomain, security(("api_key" = ["settings:write"])),
     responses((status = 201, body = DomainView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[post("/v1/domains")]
-pub async fn add_domain(caller: Caller, body: Body, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn add_domain(
+    caller: Caller,
+    body: Body,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::SettingsWrite)?;
-    let domain = settings::add_domain(&shared, &caller, body.read()?).await?;
-    Ok(HttpResponse::Created().json(DomainView::from(domain)))
+    let key = IdempotencyKey::of(&shared, &request, body.bytes())?;
+    let added = settings::add_domain(&shared, &caller, body.read()?, key.as_ref()).await?;
+    done(added, |domain| Ok(HttpResponse::Created().json(DomainView::from(domain))))
 }
 
 /// List domains, the default one first

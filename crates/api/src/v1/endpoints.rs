@@ -14,12 +14,14 @@ use model::retry::RetryPreset;
 use store::endpoints::{Endpoint, State};
 
 use super::deliveries::TimingsView;
-use super::{if_match, time};
+use super::{done, if_match, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, Query, path_id};
 use crate::desk::endpoint_body::{EndpointChange, FilterPreview, NewEndpoint};
+use crate::desk::endpoint_create::{self, Created};
 use crate::desk::endpoints::{self, Tested};
+use crate::desk::idempotency::{self, IdempotencyKey};
 use crate::desk::{etag, previews};
 use crate::error::{ApiError, Problem};
 use crate::fields::{Fields, FromFields};
@@ -63,7 +65,7 @@ pub struct EndpointView {
     updated_at: String,
     /// What is allowed but worth knowing; only in the answer to a save.
     warnings: Vec<String>,
-    /// The signing secret; only in the answer that makes the endpoint. Later: `GET …/secrets`.
+    /// The signing secret; only in the answer that makes the endpoint, and to its repeat. Later: `GET …/secrets`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=")]
     secret: Option<String>,
@@ -194,26 +196,31 @@ impl FromFields for Asked {
 
 /// Make an endpoint
 ///
-/// The answer holds the signing secret. Verify each webhook with it as Standard Webhooks 1.0.0 says.
-#[utoipa::path(tag = "webhook endpoints", request_body = NewEndpoint, security(("api_key" = ["endpoints:write"])),
+/// The answer holds the signing secret. Verify each webhook with it as Standard Webhooks 1.0.0 says. The answer to a repeat with the same
+/// `Idempotency-Key` holds it too, while it signs; the audit log says so.
+#[utoipa::path(tag = "webhook endpoints", params(("Idempotency-Key" = Option<String>, Header)), request_body = NewEndpoint, security(("api_key" = ["endpoints:write"])),
     responses((status = 201, body = EndpointView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[post("/v1/webhook-endpoints")]
 pub async fn create_endpoint(
     caller: Caller,
     body: Body,
+    request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::EndpointsWrite)?;
-    let created = endpoints::create(&shared, &caller, body.read()?).await?;
-    let mut view = EndpointView::of(&shared, &caller, created.endpoint)?;
-    view.secret = Some(created.secret.reveal());
-    view.warnings = created.warnings;
-    let location = (header::LOCATION, format!("/v1/webhook-endpoints/{}", view.id));
-    Ok(HttpResponse::Created()
-        .insert_header(location)
-        .insert_header((header::ETAG, etag(view.revision)))
-        .json(view))
+    let key = IdempotencyKey::of(&shared, &request, body.bytes())?;
+    let made = endpoint_create::create(&shared, &caller, body.read()?, key.as_ref()).await?;
+    done(made, |Created { endpoint, secret, warnings }| {
+        let mut view = EndpointView::of(&shared, &caller, endpoint)?;
+        view.secret = secret.map(|secret| secret.reveal());
+        view.warnings = warnings;
+        let location = (header::LOCATION, format!("/v1/webhook-endpoints/{}", view.id));
+        Ok(HttpResponse::Created()
+            .insert_header(location)
+            .insert_header((header::ETAG, etag(view.revision)))
+            .json(view))
+    })
 }
 
 /// List endpoints, newest first
@@ -328,7 +335,8 @@ pub async fn resume_endpoint(
 
 /// Send a test
 ///
-/// Sends a sample `link.clicked` with `data.test: true`, which is not recorded as a click, and tells how it went.
+/// Sends a sample `link.clicked` with `data.test: true`, which is not recorded as a click, and tells how it went. Each request
+/// sends one: it takes no `Idempotency-Key`.
 #[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path)),
     security(("api_key" = ["endpoints:write"])), responses((status = 200, body = TestView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
@@ -336,9 +344,13 @@ pub async fn resume_endpoint(
 pub async fn test_endpoint(
     caller: Caller,
     id: Path<String>,
+    request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::EndpointsWrite)?;
+    let detail =
+        "a test is sent each time it is asked for, and how it went is not kept: leave the header out";
+    idempotency::refuse(&request, detail)?;
     let tested = endpoints::test(&shared, &caller, endpoint_id(&id)?).await?;
     Ok(HttpResponse::Ok().json(TestView::from(tested)))
 }

@@ -1,18 +1,19 @@
 //! `/v1/api-keys`: who may do what.
 
 use actix_web::web::{Data, Path};
-use actix_web::{HttpResponse, delete, get, post};
+use actix_web::{HttpRequest, HttpResponse, delete, get, post};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use model::KeyId;
 use store::api_keys::StoredKey;
 
-use super::time;
+use super::{done, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, Query, path_id};
-use crate::desk::keys::{self, NewKey};
+use crate::desk::idempotency::IdempotencyKey;
+use crate::desk::keys::{self, Created, NewKey};
 use crate::error::{ApiError, Problem};
 use crate::fields::{Fields, FromFields};
 use crate::page::{Page, PageRequest};
@@ -31,7 +32,7 @@ pub struct KeyView {
     expires_at: Option<String>,
     /// To the minute.
     last_used_at: Option<String>,
-    /// The key itself; only in the answer that makes it.
+    /// The key itself; only in the answer that makes it, not to its repeat.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
 }
@@ -71,16 +72,25 @@ impl FromFields for Asked {
 
 /// Make an API key
 ///
-/// The answer holds the key: keep it, it is never shown again.
-#[utoipa::path(tag = "keys and audit", request_body = NewKey, security(("api_key" = ["keys:write"])),
+/// The answer holds the key: keep it, it is never shown again. The answer to a repeat with the same `Idempotency-Key` is without it,
+/// since only its hash is kept: who missed the key revokes it and makes another.
+#[utoipa::path(tag = "keys and audit", params(("Idempotency-Key" = Option<String>, Header)), request_body = NewKey, security(("api_key" = ["keys:write"])),
     responses((status = 201, body = KeyView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[post("/v1/api-keys")]
-pub async fn create_key(caller: Caller, body: Body, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn create_key(
+    caller: Caller,
+    body: Body,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::KeysWrite)?;
-    let (stored, key) = keys::create(&shared, &caller, body.read()?).await?;
-    let view = KeyView { key: Some(key.reveal().to_owned()), ..stored.into() };
-    Ok(HttpResponse::Created().json(view))
+    let idempotency_key = IdempotencyKey::of(&shared, &request, body.bytes())?;
+    let made = keys::create(&shared, &caller, body.read()?, idempotency_key.as_ref()).await?;
+    done(made, |Created { stored, key }| {
+        let view = KeyView { key: key.map(|key| key.reveal().to_owned()), ..stored.into() };
+        Ok(HttpResponse::Created().json(view))
+    })
 }
 
 /// List API keys, newest first

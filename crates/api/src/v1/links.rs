@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, put};
 use serde::Serialize;
@@ -12,12 +12,12 @@ use model::link::LinkPreview;
 use model::{LinkId, Utm};
 use store::links::{Link, LinkFilter};
 
-use super::{if_match, time};
+use super::{done, if_match, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, Query, path_id};
 use crate::desk::etag;
-use crate::desk::idempotency::{Done, IdempotencyKey, REPLAYED};
+use crate::desk::idempotency::IdempotencyKey;
 use crate::desk::link_body::{NewLink, PreviewText, UtmText};
 use crate::desk::link_change::LinkChange;
 use crate::desk::link_fields;
@@ -174,10 +174,6 @@ impl FromFields for Asked {
 }
 
 /// Make a link
-///
-/// With an `Idempotency-Key`, at most 255 visible ASCII characters, the same request again within 24 hours makes nothing: it is
-/// answered with the link that the first one made, as it is now, and `Idempotency-Replayed: true`. The key with another
-/// body is 409.
 #[utoipa::path(tag = "links", params(("Idempotency-Key" = Option<String>, Header)),
     request_body = NewLink, security(("api_key" = ["links:write"])), responses(
     (status = 201, body = LinkView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
@@ -189,15 +185,9 @@ pub async fn create_link(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::LinksWrite)?;
-    let key = IdempotencyKey::of(&request, &body)?;
-    match links::create(&shared, &caller, body.read()?, key.as_ref()).await? {
-        Done::Now(link) => Ok(created(&shared, link)),
-        Done::Before(link) => {
-            let mut answer = created(&shared, link);
-            answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-            Ok(answer)
-        }
-    }
+    let key = IdempotencyKey::of(&shared, &request, body.bytes())?;
+    let made = links::create(&shared, &caller, body.read()?, key.as_ref()).await?;
+    done(made, |link| Ok(created(&shared, link)))
 }
 
 /// List links, newest first

@@ -17,12 +17,15 @@ pub mod secrets;
 pub mod settings;
 pub mod workspace;
 
-use actix_web::HttpRequest;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::ServiceConfig;
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, SecondsFormat, Utc};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+
+use crate::desk::idempotency::{Done, REPLAYED};
+use crate::error::ApiError;
 
 /// Serves the handlers and describes them: a route that is not described cannot be served.
 macro_rules! routes {
@@ -43,7 +46,11 @@ macro_rules! routes {
                 version = "1",
                 description = "Tracked links and signed webhooks for every click. Errors are RFC 9457 problems with a \
                                stable `code`; lists are pages with an opaque `next_cursor`; times are RFC 3339 in UTC; \
-                               `If-Match` with an `ETag` keeps two editors from undoing each other."
+                               `If-Match` with an `ETag` keeps two editors from undoing each other. What makes or \
+                               starts something takes an `Idempotency-Key`, 1 to 255 visible ASCII characters: the same \
+                               request again within 24 hours, byte for byte, does nothing; it is answered with what the \
+                               first one made, as it is now, and `Idempotency-Replayed: true`. With another body or \
+                               path the key is refused with 409; a request that was refused leaves it free."
             )
         )]
         pub struct Described;
@@ -88,6 +95,19 @@ impl utoipa::Modify for BearerKeys {
 /// A moment as the API writes it: UTC, to the millisecond.
 pub fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// Tells what a request led to, and whether it had before.
+fn done<T>(
+    done: Done<T>,
+    answer: impl FnOnce(T) -> Result<HttpResponse, ApiError>,
+) -> Result<HttpResponse, ApiError> {
+    let is_replayed = matches!(done, Done::Before(_));
+    let mut answer = answer(done.into_inner())?;
+    if is_replayed {
+        answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(answer)
 }
 
 fn if_match(request: &HttpRequest) -> Option<&str> {

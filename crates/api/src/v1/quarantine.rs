@@ -4,17 +4,18 @@ use std::fmt::Write as _;
 
 use actix_web::http::header;
 use actix_web::web::{Data, Path};
-use actix_web::{HttpResponse, delete, get, post};
+use actix_web::{HttpRequest, HttpResponse, delete, get, post};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use model::QuarantineId;
 use store::quarantine::Entry;
 
-use super::time;
+use super::{done, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Query, path_id};
+use crate::desk::idempotency::IdempotencyKey;
 use crate::desk::quarantine::{self, Asked, QuarantineQuery};
 use crate::error::{ApiError, Problem};
 use crate::page::Page;
@@ -155,18 +156,20 @@ pub async fn download(shared: &Shared, caller: &Caller, id: QuarantineId) -> Res
 /// Byte for byte, to the stream that it came from and under its id: whoever has handled it before knows it by that. Mend what
 /// could not read it first; what is put aside again shows as `again_at`. The broker drops a message whose id it remembers
 /// (two minutes): until then the answer is `too_soon`.
-#[utoipa::path(tag = "quarantine", params(("id" = String, Path)), security(("api_key" = ["admin"])),
+#[utoipa::path(tag = "quarantine", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), security(("api_key" = ["admin"])),
     responses((status = 202, body = QuarantinedView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[post("/v1/quarantine/{id}/replay")]
 pub async fn replay_quarantined(
     caller: Caller,
     id: Path<String>,
+    request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::Admin)?;
-    let entry = quarantine::replay(&shared, &caller, quarantine_id(&id)?).await?;
-    Ok(HttpResponse::Accepted().json(QuarantinedView::from(entry)))
+    let key = IdempotencyKey::of(&shared, &request, &[])?;
+    let replayed = quarantine::replay(&shared, &caller, quarantine_id(&id)?, key.as_ref()).await?;
+    done(replayed, |entry| Ok(HttpResponse::Accepted().json(QuarantinedView::from(entry))))
 }
 
 /// Remove what was put aside, for good

@@ -1,16 +1,17 @@
 //! `/v1/replays`: offer an endpoint again what it did not get.
 
 use actix_web::web::{Data, Path};
-use actix_web::{HttpResponse, get, post};
+use actix_web::{HttpRequest, HttpResponse, get, post};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use store::replays::{Replay, What};
 
-use super::time;
+use super::{done, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, Query, path_id};
+use crate::desk::idempotency::IdempotencyKey;
 use crate::desk::replay_body::NewReplay;
 use crate::desk::replay_count::Count;
 use crate::desk::replays::{self, Asked, Asking, ReplayQuery};
@@ -95,20 +96,25 @@ impl From<Count> for ReplayCount {
 /// `clickwire-replayed: true`; it goes after what is live. Only the newest delivery of an event counts: what another
 /// replay has put in line is not offered again. After a time in which an endpoint was disabled, `missing_only` offers it
 /// what was clicked meanwhile. With `dry_run` nothing is begun, and the answer is the count.
-#[utoipa::path(tag = "deliveries", request_body = NewReplay, security(("api_key" = ["deliveries:write"])),
+#[utoipa::path(tag = "deliveries", params(("Idempotency-Key" = Option<String>, Header)), request_body = NewReplay, security(("api_key" = ["deliveries:write"])),
     responses((status = 201, body = ReplayView), (status = 200, body = ReplayCount, description = "With `dry_run`"),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[post("/v1/replays")]
 pub async fn create_replay(
     caller: Caller,
     body: Body,
+    request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::DeliveriesWrite)?;
+    let key = IdempotencyKey::of(&shared, &request, body.bytes())?;
     let wanted: NewReplay = body.read()?;
-    Ok(match replays::create(&shared, &caller, wanted).await? {
-        Asking::Counted(count) => HttpResponse::Ok().json(ReplayCount::from(count)),
-        Asking::Begun(replay) => HttpResponse::Created().json(ReplayView::from(*replay)),
+    let asked = replays::create(&shared, &caller, wanted, key.as_ref()).await?;
+    done(asked, |asking| {
+        Ok(match asking {
+            Asking::Counted(count) => HttpResponse::Ok().json(ReplayCount::from(count)),
+            Asking::Begun(replay) => HttpResponse::Created().json(ReplayView::from(*replay)),
+        })
     })
 }
 

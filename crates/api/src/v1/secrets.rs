@@ -1,15 +1,16 @@
 //! `/v1/webhook-endpoints/{id}/secrets`: what signatures are made with.
 
 use actix_web::web::{Data, Path};
-use actix_web::{HttpResponse, delete, get, post};
+use actix_web::{HttpRequest, HttpResponse, delete, get, post};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::endpoints::endpoint_id;
-use super::time;
+use super::{done, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::path_id;
+use crate::desk::idempotency::IdempotencyKey;
 use crate::desk::secrets::{self, Revealed};
 use crate::error::{ApiError, Problem};
 use crate::page::Page;
@@ -57,19 +58,23 @@ pub async fn list_secrets(
 
 /// Rotate the signing secret
 ///
-/// The new secret signs first, beside the old ones, which end after 24 hours; at most 3 sign at the same time.
-#[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path)),
+/// The new secret signs first, beside the old ones, which end after 24 hours; at most 3 sign at the same time. A repeat with the same
+/// `Idempotency-Key` is shown the same secret, while it signs; the audit log says so.
+#[utoipa::path(tag = "webhook endpoints",
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     security(("api_key" = ["endpoints:write"])), responses((status = 201, body = SecretView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[post("/v1/webhook-endpoints/{id}/secrets")]
 pub async fn rotate_secret(
     caller: Caller,
     id: Path<String>,
+    request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::EndpointsWrite)?;
-    let rotated = secrets::rotate(&shared, &caller, endpoint_id(&id)?).await?;
-    Ok(HttpResponse::Created().json(SecretView::from(rotated)))
+    let key = IdempotencyKey::of(&shared, &request, &[])?;
+    let rotated = secrets::rotate(&shared, &caller, endpoint_id(&id)?, key.as_ref()).await?;
+    done(rotated, |secret| Ok(HttpResponse::Created().json(SecretView::from(secret))))
 }
 
 /// Revoke a signing secret

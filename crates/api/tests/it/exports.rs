@@ -1,7 +1,7 @@
 //! Deliveries as a file: all of them, for their workspace, and not too many at once.
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::console::Browser;
 use crate::harness::{Api, failed_delivery, recorded_click};
@@ -69,6 +69,41 @@ async fn a_workspace_runs_as_many_exports_as_it_may_and_who_does_not_read_is_cut
     })
     .await;
     assert!(unread.text().await.is_err(), "what was cut off is not taken for whole");
+}
+
+#[tokio::test]
+async fn an_export_says_why_and_breaks_off_when_its_key_is_revoked() {
+    let api =
+        Api::start_with(|settings| settings.api.bulk_key_interval = std::time::Duration::from_millis(1))
+            .await;
+    let endpoint = api.endpoint().await;
+    // more than sockets and buffers hold
+    for _ in 0..40 {
+        api_fill(&api, &endpoint).await;
+    }
+    let key = api.key_with(&["deliveries:read"], None).await;
+    let request = api.request(Method::GET, "/v1/deliveries/export").bearer_auth(&key);
+    let mut export = request.send().await.expect("an answer");
+    let mut text = export.chunk().await.expect("a chunk").expect("deliveries").to_vec();
+    let keys = api.get("/v1/api-keys").await.body["data"].as_array().expect("keys").clone();
+    let id = keys.iter().find(|key| key["name"] == "Scoped").expect("the key")["id"].clone();
+
+    assert_eq!(api.delete(&format!("/v1/api-keys/{}", id.as_str().expect("an id"))).await.status, 204);
+
+    let is_whole = loop {
+        match export.chunk().await {
+            Ok(Some(chunk)) => text.extend_from_slice(&chunk),
+            Ok(None) => break true,
+            Err(_) => break false,
+        }
+    };
+    assert!(!is_whole, "nobody takes it for whole");
+    let text = String::from_utf8(text).expect("text");
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    let (last, deliveries) = lines.split_last().expect("lines");
+    assert_eq!((&last["status"], &last["code"]), (&json!(401), &json!("unauthorized")));
+    assert!(deliveries.len() < 40_000 && deliveries.iter().all(|line| line["endpoint_id"] == *endpoint));
 }
 
 /// A thousand deliveries at a time.

@@ -29,9 +29,9 @@ pub struct Api {
     pub bus: Option<bus::Bus>,
     pub stop: CancellationToken,
     client: Client,
+    database: Option<TestDatabase>,
     // kept alive as long as the test
     _nats: Option<TestNats>,
-    _database: Option<TestDatabase>,
 }
 
 /// What an answer said.
@@ -79,7 +79,7 @@ impl Api {
         change(&mut settings);
         let pool = database.pool();
         let mut api = Self::serve(settings, pool).await;
-        api._database = Some(database);
+        api.database = Some(database);
         api
     }
 
@@ -89,7 +89,7 @@ impl Api {
         let settings = settings(database.settings(), nats.settings());
         let bus = nats.bus("test").await;
         let mut api = Self::serve(settings, database.pool()).await;
-        (api.bus, api._nats, api._database) = (Some(bus), Some(nats), Some(database));
+        (api.bus, api._nats, api.database) = (Some(bus), Some(nats), Some(database));
         api
     }
 
@@ -106,7 +106,7 @@ impl Api {
         let stop = CancellationToken::new();
         tokio::spawn(app.run(stop.clone()));
         let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
-        Self { url, ops_url, workspace_id, key, pool, bus: None, stop, client, _nats: None, _database: None }
+        Self { url, ops_url, workspace_id, key, pool, bus: None, stop, client, _nats: None, database: None }
     }
 
     /// Another workspace of the same API, with a domain and a key for everything.
@@ -183,6 +183,11 @@ impl Api {
         let made = self.post("/v1/webhook-endpoints", json!({"url": "http://127.0.0.1:9/hook"})).await;
         assert_eq!(made.status, 201, "{}", made.body);
         made.body["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Everything that a table of its database holds.
+    pub async fn dump(&self, table: &str) -> String {
+        self.database.as_ref().expect("it has a database of its own").dump(table).await
     }
 
     /// Waits until the API says that it is ready.

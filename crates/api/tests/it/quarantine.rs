@@ -114,9 +114,16 @@ async fn what_was_put_aside_is_published_again_byte_for_byte_and_under_its_id() 
     let id = put_aside(&api, "clk_malformed", before, b"\x00\xff").await;
     let replay = format!("/v1/quarantine/{id}/replay");
 
-    let replayed = api.call_as(&key, Method::POST, &replay, None).await;
+    let keyed = async || {
+        let request = api.request(Method::POST, &replay).bearer_auth(&key).header("idempotency-key", "k");
+        let sent = request.send().await.expect("an answer");
+        (sent.headers().contains_key("idempotency-replayed"), crate::harness::answer(sent).await)
+    };
+    let (_, replayed) = keyed().await;
 
     assert_eq!(replayed.status, 202, "{}", replayed.body);
+    let (is_replayed, repeated) = keyed().await;
+    assert_eq!((is_replayed, repeated.status, &repeated.body), (true, 202, &replayed.body));
     assert_ne!(replayed.body["replayed_at"], Value::Null);
     assert_eq!(nats.messages("CLICKS").await, [(SUBJECT.to_owned(), b"\x00\xff".to_vec())]);
     // the broker knows it by its id, and would drop it now: that is said instead

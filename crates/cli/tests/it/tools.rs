@@ -39,6 +39,10 @@ async fn setup_may_run_again_and_keys_need_it() {
     }
     let why = clickwire.fails(&["why", "https://go.example.com/nothing99"]).await;
     assert!(why.stdout.contains("no link leads from `https://go.example.com/nothing99`"), "{why:?}");
+    let unread = clickwire.fails(&["why", "https://go.example.com/%ff"]).await;
+    assert!(unread.stderr.contains("`%ff` is not UTF-8 once it is percent-decoded"), "{unread:?}");
+    let encoded = clickwire.fails(&["why", "https://go.example.com/caf%C3%A9"]).await;
+    assert!(encoded.stdout.contains("no link leads from `https://go.example.com/caf%C3%A9`"), "{encoded:?}");
 }
 
 #[tokio::test]

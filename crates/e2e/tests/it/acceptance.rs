@@ -11,9 +11,8 @@
 //! | 6 | 410 disables; `Retry-After` pauses the endpoint; 3xx is not followed | `an_endpoint_that_is_gone_is_disabled_and_nothing_more_is_owed_to_it`, `retry_after_pauses_the_whole_endpoint`, `a_redirect_to_metadata_is_not_followed_and_its_location_is_kept` |
 //! | 7 | restarts of broker, database and both: all is delivered, and who stalls says so | `all_is_delivered_after_restarts_of_broker_database_and_both` |
 //! | 8 | disable, click, enable, replay: all arrive once, with the whole schedule (their order is not promised) | `what_was_missed_while_an_endpoint_was_disabled_arrives_once_and_has_the_whole_schedule` |
+//! | 9 | two creations of an endpoint at once under one `Idempotency-Key` make one, and a body that differs is refused | `whatever_is_asked_for_twice_with_one_key_is_done_once`, `a_key_is_refused_with_a_body_that_differs_in_its_password_alone_or_with_another_path` |
 //! | 10 | old days are dropped without holding up what is being written | `a_day_is_dropped_without_holding_up_inserts` |
-//!
-//! 9, two creations of an endpoint at once under one `Idempotency-Key`, waits for the API to know that header.
 
 use std::collections::HashSet;
 use std::path::Path;

@@ -1,0 +1,118 @@
+//! New webhook endpoints, each with its first signing secret.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use model::EndpointId;
+use model::event_type::EventTypePattern;
+use model::secret::SigningSecret;
+use store::endpoints::{self, Endpoint, EndpointOptions, Kind, State};
+use store::secrets::Secret;
+use store::{AsyncConnection as _, Connection};
+
+use super::endpoint_body::NewEndpoint;
+use super::endpoint_url::check_url;
+use super::endpoints::{SWITCHED_OFF, as_json, change, notify, seal_headers, vanished};
+use super::idempotency::{Done, IdempotencyKey, Once, gone};
+use super::settings::limit_reached;
+use super::{announce, now, secrets};
+use crate::app::Shared;
+use crate::auth::Caller;
+use crate::error::ApiError;
+
+/// An endpoint that was just made.
+pub struct Created {
+    /// It.
+    pub endpoint: Endpoint,
+    /// The signing secret that it was made with, while that signs.
+    pub secret: Option<SigningSecret>,
+    /// What its owner should know.
+    pub warnings: Vec<String>,
+}
+
+/// Makes an endpoint and its first secret; with a key that came before, tells of the one that it made, as it is now.
+///
+/// # Errors
+/// When the key came with another request, its address is forbidden, or the workspace has as many as it may have.
+pub async fn create(
+    shared: &Shared,
+    caller: &Caller,
+    new: NewEndpoint,
+    key: Option<&IdempotencyKey>,
+) -> Result<Done<Created>, ApiError> {
+    let now = now();
+    let once = Once::new(caller, key, "endpoint.create", now);
+    if key.is_some() {
+        let mut conn = shared.pool.get().await?;
+        if let Some(before) = once.before(&mut conn).await? {
+            return created_before(shared, &mut conn, caller, before, now).await.map(Done::Before);
+        }
+    }
+    let warnings = check_url(shared, &new.url).await?;
+    let id = EndpointId::generate_at(now);
+    let (state, reason) = match new.enabled {
+        Some(false) => (State::Disabled, Some(SWITCHED_OFF)),
+        _ => (State::Active, None),
+    };
+    let options = new.into_options(shared, caller, id);
+    let secret = SigningSecret::generate();
+    let sealed = shared.keyring.seal_secret(caller.workspace_id, id, &secret);
+    let mut conn = shared.pool.get().await?;
+    let done = conn
+        .transaction::<_, ApiError, _>(async |conn| {
+            if let Some(before) = once.claim(conn).await? {
+                return created_before(shared, conn, caller, before, now).await.map(Done::Before);
+            }
+            let max = shared.settings.endpoints_max;
+            if endpoints::count(conn, caller.workspace_id).await? >= max.into() {
+                return Err(limit_reached(max, "endpoints"));
+            }
+            endpoints::insert(conn, caller.workspace_id, id, &options, state, reason, now).await?;
+            store::secrets::insert(conn, caller.workspace_id, id, &sealed, now).await?;
+            let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
+            announce(conn, change(caller, now, "endpoint.created", &endpoint)).await?;
+            once.made(conn, id.uuid()).await?;
+            Ok(Done::Now(Created { endpoint, secret: Some(secret), warnings }))
+        })
+        .await?;
+    drop(conn);
+    if let Done::Now(_) = done {
+        notify(shared, caller, id).await;
+    }
+    Ok(done)
+}
+
+/// What a request that is repeated made.
+async fn created_before(
+    shared: &Shared,
+    conn: &mut Connection,
+    caller: &Caller,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Created, ApiError> {
+    let id = EndpointId::from_uuid(id);
+    let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(gone)?;
+    let is_first = |secret: &Secret| secret.created_at == endpoint.created_at;
+    let revealed = secrets::reveal_again(shared, conn, caller, id, is_first, now).await?;
+    Ok(Created { endpoint, secret: revealed.map(|revealed| revealed.secret), warnings: Vec::new() })
+}
+
+impl NewEndpoint {
+    fn into_options(self, shared: &Shared, caller: &Caller, id: EndpointId) -> EndpointOptions {
+        EndpointOptions {
+            kind: Kind::Webhook,
+            url: self.url,
+            description: self.description,
+            event_types: self.event_types.unwrap_or_else(|| vec![EventTypePattern::link_clicked()]),
+            filter: self.filter.as_ref().map(as_json),
+            headers_sealed: seal_headers(shared, caller, id, self.headers.as_ref()),
+            max_in_flight: self.max_in_flight,
+            rate_per_second: self.rate_per_second,
+            rate_burst: self.rate_burst,
+            timeout_ms: self.timeout_ms,
+            retry_schedule: self.retry_schedule,
+            permanent_statuses: self.permanent_statuses.unwrap_or_default(),
+            auto_disable: self.auto_disable.unwrap_or(true),
+        }
+    }
+}

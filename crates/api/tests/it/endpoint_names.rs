@@ -1,0 +1,65 @@
+//! Names of endpoints when they are saved: looked up with the name servers of `deliver.dns_servers`, as `deliver` does.
+
+use serde_json::{Value, json};
+use testkit::{NameAnswer, NameServer};
+
+use crate::harness::{Answer, Api};
+
+async fn start() -> (Api, NameServer) {
+    let names = NameServer::start(|name, _| match name {
+        "crm.example" => NameAnswer::addresses(&["127.0.0.2"]),
+        "inside.example" => NameAnswer::addresses(&["127.0.0.2", "10.0.0.1"]),
+        _ => NameAnswer::Unknown,
+    })
+    .await;
+    let addr = names.addr();
+    (Api::start_with(|settings| settings.deliver.dns_servers = vec![addr]).await, names)
+}
+
+fn hook(name: &str) -> Value {
+    json!({"url": format!("http://{name}:9/hook")})
+}
+
+/// Whether a warning says that the name is unknown.
+fn is_unknown(saved: &Value) -> bool {
+    let warnings = saved["warnings"].as_array().expect("warnings");
+    warnings.iter().any(|warning| warning.as_str().is_some_and(|text| text.contains("could not be resolved")))
+}
+
+fn assert_forbidden(refused: &Answer, pointer: &str) {
+    assert_eq!(refused.status, 422, "{}", refused.body);
+    let error = &refused.body["errors"][0];
+    assert_eq!(
+        (&error["pointer"], &error["code"]),
+        (&json!(pointer), &json!("forbidden_address")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_name_that_only_the_name_server_of_the_settings_knows_is_judged_by_its_answer() {
+    let (api, names) = start().await;
+
+    let known = api.post("/v1/webhook-endpoints", hook("crm.example")).await;
+    let inside = api.post("/v1/webhook-endpoints", hook("inside.example")).await;
+    let unknown = api.post("/v1/webhook-endpoints", hook("unknown.example")).await;
+
+    assert_eq!((known.status, is_unknown(&known.body)), (201, false), "{}", known.body);
+    assert_forbidden(&inside, "/url");
+    assert_eq!((unknown.status, is_unknown(&unknown.body)), (201, true), "{}", unknown.body);
+    assert_eq!(names.asked("crm.example"), 1);
+    let path = format!("/v1/webhook-endpoints/{}", known.body["id"].as_str().expect("an id"));
+    assert_forbidden(&api.patch(&path, hook("inside.example")).await, "/url");
+}
+
+#[tokio::test]
+async fn the_alert_url_is_looked_up_there_too() {
+    let (api, names) = start().await;
+
+    let inside = api.patch("/v1/settings", json!({"alert": hook("inside.example")})).await;
+    let known = api.patch("/v1/settings", json!({"alert": hook("crm.example")})).await;
+
+    assert_eq!(inside.status, 422, "{}", inside.body);
+    assert_eq!((known.status, is_unknown(&known.body["alert"])), (200, false), "{}", known.body);
+    assert_eq!(names.asked("crm.example"), 1);
+}
