@@ -45,6 +45,8 @@ pub struct Metrics {
     pub replayed: IntCounter,
     /// Deliveries that only the look at recorded clicks found.
     pub reconciled: IntCounter,
+    /// Amendments that came while the first telling waited for them.
+    pub settled: IntCounter,
 }
 
 impl Metrics {
@@ -92,8 +94,12 @@ impl Metrics {
                 "reconciled_total",
                 "Deliveries of clicks that were recorded and had not come: something was lost on the way",
             )?,
+            settled: counter(
+                "settled_total",
+                "Amendments that came before the click was told of: it is told with them, or not at all",
+            )?,
         };
-        let all: [Box<dyn prometheus::core::Collector>; 17] = [
+        let all: [Box<dyn prometheus::core::Collector>; 18] = [
             Box::new(metrics.attempts.clone()),
             Box::new(metrics.attempt_seconds.clone()),
             Box::new(metrics.click_to_webhook_seconds.clone()),
@@ -111,6 +117,7 @@ impl Metrics {
             Box::new(metrics.replays_running.clone()),
             Box::new(metrics.replayed.clone()),
             Box::new(metrics.reconciled.clone()),
+            Box::new(metrics.settled.clone()),
         ];
         for collector in all {
             registry.register(collector)?;

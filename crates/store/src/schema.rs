@@ -103,6 +103,7 @@ diesel::table! {
         replay_id -> Nullable<Uuid>,
         throttled -> Int4,
         timings -> Nullable<Bytea>,
+        told_revision -> Int4,
     }
 }
 
@@ -186,6 +187,7 @@ diesel::table! {
         rate_burst -> Nullable<Int4>,
         kind -> Text,
         alert_format -> Nullable<Text>,
+        settle_ms -> Int4,
     }
 }
 

@@ -58,6 +58,7 @@ pub async fn create(shared: &Shared, caller: &Caller, new: NewEndpoint) -> Resul
         max_in_flight: new.max_in_flight,
         rate_per_second: new.rate_per_second,
         rate_burst: new.rate_burst,
+        settle_ms: new.settle_ms.unwrap_or_default(),
         timeout_ms: new.timeout_ms,
         retry_schedule: new.retry_schedule,
         permanent_statuses: new.permanent_statuses.unwrap_or_default(),
@@ -184,6 +185,7 @@ impl EndpointChange {
         set(&mut options.rate_per_second, self.rate_per_second);
         set(&mut options.rate_burst, self.rate_burst);
         set(&mut options.retry_schedule, self.retry_schedule);
+        set(&mut options.settle_ms, self.settle_ms.map(Option::unwrap_or_default));
         set(&mut options.timeout_ms, self.timeout_ms);
         set(&mut options.permanent_statuses, self.permanent_statuses);
         set(&mut options.auto_disable, self.auto_disable);
