@@ -119,6 +119,7 @@ pub fn row(endpoint: &Endpoint, event: &OwnEvent, event_type: &'static str) -> N
         owed: Owed { endpoint_id: endpoint.id, event_id: event.id },
         event_type,
         click_id: None,
+        told_revision: 0,
         progress: Progress::due(Utc::now(), Some(body)),
         leased_until: None,
     }

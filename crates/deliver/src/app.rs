@@ -23,6 +23,7 @@ use crate::endpoints::Endpoints;
 use crate::health::Health;
 use crate::lanes::Lanes;
 use crate::life::Life;
+use crate::matching::Matching;
 use crate::metrics::Metrics;
 use crate::own_events::{self, OwnEvents};
 use crate::reconciler::Reconciler;
@@ -100,7 +101,11 @@ impl App {
         let (recorder, recording) = Recorder::new(pool.clone(), deliver.lease, metrics.clone());
         let (tasks, work) = (TaskTracker::new(), Arc::new(Notify::new()));
         let dispatcher = Dispatcher {
-            endpoints: Arc::clone(&endpoints),
+            matching: Matching {
+                endpoints: Arc::clone(&endpoints),
+                pool: pool.clone(),
+                metrics: metrics.clone(),
+            },
             attempter: Arc::clone(&attempter),
             recorder: Arc::clone(&recorder),
             pool: pool.clone(),
@@ -231,7 +236,7 @@ impl App {
 
     /// Everything that runs beside the two lanes; none of it ends before `aside`.
     fn spawn_beside(&self, beside: &mut JoinSet<anyhow::Result<()>>, aside: &CancellationToken) {
-        let endpoints = Arc::clone(&self.dispatcher.endpoints);
+        let endpoints = Arc::clone(&self.courier.endpoints);
         let (bus, max_age, stop) = (self.bus.clone(), self.settings.endpoints_refresh, aside.clone());
         beside.spawn(ended(async move { endpoints.follow(bus, max_age, stop).await }));
         let recorder = Arc::clone(&self.dispatcher.recorder);
@@ -248,7 +253,7 @@ impl App {
         let stop = aside.clone();
         beside.spawn(ended(async move { replayer.run(stop).await }));
         let reconciler = Reconciler {
-            endpoints: Arc::clone(&self.dispatcher.endpoints),
+            endpoints: Arc::clone(&self.courier.endpoints),
             pool: self.pool.clone(),
             bus: self.bus.clone(),
             work: Arc::clone(&self.courier.work),
@@ -265,7 +270,7 @@ impl App {
             bus.serve_tests(answer, stop).await;
         }));
         let (health, pool, bus) = (Arc::clone(&self.health), self.pool.clone(), self.bus.clone());
-        let (endpoints, stop) = (Arc::clone(&self.dispatcher.endpoints), aside.clone());
+        let (endpoints, stop) = (Arc::clone(&self.courier.endpoints), aside.clone());
         let life = Life::new(pool.clone(), self.settings.auto_disable());
         beside.spawn(ended(async move { tell_health(&health, life, &pool, &bus, &endpoints, stop).await }));
     }

@@ -15,7 +15,7 @@ use bus::Message as _;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use model::delivery::{DeliveryStatus, Timings};
-use model::event_type::{self, LINK_CLICKED};
+use model::event_type::{self, LINK_CLICK_AMENDED, LINK_CLICKED};
 use model::{EnrichedClick, WorkspaceId};
 use store::deliveries::{self, Progress};
 use store::leases::{self, Finished, Leased, Waiting};
@@ -254,7 +254,7 @@ impl Courier {
 fn shipment(leased: &Leased, body: Bytes) -> Shipment {
     Shipment {
         event_id: leased.owed.event_id,
-        event_type: event_type::known(&leased.event_type).unwrap_or(LINK_CLICKED),
+        event_type: type_of(leased),
         delivery_id: leased.id,
         number: leased.attempt_count.saturating_add(1),
         throttled: leased.throttled,
@@ -264,7 +264,12 @@ fn shipment(leased: &Leased, body: Bytes) -> Shipment {
     }
 }
 
-/// The bytes to send: those that are kept, else rendered again from the recorded click.
+fn type_of(leased: &Leased) -> &'static str {
+    event_type::known(&leased.event_type).unwrap_or(LINK_CLICKED)
+}
+
+/// The bytes to send: those that are kept, else rendered again from the recorded click. What tells of the click tells what
+/// is known of it by now; an amendment tells the verdict that it told before.
 async fn body(pool: &Pool, leased: &Leased) -> anyhow::Result<Option<Bytes>> {
     if let Some(body) = &leased.body {
         return Ok(Some(Bytes::from(body.clone())));
@@ -272,10 +277,12 @@ async fn body(pool: &Pool, leased: &Leased) -> anyhow::Result<Option<Bytes>> {
     let Some(click_id) = leased.click_id else { return Ok(None) };
     let mut conn = pool.get().await?;
     let Some(event) = deliveries::recorded_event(&mut conn, click_id).await? else { return Ok(None) };
-    let mut click = EnrichedClick::decode(&event)?;
-    // the click may have been amended since: body and `webhook-id` tell of the same event
-    click.event_id = leased.owed.event_id;
-    Ok(Some(webhook::payload::link_clicked(&click).into()))
+    let click = EnrichedClick::decode(&event)?;
+    let told = match type_of(leased) {
+        LINK_CLICK_AMENDED => click.as_of(leased.owed.event_id.revision()),
+        _ => Some(click),
+    };
+    Ok(told.map(|told| webhook::payload::of_type(type_of(leased), &told).into()))
 }
 
 fn lost(leased: &Leased) -> Finished {

@@ -1,10 +1,10 @@
 //! The fast lane: a batch of enriched clicks, each to the endpoints that want it, at once.
 //!
 //! ```text
-//! match ─► which exist already? ─► send, or queue for a slot, or leave to the courier
-//!            (one question)              │ answered within `patience`?
-//!                                        ├─ yes: its result  ─┐
-//!                                        └─ no: a leased row ─┴─► one statement ─► the clicks are done
+//! what is owed? ─► send, or queue for a slot, or leave to the courier
+//!  (`matching`)          │ answered within `patience`?
+//!                        ├─ yes: its result  ─┐
+//!                        └─ no: a leased row ─┴─► one statement ─► the clicks are done
 //! ```
 //! A click is done when PostgreSQL holds, for each endpoint that is owed it, a delivery that is delivered, waits
 //! for its next attempt, or is dead (promise P3). If that cannot be stored, the clicks come again, and some are
@@ -17,12 +17,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bus::{Handler, Verdict, Verdicts};
 use bytes::Bytes;
-use chrono::Utc;
-use model::event_type::LINK_CLICKED;
+use chrono::{DateTime, Utc};
 use model::{DeliveryId, EnrichedClick, EventId, WorkspaceId};
-use store::Pool;
-use store::deliveries::{self, NewDelivery, Owed, Progress, Standing};
-use store::tombstones;
+use store::deliveries::{self, NewDelivery, Progress};
+use store::{Pool, tombstones};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -30,14 +28,17 @@ use tracing::warn;
 
 use crate::attempter::{Attempter, Settlement};
 use crate::claim::Claim;
-use crate::endpoints::{Endpoint, Endpoints};
 use crate::lanes::Later;
+use crate::matching::{Bodies, Debt, Matching};
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
 use crate::sender::Shipment;
 
 /// When a batch that could not be stored comes again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// When an amendment comes again that came before what it amends.
+const EARLY_DELAY: Duration = Duration::from_secs(2);
 
 /// How long results are kept in memory when they cannot be stored: a restart of PostgreSQL should cost no duplicates.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
@@ -55,18 +56,15 @@ const AT_ONCE_MAX: usize = 512;
 /// Most of them that one batch takes on at a time, however many endpoints want its clicks.
 const OWED_MAX: usize = 256;
 
-/// How often a batch is matched again because endpoints have changed meanwhile.
-const MATCHES_MAX: usize = 5;
-
 /// Dispatches batches.
 pub struct Dispatcher {
-    /// Who wants what.
-    pub endpoints: Arc<Endpoints>,
+    /// Finds who is owed what.
+    pub matching: Matching,
     /// Sends.
     pub attempter: Arc<Attempter>,
     /// Takes the answers that come late.
     pub recorder: Arc<Recorder>,
-    /// Knows what exists, and keeps results.
+    /// Keeps results.
     pub pool: Pool,
     /// How long a slot and an answer are waited for.
     pub patience: Duration,
@@ -92,9 +90,7 @@ type Answer = Result<Settlement, Later>;
 /// A delivery of this batch.
 struct Dispatch {
     id: DeliveryId,
-    owed: Owed,
-    click: usize,
-    endpoint: Arc<Endpoint>,
+    debt: Debt,
     body: Bytes,
     state: State,
 }
@@ -120,15 +116,15 @@ impl Handler for Dispatcher {
             let clicks = self.without_erased(clicks).await?;
             self.dispatch(&clicks).await
         };
-        let done = match dispatched.await {
-            Ok(()) => Verdict::Done,
-            Err(error) => {
-                warn!(error = format!("{error:#}"), clicks = batch.len(), "dispatching failed");
-                Verdict::Retry(RETRY_DELAY)
-            }
+        let done = dispatched.await.inspect_err(|error| {
+            warn!(error = format!("{error:#}"), clicks = batch.len(), "dispatching failed");
+        });
+        let verdict = |(click, is_ours): (&EnrichedClick, &bool)| match &done {
+            Ok(early) if *is_ours && early.contains(&click.event_id) => Verdict::Retry(EARLY_DELAY),
+            Ok(_) if *is_ours => Verdict::Done,
+            _ => Verdict::Retry(RETRY_DELAY),
         };
-        let verdict = |ours: &bool| if *ours { done } else { Verdict::Retry(RETRY_DELAY) };
-        Verdicts::each(claim.is_ours.iter().map(verdict).collect())
+        Verdicts::each(batch.iter().zip(&claim.is_ours).map(verdict).collect())
     }
 }
 
@@ -158,69 +154,24 @@ impl Dispatcher {
         Ok(clicks)
     }
 
-    async fn dispatch(&self, clicks: &[&EnrichedClick]) -> anyhow::Result<()> {
-        let owed = self.owed(clicks).await?;
-        for owed in owed.chunks(OWED_MAX) {
-            self.dispatch_some(clicks, owed).await?;
+    /// Tells which amendments came too early.
+    async fn dispatch(&self, clicks: &[&EnrichedClick]) -> anyhow::Result<HashSet<EventId>> {
+        let found = self.matching.debts(clicks).await?;
+        for debts in found.debts.chunks(OWED_MAX) {
+            self.dispatch_some(clicks, debts).await?;
         }
-        Ok(())
+        Ok(found.early)
     }
 
-    /// Which deliveries these clicks call for that do not exist yet, by endpoints that are new enough.
-    async fn owed(&self, clicks: &[&EnrichedClick]) -> anyhow::Result<Vec<(usize, Arc<Endpoint>)>> {
-        let mut table = self.endpoints.current();
-        for _ in 0..MATCHES_MAX {
-            let matching = clicks.iter().enumerate().flat_map(|(index, click)| {
-                table.matching(click).map(move |endpoint| (index, Arc::clone(endpoint)))
-            });
-            let matching: Vec<(usize, Arc<Endpoint>)> = matching.collect();
-            let standing = self.standing(clicks, &matching).await?;
-            if standing.endpoints_version > table.version() {
-                table = self.endpoints.at_least(standing.endpoints_version).await?;
-                continue;
-            }
-            for (endpoint_id, until) in standing.paused {
-                if let Some(endpoint) = table.get(endpoint_id) {
-                    endpoint.lane.pause(until);
-                }
-            }
-            let is_new = |(index, endpoint): &(usize, Arc<Endpoint>)| {
-                !standing.existing.contains(&owed_to(endpoint, clicks[*index]))
-            };
-            return Ok(matching.into_iter().filter(is_new).collect());
-        }
-        anyhow::bail!("the endpoints changed {MATCHES_MAX} times while a batch was matched")
-    }
-
-    async fn standing(
-        &self,
-        clicks: &[&EnrichedClick],
-        matching: &[(usize, Arc<Endpoint>)],
-    ) -> anyhow::Result<Standing> {
-        let owed: Vec<Owed> =
-            matching.iter().map(|(index, endpoint)| owed_to(endpoint, clicks[*index])).collect();
-        let mut conn = self.pool.get().await?;
-        Ok(deliveries::standing(&mut conn, &owed, Utc::now()).await?)
-    }
-
-    async fn dispatch_some(
-        &self,
-        clicks: &[&EnrichedClick],
-        owed: &[(usize, Arc<Endpoint>)],
-    ) -> anyhow::Result<()> {
-        let places = u32::try_from(owed.len()).unwrap_or(u32::MAX);
+    async fn dispatch_some(&self, clicks: &[&EnrichedClick], debts: &[Debt]) -> anyhow::Result<()> {
+        let places = u32::try_from(debts.len()).unwrap_or(u32::MAX);
         let places = self.at_once.acquire_many(places).await.context("nobody closes the semaphore")?;
-        let mut rendered: Option<(usize, Bytes)> = None;
-        let mut dispatches = Vec::with_capacity(owed.len());
-        for (index, endpoint) in owed {
-            // endpoints of one click follow each other, and get the same bytes
-            let body = match &rendered {
-                Some((of, body)) if of == index => body.clone(),
-                _ => Bytes::from(webhook::payload::link_clicked(clicks[*index])),
-            };
-            rendered = Some((*index, body.clone()));
-            dispatches.push(self.begin(*index, clicks[*index], endpoint, body));
-        }
+        let mut bodies = Bodies::default();
+        let begin = |debt: &Debt| {
+            let click = clicks[debt.click];
+            self.begin(debt, click, bodies.of(debt, click))
+        };
+        let dispatches = debts.iter().map(begin).collect();
         self.settle(clicks, dispatches, places).await
     }
 
@@ -254,17 +205,13 @@ impl Dispatcher {
     }
 
     /// Sends at once if the endpoint has a slot or will have one soon.
-    fn begin(&self, index: usize, click: &EnrichedClick, endpoint: &Arc<Endpoint>, body: Bytes) -> Dispatch {
+    fn begin(&self, debt: &Debt, click: &EnrichedClick, body: Bytes) -> Dispatch {
         // made at the event's moment: both live in the event's partition
-        let id = DeliveryId::generate_at(click.event_id.timestamp());
-        let dispatch = |state| Dispatch {
-            id,
-            owed: owed_to(endpoint, click),
-            click: index,
-            endpoint: Arc::clone(endpoint),
-            body: body.clone(),
-            state,
-        };
+        let (id, endpoint) = (DeliveryId::generate_at(click.event_id.timestamp()), &debt.endpoint);
+        let dispatch = |state| Dispatch { id, debt: debt.clone(), body: body.clone(), state };
+        if debt.due_at.is_some() {
+            return dispatch(State::Later(Later::Settling));
+        }
         if !endpoint.is_sendable() {
             return dispatch(State::Later(Later::Held));
         }
@@ -277,8 +224,8 @@ impl Dispatcher {
             Err(later) => return dispatch(State::Later(later)),
         };
         let shipment = Shipment {
-            event_id: click.event_id,
-            event_type: LINK_CLICKED,
+            event_id: debt.owed.event_id,
+            event_type: debt.event_type,
             delivery_id: id,
             number: 1,
             throttled: 0,
@@ -308,9 +255,12 @@ impl Dispatcher {
     fn count(&self, clicks: &[&EnrichedClick], dispatches: &[Dispatch]) {
         let now = Utc::now();
         for dispatch in dispatches {
+            let click = clicks[dispatch.debt.click];
             match &dispatch.state {
+                // an amendment is as late as its evidence
+                State::Settled(_) if click.event_id.revision() > 0 => {}
                 State::Settled(settlement) if settlement.is_first_try_success() => {
-                    self.metrics.arrived(now - clicks[dispatch.click].click.clicked_at);
+                    self.metrics.arrived(now - click.click.clicked_at);
                 }
                 State::Later(later) => self.metrics.queued(*later),
                 State::Settled(_) | State::Sent { .. } => {}
@@ -327,10 +277,11 @@ impl Dispatcher {
         let mut attempts = Vec::new();
         let mut new = Vec::with_capacity(dispatches.len());
         for dispatch in &dispatches {
-            new.push(dispatch.row(clicks[dispatch.click], leased_until));
+            new.push(dispatch.row(clicks[dispatch.debt.click], leased_until));
             if let State::Settled(settlement) = &dispatch.state {
-                attempts
-                    .extend(Settlement::clone(settlement).into_attempt_row(dispatch.id, &dispatch.endpoint));
+                attempts.extend(
+                    Settlement::clone(settlement).into_attempt_row(dispatch.id, &dispatch.debt.endpoint),
+                );
             }
         }
         let deadline = Instant::now() + STORE_PATIENCE;
@@ -352,7 +303,9 @@ impl Dispatcher {
         // what finds no room now is found by looking, when there is some
         let (now, patience) = (Utc::now(), self.patience);
         let is_work_left = dispatches.iter().any(|dispatch| {
-            matches!(dispatch.state, State::Later(_)) && dispatch.endpoint.lane.room(now, patience) > 0
+            matches!(dispatch.state, State::Later(_))
+                && dispatch.debt.due_at.is_none_or(|due_at| due_at <= now)
+                && dispatch.debt.endpoint.lane.room(now, patience) > 0
         });
         for dispatch in dispatches {
             if stored.contains(&dispatch.id) {
@@ -382,7 +335,13 @@ impl Dispatcher {
         self.tasks.spawn(async move {
             match answer.await {
                 Ok(Ok(settlement)) => {
-                    recorder.settle(dispatch.id, dispatch.owed, &dispatch.endpoint, settlement, None);
+                    recorder.settle(
+                        dispatch.id,
+                        dispatch.debt.owed,
+                        &dispatch.debt.endpoint,
+                        settlement,
+                        None,
+                    );
                 }
                 // no slot came free in time: it is the courier's now
                 Ok(Err(_)) | Err(_) => {
@@ -414,7 +373,7 @@ impl Dispatch {
         }
     }
 
-    fn row(&self, click: &EnrichedClick, leased_until: chrono::DateTime<Utc>) -> NewDelivery {
+    fn row(&self, click: &EnrichedClick, leased_until: DateTime<Utc>) -> NewDelivery {
         let (progress, leased_until) = match &self.state {
             State::Settled(settlement) => {
                 let mut progress = settlement.progress.clone();
@@ -423,25 +382,22 @@ impl Dispatch {
                 }
                 (progress, None)
             }
-            State::Later(_) => (self.due_now(), None),
-            State::Sent { .. } => (self.due_now(), Some(leased_until)),
+            State::Later(_) => (self.due(), None),
+            State::Sent { .. } => (self.due(), Some(leased_until)),
         };
         NewDelivery {
             id: self.id,
-            workspace_id: self.endpoint.workspace_id,
-            owed: self.owed,
-            event_type: LINK_CLICKED,
+            workspace_id: self.debt.endpoint.workspace_id,
+            owed: self.debt.owed,
+            event_type: self.debt.event_type,
             click_id: Some(click.click.id),
+            told_revision: click.event_id.revision(),
             progress,
             leased_until,
         }
     }
 
-    fn due_now(&self) -> Progress {
-        Progress::due(Utc::now(), Some(self.body.to_vec()))
+    fn due(&self) -> Progress {
+        Progress::due(self.debt.due_at.unwrap_or_else(Utc::now), Some(self.body.to_vec()))
     }
-}
-
-fn owed_to(endpoint: &Endpoint, click: &EnrichedClick) -> Owed {
-    Owed { endpoint_id: endpoint.id, event_id: click.event_id }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bus::{Bus, Change, Table};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt as _;
 use http::{HeaderName, HeaderValue};
 use model::event_type::{EventTypePattern, LINK_CLICKED};
@@ -26,6 +26,7 @@ use webhook::{CustomHeaders, Filter, Keyring};
 
 use crate::lanes::{Lane, Lanes};
 use crate::metrics::Metrics;
+use crate::owing::{self, Stance, Telling};
 use crate::rate::Rate;
 use crate::schedule::Schedule;
 
@@ -60,16 +61,42 @@ pub struct Endpoint {
     pub lane: Arc<Lane>,
     event_types: Vec<EventTypePattern>,
     filter: Option<Filter>,
+    settle: TimeDelta,
     owed_from: DateTime<Utc>,
     is_sendable: bool,
     source: Subscription,
 }
 
 impl Endpoint {
-    /// Whether the endpoint is owed this click.
+    /// Whether the endpoint is owed this click, if it was told nothing of it.
     pub fn wants(&self, click: &EnrichedClick) -> bool {
-        self.wants_event(LINK_CLICKED, click.click.clicked_at)
-            && self.filter.as_ref().is_none_or(|filter| filter.matches(click))
+        self.wants_event(LINK_CLICKED, click.click.clicked_at) && self.lets_through(click)
+    }
+
+    /// How it stands to a telling of a click, if it may be owed anything by it.
+    pub fn stance(&self, telling: &Telling<'_>) -> Option<Stance> {
+        let clicked_at = telling.click.click.clicked_at;
+        let chose = |event_type: &str| self.wants_event(event_type, clicked_at);
+        telling.stance(chose, |click| self.lets_through(click), self.settles())
+    }
+
+    fn lets_through(&self, click: &EnrichedClick) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.matches(click))
+    }
+
+    /// Whether it waits for the settled verdict of a click.
+    pub fn settles(&self) -> bool {
+        self.settle > TimeDelta::zero()
+    }
+
+    /// How long after a click it waits for evidence.
+    pub fn settle(&self) -> TimeDelta {
+        self.settle
+    }
+
+    /// When it is told of this click, if it waits for the settled verdict.
+    pub fn settled_at(&self, click: &EnrichedClick, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.settles().then(|| owing::settled_at(click.click.clicked_at, self.settle, now))
     }
 
     /// Whether the endpoint is owed what happened then, by its type alone.
@@ -128,6 +155,7 @@ impl Endpoint {
             lane,
             event_types: source.event_types.clone(),
             filter,
+            settle: TimeDelta::milliseconds(source.settle_ms.into()),
             owed_from: source.owed_from,
             is_sendable: false,
             source,
@@ -161,10 +189,14 @@ impl EndpointTable {
         self.by_id.get(&id)
     }
 
-    /// Who is owed this click.
+    /// Everyone of a workspace who is owed anything.
+    pub fn of_workspace(&self, workspace_id: WorkspaceId) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.by_workspace.get(&workspace_id).into_iter().flatten()
+    }
+
+    /// Who is owed this click, if nobody was told of it.
     pub fn matching<'a>(&'a self, click: &'a EnrichedClick) -> impl Iterator<Item = &'a Arc<Endpoint>> {
-        let own = self.by_workspace.get(&click.click.workspace_id);
-        own.into_iter().flatten().filter(|endpoint| endpoint.wants(click))
+        self.of_workspace(click.click.workspace_id).filter(|endpoint| endpoint.wants(click))
     }
 
     /// Who is owed an event of this type in a workspace.
@@ -174,8 +206,8 @@ impl EndpointTable {
         event_type: &str,
         occurred_at: DateTime<Utc>,
     ) -> impl Iterator<Item = &Arc<Endpoint>> {
-        let own = self.by_workspace.get(&workspace_id);
-        own.into_iter().flatten().filter(move |endpoint| endpoint.wants_event(event_type, occurred_at))
+        let own = self.of_workspace(workspace_id);
+        own.filter(move |endpoint| endpoint.wants_event(event_type, occurred_at))
     }
 
     fn pause(&self, paused: impl IntoIterator<Item = (EndpointId, DateTime<Utc>)>) {

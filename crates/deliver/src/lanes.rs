@@ -44,6 +44,8 @@ pub enum Later {
     RateLimited,
     /// Its owner paused the endpoint, or it cannot be signed for.
     Held,
+    /// The endpoint waits for the settled verdict.
+    Settling,
 }
 
 impl Later {
@@ -56,6 +58,7 @@ impl Later {
             Self::Paused => "paused",
             Self::RateLimited => "rate_limited",
             Self::Held => "held",
+            Self::Settling => "settling",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Delivers: every enriched click to every endpoint that is owed it, at least once, and none slowed by another.
 //!
 //! Two lanes. The fast one ([`dispatch`]) sends a batch of clicks at once from memory and stores the results in
-//! one statement. What cannot go at once, or failed, is a row, and the slow one ([`courier`]) works those off.
+//! one statement; [`matching`] finds who is owed what by it, as [`owing`] decides. What cannot go at once, or failed, is a row, and the slow one ([`courier`]) works those off.
 //! Events of our own are rows from the beginning ([`own_events`]), and so is what the alert URL is told ([`alerts`]).
 //! Both make attempts in the same way ([`attempter`]): [`sender`] posts, [`outcome`] judges, [`schedule`] says when
 //! next; [`lanes`] say how much an endpoint may use of us (its [`limit`], its [`rate`], its [`circuit`]), [`destination`] where a
@@ -24,8 +24,10 @@ pub mod health;
 pub mod lanes;
 pub mod life;
 pub mod limit;
+pub mod matching;
 pub mod metrics;
 pub mod outcome;
+pub mod owing;
 pub mod own_events;
 pub mod rate;
 pub mod reconciler;

@@ -47,6 +47,8 @@ pub struct Metrics {
     pub reconciled: IntCounter,
     /// Clicks that were delivered to nobody because their contact was erased.
     pub erased: IntCounter,
+    /// Amendments that came while the first telling waited for them.
+    pub settled: IntCounter,
 }
 
 impl Metrics {
@@ -95,8 +97,12 @@ impl Metrics {
                 "Deliveries of clicks that were recorded and had not come: something was lost on the way",
             )?,
             erased: counter("erased_clicks_total", "Clicks told nobody of because their contact was erased")?,
+            settled: counter(
+                "settled_total",
+                "Amendments that came before the click was told of: it is told with them, or not at all",
+            )?,
         };
-        let all: [Box<dyn prometheus::core::Collector>; 18] = [
+        let all: [Box<dyn prometheus::core::Collector>; 19] = [
             Box::new(metrics.attempts.clone()),
             Box::new(metrics.attempt_seconds.clone()),
             Box::new(metrics.click_to_webhook_seconds.clone()),
@@ -115,6 +121,7 @@ impl Metrics {
             Box::new(metrics.replayed.clone()),
             Box::new(metrics.reconciled.clone()),
             Box::new(metrics.erased.clone()),
+            Box::new(metrics.settled.clone()),
         ];
         for collector in all {
             registry.register(collector)?;

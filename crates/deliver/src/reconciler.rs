@@ -11,7 +11,7 @@ use std::time::Duration;
 use bus::{Bus, ConsumerName, Message as _};
 use chrono::{DateTime, Utc};
 use model::event_type::LINK_CLICKED;
-use model::{DeliveryId, EnrichedClick};
+use model::{DeliveryId, EnrichedClick, EventId};
 use store::Pool;
 use store::deliveries::{self, NewDelivery, Owed, Progress};
 use store::untold::{self, Place};
@@ -80,7 +80,8 @@ impl Reconciler {
         loop {
             let page = untold::page(&mut conn, &workspaces, *place, until, PAGE).await?;
             let Some(last) = page.last().map(|untold| untold.place) else { break };
-            let new: Vec<NewDelivery> = page.iter().flat_map(|untold| owed(&table, &untold.event)).collect();
+            let new: Vec<NewDelivery> =
+                page.iter().flat_map(|untold| owed(&table, &untold.event, now)).collect();
             if !new.is_empty() {
                 made += deliveries::insert(&mut conn, &new, &[], Uuid::nil(), now).await?.len();
             }
@@ -96,8 +97,8 @@ impl Reconciler {
     }
 }
 
-/// The deliveries that a recorded click calls for.
-fn owed(table: &EndpointTable, event: &[u8]) -> Vec<NewDelivery> {
+/// The deliveries that a recorded click calls for: first tellings, of what is known of it by now.
+fn owed(table: &EndpointTable, event: &[u8], now: DateTime<Utc>) -> Vec<NewDelivery> {
     let click = match EnrichedClick::decode(event) {
         Ok(click) => click,
         Err(error) => {
@@ -108,11 +109,15 @@ fn owed(table: &EndpointTable, event: &[u8]) -> Vec<NewDelivery> {
     let new = |endpoint: &Arc<crate::endpoints::Endpoint>| NewDelivery {
         id: DeliveryId::generate_at(click.event_id.timestamp()),
         workspace_id: endpoint.workspace_id,
-        owed: Owed { endpoint_id: endpoint.id, event_id: click.event_id },
+        owed: Owed { endpoint_id: endpoint.id, event_id: EventId::of_click(click.click.id, 0) },
         event_type: LINK_CLICKED,
         click_id: Some(click.click.id),
+        told_revision: click.event_id.revision(),
         // the courier renders the body from the recorded click
-        progress: Progress::due(click.event_id.timestamp(), None),
+        progress: Progress::due(
+            endpoint.settled_at(&click, now).unwrap_or_else(|| click.event_id.timestamp()),
+            None,
+        ),
         leased_until: None,
     };
     table.matching(&click).map(new).collect()

@@ -187,6 +187,20 @@ impl EnrichedClick {
             ..self.clone()
         })
     }
+
+    /// What was told at this revision, as far as the verdict goes; `None` when this one is older than that.
+    pub fn as_of(&self, revision: u32) -> Option<Self> {
+        if revision == self.event_id.revision() {
+            return Some(self.clone());
+        }
+        let index = usize::try_from(revision).ok()?;
+        Some(Self {
+            event_id: EventId::of_click(self.click.id, revision),
+            automation: self.earlier.get(index)?.clone(),
+            earlier: self.earlier[..index].to_vec(),
+            ..self.clone()
+        })
+    }
 }
 
 /// Why a click has no location.

@@ -87,7 +87,8 @@ pub async fn claim_dead(
              RETURNING s.workspace_id, s.endpoint_id, c.dead_unalerted AS deliveries) \
          SELECT claimed.*, e.url, d.id, d.event_id, d.event_revision, d.attempt_count, d.last_status, d.last_error \
          FROM claimed JOIN endpoints e ON e.id = claimed.endpoint_id LEFT JOIN LATERAL (SELECT * FROM deliveries \
-             WHERE deliveries.endpoint_id = claimed.endpoint_id AND status = 'dead' AND event_type = 'link.clicked' ORDER BY id DESC LIMIT 1) AS d ON true",
+             WHERE deliveries.endpoint_id = claimed.endpoint_id AND status = 'dead' \
+                 AND event_type IN ('link.clicked', 'link.click.amended') ORDER BY id DESC LIMIT 1) AS d ON true",
     )
     .bind::<Timestamptz, _>(now)
     .bind::<Timestamptz, _>(now - pause)

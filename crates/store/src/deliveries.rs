@@ -3,7 +3,7 @@
 //! A row is `pending` until it is `delivered` or `dead`. Whoever works on a pending row holds its lease: that is
 //! `leases`. People read the same rows through `delivery_log`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
@@ -36,8 +36,8 @@ pub struct Owed {
 pub struct Standing {
     /// The counter of changes to endpoints.
     pub endpoints_version: i64,
-    /// Which of the deliveries exist already.
-    pub existing: HashSet<Owed>,
+    /// Which of the deliveries exist already, and the revision of the click that each tells.
+    pub existing: HashMap<Owed, u32>,
     /// Pauses that subscribers asked for and that are not over.
     pub paused: Vec<(EndpointId, DateTime<Utc>)>,
 }
@@ -104,6 +104,8 @@ pub struct NewDelivery {
     pub event_type: &'static str,
     /// The click that the event tells of.
     pub click_id: Option<ClickId>,
+    /// Revision of the click that it tells: that of its event, or a higher one in the first telling of an amended click.
+    pub told_revision: u32,
     /// Where it stands.
     pub progress: Progress,
     /// Its first attempt is under way: it is leased until then.
@@ -150,6 +152,8 @@ async fn add_standing(
         event_id: Option<Uuid>,
         #[diesel(sql_type = Nullable<Integer>)]
         event_revision: Option<i32>,
+        #[diesel(sql_type = Nullable<Integer>)]
+        told_revision: Option<i32>,
         #[diesel(sql_type = Nullable<Timestamptz>)]
         paused_until: Option<DateTime<Utc>>,
     }
@@ -157,13 +161,13 @@ async fn add_standing(
     // LIMIT keeps the planner from joining with a whole partition: it is one index look-up a delivery
     let rows: Vec<Row> = statement(
         "SELECT version, NULL::uuid AS endpoint_id, NULL::uuid AS event_id, NULL::integer AS event_revision, \
-             NULL::timestamptz AS paused_until FROM endpoint_changes \
-         UNION ALL SELECT NULL, o.endpoint_id, o.event_id, o.event_revision, NULL \
+             NULL::integer AS told_revision, NULL::timestamptz AS paused_until FROM endpoint_changes \
+         UNION ALL SELECT NULL, o.endpoint_id, o.event_id, o.event_revision, found.told_revision, NULL \
              FROM unnest($2, $3, $4) AS o (endpoint_id, event_id, event_revision), \
-             LATERAL (SELECT FROM deliveries d WHERE d.day = $1 AND d.endpoint_id = o.endpoint_id \
+             LATERAL (SELECT told_revision FROM deliveries d WHERE d.day = $1 AND d.endpoint_id = o.endpoint_id \
                  AND d.event_id = o.event_id AND d.event_revision = o.event_revision AND d.replay_number = 0 \
                  LIMIT 1) AS found \
-         UNION ALL SELECT NULL, endpoint_id, NULL, NULL, paused_until \
+         UNION ALL SELECT NULL, endpoint_id, NULL, NULL, NULL, paused_until \
              FROM endpoint_state WHERE endpoint_id = ANY($5) AND paused_until > $6",
     )
     .bind::<Date, _>(day)
@@ -180,7 +184,8 @@ async fn add_standing(
             (Some(version), ..) => standing.endpoints_version = standing.endpoints_version.max(version),
             (_, Some(endpoint_id), Some(event_id), Some(revision), _) => {
                 let event_id = EventId::from_parts(event_id, revision.cast_unsigned());
-                standing.existing.insert(Owed { endpoint_id, event_id });
+                let told = row.told_revision.unwrap_or_default().cast_unsigned();
+                standing.existing.insert(Owed { endpoint_id, event_id }, told);
             }
             (_, Some(endpoint_id), _, _, Some(until)) => standing.paused.push((endpoint_id, until)),
             _ => {}
@@ -225,12 +230,13 @@ async fn insert_rows(
     let rows: Vec<IdRow> = statement(
         "INSERT INTO deliveries (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, \
              last_status, last_error, response_body, body, id, day, workspace_id, endpoint_id, event_id, \
-             event_revision, event_type, click_id, leased_until, throttled, timings, leased_by, created_at) \
-         SELECT d.*, CASE WHEN d.leased_until IS NOT NULL THEN $22 END, $23 \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
+             event_revision, event_type, click_id, leased_until, throttled, timings, told_revision, leased_by, \
+             created_at) \
+         SELECT d.*, CASE WHEN d.leased_until IS NOT NULL THEN $23 END, $24 \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) \
              AS d (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, last_status, \
              last_error, response_body, body, id, day, workspace_id, endpoint_id, event_id, event_revision, \
-             event_type, click_id, leased_until, throttled, timings) \
+             event_type, click_id, leased_until, throttled, timings, told_revision) \
          ON CONFLICT DO NOTHING RETURNING id",
     )
     .bind::<Array<Text>, _>(progress.status)
@@ -256,6 +262,7 @@ async fn insert_rows(
     .bind::<Array<Nullable<Timestamptz>>, _>(new.iter().map(|d| d.leased_until).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(progress.throttled)
     .bind::<Array<Nullable<Binary>>, _>(progress.timings)
+    .bind::<Array<Integer>, _>(new.iter().map(|d| d.told_revision.cast_signed()).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)
     .bind::<Timestamptz, _>(now)
     .load(conn)

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use model::delivery::DeliveryStatus;
-use model::event_type::LINK_CLICKED;
 use model::{EndpointId, EndpointUrl, WorkspaceId};
 
 use crate::leases::Finished;
@@ -237,20 +236,21 @@ pub async fn recover(conn: &mut Connection, now: DateTime<Utc>, limit: i64) -> Q
     .await
 }
 
-/// Tells of deliveries that failed for the third time: of one for each endpoint, once in [`TOLD_PAUSE`].
+/// Tells of deliveries that failed for the third time, each given with the type of its event: of one for each endpoint, once
+/// in [`TOLD_PAUSE`].
 ///
 /// Belongs into the transaction that stores the results.
 pub(crate) async fn tell_failing(
     conn: &mut Connection,
-    finished: impl Iterator<Item = &Finished>,
+    finished: impl Iterator<Item = (&Finished, &str)>,
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
-    let is_failing = |f: &&Finished| {
+    let is_failing = |(f, _): &(&Finished, &str)| {
         f.progress.status == DeliveryStatus::Pending && f.progress.attempt_count == FAILING_ATTEMPT
     };
     // one for each endpoint, and in one order: see `lock`
-    let failing: BTreeMap<EndpointId, &Finished> =
-        finished.filter(is_failing).map(|f| (f.owed.endpoint_id, f)).collect();
+    let failing: BTreeMap<EndpointId, (&Finished, &str)> =
+        finished.filter(is_failing).map(|(f, event_type)| (f.owed.endpoint_id, (f, event_type))).collect();
     if failing.is_empty() {
         return Ok(());
     }
@@ -274,13 +274,13 @@ pub(crate) async fn tell_failing(
     .load(conn)
     .await?;
     let tell = |changed: &Changed| {
-        let finished = failing.get(&changed.endpoint_id())?;
+        let (finished, event_type) = failing.get(&changed.endpoint_id())?;
         let data = json!({
             "delivery_id": finished.id,
             "endpoint_id": changed.endpoint_id(),
             "host": changed.host(),
             "event_id": finished.owed.event_id,
-            "event_type": LINK_CLICKED,
+            "event_type": event_type,
             "attempts": finished.progress.attempt_count,
             "last_status": finished.progress.last_status,
             "last_error": finished.progress.last_error,

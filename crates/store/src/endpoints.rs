@@ -59,6 +59,8 @@ pub struct EndpointOptions {
     pub rate_per_second: Option<u32>,
     /// How many of them may go at once after a quiet time.
     pub rate_burst: Option<u32>,
+    /// How long after a click evidence is waited for before it is told of; 0: it is told at once.
+    pub settle_ms: u32,
     /// Longest wait for a whole answer.
     pub timeout_ms: Option<u32>,
     /// Seconds before the second, third … attempt.
@@ -162,6 +164,7 @@ struct Row {
     max_in_flight: Option<i32>,
     rate_per_second: Option<i32>,
     rate_burst: Option<i32>,
+    settle_ms: i32,
     timeout_ms: Option<i32>,
     retry_schedule: Option<Vec<i32>>,
     permanent_statuses: Vec<i16>,
@@ -200,6 +203,7 @@ fn read((row, health): (Row, Option<HealthRow>)) -> QueryResult<Endpoint> {
             max_in_flight: row.max_in_flight.map(natural),
             rate_per_second: row.rate_per_second.map(natural),
             rate_burst: row.rate_burst.map(natural),
+            settle_ms: natural(row.settle_ms),
             timeout_ms: row.timeout_ms.map(natural),
             retry_schedule: row.retry_schedule.map(|s| s.into_iter().map(natural).collect()),
             permanent_statuses: row
@@ -241,6 +245,7 @@ struct Values<'a> {
     max_in_flight: Option<i32>,
     rate_per_second: Option<i32>,
     rate_burst: Option<i32>,
+    settle_ms: i32,
     timeout_ms: Option<i32>,
     retry_schedule: Option<Vec<i32>>,
     permanent_statuses: Vec<i16>,
@@ -260,6 +265,7 @@ fn values(options: &EndpointOptions, now: DateTime<Utc>) -> Values<'_> {
         max_in_flight: options.max_in_flight.map(u32::cast_signed),
         rate_per_second: options.rate_per_second.map(u32::cast_signed),
         rate_burst: options.rate_burst.map(u32::cast_signed),
+        settle_ms: options.settle_ms.cast_signed(),
         timeout_ms: options.timeout_ms.map(u32::cast_signed),
         retry_schedule: options
             .retry_schedule

@@ -240,7 +240,7 @@ pub async fn finish(
             .filter_map(|f| Ended::of(f.id, f.workspace_id, f.owed, known(f)?, &f.progress))
             .collect();
         tell(conn, ends.iter(), now).await?;
-        let clicks = finished.iter().filter(|f| known(f).is_some_and(is_of_click));
+        let clicks = finished.iter().filter_map(|f| Some((f, known(f).filter(|of| is_of_click(of))?)));
         endpoint_life::tell_failing(conn, clicks, now).await?;
         QueryResult::Ok(stored.into_keys().collect())
     })

@@ -45,6 +45,7 @@ mod schema;
 pub mod sealed;
 pub mod secrets;
 pub mod settings;
+pub mod settling;
 mod statement;
 pub mod subscriptions;
 mod tls;

@@ -39,7 +39,7 @@ pub struct Seen {
 pub struct SeenClick {
     /// Its id.
     pub id: ClickId,
-    /// Revision of its event.
+    /// How often it was amended.
     pub revision: u32,
     /// When the visitor was there.
     pub clicked_at: DateTime<Utc>,
@@ -204,8 +204,9 @@ pub async fn again(
     .await
 }
 
-/// Puts clicks in line of which the endpoint has no delivery. It is their first (number 0): when the click comes on the
-/// stream after all, it is known there, and who is first in the table wins. Tells how many are new.
+/// Puts clicks in line of which the endpoint has no delivery. It is their first telling (number 0), whatever was learned of
+/// them meanwhile: when the click comes on the stream after all, it is known there, and who is first in the table wins.
+/// Tells how many are new.
 pub async fn first(
     conn: &mut Connection,
     replay: &Replay,
@@ -213,10 +214,10 @@ pub async fn first(
     now: DateTime<Utc>,
 ) -> QueryResult<usize> {
     statement(
-        "INSERT INTO deliveries (id, day, workspace_id, endpoint_id, event_id, event_revision, replay_id, event_type, \
-             click_id, status, next_attempt_at, created_at) \
-         SELECT missed.id, missed.day, $5, $6, missed.click_id, missed.revision, $7, $8, missed.click_id, \
-             'pending', $9 + missed.number * interval '1 microsecond', $9 \
+        "INSERT INTO deliveries (id, day, workspace_id, endpoint_id, event_id, replay_id, event_type, click_id, status, \
+             next_attempt_at, created_at, told_revision) \
+         SELECT missed.id, missed.day, $5, $6, missed.click_id, $7, $8, missed.click_id, \
+             'pending', $9 + missed.number * interval '1 microsecond', $9, missed.revision \
          FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS missed (day, click_id, revision, id, number) \
          ON CONFLICT DO NOTHING",
     )

@@ -104,6 +104,7 @@ diesel::table! {
         replay_id -> Nullable<Uuid>,
         throttled -> Int4,
         timings -> Nullable<Bytea>,
+        told_revision -> Int4,
     }
 }
 
@@ -187,6 +188,7 @@ diesel::table! {
         rate_burst -> Nullable<Int4>,
         kind -> Text,
         alert_format -> Nullable<Text>,
+        settle_ms -> Int4,
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Subscription {
     pub rate_per_second: Option<u32>,
     /// How many of them may go at once after a quiet time.
     pub rate_burst: Option<u32>,
+    /// How long after a click evidence is waited for before it is told of; 0: it is told at once.
+    pub settle_ms: u32,
     /// Longest wait for a whole answer.
     pub timeout_ms: Option<u32>,
     /// Seconds before the second, third … attempt.
@@ -80,6 +82,7 @@ struct Row {
     max_in_flight: Option<i32>,
     rate_per_second: Option<i32>,
     rate_burst: Option<i32>,
+    settle_ms: i32,
     timeout_ms: Option<i32>,
     retry_schedule: Option<Vec<i32>>,
     permanent_statuses: Vec<i16>,
@@ -164,6 +167,7 @@ fn read(row: Row, secrets_sealed: Vec<Vec<u8>>) -> QueryResult<Subscription> {
         max_in_flight: row.max_in_flight.map(natural),
         rate_per_second: row.rate_per_second.map(natural),
         rate_burst: row.rate_burst.map(natural),
+        settle_ms: natural(row.settle_ms),
         timeout_ms: row.timeout_ms.map(natural),
         retry_schedule: row.retry_schedule,
         permanent_statuses: row

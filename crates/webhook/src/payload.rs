@@ -26,6 +26,9 @@ pub fn link_clicked(click: &EnrichedClick) -> Vec<u8> {
 }
 
 /// The body that tells of a click in an event of this type: `link.clicked`, or what has changed since.
+///
+/// The first telling has the id of the click alone, also when the click was amended before it: whoever looks whether it
+/// was told finds it under one id. Which revision it tells is in `data.revision`.
 pub fn of_type(event_type: &'static str, click: &EnrichedClick) -> Vec<u8> {
     let mut body = Vec::with_capacity(BODY_BYTES_USUAL);
     serde_json::to_writer(&mut body, &Envelope::of(event_type, click))
@@ -232,7 +235,10 @@ impl Serialize for Timestamp {
 impl<'a> Envelope<'a> {
     fn of(event_type: &'static str, enriched: &'a EnrichedClick) -> Self {
         Self {
-            id: enriched.event_id,
+            id: match event_type {
+                LINK_CLICKED => EventId::of_click(enriched.click.id, 0),
+                _ => enriched.event_id,
+            },
             event_type,
             sequence: None,
             timestamp: Timestamp(enriched.click.clicked_at),

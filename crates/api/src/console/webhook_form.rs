@@ -27,7 +27,11 @@ use crate::v1::endpoints::endpoint_id;
 
 /// What a webhook can be sent, and what that is for.
 const EVENT_CHOICES: [(&str, &str); 4] = [
-    (LINK_CLICKED, "Someone opened a tracked link: who, where, on which device."),
+    (
+        LINK_CLICKED,
+        "Someone opened a tracked link: who, where, on which device. If a click turns out to be a scanner's, or not, \
+         link.click.amended tells of it.",
+    ),
     ("endpoint.*", "Another webhook was changed, paused, warned of, disabled, or works again."),
     ("delivery.*", "A click could not be delivered to another webhook; at most once an hour for each."),
     ("secret.*", "The signing secret of another webhook was replaced."),
@@ -42,6 +46,16 @@ const SCHEDULES: [(&str, &str); 3] = [
 
 /// In the form, the schedule that has no name and stays as it is.
 const OWN_SCHEDULE: &str = "own";
+
+/// Waits for evidence, in milliseconds, and what they are in words.
+const WAITS: [(&str, &str); 6] = [
+    ("0", "Do not wait: tell at once, and correct it later"),
+    ("10000", "10 seconds"),
+    ("30000", "30 seconds"),
+    ("60000", "A minute"),
+    ("300000", "Five minutes"),
+    ("600000", "Ten minutes"),
+];
 
 /// A filter to begin with.
 const FILTER_EXAMPLE: &str =
@@ -74,6 +88,29 @@ fn choices(chosen: &[&str]) -> Vec<EventChoice> {
         .collect()
 }
 
+/// How long a webhook may wait.
+struct Wait {
+    ms: String,
+    text: String,
+    is_chosen: bool,
+}
+
+/// The usual ones, and whatever else was chosen over the API.
+fn waits(chosen: &str) -> Vec<Wait> {
+    let chosen = if chosen.is_empty() { "0" } else { chosen };
+    let own = WAITS.iter().all(|(ms, _)| *ms != chosen).then(|| Wait {
+        ms: chosen.to_owned(),
+        text: format!("{chosen} milliseconds"),
+        is_chosen: true,
+    });
+    let usual = WAITS.into_iter().map(|(ms, text)| Wait {
+        ms: ms.to_owned(),
+        text: text.to_owned(),
+        is_chosen: ms == chosen,
+    });
+    usual.chain(own).collect()
+}
+
 /// What a filter would have let through.
 struct Tried {
     sentence: String,
@@ -101,6 +138,7 @@ struct FormPage {
     own_schedule: String,
     rate_per_second: String,
     rate_burst: String,
+    waits: Vec<Wait>,
     auto_disable: bool,
     auto_disable_text: String,
     tried: Option<Tried>,
@@ -125,6 +163,7 @@ impl FormPage {
             own_schedule: String::new(),
             rate_per_second: String::new(),
             rate_burst: String::new(),
+            waits: waits("0"),
             auto_disable: true,
             auto_disable_text: auto_disable_text(shared.auto_disable_after),
             tried: None,
@@ -159,6 +198,7 @@ impl FormPage {
             own_schedule: own.map(schedule_text).unwrap_or_default(),
             rate_per_second: number(options.rate_per_second),
             rate_burst: number(options.rate_burst),
+            waits: waits(&options.settle_ms.to_string()),
             auto_disable: options.auto_disable,
             ..Self::blank(signed, shared)
         }
@@ -176,6 +216,7 @@ impl FormPage {
             retry_schedule: text("retry_schedule"),
             rate_per_second: text("rate_per_second"),
             rate_burst: text("rate_burst"),
+            waits: waits(&text("settle_ms")),
             auto_disable: form.is_set("auto_disable"),
             revision: text("revision"),
             ..self
@@ -311,6 +352,7 @@ fn object(form: &Form, is_new: bool) -> Result<Map<String, Value>, ApiError> {
     set("filter", filter(form)?);
     set("rate_per_second", number("rate_per_second").unwrap_or_default());
     set("rate_burst", number("rate_burst").unwrap_or_default());
+    set("settle_ms", number("settle_ms").unwrap_or_default());
     set("auto_disable", form.is_set("auto_disable").into());
     if let Some(schedule) = form.text("retry_schedule").filter(|schedule| *schedule != OWN_SCHEDULE) {
         set("retry_schedule", schedule.into());

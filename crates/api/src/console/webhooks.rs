@@ -56,6 +56,8 @@ struct EndpointRow {
     retries: &'static str,
     /// Most requests a second.
     rate: String,
+    /// How long it waits for evidence.
+    wait: String,
     disables: &'static str,
 }
 
@@ -77,6 +79,12 @@ fn endpoint_row(endpoint: &Endpoint) -> EndpointRow {
             (None, _) => "As many as it bears".to_owned(),
             (Some(rate), None) => format!("{rate} a second"),
             (Some(rate), Some(burst)) => format!("{rate} a second, {burst} at once after a quiet time"),
+        },
+        wait: match endpoint.options.settle_ms {
+            0 => "Told at once".to_owned(),
+            ms => {
+                format!("Told {} seconds after the click, with what is known by then", f64::from(ms) / 1000.0)
+            }
         },
         disables: if endpoint.options.auto_disable { "When it only fails" } else { "Never by itself" },
     }

@@ -116,6 +116,7 @@ async fn insert(
         max_in_flight: None,
         rate_per_second: None,
         rate_burst: None,
+        settle_ms: 0,
         timeout_ms: None,
         retry_schedule: None,
         permanent_statuses: Vec::new(),

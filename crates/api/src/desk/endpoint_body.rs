@@ -23,6 +23,8 @@ const RATE_MAX: u32 = 1000;
 const RETRIES_MAX: usize = 20;
 /// Longest wait before an attempt: a week, in seconds.
 const RETRY_SECONDS_MAX: u32 = 7 * 24 * 3600;
+/// Longest wait for evidence that a machine clicked.
+pub const SETTLE_MS_MAX: u32 = 600_000;
 /// Shortest and longest wait for an answer.
 const TIMEOUT_MS_MIN: u32 = 500;
 const TIMEOUT_MS_MAX: u32 = 30_000;
@@ -98,6 +100,9 @@ pub struct NewEndpoint {
     /// seconds before the second, third, … attempt: at most 20 of at most a week.
     #[schema(value_type = Option<RetrySchedule>)]
     pub retry_schedule: Option<Vec<u32>>,
+    /// How long after a click evidence that a machine made it is waited for before it is told of, up to 600000: what turns
+    /// out to be one meanwhile is told as one, or not at all if the filter keeps machines out. Default: 0, at once.
+    pub settle_ms: Option<u32>,
     /// Longest wait for a whole answer, 500 to 30000. Default: 15000.
     pub timeout_ms: Option<u32>,
     /// Statuses from 300 that end a delivery at once instead of being tried again.
@@ -138,6 +143,9 @@ pub struct EndpointChange {
     /// A name, or seconds before the second, third, … attempt.
     #[schema(value_type = Option<RetrySchedule>)]
     pub retry_schedule: Option<Option<Vec<u32>>>,
+    /// How long after a click evidence is waited for before it is told of; 0 or `null`: it is told at once.
+    #[schema(value_type = Option<u32>)]
+    pub settle_ms: Option<Option<u32>>,
     /// Longest wait for a whole answer.
     #[schema(value_type = Option<u32>)]
     pub timeout_ms: Option<Option<u32>>,
@@ -160,6 +168,7 @@ impl FromFields for NewEndpoint {
             rate_per_second: fields.optional("rate_per_second", number::<1, RATE_MAX>),
             rate_burst: fields.optional("rate_burst", number::<1, RATE_MAX>),
             retry_schedule: fields.optional("retry_schedule", retry_schedule).flatten(),
+            settle_ms: fields.optional("settle_ms", number::<0, SETTLE_MS_MAX>),
             timeout_ms: fields.optional("timeout_ms", number::<TIMEOUT_MS_MIN, TIMEOUT_MS_MAX>),
             permanent_statuses: fields.optional("permanent_statuses", permanent_statuses),
             auto_disable: fields.optional("auto_disable", boolean),
@@ -181,6 +190,7 @@ impl FromFields for EndpointChange {
             rate_per_second: fields.change_or_clear("rate_per_second", number::<1, RATE_MAX>),
             rate_burst: fields.change_or_clear("rate_burst", number::<1, RATE_MAX>),
             retry_schedule: fields.change_or_clear("retry_schedule", retry_schedule).map(Option::flatten),
+            settle_ms: fields.change_or_clear("settle_ms", number::<0, SETTLE_MS_MAX>),
             timeout_ms: fields.change_or_clear("timeout_ms", number::<TIMEOUT_MS_MIN, TIMEOUT_MS_MAX>),
             permanent_statuses: fields.change("permanent_statuses", permanent_statuses),
             auto_disable: fields.change("auto_disable", boolean),

@@ -109,6 +109,7 @@ impl NewEndpoint {
             max_in_flight: self.max_in_flight,
             rate_per_second: self.rate_per_second,
             rate_burst: self.rate_burst,
+            settle_ms: self.settle_ms.unwrap_or_default(),
             timeout_ms: self.timeout_ms,
             retry_schedule: self.retry_schedule,
             permanent_statuses: self.permanent_statuses.unwrap_or_default(),

@@ -121,6 +121,7 @@ impl EndpointChange {
         set(&mut options.rate_per_second, self.rate_per_second);
         set(&mut options.rate_burst, self.rate_burst);
         set(&mut options.retry_schedule, self.retry_schedule);
+        set(&mut options.settle_ms, self.settle_ms.map(Option::unwrap_or_default));
         set(&mut options.timeout_ms, self.timeout_ms);
         set(&mut options.permanent_statuses, self.permanent_statuses);
         set(&mut options.auto_disable, self.auto_disable);

@@ -54,6 +54,8 @@ pub struct EndpointView {
     retry_schedule: Option<Vec<u32>>,
     /// The name of that schedule, if it has one: `default`, `fast` or `long`.
     retry_preset: Option<&'static str>,
+    /// How long after a click evidence that a machine made it is waited for before it is told of; 0: it is told at once.
+    settle_ms: u32,
     timeout_ms: Option<u32>,
     permanent_statuses: Vec<u16>,
     /// Whether it is disabled when it has only failed for days.
@@ -108,6 +110,7 @@ impl EndpointView {
                 .map_or(Some(RetryPreset::Default), RetryPreset::of)
                 .map(RetryPreset::as_str),
             retry_schedule: options.retry_schedule,
+            settle_ms: options.settle_ms,
             timeout_ms: options.timeout_ms,
             permanent_statuses: options.permanent_statuses,
             auto_disable: options.auto_disable,

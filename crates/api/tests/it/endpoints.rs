@@ -46,6 +46,7 @@ async fn an_endpoint_is_made_from_a_url_alone_and_tells_its_secret_once() {
       "retry_schedule": null,
       "revision": 1,
       "secret": "[secret]",
+      "settle_ms": 0,
       "state": "active",
       "state_reason": null,
       "timeout_ms": null,
@@ -71,7 +72,7 @@ async fn an_endpoint_keeps_what_it_was_given_and_masks_its_headers() {
         "url": "https://crm.invalid/hook", "description": "CRM", "event_types": ["link.*"],
         "filter": {"verdicts": ["human", "unknown"]}, "headers": {"Authorization": "Bearer hunter2"},
         "max_in_flight": 7, "rate_per_second": 20, "rate_burst": 5, "retry_schedule": [5, 60], "timeout_ms": 4000, "permanent_statuses": [404],
-        "enabled": false,
+        "enabled": false, "settle_ms": 10_000,
     });
 
     let made = api.post("/v1/webhook-endpoints", given).await;
@@ -80,7 +81,7 @@ async fn an_endpoint_keeps_what_it_was_given_and_masks_its_headers() {
     assert_eq!(made.body["headers"], json!({"authorization": "********"}));
     assert_eq!(made.body["filter"], json!({"verdicts": ["human", "unknown"]}));
     assert_eq!(made.body["retry_schedule"], json!([5, 60]));
-    assert_eq!(made.body["state"], "disabled");
+    assert_eq!((&made.body["state"], &made.body["settle_ms"]), (&json!("disabled"), &json!(10_000)));
     let warnings = made.body["warnings"].to_string();
     assert!(warnings.contains("could not be resolved"), "{warnings}");
     assert!(!made.body.to_string().contains("hunter2"));
@@ -142,6 +143,7 @@ async fn what_can_never_match_is_refused() {
         ("rate_per_second", json!(0)),
         ("rate_burst", json!(1001)),
         ("retry_schedule", json!([0])),
+        ("settle_ms", json!(600_001)),
         ("timeout_ms", json!("fast")),
         ("permanent_statuses", json!([200])),
     ] {

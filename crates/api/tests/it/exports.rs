@@ -121,6 +121,7 @@ async fn api_fill(api: &Api, endpoint: &str) {
             },
             event_type: "link.clicked",
             click_id: None,
+            told_revision: 0,
             progress: Progress { status: DeliveryStatus::Pending, ..Progress::due(now, None) },
             leased_until: None,
         })

@@ -256,6 +256,7 @@ pub async fn failed_delivery(api: &Api, endpoint_id: &str, click: &EnrichedClick
         owed: Owed { endpoint_id: endpoint_id.parse().expect("an id"), event_id: click.event_id },
         event_type: "link.clicked",
         click_id: Some(click.click.id),
+        told_revision: 0,
         progress: Progress {
             status: DeliveryStatus::Dead,
             attempt_count: 1,

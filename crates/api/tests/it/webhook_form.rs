@@ -25,19 +25,23 @@ async fn everything_that_a_webhook_can_be_told_is_changed_by_form() {
         ("retry_schedule", "fast"),
         ("rate_per_second", "20"),
         ("rate_burst", "40"),
+        ("settle_ms", "60000"),
     ];
     let page = browser.fill(&edit, &edit, &fields).await;
 
     assert!(page.contains("20 a second, 40 at once") && page.contains("Never by itself"), "{page}");
+    assert!(page.contains("Told 60 seconds after the click"), "{page}");
     let saved = api.get(&format!("/v1/webhook-endpoints/{endpoint}")).await.body;
     assert_eq!(saved["url"], "http://127.0.0.1:9/other");
     assert_eq!(saved["filter"], json!({"location.country": {"$in": ["SE", "NO"]}}));
     assert_eq!((&saved["retry_preset"], &saved["auto_disable"]), (&json!("fast"), &json!(false)));
     assert_eq!((&saved["rate_per_second"], &saved["rate_burst"]), (&json!(20), &json!(40)));
+    assert_eq!(saved["settle_ms"], 60_000);
 
     // empty fields empty, and somebody else's change in between is not undone
     let (_, form) = browser.open(&edit).await;
     assert!(form.contains("value=\"filter\" checked") && form.contains("SE"), "{form}");
+    assert!(form.contains("value=\"60000\" selected"), "{form}");
     let fields = [
         ("url", "http://127.0.0.1:9/other"),
         ("event_types", "link.clicked"),
@@ -99,6 +103,7 @@ async fn what_is_wrong_with_a_webhook_is_said_beside_its_field() {
             ("rate_per_second", "0"),
             ("rate_per_second", "many"),
             ("rate_burst", "1001"),
+            ("settle_ms", "600001"),
             ("filter", "{"),
             ("filter", r#"{"link.nothing": 1}"#),
             ("retry_schedule", "never"),

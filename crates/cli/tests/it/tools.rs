@@ -174,6 +174,7 @@ async fn secrets_are_sealed_again_with_the_present_key() {
         max_in_flight: None,
         rate_per_second: None,
         rate_burst: None,
+        settle_ms: 0,
         timeout_ms: None,
         retry_schedule: None,
         permanent_statuses: Vec::new(),

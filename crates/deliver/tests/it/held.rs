@@ -30,6 +30,7 @@ async fn waiting(rig: &Rig, endpoint_id: EndpointId, due_at: DateTime<Utc>) -> D
         owed: Owed { endpoint_id, event_id },
         event_type: model::event_type::LINK_CLICKED,
         click_id: None,
+        told_revision: 0,
         progress: Progress {
             status: DeliveryStatus::Pending,
             attempt_count: 0,

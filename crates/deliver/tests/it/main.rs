@@ -1,6 +1,7 @@
 //! `deliver` with a real broker, a real database and subscribers that misbehave.
 
 mod alerts;
+mod amendments;
 mod courier;
 mod dispatch;
 mod egress;

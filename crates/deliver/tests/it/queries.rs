@@ -1,6 +1,6 @@
 //! The queries under load and in competition.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{Duration, Utc};
 use model::delivery::DeliveryStatus;
@@ -36,6 +36,7 @@ fn waiting(endpoint_id: EndpointId, due_in: Duration) -> NewDelivery {
         owed: Owed { endpoint_id, event_id },
         event_type: LINK_CLICKED,
         click_id: None,
+        told_revision: 0,
         progress: pending(due_in),
         leased_until: None,
     }
@@ -137,7 +138,7 @@ async fn what_exists_is_known_before_a_batch_is_sent() {
     let standing =
         deliveries::standing(&mut conn, &[known.owed, new.owed], Utc::now()).await.expect("a query");
 
-    assert_eq!(standing.existing, HashSet::from([known.owed]));
+    assert_eq!(standing.existing, HashMap::from([(known.owed, 0)]));
     assert!(standing.endpoints_version >= 1);
     let again = deliveries::insert(&mut conn, &[known], &[], me(), Utc::now()).await.expect("an insert");
     assert!(again.is_empty());

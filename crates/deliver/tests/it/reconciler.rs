@@ -7,10 +7,12 @@ use deliver::endpoints::Endpoints;
 use deliver::lanes::Lanes;
 use deliver::metrics::Metrics;
 use deliver::reconciler::Reconciler;
+use model::automation::Verdict;
 use model::delivery::DeliveryStatus;
 use store::untold::Place;
 use testkit::{Answer, Subscriber};
 
+use crate::amendments::amended;
 use crate::rig::{Rig, verify};
 
 async fn reconciler(rig: &Rig) -> Reconciler {
@@ -76,4 +78,36 @@ async fn what_nobody_is_owed_and_what_is_still_to_come_is_left_alone() {
     let mut place = begun;
     assert_eq!(reconciler.look(&mut place, later).await.expect("a look"), 0);
     assert_eq!(place, begun);
+}
+
+#[tokio::test]
+async fn a_click_that_was_amended_is_missing_only_to_who_wants_it_as_it_is_now() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let filter = serde_json::json!({"verdicts": ["human"]});
+    rig.endpoint_with(&subscriber.url(), |options| options.filter = Some(filter)).await;
+    let (person, machine) = (rig.click(), rig.click());
+    let became_a_machine = amended(&person, Verdict::Automated);
+    let became_a_person = amended(&amended(&machine, Verdict::Automated), Verdict::Human);
+    rig.record(&became_a_machine).await;
+    rig.record(&became_a_person).await;
+    let (reconciler, later) = (reconciler(&rig).await, Utc::now() + Duration::minutes(2));
+
+    let made = reconciler.look(&mut Place::beginning(Utc::now() - Duration::hours(1)), later).await;
+
+    assert_eq!(made.expect("a look"), 1);
+    let running = rig.start().await;
+    let request = subscriber.received(1).await.remove(0);
+    assert_eq!(request.header("webhook-id"), Some(machine.event_id.to_string().as_str()));
+    let body: serde_json::Value = serde_json::from_slice(&request.body).expect("JSON");
+    assert_eq!(body["id"].as_str(), request.header("webhook-id"));
+    assert_eq!((&body["type"], &body["data"]["revision"]), (&"link.clicked".into(), &2.into()));
+    // what was lost comes after all: it is known
+    rig.publish(&became_a_person).await;
+    rig.publish(&became_a_machine).await;
+    rig.all_acknowledged().await;
+    running.stop().await;
+    let told: Vec<_> =
+        subscriber.requests().iter().map(|r| r.header("webhook-id").map(str::to_owned)).collect();
+    assert_eq!(told, [Some(machine.event_id.to_string()), Some(became_a_machine.event_id.to_string())]);
 }

@@ -19,6 +19,7 @@ use store::{Pool, delivery_log};
 use testkit::{Answer, Script, Subscriber, until};
 use uuid::Uuid;
 
+use crate::amendments::amended;
 use crate::rig::{LIMIT, Rig, verify};
 
 impl Rig {
@@ -82,6 +83,7 @@ impl Rig {
                 owed: Owed { endpoint_id, event_id },
                 event_type: LINK_CLICKED,
                 click_id: None,
+                told_revision: 0,
                 progress: Progress {
                     status: DeliveryStatus::Dead,
                     attempt_count: 10,
@@ -153,6 +155,68 @@ async fn what_was_clicked_while_an_endpoint_was_disabled_arrives_once_by_replay(
         let body: serde_json::Value = serde_json::from_slice(&request.body).expect("JSON");
         assert_eq!(body["id"].as_str(), request.header("webhook-id"));
     }
+}
+
+#[tokio::test]
+async fn an_amended_click_is_missing_to_who_wants_it_as_it_is_now_and_told_under_its_own_id() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let (endpoint_id, _) = rig
+        .endpoint_with(&subscriber.url(), |options| options.filter = Some(json!({"verdicts": ["human"]})))
+        .await;
+    let running = rig.start().await;
+    rig.set_state(endpoint_id, State::Disabled).await;
+    let (person, machine) = (rig.click(), rig.click());
+    rig.record(&amended(&person, Verdict::Automated)).await;
+    rig.record(&amended(&amended(&machine, Verdict::Automated), Verdict::Human)).await;
+    rig.set_state(endpoint_id, State::Active).await;
+
+    let replay = rig.replay(endpoint_id, What::Missing, 100).await;
+
+    assert_eq!(rig.ends(replay).await.done, 1);
+    let request = subscriber.received(1).await.remove(0);
+    assert_eq!(request.header("webhook-id"), Some(machine.event_id.to_string().as_str()));
+    let body: serde_json::Value = serde_json::from_slice(&request.body).expect("JSON");
+    assert_eq!((&body["type"], &body["data"]["revision"]), (&json!("link.clicked"), &json!(2)));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_replayed_amendment_tells_the_verdict_that_it_told_and_a_replayed_click_the_last_one() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let (endpoint_id, _) = rig.endpoint(&subscriber.url()).await;
+    let running = rig.start().await;
+    let click = rig.click();
+    let change = amended(&click, Verdict::Automated);
+    rig.publish(&click).await;
+    rig.stand(DeliveryStatus::Delivered, 1).await;
+    rig.publish(&change).await;
+    rig.stand(DeliveryStatus::Delivered, 2).await;
+    rig.record(&amended(&change, Verdict::Unknown)).await;
+
+    let replay = rig.replay(endpoint_id, What::Delivered, 100).await;
+
+    assert_eq!(rig.ends(replay).await.done, 2);
+    let again = subscriber.received(4).await.split_off(2);
+    let told: HashSet<_> = again
+        .iter()
+        .map(|request| {
+            let body: serde_json::Value = serde_json::from_slice(&request.body).expect("JSON");
+            assert_eq!(body["id"].as_str(), request.header("webhook-id"));
+            (
+                body["id"].to_string(),
+                body["data"]["revision"].to_string(),
+                body["data"]["automation"]["verdict"].to_string(),
+            )
+        })
+        .collect();
+    let told_of = |event_id: EventId, revision: u32, verdict: &str| {
+        (json!(event_id).to_string(), revision.to_string(), json!(verdict).to_string())
+    };
+    let expected = [told_of(click.event_id, 2, "unknown"), told_of(change.event_id, 1, "automated")];
+    assert_eq!(told, HashSet::from(expected));
+    running.stop().await;
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ impl Given {
             owed: Owed { endpoint_id: self.endpoint_id, event_id },
             event_type: LINK_CLICKED,
             click_id: None,
+            told_revision: 0,
             progress: Progress {
                 status,
                 attempt_count: 0,

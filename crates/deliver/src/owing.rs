@@ -1,0 +1,248 @@
+//! What an endpoint is owed by a telling of a click: the first one, or an amendment of it.
+//!
+//! | of the click, the endpoint | and wants it now | and does not |
+//! |---|---|---|
+//! | was told | `link.click.amended` | `link.click.amended` |
+//! | was told nothing | `link.clicked` | nothing |
+//!
+//! Who was told is told of every change, whatever the filter says by now. Told is who has a delivery of `link.clicked`, or will
+//! have one, because the filter lets an earlier revision through: that telling may still be on its way. `link.clicked` has the
+//! id of the click alone (`evt_X`) whichever revision it tells, so that it is sent once; amendments have ids of their own
+//! (`evt_X_1`). An endpoint that chose amendments only is owed those that its filter lets through, before or after.
+//!
+//! An endpoint that waits for the settled verdict (`settle_ms`) has its `link.clicked` as a row that is not due yet. An
+//! amendment that comes before it is sent becomes part of it, or takes it back: [`Owing::Settling`]. One that finds no row comes
+//! again for a while ([`Stance::expects_first`]), unless it is recorded: then what it amends is not told any more.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use model::event_type::{LINK_CLICK_AMENDED, LINK_CLICKED};
+use model::{EnrichedClick, EventId};
+
+/// How long after the time for evidence the first telling of a click may still be on its way.
+pub const GRACE: TimeDelta = TimeDelta::seconds(60);
+
+/// A click as one message tells it, and as the messages before told it.
+#[derive(Debug)]
+pub struct Telling<'a> {
+    /// The message.
+    pub click: &'a EnrichedClick,
+    /// Earlier revisions, oldest first.
+    before: Vec<EnrichedClick>,
+}
+
+impl<'a> Telling<'a> {
+    /// What a message tells.
+    pub fn of(click: &'a EnrichedClick) -> Self {
+        let before = (0..click.event_id.revision()).map_while(|revision| click.as_of(revision));
+        Self { click, before: before.collect() }
+    }
+
+    /// 0 for the first telling.
+    pub fn revision(&self) -> u32 {
+        self.click.event_id.revision()
+    }
+
+    /// The id of `link.clicked`, whichever revision it tells.
+    pub fn first_id(&self) -> EventId {
+        EventId::of_click(self.click.click.id, 0)
+    }
+
+    /// How an endpoint stands to it that chose what happened then by these types, and by `matches`.
+    pub fn stance(
+        &self,
+        chose: impl Fn(&str) -> bool,
+        matches: impl Fn(&EnrichedClick) -> bool,
+        settles: bool,
+    ) -> Option<Stance> {
+        let (chose_clicks, chose_amendments) = (chose(LINK_CLICKED), chose(LINK_CLICK_AMENDED));
+        if !chose_clicks && !chose_amendments {
+            return None;
+        }
+        let stance = Stance {
+            revision: self.revision(),
+            chose_clicks,
+            matches: matches(self.click),
+            matched: self.before.iter().any(&matches),
+            matched_last: self.before.last().is_some_and(&matches),
+            settles,
+        };
+        stance.may_be_owed().then_some(stance)
+    }
+}
+
+/// How an endpoint stands to a telling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stance {
+    /// Of the telling.
+    revision: u32,
+    /// It chose `link.clicked`; else only `link.click.amended`.
+    chose_clicks: bool,
+    /// Its filter lets this telling through.
+    pub matches: bool,
+    /// Its filter let an earlier one through.
+    matched: bool,
+    /// Its filter let the one before through.
+    matched_last: bool,
+    /// It waits for the settled verdict.
+    settles: bool,
+}
+
+/// What an endpoint is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owing {
+    /// Nothing, or nothing more.
+    Nothing,
+    /// `link.clicked`.
+    Click,
+    /// `link.click.amended`.
+    Amendment,
+    /// That its `link.clicked` tells this, or is taken back; and if it was sent, `link.click.amended`.
+    Settling,
+}
+
+impl Stance {
+    fn may_be_owed(self) -> bool {
+        match (self.revision, self.chose_clicks) {
+            (0, chose_clicks) => chose_clicks && self.matches,
+            (_, true) => true,
+            (_, false) => self.matches || self.matched,
+        }
+    }
+
+    /// What it is owed, when its `link.clicked` is in the table and tells the revision `told`, or is not.
+    pub fn owing(self, told: Option<u32>) -> Owing {
+        if !self.chose_clicks {
+            return Owing::Amendment;
+        }
+        // by this telling, when it comes again, or by a later one
+        if told.is_some_and(|told| told >= self.revision) {
+            return Owing::Nothing;
+        }
+        match (told.is_some() || self.matched, self.matches) {
+            (true, _) if self.settles => Owing::Settling,
+            (true, _) => Owing::Amendment,
+            (false, true) => Owing::Click,
+            (false, false) => Owing::Nothing,
+        }
+    }
+
+    /// Whether a `link.clicked` that neither waits nor was sent is to be expected.
+    pub fn expects_first(self) -> bool {
+        self.matches || self.matched_last
+    }
+}
+
+/// When a click is told of to an endpoint that waits for evidence, however wrong the clock was that dated it.
+pub fn settled_at(clicked_at: DateTime<Utc>, settle: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
+    clicked_at.checked_add_signed(settle).unwrap_or(DateTime::<Utc>::MAX_UTC).clamp(now, now + settle)
+}
+
+/// Whether the first telling of a click that waits for evidence may still be on its way.
+pub fn is_first_on_its_way(clicked_at: DateTime<Utc>, settle: TimeDelta, now: DateTime<Utc>) -> bool {
+    (-GRACE..settle + GRACE).contains(&(now - clicked_at))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::WorkspaceId;
+    use model::automation::Automation;
+    use model::automation::Verdict::{self, Automated, Human, Unknown};
+
+    use super::*;
+
+    /// A click that was told with these verdicts, oldest first.
+    fn click(verdicts: &[Verdict]) -> EnrichedClick {
+        let mut click = webhook::payload::sample(WorkspaceId::generate(), Utc::now());
+        click.automation.verdict = verdicts[0];
+        for verdict in &verdicts[1..] {
+            let automation = Automation { verdict: *verdict, ..click.automation.clone() };
+            click = click.amended(automation, Utc::now()).expect("few");
+        }
+        click
+    }
+
+    /// What an endpoint is owed that wants these verdicts.
+    fn owed(
+        verdicts: &[Verdict],
+        types: &[&str],
+        wanted: &[Verdict],
+        settles: bool,
+        told: Option<u32>,
+    ) -> Owing {
+        let click = click(verdicts);
+        let telling = Telling::of(&click);
+        let stance = telling.stance(
+            |event_type| types.contains(&event_type),
+            |click| wanted.contains(&click.automation.verdict),
+            settles,
+        );
+        stance.map_or(Owing::Nothing, |stance| stance.owing(told))
+    }
+
+    #[test]
+    fn who_was_told_is_told_of_the_change_and_who_wants_it_now_is_told_of_the_click() {
+        let clicks = &[LINK_CLICKED][..];
+        for (verdicts, wanted, told, owing) in [
+            (&[Human][..], &[Human][..], None, Owing::Click),
+            (&[Human], &[Human], Some(0), Owing::Nothing),
+            (&[Automated], &[Human], None, Owing::Nothing),
+            (&[Human, Automated], &[Human], Some(0), Owing::Amendment),
+            (&[Human, Automated], &[Human], None, Owing::Amendment),
+            (&[Human, Automated], &[Human, Automated], Some(0), Owing::Amendment),
+            (&[Automated, Human], &[Human], None, Owing::Click),
+            // it comes again
+            (&[Automated, Human], &[Human], Some(1), Owing::Nothing),
+            (&[Automated, Human, Automated], &[Human], Some(1), Owing::Amendment),
+            (&[Human, Automated, Unknown], &[Human], Some(0), Owing::Amendment),
+            (&[Automated, Unknown], &[Human], None, Owing::Nothing),
+            // its filter was another when it was told
+            (&[Automated, Unknown], &[Human], Some(0), Owing::Amendment),
+            (&[Automated, Human], &[Human], Some(0), Owing::Amendment),
+            // a later one was told
+            (&[Automated, Unknown], &[Human], Some(2), Owing::Nothing),
+        ] {
+            assert_eq!(
+                owed(verdicts, clicks, wanted, false, told),
+                owing,
+                "{verdicts:?} {wanted:?} {told:?}"
+            );
+            let settling = if owing == Owing::Amendment { Owing::Settling } else { owing };
+            assert_eq!(
+                owed(verdicts, clicks, wanted, true, told),
+                settling,
+                "{verdicts:?} {wanted:?} {told:?}"
+            );
+            let both = &[LINK_CLICKED, LINK_CLICK_AMENDED];
+            assert_eq!(owed(verdicts, both, wanted, false, told), owing, "{verdicts:?} {wanted:?} {told:?}");
+        }
+    }
+
+    #[test]
+    fn who_chose_amendments_only_gets_those_that_its_filter_lets_through_before_or_after() {
+        for (verdicts, owing) in [
+            (&[Human][..], Owing::Nothing),
+            (&[Human, Automated], Owing::Amendment),
+            (&[Automated, Human], Owing::Amendment),
+            (&[Automated, Unknown], Owing::Nothing),
+        ] {
+            assert_eq!(owed(verdicts, &[LINK_CLICK_AMENDED], &[Human], false, None), owing, "{verdicts:?}");
+        }
+        assert_eq!(owed(&[Human, Automated], &["delivery.dead"], &[Human], false, None), Owing::Nothing);
+    }
+
+    #[test]
+    fn whoever_dated_the_click_it_settles_between_now_and_the_whole_time_from_now() {
+        let (now, settle) = (Utc::now(), TimeDelta::seconds(10));
+        let at = |clicked_at| settled_at(clicked_at, settle, now);
+
+        assert_eq!(at(now - TimeDelta::seconds(4)), now + TimeDelta::seconds(6));
+        assert_eq!(at(now - TimeDelta::days(1)), now);
+        assert_eq!(at(DateTime::<Utc>::MIN_UTC), now);
+        assert_eq!(at(DateTime::<Utc>::MAX_UTC), now + settle);
+
+        let is_on_its_way = |clicked_at| is_first_on_its_way(clicked_at, settle, now);
+        assert!(is_on_its_way(now) && is_on_its_way(now - TimeDelta::seconds(69)));
+        assert!(!is_on_its_way(now - TimeDelta::seconds(70)));
+        assert!(!is_on_its_way(DateTime::<Utc>::MIN_UTC) && !is_on_its_way(DateTime::<Utc>::MAX_UTC));
+    }
+}

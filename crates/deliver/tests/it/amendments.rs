@@ -1,0 +1,247 @@
+//! What is learned of a click after it was told of, and endpoints that wait for it.
+
+use std::collections::HashSet;
+
+use bus::Message as _;
+use chrono::{TimeDelta, Utc};
+use model::automation::{Automation, Verdict};
+use model::delivery::DeliveryStatus;
+use model::event_type::EventTypePattern;
+use model::{EndpointId, EnrichedClick, EventId};
+use serde_json::{Value, json};
+use store::delivery_log;
+use store::endpoints::EndpointOptions;
+use testkit::{Answer, Received, Subscriber, until};
+
+use crate::rig::{LIMIT, Rig};
+
+/// Longer than a test takes, so that nothing is due by itself.
+const SETTLE_MS: u32 = 600_000;
+
+pub fn amended(click: &EnrichedClick, verdict: Verdict) -> EnrichedClick {
+    let automation = Automation { verdict, ..click.automation.clone() };
+    click.amended(automation, Utc::now()).expect("few revisions")
+}
+
+fn people(options: &mut EndpointOptions) {
+    options.filter = Some(json!({"verdicts": ["human"]}));
+}
+
+fn settling(options: &mut EndpointOptions) {
+    options.settle_ms = SETTLE_MS;
+}
+
+fn body(request: &Received) -> Value {
+    let body: Value = serde_json::from_slice(&request.body).expect("JSON");
+    assert_eq!(body["id"].as_str(), request.header("webhook-id"), "{body}");
+    assert_eq!(body["type"].as_str(), request.header("clickwire-event-type"), "{body}");
+    body
+}
+
+impl Rig {
+    /// As a broker does that has lost what it knew of the message.
+    async fn publish_again(&self, click: &EnrichedClick) {
+        let mut again = click.outgoing();
+        again.id = EventId::generate().to_string();
+        self.bus.publisher().publish(again).await.expect("another message id");
+    }
+
+    /// Whom something was told, as what and under which id.
+    async fn told_to(&self) -> HashSet<(EndpointId, String, String)> {
+        let told = self.deliveries().await.into_iter();
+        told.map(|d| (d.endpoint_id, d.event_type, d.event_id.to_string())).collect()
+    }
+}
+
+#[tokio::test]
+async fn who_was_told_of_a_click_is_told_of_its_change_and_who_wants_it_now_is_told_of_it() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let (of_people, _) = rig.endpoint_with(&subscriber.url(), people).await;
+    let filtered = |filter: Value| move |options: &mut EndpointOptions| options.filter = Some(filter);
+    let (of_machines, _) =
+        rig.endpoint_with(&subscriber.url(), filtered(json!({"verdicts": ["automated"]}))).await;
+    let (of_first_clicks, _) =
+        rig.endpoint_with(&subscriber.url(), filtered(json!({"is_first_click": true}))).await;
+    let (of_changes, _) = rig
+        .endpoint_with(&subscriber.url(), |options| {
+            options.event_types = vec!["link.click.*".parse::<EventTypePattern>().expect("a pattern")];
+            people(options);
+        })
+        .await;
+    let running = rig.start().await;
+    let click = rig.click();
+    rig.publish(&click).await;
+    rig.stand(DeliveryStatus::Delivered, 2).await;
+
+    let mut change = amended(&click, Verdict::Automated);
+    change.is_first_click = Some(false);
+    rig.publish(&change).await;
+
+    rig.stand(DeliveryStatus::Delivered, 6).await;
+    let told = |endpoint_id, event_type: &str, event_id: EventId| {
+        (endpoint_id, event_type.to_owned(), event_id.to_string())
+    };
+    let expected = HashSet::from([
+        told(of_people, "link.clicked", click.event_id),
+        told(of_first_clicks, "link.clicked", click.event_id),
+        told(of_people, "link.click.amended", change.event_id),
+        told(of_first_clicks, "link.click.amended", change.event_id),
+        told(of_changes, "link.click.amended", change.event_id),
+        told(of_machines, "link.clicked", click.event_id),
+    ]);
+    assert_eq!(rig.told_to().await, expected);
+    let bodies: Vec<Value> = subscriber.received(6).await.iter().map(body).collect();
+    let data = |body: &Value| body["data"].clone();
+    for body in bodies.iter().filter(|body| body["data"]["revision"] == 1) {
+        assert_eq!(
+            (&data(body)["previous_verdict"], &data(body)["automation"]["verdict"]),
+            (&json!("human"), &json!("automated"))
+        );
+    }
+    assert_eq!(bodies.iter().filter(|body| body["data"]["revision"] == 1).count(), 4);
+
+    // whatever comes again is known
+    rig.publish_again(&change).await;
+    rig.publish_again(&click).await;
+    rig.all_acknowledged().await;
+    running.stop().await;
+    assert_eq!((rig.deliveries().await.len(), subscriber.count()), (6, 6));
+}
+
+#[tokio::test]
+async fn who_waits_for_evidence_is_told_once_with_the_settled_verdict_or_not_at_all() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let (of_all, _) = rig.endpoint_with(&subscriber.url(), settling).await;
+    rig.endpoint_with(&subscriber.url(), |options| {
+        settling(options);
+        people(options);
+    })
+    .await;
+    let running = rig.start().await;
+    let click = rig.click();
+    rig.publish(&click).await;
+
+    for waiting in rig.stand(DeliveryStatus::Pending, 2).await {
+        let early = waiting.next_attempt_at.expect("it waits")
+            - (click.click.clicked_at + TimeDelta::milliseconds(SETTLE_MS.into()));
+        assert!(early.abs() < TimeDelta::milliseconds(1), "{early}");
+    }
+    let change = amended(&click, Verdict::Automated);
+    rig.publish(&change).await;
+    rig.all_acknowledged().await;
+    let waiting = rig.deliveries().await;
+    assert_eq!(waiting.len(), 1, "a click of a machine is no delivery for who wants people");
+    assert_eq!((waiting[0].endpoint_id, waiting[0].event_id), (of_all, click.event_id));
+
+    // what comes again, or late, changes nothing
+    rig.record(&change).await;
+    for again in [&click, &change, &click] {
+        rig.publish_again(again).await;
+    }
+    rig.all_acknowledged().await;
+    assert_eq!(rig.deliveries().await, waiting);
+    assert_eq!(subscriber.count(), 0);
+
+    let mut conn = rig.pool.get().await.expect("a connection");
+    delivery_log::retry(&mut conn, rig.workspace_id, waiting[0].id, Utc::now()).await.expect("it is due");
+    drop(conn);
+    rig.stand(DeliveryStatus::Delivered, 1).await;
+    rig.publish_again(&change).await;
+    rig.all_acknowledged().await;
+    running.stop().await;
+    let requests = subscriber.requests();
+    assert_eq!(requests.len(), 1);
+    let told = body(&requests[0]);
+    assert_eq!((&told["type"], &told["data"]["revision"]), (&json!("link.clicked"), &json!(1)));
+    assert_eq!(told["data"]["automation"]["verdict"], "automated");
+}
+
+#[tokio::test]
+async fn a_click_that_turns_out_to_be_a_persons_again_is_told_to_who_waits() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    rig.endpoint_with(&subscriber.url(), |options| {
+        settling(options);
+        people(options);
+    })
+    .await;
+    let running = rig.start().await;
+    let click = rig.click();
+    let machine = amended(&click, Verdict::Automated);
+    let person = amended(&machine, Verdict::Human);
+
+    rig.publish(&click).await;
+    rig.stand(DeliveryStatus::Pending, 1).await;
+    rig.publish(&machine).await;
+    until(LIMIT, || async { rig.deliveries().await.is_empty().then_some(()) }).await;
+    rig.publish(&person).await;
+    let waiting = rig.stand(DeliveryStatus::Pending, 1).await.remove(0);
+    rig.publish_again(&machine).await;
+    rig.all_acknowledged().await;
+
+    assert_eq!(rig.deliveries().await.len(), 1, "a lower revision does not take back a higher one");
+    let mut conn = rig.pool.get().await.expect("a connection");
+    delivery_log::retry(&mut conn, rig.workspace_id, waiting.id, Utc::now()).await.expect("it is due");
+    let told = body(&subscriber.received(1).await[0]);
+    assert_eq!(
+        (&told["data"]["revision"], &told["data"]["previous_verdict"]),
+        (&json!(2), &json!("automated"))
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_amendment_that_overtakes_its_click_settles_it_all_the_same() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let (of_all, _) = rig.endpoint_with(&subscriber.url(), settling).await;
+    rig.endpoint_with(&subscriber.url(), |options| {
+        settling(options);
+        people(options);
+    })
+    .await;
+    let running = rig.start().await;
+    let click = rig.click();
+    rig.publish(&amended(&click, Verdict::Automated)).await;
+    let first = rig.stand(DeliveryStatus::Pending, 1).await.remove(0);
+    assert_eq!((first.endpoint_id, first.event_id), (of_all, click.event_id));
+
+    rig.publish(&click).await;
+
+    // the amendment waits for what it takes back
+    rig.all_acknowledged().await;
+    let waiting: Vec<_> = rig.deliveries().await.iter().map(|delivery| delivery.id).collect();
+    assert_eq!(waiting, [first.id]);
+    running.stop().await;
+    assert_eq!(subscriber.count(), 0);
+}
+
+#[tokio::test]
+async fn what_was_told_after_the_wait_is_amended_and_nothing_is_told_before_it() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    rig.endpoint_with(&subscriber.url(), |options| options.settle_ms = 700).await;
+    let running = rig.start().await;
+    let click = rig.click();
+    rig.publish(&click).await;
+
+    let first = subscriber.received(1).await.remove(0);
+    assert!(first.at - click.click.clicked_at >= TimeDelta::milliseconds(700), "{}", first.at);
+    rig.stand(DeliveryStatus::Delivered, 1).await;
+    let change = amended(&click, Verdict::Automated);
+    rig.publish(&change).await;
+    let second = subscriber.received(2).await.remove(1);
+    rig.stand(DeliveryStatus::Delivered, 2).await;
+
+    assert_eq!(
+        (body(&first)["data"]["revision"].as_u64(), body(&second)["data"]["revision"].as_u64()),
+        (Some(0), Some(1))
+    );
+    assert_eq!(second.header("webhook-id"), Some(change.event_id.to_string().as_str()));
+    rig.publish_again(&change).await;
+    rig.all_acknowledged().await;
+    running.stop().await;
+    assert_eq!(subscriber.count(), 2);
+}

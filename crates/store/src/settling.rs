@@ -1,0 +1,133 @@
+//! First tellings of clicks that wait for evidence, and what an amendment makes of them before they are sent.
+//!
+//! Only a delivery that nobody has tried or leased is changed: whoever leased one may have sent it. And a lower revision
+//! never takes the place of a higher one, in whatever order they come.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Binary, Date, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use model::{ClickId, EndpointId, EventId};
+
+use crate::deliveries::{NewDelivery, Owed};
+use crate::statement::statement;
+use crate::{Connection, QueryResult};
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = SqlUuid)]
+    endpoint_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    event_id: Uuid,
+}
+
+impl Row {
+    fn owed(self) -> Owed {
+        Owed {
+            endpoint_id: EndpointId::from_uuid(self.endpoint_id),
+            event_id: EventId::from_parts(self.event_id, 0),
+        }
+    }
+}
+
+/// Makes these first tellings wait: as new deliveries, or in place of a lower revision that waits already. Each is of another
+/// endpoint or click.
+///
+/// Tells which of them wait now. Of the others something was told already, or a higher revision waits or is recorded: whoever
+/// wants the settled verdict need not hear them any more.
+pub async fn tell(
+    conn: &mut Connection,
+    new: &[NewDelivery],
+    now: DateTime<Utc>,
+) -> QueryResult<HashSet<Owed>> {
+    if new.is_empty() {
+        return Ok(HashSet::new());
+    }
+    // in one order, so that two batches never wait for each other in a circle
+    let rows: Vec<Row> = statement(
+        "INSERT INTO deliveries AS d (id, day, workspace_id, endpoint_id, event_id, event_type, click_id, status, \
+             next_attempt_at, created_at, body, told_revision) \
+         SELECT n.id, n.day, n.workspace_id, n.endpoint_id, n.event_id, n.event_type, n.click_id, 'pending', \
+             n.due_at, $11, n.body, n.revision \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS n (id, day, workspace_id, endpoint_id, event_id, \
+             event_type, click_id, due_at, body, revision) \
+         WHERE (SELECT 1 FROM clicks c WHERE c.day = n.day AND c.id = n.click_id AND c.revision > n.revision \
+             LIMIT 1) IS NULL \
+         ORDER BY n.endpoint_id, n.event_id \
+         ON CONFLICT (day, endpoint_id, event_id, event_revision, replay_number) DO UPDATE \
+             SET body = excluded.body, told_revision = excluded.told_revision \
+             WHERE d.status = 'pending' AND d.attempted_at IS NULL AND d.leased_by IS NULL \
+                 AND d.told_revision < excluded.told_revision \
+         RETURNING endpoint_id, event_id",
+    )
+    .bind::<Array<SqlUuid>, _>(new.iter().map(|d| d.id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(new.iter().map(|d| d.owed.event_id.day()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(new.iter().map(|d| d.workspace_id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(new.iter().map(|d| d.owed.endpoint_id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(new.iter().map(|d| d.owed.event_id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(new.iter().map(|d| d.event_type).collect::<Vec<_>>())
+    .bind::<Array<Nullable<SqlUuid>>, _>(new.iter().map(|d| d.click_id.map(ClickId::uuid)).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Timestamptz>>, _>(
+        new.iter().map(|d| d.progress.next_attempt_at).collect::<Vec<_>>(),
+    )
+    .bind::<Array<Nullable<Binary>>, _>(new.iter().map(|d| d.progress.body.as_deref()).collect::<Vec<_>>())
+    .bind::<Array<Integer>, _>(new.iter().map(|d| d.told_revision.cast_signed()).collect::<Vec<_>>())
+    .bind::<Timestamptz, _>(now)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(Row::owed).collect())
+}
+
+/// Removes these first tellings, of which the endpoint no longer wants to hear, if a revision below the given one waits. Tells
+/// which are gone.
+pub async fn take_back(conn: &mut Connection, first: &[(Owed, u32)]) -> QueryResult<HashSet<Owed>> {
+    if first.is_empty() {
+        return Ok(HashSet::new());
+    }
+    // what somebody has locked is being leased, and goes out
+    let rows: Vec<Row> = statement(
+        "WITH held AS MATERIALIZED (SELECT found.* \
+             FROM unnest($1, $2, $3, $4) AS own (day, endpoint_id, event_id, revision), \
+             LATERAL (SELECT d.day, d.id FROM deliveries d WHERE d.day = own.day \
+                 AND d.endpoint_id = own.endpoint_id AND d.event_id = own.event_id \
+                 AND d.event_revision = 0 AND d.replay_number = 0 \
+                 AND d.status = 'pending' AND d.attempted_at IS NULL AND d.leased_by IS NULL \
+                 AND d.told_revision < own.revision \
+                 LIMIT 1 FOR UPDATE SKIP LOCKED) AS found) \
+         DELETE FROM deliveries d USING held WHERE d.day = held.day AND d.id = held.id \
+         RETURNING d.endpoint_id, d.event_id",
+    )
+    .bind::<Array<Date>, _>(first.iter().map(|(owed, _)| owed.event_id.day()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(first.iter().map(|(owed, _)| owed.endpoint_id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(first.iter().map(|(owed, _)| owed.event_id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Integer>, _>(first.iter().map(|(_, revision)| revision.cast_signed()).collect::<Vec<_>>())
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(Row::owed).collect())
+}
+
+/// Those of these tellings of clicks that are recorded, or that a recorded one is later than.
+pub async fn recorded(conn: &mut Connection, tellings: &[EventId]) -> QueryResult<HashSet<EventId>> {
+    #[derive(QueryableByName)]
+    struct Number {
+        #[diesel(sql_type = BigInt)]
+        number: i64,
+    }
+    // LIMIT keeps the planner from joining with whole partitions
+    let rows: Vec<Number> = statement(
+        "SELECT own.number FROM unnest($1, $2, $3) WITH ORDINALITY AS own (day, id, revision, number), \
+             LATERAL (SELECT FROM clicks c WHERE c.day = own.day AND c.id = own.id AND c.revision >= own.revision \
+                 LIMIT 1) AS found",
+    )
+    .bind::<Array<Date>, _>(tellings.iter().map(|id| id.day()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(tellings.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Integer>, _>(tellings.iter().map(|id| id.revision().cast_signed()).collect::<Vec<_>>())
+    .load(conn)
+    .await?;
+    let telling = |row: Number| tellings.get(usize::try_from(row.number - 1).ok()?).copied();
+    Ok(rows.into_iter().filter_map(telling).collect())
+}
