@@ -73,6 +73,30 @@ diesel::table! {
         sequence_id -> Nullable<Text>,
         step_id -> Nullable<Text>,
         link_kind -> Nullable<Text>,
+        referrer_host -> Nullable<Text>,
+        language -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    counted_clicks (is_only) {
+        is_only -> Bool,
+        first_day -> Date,
+    }
+}
+
+diesel::table! {
+    daily_rollups (workspace_id, dimension, bucket, is_other, value) {
+        workspace_id -> Uuid,
+        dimension -> Text,
+        bucket -> Timestamptz,
+        is_other -> Bool,
+        value -> Text,
+        human -> Int4,
+        automated -> Int4,
+        unknown -> Int4,
+        unique_human -> Int4,
+        unique_unknown -> Int4,
     }
 }
 
@@ -103,6 +127,16 @@ diesel::table! {
         replay_id -> Nullable<Uuid>,
         throttled -> Int4,
         timings -> Nullable<Bytea>,
+    }
+}
+
+diesel::table! {
+    dirty_buckets (id) {
+        id -> Int8,
+        workspace_id -> Uuid,
+        bucket -> Timestamptz,
+        is_day -> Bool,
+        marked_at -> Timestamptz,
     }
 }
 
@@ -209,6 +243,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    link_rollups (workspace_id, link_id, bucket) {
+        workspace_id -> Uuid,
+        link_id -> Uuid,
+        bucket -> Timestamptz,
+        human -> Int4,
+        automated -> Int4,
+        unknown -> Int4,
+        unique_human -> Int4,
+        unique_unknown -> Int4,
+    }
+}
+
+diesel::table! {
     links (id) {
         id -> Uuid,
         workspace_id -> Uuid,
@@ -300,6 +347,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    rollups (workspace_id, dimension, bucket, is_other, value) {
+        workspace_id -> Uuid,
+        dimension -> Text,
+        bucket -> Timestamptz,
+        is_other -> Bool,
+        value -> Text,
+        human -> Int4,
+        automated -> Int4,
+        unknown -> Int4,
+        unique_human -> Int4,
+        unique_unknown -> Int4,
+    }
+}
+
+diesel::table! {
     settings (workspace_id) {
         workspace_id -> Uuid,
         is_tracking -> Bool,
@@ -308,6 +370,12 @@ diesel::table! {
         revision -> Int8,
         updated_at -> Timestamptz,
         app_schemes -> Array<Text>,
+    }
+}
+
+diesel::table! {
+    unmarked_hours (hour) {
+        hour -> Timestamptz,
     }
 }
 
@@ -339,7 +407,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     attempts,
     audit,
     clicks,
+    counted_clicks,
+    daily_rollups,
     deliveries,
+    dirty_buckets,
     domains,
     endpoint_changes,
     endpoint_secrets,
@@ -347,10 +418,13 @@ diesel::allow_tables_to_appear_in_same_query!(
     endpoints,
     first_clicks,
     idempotency_keys,
+    link_rollups,
     links,
     outbox,
     quarantine,
     replays,
+    rollups,
     settings,
+    unmarked_hours,
     workspaces,
 );

@@ -9,3 +9,4 @@ mod idempotency;
 mod links;
 mod partitions;
 mod replays;
+mod rollups;
