@@ -77,17 +77,16 @@ impl Rollups {
     pub async fn step(&self, now: DateTime<Utc>) -> anyhow::Result<bool> {
         let mut conn = self.pool.get().await?;
         let pause = TimeDelta::from_std(self.pause).unwrap_or(DAY_PAUSE);
+        let mut counted = false;
         for (grain, pause, limit) in [(Grain::Quarter, pause, BUCKETS_MAX), (Grain::Day, DAY_PAUSE, DAYS_MAX)]
         {
             let due = rollups::due(&mut conn, grain, now - pause, limit).await;
-            let due = due.context("failed to look for what has to be counted")?;
-            let mut counted = false;
-            for bucket in due {
+            for bucket in due.context("failed to look for what has to be counted")? {
                 counted |= self.count(&mut conn, bucket, now).await?;
             }
-            if counted {
-                return Ok(true);
-            }
+        }
+        if counted {
+            return Ok(true);
         }
         // due at once: hour by hour, the next when this one is done
         rollups::mark_next_hour(&mut conn, now, now - pause)
