@@ -138,6 +138,13 @@ impl Request {
         let well_formed = !first.is_empty() && first.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         well_formed.then_some(first)
     }
+
+    /// The host of the page that the visitor came from, in lower case; of an app (`android-app://`) its name.
+    pub fn referrer_host(&self) -> Option<String> {
+        let url = url::Url::parse(self.referrer.as_deref()?).ok()?;
+        let host = url.host_str().filter(|host| !host.is_empty())?;
+        Some(host.to_ascii_lowercase())
+    }
 }
 
 /// A click with what enrichment added: what subscribers of ENRICHED get.
@@ -262,5 +269,19 @@ mod tests {
             assert_eq!(with(rubbish).language(), None, "{rubbish}");
         }
         assert_eq!(Request::default().language(), None);
+    }
+
+    #[test]
+    fn the_host_of_a_referrer_is_told_apart_from_its_page() {
+        let host = |referrer: &str| {
+            Request { referrer: Some(referrer.into()), ..Request::default() }.referrer_host()
+        };
+
+        assert_eq!(host("https://News.Example.com:8443/a").as_deref(), Some("news.example.com"));
+        assert_eq!(host("android-app://com.Example.mail/").as_deref(), Some("com.example.mail"));
+        for nothing in ["", "news.example.com", "about:blank", "https://"] {
+            assert_eq!(host(nothing), None, "{nothing}");
+        }
+        assert_eq!(Request::default().referrer_host(), None);
     }
 }

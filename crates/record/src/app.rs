@@ -18,6 +18,7 @@ use crate::outbox::Outbox;
 use crate::partitions;
 use crate::quarantine::QuarantineKeeper;
 use crate::recorder::Recorder;
+use crate::rollups::Rollups;
 use crate::room;
 use crate::settings::{RecordSettings, Settings};
 
@@ -93,6 +94,7 @@ impl App {
         let recorder =
             Arc::new(Recorder::new(pool.clone(), self.bus.clone(), settings.retry_delay, metrics.clone()));
         let keeper = Arc::new(QuarantineKeeper::new(pool.clone(), settings.retry_delay, metrics.clone()));
+        let rollups = Rollups::new(pool.clone(), settings.rollup_pause, metrics.clone());
         let outbox = Outbox::new(pool.clone(), self.bus.publisher(), settings.outbox_batch_max, metrics);
         let (clicks, quarantine) = (self.clicks, self.quarantine);
         parts.spawn({
@@ -117,6 +119,8 @@ impl App {
                 let range = partitions::Range {
                     days_ahead: settings.partitions_days_ahead,
                     days_kept: settings.deliveries_kept_days,
+                    clicks_kept: settings.clicks_kept_days,
+                    rollups_kept: settings.rollups_kept_days,
                 };
                 partitions::keep(pool_of_partitions, settings.partitions_every, range, stop).await;
                 Ok(())
@@ -126,6 +130,13 @@ impl App {
             let (pool, bus, stop) = (pool.clone(), self.bus.clone(), stop_all.clone());
             async move {
                 erasures::work(pool, bus, stop).await;
+                Ok(())
+            }
+        });
+        parts.spawn({
+            let stop = stop_all.clone();
+            async move {
+                rollups.run(stop).await;
                 Ok(())
             }
         });

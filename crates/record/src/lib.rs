@@ -1,8 +1,8 @@
 //! The recorder: keeps enriched clicks for reports.
 //!
 //! `recorder` writes ENRICHED into `clicks`, `quarantine` copies what was put aside into a table, `outbox`
-//! publishes what happened to links, endpoints and deliveries, `partitions` makes the tables' coming days,
-//! and `room` keeps CLICKS from filling up with clicks that were handled.
+//! publishes what happened to links, endpoints and deliveries, `partitions` makes the tables' coming days and drops old ones,
+//! `rollups` counts what was recorded, and `room` keeps CLICKS from filling up with clicks that were handled.
 
 mod app;
 mod erasures;
@@ -11,6 +11,7 @@ mod outbox;
 mod partitions;
 mod quarantine;
 mod recorder;
+mod rollups;
 mod room;
 mod settings;
 
@@ -19,4 +20,5 @@ pub use metrics::Metrics;
 pub use outbox::Outbox;
 pub use quarantine::QuarantineKeeper;
 pub use recorder::Recorder;
+pub use rollups::Rollups;
 pub use settings::{RecordSettings, Settings};

@@ -1,6 +1,9 @@
 //! What recording counts.
 
-use prometheus::{IntCounter, Registry};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+
+/// A bucket has one click or millions.
+const RECOUNT_SECONDS: [f64; 9] = [0.005, 0.02, 0.05, 0.1, 0.3, 1.0, 5.0, 20.0, 60.0];
 
 /// Metrics of this service; those of its consumers are `bus`'s.
 #[derive(Debug, Clone)]
@@ -19,6 +22,14 @@ pub struct Metrics {
     pub events_total: IntCounter,
     /// Events that can never be published.
     pub dropped_events_total: IntCounter,
+    /// Quarters of an hour, each of a workspace, that wait to be counted again.
+    pub dirty_buckets: IntGauge,
+    /// How long the one of them waits that has waited longest; 0: none waits.
+    pub oldest_dirty_bucket_seconds: Gauge,
+    /// How long it took to count one again.
+    pub recount_seconds: Histogram,
+    /// Buckets that could not be counted, and wait again.
+    pub recount_failures_total: IntCounter,
 }
 
 impl Metrics {
@@ -32,6 +43,23 @@ impl Metrics {
             registry.register(Box::new(counter.clone()))?;
             prometheus::Result::Ok(counter)
         };
+        let seconds = HistogramOpts::new(
+            "clickwire_record_recount_seconds",
+            "How long it took to count the clicks of a quarter of an hour again.",
+        )
+        .buckets(RECOUNT_SECONDS.to_vec());
+        let recount_seconds = Histogram::with_opts(seconds)?;
+        registry.register(Box::new(recount_seconds.clone()))?;
+        let dirty_buckets = IntGauge::new(
+            "clickwire_record_dirty_buckets",
+            "Quarters of an hour, each of a workspace, that wait to be counted again.",
+        )?;
+        registry.register(Box::new(dirty_buckets.clone()))?;
+        let oldest_dirty_bucket_seconds = Gauge::new(
+            "clickwire_record_oldest_dirty_bucket_seconds",
+            "How long the one of them waits that has waited longest.",
+        )?;
+        registry.register(Box::new(oldest_dirty_bucket_seconds.clone()))?;
         Ok(Self {
             clicks_total: counter("clicks_total", "Rows written to clicks.")?,
             repeated_clicks_total: counter(
@@ -49,6 +77,13 @@ impl Metrics {
             quarantined_total: counter("quarantined_total", "Messages copied from QUARANTINE.")?,
             events_total: counter("events_total", "Events published from the outbox.")?,
             dropped_events_total: counter("dropped_events_total", "Events that can never be published.")?,
+            dirty_buckets,
+            oldest_dirty_bucket_seconds,
+            recount_seconds,
+            recount_failures_total: counter(
+                "recount_failures_total",
+                "Buckets that could not be counted, and wait again.",
+            )?,
         })
     }
 }

@@ -11,6 +11,9 @@ use service::settings::SettingsError;
 /// ENRICHED is kept for 7 days: what comes again must meet the delivery that it has.
 const DELIVERIES_KEPT_DAYS_MIN: u32 = 8;
 
+/// What was clicked is in the reports within a minute, at that pause and with some time to count.
+const ROLLUP_PAUSE_MAX: Duration = Duration::from_secs(30);
+
 /// The settings of this process.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Settings {
@@ -52,6 +55,13 @@ pub struct RecordSettings {
     pub partitions_days_ahead: u32,
     /// Days of the delivery log that are kept; 0: for ever.
     pub deliveries_kept_days: u32,
+    /// Days of clicks that are kept; 0: for ever.
+    pub clicks_kept_days: u32,
+    /// Days of counts that are kept; 0: for ever.
+    pub rollups_kept_days: u32,
+    /// How long a quarter of an hour rests before it is counted again.
+    #[serde(with = "humantime_serde")]
+    pub rollup_pause: Duration,
     /// How often it is looked whether CLICKS needs room.
     #[serde(with = "humantime_serde")]
     pub room_every: Duration,
@@ -118,6 +128,17 @@ impl Settings {
                 "must be 0, or at least 8: longer than the stream they are made from",
             );
         }
+        let (clicks, deliveries) = (record.clicks_kept_days, record.deliveries_kept_days);
+        if clicks > 0 && (deliveries == 0 || clicks < deliveries) {
+            let rule = "must be 0, or at least record.deliveries_kept_days: bodies are rendered from clicks";
+            return wrong("clicks_kept_days", rule);
+        }
+        if (1..clicks.max(1)).contains(&record.rollups_kept_days) {
+            return wrong("rollups_kept_days", "must be 0, or at least record.clicks_kept_days");
+        }
+        if record.rollup_pause > ROLLUP_PAUSE_MAX {
+            return wrong("rollup_pause", "must be at most 30s: reports are to be right within a minute");
+        }
         if record.outbox_batch_max == 0 {
             return wrong("outbox_batch_max", "must be at least 1");
         }
@@ -153,11 +174,31 @@ mod tests {
             ("ROOM_EVERY", "0s"),
             ("OUTBOX_BATCH_MAX", "0"),
             ("DELIVERIES_KEPT_DAYS", "7"),
+            ("CLICKS_KEPT_DAYS", "89"),
+            ("ROLLUP_PAUSE", "31s"),
             ("NO_SUCH_KEY", "1"),
         ] {
             let error = load(&[(&format!("CLICKWIRE__RECORD__{key}"), value)]).expect_err(key);
 
             assert!(error.to_string().contains(&key.to_lowercase()), "{error}");
+        }
+    }
+
+    #[test]
+    fn counts_outlive_their_clicks_and_clicks_their_deliveries() {
+        let kept = |deliveries: &str, clicks: &str, rollups: &str| {
+            load(&[
+                ("CLICKWIRE__RECORD__DELIVERIES_KEPT_DAYS", deliveries),
+                ("CLICKWIRE__RECORD__CLICKS_KEPT_DAYS", clicks),
+                ("CLICKWIRE__RECORD__ROLLUPS_KEPT_DAYS", rollups),
+            ])
+        };
+
+        for (deliveries, clicks, rollups) in [("30", "60", "90"), ("30", "30", "0"), ("0", "0", "400")] {
+            kept(deliveries, clicks, rollups).expect("days that work");
+        }
+        for (deliveries, clicks, rollups) in [("30", "29", "0"), ("0", "90", "0"), ("30", "60", "59")] {
+            kept(deliveries, clicks, rollups).expect_err("days that do not");
         }
     }
 }

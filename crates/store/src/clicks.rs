@@ -22,15 +22,15 @@ macro_rules! insert {
         concat!(
             "INSERT INTO clicks (id, day, workspace_id, revision, clicked_at, recorded_at, link_id, campaign_id,
                 conversation_id, contact_id, message_id, channel, country, region, city, device_type, os, browser,
-                verdict, is_first_click, event, sequence_id, step_id, link_kind)
+                verdict, is_first_click, event, sequence_id, step_id, link_kind, referrer_host, language)
             SELECT id, day, workspace_id, revision, clicked_at, $20, link_id, campaign_id,
                 conversation_id, contact_id, message_id, channel, country, region, city, device_type, os, browser,
-                verdict, is_first_click, event, sequence_id, step_id, link_kind
+                verdict, is_first_click, event, sequence_id, step_id, link_kind, referrer_host, language
             FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $21, $22,
-                $23, $24)
+                $23, $24, $25, $26)
                 AS new (id, day, workspace_id, revision, clicked_at, link_id, campaign_id, conversation_id,
                 contact_id, message_id, channel, country, region, city, device_type, os, browser, verdict,
-                is_first_click, event, sequence_id, step_id, link_kind)
+                is_first_click, event, sequence_id, step_id, link_kind, referrer_host, language)
             ON CONFLICT (day, id) ",
             $on_conflict
         )
@@ -38,12 +38,16 @@ macro_rules! insert {
 }
 
 /// Keeps the clicks that are not there yet, and counts them for the links that may have only so many: what is inserted
-/// is counted, in one transaction, and nothing is inserted twice. Links are locked in the order of their ids, so that
+/// is counted, in one transaction, and nothing is inserted twice. The same statement marks what has to be counted again
+/// in [`crate::rollups`]. Links are locked in the order of their ids, so that
 /// two batches never wait for each other in a circle.
 const RECORD: &str = concat!(
     "WITH inserted AS (",
-    insert!("DO NOTHING RETURNING link_id, verdict"),
-    "), visits AS (
+    insert!("DO NOTHING RETURNING id, workspace_id, link_id, verdict"),
+    "), marked AS (
+        INSERT INTO dirty_buckets (workspace_id, bucket, marked_at)
+        SELECT DISTINCT workspace_id, click_bucket(id), $20 FROM inserted
+    ), visits AS (
         SELECT link_id, count(*)::integer AS clicks FROM inserted WHERE verdict <> 'automated' GROUP BY link_id
     ), limited AS (
         SELECT links.id, links.exhausted_at, visits.clicks FROM links JOIN visits ON visits.link_id = links.id
@@ -59,14 +63,23 @@ const RECORD: &str = concat!(
         ARRAY(SELECT id FROM counted WHERE is_exhausted) AS exhausted"
 );
 
-/// Replaces what is there by a higher revision.
-const AMEND: &str = insert!(
-    "DO UPDATE SET
+/// Replaces what is there by a higher revision, and marks what has to be counted again.
+const AMEND: &str = concat!(
+    "WITH amended AS (",
+    insert!(
+        "DO UPDATE SET
         revision = excluded.revision, recorded_at = excluded.recorded_at, country = excluded.country,
         region = excluded.region, city = excluded.city, device_type = excluded.device_type, os = excluded.os,
         browser = excluded.browser, verdict = excluded.verdict, is_first_click = excluded.is_first_click,
-        event = excluded.event
-    WHERE clicks.revision < excluded.revision"
+        event = excluded.event, referrer_host = excluded.referrer_host, language = excluded.language
+    WHERE clicks.revision < excluded.revision
+    RETURNING clicks.id, clicks.workspace_id"
+    ),
+    "), marked AS (
+        INSERT INTO dirty_buckets (workspace_id, bucket, marked_at)
+        SELECT DISTINCT workspace_id, click_bucket(id), $20 FROM amended
+    )
+    SELECT count(*) AS amended FROM amended"
 );
 
 /// An enriched click with its message.
@@ -104,6 +117,8 @@ struct Columns<'a> {
     sequence_ids: Vec<Option<Cow<'a, str>>>,
     step_ids: Vec<Option<Cow<'a, str>>>,
     link_kinds: Vec<&'a str>,
+    referrer_hosts: Vec<Option<String>>,
+    languages: Vec<Option<&'a str>>,
 }
 
 /// What became of a batch of clicks.
@@ -123,6 +138,12 @@ struct Counted {
     exhausted: Vec<Uuid>,
 }
 
+#[derive(QueryableByName)]
+struct Amended {
+    #[diesel(sql_type = BigInt)]
+    amended: i64,
+}
+
 /// Keeps these clicks, each once: of several tellings of one click the highest revision stays. The first telling of a
 /// click that is not automated is counted, for a link that may have only so many.
 pub async fn record(
@@ -135,7 +156,8 @@ pub async fn record(
     let mut written = usize::try_from(inserted).unwrap_or_default();
     if written < columns.ids.len() {
         // a statement of its own sees what others have inserted meanwhile
-        written += bound(AMEND, &columns, now).execute(conn).await?;
+        let Amended { amended } = bound(AMEND, &columns, now).get_result(conn).await?;
+        written += usize::try_from(amended).unwrap_or_default();
     }
     Ok(Recorded { written, exhausted: exhausted.into_iter().map(LinkId::from_uuid).collect() })
 }
@@ -170,6 +192,8 @@ fn bound<'a>(
         .bind::<Array<Nullable<Text>>, _>(&columns.sequence_ids)
         .bind::<Array<Nullable<Text>>, _>(&columns.step_ids)
         .bind::<Array<Text>, _>(&columns.link_kinds)
+        .bind::<Array<Nullable<Text>>, _>(&columns.referrer_hosts)
+        .bind::<Array<Nullable<Text>>, _>(&columns.languages)
 }
 
 fn columns<'a>(clicks: &[NewClick<'a>]) -> Columns<'a> {
@@ -208,6 +232,8 @@ fn columns<'a>(clicks: &[NewClick<'a>]) -> Columns<'a> {
         columns.sequence_ids.push(text(&labels.sequence_id));
         columns.step_ids.push(text(&labels.step_id));
         columns.link_kinds.push(click.link.kind.as_str());
+        columns.referrer_hosts.push(click.request.referrer_host());
+        columns.languages.push(click.request.language());
     }
     columns
 }

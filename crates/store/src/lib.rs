@@ -40,6 +40,7 @@ mod pool;
 pub mod quarantine;
 pub mod replay_source;
 pub mod replays;
+pub mod rollups;
 pub mod routes;
 mod schema;
 pub mod sealed;

@@ -3,8 +3,11 @@
 //! A partition is built beside its table and then attached: only then, and for an instant, do others wait. Days that
 //! nobody made in time fall into the default partition; making their partition moves them out of it.
 //!
-//! Old days of the delivery log are dropped as a whole, which costs the same however many rows they have. Who drops one
-//! must have its table alone for an instant, and everybody else would queue behind a wait for that: it is a short one.
+//! Old days of the delivery log, and of clicks, are dropped as a whole, which costs the same however many rows they have. Who
+//! drops one must have its table alone for an instant, and everybody else would queue behind a wait for that: it is a short
+//! one.
+
+mod old_clicks;
 
 use std::collections::BTreeSet;
 
@@ -15,6 +18,8 @@ use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use tracing::{info, warn};
 
 use crate::pool::Connection;
+
+pub use old_clicks::drop_clicks_before;
 
 /// The tables that have a partition a day, by a column `day`.
 pub const TABLES: [&str; 3] = ["clicks", "deliveries", "attempts"];

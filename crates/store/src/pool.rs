@@ -197,11 +197,11 @@ impl Server {
             config.application_name(APPLICATION_NAME);
         }
         config.connect_timeout(settings.connect_timeout);
-        if let Some(limit) = statement_timeout {
-            let limit = format!("-c statement_timeout={}", limit.as_millis());
-            let options = config.get_options().map_or_else(|| limit.clone(), |set| format!("{limit} {set}"));
-            config.options(options);
-        }
+        // statements of ours are many and short: compiling one takes longer than running it
+        let mut options = vec!["-c jit=off".to_owned()];
+        options.extend(statement_timeout.map(|limit| format!("-c statement_timeout={}", limit.as_millis())));
+        options.extend(config.get_options().map(str::to_owned));
+        config.options(options.join(" "));
         Ok(Self { config, encryption })
     }
 

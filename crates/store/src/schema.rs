@@ -73,7 +73,31 @@ diesel::table! {
         sequence_id -> Nullable<Text>,
         step_id -> Nullable<Text>,
         link_kind -> Nullable<Text>,
+        referrer_host -> Nullable<Text>,
+        language -> Nullable<Text>,
         erased_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    counted_clicks (is_only) {
+        is_only -> Bool,
+        first_day -> Date,
+    }
+}
+
+diesel::table! {
+    daily_rollups (workspace_id, dimension, bucket, is_other, value) {
+        workspace_id -> Uuid,
+        dimension -> Text,
+        bucket -> Timestamptz,
+        is_other -> Bool,
+        value -> Text,
+        human -> Int4,
+        automated -> Int4,
+        unknown -> Int4,
+        unique_human -> Int4,
+        unique_unknown -> Int4,
     }
 }
 
@@ -105,6 +129,16 @@ diesel::table! {
         throttled -> Int4,
         timings -> Nullable<Bytea>,
         told_revision -> Int4,
+    }
+}
+
+diesel::table! {
+    dirty_buckets (id) {
+        id -> Int8,
+        workspace_id -> Uuid,
+        bucket -> Timestamptz,
+        is_day -> Bool,
+        marked_at -> Timestamptz,
     }
 }
 
@@ -240,6 +274,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    link_rollups (workspace_id, link_id, bucket) {
+        workspace_id -> Uuid,
+        link_id -> Uuid,
+        bucket -> Timestamptz,
+        human -> Int4,
+        automated -> Int4,
+        unknown -> Int4,
+        unique_human -> Int4,
+        unique_unknown -> Int4,
+    }
+}
+
+diesel::table! {
     links (id) {
         id -> Uuid,
         workspace_id -> Uuid,
@@ -331,6 +378,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    rollups (workspace_id, dimension, bucket, is_other, value) {
+        workspace_id -> Uuid,
+        dimension -> Text,
+        bucket -> Timestamptz,
+        is_other -> Bool,
+        value -> Text,
+        human -> Int4,
+        automated -> Int4,
+        unknown -> Int4,
+        unique_human -> Int4,
+        unique_unknown -> Int4,
+    }
+}
+
+diesel::table! {
     settings (workspace_id) {
         workspace_id -> Uuid,
         is_tracking -> Bool,
@@ -349,6 +411,12 @@ diesel::table! {
     visitor_salts (day) {
         day -> Date,
         salt -> Bytea,
+    }
+}
+
+diesel::table! {
+    unmarked_hours (hour) {
+        hour -> Timestamptz,
     }
 }
 
@@ -382,7 +450,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     attempts,
     audit,
     clicks,
+    counted_clicks,
+    daily_rollups,
     deliveries,
+    dirty_buckets,
     domains,
     endpoint_changes,
     endpoint_secrets,
@@ -392,11 +463,14 @@ diesel::allow_tables_to_appear_in_same_query!(
     erasures,
     first_clicks,
     idempotency_keys,
+    link_rollups,
     links,
     outbox,
     quarantine,
     replays,
+    rollups,
     settings,
+    unmarked_hours,
     visitor_salts,
     workspaces,
 );

@@ -16,6 +16,7 @@ mod path;
 mod peer;
 mod process;
 mod redirect;
+mod rollups;
 mod sink;
 mod streams;
 mod visitors;
@@ -43,6 +44,9 @@ struct Args {
     /// Links in the table when it is shown that memory does not grow with it.
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
     links: u64,
+    /// Clicks of the month that is counted.
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000_000)]
+    clicks: u64,
     /// Folder of location files that enrichment is measured with, instead of the extract that is compiled in.
     #[arg(long, value_name = "DIR")]
     geo: Option<PathBuf>,
@@ -61,6 +65,8 @@ enum Part {
     Enrich,
     /// Clicks a second through `record`.
     Record,
+    /// A month of clicks counted by quarters of an hour, held against a full count, and read.
+    Rollups,
     /// Deliveries a second through `deliver`, with one endpoint and with ten.
     Deliver,
     /// Deliveries that wait for a paused endpoint, 200,000 of them.
@@ -127,6 +133,7 @@ async fn main() -> anyhow::Result<()> {
             Part::Bulk => bulk::measure(&mut figures).await?,
             Part::Enrich => enrich::measure(&mut figures, args.geo.as_deref()).await?,
             Part::Record => streams::measure_record(&mut figures).await?,
+            Part::Rollups => rollups::measure(&mut figures, args.clicks).await?,
             Part::Deliver => deliver::measure(&mut figures).await?,
             Part::Backlog => backlog::measure(&mut figures).await?,
             Part::Neighbour => neighbour::measure(&mut figures).await?,

@@ -383,7 +383,7 @@ struct NatsSection {
 }
 
 /// What PostgreSQL answers, without headings.
-async fn psql(url: &str, statement: &str) -> anyhow::Result<String> {
+pub async fn psql(url: &str, statement: &str) -> anyhow::Result<String> {
     let output = tokio::process::Command::new("psql")
         .args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"])
         .args(["--command", statement, url])

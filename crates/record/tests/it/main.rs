@@ -9,4 +9,5 @@ mod given;
 mod limits;
 mod outbox;
 mod quarantine;
+mod rollups;
 mod support;

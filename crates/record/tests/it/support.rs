@@ -50,6 +50,7 @@ pub fn settings(nats: bus::Settings, database: store::Settings) -> Settings {
         ("CLICKWIRE__RECORD__RETRY_DELAY", "100ms"),
         ("CLICKWIRE__RECORD__OUTBOX_POLL", "50ms"),
         ("CLICKWIRE__RECORD__PARTITIONS_DAYS_AHEAD", "1"),
+        ("CLICKWIRE__RECORD__ROLLUP_PAUSE", "100ms"),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let settings: Settings = service::settings::load_from(Settings::DEFAULTS, None, variables).unwrap();

@@ -10,3 +10,4 @@ mod idempotency;
 mod links;
 mod partitions;
 mod replays;
+mod rollups;

@@ -1,0 +1,105 @@
+//! The time that is asked for.
+
+use chrono::{DateTime, DurationRound as _, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::{Bool, Text};
+use diesel_async::RunQueryDsl;
+
+use super::recount::QUARTER;
+use crate::statement::statement;
+use crate::{Connection, QueryResult};
+
+/// A span of whole quarters of an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+}
+
+impl Range {
+    /// The quarters from the one with `since` to the last that begins before `until`; none when that is earlier.
+    pub fn new(since: DateTime<Utc>, until: DateTime<Utc>) -> Self {
+        // years that a duration cannot reach have no clicks
+        let floor = |at: DateTime<Utc>| at.duration_trunc(QUARTER).unwrap_or(DateTime::UNIX_EPOCH);
+        let since = floor(since);
+        let end = floor(until);
+        let until = if end < until { end + QUARTER } else { end };
+        Self { since, until: until.max(since) }
+    }
+
+    /// The first moment.
+    pub const fn since(self) -> DateTime<Utc> {
+        self.since
+    }
+
+    /// The first moment after it.
+    pub const fn until(self) -> DateTime<Utc> {
+        self.until
+    }
+}
+
+/// How far apart the points of a time series are, by the clock of its zone: a day has 23 to 25 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interval {
+    /// 15 minutes.
+    Quarter,
+    /// An hour.
+    Hour,
+    /// A day.
+    Day,
+    /// A week, which begins on Monday.
+    Week,
+    /// A month.
+    Month,
+}
+
+impl Interval {
+    /// The beginning of the interval that `bucket` lies in, in the zone `zone`.
+    pub(super) fn begin(self, bucket: &str, zone: &str) -> String {
+        let field = match self {
+            Self::Quarter => return bucket.to_owned(),
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+        };
+        format!("date_trunc('{field}', {bucket}, {zone})")
+    }
+}
+
+/// Whether PostgreSQL knows a time zone of this name (`Asia/Kathmandu`). It reads the names from files: ask once a name.
+pub async fn is_time_zone(conn: &mut Connection, name: &str) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Known {
+        #[diesel(sql_type = Bool)]
+        is_known: bool,
+    }
+    let known: Known = statement("SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1) AS is_known")
+        .bind::<Text, _>(name)
+        .get_result(conn)
+        .await?;
+    Ok(known.is_known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().expect("a moment")
+    }
+
+    #[test]
+    fn a_range_has_whole_quarters() {
+        let of = |since, until| {
+            let range = Range::new(at(since), at(until));
+            (range.since(), range.until())
+        };
+
+        let whole = (at("2026-03-01T10:15:00Z"), at("2026-03-01T10:45:00Z"));
+        assert_eq!(of("2026-03-01T10:15:00Z", "2026-03-01T10:45:00Z"), whole);
+        assert_eq!(of("2026-03-01T10:29:59.999Z", "2026-03-01T10:30:00.001Z"), whole);
+        let none = (at("2026-03-01T10:15:00Z"), at("2026-03-01T10:15:00Z"));
+        assert_eq!(of("2026-03-01T10:20:00Z", "2026-03-01T09:00:00Z"), none);
+    }
+}
