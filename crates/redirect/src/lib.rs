@@ -3,7 +3,7 @@
 //! In reading order: [`app`] puts everything together; `follow` answers a request, with `target` for what it asks for,
 //! `links` (and its `cache` and `lookups`) for where that leads, `proxies` and `visitor` for who asks, `destination`
 //! for the query they bring, `passwords` for what they have to know, `methods` for how they may ask, `tally` for what
-//! they do too often, and `pages`, `forms`, `previews` and `inspect` for what they are sent; `descriptors` keeps their
+//! they do too often, and `pages`, `style`, `forms`, `previews` and `inspect` for what they are sent; `descriptors` keeps their
 //! connections from taking all files; `spool` takes the click and ships it to the stream CLICKS, `orphans` tells of
 //! visits that led nowhere.
 //!
@@ -28,6 +28,7 @@ mod previews;
 pub mod proxies;
 pub mod settings;
 mod spool;
+mod style;
 mod tally;
 mod target;
 mod visitor;

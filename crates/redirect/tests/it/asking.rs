@@ -42,11 +42,11 @@ async fn with_one_click_and_a_slackbot_preview_first_the_person_still_gets_throu
     let followed = post(redirect.addr, "/abc?ref=7", "", &PERSON).await;
 
     assert_eq!((previewed.status, previewed.header("location")), (200, None));
-    insta::assert_snapshot!(format!("{}\n\n{}", asked.head, asked.body), @r#"
+    insta::assert_snapshot!(asked.shown(), @r#"
     HTTP/1.1 200 OK
     cache-control: private, no-store, max-age=0
-    content-length: 328
-    content-security-policy: default-src 'none'; base-uri 'none'; frame-ancestors 'none'
+    content-length: 1260
+    content-security-policy: default-src 'none'; style-src 'sha256-vRrB2rGxkwKLP1Axcay9W31764tzkzH6WBrYwBPI7rA='; base-uri 'none'; frame-ancestors 'none'
     content-type: text/html; charset=utf-8
     referrer-policy: no-referrer
     x-content-type-options: nosniff
@@ -55,9 +55,9 @@ async fn with_one_click_and_a_slackbot_preview_first_the_person_still_gets_throu
     <!doctype html>
     <html lang="en">
     <meta charset="utf-8">
-    <meta name="viewport" content="width=device-width">
-    <meta name="color-scheme" content="light dark">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
     <title>Follow this link?</title>
+    <style></style>
     <main>
     <h1>This link can be followed once</h1>
     <form method="post">

@@ -251,20 +251,28 @@ async fn what_is_not_there_is_a_small_page_that_nobody_keeps() {
 
     let answer = get(redirect.addr, "/unknown", &[]).await;
 
-    insta::assert_snapshot!(format!("{}\n\n{}", answer.head, answer.body), @r"
+    insta::assert_snapshot!(answer.shown(), @r#"
     HTTP/1.1 404 Not Found
     cache-control: private, no-store, max-age=0
-    content-length: 71
-    content-security-policy: default-src 'none'
+    content-length: 1185
+    content-security-policy: default-src 'none'; style-src 'sha256-vRrB2rGxkwKLP1Axcay9W31764tzkzH6WBrYwBPI7rA='; base-uri 'none'; frame-ancestors 'none'
     content-type: text/html; charset=utf-8
     referrer-policy: no-referrer
     x-content-type-options: nosniff
     x-robots-tag: noindex, nofollow
 
     <!doctype html>
+    <html lang="en">
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
     <title>Not found</title>
+    <style></style>
+    <main>
+    <h1>Not found</h1>
     <p>There is no such link.</p>
-    ");
+    </main>
+    </html>
+    "#);
     for path in ["/", "//abc", "/abc/x", "/%ff", "/%00", "/a%", "/%252e", "/_abc", "/.env", "/livez"] {
         assert_eq!(get(redirect.addr, path, &[]).await.status, 404, "{path}");
     }
