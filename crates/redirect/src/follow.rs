@@ -5,7 +5,7 @@
 
 mod asking;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +18,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use bus::ClickRef;
 use chrono::{DateTime, Utc};
 
+use model::click::IpQuality;
 use model::link::{Closed, Recording};
 use model::orphan::{OrphanReason, PATH_BYTES_MAX};
 use model::{ClickId, DestinationUrl, Link, Orphan, OrphanId};
@@ -35,6 +36,9 @@ use crate::tally::{Over, Taken, Tally, network};
 use crate::target::{self, Target};
 use crate::{destination, inspect, previews, visitor};
 
+/// Who connected, where a preamble may have named somebody else.
+pub struct Connected(pub Option<SocketAddr>);
+
 /// Answers the requests of one worker.
 pub struct Follow {
     /// Finds links.
@@ -50,6 +54,8 @@ pub struct Follow {
     pub guesses: Arc<Tally>,
     /// Tell the client's address.
     pub proxies: Proxies,
+    /// Whether proxies name clients in front of all requests of a connection.
+    pub has_preambles: bool,
     /// Longest path and query.
     pub url_bytes_max: usize,
     /// What becomes of browsers that ask ahead.
@@ -291,7 +297,13 @@ impl Follow {
         now: DateTime<Utc>,
     ) -> ClickRef<'a> {
         let head = request.head();
-        let client = head.peer_addr.map(|peer| self.proxies.client(peer.ip(), &head.headers));
+        let mut client = head.peer_addr.map(|peer| self.proxies.client(peer.ip(), &head.headers));
+        if self.has_preambles
+            && let Some((_, quality @ IpQuality::Direct)) = &mut client
+            && request.conn_data::<Connected>().is_some_and(|connected| connected.0 != head.peer_addr)
+        {
+            *quality = IpQuality::Proxied;
+        }
         ClickRef {
             template: &route.clicks,
             id: ClickId::generate_at(now),

@@ -140,6 +140,11 @@ pub trait Guesser {
     fn give_back(&self, guess: Taken);
 }
 
+/// A value of `Strict-Transport-Security`.
+pub fn max_age_value(seconds: impl std::fmt::Display) -> HeaderValue {
+    HeaderValue::try_from(format!("max-age={seconds}")).expect("digits are a value")
+}
+
 /// The same in one piece of memory with one count of its users: both are read and counted for each visitor.
 fn side_by_side((location, body): (HeaderValue, Bytes)) -> (HeaderValue, Bytes) {
     let both = Bytes::from([location.as_bytes(), &body].concat());
@@ -354,8 +359,7 @@ impl Route {
             link.utm.applied_to(&link.original_url).unwrap_or_else(|_| link.original_url.clone());
         let (location, body) = side_by_side(pages::location(&destination));
         let preview = link.preview.as_ref().map(|preview| previews::page(preview, &clicked.tracked_url));
-        let max_age = link.hsts_max_age.map(|seconds| format!("max-age={seconds}"));
-        let hsts = max_age.and_then(|text| HeaderValue::try_from(text).ok());
+        let hsts = link.hsts_max_age.map(max_age_value);
         Self { link, clicks, destination, location, body, preview, hsts }
     }
 

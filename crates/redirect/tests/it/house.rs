@@ -193,6 +193,13 @@ impl Running {
         metric.map_or(0, |metric| metric.get_counter().get_value() as u64)
     }
 
+    /// The value of a counter `clickwire_redirect_{name}_total` without a label.
+    pub fn total(&self, name: &str) -> u64 {
+        let name = format!("clickwire_redirect_{name}_total");
+        let family = self.ops.registry().gather().into_iter().find(|family| family.name() == name);
+        family.expect("it is registered").get_metric()[0].get_counter().get_value() as u64
+    }
+
     /// Stops it in order.
     pub async fn stop(self) {
         self.stop.cancel();

@@ -12,4 +12,5 @@ mod inspect;
 mod orphans;
 mod passwords;
 mod process;
+mod proxies;
 mod spool;
