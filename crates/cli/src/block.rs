@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use bus::{Bus, Changed, Table};
 use chrono::{DateTime, Utc};
 use clap::Args;
-use model::{Host, LinkId, Slug, WorkspaceId};
+use model::{Host, LinkId, TypedSlug, WorkspaceId};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::json;
@@ -106,18 +106,13 @@ async fn find(conn: &mut Connection, text: &str, public_url: Option<&Url>) -> an
     let host: Option<Host> = url.host_str().and_then(|host| host.parse().ok());
     let host = host.with_context(|| format!("`{text}` has no host"))?;
     let slug = slug_of(&url, public_url)?;
-    // a host that no domain has may be served as the default one (links.any_host)
-    let domain = routes::serving_domain(conn, &host).await?;
-    let link = match domain {
-        Some(domain) => routes::find_for_redirect(conn, &domain.host, &slug).await?,
-        None => None,
-    };
+    let link = routes::find_as_typed(conn, &host, &slug).await?;
     Ok(Named::Link(link.with_context(|| format!("no link leads from `{text}`"))?.id))
 }
 
 /// The slug in the path of a tracked URL, as a redirect reads it: percent-decoded once, and without the `+` of who wants to see
 /// where it leads. The path of `public_url` stands before it where a proxy takes that away.
-fn slug_of(url: &Url, public_url: Option<&Url>) -> anyhow::Result<Slug> {
+fn slug_of(url: &Url, public_url: Option<&Url>) -> anyhow::Result<TypedSlug> {
     let public_url = public_url.filter(|public_url| public_url.host_str() == url.host_str());
     let base = public_url.map_or("", |public_url| public_url.path().trim_end_matches('/'));
     // `/sale` is no part of `/sales`
@@ -178,6 +173,8 @@ async fn tell_caches(connections: &Connections, done: &Done) {
 
 #[cfg(test)]
 mod tests {
+    use model::SlugCase;
+
     use super::*;
 
     #[test]
@@ -185,7 +182,7 @@ mod tests {
         let slug = |url: &str, public_url: Option<&str>| {
             let public_url: Option<Url> = public_url.map(|url| url.parse().expect("a URL"));
             let slug = slug_of(&url.parse().expect("a URL"), public_url.as_ref());
-            slug.map(|slug| slug.as_str().to_owned()).ok()
+            slug.map(|slug| slug.of(SlugCase::Insensitive).to_string()).ok()
         };
         let below = Some("https://go.example.com/sale/");
         for (url, public_url, expected) in [

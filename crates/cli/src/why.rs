@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use model::delivery::DeliveryStatus;
 use model::link::{Closed, Recording};
-use model::{EnrichedClick, Host, Link, LinkId, Slug};
+use model::{EnrichedClick, Host, Link, LinkId, TypedSlug};
 use serde::Serialize;
 use store::click_log::{self, ClickFilter, RecordedClick};
 use store::delivery_log::{self, DeliveryFilter, LoggedDelivery};
@@ -85,22 +85,18 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 async fn find(conn: &mut Connection, text: &str) -> anyhow::Result<Option<Link>> {
-    let (host, slug) = if text.starts_with(LinkId::PREFIX) {
+    if text.starts_with(LinkId::PREFIX) {
         let id: LinkId = text.parse()?;
         let Some(workspace) = workspaces::find_by_name(conn, WORKSPACE_NAME).await? else { return Ok(None) };
         let Some(link) = links::find(conn, workspace.id, id).await? else { return Ok(None) };
-        (link.host, link.slug)
-    } else {
-        let (host, slug) = parse(text)?;
-        let named = match host {
-            Some(host) => host,
-            None => default_host(conn).await?,
-        };
-        // a host that no domain has may be served as the default one (links.any_host)
-        let Some(domain) = routes::serving_domain(conn, &named).await? else { return Ok(None) };
-        (domain.host, slug)
+        return Ok(routes::find_for_redirect(conn, &link.host, &link.slug).await?);
+    }
+    let (host, slug) = parse(text)?;
+    let host = match host {
+        Some(host) => host,
+        None => default_host(conn).await?,
     };
-    Ok(routes::find_for_redirect(conn, &host, &slug).await?)
+    Ok(routes::find_as_typed(conn, &host, &slug).await?)
 }
 
 async fn default_host(conn: &mut Connection) -> anyhow::Result<Host> {
@@ -110,7 +106,7 @@ async fn default_host(conn: &mut Connection) -> anyhow::Result<Host> {
     Ok(domain.context("workspace Default has no domain: run `clickwire setup`")?.host)
 }
 
-fn parse(text: &str) -> anyhow::Result<(Option<Host>, Slug)> {
+fn parse(text: &str) -> anyhow::Result<(Option<Host>, TypedSlug)> {
     let (host, path) = if text.contains("://") {
         let url: Url = text.parse().with_context(|| format!("`{text}` is not a URL"))?;
         let host = url.host_str().and_then(|host| host.parse().ok());
@@ -262,7 +258,7 @@ mod tests {
         let (host, slug) = parse("http://127.0.0.1:8080/K7m2xq9ra?utm_source=sms").unwrap();
 
         assert_eq!(host.unwrap().as_str(), "127.0.0.1");
-        assert_eq!(slug.as_str(), "k7m2xq9ra");
+        assert_eq!(slug.of(model::SlugCase::Insensitive).as_str(), "k7m2xq9ra");
         assert_eq!(parse("k7m2xq9ra").unwrap().0, None);
         assert_eq!(
             parse("http://h/").unwrap_err().to_string(),

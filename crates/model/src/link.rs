@@ -11,7 +11,7 @@ use url::Url;
 use crate::address::AddressTreatment;
 use crate::id::{LinkId, WorkspaceId};
 use crate::password::PasswordHash;
-use crate::slug::Slug;
+use crate::slug::{Slug, SlugCase};
 use crate::url::DestinationUrl;
 use crate::utm::Utm;
 
@@ -67,6 +67,8 @@ pub struct Link {
     pub preview: Option<LinkPreview>,
     /// Seconds in which browsers are to reach its domain over https alone.
     pub hsts_max_age: Option<u32>,
+    /// Whether capital letters in slugs tell its domain's links apart.
+    pub slug_case: SlugCase,
     /// Whether an operator has blocked it or its domain, whatever its workspace says.
     pub is_blocked: bool,
 }

@@ -1,6 +1,7 @@
 //! The redirect against a real NATS and a real PostgreSQL.
 
 mod asking;
+mod case;
 mod client;
 mod confirm;
 mod follow;
