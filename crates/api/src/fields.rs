@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
-use model::Slug;
+use model::TypedSlug;
 use serde_json::{Map, Value};
 
 use crate::error::{ApiError, FieldError};
@@ -188,9 +188,9 @@ where
 }
 
 /// A slug for a new link, which visitors can reach.
-pub fn chosen_slug(value: &Value) -> Result<Slug, Wrong> {
+pub fn chosen_slug(value: &Value) -> Result<TypedSlug, Wrong> {
     let text = value.as_str().ok_or_else(|| wrong_type("a string"))?;
-    Slug::chosen(text).map_err(invalid)
+    TypedSlug::chosen(text).map_err(invalid)
 }
 
 /// A text of at most `MAX` characters that is not empty and has no control characters.

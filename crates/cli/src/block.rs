@@ -108,12 +108,7 @@ async fn find(conn: &mut Connection, text: &str, public_url: Option<&Url>) -> an
     let slug = slug_of(&url, public_url)?.with_context(|| {
         format!("`{url}` names no link: to block all links of a domain, say its host name alone")
     })?;
-    // a host that no domain has may be served as the default one (links.any_host)
-    let domain = routes::serving_domain(conn, &host).await?;
-    let link = match domain {
-        Some(domain) => routes::find_for_redirect(conn, &domain.host, &slug).await?,
-        None => None,
-    };
+    let link = routes::find_as_typed(conn, &host, &slug).await?;
     Ok(Named::Link(link.with_context(|| format!("no link leads from `{text}`"))?.id))
 }
 

@@ -1,13 +1,13 @@
 //! Which link a tracked URL on the command line names: read as a redirect reads it.
 
 use anyhow::Context as _;
-use model::Slug;
+use model::TypedSlug;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
 /// The slug in the path of a tracked URL; `None` when its path is empty. The path of `public_url` stands before it where a proxy
 /// takes that away.
-pub(crate) fn slug_of(url: &Url, public_url: Option<&Url>) -> anyhow::Result<Option<Slug>> {
+pub(crate) fn slug_of(url: &Url, public_url: Option<&Url>) -> anyhow::Result<Option<TypedSlug>> {
     let public_url = public_url.filter(|public_url| public_url.host_str() == url.host_str());
     let base = public_url.map_or("", |public_url| public_url.path().trim_end_matches('/'));
     // `/sale` is no part of `/sales`
@@ -17,7 +17,7 @@ pub(crate) fn slug_of(url: &Url, public_url: Option<&Url>) -> anyhow::Result<Opt
 
 /// The slug that a path is, percent-decoded once, and without the `+` of who wants to see where it leads; `None` when there is
 /// nothing else in it.
-pub(crate) fn slug_in(path: &str) -> anyhow::Result<Option<Slug>> {
+pub(crate) fn slug_in(path: &str) -> anyhow::Result<Option<TypedSlug>> {
     let path = path.trim_matches('/');
     let decoded = percent_decode_str(path).decode_utf8();
     let decoded = decoded.with_context(|| format!("`{path}` is not UTF-8 once it is percent-decoded"))?;
@@ -37,7 +37,7 @@ mod tests {
         let slug = |url: &str, public_url: Option<&str>| {
             let public_url: Option<Url> = public_url.map(|url| url.parse().expect("a URL"));
             let slug = slug_of(&url.parse().expect("a URL"), public_url.as_ref());
-            slug.ok().flatten().map(|slug| slug.as_str().to_owned())
+            slug.ok().flatten().map(|slug| slug.of(model::SlugCase::Insensitive).to_string())
         };
         let below = Some("https://go.example.com/sale/");
         for (url, public_url, expected) in [

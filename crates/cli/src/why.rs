@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use model::delivery::DeliveryStatus;
 use model::link::{Closed, Recording};
-use model::{EnrichedClick, Host, Link, LinkId, Slug};
+use model::{EnrichedClick, Host, Link, LinkId, TypedSlug};
 use serde::Serialize;
 use store::click_log::{self, ClickFilter, RecordedClick};
 use store::delivery_log::{self, DeliveryFilter, LoggedDelivery};
@@ -88,22 +88,18 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 async fn find(conn: &mut Connection, text: &str, public_url: Option<&Url>) -> anyhow::Result<Option<Link>> {
-    let (host, slug) = if text.starts_with(LinkId::PREFIX) {
+    if text.starts_with(LinkId::PREFIX) {
         let id: LinkId = text.parse()?;
         let Some(workspace) = workspaces::find_by_name(conn, WORKSPACE_NAME).await? else { return Ok(None) };
         let Some(link) = links::find(conn, workspace.id, id).await? else { return Ok(None) };
-        (link.host, link.slug)
-    } else {
-        let (host, slug) = parse(text, public_url)?;
-        let named = match host {
-            Some(host) => host,
-            None => default_host(conn).await?,
-        };
-        // a host that no domain has may be served as the default one (links.any_host)
-        let Some(domain) = routes::serving_domain(conn, &named).await? else { return Ok(None) };
-        (domain.host, slug)
+        return Ok(routes::find_for_redirect(conn, &link.host, &link.slug).await?);
+    }
+    let (host, slug) = parse(text, public_url)?;
+    let host = match host {
+        Some(host) => host,
+        None => default_host(conn).await?,
     };
-    Ok(routes::find_for_redirect(conn, &host, &slug).await?)
+    Ok(routes::find_as_typed(conn, &host, &slug).await?)
 }
 
 async fn default_host(conn: &mut Connection) -> anyhow::Result<Host> {
@@ -113,7 +109,7 @@ async fn default_host(conn: &mut Connection) -> anyhow::Result<Host> {
     Ok(domain.context("workspace Default has no domain: run `clickwire setup`")?.host)
 }
 
-fn parse(text: &str, public_url: Option<&Url>) -> anyhow::Result<(Option<Host>, Slug)> {
+fn parse(text: &str, public_url: Option<&Url>) -> anyhow::Result<(Option<Host>, TypedSlug)> {
     let (host, slug) = if text.contains("://") {
         let url: Url = text.parse().with_context(|| format!("`{text}` is not a URL"))?;
         let host = url.host_str().and_then(|host| host.parse().ok());
@@ -256,12 +252,16 @@ fn moment(at: DateTime<Utc>) -> String {
 mod tests {
     use super::*;
 
+    fn lower(slug: &TypedSlug) -> String {
+        slug.of(model::SlugCase::Insensitive).to_string()
+    }
+
     #[test]
     fn a_link_is_named_by_url_or_slug() {
         let (host, slug) = parse("http://127.0.0.1:8080/K7m2xq9ra?utm_source=sms", None).unwrap();
 
         assert_eq!(host.unwrap().as_str(), "127.0.0.1");
-        assert_eq!(slug.as_str(), "k7m2xq9ra");
+        assert_eq!(lower(&slug), "k7m2xq9ra");
         assert_eq!(parse("k7m2xq9ra", None).unwrap().0, None);
         assert_eq!(
             parse("http://h/", None).unwrap_err().to_string(),
@@ -269,10 +269,10 @@ mod tests {
         );
         assert_eq!(parse("http://", None).unwrap_err().to_string(), "`http://` is not a URL");
         for text in ["http://h/CAF%C3%89", "http://h/café/", "caf%c3%a9", "http://h/caf%C3%A9%2B"] {
-            assert_eq!(parse(text, None).unwrap().1.as_str(), "café", "{text}");
+            assert_eq!(lower(&parse(text, None).unwrap().1), "café", "{text}");
         }
         let below: Url = "https://h/sale/".parse().unwrap();
-        assert_eq!(parse("https://h/sale/abc", Some(&below)).unwrap().1.as_str(), "abc");
+        assert_eq!(lower(&parse("https://h/sale/abc", Some(&below)).unwrap().1), "abc");
         assert_eq!(
             parse("http://h/%ff", None).unwrap_err().to_string(),
             "`%ff` is not UTF-8 once it is percent-decoded"

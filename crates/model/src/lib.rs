@@ -36,6 +36,6 @@ pub use id::{
 pub use link::{Host, Link};
 pub use orphan::Orphan;
 pub use password::PasswordHash;
-pub use slug::Slug;
+pub use slug::{Slug, SlugCase, TypedSlug};
 pub use url::{DestinationUrl, EndpointUrl};
 pub use utm::Utm;

@@ -12,7 +12,7 @@ use crate::address::AddressTreatment;
 use crate::id::{LinkId, WorkspaceId};
 use crate::password::PasswordHash;
 use crate::privacy::SignalPolicies;
-use crate::slug::Slug;
+use crate::slug::{Slug, SlugCase};
 use crate::url::DestinationUrl;
 use crate::utm::Utm;
 
@@ -70,6 +70,8 @@ pub struct Link {
     pub preview: Option<LinkPreview>,
     /// Seconds in which browsers are to reach its domain over https alone.
     pub hsts_max_age: Option<u32>,
+    /// Whether capital letters in slugs tell its domain's links apart.
+    pub slug_case: SlugCase,
     /// Whether an operator has blocked it or its domain, whatever its workspace says.
     pub is_blocked: bool,
 }

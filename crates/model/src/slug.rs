@@ -1,7 +1,7 @@
 //! The part of a tracked URL that names the link: `k7m2xq9ra` in `https://go.example.com/k7m2xq9ra`.
 //!
-//! A slug is kept and compared in one folded form (case-folded, NFC), so that a link is found
-//! whichever way its letters were typed.
+//! A slug is kept and compared in one form: folded (case-folded, NFC), so that a link is found whichever way its letters
+//! were typed; or, under a domain that tells capital letters apart, as it was typed (NFC).
 
 use std::fmt;
 use std::str::FromStr;
@@ -50,9 +50,26 @@ const NOISE_BEGINNINGS: [&str; 3] = ["wp-", "phpmyadmin", "cgi-bin"];
 /// Names that browsers and crawlers ask for by themselves.
 const ASKED_BY_CLIENTS: [&str; 3] = ["browserconfig.xml", "ads.txt", "app-ads.txt"];
 
-/// A slug in its folded form.
+/// A slug in the form in which its domain compares.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slug(Box<str>);
+
+/// Whether a domain tells capital letters in slugs apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum SlugCase {
+    /// `/Sale` and `/sale` are one link.
+    #[default]
+    Insensitive,
+    /// They are two.
+    Sensitive,
+}
+
+/// A slug as somebody typed it, before it is known how its domain compares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypedSlug {
+    folded: Slug,
+    exact: Slug,
+}
 
 /// Why a text cannot be a slug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,55 +104,97 @@ impl Slug {
         Self(text.into())
     }
 
-    /// A slug that somebody chooses for a new link: one that visitors can reach.
-    ///
-    /// # Errors
-    /// [`SlugError`], also for [`is_asked_by_clients`] and [`is_scanner_noise`].
-    pub fn chosen(text: &str) -> Result<Self, SlugError> {
-        let slug: Self = text.parse()?;
-        if is_asked_by_clients(slug.as_str()) {
-            return Err(SlugError::Reserved(slug.0.into()));
-        }
-        if is_scanner_noise(slug.as_str()) {
-            return Err(SlugError::ScannerNoise(slug.0.into()));
-        }
-        Ok(slug)
-    }
-
     /// The slug of a link that there is, as it was kept: links of before a rule stay readable, whether or not visitors reach
     /// them.
     pub fn kept(text: String) -> Self {
         Self(text.into())
     }
 
-    /// The folded form.
+    /// The form that is compared.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// A form of a text, if that can be one.
+    fn checked(form: String) -> Result<Self, SlugError> {
+        if form.is_empty() {
+            return Err(SlugError::Empty);
+        }
+        if form.chars().count() > CHARS_MAX {
+            return Err(SlugError::TooLong);
+        }
+        match form.chars().find(|&c| !is_allowed(c)) {
+            Some(wrong) => Err(SlugError::Character(wrong)),
+            None => Ok(Self(form.into())),
+        }
+    }
+}
+
+impl SlugCase {
+    /// As it is kept and told.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Insensitive => "insensitive",
+            Self::Sensitive => "sensitive",
+        }
+    }
+}
+
+impl TypedSlug {
+    /// A slug that somebody chooses for a new link: one that visitors can reach.
+    ///
+    /// # Errors
+    /// [`SlugError`], also for [`is_asked_by_clients`] and [`is_scanner_noise`].
+    pub fn chosen(text: &str) -> Result<Self, SlugError> {
+        let slug: Self = text.parse()?;
+        if is_asked_by_clients(slug.folded.as_str()) {
+            return Err(SlugError::Reserved(slug.folded.0.into()));
+        }
+        if is_scanner_noise(slug.folded.as_str()) {
+            return Err(SlugError::ScannerNoise(slug.folded.0.into()));
+        }
+        Ok(slug)
+    }
+
+    /// Whether every domain compares it alike.
+    pub fn is_folded(&self) -> bool {
+        self.folded == self.exact
+    }
+
+    /// The form that a domain compares.
+    pub const fn of(&self, case: SlugCase) -> &Slug {
+        match case {
+            SlugCase::Insensitive => &self.folded,
+            SlugCase::Sensitive => &self.exact,
+        }
+    }
+}
+
+impl FromStr for TypedSlug {
+    type Err = SlugError;
+
+    fn from_str(text: &str) -> Result<Self, SlugError> {
+        let folded: Slug = text.parse()?;
+        // what is kept from links is so however it is written
+        let exact = Slug::checked(compose(text))?;
+        Ok(Self { folded, exact })
     }
 }
 
 impl FromStr for Slug {
     type Err = SlugError;
 
+    /// Folds it: the form that domains compare unless they tell capital letters apart.
     fn from_str(text: &str) -> Result<Self, SlugError> {
         // folding may lengthen a text, but never by so much
         if text.len() > CHARS_MAX * 4 {
             return Err(SlugError::TooLong);
         }
-        let folded = fold(text);
-        if folded.is_empty() {
-            return Err(SlugError::Empty);
+        let folded = Self::checked(fold(text))?;
+        if is_reserved(folded.as_str()) {
+            return Err(SlugError::Reserved(folded.0.into()));
         }
-        if folded.chars().count() > CHARS_MAX {
-            return Err(SlugError::TooLong);
-        }
-        if let Some(wrong) = folded.chars().find(|&c| !is_allowed(c)) {
-            return Err(SlugError::Character(wrong));
-        }
-        if is_reserved(&folded) {
-            return Err(SlugError::Reserved(folded));
-        }
-        Ok(Self(folded.into()))
+        Ok(folded)
     }
 }
 
@@ -146,6 +205,11 @@ pub fn fold(text: &str) -> String {
     }
     let decomposed: String = text.nfd().collect();
     CaseMapper::new().fold_string(&decomposed).nfc().collect()
+}
+
+/// A name as it was typed, composed: what looks alike is alike.
+fn compose(text: &str) -> String {
+    if text.is_ascii() { text.to_owned() } else { text.nfc().collect() }
 }
 
 /// Whether a folded name is kept from links: it is ours, or clients ask for it by themselves.
@@ -258,21 +322,50 @@ mod tests {
     #[test]
     fn what_scanners_ask_for_is_not_chosen_for_a_link() {
         for noise in ["wp-login.php", "WP-admin", "index.php", "phpMyAdmin", "backup.sql"] {
-            assert!(matches!(Slug::chosen(noise), Err(SlugError::ScannerNoise(_))), "{noise}");
+            assert!(matches!(TypedSlug::chosen(noise), Err(SlugError::ScannerNoise(_))), "{noise}");
             // one that was chosen before this rule can still be read
             assert!(noise.parse::<Slug>().is_ok());
         }
         for asked in ["ads.txt", "Browserconfig.XML", "apple-touch-icon.png", "apple-touch-icon-120x120.png"]
         {
-            assert!(matches!(Slug::chosen(asked), Err(SlugError::Reserved(_))), "{asked}");
+            assert!(matches!(TypedSlug::chosen(asked), Err(SlugError::Reserved(_))), "{asked}");
         }
         assert!(is_scanner_noise(".git") && is_scanner_noise(".env") && !is_scanner_noise(".well-known"));
         for fine in ["spring-sale", "wp", "php", "v1.2", "a.html", "apple-touch-icons", "ads.txt.html"] {
-            assert!(Slug::chosen(fine).is_ok(), "{fine}");
+            assert!(TypedSlug::chosen(fine).is_ok(), "{fine}");
         }
     }
 
+    #[test]
+    fn a_typed_slug_has_the_form_that_its_domain_compares() {
+        let forms = |text: &str| {
+            let typed: TypedSlug = text.parse().expect("a slug");
+            [SlugCase::Insensitive, SlugCase::Sensitive].map(|case| typed.of(case).to_string())
+        };
+
+        assert_eq!(forms("Spring-Sale"), ["spring-sale", "Spring-Sale"]);
+        assert_eq!(forms("CAFE\u{301}"), ["café", "CAFÉ"]);
+        assert_eq!(forms("Straße"), ["strasse", "Straße"]);
+        assert_eq!(forms("plain"), ["plain", "plain"]);
+        for kept in ["Robots.txt", "_X", "a b", "", "x\u{200b}"] {
+            assert!(kept.parse::<TypedSlug>().is_err(), "{kept}");
+        }
+        // composed it has room, folded it has not
+        assert_eq!("ß".repeat(51).parse::<TypedSlug>(), Err(SlugError::TooLong));
+    }
+
     proptest! {
+        #[test]
+        fn an_exact_slug_typed_again_is_the_same(text in "\\PC{0,120}") {
+            if let Ok(typed) = text.parse::<TypedSlug>() {
+                for case in [SlugCase::Insensitive, SlugCase::Sensitive] {
+                    let again: TypedSlug = typed.of(case).as_str().parse().expect("a slug");
+                    prop_assert_eq!(again.of(case), typed.of(case));
+                    prop_assert_eq!(again.of(SlugCase::Insensitive), typed.of(SlugCase::Insensitive));
+                }
+            }
+        }
+
         #[test]
         fn folding_twice_changes_nothing(text in "\\PC{0,120}") {
             if let Ok(slug) = text.parse::<Slug>() {

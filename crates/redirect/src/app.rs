@@ -1,13 +1,8 @@
 //! Puts the redirect together and runs it.
 
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZero;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::HeaderValue;
-use actix_web::{HttpRequest, HttpServer, web};
 use anyhow::{Context, anyhow};
 use bus::Bus;
 use futures::FutureExt;
@@ -19,16 +14,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::descriptors::connections_max;
-use crate::follow::Follow;
 use crate::links::Links;
 use crate::metrics::Metrics;
-use crate::orphans::{self, Orphans};
-use crate::passwords::Passwords;
-use crate::proxies::Proxies;
+use crate::orphans;
+use crate::provider_ranges::ProviderRanges;
+use crate::serve::{Parts, server};
 use crate::settings::{RedirectSettings, Settings};
-use crate::spool::{Appender, Opened, Spool};
-use crate::tally::{SLOTS, Tally};
+use crate::spool::{Opened, Spool};
 
 /// Pause before a dependency that was not as it should be is looked at again.
 const VERIFY_PAUSE: Duration = Duration::from_secs(2);
@@ -44,6 +36,7 @@ pub struct App {
     bus: Bus,
     pool: Pool,
     links: Links,
+    ranges: Option<ProviderRanges>,
     spooling: Opened,
     /// What is wrong with the database, as long as it has not been seen in order.
     database: watch::Sender<Result<(), String>>,
@@ -69,6 +62,8 @@ impl App {
         settings.validate()?;
         let Settings { nats, database, links, redirect, telemetry: _ } = settings;
         let metrics = Metrics::register(ops.registry()).context("failed to register metrics")?;
+        let ranges = redirect.provider_ranges().map(ProviderRanges::read).transpose();
+        let ranges = ranges.context("redirect.provider_ranges cannot be used")?;
         let spooling = Spool::open(&redirect.spool, &metrics)?;
         let pool = Pool::connect(&database)?;
         let bus = Bus::connect(&nats, "redirect").await?;
@@ -90,6 +85,7 @@ impl App {
             bus,
             pool,
             links,
+            ranges,
             spooling,
             database,
         })
@@ -120,6 +116,7 @@ impl App {
             bus,
             pool,
             links,
+            ranges,
             spooling,
             database,
         } = self;
@@ -135,6 +132,9 @@ impl App {
         watching.spawn(spool.clone().tend(settings.spool.segment_age_max, answered.clone()));
         watching.spawn(confirmer.run(pool.clone(), bus.clone(), answered.clone()));
         watching.spawn(verify(bus.clone(), pool, database, answered.clone()));
+        if let Some((ranges, path)) = ranges.as_ref().zip(settings.provider_ranges()) {
+            watching.spawn(ranges.follower(path.to_owned(), metrics.clone()).run(answered.clone()));
+        }
         let mut shipping = JoinSet::new();
         let publisher = bus.publisher();
         shipping.spawn(shipper.run(publisher.clone(), answered.clone(), drain).map(drop));
@@ -143,7 +143,8 @@ impl App {
         shipping.spawn(orphan_publisher.run(publisher, answered.clone(), drain));
         let serving = ops_listener.map(|(listener, _)| tokio::spawn(ops.serve(listener, shipped.clone())));
 
-        let server = server(&settings, listener, links, spool, orphans, metrics)?;
+        let parts = Parts { links, spool, orphans, ranges, metrics };
+        let server = server(&settings, listener, parts)?;
         let handle = server.handle();
         info!(addr = %addr, "answering tracked links");
         let mut server = tokio::spawn(server);
@@ -172,60 +173,6 @@ fn listen(addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(addr).with_context(|| format!("failed to listen on {addr}"))?;
     let addr = listener.local_addr().context("failed to ask for the address of a listener")?;
     Ok((listener, addr))
-}
-
-/// One [`Follow`] a worker; all requests go to it, without a router in between.
-fn server(
-    settings: &RedirectSettings,
-    listener: TcpListener,
-    links: Links,
-    spool: Arc<Spool>,
-    orphans: Orphans,
-    metrics: Metrics,
-) -> anyhow::Result<actix_web::dev::Server> {
-    let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.address_header);
-    let referrer_policy = HeaderValue::from_static(settings.referrer_policy.as_str());
-    let (url_bytes_max, prefetch) = (settings.url_bytes_max, settings.prefetch);
-    let hsts = (!settings.hsts.is_zero())
-        .then(|| HeaderValue::from_str(&format!("max-age={}", settings.hsts.as_secs())))
-        .transpose()?;
-    let guesses_max = Some(settings.not_found_per_minute).filter(|most| *most > 0).unwrap_or(u32::MAX);
-    let guesses = Arc::new(Tally::new(SLOTS, guesses_max));
-    let attempts_max = settings.password_attempts_per_minute;
-    let passwords = Arc::new(Passwords::new(attempts_max, settings.request_timeout, Handle::current()));
-    let app = move || {
-        let follow = Rc::new(Follow {
-            links: links.clone(),
-            clicks: Appender::new(spool.clone()),
-            orphans: orphans.clone(),
-            passwords: passwords.clone(),
-            guesses: guesses.clone(),
-            proxies: proxies.clone(),
-            url_bytes_max,
-            prefetch,
-            referrer_policy: referrer_policy.clone(),
-            hsts: hsts.clone(),
-            metrics: metrics.clone(),
-        });
-        actix_web::App::new().default_service(web::to(move |request: HttpRequest, body: web::Payload| {
-            let follow = follow.clone();
-            async move { follow.answer(request, body).await }
-        }))
-    };
-    // a request in hand waits at most for the database
-    let drain_seconds = settings.lookup_timeout.as_secs() + 1;
-    let workers = match settings.workers {
-        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
-        workers => workers,
-    };
-    let server = HttpServer::new(app)
-        .workers(workers)
-        .disable_signals()
-        .keep_alive(settings.keep_alive)
-        .client_request_timeout(settings.request_timeout)
-        .max_connections(connections_max(settings.connections_max, workers))
-        .shutdown_timeout(drain_seconds);
-    Ok(server.listen(listener).context("failed to listen")?.run())
 }
 
 /// Looks at database and broker until both have been seen in order: neither is waited for, and a mistake shows at once.

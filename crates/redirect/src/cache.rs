@@ -148,6 +148,14 @@ where
         self.entries.get(key).filter(|entry| self.is_fresh(entry, now))
     }
 
+    /// The entry of `key`, fresh or not. It does not count as a use of it.
+    pub fn peek<Q>(&self, key: &Q) -> Option<Arc<Entry<V>>>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.entries.peek(key)
+    }
+
     /// Whether there is a value of `key`, fresh or not.
     pub fn holds<Q>(&self, key: &Q) -> bool
     where

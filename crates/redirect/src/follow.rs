@@ -4,8 +4,9 @@
 //! link that is known is followed.
 
 mod asking;
+mod nowhere;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,11 +19,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use bus::ClickRef;
 use chrono::{DateTime, Utc};
 
+use model::click::IpQuality;
 use model::link::{Closed, Recording};
 use model::orphan::{OrphanReason, PATH_BYTES_MAX};
 use model::privacy::Telling;
 use model::{ClickId, DestinationUrl, Link, Orphan, OrphanId};
 
+use crate::cache::Entry;
 use crate::links::{Guesser, Links, Route, Unknown};
 use crate::methods::{Methods, is_read};
 use crate::metrics::Metrics;
@@ -35,6 +38,10 @@ use crate::spool::Appender;
 use crate::tally::{Over, Taken, Tally, network};
 use crate::target::{self, Target};
 use crate::{destination, inspect, previews, visitor};
+use nowhere::Nowhere;
+
+/// Who connected, where a preamble may have named somebody else.
+pub struct Connected(pub Option<SocketAddr>);
 
 /// Answers the requests of one worker.
 pub struct Follow {
@@ -51,14 +58,15 @@ pub struct Follow {
     pub guesses: Arc<Tally>,
     /// Tell the client's address.
     pub proxies: Proxies,
+    /// Whether proxies name clients in front of all requests of a connection.
+    pub has_preambles: bool,
     /// Longest path and query.
     pub url_bytes_max: usize,
     /// What becomes of browsers that ask ahead.
     pub prefetch: Prefetch,
     /// Of a redirect.
     pub referrer_policy: HeaderValue,
-    /// `Strict-Transport-Security` for links whose domain says nothing of its own. What is no link is answered without: it
-    /// is not known whether its domain wants it.
+    /// `Strict-Transport-Security` of hosts whose domain says nothing of its own.
     pub hsts: Option<HeaderValue>,
     /// Counts the answers.
     pub metrics: Metrics,
@@ -68,53 +76,65 @@ impl Follow {
     /// Answers a request, whatever it is.
     pub async fn answer(&self, request: HttpRequest, body: Payload) -> HttpResponse {
         let started_at = Instant::now();
-        let followed = self.follow(&request, body, started_at).await;
-        let answer = followed.unwrap_or_else(|refusal| self.refuse(refusal));
+        let answer = self.follow(&request, body, started_at).await;
         self.metrics.answer_seconds.observe(started_at.elapsed().as_secs_f64());
         answer
     }
 
-    async fn follow(
-        &self,
-        request: &HttpRequest,
-        body: Payload,
-        started_at: Instant,
-    ) -> Result<HttpResponse, Refusal> {
+    async fn follow(&self, request: &HttpRequest, body: Payload, started_at: Instant) -> HttpResponse {
         let head = request.head();
-        if head.uri.path_and_query().is_some_and(|url| url.as_str().len() > self.url_bytes_max) {
-            return Err(Refusal::TooLong);
-        }
-        let (slug, is_inspected) = match Target::of(head.uri.path()) {
-            Target::Link(slug) => (slug, false),
-            Target::Inspect(slug) => (slug, true),
-            other => return self.no_link(head, other, started_at),
-        };
-        if self.prefetch == Prefetch::Refuse && visitor::is_prefetch(&head.headers) {
-            return Err(Refusal::Prefetch);
-        }
-        let host = target::host(head).ok_or(Refusal::NotFound)?;
-        let guessing = Guessing { follow: self, head, started_at };
-        let found = self.links.find(&host, &slug, started_at, &guessing).await;
-        let entry = found.map_err(|unknown| match unknown {
-            Unknown::Unavailable => Refusal::Unavailable,
-            Unknown::Refused(over) => Refusal::Limited(over),
-        })?;
-        let Some(route) = &entry.value else {
-            if !is_inspected {
-                self.tell(head, &host, None, OrphanReason::UnknownSlug, started_at);
+        let host = target::host(head);
+        let Found { entry, is_inspected } = match self.find(head, host.as_deref(), started_at).await {
+            Ok(found) => found,
+            Err(nowhere) => {
+                // boxed: visitors of links would carry its room
+                return Box::pin(self.nowhere(head, host.as_deref(), nowhere, started_at)).await;
             }
-            return Err(Refusal::NotFound);
+        };
+        let (Some(route), Some(host)) = (&entry.value, &host) else {
+            return Box::pin(self.nowhere(head, host.as_deref(), Nowhere::Counted, started_at)).await;
         };
         let met = if is_inspected {
             self.inspect(head, route)
         } else {
-            self.meet(request, body, route, &host, started_at).await
+            self.meet(request, body, route, host, started_at).await
         };
         let mut answer = met.unwrap_or_else(|refusal| self.refuse(refusal));
         if let Some(hsts) = route.hsts.as_ref().or(self.hsts.as_ref()) {
             answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
-        Ok(answer)
+        answer
+    }
+
+    /// What stands under the link that is asked for, if one is.
+    async fn find(
+        &self,
+        head: &RequestHead,
+        host: Option<&str>,
+        started_at: Instant,
+    ) -> Result<Found, Nowhere> {
+        if head.uri.path_and_query().is_some_and(|url| url.as_str().len() > self.url_bytes_max) {
+            return Err(Refusal::TooLong.into());
+        }
+        let (name, is_inspected) = match Target::of(head.uri.path()) {
+            Target::Link(name) => (name, false),
+            Target::Inspect(name) => (name, true),
+            other => return Err(Nowhere::Answered(self.no_link(head, host, other, started_at))),
+        };
+        if self.prefetch == Prefetch::Refuse && visitor::is_prefetch(&head.headers) {
+            return Err(Refusal::Prefetch.into());
+        }
+        let host = host.ok_or(Refusal::NotFound)?;
+        let guessing = Guessing { follow: self, head, started_at };
+        let entry =
+            self.links.find(host, &name, started_at, &guessing).await.map_err(|unknown| match unknown {
+                Unknown::Unavailable => Refusal::Unavailable,
+                Unknown::Refused(over) => Refusal::Limited(over),
+            })?;
+        if entry.value.is_none() && !is_inspected {
+            self.tell(head, host, None, OrphanReason::UnknownSlug, started_at);
+        }
+        Ok(Found { entry, is_inspected })
     }
 
     /// Answers who asks for a link that there is.
@@ -147,33 +167,6 @@ impl Follow {
             }
             (_, None) => Ok(self.send_on(request, route, now, started_at).await),
         }
-    }
-
-    /// A path that no link has.
-    fn no_link(
-        &self,
-        head: &RequestHead,
-        target: Target<'_>,
-        started_at: Instant,
-    ) -> Result<HttpResponse, Refusal> {
-        if head.method == Method::OPTIONS {
-            return Ok(pages::options(Methods::Follow));
-        }
-        let reason = match target {
-            Target::Robots | Target::Favicon if !is_read(&head.method) => {
-                return Err(Refusal::Method(Methods::Follow));
-            }
-            Target::Robots => return Ok(pages::robots()),
-            Target::Favicon => return Ok(pages::favicon()),
-            Target::Noise => return Err(Refusal::Noise),
-            Target::Base => OrphanReason::BaseUrl,
-            Target::Bad => OrphanReason::BadPath,
-            Target::Reserved | Target::Link(_) | Target::Inspect(_) => return Err(Refusal::NotFound),
-        };
-        if let Some(host) = target::host(head) {
-            self.tell(head, &host, None, reason, started_at);
-        }
-        Err(Refusal::NotFound)
     }
 
     async fn send_on(
@@ -300,7 +293,13 @@ impl Follow {
         now: DateTime<Utc>,
     ) -> ClickRef<'a> {
         let head = request.head();
-        let client = head.peer_addr.map(|peer| self.proxies.client(peer.ip(), &head.headers));
+        let mut client = head.peer_addr.map(|peer| self.proxies.client(peer.ip(), &head.headers));
+        if self.has_preambles
+            && let Some((_, quality @ IpQuality::Direct)) = &mut client
+            && request.conn_data::<Connected>().is_some_and(|connected| connected.0 != head.peer_addr)
+        {
+            *quality = IpQuality::Proxied;
+        }
         ClickRef {
             template: &route.clicks,
             id: ClickId::generate_at(now),
@@ -335,6 +334,12 @@ impl Follow {
 /// What may be told of a click on this link by this visitor.
 fn telling(link: &Link, headers: &HeaderMap, no_track: bool) -> Telling {
     link.recording.telling(visitor::wishes(headers, no_track), link.signals, link.max_clicks.is_some())
+}
+
+/// What a link's host and slug lead to.
+struct Found {
+    entry: Arc<Entry<Route>>,
+    is_inspected: bool,
 }
 
 /// Who asks for many links that are not there tries to find one.

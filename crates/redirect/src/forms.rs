@@ -1,6 +1,6 @@
 //! The pages that ask before a link is followed: for its password, or whether to follow it.
 //!
-//! They need no script and no style. Their policy says nothing about where forms may be sent (`form-action`, which
+//! They need no script. Their policy says nothing about where forms may be sent (`form-action`, which
 //! `default-src` does not stand in for): Chromium holds the redirect that answers a form to that list as well, so that
 //! it would have to name the destination, and tell it to who does not know the password. The pages hold nothing that a
 //! visitor or an owner wrote, so that there is nobody to put a second form there.
@@ -11,6 +11,7 @@ use actix_web::http::header;
 use bytes::Bytes;
 
 use crate::pages::{self, NO_REFERRER, NOT_STORED};
+use crate::style::{self, document};
 use crate::tally::Over;
 
 /// Why the password is asked for.
@@ -47,15 +48,12 @@ pub fn confirm() -> HttpResponse {
 }
 
 /// Like the other form, it goes to where it came from.
-const CONFIRM: &str = concat!(
-    "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n",
-    "<meta name=\"viewport\" content=\"width=device-width\">\n",
-    "<meta name=\"color-scheme\" content=\"light dark\">\n",
-    "<title>Follow this link?</title>\n",
-    "<main>\n<h1>This link can be followed once</h1>\n",
+const CONFIRM: &str = document!(
+    "Follow this link?",
+    "This link can be followed once",
     "<form method=\"post\">\n",
     "<p><button type=\"submit\">Continue</button></p>\n",
-    "</form>\n</main>\n</html>\n"
+    "</form>\n"
 );
 
 fn asking(status: StatusCode, page: &'static str) -> HttpResponse {
@@ -63,7 +61,7 @@ fn asking(status: StatusCode, page: &'static str) -> HttpResponse {
     let mut answer = pages::html(status, Bytes::from_static(page.as_bytes()), NO_REFERRER);
     let headers = answer.headers_mut();
     headers.insert(header::CACHE_CONTROL, NOT_STORED);
-    headers.insert(header::CONTENT_SECURITY_POLICY, pages::INERT_AND_UNFRAMED);
+    headers.insert(header::CONTENT_SECURITY_POLICY, style::POLICY);
     answer
 }
 
@@ -71,12 +69,9 @@ fn asking(status: StatusCode, page: &'static str) -> HttpResponse {
 /// visitor's query.
 macro_rules! form {
     ($problem:expr, $described:literal) => {
-        concat!(
-            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n",
-            "<meta name=\"viewport\" content=\"width=device-width\">\n",
-            "<meta name=\"color-scheme\" content=\"light dark\">\n",
-            "<title>Password needed</title>\n",
-            "<main>\n<h1>This link asks for a password</h1>\n",
+        $crate::style::document!(
+            "Password needed",
+            "This link asks for a password",
             $problem,
             "<form method=\"post\">\n",
             "<p><label for=\"password\">Password</label>\n",
@@ -84,7 +79,7 @@ macro_rules! form {
             $described,
             "></p>\n",
             "<p><button type=\"submit\">Continue</button></p>\n",
-            "</form>\n</main>\n</html>\n"
+            "</form>\n"
         )
     };
 }

@@ -9,6 +9,9 @@ use url::Position;
 
 use crate::links::Route;
 use crate::pages::{self, NO_REFERRER, NOT_STORED, escaped};
+use crate::style::{self, beginning};
+
+const BEGINNING: &str = beginning!("About this link");
 
 /// What a link does, as it is at the moment. A password keeps its destination secret; that of a link which is not active
 /// is nobody's business yet, or no longer.
@@ -23,17 +26,14 @@ pub fn page(route: &Route, closed: Option<Closed>) -> HttpResponse {
         (Some(closed), _) => format!("<p>It is not active: {}.</p>\n", reason(closed)),
     };
     let body = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>About this link</title>\n<main>\n<h1>About this link</h1>\n<p>{}</p>\n{told}\
+        "{BEGINNING}About this link</h1>\n<p>{}</p>\n{told}\
          <p>Looking at this page does not count as a click.</p>\n</main>\n</html>\n",
         escaped(&format!("{}/{}", route.link.domain, route.link.slug))
     );
     let mut answer = pages::html(StatusCode::OK, body.into(), NO_REFERRER);
     let headers = answer.headers_mut();
     headers.insert(header::CACHE_CONTROL, NOT_STORED);
-    headers.insert(header::CONTENT_SECURITY_POLICY, pages::INERT_AND_UNFRAMED);
+    headers.insert(header::CONTENT_SECURITY_POLICY, style::POLICY);
     answer
 }
 

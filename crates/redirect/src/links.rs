@@ -4,7 +4,6 @@
 //! may have been missed, and with age, every link is. With the database away, a link that was seen is served as it was,
 //! up to `links.stale_max`.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,15 +11,14 @@ use actix_web::http::header::HeaderValue;
 use bus::{Bus, Change, Changed, ClickTemplate, Table};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use quick_cache::Equivalent;
-use smallvec::SmallVec;
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use model::click::ClickedLink;
 use model::link::tracked_url;
-use model::{DestinationUrl, Link};
+use model::{DestinationUrl, Link, Slug, SlugCase};
 use store::Pool;
 use store::routes::ServedDomain;
 
@@ -29,14 +27,16 @@ use crate::lookups::{Database, LookupError};
 use crate::metrics::Metrics;
 use crate::pages;
 use crate::previews;
+use crate::route_key::{RouteKey, RouteRef};
 use crate::settings::{LinksSettings, RedirectSettings};
 use crate::tally::{Over, Taken};
+use crate::target::Name;
 
 /// How long it is remembered that there is no such link: one that was just made is found soon.
 const REFRESH_ABSENT: Duration = Duration::from_secs(2);
 
-/// A host and a slug of together so many bytes stand in the memory's table itself.
-const KEY_BYTES: usize = 36;
+/// How long an answer that leads nowhere waits to learn what its host tells browsers.
+const HOST_WAIT: Duration = Duration::from_millis(100);
 
 /// Hosts that are remembered; those that are somebody's are few.
 const HOSTS_MAX: usize = 1000;
@@ -68,7 +68,8 @@ pub struct Links {
 
 struct Inner {
     routes: Arc<Cache<RouteKey, Route>>,
-    /// Which domain a host stands for: asked for every link with `links.any_host`, else only for visits that led nowhere.
+    /// Which domain a host stands for: asked for every link with `links.any_host`, else only for visits that led nowhere and
+    /// for slugs with capital letters.
     hosts: Arc<Cache<Box<str>, ServedDomain>>,
     any_host: bool,
     public_url: Url,
@@ -77,45 +78,15 @@ struct Inner {
     metrics: Metrics,
 }
 
-/// Host and slug, where the memory holds them: with most links a comparison reads no other place.
+/// What the domain of a host tells browsers about https.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct RouteKey {
-    host_bytes: usize,
-    text: SmallVec<[u8; KEY_BYTES]>,
-}
-
-/// A [`RouteKey`] that owns nothing; it hashes alike.
-#[derive(Hash)]
-struct RouteRef<'a> {
-    host: &'a [u8],
-    slug: &'a [u8],
-}
-
-impl<'a> RouteRef<'a> {
-    fn new(host: &'a str, slug: &'a str) -> Self {
-        Self { host: host.as_bytes(), slug: slug.as_bytes() }
-    }
-
-    fn to_key(&self) -> RouteKey {
-        let mut text = SmallVec::with_capacity(self.host.len() + self.slug.len());
-        text.extend_from_slice(self.host);
-        text.extend_from_slice(self.slug);
-        RouteKey { host_bytes: self.host.len(), text }
-    }
-}
-
-impl Hash for RouteKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let (host, slug) = self.text.split_at(self.host_bytes);
-        RouteRef { host, slug }.hash(state);
-    }
-}
-
-impl Equivalent<RouteKey> for RouteRef<'_> {
-    fn equivalent(&self, key: &RouteKey) -> bool {
-        let (host, slug) = key.text.split_at(key.host_bytes);
-        self.slug == slug && self.host == host
-    }
+pub enum Hsts {
+    /// This value of its own.
+    Own(HeaderValue),
+    /// Nothing of its own, or the host is nobody's: what the server is set to tell.
+    AsSet,
+    /// It could not be learned in time: nothing is told, and browsers go on as they did.
+    Unknown,
 }
 
 /// Why nothing is known about a link.
@@ -138,6 +109,11 @@ pub trait Guesser {
 
     /// It was none.
     fn give_back(&self, guess: Taken);
+}
+
+/// A value of `Strict-Transport-Security`.
+pub fn max_age_value(seconds: impl std::fmt::Display) -> HeaderValue {
+    HeaderValue::try_from(format!("max-age={seconds}")).expect("digits are a value")
 }
 
 /// The same in one piece of memory with one count of its users: both are read and counted for each visitor.
@@ -174,7 +150,7 @@ impl Links {
         Self { inner: Arc::new(inner) }
     }
 
-    /// What stands under this host and slug, both in their comparable form. If there is nothing, `guesser` has taken a
+    /// What stands under this host, in its comparable form, and under this slug. If there is nothing, `guesser` has taken a
     /// guess for it.
     ///
     /// # Errors
@@ -182,16 +158,46 @@ impl Links {
     pub async fn find(
         &self,
         host: &str,
-        slug: &str,
+        name: &Name<'_>,
         now: Instant,
         guesser: &impl Guesser,
     ) -> Result<Arc<Entry<Route>>, Unknown> {
-        if !self.inner.any_host {
-            return self.inner.route(host, slug, now, guesser).await;
+        let inner = &self.inner;
+        if !inner.any_host
+            && let Some(slug) = name.one().or_else(|| inner.known_slug(host, name))
+        {
+            return inner.route(host, slug, now, guesser).await;
         }
-        let domain = self.inner.serving_domain(host, now, guesser).await?;
-        let host = domain.value.as_ref().map_or(host, |domain| domain.host.as_str());
-        self.inner.route(host, slug, now, guesser).await
+        let domain = inner.serving_domain(host, now, guesser).await?;
+        let (host, case) = match &domain.value {
+            Some(domain) => (domain.host.as_str(), domain.slug_case),
+            None => (host, SlugCase::default()),
+        };
+        inner.route(host, name.of(case), now, guesser).await
+    }
+
+    /// What the domain of this host tells browsers. A host that is nobody's counts as a guess when `guesser` is given: whoever
+    /// makes hosts up would have each looked up.
+    pub async fn hsts(&self, host: &str, now: Instant, guesser: Option<&impl Guesser>) -> Hsts {
+        let told = |entry: &Entry<ServedDomain>| {
+            let max_age = entry.value.as_ref().and_then(|domain| domain.hsts_max_age);
+            max_age.map_or(Hsts::AsSet, |seconds| Hsts::Own(max_age_value(seconds)))
+        };
+        if let Some(entry) = self.inner.hosts.fresh(host, now) {
+            return told(&entry);
+        }
+        let guesser = guesser.filter(|_| !self.inner.hosts.holds(host));
+        let Ok(guess) = guesser.map(Guesser::take).transpose() else { return Hsts::Unknown };
+        // who gives up waiting leaves the question asked: the next one finds the answer in memory
+        let found = timeout(HOST_WAIT, self.inner.domain(host, now)).await;
+        let entry = found.ok().and_then(Result::ok);
+        let is_made_up = entry
+            .as_ref()
+            .is_some_and(|entry| entry.value.as_ref().is_none_or(|domain| domain.host.as_str() != host));
+        if let Some((guess, guesser)) = guess.zip(guesser).filter(|_| !is_made_up) {
+            guesser.give_back(guess);
+        }
+        entry.map_or(Hsts::Unknown, |entry| told(&entry))
     }
 
     /// Whose links are served under this host.
@@ -246,6 +252,17 @@ impl Links {
 }
 
 impl Inner {
+    /// The slug of a link in memory that this name means: such a link tells how its domain compares, also while the
+    /// database is away.
+    fn known_slug<'n>(&self, host: &str, name: &'n Name<'_>) -> Option<&'n str> {
+        let means = |case: SlugCase| {
+            let slug = name.of(case);
+            let entry = self.routes.peek(&RouteRef::new(host, slug))?;
+            (entry.value.as_ref()?.link.slug_case == case).then_some(slug)
+        };
+        means(SlugCase::Insensitive).or_else(|| means(SlugCase::Sensitive))
+    }
+
     async fn route(
         &self,
         host: &str,
@@ -299,10 +316,11 @@ impl Inner {
     async fn look_up(&self, host: &str, slug: &str, now: Instant) -> Result<Arc<Entry<Route>>, Unavailable> {
         let (database, public_url) = (self.database.clone(), self.public_url.clone());
         let key = RouteRef::new(host, slug).to_key();
-        let asked = (host.parse(), slug.parse());
+        // read from a path, it is in the form that is compared
+        let (host, slug) = (host.parse(), Slug::kept(slug.to_owned()));
         let lookup = async move {
-            // what cannot be a host or a slug leads nowhere
-            let (Ok(host), Ok(slug)) = asked else { return Ok(None) };
+            // what cannot be a host leads nowhere
+            let Ok(host) = host else { return Ok(None) };
             let link = database.find_link(&host, &slug).await?;
             Ok::<_, LookupError>(link.map(|link| Route::new(link, &public_url)))
         };
@@ -349,8 +367,7 @@ impl Route {
             link.utm.applied_to(&link.original_url).unwrap_or_else(|_| link.original_url.clone());
         let (location, body) = side_by_side(pages::location(&destination));
         let preview = link.preview.as_ref().map(|preview| previews::page(preview, &clicked.tracked_url));
-        let max_age = link.hsts_max_age.map(|seconds| format!("max-age={seconds}"));
-        let hsts = max_age.and_then(|text| HeaderValue::try_from(text).ok());
+        let hsts = link.hsts_max_age.map(max_age_value);
         Self { link, clicks, destination, location, body, preview, hsts }
     }
 

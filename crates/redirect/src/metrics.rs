@@ -38,6 +38,10 @@ pub struct Metrics {
     pub password_asked: IntCounter,
     /// Passwords that were wrong.
     pub password_wrong: IntCounter,
+    /// Connections of trusted proxies that did not begin with a PROXY preamble.
+    pub preambles_refused: IntCounter,
+    /// Changed files of a provider's ranges that cannot serve.
+    pub broken_ranges: IntCounter,
     /// Requests that could not be read, or of other methods.
     pub refused: IntCounter,
     /// Visitors of a link that is not in memory while the database is away.
@@ -140,6 +144,16 @@ impl Metrics {
             password_wrong: answers.with_label_values(&["password_wrong"]),
             refused: answers.with_label_values(&["refused"]),
             unavailable: answers.with_label_values(&["unavailable"]),
+            preambles_refused: counter(
+                registry,
+                "preambles_refused_total",
+                "Connections of trusted proxies that were closed because they did not begin with a PROXY preamble.",
+            )?,
+            broken_ranges: counter(
+                registry,
+                "broken_ranges_total",
+                "Changed files of the provider's ranges that cannot serve; the content before them does.",
+            )?,
             orphans,
             orphans_published: counter(
                 registry,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use model::DestinationUrl;
 
 use crate::methods::Methods;
+use crate::style::{self, document};
 use crate::tally::Over;
 
 /// Nobody keeps the answer: every visit comes to us, and an edit counts at once.
@@ -19,10 +20,6 @@ const STORED_BRIEFLY: HeaderValue = HeaderValue::from_static("private, max-age=9
 
 /// Our pages do nothing and load nothing.
 const INERT: HeaderValue = HeaderValue::from_static("default-src 'none'");
-
-/// The same for pages that people read: nobody shows them within a page of their own.
-pub const INERT_AND_UNFRAMED: HeaderValue =
-    HeaderValue::from_static("default-src 'none'; base-uri 'none'; frame-ancestors 'none'");
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
@@ -97,9 +94,11 @@ pub fn redirect(
 /// A small page that says why there is no redirect.
 pub fn refusal(refusal: Refusal) -> HttpResponse {
     let (status, page) = match refusal {
-        Refusal::NotFound | Refusal::Noise | Refusal::NotStarted => {
+        Refusal::NotFound | Refusal::NotStarted => {
             (StatusCode::NOT_FOUND, page!("Not found", "There is no such link."))
         }
+        // no person reads it
+        Refusal::Noise => (StatusCode::NOT_FOUND, "<!doctype html>\n<title>Not found</title>\n"),
         Refusal::Blocked => (
             StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
             page!("Blocked", "This link was blocked by who runs this service."),
@@ -138,6 +137,7 @@ pub fn refusal(refusal: Refusal) -> HttpResponse {
     let mut answer = html(status, Bytes::from_static(page.as_bytes()), NO_REFERRER);
     let headers = answer.headers_mut();
     headers.insert(header::CACHE_CONTROL, NOT_STORED);
+    headers.insert(header::CONTENT_SECURITY_POLICY, style::POLICY);
     match refusal {
         Refusal::Method(methods) => headers.insert(header::ALLOW, methods.allowed()),
         Refusal::Unavailable => headers.insert(header::RETRY_AFTER, RETRY_AFTER),
@@ -208,7 +208,7 @@ pub fn escaped(text: &str) -> String {
 /// A whole page, put together when we are compiled.
 macro_rules! page {
     ($title:literal, $text:literal) => {
-        concat!("<!doctype html>\n<title>", $title, "</title>\n<p>", $text, "</p>\n")
+        document!($title, $title, "<p>", $text, "</p>\n")
     };
 }
 use page;

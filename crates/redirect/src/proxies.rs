@@ -4,9 +4,12 @@
 //! proxy which the operator trusts; then the one header that the operator named is read from its end, because each proxy
 //! appends and only the last entries were written by proxies we trust. What stands further left was written by who
 //! knows whom, and is not even parsed.
+//!
+//! Who connects may itself be named by a proxy, in front of all requests of a connection: `preamble`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName};
@@ -15,8 +18,10 @@ use serde::Deserialize;
 
 use model::click::IpQuality;
 
+use crate::provider_ranges::ProviderRanges;
+
 /// Most entries of a list of proxies that are looked at.
-const HOPS_MAX: usize = 32;
+pub const HOPS_MAX: usize = 32;
 
 /// Most bytes of such a list that are looked at, from its end.
 const HOPS_BYTES_MAX: usize = 4 * 1024;
@@ -58,6 +63,11 @@ impl AddressHeader {
         }
     }
 
+    /// Whether proxies append to it, rather than write one address.
+    pub const fn is_list(self) -> bool {
+        matches!(self, Self::XForwardedFor | Self::Forwarded)
+    }
+
     const fn name(self) -> HeaderName {
         match self {
             Self::Forwarded => header::FORWARDED,
@@ -85,17 +95,36 @@ impl fmt::Display for AddressHeader {
 #[derive(Debug, Clone)]
 pub struct Proxies {
     trusted: Vec<IpNet>,
+    /// Of a provider that writes a header of one address.
+    ranges: Option<ProviderRanges>,
+    /// How many proxies append to the list, when they are counted and not known by address.
+    hops: Option<NonZeroUsize>,
     header: AddressHeader,
     name: HeaderName,
+}
+
+/// Why the word of who connects is taken, or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// It is not.
+    No,
+    /// It is one of the trusted proxies.
+    Proxy,
+    /// It is in the ranges of the provider that writes the header.
+    Provider,
+    /// Proxies are counted, and none is named: whoever connects is taken for the last of them.
+    Counted,
 }
 
 /// One step on the way to the client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step<'a> {
     /// Who connected, and whether its word is taken.
-    Peer(IpAddr, bool),
+    Peer(IpAddr, Trust),
     /// An address that a trusted proxy wrote, and whether that is a trusted proxy too.
     Hop(IpAddr, bool),
+    /// The list ends before as many proxies have written as there are: somebody came around them. How many wrote.
+    TooFew(usize),
     /// What a trusted proxy wrote is not an address: nothing further is believed.
     NoAddress(&'a [u8]),
     /// The header is not there.
@@ -109,7 +138,20 @@ pub enum Step<'a> {
 impl Proxies {
     /// Takes the word of `trusted`, in `header`.
     pub fn new(trusted: Vec<IpNet>, header: AddressHeader) -> Self {
-        Self { trusted, header, name: header.name() }
+        Self { trusted, ranges: None, hops: None, header, name: header.name() }
+    }
+
+    /// Takes the word of these ranges as well, in a header of one address.
+    pub fn with_ranges(mut self, ranges: Option<ProviderRanges>) -> Self {
+        self.ranges = ranges.filter(|_| !self.header.is_list());
+        self
+    }
+
+    /// Counts so many proxies from the end of a list, who connects being the first, and asks no further hop's address. Not
+    /// if that is 0.
+    pub fn with_hops(mut self, hops: usize) -> Self {
+        self.hops = NonZeroUsize::new(hops).filter(|_| self.header.is_list());
+        self
     }
 
     /// The client's address, and how sure it is.
@@ -125,9 +167,9 @@ impl Proxies {
         mut tell: impl FnMut(Step<'a>),
     ) -> (IpAddr, IpQuality) {
         let peer = peer.to_canonical();
-        let is_trusted = self.trusts(peer);
-        tell(Step::Peer(peer, is_trusted));
-        if !is_trusted {
+        let trust = self.trust_in(peer);
+        tell(Step::Peer(peer, trust));
+        if trust == Trust::No {
             return (peer, IpQuality::Direct);
         }
         let mut lines = headers.get_all(&self.name).map(|value| value.as_bytes());
@@ -189,7 +231,10 @@ impl Proxies {
                     tell(Step::NoAddress(entry));
                     return (client, IpQuality::Obfuscated);
                 };
-                let is_trusted = self.trusts(hop);
+                let is_trusted = match self.hops {
+                    Some(all) => hops < all.get(),
+                    None => self.trusts(hop),
+                };
                 tell(Step::Hop(hop, is_trusted));
                 client = hop;
                 if !is_trusted {
@@ -197,10 +242,29 @@ impl Proxies {
                 }
             }
         }
+        if self.hops.is_some() {
+            // what is there may have been written by anybody
+            tell(Step::TooFew(hops));
+            return (peer, IpQuality::Obfuscated);
+        }
         (client, IpQuality::Proxied)
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether the word of who connects is taken about the client.
+    fn trust_in(&self, peer: IpAddr) -> Trust {
+        if self.trusts(peer) {
+            Trust::Proxy
+        } else if self.hops.is_some() && self.trusted.is_empty() {
+            Trust::Counted
+        } else if self.ranges.as_ref().is_some_and(|ranges| ranges.contain(peer)) {
+            Trust::Provider
+        } else {
+            Trust::No
+        }
+    }
+
+    /// Whether an address is that of a trusted proxy.
+    pub fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|net| net.contains(&address))
     }
 }

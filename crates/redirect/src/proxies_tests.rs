@@ -129,6 +129,51 @@ fn a_single_address_is_taken_when_there_is_one() {
 }
 
 #[test]
+fn proxies_that_are_counted_are_not_asked_for_their_addresses() {
+    use IpQuality::{Direct, Obfuscated, Proxied};
+    let header = AddressHeader::XForwardedFor;
+    let cases = [
+        (false, 1, "192.0.2.9", "1.1.1.1, 198.51.100.7", "198.51.100.7", Proxied),
+        (false, 2, "192.0.2.9", "1.1.1.1, 198.51.100.7, 203.0.113.1", "198.51.100.7", Proxied),
+        // also over those that are named
+        (true, 1, "10.0.0.1", "198.51.100.7, 10.0.0.2", "10.0.0.2", Proxied),
+        // who is not one of those is not counted
+        (true, 1, "192.0.2.9", "198.51.100.7", "192.0.2.9", Direct),
+        // fewer have written than there are: what they wrote may be anybody's
+        (false, 3, "192.0.2.9", "1.1.1.1, 198.51.100.7", "192.0.2.9", Obfuscated),
+        (false, 2, "192.0.2.9", "198.51.100.7, unknown", "192.0.2.9", Obfuscated),
+        (false, 2, "192.0.2.9", "unknown, 203.0.113.1", "203.0.113.1", Obfuscated),
+        (false, 0, "192.0.2.9", "198.51.100.7", "192.0.2.9", Direct),
+    ];
+    for (is_named, hops, peer, line, address, quality) in cases {
+        let trusted = is_named.then(|| "10.0.0.0/8".parse().expect("a network"));
+        let proxies = Proxies::new(Vec::from_iter(trusted), header).with_hops(hops);
+        let found = proxies.client(peer.parse().expect("an address"), &headers(header, &[line]));
+        assert_eq!(found, (address.parse().expect("an address"), quality), "{hops} {peer} {line}");
+    }
+}
+
+#[test]
+fn one_address_is_believed_of_the_providers_ranges_and_a_list_is_not() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("ranges");
+    std::fs::write(&path, "192.0.2.0/24\n").expect("written");
+    let ranges = || Some(ProviderRanges::read(&path).expect("ranges"));
+    let client = |header, peer: &str| {
+        let proxies = proxies(header).with_ranges(ranges());
+        let (client, _) =
+            proxies.client(peer.parse().expect("an address"), &headers(header, &["198.51.100.7"]));
+        client.to_string()
+    };
+
+    assert_eq!(client(AddressHeader::CfConnectingIp, "192.0.2.9"), "198.51.100.7");
+    assert_eq!(client(AddressHeader::CfConnectingIp, "::ffff:192.0.2.9"), "198.51.100.7");
+    assert_eq!(client(AddressHeader::CfConnectingIp, "10.0.0.1"), "198.51.100.7");
+    assert_eq!(client(AddressHeader::CfConnectingIp, "203.0.113.9"), "203.0.113.9");
+    assert_eq!(client(AddressHeader::XForwardedFor, "192.0.2.9"), "192.0.2.9");
+}
+
+#[test]
 fn each_step_of_the_walk_is_told() {
     let header = AddressHeader::XForwardedFor;
     let ip = |text: &str| -> IpAddr { text.parse().expect("an address") };
@@ -140,7 +185,11 @@ fn each_step_of_the_walk_is_told() {
     assert_eq!(found, (ip("10.0.0.2"), IpQuality::Obfuscated));
     assert_eq!(
         steps,
-        [Step::Peer(ip("10.0.0.1"), true), Step::Hop(ip("10.0.0.2"), true), Step::NoAddress(b" unknown")]
+        [
+            Step::Peer(ip("10.0.0.1"), Trust::Proxy),
+            Step::Hop(ip("10.0.0.2"), true),
+            Step::NoAddress(b" unknown")
+        ]
     );
 }
 

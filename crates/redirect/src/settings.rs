@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use actix_web::http::header::HeaderValue;
 use ipnet::IpNet;
 use serde::Deserialize;
 use service::settings::SettingsError;
 use url::Url;
 
-use crate::proxies::AddressHeader;
+use crate::proxies::{AddressHeader, HOPS_MAX};
 
 /// The spool needs this many files to turn over.
 const SEGMENTS_MIN: u64 = 4;
@@ -74,6 +75,12 @@ pub struct RedirectSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// The one header in which they say it.
     pub address_header: AddressHeader,
+    /// File of the address ranges whose word is taken as well, in a header of one address; empty: none.
+    pub provider_ranges: PathBuf,
+    /// How many proxies append to the list, when they are counted and not known by address; 0: they are known.
+    pub trusted_hops: usize,
+    /// Whether connections of trusted proxies begin with a PROXY preamble.
+    pub proxy_protocol: bool,
     /// `Referrer-Policy` of a redirect.
     pub referrer_policy: ReferrerPolicy,
     /// How long browsers are to reach us over https alone; 0: they are not told.
@@ -167,7 +174,12 @@ pub enum ReferrerPolicy {
 }
 
 impl ReferrerPolicy {
-    /// The value of the header.
+    /// The header's value.
+    pub const fn value(self) -> HeaderValue {
+        HeaderValue::from_static(self.as_str())
+    }
+
+    /// As it is written.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::StrictOriginWhenCrossOrigin => "strict-origin-when-cross-origin",
@@ -234,9 +246,29 @@ impl LinksSettings {
 }
 
 impl RedirectSettings {
-    fn rules(&self) -> [Rule; 14] {
+    /// The file of [`Self::provider_ranges`], if there is to be one.
+    pub fn provider_ranges(&self) -> Option<&Path> {
+        Some(self.provider_ranges.as_path()).filter(|path| !path.as_os_str().is_empty())
+    }
+
+    fn rules(&self) -> [Rule; 17] {
         let spool = &self.spool;
         [
+            (
+                "redirect.provider_ranges",
+                self.provider_ranges().is_none() || !self.address_header.is_list(),
+                "is for an address_header of one address: cf-connecting-ip, true-client-ip or x-real-ip",
+            ),
+            (
+                "redirect.trusted_hops",
+                self.trusted_hops == 0 || (self.address_header.is_list() && self.trusted_hops <= HOPS_MAX),
+                "must be at most 32, and counts in a list: address_header x-forwarded-for or forwarded",
+            ),
+            (
+                "redirect.proxy_protocol",
+                !self.proxy_protocol || !self.trusted_proxies.is_empty(),
+                "needs trusted_proxies: nobody else's preamble is read",
+            ),
             ("redirect.connections_max", self.connections_max > 0, "must be at least 1"),
             ("redirect.cached_links_max", self.cached_links_max > 0, "must be at least 1"),
             ("redirect.lookup_timeout", !self.lookup_timeout.is_zero(), "must be longer than 0"),
@@ -311,6 +343,9 @@ mod tests {
             ("CLICKWIRE__REDIRECT__PREFETCH", "sometimes", "redirect.prefetch"),
             ("CLICKWIRE__REDIRECT__PASSWORD_ATTEMPTS_PER_MINUTE", "0", "password_attempts_per_minute"),
             ("CLICKWIRE__REDIRECT__ADDRESS_HEADER", "x-client", "redirect.address_header"),
+            ("CLICKWIRE__REDIRECT__PROVIDER_RANGES", "cloudflare.txt", "redirect.provider_ranges"),
+            ("CLICKWIRE__REDIRECT__TRUSTED_HOPS", "33", "redirect.trusted_hops"),
+            ("CLICKWIRE__REDIRECT__PROXY_PROTOCOL", "true", "redirect.proxy_protocol"),
             ("CLICKWIRE__REDIRECT__TRUSTED_PROXIES", "10.0.0.0/8,proxy", "redirect.trusted_proxies"),
         ];
         for (variable, value, key) in cases {

@@ -7,7 +7,7 @@ use actix_web::http::header;
 use percent_encoding::percent_decode_str;
 
 use model::slug::{CHARS_MAX, is_asked_by_clients, is_reserved, is_scanner_noise};
-use model::{Host, Slug};
+use model::{Host, SlugCase, TypedSlug};
 
 /// What stands behind a link's path when its page is wanted, not where it leads.
 const INSPECT: char = '+';
@@ -15,10 +15,10 @@ const INSPECT: char = '+';
 /// What a path asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// `/{slug}` or `/{slug}/`: to follow the link. The slug is in its comparable form.
-    Link(Cow<'a, str>),
+    /// `/{slug}` or `/{slug}/`: to follow the link.
+    Link(Name<'a>),
     /// `/{slug}+`: to see where the link leads.
-    Inspect(Cow<'a, str>),
+    Inspect(Name<'a>),
     /// `/robots.txt`
     Robots,
     /// `/favicon.ico`
@@ -31,6 +31,33 @@ pub enum Target<'a> {
     Noise,
     /// A path that no link can have.
     Bad,
+}
+
+/// The name of a link, before it is known how its domain compares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// As most are written: every domain compares it as it is.
+    Plain(&'a str),
+    /// With capital letters, or beyond ASCII.
+    Typed(TypedSlug),
+}
+
+impl Name<'_> {
+    /// The form that every domain compares, if there is one.
+    pub fn one(&self) -> Option<&str> {
+        match self {
+            Self::Plain(text) => Some(text),
+            Self::Typed(typed) => typed.is_folded().then(|| self.of(SlugCase::Insensitive)),
+        }
+    }
+
+    /// The form that a domain compares.
+    pub fn of(&self, case: SlugCase) -> &str {
+        match self {
+            Self::Plain(text) => text,
+            Self::Typed(typed) => typed.of(case).as_str(),
+        }
+    }
 }
 
 impl<'a> Target<'a> {
@@ -46,7 +73,7 @@ impl<'a> Target<'a> {
         let text = text.strip_suffix('/').unwrap_or(text);
         // as most are written it is what is compared already; what clients ask for has a `.`
         if is_plain(text) && !is_reserved(text) && !is_scanner_noise(text) {
-            return Self::Link(Cow::Borrowed(text));
+            return Self::Link(Name::Plain(text));
         }
         let Ok(decoded) = percent_decode_str(text).decode_utf8() else { return Self::Bad };
         let folded = decoded.to_lowercase();
@@ -57,16 +84,16 @@ impl<'a> Target<'a> {
         if is_reserved(first) || is_asked_by_clients(first) {
             return Self::Reserved;
         }
-        let slug = |text: &str| text.parse::<Slug>().ok().map(|slug| Cow::Owned(slug.as_str().to_owned()));
+        let name = |text: &str| text.parse().ok().map(Name::Typed);
         let target = match decoded.strip_suffix(INSPECT) {
-            Some(text) => slug(text).map(Self::Inspect),
-            None => slug(&decoded).map(Self::Link),
+            Some(text) => name(text).map(Self::Inspect),
+            None => name(&decoded).map(Self::Link),
         };
         target.unwrap_or(Self::Bad)
     }
 }
 
-/// Whether it is a slug in its comparable form, but for names that are kept.
+/// Whether it is a slug that every domain compares as it is, but for names that are kept.
 fn is_plain(text: &str) -> bool {
     let is_folded = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
     !text.is_empty() && text.len() <= CHARS_MAX && text.bytes().all(is_folded)
@@ -99,21 +126,41 @@ mod tests {
     use actix_web::http::header::HeaderValue;
     use proptest::prelude::*;
 
-    fn percent_encode(slug: &Slug) -> String {
-        slug.as_str().bytes().map(|byte| format!("%{byte:02X}")).collect()
+    /// Where a path leads under domains that compare in the two ways.
+    fn followed(path: &str) -> Option<[String; 2]> {
+        match Target::of(path) {
+            Target::Link(name) => {
+                Some([SlugCase::Insensitive, SlugCase::Sensitive].map(|case| name.of(case).to_owned()))
+            }
+            _ => None,
+        }
+    }
+
+    fn both(slug: &str) -> Option<[String; 2]> {
+        Some([slug.to_owned(), slug.to_owned()])
+    }
+
+    fn percent_encode(slug: &str) -> String {
+        slug.bytes().map(|byte| format!("%{byte:02X}")).collect()
     }
 
     #[test]
     fn a_slug_is_read_from_its_path_once_decoded() {
-        for path in ["/abc", "/abc/", "/ABC", "/a%62c", "/%61%62%63/"] {
-            assert_eq!(Target::of(path), Target::Link("abc".into()), "{path}");
+        for path in ["/abc", "/abc/", "/a%62c", "/%61%62%63/"] {
+            assert_eq!(followed(path), both("abc"), "{path}");
         }
-        for path in ["/caf%C3%A9", "/cafe%CC%81", "/CAF%C3%89"] {
-            assert_eq!(Target::of(path), Target::Link("café".into()), "{path}");
+        for path in ["/caf%C3%A9", "/cafe%CC%81"] {
+            assert_eq!(followed(path), both("café"), "{path}");
         }
-        assert_eq!(Target::of("/v1.2_x"), Target::Link("v1.2_x".into()));
+        for (path, folded, exact) in
+            [("/aBc", "abc", "aBc"), ("/a%42c/", "abc", "aBc"), ("/CAFE%CC%81", "café", "CAFÉ")]
+        {
+            assert_eq!(followed(path), Some([folded.to_owned(), exact.to_owned()]), "{path}");
+        }
+        assert_eq!(followed("/v1.2_x"), both("v1.2_x"));
         for path in ["/abc+", "/ABC+", "/abc%2B", "/abc+/"] {
-            assert_eq!(Target::of(path), Target::Inspect("abc".into()), "{path}");
+            let Target::Inspect(name) = Target::of(path) else { panic!("{path}") };
+            assert_eq!(name.of(SlugCase::Insensitive), "abc", "{path}");
         }
     }
 
@@ -211,18 +258,26 @@ mod tests {
         fn whatever_slug_is_chosen_its_own_path_leads_to_it(
             text in "[a-zA-Z0-9._-]{1,12}|(apple-touch-icon|wp|ads|api|robots)[a-z.-]{0,5}(txt|png|php|)|\\PC{1,12}"
         ) {
-            if let Ok(slug) = Slug::chosen(&text) {
-                for path in [format!("/{slug}"), format!("/{}", percent_encode(&slug)), format!("/{text}")] {
-                    prop_assert_eq!(Target::of(&path), Target::Link(slug.as_str().into()), "{}", path);
+            if let Ok(typed) = TypedSlug::chosen(&text) {
+                for (at, case) in [SlugCase::Insensitive, SlugCase::Sensitive].into_iter().enumerate() {
+                    let slug = typed.of(case).as_str();
+                    for path in [format!("/{slug}"), format!("/{}", percent_encode(slug)), format!("/{text}")] {
+                        let found = followed(&path).map(|forms| forms[at].clone());
+                        prop_assert_eq!(found.as_deref(), Some(slug), "{}", path);
+                    }
                 }
             }
         }
 
         #[test]
         fn whatever_the_path_a_slug_is_one_in_its_comparable_form(path in "/[a-zA-Z0-9.%/+_-]{0,12}|\\PC{0,20}") {
-            if let Target::Link(slug) | Target::Inspect(slug) = Target::of(&path) {
-                let parsed = slug.parse::<Slug>().expect("a slug");
-                prop_assert_eq!(parsed.as_str(), slug.as_ref());
+            if let Target::Link(name) | Target::Inspect(name) = Target::of(&path) {
+                for case in [SlugCase::Insensitive, SlugCase::Sensitive] {
+                    let parsed = name.of(case).parse::<TypedSlug>().expect("a slug");
+                    prop_assert_eq!(parsed.of(case).as_str(), name.of(case));
+                }
+                let folded = name.of(SlugCase::Insensitive);
+                prop_assert_eq!(name.one().is_some(), folded == name.of(SlugCase::Sensitive));
             }
         }
     }

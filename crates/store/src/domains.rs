@@ -1,13 +1,13 @@
 //! Host names under which a workspace's links are served.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use model::{DomainId, Host, WorkspaceId};
+use model::{DomainId, Host, SlugCase, WorkspaceId};
 
 use crate::schema::{domains, links};
 use crate::{Connection, QueryResult};
@@ -25,6 +25,8 @@ pub struct Domain {
     pub created_at: DateTime<Utc>,
     /// Seconds in which browsers are to reach it over https alone; `None`: as the server is set.
     pub hsts_max_age: Option<u32>,
+    /// Whether capital letters in slugs tell its links apart.
+    pub slug_case: SlugCase,
     /// Since when an operator has all of its links blocked.
     pub blocked_at: Option<DateTime<Utc>>,
 }
@@ -42,6 +44,17 @@ pub enum Removal {
     Blocked,
 }
 
+/// What became of a wish to have a domain compare slugs otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recasing {
+    /// It does, or did so before.
+    Done,
+    /// The workspace has no such domain.
+    NotFound,
+    /// Links are served under it, or were, and were promised how they are found.
+    HasLinks,
+}
+
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = domains)]
 struct Row {
@@ -50,6 +63,7 @@ struct Row {
     is_default: bool,
     created_at: DateTime<Utc>,
     hsts_max_age: Option<i32>,
+    slug_case: String,
     blocked_at: Option<DateTime<Utc>>,
 }
 
@@ -61,8 +75,14 @@ fn read(row: Row) -> Domain {
         created_at: row.created_at,
         // not below 0
         hsts_max_age: row.hsts_max_age.map(i32::unsigned_abs),
+        slug_case: slug_case(&row.slug_case),
         blocked_at: row.blocked_at,
     }
+}
+
+/// What a column `slug_case` says.
+pub(crate) fn slug_case(kept: &str) -> SlugCase {
+    if kept == SlugCase::Sensitive.as_str() { SlugCase::Sensitive } else { SlugCase::Insensitive }
 }
 
 /// Adds a host name; `None` when it is taken, by whomever. The first one becomes the default: two at once need
@@ -131,6 +151,25 @@ pub async fn find(
         .await
         .optional()?;
     Ok(row.map(read))
+}
+
+/// Keeps these domains comparing slugs as they do until the transaction ends, and says how that is: links whose slugs were
+/// read in that way can be made meanwhile. It waits for [`set_slug_case`], and for nobody else.
+pub async fn hold_slug_case(
+    conn: &mut Connection,
+    ids: &[DomainId],
+) -> QueryResult<HashMap<DomainId, SlugCase>> {
+    let mut ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    // who holds several waits in one order
+    ids.sort();
+    let rows: Vec<(Uuid, String)> = domains::table
+        .filter(domains::id.eq_any(ids))
+        .order(domains::id)
+        .select((domains::id, domains::slug_case))
+        .for_key_share()
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(|(id, kept)| (DomainId::from_uuid(id), slug_case(&kept))).collect())
 }
 
 /// The workspace's domain with this host name.
@@ -211,6 +250,34 @@ pub async fn set_hsts(
     Ok(changed > 0)
 }
 
+/// Says whether capital letters in slugs tell a domain's links apart, while it has none. Belongs in a transaction: who makes a
+/// link under it at the same moment is waited for.
+pub async fn set_slug_case(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: DomainId,
+    case: SlugCase,
+) -> QueryResult<Recasing> {
+    let own =
+        domains::table.filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::id.eq(id.uuid())));
+    let kept: Option<String> = own.select(domains::slug_case).for_update().first(conn).await.optional()?;
+    match kept {
+        None => return Ok(Recasing::NotFound),
+        Some(kept) if slug_case(&kept) == case => return Ok(Recasing::Done),
+        Some(_) if has_links(conn, id).await? => return Ok(Recasing::HasLinks),
+        Some(_) => {}
+    }
+    let of_id = domains::table.find(id.uuid());
+    diesel::update(of_id).set(domains::slug_case.eq(case.as_str())).execute(conn).await?;
+    Ok(Recasing::Done)
+}
+
+/// Whether a link was ever made under a domain.
+async fn has_links(conn: &mut Connection, id: DomainId) -> QueryResult<bool> {
+    let of_domain = links::table.filter(links::domain_id.eq(id.uuid()));
+    diesel::select(diesel::dsl::exists(of_domain)).get_result(conn).await
+}
+
 /// Removes a domain under which no link was ever made, unless it is blocked: added again, it would not be. Belongs in a
 /// transaction: who makes a link under it, or blocks it, at the same moment is waited for.
 pub async fn delete(conn: &mut Connection, workspace_id: WorkspaceId, id: DomainId) -> QueryResult<Removal> {
@@ -226,11 +293,7 @@ pub async fn delete(conn: &mut Connection, workspace_id: WorkspaceId, id: Domain
         Some(Some(_)) => return Ok(Removal::Blocked),
         Some(None) => {}
     }
-    let has_links: bool =
-        diesel::select(diesel::dsl::exists(links::table.filter(links::domain_id.eq(id.uuid()))))
-            .get_result(conn)
-            .await?;
-    if has_links {
+    if has_links(conn, id).await? {
         return Ok(Removal::HasLinks);
     }
     diesel::delete(domains::table.find(id.uuid())).execute(conn).await?;

@@ -9,16 +9,16 @@ use diesel::sql_types::Bool;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use model::Slug;
+use model::{Slug, SlugCase};
 
 use crate::lost::is_taken;
-use crate::schema::links;
+use crate::schema::{domains, links};
 use crate::{Connection, QueryResult};
 
 /// Links that are looked at together.
 const BATCH: i64 = 1000;
 
-/// Folds slugs that are not; tells how many. Safe to run again, and beside everything else. It looks at no link whose slug is
+/// Folds slugs that are not, but for those of domains that tell capital letters apart; tells how many. Safe to run again, and beside everything else. It looks at no link whose slug is
 /// ASCII: those were always kept in lower case.
 pub(crate) async fn fold_slugs(conn: &mut Connection) -> QueryResult<usize> {
     let (mut after, mut folded) = (Uuid::nil(), 0);
@@ -26,7 +26,9 @@ pub(crate) async fn fold_slugs(conn: &mut Connection) -> QueryResult<usize> {
         // as the index `links_beyond_ascii` says it
         let is_beyond_ascii = sql::<Bool>("octet_length(slug) <> char_length(slug)");
         let rows: Vec<(Uuid, Uuid, String)> = links::table
+            .inner_join(domains::table)
             .filter(is_beyond_ascii)
+            .filter(domains::slug_case.eq(SlugCase::Insensitive.as_str()))
             .filter(links::id.gt(after))
             .order(links::id)
             .limit(BATCH)

@@ -6,8 +6,9 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use model::privacy::SignalPolicies;
-use model::{Host, Link, LinkId, Slug, WorkspaceId};
+use model::{Host, Link, LinkId, Slug, SlugCase, TypedSlug, WorkspaceId};
 
+use crate::domains::slug_case;
 use crate::link_row::{Row, unreadable};
 use crate::schema::{domains, links, settings};
 use crate::settings::{signals_of, treatment_of};
@@ -29,6 +30,7 @@ struct Decided {
 #[diesel(table_name = domains)]
 struct OfDomain {
     hsts_max_age: Option<i32>,
+    slug_case: String,
     blocked_at: Option<DateTime<Utc>>,
 }
 
@@ -68,6 +70,23 @@ pub struct ServedDomain {
     pub workspace_id: WorkspaceId,
     /// Whether the workspace has anything recorded.
     pub is_tracking: bool,
+    /// Seconds in which browsers are to reach it over https alone; `None`: as the server is set.
+    pub hsts_max_age: Option<u32>,
+    /// Whether capital letters in slugs tell its links apart.
+    pub slug_case: SlugCase,
+}
+
+/// The link that a tracked URL with this host and this slug, as somebody typed it, leads to. A host that no domain has may be
+/// served as the default one (`links.any_host`).
+pub async fn find_as_typed(
+    conn: &mut Connection,
+    host: &Host,
+    typed: &TypedSlug,
+) -> QueryResult<Option<Link>> {
+    match serving_domain(conn, host).await? {
+        Some(domain) => find_for_redirect(conn, &domain.host, typed.of(domain.slug_case)).await,
+        None => Ok(None),
+    }
 }
 
 /// The domain with this host name, if it is someone's.
@@ -79,19 +98,26 @@ pub async fn domain(conn: &mut Connection, host: &Host) -> QueryResult<Option<Se
 /// several workspaces have one).
 pub async fn serving_domain(conn: &mut Connection, host: &Host) -> QueryResult<Option<ServedDomain>> {
     let is_it = domains::host.eq(host.as_str());
-    let found: Option<(String, Uuid, Option<bool>)> = domains::table
+    let found: Option<(String, Uuid, OfDomain, Option<bool>)> = domains::table
         .left_join(settings::table.on(settings::workspace_id.eq(domains::workspace_id)))
         .filter(is_it.or(domains::is_default))
         .order((is_it.desc(), domains::id))
-        .select((domains::host, domains::workspace_id, settings::is_tracking.nullable()))
+        .select((
+            domains::host,
+            domains::workspace_id,
+            OfDomain::as_select(),
+            settings::is_tracking.nullable(),
+        ))
         .first(conn)
         .await
         .optional()?;
-    let Some((host, workspace_id, is_tracking)) = found else { return Ok(None) };
+    let Some((host, workspace_id, domain, is_tracking)) = found else { return Ok(None) };
     Ok(Some(ServedDomain {
         host: Host::kept(host),
         workspace_id: WorkspaceId::from_uuid(workspace_id),
         is_tracking: is_tracking.unwrap_or(true),
+        hsts_max_age: domain.hsts_max_age.and_then(|seconds| u32::try_from(seconds).ok()),
+        slug_case: slug_case(&domain.slug_case),
     }))
 }
 
@@ -136,6 +162,7 @@ fn read(row: Row, domain: OfDomain, decided: Option<Decided>, host: &Host, slug:
         address_treatment: treatment_of(&decided.address_treatment),
         preview: options.preview,
         hsts_max_age: domain.hsts_max_age.and_then(|seconds| u32::try_from(seconds).ok()),
+        slug_case: slug_case(&domain.slug_case),
         is_blocked: row.blocked_at.is_some() || domain.blocked_at.is_some(),
     })
 }

@@ -151,6 +151,7 @@ diesel::table! {
         created_at -> Timestamptz,
         hsts_max_age -> Nullable<Int4>,
         blocked_at -> Nullable<Timestamptz>,
+        slug_case -> Text,
     }
 }
 

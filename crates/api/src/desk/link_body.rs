@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use utoipa::ToSchema;
 
 use model::link::{LinkKind, LinkLabels, LinkPreview, QueryMode, RedirectStatus, Tracking};
-use model::{DestinationUrl, Host, Slug, Utm};
+use model::{DestinationUrl, Host, TypedSlug, Utm};
 use store::links::LinkOptions;
 
 use super::link_fields::{
@@ -23,10 +23,10 @@ pub struct NewLink {
     /// visitor's query.
     #[schema(value_type = String, example = "https://example.com/offer")]
     url: DestinationUrl,
-    /// Its name: letters of one script, digits, `-`, `_` and `.`, at most 100 characters; compared in lower case. Default: 9
-    /// random characters, 12 for a link of kind `message`.
+    /// Its name: letters of one script, digits, `-`, `_` and `.`, at most 100 characters; compared in lower case, unless the
+    /// domain's `case` is `sensitive`. Default: 9 random characters, 12 for a link of kind `message`.
     #[schema(value_type = Option<String>, example = "spring-sale")]
-    slug: Option<Slug>,
+    slug: Option<TypedSlug>,
     /// One of your domains. Default: the default one.
     #[schema(value_type = Option<String>, example = "go.example.com")]
     domain: Option<Host>,
@@ -132,7 +132,7 @@ pub struct PreviewText {
 /// A link as it is wanted, with what is usual filled in.
 pub struct Wanted {
     /// Its name, unless one is to be drawn.
-    pub slug: Option<Slug>,
+    pub slug: Option<TypedSlug>,
     /// Where it is served, unless that is the default domain.
     pub domain: Option<Host>,
     /// The kind, if one was named.

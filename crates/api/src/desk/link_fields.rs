@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use model::link::{LinkKind, LinkPreview, QueryMode, RedirectStatus, Tracking};
 use model::password::PASSWORD_CHARS_MAX;
-use model::{DestinationUrl, Slug, Utm};
+use model::{DestinationUrl, SlugCase, TypedSlug, Utm};
 use unicode_security::mixed_script::AugmentedScriptSet;
 
 use super::passwords::TypedPassword;
@@ -58,15 +58,15 @@ pub const UTM_NAMES: &[&str] = &["source", "medium", "campaign", "term", "conten
 /// A slug that people choose. Its letters are of one script, so that it cannot be taken for another: `pаypal` with a
 /// Cyrillic `а` looks like `paypal`. Latin letters beside Chinese, Japanese or Korean ones are usual (UTS 39,
 /// "highly restrictive").
-pub fn slug(value: &Value) -> Result<Slug, Wrong> {
+pub fn slug(value: &Value) -> Result<TypedSlug, Wrong> {
     let slug = fields::chosen_slug(value)?;
+    let folded = slug.of(SlugCase::Insensitive).as_str();
     let scripts = |text: &str| AugmentedScriptSet::for_str(text);
     let latin = scripts("a");
-    let others: String =
-        slug.as_str().chars().filter(|c| AugmentedScriptSet::for_char(*c) != latin).collect();
+    let others: String = folded.chars().filter(|c| AugmentedScriptSet::for_char(*c) != latin).collect();
     let others = scripts(&others);
     let is_east_asian = others.hanb || others.jpan || others.kore;
-    if is_east_asian || !scripts(slug.as_str()).is_empty() {
+    if is_east_asian || !scripts(folded).is_empty() {
         return Ok(slug);
     }
     Err(wrong("mixed_scripts", "must not mix letters of several scripts: it could be taken for another"))

@@ -15,7 +15,8 @@ use store::{AsyncConnection as _, Connection, domains, events};
 use super::link_body::{NewLink, Wanted};
 use super::link_rules::{self, Known, urls_of};
 use super::links::{
-    SLUG_DRAWS_MAX, external_id_taken, foreign_domain, no_domain, slug_taken, tracked_url_of, vanished,
+    SLUG_DRAWS_MAX, cases_for, external_id_taken, foreign_domain, no_domain, slug_taken, tracked_url_of,
+    vanished,
 };
 use super::{Change, audit, now};
 use crate::app::Shared;
@@ -118,6 +119,12 @@ async fn insert(
     let domains = domains::default_and(conn, caller.workspace_id, &named).await?;
     let default = domains.iter().find(|domain| domain.is_default);
     let by_host: HashMap<&Host, DomainId> = domains.iter().map(|domain| (&domain.host, domain.id)).collect();
+    let typed = wanted.iter().flatten().filter_map(|wanted| {
+        let id =
+            wanted.domain.as_ref().map_or(default.map(|domain| domain.id), |host| by_host.get(host).copied());
+        Some((wanted.slug.as_ref()?, id?))
+    });
+    let cases = cases_for(conn, typed).await?;
     let led_to = wanted.iter().flatten().flat_map(|wanted| urls_of(&wanted.options)).collect();
     let known = Known::of(conn, caller.workspace_id, led_to).await?;
 
@@ -133,15 +140,19 @@ async fn insert(
         };
         match link_rules::check(shared, &known, None, &wanted.options).and(domain) {
             Err(error) => results[at] = Some(Err(error)),
-            Ok((host, domain_id)) => candidates.push(Candidate {
-                at,
-                id: LinkId::generate_at(now),
-                domain_id,
-                host,
-                slug: wanted.slug.clone().unwrap_or_else(|| Slug::generate(wanted.options.kind)),
-                is_drawn: wanted.slug.is_none(),
-                options: &wanted.options,
-            }),
+            Ok((host, domain_id)) => {
+                let case = cases.get(&domain_id).copied().unwrap_or_default();
+                let chosen = wanted.slug.as_ref().map(|typed| typed.of(case).clone());
+                candidates.push(Candidate {
+                    at,
+                    id: LinkId::generate_at(now),
+                    domain_id,
+                    host,
+                    is_drawn: chosen.is_none(),
+                    slug: chosen.unwrap_or_else(|| Slug::generate(wanted.options.kind)),
+                    options: &wanted.options,
+                });
+            }
         }
     }
     let mut made = BTreeSet::new();

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use model::LinkId;
 use store::links::{self, Link};
-use store::{AsyncConnection as _, Connection};
+use store::{AsyncConnection as _, Connection, domains};
 
 use super::link_body::{NewLink, Wanted};
 use super::links::{count_for, insert, is_uncounted, notify, save, vanished};
@@ -140,7 +140,7 @@ async fn change(
         return Ok(Outcome::Overtaken);
     }
     check_match(if_match, link.revision)?;
-    check_fixed(&link, wanted)?;
+    check_fixed(conn, caller, &link, wanted).await?;
     let mut options = wanted.options.clone();
     options.kind = link.options.kind;
     if options == link.options {
@@ -153,14 +153,26 @@ async fn change(
 }
 
 /// Refuses a request that names another slug, domain or kind than the link has.
-fn check_fixed(link: &Link, wanted: &Wanted) -> Result<(), ApiError> {
+async fn check_fixed(
+    conn: &mut Connection,
+    caller: &Caller,
+    link: &Link,
+    wanted: &Wanted,
+) -> Result<(), ApiError> {
     let differs = |pointer, noun: &str, has: &dyn std::fmt::Display| ApiError::Conflict {
         code: "link_differs",
         pointer: Some(pointer),
         detail: format!("the link with this external id has the {noun} `{has}`, which never changes"),
     };
-    if wanted.slug.as_ref().is_some_and(|slug| *slug != link.slug) {
-        return Err(differs("/slug", "slug", &link.slug));
+    if let Some(typed) = &wanted.slug {
+        let domain = match typed.is_folded() {
+            true => None,
+            // how it compares is certain: it has this link
+            false => domains::find_by_host(conn, caller.workspace_id, &link.host).await?,
+        };
+        if *typed.of(domain.map(|domain| domain.slug_case).unwrap_or_default()) != link.slug {
+            return Err(differs("/slug", "slug", &link.slug));
+        }
     }
     if wanted.domain.as_ref().is_some_and(|domain| *domain != link.host) {
         return Err(differs("/domain", "domain", &link.host));

@@ -1,12 +1,13 @@
 //! Tracked links: make, find, change, put away.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use bus::{Changed, Table};
-use model::{Host, LinkId, Slug};
+use model::{DomainId, Host, LinkId, Slug, SlugCase, TypedSlug};
 use store::link_import::NewLink as Row;
 use store::links::{self, Insertion, Link, LinkFilter, LinkOptions};
 use store::{AsyncConnection as _, Connection, domains};
@@ -80,22 +81,43 @@ pub(super) async fn insert(
         }
         None => domains::default(conn, caller.workspace_id).await?.ok_or_else(no_domain)?,
     };
+    let chosen = match &wanted.slug {
+        Some(typed) => {
+            let cases = cases_for(conn, [(typed, domain.id)]).await?;
+            Some(typed.of(cases.get(&domain.id).copied().unwrap_or_default()).clone())
+        }
+        None => None,
+    };
     let options = &wanted.options;
     let created_by = caller.actor();
     let mut draws = 0;
     loop {
-        let slug = wanted.slug.clone().unwrap_or_else(|| Slug::generate(options.kind));
+        let slug = chosen.clone().unwrap_or_else(|| Slug::generate(options.kind));
         let new = Row { id, domain_id: domain.id, slug: &slug, options, created_by: &created_by };
         match links::insert(conn, caller.workspace_id, &new, now).await? {
             Insertion::Inserted => break,
             Insertion::ExternalIdTaken => return Ok(None),
-            Insertion::SlugTaken if wanted.slug.is_none() && draws < SLUG_DRAWS_MAX => draws += 1,
+            Insertion::SlugTaken if chosen.is_none() && draws < SLUG_DRAWS_MAX => draws += 1,
             Insertion::SlugTaken => return Err(slug_taken(&slug, &domain.host)),
         }
     }
     let link = links::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
     announce(conn, change(caller, now, "link.created", &link)).await?;
     Ok(Some(link))
+}
+
+/// How the domains of these slugs compare them, where that makes a difference; it stays so until the transaction ends.
+pub(super) async fn cases_for<'a>(
+    conn: &mut Connection,
+    slugs: impl IntoIterator<Item = (&'a TypedSlug, DomainId)>,
+) -> Result<HashMap<DomainId, SlugCase>, ApiError> {
+    let mixed = slugs.into_iter().filter(|(typed, _)| !typed.is_folded());
+    let domain_ids: HashSet<DomainId> = mixed.map(|(_, domain_id)| domain_id).collect();
+    if domain_ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let domain_ids: Vec<DomainId> = domain_ids.into_iter().collect();
+    Ok(domains::hold_slug_case(conn, &domain_ids).await?)
 }
 
 /// The workspace's link with this id, archived or not.

@@ -6,11 +6,10 @@ use utoipa::ToSchema;
 use bus::{Changed, Table};
 use model::privacy::SignalPolicy;
 use model::url::AppScheme;
-use model::{AddressTreatment, DestinationUrl, DomainId, Host};
-use store::AsyncConnection as _;
-use store::domains::{self, Domain, Removal};
+use model::{AddressTreatment, DestinationUrl, DomainId, Host, SlugCase};
+use store::domains::{self, Domain, Recasing, Removal};
 use store::settings::{self, LinkSettings};
-use store::workspaces;
+use store::{AsyncConnection as _, Connection, workspaces};
 
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::link_rules::check_loop;
@@ -31,6 +30,12 @@ const SIGNAL_POLICIES: &[(&str, SignalPolicy)] = &[
     ("redact", SignalPolicy::Redact),
     ("anonymous", SignalPolicy::Anonymous),
     ("off", SignalPolicy::Off),
+];
+
+/// Whether capital letters in slugs tell links apart.
+const CASES: &[(&str, SlugCase)] = &[
+    (SlugCase::Insensitive.as_str(), SlugCase::Insensitive),
+    (SlugCase::Sensitive.as_str(), SlugCase::Sensitive),
 ];
 
 const TREATMENTS: &[(&str, AddressTreatment)] = &[
@@ -93,6 +98,10 @@ pub struct NewDomain {
     /// when it has a certificate, and will keep one. Default: as the server is set.
     #[schema(maximum = 63_072_000)]
     hsts_max_age: Option<u32>,
+    /// Whether capital letters in slugs tell links apart: `insensitive` (`/Sale` and `/sale` are one link) or `sensitive` (they
+    /// are two). It stays as it is from the first link on. Default: `insensitive`.
+    #[schema(value_type = Option<String>, example = "insensitive")]
+    case: Option<SlugCase>,
 }
 
 impl FromFields for NewDomain {
@@ -100,7 +109,8 @@ impl FromFields for NewDomain {
         let host = fields.required("host", parsed);
         let default = fields.optional("default", boolean);
         let hsts_max_age = fields.optional("hsts_max_age", number::<0, HSTS_MAX>);
-        Some(Self { host: host?, default, hsts_max_age })
+        let case = fields.optional("case", word(CASES));
+        Some(Self { host: host?, default, hsts_max_age, case })
     }
 }
 
@@ -112,6 +122,10 @@ pub struct DomainChange {
     /// For how many seconds browsers are to reach it over https alone; `null`: as the server is set.
     #[schema(value_type = Option<u32>, maximum = 63_072_000)]
     hsts_max_age: Option<Option<u32>>,
+    /// Whether capital letters in slugs tell links apart: `insensitive` or `sensitive`. Once a link was made under the domain,
+    /// archived or not, another value is refused.
+    #[schema(value_type = Option<String>, example = "sensitive")]
+    case: Option<SlugCase>,
 }
 
 impl FromFields for DomainChange {
@@ -119,6 +133,7 @@ impl FromFields for DomainChange {
         Some(Self {
             default: fields.change("default", boolean),
             hsts_max_age: fields.change_or_clear("hsts_max_age", number::<0, HSTS_MAX>),
+            case: fields.change("case", word(CASES)),
         })
     }
 }
@@ -247,6 +262,9 @@ pub async fn add_domain(
                 domains::set_hsts(conn, caller.workspace_id, domain.id, new.hsts_max_age).await?;
                 domain.hsts_max_age = new.hsts_max_age;
             }
+            if let Some(case) = new.case {
+                set_case(conn, caller, &mut domain, case).await?;
+            }
             announce(conn, domain_change(caller, now, "domain.created", domain.id, told(&domain))).await?;
             once.made(conn, domain.id.uuid()).await?;
             Ok(Done::Now(domain))
@@ -259,10 +277,11 @@ pub async fn add_domain(
     Ok(done)
 }
 
-/// Changes a domain: whether links are made under it unless they name another, and what browsers are told.
+/// Changes a domain: whether links are made under it unless they name another, what browsers are told, and whether capital
+/// letters in slugs tell its links apart.
 ///
 /// # Errors
-/// When there is none, or it is to be the default one no more.
+/// When there is none, it is to be the default one no more, or its links were found in another way so far.
 pub async fn change_domain(
     shared: &Shared,
     caller: &Caller,
@@ -291,6 +310,9 @@ pub async fn change_domain(
                 domains::set_hsts(conn, caller.workspace_id, id, max_age).await?;
                 domain.hsts_max_age = max_age;
             }
+            if let Some(case) = change.case {
+                set_case(conn, caller, &mut domain, case).await?;
+            }
             if domain != before {
                 announce(conn, domain_change(caller, now, "domain.updated", id, told(&domain))).await?;
             }
@@ -300,6 +322,28 @@ pub async fn change_domain(
     drop(conn);
     notify(shared, caller).await;
     Ok(domain)
+}
+
+async fn set_case(
+    conn: &mut Connection,
+    caller: &Caller,
+    domain: &mut Domain,
+    case: SlugCase,
+) -> Result<(), ApiError> {
+    match domains::set_slug_case(conn, caller.workspace_id, domain.id, case).await? {
+        Recasing::Done => domain.slug_case = case,
+        Recasing::NotFound => return Err(ApiError::NotFound("domain")),
+        Recasing::HasLinks => {
+            return Err(ApiError::Conflict {
+                code: "domain_in_use",
+                pointer: Some("/case"),
+                detail:
+                    "links are or were served under this domain: how their slugs are compared stays as it is"
+                        .to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Removes a domain under which no link was ever made.
@@ -347,7 +391,12 @@ pub fn limit_reached(max: u32, what: &str) -> ApiError {
 }
 
 fn told(domain: &Domain) -> Value {
-    json!({"host": domain.host, "default": domain.is_default, "hsts_max_age": domain.hsts_max_age})
+    json!({
+        "host": domain.host,
+        "default": domain.is_default,
+        "hsts_max_age": domain.hsts_max_age,
+        "case": domain.slug_case.as_str(),
+    })
 }
 
 fn domain_change<'a>(

@@ -26,6 +26,9 @@ pub struct DomainView {
     default: bool,
     /// For how many seconds browsers are to reach it over https alone; `null`: as the server is set.
     hsts_max_age: Option<u32>,
+    /// Whether capital letters in slugs tell links apart: `insensitive` or `sensitive`.
+    #[schema(value_type = String, example = "insensitive")]
+    case: &'static str,
     created_at: String,
     /// Since when who runs the server has all of its links blocked: visitors get 451.
     blocked_at: Option<String>,
@@ -38,6 +41,7 @@ impl From<Domain> for DomainView {
             host: domain.host.to_string(),
             default: domain.is_default,
             hsts_max_age: domain.hsts_max_age,
+            case: domain.slug_case.as_str(),
             created_at: time(domain.created_at),
             blocked_at: domain.blocked_at.map(time),
         }

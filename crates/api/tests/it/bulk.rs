@@ -121,6 +121,31 @@ async fn a_name_is_given_once_within_a_request_and_beside_others() {
     assert_eq!(brief(&again[0]).2, "external_id_taken");
 }
 
+#[tokio::test]
+async fn slugs_are_compared_as_their_domains_do() {
+    let api = Api::start().await;
+    assert_eq!(api.post("/v1/domains", json!({"host": "a.example", "case": "sensitive"})).await.status, 201);
+    assert_eq!(api.post("/v1/domains", json!({"host": "b.example"})).await.status, 201);
+    let line = |domain: &str, slug: &str| {
+        json!({"url": "https://example.com/", "domain": domain, "slug": slug}).to_string()
+    };
+    let lines = [
+        ("a.example", "Sale"),
+        ("a.example", "sale"),
+        ("a.example", "Sale"),
+        ("b.example", "Sale"),
+        ("b.example", "SALE"),
+    ];
+
+    let results = sent(&api, lines.map(|(domain, slug)| line(domain, slug)).join("\n")).await;
+
+    let told: Vec<_> = results.iter().map(brief).collect();
+    let taken = "slug_taken";
+    assert_eq!(told, [(1, 201, ""), (2, 201, ""), (3, 409, taken), (4, 201, ""), (5, 409, taken)]);
+    let urls: Vec<_> = results.iter().filter_map(|result| result["tracked_url"].as_str()).collect();
+    assert_eq!(urls, ["http://a.example/Sale", "http://a.example/sale", "http://b.example/sale"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_thousand_links_are_made_in_batches_that_are_told_of_once() {
     const LINKS: usize = 20_000;

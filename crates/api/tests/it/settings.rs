@@ -64,6 +64,64 @@ async fn a_domain_serves_links_and_stays_while_it_does() {
 }
 
 #[tokio::test]
+async fn a_domain_says_whether_capital_letters_tell_links_apart_until_it_has_one() {
+    let api = Api::start().await;
+    let added = api.post("/v1/domains", json!({"host": "go.example.com", "case": "sensitive"})).await;
+    assert_eq!((added.status, &added.body["case"]), (201, &json!("sensitive")));
+    let usual = api.post("/v1/domains", json!({"host": "plain.example.com"})).await;
+    assert_eq!(usual.body["case"], "insensitive");
+    let path = |domain: &Value| format!("/v1/domains/{}", domain["id"].as_str().expect("an id"));
+    let wrong = api.patch(&path(&usual.body), json!({"case": "upper"})).await;
+    assert_eq!((wrong.status, &wrong.body["errors"][0]["pointer"]), (422, &json!("/case")));
+    let again = api.patch(&path(&usual.body), json!({"case": "sensitive"})).await;
+    assert_eq!((again.status, &again.body["case"]), (200, &json!("sensitive")));
+    api.patch(&path(&usual.body), json!({"case": "insensitive"})).await;
+
+    let link =
+        |domain: &str, slug: &str| json!({"url": "https://example.com/", "domain": domain, "slug": slug});
+    for (domain, slug, status, kept) in [
+        ("go.example.com", "Sale", 201, "Sale"),
+        ("go.example.com", "sale", 201, "sale"),
+        ("go.example.com", "Sale", 409, "Sale"),
+        ("plain.example.com", "Sale", 201, "sale"),
+        ("plain.example.com", "SALE", 409, "sale"),
+    ] {
+        let made = api.post("/v1/links", link(domain, slug)).await;
+        assert_eq!(made.status, status, "{domain} {slug}: {}", made.body);
+        if status == 201 {
+            assert_eq!(made.body["slug"], kept);
+            assert_eq!(made.body["tracked_url"], format!("http://{domain}/{kept}"));
+        } else {
+            assert!(
+                made.body["detail"].as_str().expect("a text").contains(&format!("`{kept}`")),
+                "{}",
+                made.body
+            );
+        }
+    }
+    let (again, other) = (link("go.example.com", "Offer"), link("go.example.com", "OFFER"));
+    let by_id = async |body: &Value| api.put("/v1/links/by-external-id/e1", body.clone()).await;
+    assert_eq!(by_id(&again).await.status, 201);
+    assert_eq!(by_id(&again).await.status, 200);
+    let differs = by_id(&other).await;
+    assert_eq!((differs.status, &differs.body["code"]), (409, &json!("link_differs")), "{}", differs.body);
+    for domain in [&added.body, &usual.body] {
+        let other = if domain["host"] == "go.example.com" { "insensitive" } else { "sensitive" };
+        let changed = api.patch(&path(domain), json!({"case": other})).await;
+        assert_eq!(
+            (changed.status, &changed.body["code"]),
+            (409, &json!("domain_in_use")),
+            "{}",
+            changed.body
+        );
+    }
+    assert_eq!(
+        api.patch(&path(&added.body), json!({"case": "sensitive", "hsts_max_age": 5})).await.status,
+        200
+    );
+}
+
+#[tokio::test]
 async fn two_changes_of_the_settings_at_once_are_both_kept() {
     let api = Api::start().await;
     let mut conn = api.pool.get().await.expect("the database runs");

@@ -87,6 +87,37 @@ async fn the_way_to_a_visitors_address_is_explained() {
     let other = clickwire.ok(&[&arguments[..], &other].concat()).await.json();
     assert_eq!((&other["client"], &other["quality"]), (&"2001:db8::1".into(), &"proxied".into()));
     assert_eq!(other["ignored_headers"][0], "x-forwarded-for");
+    let counted = ["explain-ip", "--peer", "10.0.0.1", "--header", chain, "--trusted-hops", "2"];
+    let counted = clickwire.ok(&[&counted[..], &["--header", "X-Forwarded-Proto: https"]].concat()).await;
+    assert_eq!(
+        counted.stdout,
+        "trusted  10.0.0.0/8\n\
+         counted  2 proxies (redirect.trusted_hops)\n\
+         1        10.0.0.1 connects, and is a trusted proxy\n\
+         2        x-forwarded-for names 10.0.0.2, which is a trusted proxy too\n\
+         3        x-forwarded-for names 198.51.100.7: the visitor\n\
+         ignored  x-forwarded-proto: scheme and host are those of links.public_url\n\
+         visitor  198.51.100.7 (proxied)\n"
+    );
+    let ranges = clickwire.dir.path().join("ranges.txt");
+    std::fs::write(&ranges, "203.0.113.0/24\n").unwrap();
+    let provider =
+        ["explain-ip", "--peer", "203.0.113.9", "--header", "cf-connecting-ip: 2001:db8::1", "--json"];
+    let file = ["--address-header", "cf-connecting-ip", "--provider-ranges", ranges.to_str().unwrap()];
+    let provider = clickwire.ok(&[&provider[..], &file].concat()).await.json();
+    assert_eq!(
+        (&provider["client"], &provider["steps"][0]["code"]),
+        (&"2001:db8::1".into(), &"peer_provider".into())
+    );
+    for (peer, preamble, client, code) in [
+        ("10.0.0.1", "198.51.100.7", Some("198.51.100.7"), "preamble"),
+        ("10.0.0.1", "local", Some("10.0.0.1"), "preamble_local"),
+        ("192.0.2.9", "198.51.100.7", None, "preamble_untrusted"),
+    ] {
+        let told = ["explain-ip", "--peer", peer, "--preamble", preamble, "--json"];
+        let told = clickwire.ok(&told).await.json();
+        assert_eq!((told["client"].as_str(), told["steps"][0]["code"].as_str()), (client, Some(code)));
+    }
     let wrong = clickwire.run(&["explain-ip", "--peer", "10.0.0.1", "--address-header", "x-client"]).await;
     assert_eq!(wrong.code, Some(2));
     assert!(wrong.stderr.contains("must be x-forwarded-for, forwarded,"), "{wrong:?}");

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 const SERVICES: [&str; 5] = ["redirect", "enrich", "deliver", "record", "api"];
 
 /// Crates of others, by the name they have in code, and ours that may use them.
-const OWNERS: [(&str, &[&str], In); 4] = [
+const OWNERS: [(&str, &[&str], In); 6] = [
     ("async_nats", &["bus", "testkit", "e2e"], In::AllCode),
     ("diesel", &["store"], In::AllCode),
+    ("actix_http", &["redirect"], In::AllCode),
+    ("actix_service", &["redirect"], In::AllCode),
     ("actix_web", &["redirect", "api", "service", "cli", "testkit", "e2e"], In::AllCode),
     // `service` exports traces with it, `deliver` alone posts to addresses that customers gave
     ("reqwest", &["deliver", "service", "cli", "testkit", "e2e"], In::ShippedCode),

@@ -1,5 +1,6 @@
 //! Links that are not followed at once: their only click is asked for, messengers are shown a preview, operators block.
 
+use bus::{Changed, Table};
 use chrono::Utc;
 use model::link::{LinkKind, LinkPreview, RedirectStatus, Tracking};
 use model::orphan::OrphanReason;
@@ -7,9 +8,10 @@ use model::{DestinationUrl, Utm};
 use store::blocks;
 use store::links::LinkOptions;
 use store::settings::LinkSettings;
+use testkit::until;
 
 use crate::client::{get, post, send};
-use crate::house::{House, Running, options};
+use crate::house::{House, LIMIT, Running, options};
 
 const SLACKBOT: [(&str, &str); 1] =
     [("user-agent", "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)")];
@@ -42,11 +44,11 @@ async fn with_one_click_and_a_slackbot_preview_first_the_person_still_gets_throu
     let followed = post(redirect.addr, "/abc?ref=7", "", &PERSON).await;
 
     assert_eq!((previewed.status, previewed.header("location")), (200, None));
-    insta::assert_snapshot!(format!("{}\n\n{}", asked.head, asked.body), @r#"
+    insta::assert_snapshot!(asked.shown(), @r#"
     HTTP/1.1 200 OK
     cache-control: private, no-store, max-age=0
-    content-length: 328
-    content-security-policy: default-src 'none'; base-uri 'none'; frame-ancestors 'none'
+    content-length: 1260
+    content-security-policy: default-src 'none'; style-src 'sha256-vRrB2rGxkwKLP1Axcay9W31764tzkzH6WBrYwBPI7rA='; base-uri 'none'; frame-ancestors 'none'
     content-type: text/html; charset=utf-8
     referrer-policy: no-referrer
     x-content-type-options: nosniff
@@ -55,9 +57,9 @@ async fn with_one_click_and_a_slackbot_preview_first_the_person_still_gets_throu
     <!doctype html>
     <html lang="en">
     <meta charset="utf-8">
-    <meta name="viewport" content="width=device-width">
-    <meta name="color-scheme" content="light dark">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
     <title>Follow this link?</title>
+    <style></style>
     <main>
     <h1>This link can be followed once</h1>
     <form method="post">
@@ -225,6 +227,8 @@ async fn a_domain_has_a_say_of_its_own_in_how_long_browsers_keep_to_https() {
     drop(conn);
     let mut settings = house.settings();
     settings.redirect.hsts = std::time::Duration::from_secs(60);
+    // age does not help
+    settings.links.refresh = std::time::Duration::from_secs(3600);
     let redirect = Running::start(settings).await;
 
     let (own, usual) = (Some("max-age=600"), Some("max-age=60"));
@@ -236,14 +240,32 @@ async fn a_domain_has_a_say_of_its_own_in_how_long_browsers_keep_to_https() {
         ("PUT", "/abc+", "go.example.com", 405, own),
         ("GET", "/x1", "plain.example.com", 302, usual),
         ("PUT", "/x1", "plain.example.com", 405, usual),
-        ("GET", "/favicon.ico", "go.example.com", 204, None),
-        ("GET", "/robots.txt", "plain.example.com", 200, None),
-        ("GET", "/unknown", "plain.example.com", 404, None),
+        ("GET", "/favicon.ico", "go.example.com", 204, own),
+        ("GET", "/unknown", "go.example.com", 404, own),
+        ("GET", "/livez", "go.example.com", 404, own),
+        ("GET", "/.env", "go.example.com", 404, own),
+        ("OPTIONS", "/", "go.example.com", 204, own),
+        ("PUT", "/robots.txt", "go.example.com", 405, own),
+        ("GET", "/robots.txt", "plain.example.com", 200, usual),
+        ("GET", "/unknown", "plain.example.com", 404, usual),
+        ("GET", "/unknown", "nobody.example", 404, usual),
     ] {
         let answer = send(redirect.addr, method, path, &[("host", host), ("content-length", "0")]).await;
         assert_eq!(answer.status, status, "{method} {path}");
         assert_eq!(answer.header("strict-transport-security"), expected, "{method} {path}");
     }
+
+    let mut conn = house.pool.get().await.expect("the database runs");
+    store::domains::set_hsts(&mut conn, house.workspace_id, house.domain.id, Some(0)).await.expect("saved");
+    drop(conn);
+    let bus = house.nats.bus("test").await;
+    let changed = Changed { table: Table::Settings, workspace_id: house.workspace_id, keys: vec![] };
+    until(LIMIT, async || {
+        bus.notify(&changed).await;
+        let answer = get(redirect.addr, "/favicon.ico", &[]).await;
+        (answer.header("strict-transport-security") == Some("max-age=0")).then_some(())
+    })
+    .await;
     redirect.stop().await;
 }
 

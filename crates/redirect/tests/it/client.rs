@@ -21,6 +21,15 @@ impl Answer {
         lines.filter(|(found, _)| *found == name).map(|(_, value)| value).next()
     }
 
+    /// All of it, but for the style sheet of pages: its hash stands in their policy.
+    pub fn shown(&self) -> String {
+        let body = match (self.body.split_once("<style>"), self.body.split_once("</style>")) {
+            (Some((before, _)), Some((_, after))) => format!("{before}<style></style>{after}"),
+            _ => self.body.clone(),
+        };
+        format!("{}\n\n{body}", self.head)
+    }
+
     pub fn location(&self) -> &str {
         self.header("location").expect("a redirect")
     }

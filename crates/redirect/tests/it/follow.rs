@@ -232,14 +232,12 @@ async fn browsers_are_told_to_use_https_alone_when_settings_say_so() {
     settings.redirect.hsts = std::time::Duration::from_secs(31_536_000);
     let redirect = Running::start(settings).await;
 
-    for path in ["/abc", "/abc+"] {
+    for path in ["/abc", "/abc+", "/unknown", "/robots.txt", "/favicon.ico", "/livez", "/.env", "/", "/a/b"] {
         let answer = get(redirect.addr, path, &[]).await;
         assert_eq!(answer.header("strict-transport-security"), Some("max-age=31536000"), "{path}");
     }
-    // a domain may say otherwise, and these do not ask whose it is
-    for path in ["/unknown", "/robots.txt"] {
-        assert_eq!(get(redirect.addr, path, &[]).await.header("strict-transport-security"), None, "{path}");
-    }
+    let put = send(redirect.addr, "PUT", "/robots.txt", &[("content-length", "0")]).await;
+    assert_eq!((put.status, put.header("strict-transport-security")), (405, Some("max-age=31536000")));
     redirect.stop().await;
 }
 
@@ -251,20 +249,28 @@ async fn what_is_not_there_is_a_small_page_that_nobody_keeps() {
 
     let answer = get(redirect.addr, "/unknown", &[]).await;
 
-    insta::assert_snapshot!(format!("{}\n\n{}", answer.head, answer.body), @r"
+    insta::assert_snapshot!(answer.shown(), @r#"
     HTTP/1.1 404 Not Found
     cache-control: private, no-store, max-age=0
-    content-length: 71
-    content-security-policy: default-src 'none'
+    content-length: 1185
+    content-security-policy: default-src 'none'; style-src 'sha256-vRrB2rGxkwKLP1Axcay9W31764tzkzH6WBrYwBPI7rA='; base-uri 'none'; frame-ancestors 'none'
     content-type: text/html; charset=utf-8
     referrer-policy: no-referrer
     x-content-type-options: nosniff
     x-robots-tag: noindex, nofollow
 
     <!doctype html>
+    <html lang="en">
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
     <title>Not found</title>
+    <style></style>
+    <main>
+    <h1>Not found</h1>
     <p>There is no such link.</p>
-    ");
+    </main>
+    </html>
+    "#);
     for path in ["/", "//abc", "/abc/x", "/%ff", "/%00", "/a%", "/%252e", "/_abc", "/.env", "/livez"] {
         assert_eq!(get(redirect.addr, path, &[]).await.status, 404, "{path}");
     }

@@ -89,6 +89,34 @@ async fn guesses_that_come_at_once_are_not_more_than_guesses_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_are_made_up_are_guesses_whatever_is_asked_of_them() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    let mut settings = house.settings();
+    settings.redirect.not_found_per_minute = 3;
+    settings.redirect.hsts = std::time::Duration::from_secs(60);
+    let redirect = Running::start(settings).await;
+    let told = async |path: &str, host: &str| {
+        let answer = get(redirect.addr, path, &[("host", host)]).await;
+        answer.header("strict-transport-security").map(str::to_owned)
+    };
+
+    // a host that somebody has is none, however often
+    for path in ["/robots.txt", "/favicon.ico", "/", "/.env"] {
+        assert_eq!(told(path, "go.example.com").await.as_deref(), Some("max-age=60"), "{path}");
+    }
+    for host in ["a.example", "b.example", "c.example"] {
+        assert_eq!(told("/robots.txt", host).await.as_deref(), Some("max-age=60"), "{host}");
+    }
+
+    // it is looked up no more, and who asks is told nothing
+    assert_eq!(told("/robots.txt", "d.example").await, None);
+    assert_eq!(told("/robots.txt", "go.example.com").await.as_deref(), Some("max-age=60"));
+    assert_eq!(get(redirect.addr, "/abc", &[]).await.status, 429);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn links_that_are_there_are_no_guesses_and_hosts_that_are_made_up_are() {
     let house = House::new().await;
     for slug in ["aa", "ab", "ac", "ad", "ae"] {

@@ -6,12 +6,13 @@ use std::time::Duration;
 use bus::Message;
 use chrono::Utc;
 use model::link::LinkLabels;
-use model::{Click, LinkId, Orphan, WorkspaceId};
+use model::{Click, LinkId, Orphan, SlugCase, TypedSlug, WorkspaceId};
 use redirect::{App, Settings};
 use service::ops::Ops;
-use store::domains::Domain;
+use store::domains::{self, Domain};
 use store::link_import::NewLink;
 use store::links::LinkOptions;
+use store::{AsyncConnection as _, QueryError};
 use testkit::{ScratchDir, TestDatabase, TestNats, until};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -76,16 +77,31 @@ impl House {
     ) -> LinkId {
         let id = LinkId::generate();
         let mut conn = self.pool.get().await.expect("the database runs");
-        let slug = slug.parse().expect("a slug");
+        let slug = slug.parse::<TypedSlug>().expect("a slug");
+        let found =
+            domains::find(&mut conn, workspace_id, domain.id).await.expect("no error").expect("a domain");
+        let slug = slug.of(found.slug_case);
         store::links::insert(
             &mut conn,
             workspace_id,
-            &NewLink { id, domain_id: domain.id, slug: &slug, options: &options, created_by: "test" },
+            &NewLink { id, domain_id: domain.id, slug, options: &options, created_by: "test" },
             Utc::now(),
         )
         .await
         .expect("inserted");
         id
+    }
+
+    /// Has the domain tell capital letters apart; it has no links yet.
+    pub async fn make_sensitive(&self) {
+        let mut conn = self.pool.get().await.expect("the database runs");
+        let (workspace_id, id) = (self.workspace_id, self.domain.id);
+        let done = conn
+            .transaction::<_, QueryError, _>(async |conn| {
+                domains::set_slug_case(conn, workspace_id, id, SlugCase::Sensitive).await
+            })
+            .await;
+        assert_eq!(done.expect("no error"), domains::Recasing::Done);
     }
 
     /// Another workspace, with a domain and one link.
@@ -191,6 +207,13 @@ impl Running {
         let family = family.expect("it is registered");
         let metric = family.get_metric().iter().find(|metric| metric.get_label()[0].value() == label);
         metric.map_or(0, |metric| metric.get_counter().get_value() as u64)
+    }
+
+    /// The value of a counter `clickwire_redirect_{name}_total` without a label.
+    pub fn total(&self, name: &str) -> u64 {
+        let name = format!("clickwire_redirect_{name}_total");
+        let family = self.ops.registry().gather().into_iter().find(|family| family.name() == name);
+        family.expect("it is registered").get_metric()[0].get_counter().get_value() as u64
     }
 
     /// Stops it in order.

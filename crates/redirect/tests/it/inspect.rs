@@ -16,11 +16,11 @@ async fn a_plus_behind_a_link_tells_where_it_leads_and_leads_nowhere() {
 
     let answer = get(redirect.addr, "/abc+", &[]).await;
 
-    insta::assert_snapshot!(format!("{}\n\n{}", answer.head, answer.body), @r#"
+    insta::assert_snapshot!(answer.shown(), @r#"
     HTTP/1.1 200 OK
     cache-control: private, no-store, max-age=0
-    content-length: 427
-    content-security-policy: default-src 'none'; base-uri 'none'; frame-ancestors 'none'
+    content-length: 1359
+    content-security-policy: default-src 'none'; style-src 'sha256-vRrB2rGxkwKLP1Axcay9W31764tzkzH6WBrYwBPI7rA='; base-uri 'none'; frame-ancestors 'none'
     content-type: text/html; charset=utf-8
     referrer-policy: no-referrer
     x-content-type-options: nosniff
@@ -29,9 +29,9 @@ async fn a_plus_behind_a_link_tells_where_it_leads_and_leads_nowhere() {
     <!doctype html>
     <html lang="en">
     <meta charset="utf-8">
-    <meta name="viewport" content="width=device-width">
-    <meta name="color-scheme" content="light dark">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
     <title>About this link</title>
+    <style></style>
     <main>
     <h1>About this link</h1>
     <p>go.example.com/abc</p>

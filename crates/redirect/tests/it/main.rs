@@ -1,6 +1,7 @@
 //! The redirect against a real NATS and a real PostgreSQL.
 
 mod asking;
+mod case;
 mod client;
 mod confirm;
 mod follow;
@@ -13,4 +14,5 @@ mod orphans;
 mod passwords;
 mod privacy;
 mod process;
+mod proxies;
 mod spool;

@@ -23,11 +23,11 @@ async fn a_visit_becomes_a_click_with_the_right_password() {
 
     let asked = get(redirect.addr, "/abc?ref=7", &[]).await;
 
-    insta::assert_snapshot!(format!("{}\n\n{}", asked.head, asked.body), @r#"
+    insta::assert_snapshot!(asked.shown(), @r#"
     HTTP/1.1 200 OK
     cache-control: private, no-store, max-age=0
-    content-length: 463
-    content-security-policy: default-src 'none'; base-uri 'none'; frame-ancestors 'none'
+    content-length: 1395
+    content-security-policy: default-src 'none'; style-src 'sha256-vRrB2rGxkwKLP1Axcay9W31764tzkzH6WBrYwBPI7rA='; base-uri 'none'; frame-ancestors 'none'
     content-type: text/html; charset=utf-8
     referrer-policy: no-referrer
     x-content-type-options: nosniff
@@ -36,9 +36,9 @@ async fn a_visit_becomes_a_click_with_the_right_password() {
     <!doctype html>
     <html lang="en">
     <meta charset="utf-8">
-    <meta name="viewport" content="width=device-width">
-    <meta name="color-scheme" content="light dark">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
     <title>Password needed</title>
+    <style></style>
     <main>
     <h1>This link asks for a password</h1>
     <form method="post">

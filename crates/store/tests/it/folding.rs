@@ -2,10 +2,11 @@
 
 use chrono::Utc;
 use model::link::Tracking;
-use model::{Host, LinkId, Slug};
+use model::{DomainId, Host, LinkId, Slug, SlugCase, TypedSlug};
+use store::domains::{self, Recasing};
 use store::link_import::NewLink;
 use store::links::{self, Insertion, LinkFilter, LinkOptions};
-use store::routes;
+use store::{AsyncConnection as _, QueryError, routes};
 use testkit::{TestDatabase, given};
 
 #[tokio::test]
@@ -65,6 +66,43 @@ async fn slugs_of_before_are_folded_as_visitors_slugs_are() {
         };
         assert_eq!(found.is_some(), is_found, "{typed}");
     }
+}
+
+#[tokio::test]
+async fn slugs_of_a_domain_that_tells_capital_letters_apart_stay_as_they_are() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    let domain = given::domain(&mut conn, workspace_id, "a.example").await;
+    let set = async |conn: &mut store::Connection, case| {
+        let set = conn.transaction::<_, QueryError, _>(async |conn| {
+            domains::set_slug_case(conn, workspace_id, domain.id, case).await
+        });
+        set.await.unwrap()
+    };
+    assert_eq!(set(&mut conn, SlugCase::Sensitive).await, Recasing::Done);
+    let options = LinkOptions::to("https://example.com/".parse().unwrap());
+    let typed: TypedSlug = "ÅRE".parse().unwrap();
+    let slug = typed.of(SlugCase::Sensitive);
+    let new =
+        NewLink { id: LinkId::generate(), domain_id: domain.id, slug, options: &options, created_by: "test" };
+    links::insert(&mut conn, workspace_id, &new, Utc::now()).await.unwrap();
+
+    store::setup(&database.settings(), Utc::now()).await.unwrap();
+
+    let found = routes::find_as_typed(&mut conn, &domain.host, &typed).await.unwrap().unwrap();
+    assert_eq!((found.slug.as_str(), found.slug_case), ("ÅRE", SlugCase::Sensitive));
+    let other = "åre".parse().unwrap();
+    assert_eq!(
+        routes::find_as_typed(&mut conn, &domain.host, &other).await.unwrap().map(|link| link.id),
+        None
+    );
+    // it has a link now
+    assert_eq!(set(&mut conn, SlugCase::Insensitive).await, Recasing::HasLinks);
+    assert_eq!(set(&mut conn, SlugCase::Sensitive).await, Recasing::Done);
+    let nobody = DomainId::generate_at(Utc::now());
+    let nobodys = domains::set_slug_case(&mut conn, workspace_id, nobody, SlugCase::Sensitive);
+    assert_eq!(nobodys.await.unwrap(), Recasing::NotFound);
 }
 
 #[tokio::test]

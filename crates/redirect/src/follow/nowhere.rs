@@ -1,0 +1,89 @@
+//! Requests that reach no link: for what is not there, for what is answered without one, and for more than is allowed.
+
+use std::time::Instant;
+
+use actix_web::HttpResponse;
+use actix_web::dev::RequestHead;
+use actix_web::http::{Method, header};
+
+use model::orphan::OrphanReason;
+
+use super::{Follow, Guessing};
+use crate::links::Hsts;
+use crate::methods::{Methods, is_read};
+use crate::pages::{self, Refusal};
+use crate::target::Target;
+
+/// Why a request reaches no link.
+pub(super) enum Nowhere {
+    /// It was answered, or refused, without asking for one.
+    Answered(Result<HttpResponse, Refusal>),
+    /// There is none, and that was counted as a guess.
+    Counted,
+}
+
+impl From<Refusal> for Nowhere {
+    fn from(refusal: Refusal) -> Self {
+        Self::Answered(Err(refusal))
+    }
+}
+
+impl Follow {
+    /// The answer to who reaches no link. Its host has a say in it all the same.
+    pub(super) async fn nowhere(
+        &self,
+        head: &RequestHead,
+        host: Option<&str>,
+        nowhere: Nowhere,
+        started_at: Instant,
+    ) -> HttpResponse {
+        let guessing = Guessing { follow: self, head, started_at };
+        let guesser = if matches!(nowhere, Nowhere::Counted) { None } else { Some(&guessing) };
+        let hsts = match host {
+            Some(host) => self.links.hsts(host, started_at, guesser).await,
+            None => Hsts::AsSet,
+        };
+        let answered = match nowhere {
+            Nowhere::Answered(answered) => answered,
+            Nowhere::Counted => Err(Refusal::NotFound),
+        };
+        let mut answer = answered.unwrap_or_else(|refusal| self.refuse(refusal));
+        let hsts = match hsts {
+            Hsts::Own(value) => Some(value),
+            Hsts::AsSet => self.hsts.clone(),
+            Hsts::Unknown => None,
+        };
+        if let Some(hsts) = hsts {
+            answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts);
+        }
+        answer
+    }
+
+    /// A path that no link has.
+    pub(super) fn no_link(
+        &self,
+        head: &RequestHead,
+        host: Option<&str>,
+        target: Target<'_>,
+        started_at: Instant,
+    ) -> Result<HttpResponse, Refusal> {
+        if head.method == Method::OPTIONS {
+            return Ok(pages::options(Methods::Follow));
+        }
+        let reason = match target {
+            Target::Robots | Target::Favicon if !is_read(&head.method) => {
+                return Err(Refusal::Method(Methods::Follow));
+            }
+            Target::Robots => return Ok(pages::robots()),
+            Target::Favicon => return Ok(pages::favicon()),
+            Target::Noise => return Err(Refusal::Noise),
+            Target::Base => OrphanReason::BaseUrl,
+            Target::Bad => OrphanReason::BadPath,
+            Target::Reserved | Target::Link(_) | Target::Inspect(_) => return Err(Refusal::NotFound),
+        };
+        if let Some(host) = host {
+            self.tell(head, host, None, reason, started_at);
+        }
+        Err(Refusal::NotFound)
+    }
+}
