@@ -42,6 +42,8 @@ pub enum Scope {
     DeliveriesWrite,
     /// See clicks.
     ClicksRead,
+    /// Overrule verdicts on clicks.
+    ClicksWrite,
     /// Erase contacts: what tells who clicked.
     ClicksErase,
     /// See link settings and domains.
@@ -56,7 +58,7 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const EVERY: [Self; 13] = [
+    pub const EVERY: [Self; 14] = [
         Self::LinksRead,
         Self::LinksWrite,
         Self::EndpointsRead,
@@ -65,6 +67,7 @@ impl Scope {
         Self::DeliveriesRead,
         Self::DeliveriesWrite,
         Self::ClicksRead,
+        Self::ClicksWrite,
         Self::ClicksErase,
         Self::SettingsRead,
         Self::SettingsWrite,
@@ -83,6 +86,7 @@ impl Scope {
             Self::DeliveriesRead => "deliveries:read",
             Self::DeliveriesWrite => "deliveries:write",
             Self::ClicksRead => "clicks:read",
+            Self::ClicksWrite => "clicks:write",
             Self::ClicksErase => "clicks:erase",
             Self::SettingsRead => "settings:read",
             Self::SettingsWrite => "settings:write",
@@ -102,6 +106,7 @@ impl Scope {
             Self::DeliveriesRead => "See deliveries",
             Self::DeliveriesWrite => "Send deliveries again",
             Self::ClicksRead => "See clicks",
+            Self::ClicksWrite => "Overrule verdicts on clicks",
             Self::ClicksErase => "Erase contacts for good",
             Self::SettingsRead => "See link settings and domains",
             Self::SettingsWrite => "Change link settings and domains",

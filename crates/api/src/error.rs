@@ -153,7 +153,7 @@ pub const CODES: [(&str, u16, &str); 31] = [
     ("limit_reached", 409, "The workspace has as many of these as it may have."),
     ("endpoint_disabled", 409, "A disabled endpoint can neither be paused nor replayed to."),
     ("replay_running", 409, "One replay to an endpoint at a time: let it end, or cancel it."),
-    ("too_soon", 409, "The broker would drop the message as one that it has: wait a moment."),
+    ("too_soon", 409, "It would be lost, or contradict what still comes in: wait a moment."),
     ("unknown_stream", 409, "The message came from a stream that nothing is published to."),
     ("last_secret", 409, "An endpoint always keeps one signing secret."),
     ("precondition_failed", 412, "`If-Match` names another revision: someone changed it in the meantime."),

@@ -24,6 +24,7 @@ mod layers;
 mod listen;
 mod out;
 mod quarantine;
+mod rejudge;
 mod replay;
 mod reseal;
 mod setup;
@@ -78,6 +79,8 @@ enum Command {
     ExplainUa(explain_ua::Options),
     /// Say why a recorded click has its verdict, place and device
     ExplainClick(explain_click::Options),
+    /// Judge recorded clicks by the rules of this version, and say what would change
+    Rejudge(rejudge::Options),
     /// Check settings, PostgreSQL, NATS, location data, spool and ports, and say how to mend what is wrong
     Doctor(doctor::Options),
     /// Look at the clicks that a redirect has on disk, or send them
@@ -118,6 +121,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::ExplainIp(options) => explain_ip::run(&options).await,
         Command::ExplainUa(options) => explain_ua::run(&options).await,
         Command::ExplainClick(options) => explain_click::run(&options).await,
+        Command::Rejudge(options) => rejudge::run(&options).await,
         Command::Doctor(options) => doctor::run(&options).await,
         Command::Spool(command) => spool::run(command).await,
         Command::Healthcheck(options) => healthcheck::run(&options).await,

@@ -101,7 +101,8 @@ fn told(answer: &Value) -> String {
     }
 }
 
-fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+/// A time, or how long ago.
+pub(crate) fn moment(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return Ok(at.to_utc());
     }

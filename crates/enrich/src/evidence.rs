@@ -13,14 +13,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use model::automation::Verdict;
+use model::automation::{Automation, Verdict};
 use model::link::LinkKind;
 use model::{Click, ClickId, EnrichedClick, LinkId};
 use tracing::warn;
 
 use self::groups::{Groups, Keys};
 use self::late::{Late, LateSignals};
-use crate::automation::extended;
+use crate::automation::{Signal, extended};
 use crate::first_clicks::Candidate;
 
 /// Clicks of the last moments, counted back from the newest: the longest time that any evidence looks at.
@@ -29,6 +29,11 @@ pub const WINDOW: TimeDelta = TimeDelta::seconds(30);
 /// Most clicks that are remembered, about a kilobyte each. Beyond it the oldest are forgotten, and evidence that comes
 /// later amends them no more: at 10,000 clicks a second three seconds are remembered, which a burst needs.
 pub const REMEMBERED_MAX: usize = 32_768;
+
+/// What other clicks have shown, among the reasons of a verdict.
+pub fn counted_in(automation: &Automation) -> Vec<Signal> {
+    Late::counted_in(automation).signals()
+}
 
 /// The clicks of the last moments.
 #[derive(Default)]

@@ -1,5 +1,4 @@
 use bus::Message as _;
-use model::automation::Automation;
 use model::click::ClickedLink;
 use model::link::LinkLabels;
 

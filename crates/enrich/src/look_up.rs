@@ -14,8 +14,9 @@ use tracing::{info, warn};
 
 use crate::agent::{Agent, Agents};
 use crate::agent_files::AgentFiles;
-use crate::automation::{Case, Declared, KEPT_CRAWLERS, KEPT_LINK_FETCHERS, Rules};
+use crate::automation::{Case, Declared, KEPT_CRAWLERS, KEPT_LINK_FETCHERS, Rules, extended};
 use crate::device::{Devices, KEPT_RULES, Models};
+use crate::evidence;
 use crate::geo::Geo;
 use crate::metrics::Metrics;
 use crate::settings::EnrichSettings;
@@ -98,6 +99,24 @@ impl LookUp {
         let agent = self.agents.read(request, &self.rules);
         let automation = self.rules.judge(&Case::of_request(request, &agent.shown));
         (device(&agent, automation.verdict), automation)
+    }
+
+    /// The verdict of these rules on a click that was told of, with what other clicks have shown of it; `None` when a person
+    /// gave its verdict, or what it would be judged by was not kept.
+    pub fn judge_again(&self, told: &EnrichedClick) -> Option<Automation> {
+        let is_kept = told.redacted_fields.iter().all(|field| field != "user_agent");
+        if told.automation.is_overruled() || told.is_erased || !is_kept {
+            return None;
+        }
+        let request = &told.click.request;
+        let agent = self.agents.read(request, &self.rules);
+        let alone = self.rules.judge(&Case {
+            link: Some(&told.click.link),
+            clicked_at: Some(told.click.clicked_at),
+            location: Some(&told.location),
+            ..Case::of_request(request, &agent.shown)
+        });
+        Some(extended(&alone, &evidence::counted_in(&told.automation), request))
     }
 
     /// The click with everything but whether it is a first one.

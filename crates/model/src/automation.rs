@@ -60,6 +60,32 @@ pub struct Reason {
     pub weight: i16,
 }
 
+/// The reason of a verdict that a person gave.
+pub const OVERRULED: &str = "overruled";
+
+impl Automation {
+    /// What a person says of a click. No rule judges it again.
+    pub fn overruled(verdict: Verdict) -> Self {
+        let (score, weight) = match verdict {
+            Verdict::Human => (0, -100),
+            Verdict::Automated => (100, 100),
+            Verdict::Unknown => (50, 50),
+        };
+        Self {
+            verdict,
+            class: (verdict == Verdict::Automated).then_some(MachineClass::Other),
+            score,
+            reasons: vec![Reason { code: OVERRULED.to_owned(), weight }],
+            ruleset: OVERRULED.to_owned(),
+        }
+    }
+
+    /// Whether a person gave the verdict.
+    pub fn is_overruled(&self) -> bool {
+        self.reasons.iter().any(|reason| reason.code == OVERRULED)
+    }
+}
+
 impl Verdict {
     /// The word in the payload and in the subject.
     pub const fn as_str(self) -> &'static str {

@@ -22,7 +22,7 @@ use model::{ClickId, ErasureId, LinkId, WorkspaceId};
 use crate::schema::erasures;
 use crate::statement::statement;
 use crate::tombstones::{Scrubbed, scrub_deliveries};
-use crate::{Connection, QueryResult};
+use crate::{Connection, QueryResult, rollups};
 
 /// How long after the first look everything is looked through again: longer than anybody keeps a batch in hand.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(5 * 60);
@@ -364,6 +364,10 @@ async fn clicks_page(
     }
     let days: Vec<NaiveDate> = row.found.iter().map(|id| ClickId::from_uuid(*id).day()).collect();
     found.first_clicks = scrub_clicks(conn, &days, &row.found, scrub, now).await?;
+    // a conversation is the contact's, and stands in what was counted
+    let workspace_id = WorkspaceId::from_uuid(job.workspace_id);
+    let changed: Vec<_> = row.found.iter().map(|id| (workspace_id, ClickId::from_uuid(*id))).collect();
+    rollups::mark(conn, &changed, now).await?;
     found.clicks = row.found.len() as u64;
     found.scrubbed = scrub_deliveries(conn, &days, &row.found, now).await?;
     Ok(found)

@@ -18,7 +18,7 @@ use crate::page::PageRequest;
 /// Most deliveries of one click that its trace shows.
 const TRACED_DELIVERIES_MAX: i64 = 250;
 
-const VERDICTS: &[(&str, Verdict)] =
+pub(super) const VERDICTS: &[(&str, Verdict)] =
     &[("human", Verdict::Human), ("automated", Verdict::Automated), ("unknown", Verdict::Unknown)];
 
 /// Which clicks are asked for.
@@ -122,7 +122,8 @@ pub fn place(click: &EnrichedClick) -> String {
     parts.join(", ")
 }
 
-fn decode(row: RecordedClick) -> Result<ShownClick, ApiError> {
+/// Reads what is recorded of a click.
+pub(super) fn decode(row: RecordedClick) -> Result<ShownClick, ApiError> {
     let click = EnrichedClick::decode(&row.event).map_err(|error| {
         ApiError::Internal(anyhow::Error::new(error).context(format!("failed to read click {}", row.id)))
     })?;

@@ -28,6 +28,7 @@ pub mod replay_count;
 pub mod replays;
 pub mod secrets;
 pub mod settings;
+pub mod verdicts;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! `/v1/clicks`: what visitors did, as subscribers are told of it.
 
 use actix_web::web::{Data, Path};
-use actix_web::{HttpResponse, get};
+use actix_web::{HttpResponse, get, post};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -12,8 +12,9 @@ use super::deliveries::DeliveryView;
 use super::time;
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
-use crate::body::{Query, path_id};
+use crate::body::{Body, Query, path_id};
 use crate::desk::clicks::{self, Asked, ClickQuery, ShownClick, place};
+use crate::desk::verdicts::{self, Overruling};
 use crate::error::{ApiError, Problem};
 
 /// A click with its trace.
@@ -81,6 +82,32 @@ pub async fn show_click(
         deliveries: deliveries.into_iter().map(DeliveryView::from).collect(),
     };
     Ok(HttpResponse::Ok().json(TracedClick { click: data(&click), trace }))
+}
+
+/// Overrule the verdict on a click
+///
+/// Reports and filters follow it, and every endpoint that was told of the click is told again: `link.click.amended`, the
+/// whole click with a higher `revision`. An endpoint that wants it only now gets `link.clicked`. What is stored follows within
+/// a second. No rule judges the click again. In its first minute the answer is 409 `too_soon`: other clicks may still
+/// show something of it.
+#[utoipa::path(tag = "clicks", params(("id" = String, Path)), request_body = Overruling,
+    security(("api_key" = ["clicks:write"])),
+    responses((status = 202, description = "The `data` of the event that tells of it", body = Object),
+        (status = 204, description = "A person has said so before"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[post("/v1/clicks/{id}/verdict")]
+pub async fn overrule_verdict(
+    caller: Caller,
+    id: Path<String>,
+    body: Body,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::ClicksWrite)?;
+    let said: Overruling = body.read()?;
+    Ok(match verdicts::overrule(&shared, &caller, path_id(&id, "click")?, &said).await? {
+        Some(amended) => HttpResponse::Accepted().json(data(&amended)),
+        None => HttpResponse::NoContent().finish(),
+    })
 }
 
 /// The `data` of the event that tells of a click.

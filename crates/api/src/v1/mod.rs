@@ -66,7 +66,7 @@ routes! {
     secrets::list_secrets, secrets::rotate_secret, secrets::revoke_secret,
     deliveries::list_deliveries, exports::export_deliveries, deliveries::show_delivery, deliveries::retry_delivery,
     replays::create_replay, replays::list_replays, replays::show_replay, replays::cancel_replay,
-    clicks::list_clicks, clicks::show_click,
+    clicks::list_clicks, clicks::show_click, clicks::overrule_verdict,
     contacts::erase_contact,
     settings::show_settings, settings::update_settings,
     workspace::show_workspace, workspace::update_workspace,

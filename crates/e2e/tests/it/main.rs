@@ -8,6 +8,7 @@ mod isolation;
 mod links;
 mod marks;
 mod payload;
+mod people;
 mod privacy;
 mod rollback;
 mod services;

@@ -33,7 +33,7 @@ pub struct Stack {
     pub visitors: Visitors,
     /// An API key of the workspace that owns [`HOST`].
     key: String,
-    client: reqwest::Client,
+    pub client: reqwest::Client,
 }
 
 /// Where the stack keeps what it knows.

@@ -30,6 +30,13 @@ pub fn of(code: &str) -> Option<&'static str> {
         "language_and_hints" => {
             "speaks for a person: a language is named, and the Client Hints fit the User-Agent"
         }
+        "burst_message" => "several links of one message were opened within two seconds",
+        "burst_source" => "one address opened many links within a second",
+        "honeypot_near" => {
+            "a link of the message that people do not see was opened from the same network within ten seconds"
+        }
+        "ua_switch" => "another system or browser opened the recipient's link within half a minute after it",
+        "overruled" => "a person gave the verdict",
         _ => return None,
     })
 }
