@@ -72,7 +72,8 @@ async fn another_workspaces_things_are_not_there() {
         }
         let secret_id = secrets.body["data"][0]["id"].as_str().expect("an id");
         let path = pattern.replace("{id}", &id).replace("{secret_id}", secret_id);
-        let answer = api.call_as(&stranger, method.clone(), &path, Some(json!({}))).await;
+        let body = if path.ends_with("/verdict") { json!({"verdict": "human"}) } else { json!({}) };
+        let answer = api.call_as(&stranger, method.clone(), &path, Some(body)).await;
         assert_eq!(answer.status, 404, "{method} {path}: {}", answer.body);
         assert_eq!(answer.body["code"], "not_found");
     }
