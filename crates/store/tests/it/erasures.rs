@@ -1,6 +1,6 @@
 //! Erasures: what is found, what is left alone, and what only the second look finds.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use model::{LinkId, WorkspaceId};
 use store::erasures::{self, LOOK_AGAIN, Step};
 use store::link_import::NewLink;
@@ -39,7 +39,8 @@ async fn what_came_while_everything_was_looked_through_is_found_by_the_second_lo
     let mut conn = store::connect(&database.settings()).await.unwrap();
     let workspace_id = given::workspace(&mut conn).await;
     given::domain(&mut conn, workspace_id, "go.example.com").await;
-    let now = Utc::now();
+    // PostgreSQL keeps microseconds
+    let now = Utc::now().trunc_subsecs(6);
     let own = link(&mut conn, workspace_id, "own", "cont_of_the_test").await;
     link(&mut conn, workspace_id, "others", "cont_of_another").await;
 
