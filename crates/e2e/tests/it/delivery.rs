@@ -106,6 +106,7 @@ async fn a_click_reaches_the_subscriber_once_with_the_documented_payload() {
           "timezone": null
         },
         "message_id": null,
+        "previous_verdict": null,
         "privacy": {
           "redacted_fields": [
             "ip"
