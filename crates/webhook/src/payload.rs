@@ -411,7 +411,7 @@ mod tests {
         click.test = false;
 
         insta::assert_snapshot!(lines(&click), @r#"
-        {"id":"evt_01kbr5zj7v0000000000000002_2",
+        {"id":"evt_01kbr5zj7v0000000000000002",
         "type":"link.clicked",
         "sequence":null,
         "timestamp":"2026-11-23T14:16:12.345Z",
@@ -472,10 +472,26 @@ mod tests {
         "ruleset":"sample"},
         "is_first_click":null,
         "revision":2,
+        "previous_verdict":null,
         "test":false,
         "privacy":{"redacted_fields":["ip"]},
         "enrichment":"partial"}}
         "#);
+    }
+
+    #[test]
+    fn an_amendment_has_an_id_of_its_own_and_the_click_keeps_its_id() {
+        let amended = amended_sample(&click());
+        let id = |event_type| {
+            let body: serde_json::Value =
+                serde_json::from_slice(&of_type(event_type, &amended)).expect("JSON");
+            assert_eq!(body["data"]["revision"], 1);
+            body["id"].as_str().map(str::to_owned)
+        };
+
+        assert_eq!(id(LINK_CLICKED), Some(click().event_id.to_string()));
+        assert_eq!(id(model::event_type::LINK_CLICK_AMENDED), Some(amended.event_id.to_string()));
+        assert_ne!(id(LINK_CLICKED), id(model::event_type::LINK_CLICK_AMENDED));
     }
 
     #[test]
