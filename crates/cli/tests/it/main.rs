@@ -5,6 +5,7 @@
 mod command;
 mod listen;
 mod quarantine;
+mod rejudge;
 mod spool;
 mod tools;
 mod up;

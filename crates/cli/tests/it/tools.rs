@@ -172,6 +172,7 @@ async fn every_command_has_help_and_a_wrong_one_is_told_apart() {
         "unblock",
         "explain-ua",
         "explain-click",
+        "rejudge",
         "doctor",
         "spool",
         "healthcheck",

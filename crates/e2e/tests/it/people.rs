@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use bus::{ConsumerName, Message as _, Outgoing};
+use model::{Click, ClickId, LinkId};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use testkit::{Answer, Received, Subscriber, until};
 
-use crate::services::LIMIT;
+use crate::services::{LIMIT, Service};
 use crate::stack::{HOST, PERSON, Stack, body};
 
 /// Links of the message that a gateway opens.
@@ -147,6 +148,34 @@ async fn ten_links_of_one_message_at_once_end_automated_and_the_person_is_told_o
     assert_eq!((&person["data"]["is_first_click"], settled.count()), (&json!(true), 1));
 }
 
+/// What a click shows of one before it is seen although `enrich` was killed between them.
+#[tokio::test]
+async fn a_burst_is_seen_across_a_kill_of_enrich() {
+    let mut stack = Stack::start().await;
+    let bus = stack.nats.bus("test").await;
+    let all = Subscriber::start(Answer::Status(200)).await;
+    stack.endpoint(&all, json!({})).await;
+    let link = stack.link(json!({"kind": "message", "message_id": "msg_1", "contact_id": "cont_9"})).await;
+    stack.click(&link).await;
+    all.received(1).await;
+    recorded(&stack, "human", 1).await;
+
+    stack.services.kill(Service::Enrich).await;
+    let (_, payload) = stack.nats.messages("CLICKS").await.remove(0);
+    let first = Click::decode(&payload).expect("a click");
+    let mut second = first.clone();
+    second.clicked_at += chrono::TimeDelta::milliseconds(500);
+    second.id = ClickId::generate_at(second.clicked_at);
+    second.link.id = LinkId::generate();
+    bus.publisher().publish(second.outgoing()).await.expect("it is confirmed");
+    stack.services.launch(Service::Enrich);
+
+    recorded(&stack, "automated", 2).await;
+    let types: Vec<Value> =
+        all.received(3).await.iter().map(|request| body(request)["type"].clone()).collect();
+    assert_eq!(types.iter().filter(|name| **name == "link.click.amended").count(), 1, "{types:?}");
+}
+
 #[tokio::test]
 async fn people_in_the_browsers_of_apps_are_people() {
     let stack = Stack::start().await;
@@ -230,9 +259,9 @@ async fn a_person_overrules_a_verdict_and_everybody_is_told() {
 
     // the same, of a click that was made two minutes ago
     let (_, payload) = stack.nats.messages("CLICKS").await.remove(0);
-    let mut click = model::Click::decode(&payload).expect("a click");
+    let mut click = Click::decode(&payload).expect("a click");
     click.clicked_at -= chrono::TimeDelta::minutes(2);
-    click.id = model::ClickId::generate_at(click.clicked_at);
+    click.id = ClickId::generate_at(click.clicked_at);
     bus.publisher().publish(click.outgoing()).await.expect("it is confirmed");
     recorded(&stack, "automated", 2).await;
     let path = format!("/v1/clicks/{}/verdict", click.id);

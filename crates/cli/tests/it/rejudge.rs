@@ -1,0 +1,68 @@
+//! Newer rules over recorded clicks.
+
+use bus::Message as _;
+use chrono::{TimeDelta, Utc};
+use model::automation::{Automation, Verdict};
+use model::{ClickId, EnrichedClick, EventId, WorkspaceId};
+use store::clicks::{self, NewClick};
+use store::first_run::WORKSPACE_NAME;
+use store::workspaces;
+use testkit::{OwnDatabase, TestNats};
+
+use crate::command::Clickwire;
+
+/// A click that older rules took for a person's.
+fn click(workspace_id: WorkspaceId, agent: Option<&str>) -> EnrichedClick {
+    let mut click = webhook::payload::sample(workspace_id, Utc::now() - TimeDelta::minutes(2));
+    click.click.id = ClickId::generate_at(click.click.clicked_at);
+    click.event_id = EventId::of_click(click.click.id, 0);
+    click.test = false;
+    click.click.request.user_agent = agent.map(str::to_owned);
+    if agent.is_none() {
+        click.redacted_fields.push("user_agent".to_owned());
+    }
+    click
+}
+
+#[tokio::test]
+async fn newer_rules_tell_what_they_would_change_and_change_it_when_told_to() {
+    let (database, nats) = tokio::join!(OwnDatabase::start_empty(), TestNats::start_empty());
+    let clickwire = Clickwire::new()
+        .with("CLICKWIRE__DATABASE__URL", database.url())
+        .with("CLICKWIRE__NATS__URL", nats.url())
+        .with("CLICKWIRE__LINKS__PUBLIC_URL", "https://go.example.com");
+    clickwire.ok(&["setup"]).await;
+    let mut conn = database.pool().get().await.expect("a connection");
+    let workspace = workspaces::find_by_name(&mut conn, WORKSPACE_NAME).await.expect("an answer");
+    let workspace_id = workspace.expect("Default").id;
+    let (machine, person) = (click(workspace_id, Some("curl/8.5.0")), click(workspace_id, Some(PERSON)));
+    let mut overruled = click(workspace_id, Some("curl/8.5.0"));
+    overruled.automation = Automation::overruled(Verdict::Human);
+    for click in [&machine, &person, &overruled, &click(workspace_id, None)] {
+        let event = click.outgoing().payload;
+        let new = NewClick { click, event: &event };
+        clicks::record(&mut conn, &[new], Utc::now()).await.expect("it is written");
+    }
+
+    let told = clickwire.ok(&["rejudge", "--since", "1h", "--json"]).await.json();
+
+    assert_eq!((&told["judged"], &told["left_out"], &told["amended"]), (&4.into(), &2.into(), &0.into()));
+    assert_eq!(told["changes"].to_string(), r#"{"human to automated":1}"#);
+    assert_eq!(told["examples"][0]["click_id"], machine.click.id.to_string());
+    assert!(nats.messages("ENRICHED").await.is_empty());
+
+    let done = clickwire.ok(&["rejudge", "--since", "1h", "--apply"]).await;
+
+    assert!(done.stdout.contains("human to automated: 1\n"), "{done:?}");
+    assert!(done.stdout.ends_with("1 clicks amended.\n"), "{done:?}");
+    let [(_, payload)] = &nats.messages("ENRICHED").await[..] else { panic!("one message") };
+    let amended = EnrichedClick::decode(payload).expect("a click");
+    assert_eq!(amended.event_id, EventId::of_click(machine.click.id, 1));
+    assert_eq!(amended.automation.verdict, Verdict::Automated);
+    assert_eq!(amended.earlier[0].verdict, Verdict::Human);
+    let nothing = clickwire.ok(&["rejudge", "--since", "1h", "--until", "30min"]).await;
+    assert!(nothing.stdout.ends_with("No verdict changes.\n"), "{nothing:?}");
+}
+
+const PERSON: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 \
+                      (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1";
