@@ -36,7 +36,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         i32::try_from(running.pid).ok().and_then(Pid::from_raw).context("running.json names no process")?;
     kill_process(pid, Signal::TERM).with_context(|| format!("failed to stop process {}", running.pid))?;
     let asked_at = Instant::now();
-    while data_dir.is_taken() {
+    while data_dir.is_taken() || !has_ended(running.pid) {
         if asked_at.elapsed() > PATIENCE {
             bail!(
                 "process {} does not end within {} s; its log may say why, and `kill -9 {}` ends it (no click is lost)",
@@ -49,4 +49,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     out::line(&format!("stopped; the data stay in {}", data_dir.path().display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a process is gone, or only waits for its parent to ask how it ended: then it has no command line.
+fn has_ended(pid: u32) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).map_or(true, |command| command.is_empty())
 }

@@ -17,7 +17,7 @@ const NETWORKS: [&[u32]; 6] = [
     // Proofpoint
     &[13916, 22843, 26211, 52129],
     // Mimecast
-    &[30031, 42427],
+    &[30031],
     // Barracuda Networks
     &[15324],
     // Cisco's IronPort division: Secure Email
