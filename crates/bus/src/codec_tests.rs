@@ -125,7 +125,7 @@ prop_compose! {
         ])),
         score in 0_u8..=100, weight in any::<i16>(), is_first_click in any::<Option<bool>>(),
         enrichment in prop::sample::select(vec![Enrichment::Complete, Enrichment::Partial]),
-        amendments in 0_usize..3,
+        amendments in 0_usize..3, first_click_before in any::<Option<bool>>(),
     ) -> EnrichedClick {
         let sample = given::enriched_click();
         let automation = Automation {
@@ -138,6 +138,7 @@ prop_compose! {
             location: Location { country, latitude, asn, ..sample.location },
             device: Device { kind, ..sample.device },
             earlier: vec![automation.clone(); amendments],
+            first_click_before,
             automation,
             click, enriched_at, test, is_erased, location_missing, is_first_click, enrichment,
             redacted_fields: sample.redacted_fields,

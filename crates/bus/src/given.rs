@@ -66,6 +66,7 @@ pub fn enriched_click() -> EnrichedClick {
         enrichment: Enrichment::Partial,
         test: false,
         earlier: Vec::new(),
+        first_click_before: None,
         is_erased: false,
     }
 }

@@ -29,7 +29,7 @@ pub struct RecentError {
 }
 
 impl Bus {
-    /// The clicks of a partition since `since`, oldest first, at most `max`.
+    /// The clicks of a partition since `since`, oldest first, of more than `max` the newest.
     ///
     /// # Errors
     /// When the broker is away.
@@ -43,7 +43,7 @@ impl Bus {
         Ok(clicks.into_iter().map(|(click, _)| click).collect())
     }
 
-    /// The clicks that were enriched or amended since `since`, oldest first, at most `max`, with their messages.
+    /// The clicks that were enriched or amended since `since`, oldest first, of more than `max` the newest, with their messages.
     ///
     /// # Errors
     /// When the broker is away.
@@ -74,19 +74,27 @@ impl Bus {
         max: usize,
     ) -> Result<Vec<(M, Bytes)>, Box<dyn Error + Send + Sync>> {
         let nanoseconds = since.timestamp_nanos_opt().unwrap_or_default();
+        let start_time = async_nats::datetime::from_nanos(nanoseconds.into())?;
         let config = pull::Config {
             filter_subjects,
-            deliver_policy: DeliverPolicy::ByStartTime {
-                start_time: async_nats::datetime::from_nanos(nanoseconds.into())?,
-            },
+            deliver_policy: DeliverPolicy::ByStartTime { start_time },
             ack_policy: AckPolicy::None,
             inactive_threshold: INACTIVE_MAX,
             memory_storage: true,
             num_replicas: 1,
             ..pull::Config::default()
         };
-        let reader = self.context().create_consumer_on_stream(config, stream.as_str()).await?;
-        let pending = usize::try_from(reader.cached_info().num_pending).unwrap_or(usize::MAX);
+        let mut reader = self.context().create_consumer_on_stream(config.clone(), stream.as_str()).await?;
+        let mut pending = usize::try_from(reader.cached_info().num_pending).unwrap_or(usize::MAX);
+        if pending > max {
+            // the newest matter most; those of other subjects between them count as well
+            let last = self.context().get_stream(stream.as_str()).await?.cached_info().state.last_sequence;
+            let start_sequence = last.saturating_sub(u64::try_from(max).unwrap_or(u64::MAX)).max(1);
+            let deliver_policy = DeliverPolicy::ByStartSequence { start_sequence };
+            let config = pull::Config { deliver_policy, ..config };
+            reader = self.context().create_consumer_on_stream(config, stream.as_str()).await?;
+            pending = usize::try_from(reader.cached_info().num_pending).unwrap_or(usize::MAX);
+        }
         let wanted = pending.min(max);
         let mut found = Vec::with_capacity(wanted);
         let mut read = 0;

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind, PurgeError};
 use tracing::{info, warn};
 
 use crate::connect::{Bus, ConnectError, PendingError};
-use crate::topology::{ConsumerName, SERVER_VERSION_MIN, StreamName};
+use crate::topology::{ConsumerName, Durable, SERVER_VERSION_MIN, StreamName};
 
 /// How long `setup` and `verify` wait for the broker.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -129,15 +130,40 @@ impl Bus {
                 _ => SetupError::Stream { stream, source },
             })?;
         }
+        let before = self.unpartitioned().await;
         for durable in ConsumerName::ALL.into_iter().flat_map(ConsumerName::durables) {
             let consumer = durable.consumer;
-            let config = durable.config(self.settings());
+            let mut config = durable.config(self.settings());
+            if let (Some(acknowledged), Some(_), Err(_)) =
+                (before, durable.partition, self.consumer(durable).await)
+            {
+                config.deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: acknowledged + 1 };
+            }
             self.context()
                 .create_consumer_on_stream(config, consumer.stream().as_str())
                 .await
                 .map_err(|source| SetupError::Consumer { consumer, source })?;
         }
+        if before.is_some() {
+            self.remove_unpartitioned().await;
+        }
         Ok(())
+    }
+
+    /// Up to where the consumer of a release before has acknowledged CLICKS, when it was not partitioned yet.
+    async fn unpartitioned(&self) -> Option<u64> {
+        let before = Durable { consumer: ConsumerName::Enrich, partition: None };
+        Some(self.consumer(before).await.ok()?.cached_info().ack_floor.stream_sequence)
+    }
+
+    async fn remove_unpartitioned(&self) {
+        let consumer = ConsumerName::Enrich;
+        let removed =
+            self.context().delete_consumer_from_stream(consumer.as_str(), consumer.stream().as_str()).await;
+        match removed {
+            Ok(_) => info!(%consumer, "its partitions go on where it was"),
+            Err(error) => warn!(%consumer, %error, "the consumer of a release before could not be removed"),
+        }
     }
 
     /// Checks that the streams and consumers are there and that the server is new enough.

@@ -130,7 +130,12 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             None
         }
     };
+    // who passes bytes on and names nobody has not looked at the headers either
+    let is_nameless = matches!(options.preamble, Some(Preamble::Local)) && proxies.trusts(options.peer);
     let found = found.map(|(address, is_named)| {
+        if is_nameless {
+            return (address.to_canonical(), IpQuality::Obfuscated);
+        }
         let (client, quality) = proxies.explain(address, &headers, |step| steps.push(told(step, header)));
         let quality = if is_named && quality == IpQuality::Direct { IpQuality::Proxied } else { quality };
         (client, quality)
@@ -170,9 +175,10 @@ fn overridden(mut settings: Settings, options: &Options) -> anyhow::Result<Setti
     if let Some(header) = options.address_header {
         redirect.address_header = header;
         // what the settings say beside another header is not for this one
-        if header.is_list() {
+        if !header.is_of_provider() {
             redirect.provider_ranges = PathBuf::new();
-        } else {
+        }
+        if !header.is_list() {
             redirect.trusted_hops = 0;
         }
     }

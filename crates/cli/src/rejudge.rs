@@ -5,18 +5,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use bus::{Bus, Message as _};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use enrich::look_up::LookUp;
 use enrich::metrics::Metrics;
+use model::automation::Verdict;
 use model::{ClickId, EnrichedClick, WorkspaceId};
 use serde::Serialize;
 use service::ops::Ops;
 use store::click_log::{self, ClickFilter};
 use store::first_run::WORKSPACE_NAME;
-use store::{Connection, workspaces};
+use store::{Connection, first_clicks, workspaces};
 
 use crate::connections::{ConnectionOptions, Connections};
 use crate::out;
@@ -144,7 +145,7 @@ async fn judge(
             amendments.extend(difference.add(&click, look_up, now));
         }
         if let Some(bus) = bus {
-            difference.amended += publish(bus, amendments).await?;
+            difference.amended += publish(bus, conn, amendments).await?;
         }
         if difference.judged / PROGRESS_EACH != (difference.judged - page.len() as u64) / PROGRESS_EACH {
             out::error(&format!("{} clicks judged, back to {}", difference.judged, last.id.timestamp()));
@@ -152,13 +153,21 @@ async fn judge(
     }
 }
 
-async fn publish(bus: &Bus, amendments: Vec<EnrichedClick>) -> anyhow::Result<u64> {
-    let count = amendments.len() as u64;
-    let results = bus.publisher().publish_all(amendments.iter().map(bus::Message::outgoing).collect()).await;
-    if let Some(error) = results.into_iter().find_map(Result::err) {
-        bail!("an amendment could not be published, run it again: {error}");
+/// Tells how many were amended. One that somebody else amended a moment ago is judged anew the next time.
+async fn publish(bus: &Bus, conn: &mut Connection, amendments: Vec<EnrichedClick>) -> anyhow::Result<u64> {
+    let publisher = bus.publisher();
+    let mut amended = 0;
+    for click in amendments {
+        let is_new = publisher.publish_new(click.outgoing()).await;
+        if !is_new.context("an amendment could not be published: run it again")? {
+            continue;
+        }
+        amended += 1;
+        if click.automation.verdict == Verdict::Automated {
+            first_clicks::release_click(conn, click.click.link.id, click.click.id).await?;
+        }
     }
-    Ok(count)
+    Ok(amended)
 }
 
 impl Difference {

@@ -100,7 +100,11 @@ impl App {
         let serving = self.ops.map(|(listener, ops)| tokio::spawn(ops.serve(listener, stop_aside.clone())));
         let work = async {
             verify(&self.bus, &stop).await?;
-            self.consumer.run(Arc::new(self.enricher), stop.clone()).await.context("the consumer ended")
+            let enricher = Arc::new(self.enricher);
+            tokio::select! {
+                ended = self.consumer.run(Arc::clone(&enricher), stop.clone()) => ended.context("the consumer ended"),
+                () = enricher.forget_old() => Ok(()),
+            }
         };
         match serving {
             None => work.await?,

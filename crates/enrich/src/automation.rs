@@ -42,8 +42,7 @@ pub use self::declared::{Declared, KEPT_CRAWLERS, KEPT_LINK_FETCHERS, ListError}
 use self::generic_words::GenericWords;
 pub use self::meaning::of as meaning;
 pub use self::verdict::RULESET;
-use self::verdict::STRONG;
-pub(crate) use self::verdict::{DECISIVE, LIKELY, MEDIUM};
+pub(crate) use self::verdict::{DECISIVE, LIKELY, MEDIUM, STRONG};
 
 /// A signal that fired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,16 +153,19 @@ impl Rules {
     }
 }
 
-/// A verdict with what other clicks have shown since. That a person navigated is held against it where it decides nothing.
-pub fn extended(automation: &Automation, late: &[Signal], request: &Request) -> Automation {
+/// Whether the browser says that a person's touch took it to the link.
+pub fn is_navigated(request: &Request) -> bool {
+    navigated::is_complete(request)
+}
+
+/// A verdict with what other clicks have shown since. That a person navigated is held against it unless it is certain.
+pub fn extended(automation: &Automation, late: &[Signal], is_navigated: bool) -> Automation {
     if late.is_empty() {
         return automation.clone();
     }
-    let shown = Shown::default();
-    let navigated = navigated::signal(&Case::of_request(request, &shown)).filter(|navigated| {
-        let is_decided = late.iter().any(|signal| signal.weight >= STRONG);
-        !is_decided && automation.reasons.iter().all(|reason| reason.code != navigated.code)
-    });
+    let is_decided = late.iter().any(|signal| signal.weight >= DECISIVE);
+    let is_counted = automation.reasons.iter().any(|reason| reason.code == navigated::SIGNAL.code);
+    let navigated = (is_navigated && !is_decided && !is_counted).then_some(navigated::SIGNAL);
     verdict::extended(automation, late.iter().copied().chain(navigated))
 }
 

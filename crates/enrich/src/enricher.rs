@@ -20,6 +20,9 @@ use crate::visitor::{self, VisitorKeys};
 /// When a click that could not be published comes again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
+/// How often clicks of the last moments are forgotten when nobody comes.
+const FORGET_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How long the last moments of a partition may take to be read. Without them evidence begins anew.
 const RECALL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -30,6 +33,8 @@ pub struct Enricher {
     visitors: VisitorKeys,
     first_clicks: FirstClicks,
     evidence: Evidence,
+    /// One amends at a time: the next telling of a click is made of the one before.
+    amending: tokio::sync::Mutex<()>,
     bus: Bus,
     publisher: Publisher,
     metrics: Arc<Metrics>,
@@ -45,7 +50,16 @@ impl Enricher {
         metrics: Arc<Metrics>,
     ) -> Self {
         let publisher = bus.publisher();
-        Self { look_up, visitors, first_clicks, evidence: Evidence::default(), bus, publisher, metrics }
+        Self {
+            look_up,
+            visitors,
+            first_clicks,
+            evidence: Evidence::default(),
+            amending: tokio::sync::Mutex::default(),
+            bus,
+            publisher,
+            metrics,
+        }
     }
 
     /// Asks for all people of a batch at once. Machines are no first visitors, and take no visitor's place. Clicks of
@@ -123,6 +137,10 @@ impl Enricher {
 
     /// Tells again of clicks whose verdict has changed; `false` when that failed.
     async fn amend(&self) -> bool {
+        if !self.evidence.has_untold() {
+            return true;
+        }
+        let _only = self.amending.lock().await;
         let amendments = self.evidence.amendments(Utc::now());
         if amendments.is_empty() {
             return true;
@@ -169,6 +187,14 @@ impl Enricher {
             recalled += 1;
         }
         Ok(recalled)
+    }
+
+    /// Forgets clicks that no evidence looks at any more, until dropped.
+    pub async fn forget_old(&self) {
+        loop {
+            tokio::time::sleep(FORGET_INTERVAL).await;
+            self.evidence.forget(Utc::now());
+        }
     }
 
     fn count(&self, click: &EnrichedClick) {

@@ -18,9 +18,9 @@ use model::link::LinkKind;
 use model::{Click, ClickId, EnrichedClick, LinkId};
 use tracing::warn;
 
-use self::groups::{Groups, Keys};
+use self::groups::{Groups, Keys, Member};
 use self::late::{Late, LateSignals};
-use crate::automation::{Signal, extended};
+use crate::automation::{Signal, extended, is_navigated};
 use crate::first_clicks::Candidate;
 
 /// Clicks of the last moments, counted back from the newest: the longest time that any evidence looks at.
@@ -62,14 +62,20 @@ struct Remembered {
     contact: Option<u64>,
     /// A machine's by its own signals.
     is_automated: bool,
+    /// By its headers.
+    is_navigated: bool,
     keys: Keys,
     candidate: Option<Candidate>,
     late: LateSignals,
+    /// Those that its first telling counts.
+    first_told: LateSignals,
     /// Those that its newest telling counts.
     told: LateSignals,
     revision: u32,
     /// The newest telling, once it stands on ENRICHED.
     event: Option<Bytes>,
+    /// The next telling, which is being published or could not be confirmed.
+    attempt: Option<Box<EnrichedClick>>,
 }
 
 /// A click that is told of again, and the visitor whose first click it no longer is.
@@ -82,7 +88,8 @@ pub struct Amendment {
 }
 
 impl Evidence {
-    /// Notes clicks, and what they show of each other and of those before: their verdicts count it.
+    /// Notes clicks, and what they show of each other and of those before: their verdicts count it. A click that comes again
+    /// is told of as it was the first time: its message has the same id.
     pub fn note(
         &self,
         clicks: &[Click],
@@ -91,19 +98,22 @@ impl Evidence {
         now: DateTime<Utc>,
     ) {
         let mut state = self.state();
+        let mut new = HashSet::with_capacity(clicks.len());
         for ((click, enriched), candidate) in clicks.iter().zip(&*enriched).zip(candidates) {
-            state.remember(click, enriched, candidate.as_ref(), now);
+            if state.remember(click, enriched, candidate.as_ref(), now) {
+                new.insert(click.id);
+            }
         }
         for enriched in enriched {
             let Some(remembered) = state.clicks.get_mut(&enriched.click.id) else { continue };
-            if remembered.event.is_none() {
+            if new.contains(&enriched.click.id) {
                 remembered.told = remembered.late;
+                remembered.first_told = remembered.late;
             }
-            // a click that comes again is told of as before
-            enriched.automation =
-                extended(&enriched.automation, &remembered.told.signals(), &enriched.click.request);
+            let late = remembered.first_told.signals();
+            enriched.automation = extended(&enriched.automation, &late, remembered.is_navigated);
         }
-        state.forget();
+        state.forget(now);
     }
 
     /// Remembers a click that another replica has told of, from its newest telling: what it was before later clicks counted
@@ -119,17 +129,19 @@ impl Evidence {
         let mut state = self.state();
         state.remember(click, enriched, candidate, now);
         let State { clicks, untold, .. } = &mut *state;
+        let revision = told.0.event_id.revision();
         if let Some(remembered) = clicks.get_mut(&click.id)
-            && remembered.event.is_none()
+            && (remembered.event.is_none() || remembered.revision < revision)
         {
             remembered.told = Late::counted_in(&told.0.automation);
-            remembered.revision = told.0.event_id.revision();
+            remembered.revision = revision;
             remembered.event = Some(told.1);
+            remembered.attempt = None;
             if remembered.late != remembered.told {
                 untold.insert(click.id);
             }
         }
-        state.forget();
+        state.forget(now);
     }
 
     /// These tellings stand on ENRICHED now: of clicks that were noted, or of amendments.
@@ -138,13 +150,15 @@ impl Evidence {
         let State { clicks, untold, .. } = &mut *state;
         for (click, event) in told {
             let Some(remembered) = clicks.get_mut(&click.click.id) else { continue };
-            if click.event_id.revision() < remembered.revision {
+            let revision = click.event_id.revision();
+            if revision < remembered.revision {
                 continue;
             }
-            if click.event_id.revision() > 0 {
+            if revision > 0 {
                 remembered.told = Late::counted_in(&click.automation);
+                remembered.attempt = None;
             }
-            remembered.revision = click.event_id.revision();
+            remembered.revision = revision;
             remembered.event = Some(event);
             if remembered.late == remembered.told {
                 untold.remove(&click.click.id);
@@ -154,23 +168,34 @@ impl Evidence {
         }
     }
 
-    /// The clicks whose verdict has changed since they were told of, to be told of again. The same ones come until
-    /// [`Evidence::told`] says that they stand on ENRICHED.
+    /// The clicks whose verdict has changed since they were told of, to be told of again. The same ones come, as they were, until
+    /// [`Evidence::told`] says that they stand on ENRICHED: one that was not confirmed may stand there too, under its id.
     pub fn amendments(&self, now: DateTime<Utc>) -> Vec<Amendment> {
         let mut state = self.state();
-        if state.untold.is_empty() {
-            return Vec::new();
-        }
         let State { clicks, untold, .. } = &mut *state;
         let mut amendments = Vec::new();
         untold.retain(|id| {
-            let Some(remembered) = clicks.get(id) else { return false };
-            let amendment = remembered.amendment(now);
-            let is_untold = amendment.is_some();
-            amendments.extend(amendment);
-            is_untold
+            let Some(remembered) = clicks.get_mut(id) else { return false };
+            if remembered.attempt.is_none() {
+                remembered.attempt = remembered.amendment(now).map(Box::new);
+            }
+            let Some(click) = &remembered.attempt else { return false };
+            amendments.push(Amendment { click: (**click).clone(), candidate: remembered.candidate.clone() });
+            true
         });
         amendments
+    }
+
+    /// Whether there may be [`Evidence::amendments`].
+    pub fn has_untold(&self) -> bool {
+        !self.state().untold.is_empty()
+    }
+
+    /// Forgets what is older than any evidence looks at; to be called now and then, as nobody may come.
+    pub fn forget(&self, now: DateTime<Utc>) {
+        let mut state = self.state();
+        state.newest = state.newest.max(now - WINDOW);
+        state.forget(now);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -179,54 +204,62 @@ impl Evidence {
 }
 
 impl State {
+    /// Whether it is new.
     fn remember(
         &mut self,
         click: &Click,
         enriched: &EnrichedClick,
         candidate: Option<&Candidate>,
         now: DateTime<Utc>,
-    ) {
+    ) -> bool {
         if self.clicks.contains_key(&click.id) {
-            return;
+            return false;
         }
         // a clock that runs ahead must not make the others old
         let at = click.clicked_at.min(now);
         self.newest = self.newest.max(at);
         let keys = self.groups.keys_of(click);
+        let device = &enriched.device;
         let remembered = Remembered {
             at,
             link_id: click.link.id,
             is_honeypot: click.link.kind == LinkKind::Honeypot,
-            agent: self.groups.hash(&(enriched.device.kind, &enriched.device.os, &enriched.device.browser)),
+            agent: self.groups.hash(&(device.kind, &device.os, &device.browser)),
             contact: click.link.labels.contact_id.as_ref().map(|contact| self.groups.hash(contact)),
             is_automated: enriched.automation.verdict == Verdict::Automated,
+            // of the click as it came: privacy may have taken the headers from the enriched one
+            is_navigated: is_navigated(&click.request),
             keys,
             candidate: candidate.cloned(),
             late: LateSignals::default(),
+            first_told: LateSignals::default(),
             told: LateSignals::default(),
             revision: 0,
             event: None,
+            attempt: None,
         };
+        let member = Member { id: click.id, link_id: click.link.id, agent: remembered.agent };
+        self.groups.add(member, &keys, remembered.is_honeypot);
         self.clicks.insert(click.id, remembered);
         self.order.push_back(click.id);
-        self.groups.add(click.id, &keys);
         for (id, late) in late::shown_by(click.id, &self.clicks, &self.groups) {
             let Some(remembered) = self.clicks.get_mut(&id) else { continue };
             if remembered.late.add(late) && remembered.event.is_some() {
                 self.untold.insert(id);
             }
         }
+        true
     }
 
-    fn forget(&mut self) {
-        let oldest = self.newest - WINDOW;
+    fn forget(&mut self, now: DateTime<Utc>) {
+        let oldest = self.newest.min(now) - WINDOW;
         while let Some(id) = self.order.front() {
             let is_old = self.clicks.get(id).is_none_or(|click| click.at < oldest);
             if !is_old && self.order.len() <= REMEMBERED_MAX {
                 return;
             }
             if let Some(click) = self.clicks.remove(id) {
-                self.groups.remove(*id, &click.keys);
+                self.groups.remove(*id, &click.keys, click.is_honeypot);
             }
             self.untold.remove(id);
             self.order.pop_front();
@@ -236,7 +269,7 @@ impl State {
 
 impl Remembered {
     /// The click with what is known now, if that changes its verdict.
-    fn amendment(&self, now: DateTime<Utc>) -> Option<Amendment> {
+    fn amendment(&self, now: DateTime<Utc>) -> Option<EnrichedClick> {
         let event = self.event.as_ref()?;
         let told: EnrichedClick = match bus::Message::decode(event) {
             Ok(told) => told,
@@ -245,17 +278,12 @@ impl Remembered {
                 return None;
             }
         };
-        let automation =
-            extended(&told.automation, &self.late.beyond(self.told).signals(), &told.click.request);
+        let late = self.late.beyond(self.told).signals();
+        let automation = extended(&told.automation, &late, self.is_navigated);
         if automation.verdict == told.automation.verdict {
             return None;
         }
-        let is_machine = automation.verdict == Verdict::Automated;
-        let mut click = told.amended(automation, now)?;
-        if is_machine {
-            click.is_first_click = click.is_first_click.map(|_| false);
-        }
-        Some(Amendment { click, candidate: self.candidate.clone() })
+        told.amended(automation, now)
     }
 }
 

@@ -22,11 +22,12 @@ struct Visit<'a> {
     ip: &'a str,
     os: &'a str,
     verdict: Verdict,
+    is_navigated: bool,
 }
 
 impl<'a> Visit<'a> {
     fn of(link: &'a ClickedLink, millis: i64) -> Self {
-        Self { link, millis, ip: "82.90.81.233", os: IPHONE, verdict: Verdict::Human }
+        Self { link, millis, ip: "82.90.81.233", os: IPHONE, verdict: Verdict::Human, is_navigated: false }
     }
 }
 
@@ -45,6 +46,7 @@ fn enriched(click: &Click, os: &str, verdict: Verdict) -> EnrichedClick {
         enriched_at: click.clicked_at,
         test: false,
         earlier: Vec::new(),
+        first_click_before: None,
         is_erased: false,
     }
 }
@@ -56,7 +58,8 @@ fn links(message: Option<&str>, contact: Option<&str>, count: usize) -> Vec<Clic
             contact_id: contact.map(str::to_owned),
             ..LinkLabels::default()
         };
-        ClickedLink { id: LinkId::generate(), labels, ..sample::click().link }
+        let kind = if contact.is_some() { LinkKind::Message } else { LinkKind::Shareable };
+        ClickedLink { id: LinkId::generate(), kind, labels, ..sample::click().link }
     };
     std::iter::repeat_with(link).take(count).collect()
 }
@@ -78,6 +81,11 @@ impl Scene {
         click.clicked_at = self.begin + TimeDelta::milliseconds(visit.millis);
         click.link = visit.link.clone();
         click.request.ip = visit.ip.parse().ok();
+        if visit.is_navigated {
+            let said =
+                [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), ("sec-fetch-user", "?1")];
+            click.request.headers.extend(said.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
         click
     }
 
@@ -177,17 +185,33 @@ fn two_links_within_a_second_are_a_burst() {
 
     scene.visit(&Visit::of(&links[0], 0));
     assert_eq!(scene.visit(&Visit::of(&links[1], 700)), (Verdict::Automated, vec![(0, Verdict::Automated)]));
+    let mut scene = Scene::new();
+    scene.visit(&Visit { is_navigated: true, ..Visit::of(&links[0], 0) });
+    let second = scene.visit(&Visit { is_navigated: true, ..Visit::of(&links[1], 700) });
+    assert_eq!(second, (Verdict::Unknown, vec![(0, Verdict::Unknown)]));
 }
 
 #[test]
-fn a_message_to_many_is_judged_by_network() {
+fn a_message_to_many_is_judged_by_address_and_program() {
     let links = links(Some("msg_1"), None, 3);
     let mut scene = Scene::new();
-    for (link, last) in links.iter().zip(1..) {
-        scene.visit(&Visit { ip: &format!("40.94.1.{last}"), ..Visit::of(link, 100 * last) });
+    for (link, millis) in links.iter().zip([0, 100, 200]) {
+        scene.visit(&Visit::of(link, millis));
     }
 
     assert_eq!(scene.verdicts(), [Verdict::Automated; 3]);
+    assert_eq!(scene.codes(0), ["burst_reader"]);
+}
+
+#[test]
+fn a_link_that_is_passed_on_has_many_visitors() {
+    let mut links = links(Some("msg_1"), Some("cont_9"), 3);
+    links.iter_mut().for_each(|link| link.kind = LinkKind::Shareable);
+    let mut scene = Scene::new();
+    for (place, link) in links.iter().enumerate() {
+        let visit = Visit { ip: &format!("81.2.{place}.1"), ..Visit::of(link, 0) };
+        assert_eq!(scene.visit(&visit), (Verdict::Human, vec![]));
+    }
 }
 
 #[test]

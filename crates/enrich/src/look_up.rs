@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::agent::{Agent, Agents};
 use crate::agent_files::AgentFiles;
-use crate::automation::{Case, Declared, KEPT_CRAWLERS, KEPT_LINK_FETCHERS, Rules, extended};
+use crate::automation::{Case, Declared, KEPT_CRAWLERS, KEPT_LINK_FETCHERS, Rules, extended, is_navigated};
 use crate::device::{Devices, KEPT_RULES, Models};
 use crate::evidence;
 use crate::geo::Geo;
@@ -116,7 +116,7 @@ impl LookUp {
             location: Some(&told.location),
             ..Case::of_request(request, &agent.shown)
         });
-        Some(extended(&alone, &evidence::counted_in(&told.automation), request))
+        Some(extended(&alone, &evidence::counted_in(&told.automation), is_navigated(request)))
     }
 
     /// The click with everything but whether it is a first one.
@@ -151,6 +151,7 @@ impl LookUp {
             enriched_at: now,
             test: false,
             earlier: Vec::new(),
+            first_click_before: None,
             is_erased: false,
         }
     }
@@ -173,37 +174,26 @@ fn device(agent: &Agent, verdict: Verdict) -> Device {
 /// The one request header that is no trace of a person and that is repeated to subscribers.
 const LANGUAGE_HEADER: &str = "accept-language";
 
-/// Leaves of the visitor what the policy says, and names what it changed.
+/// Leaves of the visitor what the policy says, and names what it changed. An anonymous click loses what that of an erased
+/// contact loses: what the sender attached for one person, and what the request carried.
 fn redact(click: &mut Click) -> Vec<String> {
-    let is_anonymous = click.is_anonymous;
-    let is_redacted = is_anonymous || click.is_redacted;
+    if click.is_anonymous {
+        return click.erase().into_iter().map(str::to_owned).collect();
+    }
     let mut redacted = Vec::new();
     if let Some(address) = click.request.ip {
-        let treatment = if is_redacted { AddressTreatment::Drop } else { click.address_treatment };
+        let treatment = if click.is_redacted { AddressTreatment::Drop } else { click.address_treatment };
         click.request.ip = treatment.apply(address);
         if treatment != AddressTreatment::Keep {
             redacted.push("ip".to_owned());
         }
     }
-    if is_redacted {
+    if click.is_redacted {
         if click.request.user_agent.take().is_some() {
             redacted.push("user_agent".to_owned());
         }
         // Client Hints are a User-Agent in pieces
         click.request.headers.retain(|(name, _)| name == LANGUAGE_HEADER);
-    }
-    if is_anonymous {
-        let labels = &mut click.link.labels;
-        let told = [
-            ("contact_id", &mut labels.contact_id),
-            ("conversation_id", &mut labels.conversation_id),
-            ("message_id", &mut labels.message_id),
-        ];
-        for (field, value) in told {
-            if value.take().is_some() {
-                redacted.push(field.to_owned());
-            }
-        }
     }
     redacted
 }
@@ -225,6 +215,7 @@ fn usable<T>(changed: Option<anyhow::Result<T>>, metrics: &Metrics) -> Option<T>
 mod tests {
     use super::*;
     use crate::sample;
+    use model::link::LinkLabels;
 
     #[test]
     fn an_anonymous_click_keeps_nothing_that_tells_who_it_was() {
@@ -235,10 +226,63 @@ mod tests {
 
         let redacted = redact(&mut click);
 
-        assert_eq!(redacted, ["ip", "user_agent", "contact_id"]);
+        assert_eq!(redacted, ["contact_id", "ip", "user_agent"]);
         assert_eq!((click.request.ip, click.request.user_agent), (None, None));
         assert_eq!(click.link.labels.contact_id, None);
         assert_eq!(click.request.headers, [("accept-language".to_owned(), "it-IT,it;q=0.9".to_owned())]);
+    }
+
+    #[test]
+    fn an_anonymous_click_loses_what_was_attached_for_one_person_and_keeps_what_is_of_many() {
+        let mut click = sample::click();
+        click.is_anonymous = true;
+        click.link.labels = LinkLabels {
+            external_id: Some("anna-7".into()),
+            campaign_id: Some("cmp_1".into()),
+            conversation_id: Some("conv_1".into()),
+            contact_id: Some("cont_9".into()),
+            message_id: Some("msg_3".into()),
+            channel: Some("sms".into()),
+            tags: vec!["spring".into()],
+            metadata: [("name".to_owned(), "Anna".to_owned())].into(),
+            ..LinkLabels::default()
+        };
+        click.link.tracked_url.push_str("?to=anna");
+        click.link.original_url.push_str("?to=anna");
+        click.destination_url.push_str("?to=anna&ref=7#part");
+        click.request.referrer = Some("https://mail.example.com/anna".into());
+        click.traceparent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into());
+
+        let redacted = redact(&mut click);
+
+        assert_eq!(
+            redacted,
+            [
+                "contact_id",
+                "conversation_id",
+                "message_id",
+                "link.external_id",
+                "link.metadata",
+                "link.tracked_url",
+                "link.original_url",
+                "link.destination_url",
+                "ip",
+                "user_agent",
+                "referrer",
+            ]
+        );
+        let kept = LinkLabels {
+            campaign_id: Some("cmp_1".into()),
+            channel: Some("sms".into()),
+            tags: vec!["spring".into()],
+            ..LinkLabels::default()
+        };
+        assert_eq!(click.link.labels, kept);
+        assert_eq!(click.link.tracked_url, "https://go.example.com/k7m2xq9ra");
+        assert_eq!(click.link.original_url, "https://example.com/offer");
+        assert_eq!(click.destination_url, "https://example.com/offer");
+        assert_eq!((click.request.referrer, click.traceparent), (None, None));
+        assert!(redact(&mut sample::click()).iter().all(|field| field == "ip"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 
 use crate::address::AddressTreatment;
-use crate::automation::Automation;
+use crate::automation::{Automation, Verdict};
 use crate::device::Device;
 use crate::id::{ClickId, EventId, LinkId, WorkspaceId};
 use crate::link::{LinkKind, LinkLabels};
@@ -174,6 +174,8 @@ pub struct EnrichedClick {
     pub test: bool,
     /// The verdicts of earlier revisions, oldest first, at most [`REVISIONS_MAX`]; none in the first telling.
     pub earlier: Vec<Automation>,
+    /// What the first telling said of [`EnrichedClick::is_first_click`]; only in an amendment.
+    pub first_click_before: Option<bool>,
     /// Its contact was erased ([`EnrichedClick::erase`]): it is counted, and told nobody any more.
     pub is_erased: bool,
 }
@@ -186,10 +188,20 @@ impl EnrichedClick {
         if earlier.len() > REVISIONS_MAX {
             return None;
         }
+        let first_click_before = self.first_click_before.or(self.is_first_click);
+        let is_first_click = match automation.verdict {
+            // machines are no first visitors
+            Verdict::Automated => self.is_first_click.map(|_| false),
+            // nobody has asked
+            _ if self.automation.verdict == Verdict::Automated => None,
+            _ => self.is_first_click,
+        };
         Some(Self {
             event_id: EventId::of_click(self.click.id, self.event_id.revision() + 1),
             automation,
             earlier,
+            is_first_click,
+            first_click_before,
             enriched_at: now,
             ..self.clone()
         })
@@ -205,6 +217,7 @@ impl EnrichedClick {
             event_id: EventId::of_click(self.click.id, revision),
             automation: self.earlier.get(index)?.clone(),
             earlier: self.earlier[..index].to_vec(),
+            is_first_click: self.first_click_before.or(self.is_first_click),
             ..self.clone()
         })
     }

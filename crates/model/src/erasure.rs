@@ -1,5 +1,6 @@
 //! What is left of a click whose contact was erased: that there was one, on which link, from which country, with which kind
-//! of device, and what the rules said. Nothing that tells who it was.
+//! of device, and what the rules said. Nothing that tells who it was. An anonymous click is emptied alike as far as the
+//! redirect told of it.
 
 use crate::click::{Click, EnrichedClick, Request};
 use crate::device::Device;
@@ -13,7 +14,7 @@ impl EnrichedClick {
     ///
     /// Emptied are the ids of the contact, the conversation and the message, the sender's own id and metadata of the link
     /// (both are free text, and of a link for one person), address, User-Agent, Client Hints and referrer, the queries of
-    /// both URLs (senders and visitors put names there), the place below the country, the network, and the model of the
+    /// all URLs (senders and visitors put names there), the place below the country, the network, and the model of the
     /// device. Campaign, channel, sequence, step and tags stay: they are of many.
     pub fn erase(&mut self) {
         self.is_erased = true;
@@ -51,8 +52,9 @@ impl EnrichedClick {
 }
 
 impl Click {
-    /// The same of what the redirect told; tells which fields of the payload it emptied.
-    fn erase(&mut self) -> Vec<&'static str> {
+    /// The same of what the redirect told; tells which fields of the payload it emptied. Also for a click that is to tell of
+    /// nobody in the first place ([`crate::privacy::Telling::Anonymous`]).
+    pub fn erase(&mut self) -> Vec<&'static str> {
         let (labels, request) = (&mut self.link.labels, &mut self.request);
         let emptied = [
             ("contact_id", labels.contact_id.take().is_some()),
@@ -60,6 +62,7 @@ impl Click {
             ("message_id", labels.message_id.take().is_some()),
             ("link.external_id", labels.external_id.take().is_some()),
             ("link.metadata", !std::mem::take(&mut labels.metadata).is_empty()),
+            ("link.tracked_url", cut_query(&mut self.link.tracked_url)),
             ("link.original_url", cut_query(&mut self.link.original_url)),
             ("link.destination_url", cut_query(&mut self.destination_url)),
             ("ip", request.ip.is_some()),

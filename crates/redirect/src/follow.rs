@@ -20,7 +20,7 @@ use bus::ClickRef;
 use chrono::{DateTime, Utc};
 
 use model::click::IpQuality;
-use model::link::{Closed, Recording};
+use model::link::Closed;
 use model::orphan::{OrphanReason, PATH_BYTES_MAX};
 use model::privacy::Telling;
 use model::{ClickId, DestinationUrl, Link, Orphan, OrphanId};
@@ -40,7 +40,7 @@ use crate::target::{self, Target};
 use crate::{destination, inspect, previews, visitor};
 use nowhere::Nowhere;
 
-/// Who connected, where a preamble may have named somebody else.
+/// Who connected, where a preamble may have named somebody else, or nobody: then a request has no `peer_addr`.
 pub struct Connected(pub Option<SocketAddr>);
 
 /// Answers the requests of one worker.
@@ -84,15 +84,15 @@ impl Follow {
     async fn follow(&self, request: &HttpRequest, body: Payload, started_at: Instant) -> HttpResponse {
         let head = request.head();
         let host = target::host(head);
-        let Found { entry, is_inspected } = match self.find(head, host.as_deref(), started_at).await {
+        let Found { entry, is_inspected } = match self.find(request, host.as_deref(), started_at).await {
             Ok(found) => found,
             Err(nowhere) => {
                 // boxed: visitors of links would carry its room
-                return Box::pin(self.nowhere(head, host.as_deref(), nowhere, started_at)).await;
+                return Box::pin(self.nowhere(request, host.as_deref(), nowhere, started_at)).await;
             }
         };
         let (Some(route), Some(host)) = (&entry.value, &host) else {
-            return Box::pin(self.nowhere(head, host.as_deref(), Nowhere::Counted, started_at)).await;
+            return Box::pin(self.nowhere(request, host.as_deref(), Nowhere::Counted, started_at)).await;
         };
         let met = if is_inspected {
             self.inspect(head, route)
@@ -109,30 +109,31 @@ impl Follow {
     /// What stands under the link that is asked for, if one is.
     async fn find(
         &self,
-        head: &RequestHead,
+        request: &HttpRequest,
         host: Option<&str>,
         started_at: Instant,
     ) -> Result<Found, Nowhere> {
+        let head = request.head();
         if head.uri.path_and_query().is_some_and(|url| url.as_str().len() > self.url_bytes_max) {
             return Err(Refusal::TooLong.into());
         }
         let (name, is_inspected) = match Target::of(head.uri.path()) {
             Target::Link(name) => (name, false),
             Target::Inspect(name) => (name, true),
-            other => return Err(Nowhere::Answered(self.no_link(head, host, other, started_at))),
+            other => return Err(Nowhere::Answered(self.no_link(request, host, other, started_at))),
         };
         if self.prefetch == Prefetch::Refuse && visitor::is_prefetch(&head.headers) {
             return Err(Refusal::Prefetch.into());
         }
         let host = host.ok_or(Refusal::NotFound)?;
-        let guessing = Guessing { follow: self, head, started_at };
+        let guessing = Guessing { follow: self, request, started_at };
         let entry =
             self.links.find(host, &name, started_at, &guessing).await.map_err(|unknown| match unknown {
                 Unknown::Unavailable => Refusal::Unavailable,
                 Unknown::Refused(over) => Refusal::Limited(over),
             })?;
         if entry.value.is_none() && !is_inspected {
-            self.tell(head, host, None, OrphanReason::UnknownSlug, started_at);
+            self.tell(request, host, None, OrphanReason::UnknownSlug, started_at);
         }
         Ok(Found { entry, is_inspected })
     }
@@ -154,7 +155,7 @@ impl Follow {
             return Err(Refusal::Method(Methods::of(link)));
         }
         if let Some(closed) = link.closed(now) {
-            return self.turn_away(head, host, route, closed, started_at);
+            return self.turn_away(request, host, route, closed, started_at);
         }
         // boxed: few are asked or shown something first, and all others would carry its room
         match (&route.preview, &link.password) {
@@ -222,15 +223,13 @@ impl Follow {
     /// A link that leads nowhere at the moment. Such a visit is not a click.
     fn turn_away(
         &self,
-        head: &RequestHead,
+        request: &HttpRequest,
         host: &str,
         route: &Route,
         closed: Closed,
         started_at: Instant,
     ) -> Result<HttpResponse, Refusal> {
-        if route.link.recording != Recording::Nothing {
-            self.tell(head, host, Some(&route.link), closed.into(), started_at);
-        }
+        self.tell(request, host, Some(&route.link), closed.into(), started_at);
         // a fallback is as much the owner's as what was blocked
         if let Some(url) = route.link.fallback_url.as_ref().filter(|_| closed != Closed::Blocked) {
             self.metrics.closed.inc();
@@ -244,25 +243,33 @@ impl Follow {
         })
     }
 
-    /// Tells of a visit that led nowhere.
+    /// Tells of a visit that led nowhere, unless the link's owner or the visitor wants nothing recorded.
     fn tell(
         &self,
-        head: &RequestHead,
+        request: &HttpRequest,
         host: &str,
         link: Option<&Link>,
         reason: OrphanReason,
         started_at: Instant,
     ) {
+        let head = request.head();
         if !is_read(&head.method) {
             return;
         }
+        let telling = link.map_or(Telling::Full, |link| {
+            let no_track = destination::without_no_track(head.uri.query()).1;
+            // a limit counts clicks, and this is none: who would pass unseen does
+            link.recording.telling(visitor::wishes(&head.headers, no_track), link.signals, false)
+        });
+        if telling == Telling::Nothing {
+            return;
+        }
         self.metrics.orphan(reason);
-        self.orphans.tell(self.client(head), started_at, || {
+        self.orphans.tell(self.client(request), started_at, || {
             let now = Utc::now();
-            let request = visitor::request(head.method.as_str(), None, &head.headers);
+            let told = visitor::request(head.method.as_str(), None, &head.headers);
             let path = head.uri.path();
-            let telling = link.map_or(Telling::Full, |link| telling(link, &head.headers, false));
-            let user_agent = request.user_agent.filter(|_| telling == Telling::Full);
+            let is_full = telling == Telling::Full;
             Orphan {
                 id: OrphanId::generate_at(now),
                 occurred_at: now,
@@ -272,16 +279,30 @@ impl Follow {
                 path: path[..path.floor_char_boundary(PATH_BYTES_MAX)].to_owned(),
                 link_id: link.map(|link| link.id),
                 method: head.method.to_string(),
-                user_agent: user_agent.map(Into::into),
-                referrer: request.referrer.map(Into::into),
+                user_agent: told.user_agent.filter(|_| is_full).map(Into::into),
+                referrer: told.referrer.filter(|_| is_full).map(Into::into),
             }
         });
     }
 
     /// Who asks, for limits.
-    fn client(&self, head: &RequestHead) -> IpAddr {
-        let client = head.peer_addr.map(|peer| self.proxies.client(peer.ip(), &head.headers).0);
-        client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    fn client(&self, request: &HttpRequest) -> IpAddr {
+        self.asker(request).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |(client, _)| client)
+    }
+
+    /// Who asks, and how sure that is. Where a PROXY preamble names nobody it is the proxy, whatever stands in headers: a
+    /// proxy that passes bytes on has written none of them.
+    fn asker(&self, request: &HttpRequest) -> Option<(IpAddr, IpQuality)> {
+        let head = request.head();
+        let connected = if self.has_preambles { request.conn_data::<Connected>() } else { None };
+        let Some(peer) = head.peer_addr else {
+            let proxy = connected?.0?;
+            return Some((proxy.ip().to_canonical(), IpQuality::Obfuscated));
+        };
+        let (client, quality) = self.proxies.client(peer.ip(), &head.headers);
+        let is_named = connected.is_some_and(|connected| connected.0 != head.peer_addr);
+        let quality = if is_named && quality == IpQuality::Direct { IpQuality::Proxied } else { quality };
+        Some((client, quality))
     }
 
     fn click<'a>(
@@ -293,20 +314,13 @@ impl Follow {
         now: DateTime<Utc>,
     ) -> ClickRef<'a> {
         let head = request.head();
-        let mut client = head.peer_addr.map(|peer| self.proxies.client(peer.ip(), &head.headers));
-        if self.has_preambles
-            && let Some((_, quality @ IpQuality::Direct)) = &mut client
-            && request.conn_data::<Connected>().is_some_and(|connected| connected.0 != head.peer_addr)
-        {
-            *quality = IpQuality::Proxied;
-        }
         ClickRef {
             template: &route.clicks,
             id: ClickId::generate_at(now),
             clicked_at: now,
             destination_url: destination_url.as_str(),
             telling,
-            request: visitor::request(head.method.as_str(), client, &head.headers),
+            request: visitor::request(head.method.as_str(), self.asker(request), &head.headers),
             traceparent: visitor::traceparent(&head.headers),
         }
     }
@@ -345,13 +359,13 @@ struct Found {
 /// Who asks for many links that are not there tries to find one.
 struct Guessing<'a> {
     follow: &'a Follow,
-    head: &'a RequestHead,
+    request: &'a HttpRequest,
     started_at: Instant,
 }
 
 impl Guesser for Guessing<'_> {
     fn take(&self) -> Result<Taken, Over> {
-        self.follow.guesses.take(network(self.follow.client(self.head)), self.started_at)
+        self.follow.guesses.take(network(self.follow.client(self.request)), self.started_at)
     }
 
     fn give_back(&self, guess: Taken) {

@@ -73,19 +73,20 @@ impl Preambles {
         Self { proxies, patience, metrics }
     }
 
-    /// Who is behind a new connection. Of a trusted proxy's it reads the preamble.
+    /// Who is behind a new connection; `None`: a proxy whose preamble names nobody. Of a trusted proxy's connection it reads
+    /// the preamble.
     ///
     /// # Errors
     /// [`PreambleError`], after which the connection is to be closed.
-    pub async fn client(&self, stream: &mut TcpStream) -> Result<SocketAddr, PreambleError> {
+    pub async fn client(&self, stream: &mut TcpStream) -> Result<Option<SocketAddr>, PreambleError> {
         let peer = stream.peer_addr()?;
         if !self.proxies.trusts(peer.ip().to_canonical()) {
-            return Ok(peer);
+            return Ok(Some(peer));
         }
         let read = timeout(self.patience, read(stream)).await;
         match read.unwrap_or(Err(PreambleError::Timeout(self.patience))) {
-            Ok(Source::Named(client)) => Ok(client),
-            Ok(Source::Proxy) => Ok(peer),
+            Ok(Source::Named(client)) => Ok(Some(client)),
+            Ok(Source::Proxy) => Ok(None),
             Err(error) => {
                 self.metrics.preambles_refused.inc();
                 Err(error)

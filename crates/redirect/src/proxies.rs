@@ -68,6 +68,12 @@ impl AddressHeader {
         matches!(self, Self::XForwardedFor | Self::Forwarded)
     }
 
+    /// Whether a provider writes its one address over a visitor's own. What it does not know, as `x-real-ip`, it passes on
+    /// as it came.
+    pub const fn is_of_provider(self) -> bool {
+        matches!(self, Self::CfConnectingIp | Self::TrueClientIp)
+    }
+
     const fn name(self) -> HeaderName {
         match self {
             Self::Forwarded => header::FORWARDED,
@@ -95,7 +101,7 @@ impl fmt::Display for AddressHeader {
 #[derive(Debug, Clone)]
 pub struct Proxies {
     trusted: Vec<IpNet>,
-    /// Of a provider that writes a header of one address.
+    /// Of a provider that writes its own header of one address.
     ranges: Option<ProviderRanges>,
     /// How many proxies append to the list, when they are counted and not known by address.
     hops: Option<NonZeroUsize>,
@@ -141,9 +147,9 @@ impl Proxies {
         Self { trusted, ranges: None, hops: None, header, name: header.name() }
     }
 
-    /// Takes the word of these ranges as well, in a header of one address.
+    /// Takes the word of these ranges as well, in a provider's own header.
     pub fn with_ranges(mut self, ranges: Option<ProviderRanges>) -> Self {
-        self.ranges = ranges.filter(|_| !self.header.is_list());
+        self.ranges = ranges.filter(|_| self.header.is_of_provider());
         self
     }
 

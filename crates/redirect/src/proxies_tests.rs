@@ -154,7 +154,7 @@ fn proxies_that_are_counted_are_not_asked_for_their_addresses() {
 }
 
 #[test]
-fn one_address_is_believed_of_the_providers_ranges_and_a_list_is_not() {
+fn a_providers_own_header_is_believed_of_its_ranges_and_others_are_not() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("ranges");
     std::fs::write(&path, "192.0.2.0/24\n").expect("written");
@@ -170,6 +170,9 @@ fn one_address_is_believed_of_the_providers_ranges_and_a_list_is_not() {
     assert_eq!(client(AddressHeader::CfConnectingIp, "::ffff:192.0.2.9"), "198.51.100.7");
     assert_eq!(client(AddressHeader::CfConnectingIp, "10.0.0.1"), "198.51.100.7");
     assert_eq!(client(AddressHeader::CfConnectingIp, "203.0.113.9"), "203.0.113.9");
+    assert_eq!(client(AddressHeader::TrueClientIp, "192.0.2.9"), "198.51.100.7");
+    // a visitor's own comes through the provider
+    assert_eq!(client(AddressHeader::XRealIp, "192.0.2.9"), "192.0.2.9");
     assert_eq!(client(AddressHeader::XForwardedFor, "192.0.2.9"), "192.0.2.9");
 }
 

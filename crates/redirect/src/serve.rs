@@ -163,9 +163,9 @@ where
         fn_service(move |mut stream: TcpStream| {
             let preambles = preambles.clone();
             async move {
-                let client: SocketAddr =
+                let client: Option<SocketAddr> =
                     preambles.client(&mut stream).await.map_err(|error| DispatchError::Io(error.into()))?;
-                Ok((stream, Protocol::Http1, Some(client)))
+                Ok((stream, Protocol::Http1, client))
             }
         })
         .and_then(http)

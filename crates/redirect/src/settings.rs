@@ -75,7 +75,7 @@ pub struct RedirectSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// The one header in which they say it.
     pub address_header: AddressHeader,
-    /// File of the address ranges whose word is taken as well, in a header of one address; empty: none.
+    /// File of the address ranges whose word is taken as well, in a provider's own header; empty: none.
     pub provider_ranges: PathBuf,
     /// How many proxies append to the list, when they are counted and not known by address; 0: they are known.
     pub trusted_hops: usize,
@@ -256,8 +256,8 @@ impl RedirectSettings {
         [
             (
                 "redirect.provider_ranges",
-                self.provider_ranges().is_none() || !self.address_header.is_list(),
-                "is for an address_header of one address: cf-connecting-ip, true-client-ip or x-real-ip",
+                self.provider_ranges().is_none() || self.address_header.is_of_provider(),
+                "is for cf-connecting-ip or true-client-ip: a visitor's own x-real-ip passes a provider",
             ),
             (
                 "redirect.trusted_hops",
@@ -351,6 +351,23 @@ mod tests {
         for (variable, value, key) in cases {
             let error = with(&[(variable, value)]).expect_err(variable).to_string();
             assert!(error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_provider_is_believed_in_a_header_that_it_writes_itself() {
+        let with_ranges = |header| {
+            with(&[
+                ("CLICKWIRE__REDIRECT__PROVIDER_RANGES", "ranges.txt"),
+                ("CLICKWIRE__REDIRECT__ADDRESS_HEADER", header),
+            ])
+        };
+        for header in ["cf-connecting-ip", "true-client-ip"] {
+            assert!(with_ranges(header).is_ok(), "{header}");
+        }
+        for header in ["x-real-ip", "x-forwarded-for", "forwarded"] {
+            let error = with_ranges(header).expect_err(header).to_string();
+            assert!(error.contains("redirect.provider_ranges") && error.contains("x-real-ip"), "{error}");
         }
     }
 

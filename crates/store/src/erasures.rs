@@ -6,11 +6,13 @@
 //! may work. `api` does the first steps while the caller waits, `record` the rest.
 //!
 //! Everything is looked through once more after [`LOOK_AGAIN`]: what somebody had in hand when the tombstone was set (a
-//! batch of clicks that was about to be recorded, a link that was being made) is in the tables by then.
+//! batch of clicks that was about to be recorded, a link that was being made) is in the tables by then. So is what came back to
+//! clicks that name nobody any more: a delivery of one, or an amendment that brought its event again. Those are found by when
+//! they were emptied.
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use diesel::QueryableByName;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Bytea, Date, Text, Timestamptz, Uuid as SqlUuid};
@@ -19,6 +21,7 @@ use uuid::Uuid;
 
 use model::{ClickId, ErasureId, LinkId, WorkspaceId};
 
+use crate::deliveries::IdRow;
 use crate::schema::erasures;
 use crate::statement::statement;
 use crate::tombstones::{Scrubbed, scrub_deliveries};
@@ -26,6 +29,12 @@ use crate::{Connection, QueryResult, rollups};
 
 /// How long after the first look everything is looked through again: longer than anybody keeps a batch in hand.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(5 * 60);
+
+/// A job whose step failed is left alone for so long.
+pub const PUT_OFF: Duration = Duration::from_secs(60);
+
+/// How far the clocks may be apart of who sets a tombstone and of who empties clicks.
+const CLOCKS_APART: TimeDelta = TimeDelta::seconds(60);
 
 /// Links and clicks that one step looks at.
 const PAGE: i64 = 2000;
@@ -254,6 +263,15 @@ pub async fn step(
     .await
 }
 
+/// Puts a job off whose step failed, so that others are not kept waiting by it. Who works on it meanwhile has the last word.
+pub async fn postpone(conn: &mut Connection, id: ErasureId, now: DateTime<Utc>) -> QueryResult<()> {
+    let until = now + TimeDelta::from_std(PUT_OFF).unwrap_or_default();
+    let own =
+        erasures::table.find(id.uuid()).filter(erasures::stage.ne("done").and(erasures::due_at.le(now)));
+    diesel::update(own).set(erasures::due_at.eq(until)).execute(conn).await?;
+    Ok(())
+}
+
 async fn advance(
     conn: &mut Connection,
     job: &Row,
@@ -262,7 +280,7 @@ async fn advance(
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
     let is_last = found.seen < PAGE;
-    let again = chrono::Duration::from_std(LOOK_AGAIN).unwrap_or_default();
+    let again = TimeDelta::from_std(LOOK_AGAIN).unwrap_or_default();
     // stage, position, looks, due, and whether everything was looked through
     let (stage, position, looks_left, due_at, is_scrubbed) = match (is_last, is_links) {
         (false, _) => (job.stage.as_str(), found.last, job.looks_left, now, false),
@@ -335,7 +353,22 @@ async fn links_page(conn: &mut Connection, job: &Row, now: DateTime<Utc>) -> Que
     })
 }
 
+#[derive(QueryableByName)]
+struct ClicksRow {
+    #[diesel(sql_type = diesel::sql_types::Nullable<SqlUuid>)]
+    last: Option<Uuid>,
+    #[diesel(sql_type = BigInt)]
+    seen: i64,
+    #[diesel(sql_type = Array<SqlUuid>)]
+    own: Vec<Uuid>,
+    #[diesel(sql_type = Array<SqlUuid>)]
+    again: Vec<Uuid>,
+}
+
 /// Clicks of the contact stay counted, and tell nobody.
+///
+/// A click that was emptied names nobody, so that it cannot be told whose it is. All that were emptied since the contact is
+/// erased are emptied once more, which costs those of other contacts nothing.
 async fn clicks_page(
     conn: &mut Connection,
     job: &Row,
@@ -343,44 +376,68 @@ async fn clicks_page(
     now: DateTime<Utc>,
 ) -> QueryResult<Found> {
     let after = job.position.unwrap_or(Uuid::nil());
-    let row: PageRow = statement(
-        "WITH page AS MATERIALIZED (SELECT id, contact_id FROM clicks \
-                 WHERE workspace_id = $1 AND id > $2 AND day >= $3 ORDER BY id LIMIT $4) \
+    let row: ClicksRow = statement(
+        "WITH page AS MATERIALIZED (SELECT id, contact_id, erased_at FROM clicks \
+                 WHERE workspace_id = $1 AND id > $2 AND day >= $3 ORDER BY id LIMIT $4), \
+             told AS MATERIALIZED (SELECT id, erased_at, \
+                 coalesce(sha256((SELECT salt FROM erasure_salts WHERE workspace_id = $1) \
+                     || convert_to(contact_id, 'UTF8')) = $5, false) AS is_own FROM page) \
          SELECT (SELECT id FROM page ORDER BY id DESC LIMIT 1) AS last, (SELECT count(*) FROM page) AS seen, \
-             ARRAY(SELECT id FROM page WHERE contact_id IS NOT NULL \
-                 AND sha256((SELECT salt FROM erasure_salts WHERE workspace_id = $1) \
-                     || convert_to(contact_id, 'UTF8')) = $5) AS found, 0::bigint AS first_clicks",
+             ARRAY(SELECT id FROM told WHERE is_own) AS own, \
+             ARRAY(SELECT id FROM told WHERE NOT is_own AND erased_at >= $6) AS again",
     )
     .bind::<SqlUuid, _>(job.workspace_id)
     .bind::<SqlUuid, _>(after)
     .bind::<Date, _>(ClickId::from_uuid(after).day())
     .bind::<BigInt, _>(PAGE)
     .bind::<Bytea, _>(&job.contact_hash)
+    .bind::<Timestamptz, _>(job.erased_at - CLOCKS_APART)
     .get_result(conn)
     .await?;
-    let mut found = Found { last: row.last, seen: row.seen, ..Found::default() };
-    if row.found.is_empty() {
+    let mut found =
+        Found { last: row.last, seen: row.seen, clicks: row.own.len() as u64, ..Found::default() };
+    let all = [row.own.as_slice(), row.again.as_slice()].concat();
+    if all.is_empty() {
         return Ok(found);
     }
-    let days: Vec<NaiveDate> = row.found.iter().map(|id| ClickId::from_uuid(*id).day()).collect();
-    found.first_clicks = scrub_clicks(conn, &days, &row.found, scrub, now).await?;
-    // a conversation is the contact's, and stands in what was counted
+    let emptied = scrub_clicks(conn, &all, scrub, now).await?;
+    found.first_clicks = emptied.first_clicks;
+    // a conversation is the contact's, and stands in what was counted, as the place does
     let workspace_id = WorkspaceId::from_uuid(job.workspace_id);
-    let changed: Vec<_> = row.found.iter().map(|id| (workspace_id, ClickId::from_uuid(*id))).collect();
-    rollups::mark(conn, &changed, now).await?;
-    found.clicks = row.found.len() as u64;
-    found.scrubbed = scrub_deliveries(conn, &days, &row.found, now).await?;
+    let changed: Vec<_> =
+        emptied.changed.iter().map(|row| (workspace_id, ClickId::from_uuid(row.id))).collect();
+    if !changed.is_empty() {
+        rollups::mark(conn, &changed, now).await?;
+    }
+    if !row.own.is_empty() {
+        found.scrubbed = scrub_deliveries(conn, &days_of(&row.own), &row.own, now).await?;
+    }
+    if !row.again.is_empty() {
+        // not told of: most of these were emptied before, and they may be of other contacts
+        scrub_deliveries(conn, &days_of(&row.again), &row.again, now).await?;
+    }
     Ok(found)
 }
 
-/// Empties these clicks; tells how many places among first clicks went with them.
+fn days_of(clicks: &[Uuid]) -> Vec<NaiveDate> {
+    clicks.iter().map(|id| ClickId::from_uuid(*id).day()).collect()
+}
+
+/// What became of clicks that were emptied.
+struct Emptied {
+    /// Those that had anything to lose.
+    changed: Vec<IdRow>,
+    /// Places among first clicks that went with them.
+    first_clicks: u64,
+}
+
+/// Empties these clicks. Those that are empty already are not written again.
 async fn scrub_clicks(
     conn: &mut Connection,
-    days: &[NaiveDate],
     ids: &[Uuid],
     scrub: Scrub,
     now: DateTime<Utc>,
-) -> QueryResult<u64> {
+) -> QueryResult<Emptied> {
     #[derive(QueryableByName)]
     struct Kept {
         #[diesel(sql_type = SqlUuid)]
@@ -392,13 +449,13 @@ async fn scrub_clicks(
         "SELECT c.id, c.event FROM unnest($1, $2) AS found (day, id) \
          JOIN clicks c ON c.day = found.day AND c.id = found.id ORDER BY c.id FOR UPDATE OF c",
     )
-    .bind::<Array<Date>, _>(days)
+    .bind::<Array<Date>, _>(days_of(ids))
     .bind::<Array<SqlUuid>, _>(ids)
     .load(conn)
     .await?;
-    let days: Vec<NaiveDate> = kept.iter().map(|kept| ClickId::from_uuid(kept.id).day()).collect();
     let (ids, events): (Vec<Uuid>, Vec<Vec<u8>>) =
         kept.into_iter().map(|kept| (kept.id, scrub(&kept.event))).unzip();
+    let days = days_of(&ids);
     let forgotten = statement(
         "DELETE FROM first_clicks USING unnest($1, $2) AS found (day, id), clicks c \
          WHERE c.day = found.day AND c.id = found.id \
@@ -408,16 +465,19 @@ async fn scrub_clicks(
     .bind::<Array<SqlUuid>, _>(&ids)
     .execute(conn)
     .await?;
-    statement(
+    let changed: Vec<IdRow> = statement(
         "UPDATE clicks c SET contact_id = NULL, conversation_id = NULL, message_id = NULL, region = NULL, city = NULL, \
-             event = scrubbed.event, erased_at = $4 \
-         FROM unnest($1, $2, $3) AS scrubbed (day, id, event) WHERE c.day = scrubbed.day AND c.id = scrubbed.id",
+             event = scrubbed.event, erased_at = coalesce(c.erased_at, $4) \
+         FROM unnest($1, $2, $3) AS scrubbed (day, id, event) WHERE c.day = scrubbed.day AND c.id = scrubbed.id \
+             AND (c.erased_at IS NULL OR c.event <> scrubbed.event \
+                 OR num_nonnulls(c.contact_id, c.conversation_id, c.message_id, c.region, c.city) > 0) \
+         RETURNING c.id",
     )
     .bind::<Array<Date>, _>(&days)
     .bind::<Array<SqlUuid>, _>(&ids)
     .bind::<Array<Binary>, _>(&events)
     .bind::<Timestamptz, _>(now)
-    .execute(conn)
+    .load(conn)
     .await?;
-    Ok(forgotten as u64)
+    Ok(Emptied { changed, first_clicks: forgotten as u64 })
 }

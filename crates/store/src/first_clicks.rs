@@ -111,6 +111,16 @@ pub async fn claim(
     Ok(Answer { is_first: claims.iter().map(is_first).collect(), erased })
 }
 
+/// Gives up whatever place this click holds on its link.
+pub async fn release_click(conn: &mut Connection, link_id: LinkId, click_id: ClickId) -> QueryResult<()> {
+    diesel::delete(first_clicks::table)
+        .filter(first_clicks::link_id.eq(link_id.uuid()))
+        .filter(first_clicks::click_id.eq(click_id.uuid()))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Gives places up that these clicks hold; what another click holds stays.
 pub async fn release(conn: &mut Connection, claims: &[Claim<'_>]) -> QueryResult<()> {
     statement(

@@ -409,15 +409,15 @@ diesel::table! {
 }
 
 diesel::table! {
-    visitor_salts (day) {
-        day -> Date,
-        salt -> Bytea,
+    unmarked_hours (hour) {
+        hour -> Timestamptz,
     }
 }
 
 diesel::table! {
-    unmarked_hours (hour) {
-        hour -> Timestamptz,
+    visitor_salts (day) {
+        day -> Date,
+        salt -> Bytea,
     }
 }
 

@@ -1,4 +1,7 @@
-//! Clicks that are recorded and that no endpoint has a delivery of: not owed to anybody, or lost on the way.
+//! Clicks that are recorded and that no endpoint has a first telling of: not owed to anybody, or lost on the way.
+//!
+//! An amendment is none: an endpoint may have chosen amendments only, and another may have got one while its first telling was
+//! lost. Who of them is owed a first telling, the caller knows.
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -20,7 +23,7 @@ pub struct Place {
     pub id: ClickId,
 }
 
-/// A click without a delivery.
+/// A click without a first telling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Untold {
     /// Where it stands.
@@ -36,8 +39,8 @@ impl Place {
     }
 }
 
-/// The clicks of these workspaces that were recorded after `after` and before `until` and have no delivery, in the order of
-/// recording; at most `limit`.
+/// The clicks of these workspaces that were recorded after `after` and before `until` and have no delivery of their first
+/// telling, in the order of recording; at most `limit`.
 pub async fn page(
     conn: &mut Connection,
     workspaces: &[WorkspaceId],
@@ -59,7 +62,8 @@ pub async fn page(
         "SELECT c.id, c.recorded_at, c.event FROM clicks c \
          WHERE c.recorded_at >= $1 AND c.recorded_at < $2 AND (c.recorded_at, c.id) > ($1, $3) \
              AND c.workspace_id = ANY($4) AND c.erased_at IS NULL \
-             AND (SELECT 1 FROM deliveries d WHERE d.day = c.day AND d.click_id = c.id LIMIT 1) IS NULL \
+             AND (SELECT 1 FROM deliveries d WHERE d.day = c.day AND d.click_id = c.id AND d.event_revision = 0 \
+                 LIMIT 1) IS NULL \
          ORDER BY c.recorded_at, c.id LIMIT $5",
     )
     .bind::<Timestamptz, _>(after.recorded_at)

@@ -90,6 +90,7 @@ pub fn sample(workspace_id: WorkspaceId, now: DateTime<Utc>) -> EnrichedClick {
         enriched_at: now,
         test: true,
         earlier: Vec::new(),
+        first_click_before: None,
         is_erased: false,
     }
 }
@@ -103,10 +104,7 @@ pub fn amended_sample(click: &EnrichedClick) -> EnrichedClick {
         reasons: vec![Reason { code: "burst_message".into(), weight: 100 }],
         ruleset: click.automation.ruleset.clone(),
     };
-    EnrichedClick {
-        is_first_click: Some(false),
-        ..click.amended(automation, click.enriched_at).expect("the first time")
-    }
+    click.amended(automation, click.enriched_at).expect("the first time")
 }
 
 fn sample_link(now: DateTime<Utc>) -> ClickedLink {

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use bus::Message as _;
 use model::automation::{Automation, Verdict};
 use model::{ClickId, EnrichedClick};
-use store::{AsyncConnection as _, click_log};
+use store::{click_log, first_clicks};
 
 use super::clicks::{VERDICTS, decode};
 use super::{Change, audit};
@@ -19,7 +19,7 @@ use crate::fields::{Fields, FromFields, text, word};
 /// Longest note, in bytes.
 const NOTE_BYTES_MAX: usize = 500;
 
-/// So long after a click `enrich` may amend it by what it sees of other clicks. Two who amend at once would take one revision.
+/// So long after a click was judged `enrich` may amend it by what it sees of other clicks. Of two who amend at once one is not heard.
 const EVIDENCE_TIME: TimeDelta = TimeDelta::seconds(60);
 
 /// What a person says of a click.
@@ -45,8 +45,8 @@ impl FromFields for Overruling {
 /// person has said so before.
 ///
 /// # Errors
-/// When the workspace has no such click, its evidence still comes in, it has been amended as often as it may be, or the
-/// broker is away.
+/// When the workspace has no such click, its evidence still comes in, it was amended a moment ago or as often as it may be, or
+/// the broker is away.
 pub async fn overrule(
     shared: &Shared,
     caller: &Caller,
@@ -60,16 +60,14 @@ pub async fn overrule(
     if click.automation.is_overruled() && click.automation.verdict == said.verdict {
         return Ok(None);
     }
-    let left = EVIDENCE_TIME - (now - click.click.clicked_at);
+    // one that came late is judged late
+    let judged_at = click.click.clicked_at.max(click.enriched_at);
+    let left = EVIDENCE_TIME - (now - judged_at);
     if left > TimeDelta::zero() {
-        return Err(ApiError::Conflict {
-            code: "too_soon",
-            pointer: None,
-            detail: format!(
-                "what other clicks show of this one still comes in: try again in {} s",
-                left.num_seconds() + 1
-            ),
-        });
+        let seconds = left.num_seconds() + 1;
+        return Err(too_soon(format!(
+            "what other clicks show of this one still comes in: try again in {seconds} s"
+        )));
     }
     let amended =
         click.amended(Automation::overruled(said.verdict), now).ok_or_else(|| ApiError::Conflict {
@@ -77,15 +75,24 @@ pub async fn overrule(
             pointer: None,
             detail: "this click has been amended as often as a click may be".to_owned(),
         })?;
-    conn.transaction::<_, ApiError, _>(async |conn| {
-        let details = json!({ "verdict": said.verdict, "note": said.note });
-        let change =
-            Change { caller, now, action: "click.verdict_overruled", subject: id.to_string(), details };
-        audit(conn, change).await?;
-        // last, so that what is told is also noted down
-        let published = shared.bus.publisher().publish(amended.outgoing()).await;
-        published.map_err(|error| ApiError::Away(format!("it could not be published: {error}")))
-    })
-    .await?;
+    // what is told is noted down before
+    let details = json!({ "verdict": said.verdict, "note": said.note });
+    let change = Change { caller, now, action: "click.verdict_overruled", subject: id.to_string(), details };
+    audit(&mut conn, change).await?;
+    drop(conn);
+    let published = shared.bus.publisher().publish_new(amended.outgoing()).await;
+    let is_new = published.map_err(|error| ApiError::Away(format!("it could not be published: {error}")))?;
+    if !is_new {
+        return Err(too_soon("the click was amended a moment ago: look at it, and try again".to_owned()));
+    }
+    if said.verdict == Verdict::Automated {
+        // a person's later click is the first then
+        let mut conn = shared.pool.get().await?;
+        first_clicks::release_click(&mut conn, amended.click.link.id, id).await?;
+    }
     Ok(Some(amended))
+}
+
+fn too_soon(detail: String) -> ApiError {
+    ApiError::Conflict { code: "too_soon", pointer: None, detail }
 }

@@ -33,6 +33,7 @@ pub(super) fn enriched_to_proto(click: &EnrichedClick) -> proto::EnrichedClick {
         enriched_at: Some(timestamp(click.enriched_at)),
         test: click.test,
         earlier: click.earlier.iter().map(automation_to_proto).collect(),
+        first_click_before: click.first_click_before,
         erased: click.is_erased,
     }
 }
@@ -61,6 +62,7 @@ pub(super) fn enriched_from_proto(click: proto::EnrichedClick) -> Result<Enriche
         enriched_at: time(click.enriched_at, "enriched_at")?,
         test: click.test,
         earlier: click.earlier.into_iter().map(automation_from_proto).collect(),
+        first_click_before: click.first_click_before,
         is_erased: click.erased,
     })
 }

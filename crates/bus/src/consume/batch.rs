@@ -87,7 +87,7 @@ impl Batch {
 
     fn count_arrival(&self) {
         for info in self.messages.iter().filter_map(|message| message.info().ok()) {
-            self.counters.pending.set(i64::try_from(info.pending).unwrap_or(i64::MAX));
+            self.counters.pending(info.consumer, info.pending);
             if info.delivered > 1 {
                 self.counters.redelivered.inc();
             }

@@ -90,7 +90,7 @@ impl ConsumerMetrics {
             messages: self.messages.clone(),
             batch_seconds: self.batch_seconds.with_label_values(label),
             in_flight: self.in_flight.with_label_values(label),
-            pending: self.pending.with_label_values(label),
+            pending: self.pending.clone(),
             redelivered: self.redelivered.with_label_values(label),
             reopened: self.reopened.with_label_values(label),
         }
@@ -104,12 +104,18 @@ pub(super) struct Counters {
     messages: IntCounterVec,
     pub batch_seconds: Histogram,
     pub in_flight: IntGauge,
-    pub pending: IntGauge,
+    pending: IntGaugeVec,
     pub redelivered: IntCounter,
     pub reopened: IntCounter,
 }
 
 impl Counters {
+    /// So many messages wait at this durable consumer; there is one for each partition.
+    pub fn pending(&self, durable: &str, messages: u64) {
+        let messages = i64::try_from(messages).unwrap_or(i64::MAX);
+        self.pending.with_label_values(&[durable]).set(messages);
+    }
+
     pub fn count(&self, verdict: &str, messages: usize) {
         if messages > 0 {
             let messages = u64::try_from(messages).unwrap_or(u64::MAX);

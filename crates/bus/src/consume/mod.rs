@@ -9,19 +9,22 @@
 //!   Only when it stands there is it let go of.
 //! - When all of a batch is to be retried, something that everyone needs is away: pulling pauses.
 //! - A request that fails is made again after a pause. Nothing that the broker does ends the loop.
-//! - Where a stream is partitioned, the broker gives each partition to one replica at a time ([`Handler::taken_over`]).
+//! - Where a stream is partitioned, the broker gives each partition to one replica at a time ([`Handler::taken_over`]); replicas
+//!   give up what is beyond their share.
 //! - On `stop`: take no more, finish what is in hand, hand back at once what is not finished in time.
 
 mod batch;
 mod metrics;
 mod progress;
 mod pull;
+mod sharing;
 mod sources;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +37,8 @@ use crate::topology::{ConsumerName, PULL_MESSAGES_MAX, Partition};
 use batch::Batch;
 use metrics::Counters;
 use progress::Progress;
+use pull::Puller;
+use sharing::{Holdings, share};
 use sources::{Gathered, Sources};
 
 pub use metrics::ConsumerMetrics;
@@ -160,7 +165,10 @@ impl Consumer {
             hand_back: CancellationToken::new(),
             resume_at: watch::channel(Instant::now()).0,
         };
-        let mut sources = Sources::new(&self.bus, self.name, &self.progress, &self.counters, &stop);
+        let holdings = Holdings::default();
+        let mut sources =
+            Sources::new(&self.bus, self.name, &self.progress, &holdings, &self.counters, &stop);
+        let mut sharing = Box::pin(share(self.bus.clone(), self.name, holdings));
         let mut is_full = false;
         loop {
             let next = async {
@@ -175,13 +183,16 @@ impl Consumer {
                 biased;
                 () = stop.cancelled() => break,
                 gathered = next => gathered,
+                () = &mut sharing => continue,
             };
             let (permit, gathered) = gathered;
             is_full = gathered.messages.len() >= batch_max;
             self.hand_over(&hand, gathered, permit);
         }
-        let _ = tokio::time::timeout(ANSWER_LIMIT, sources.hand_back()).await;
+        let pullers = tokio::time::timeout(ANSWER_LIMIT, sources.hand_back()).await;
         self.drain(hand).await;
+        // whoever has a partition next finds all told that was in hand
+        join_all(pullers.unwrap_or_default().into_iter().map(Puller::give_up_partition)).await;
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use futures::{FutureExt, StreamExt};
 use tokio::sync::watch;
 
 use super::progress::Progress;
+use super::sharing::{Holdings, give_up};
 use crate::connect::Bus;
 use crate::topology::{Durable, PIN_GROUP, PIN_TIMEOUT};
 
@@ -26,9 +27,6 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const PINNED_EXPIRES: Duration =
     Duration::from_secs(PIN_TIMEOUT.as_secs()).checked_div(3).expect("3 is not zero");
 const PINNED_HEARTBEAT: Duration = PINNED_EXPIRES.checked_div(2).expect("2 is not zero");
-
-/// How long the broker is waited for when a partition is given up.
-const UNPIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// Without any news for so long (three heartbeats), a request is taken for lost.
 const SILENCE_MAX: Duration = Duration::from_secs(6);
@@ -74,6 +72,7 @@ pub(super) struct Puller {
     pin: Option<String>,
     /// Others may have had the partition before the next message.
     is_taken_over: bool,
+    holdings: Holdings,
     progress: Progress,
 }
 
@@ -95,7 +94,12 @@ enum Request {
 }
 
 impl Puller {
-    pub(super) async fn open(bus: &Bus, durable: Durable, progress: Progress) -> Result<Self, PullError> {
+    pub(super) async fn open(
+        bus: &Bus,
+        durable: Durable,
+        holdings: Holdings,
+        progress: Progress,
+    ) -> Result<Self, PullError> {
         let inbox = bus.client().new_inbox();
         let subscribe = bus.client().subscribe(format!("{inbox}.*"));
         let subscription = tokio::time::timeout(SILENCE_MAX, subscribe)
@@ -113,6 +117,7 @@ impl Puller {
             durable,
             pin: None,
             is_taken_over: false,
+            holdings,
             progress,
         })
     }
@@ -121,7 +126,9 @@ impl Puller {
     pub(super) async fn next(&mut self, max: usize) -> Result<Pulled, PullError> {
         loop {
             for request in [Request::Ready(max), Request::Wait] {
+                self.holdings.set_waiting(self.durable, matches!(request, Request::Wait));
                 self.request(request).await?;
+                self.holdings.set_waiting(self.durable, false);
                 if !self.taken.is_empty() {
                     return Ok(Pulled {
                         messages: std::mem::take(&mut self.taken),
@@ -132,29 +139,25 @@ impl Puller {
         }
     }
 
-    /// Gives back what has come and nobody will handle.
-    pub(super) async fn hand_back(mut self) {
+    /// Gives back what has come and nobody will handle, and takes no more.
+    pub(super) async fn hand_back(&mut self) {
         let _ = self.subscription.unsubscribe().await;
         while let Some(Some(message)) = self.subscription.next().now_or_never() {
             if is_message(&message) {
                 self.take(message);
             }
         }
-        for message in &self.taken {
+        for message in self.taken.drain(..) {
             let _ = message.ack_with(AckKind::Nak(None)).await;
         }
-        self.give_up_partition().await;
     }
 
-    /// So that another replica need not wait until we are missed.
-    async fn give_up_partition(&self) {
-        if self.pin.is_none() {
-            return;
+    /// Lets another replica have the partition, so that it need not wait until we are missed.
+    pub(super) async fn give_up_partition(self) {
+        self.holdings.set_ours(self.durable, false);
+        if self.pin.is_some() {
+            give_up(&self.bus, self.durable).await;
         }
-        let subject = format!("$JS.API.CONSUMER.UNPIN.{}.{}", self.durable.consumer.stream(), self.durable);
-        let body = serde_json::json!({ "group": PIN_GROUP }).to_string();
-        let unpin = self.bus.client().request(subject, body.into());
-        let _ = tokio::time::timeout(UNPIN_LIMIT, unpin).await;
     }
 
     async fn request(&mut self, request: Request) -> Result<(), PullError> {
@@ -240,6 +243,7 @@ impl Puller {
             // another has the partition now
             (StatusCode::PIN_ID_MISMATCH, _) => {
                 self.pin = None;
+                self.holdings.set_ours(self.durable, false);
                 Some(Ok(()))
             }
             // a request that waits is told more exactly, or waits until there is room
@@ -257,6 +261,7 @@ impl Puller {
         {
             self.pin = Some(pin.to_owned());
             self.is_taken_over = true;
+            self.holdings.set_ours(self.durable, true);
         }
         self.taken.push(Message { message, context: self.bus.context().clone() });
     }

@@ -10,6 +10,7 @@ use tracing::warn;
 use super::metrics::Counters;
 use super::progress::Progress;
 use super::pull::{PullError, Pulled, Puller};
+use super::sharing::Holdings;
 use super::{ANSWER_LIMIT, REOPEN_PAUSE};
 use crate::connect::Bus;
 use crate::topology::{ConsumerName, Durable, Partition};
@@ -35,6 +36,7 @@ struct Source {
     bus: Bus,
     durable: Durable,
     progress: Progress,
+    holdings: Holdings,
     counters: Counters,
     stop: CancellationToken,
     puller: Option<Puller>,
@@ -47,6 +49,7 @@ impl Sources {
         bus: &Bus,
         name: ConsumerName,
         progress: &Progress,
+        holdings: &Holdings,
         counters: &Counters,
         stop: &CancellationToken,
     ) -> Self {
@@ -54,6 +57,7 @@ impl Sources {
             bus: bus.clone(),
             durable,
             progress: progress.clone(),
+            holdings: holdings.clone(),
             counters: counters.clone(),
             stop: stop.clone(),
             puller: None,
@@ -93,17 +97,20 @@ impl Sources {
         self.idle.push(source);
     }
 
-    /// Hands back what has come and nobody will handle, and gives partitions up. After `stop` only.
-    pub async fn hand_back(mut self) {
+    /// Hands back what has come and nobody will handle. After `stop` only. The pullers that are left hold their partitions
+    /// until they are asked to give them up.
+    pub async fn hand_back(mut self) -> Vec<Puller> {
         while let Some((source, pulled)) = self.pulling.next().await {
             self.add(source, pulled).await;
         }
         for message in &self.gathered.messages {
             let _ = message.ack_with(AckKind::Nak(None)).await;
         }
-        for puller in self.idle.into_iter().filter_map(|source| source.puller) {
+        let mut pullers: Vec<Puller> = self.idle.into_iter().filter_map(|source| source.puller).collect();
+        for puller in &mut pullers {
             puller.hand_back().await;
         }
+        pullers
     }
 }
 
@@ -121,7 +128,9 @@ impl Source {
         let puller = match &mut self.puller {
             Some(puller) => puller,
             None => {
-                let puller = Puller::open(&self.bus, self.durable, self.progress.clone()).await?;
+                let puller =
+                    Puller::open(&self.bus, self.durable, self.holdings.clone(), self.progress.clone())
+                        .await?;
                 self.puller.insert(puller)
             }
         };
@@ -133,8 +142,9 @@ impl Source {
         warn!(%error, consumer = %self.durable, "pulling failed and is tried again");
         self.has_failed = true;
         // late messages of earlier requests may be among what has come
-        if let Some(puller) = self.puller.take() {
+        if let Some(mut puller) = self.puller.take() {
             let _ = tokio::time::timeout(ANSWER_LIMIT, puller.hand_back()).await;
+            puller.give_up_partition().await;
         }
     }
 }

@@ -82,7 +82,11 @@ impl Confirmations {
     }
 }
 
-fn headers(id: &str, schema: &'static str, traceparent: Option<String>) -> Result<HeaderMap, PublishError> {
+pub(super) fn headers(
+    id: &str,
+    schema: &'static str,
+    traceparent: Option<String>,
+) -> Result<HeaderMap, PublishError> {
     let unfit = |_| PublishError::Other("the message's id is not a header's value".to_owned());
     let mut headers = HeaderMap::new();
     headers.insert(NATS_MESSAGE_ID, id.parse::<HeaderValue>().map_err(unfit)?);
@@ -102,17 +106,25 @@ struct Answer<'a> {
     /// Where the message is stored.
     #[serde(borrow)]
     stream: Option<std::borrow::Cow<'a, str>>,
+    /// A message of this id was there before.
+    #[serde(default)]
+    duplicate: bool,
     error: Option<jetstream::Error>,
 }
 
 fn read(answer: &Message) -> Result<(), PublishError> {
+    stored(answer).map(drop)
+}
+
+/// Whether the message is a new one, by the stream's answer.
+pub(super) fn stored(answer: &Message) -> Result<bool, PublishError> {
     if answer.status == Some(StatusCode::NO_RESPONDERS) {
         return Err(PublishError::StreamMissing);
     }
     match serde_json::from_slice(&answer.payload) {
         Ok(Answer { error: Some(refusal), .. }) => Err(translate(&refusal)),
-        Ok(Answer { stream: Some(_), error: None }) => Ok(()),
-        Ok(Answer { stream: None, error: None }) => {
+        Ok(Answer { stream: Some(_), error: None, duplicate }) => Ok(!duplicate),
+        Ok(Answer { stream: None, error: None, .. }) => {
             Err(PublishError::Other("the answer is not a stream's".to_owned()))
         }
         Err(error) => Err(PublishError::Other(format!("the answer is unreadable: {error}"))),

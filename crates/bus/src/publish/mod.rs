@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) use self::confirmations::Confirmations;
+use self::confirmations::{headers, stored};
 use self::window::Window;
 use crate::connect::Bus;
 use crate::messages::Outgoing;
@@ -74,6 +75,21 @@ impl Publisher {
     /// [`PublishError`]
     pub async fn publish(&self, message: Outgoing) -> Result<(), PublishError> {
         self.publish_all(vec![message]).await.pop().unwrap_or(Err(PublishError::Disconnected))
+    }
+
+    /// Publishes a message as [`Publisher::publish`] does, and says whether the stream has it from us: `false` when it had another
+    /// of this id.
+    ///
+    /// # Errors
+    /// [`PublishError`]
+    pub async fn publish_new(&self, message: Outgoing) -> Result<bool, PublishError> {
+        let headers = headers(&message.id, message.schema, message.traceparent)?;
+        let request = self.bus.client().request_with_headers(message.subject, headers, message.payload);
+        match tokio::time::timeout(self.limit(), request).await {
+            Ok(Ok(answer)) => stored(&answer),
+            Ok(Err(error)) if self.bus.is_connected() => Err(PublishError::Other(chain(&error))),
+            Ok(Err(_)) | Err(_) => Err(self.unconfirmed()),
+        }
     }
 
     /// Publishes messages with many confirmations under way at once. The results are in the messages' order.

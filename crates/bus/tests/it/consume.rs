@@ -266,6 +266,36 @@ async fn a_message_that_takes_longer_than_the_brokers_patience_is_not_given_to_a
 }
 
 #[tokio::test]
+async fn replicas_share_the_partitions_and_one_that_stops_leaves_its_own_to_the_others() {
+    let nats = TestNats::start().await;
+    let (bus, first, second) = (nats.bus("test").await, nats.bus("first").await, nats.bus("second").await);
+    let (by_first, by_second) = (Recorder::new(), Recorder::new());
+    let one = Running::start(&first, ConsumerName::Enrich, LIMITS, by_first.clone());
+    // a click of another message each time, so that all partitions get some
+    let publish_until = async |is_enough: &dyn Fn() -> bool| {
+        until(LIMIT, async || {
+            let mut click = named("x");
+            click.link.labels.message_id = Some(click.id.to_string());
+            publish(&bus, &[&click]).await;
+            when(is_enough())
+        })
+        .await;
+    };
+    publish_until(&|| by_first.seen().len() > 20).await;
+
+    let other = Running::start(&second, ConsumerName::Enrich, LIMITS, by_second.clone());
+    publish_until(&|| by_second.seen().len() > 20).await;
+    settled(&bus, ConsumerName::Enrich).await;
+    one.stop().await;
+    let (before, of_first) = (by_second.seen().len(), by_first.seen().len());
+    publish_until(&|| by_second.seen().len() > before + 20).await;
+
+    settled(&bus, ConsumerName::Enrich).await;
+    assert_eq!(by_first.seen().len(), of_first);
+    other.stop().await;
+}
+
+#[tokio::test]
 async fn while_everything_is_to_be_retried_the_rest_stays_on_the_stream() {
     let nats = TestNats::start().await;
     let bus = nats.bus("test").await;

@@ -151,6 +151,7 @@ pub fn enriched(workspace_id: WorkspaceId, link: &BenchLink, number: u64) -> Enr
         enriched_at: click.clicked_at,
         test: false,
         earlier: Vec::new(),
+        first_click_before: None,
         is_erased: false,
         click,
     }

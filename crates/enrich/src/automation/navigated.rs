@@ -2,10 +2,11 @@
 //! does not.
 
 use model::automation::MachineClass;
+use model::click::Request;
 
 use super::{Case, Signal};
 
-const SIGNAL: Signal = Signal { code: "navigated", weight: -30, class: MachineClass::Other };
+pub(super) const SIGNAL: Signal = Signal { code: "navigated", weight: -30, class: MachineClass::Other };
 
 /// What it says then.
 const HEADERS: [(&str, &str); 3] =
@@ -13,9 +14,12 @@ const HEADERS: [(&str, &str); 3] =
 
 /// Fires when it says all of that.
 pub fn signal(case: &Case<'_>) -> Option<Signal> {
-    let is_complete =
-        HEADERS.iter().all(|(name, value)| case.request.header(name).is_some_and(|v| v.trim() == *value));
-    is_complete.then_some(SIGNAL)
+    is_complete(case.request).then_some(SIGNAL)
+}
+
+/// Whether it says all of that.
+pub(super) fn is_complete(request: &Request) -> bool {
+    HEADERS.iter().all(|(name, value)| request.header(name).is_some_and(|v| v.trim() == *value))
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
 
-use model::{AddressTreatment, Click, ClickId};
+use model::link::LinkKind;
+use model::{AddressTreatment, Click, ClickId, LinkId};
 use smallvec::SmallVec;
 
 /// Most clicks of one group that are compared; of a larger group the newest.
@@ -14,10 +15,14 @@ const GROUP_MAX: usize = 64;
 /// The groups of a click.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Keys {
-    /// Message and recipient; of a message to many the network stands for the recipient.
+    /// Message and recipient.
     pub recipient: Option<u64>,
-    /// Message and network.
-    pub message_network: Option<u64>,
+    /// Of a message to many: message, address and program stand for the recipient.
+    pub reader: Option<u64>,
+    /// Message, recipient if one is known, and network.
+    pub network: Option<u64>,
+    /// The hidden links that were followed from that network.
+    pub honeypot: Option<u64>,
     /// Workspace and address; of IPv6 its /64.
     pub source: Option<u64>,
     /// A recipient's link.
@@ -25,16 +30,29 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    fn each(&self) -> impl Iterator<Item = u64> {
-        [self.recipient, self.message_network, self.source, self.recipient_link].into_iter().flatten()
+    /// The groups that the click is in; in that of honeypots only if it is one's.
+    fn each(&self, is_honeypot: bool) -> impl Iterator<Item = u64> {
+        let honeypot = self.honeypot.filter(|_| is_honeypot);
+        [self.recipient, self.reader, self.network, honeypot, self.source, self.recipient_link]
+            .into_iter()
+            .flatten()
     }
+}
+
+/// A click in a group.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Member {
+    pub id: ClickId,
+    pub link_id: LinkId,
+    /// A hash of what it runs on.
+    pub agent: u64,
 }
 
 /// The clicks of each group, oldest first.
 #[derive(Default)]
 pub(super) struct Groups {
     hasher: RandomState,
-    members: HashMap<u64, SmallVec<[ClickId; 2]>>,
+    members: HashMap<u64, SmallVec<[Member; 2]>>,
 }
 
 impl Groups {
@@ -45,40 +63,42 @@ impl Groups {
     pub fn keys_of(&self, click: &Click) -> Keys {
         let workspace_id = click.workspace_id;
         let labels = &click.link.labels;
-        let (message, contact) = (labels.message_id.as_deref(), labels.contact_id.as_deref());
+        let message = labels.message_id.as_deref();
+        // a link that may be passed on has many visitors, whoever it was made for
+        let contact = labels.contact_id.as_deref().filter(|_| click.link.kind != LinkKind::Shareable);
         let ip = click.request.ip.map(|ip| ip.to_canonical());
         let network = ip.and_then(|ip| AddressTreatment::Truncate.apply(ip));
-        let recipient = match (message, contact) {
-            (_, Some(contact)) => Some(self.hash(&("recipient", workspace_id, message, contact))),
-            (Some(message), None) => {
-                network.map(|network| self.hash(&("message to many", workspace_id, message, network)))
-            }
-            (None, None) => None,
+        let agent = click.request.user_agent.as_deref();
+        let in_network = |what| {
+            message.zip(network).map(|(message, of)| self.hash(&(what, workspace_id, message, contact, of)))
         };
-        let message_network = message.zip(network);
         Keys {
-            recipient,
-            message_network: message_network
-                .map(|(message, network)| self.hash(&("network", workspace_id, message, network))),
+            recipient: contact.map(|contact| self.hash(&("recipient", workspace_id, message, contact))),
+            reader: message
+                .zip(ip)
+                .filter(|_| contact.is_none())
+                .map(|(message, ip)| self.hash(&("reader", workspace_id, message, source(ip), agent))),
+            network: in_network("network"),
+            honeypot: in_network("honeypot"),
             source: ip.map(|ip| self.hash(&("source", workspace_id, source(ip)))),
             recipient_link: contact.map(|contact| self.hash(&("link", click.link.id, contact))),
         }
     }
 
-    pub fn add(&mut self, id: ClickId, keys: &Keys) {
-        for key in keys.each() {
+    pub fn add(&mut self, member: Member, keys: &Keys, is_honeypot: bool) {
+        for key in keys.each(is_honeypot) {
             let members = self.members.entry(key).or_default();
-            members.push(id);
+            members.push(member);
             if members.len() > GROUP_MAX {
                 members.remove(0);
             }
         }
     }
 
-    pub fn remove(&mut self, id: ClickId, keys: &Keys) {
-        for key in keys.each() {
+    pub fn remove(&mut self, id: ClickId, keys: &Keys, is_honeypot: bool) {
+        for key in keys.each(is_honeypot) {
             let Some(members) = self.members.get_mut(&key) else { continue };
-            members.retain(|member| *member != id);
+            members.retain(|member| member.id != id);
             if members.is_empty() {
                 self.members.remove(&key);
             }
@@ -86,7 +106,7 @@ impl Groups {
     }
 
     /// The clicks of this group; none without a group.
-    pub fn members(&self, key: Option<u64>) -> &[ClickId] {
+    pub fn members(&self, key: Option<u64>) -> &[Member] {
         key.and_then(|key| self.members.get(&key)).map_or(&[], |members| members.as_slice())
     }
 }

@@ -1,23 +1,26 @@
-//! The signals that come from other clicks: each rule looks at one group of the newest click and
-//! names whom it shows.
+//! The signals that come from other clicks: each rule looks at one group of the newest click and names whom it shows.
+//!
+//! Most groups show nothing, and that is seen from their members alone: a popular link has one link, a person one browser.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use model::ClickId;
 use model::automation::{Automation, MachineClass};
-use model::{ClickId, LinkId};
+use smallvec::SmallVec;
 
 use super::Remembered;
-use super::groups::Groups;
-use crate::automation::{DECISIVE, LIKELY, MEDIUM, Signal};
+use super::groups::{Groups, Member};
+use crate::automation::{DECISIVE, LIKELY, MEDIUM, STRONG, Signal};
 
-/// So many links of one message, opened for one recipient within [`BURST_WINDOW`], are opened by a program.
+/// So many links of one message, opened within [`BURST_WINDOW`], are opened by a program.
 const BURST_LINKS_MIN: usize = 3;
 
 /// See [`BURST_LINKS_MIN`].
 const BURST_WINDOW: TimeDelta = TimeDelta::seconds(2);
 
-/// Two different links within this time are too: a person has not come back from the first page yet.
+/// Two different links of a recipient's message within this time mostly are too: few people come back from the first page so
+/// soon, or open pages without looking at them.
 const PAIR_WINDOW: TimeDelta = TimeDelta::seconds(1);
 
 /// More links than this from one address within [`SOURCE_WINDOW`], at least two for each recipient.
@@ -36,6 +39,8 @@ const SWITCH_WINDOW: TimeDelta = TimeDelta::seconds(30);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Late {
     BurstMessage,
+    BurstPair,
+    BurstReader,
     BurstSource,
     HoneypotNear,
     AgentSwitch,
@@ -46,20 +51,24 @@ pub(super) enum Late {
 pub(super) struct LateSignals(u8);
 
 impl Late {
-    const ALL: [Self; 4] = [Self::BurstMessage, Self::BurstSource, Self::HoneypotNear, Self::AgentSwitch];
+    const ALL: [Self; 6] = [
+        Self::BurstMessage,
+        Self::BurstPair,
+        Self::BurstReader,
+        Self::BurstSource,
+        Self::HoneypotNear,
+        Self::AgentSwitch,
+    ];
 
     const fn bit(self) -> u8 {
-        match self {
-            Self::BurstMessage => 1,
-            Self::BurstSource => 2,
-            Self::HoneypotNear => 4,
-            Self::AgentSwitch => 8,
-        }
+        1 << self as u8
     }
 
     const fn signal(self) -> Signal {
         let (code, weight) = match self {
             Self::BurstMessage => ("burst_message", DECISIVE),
+            Self::BurstPair => ("burst_pair", STRONG),
+            Self::BurstReader => ("burst_reader", STRONG),
             Self::BurstSource => ("burst_source", LIKELY),
             Self::HoneypotNear => ("honeypot_near", DECISIVE),
             Self::AgentSwitch => ("ua_switch", MEDIUM),
@@ -103,30 +112,31 @@ pub(super) fn shown_by(
     groups: &Groups,
 ) -> Vec<(ClickId, Late)> {
     let Some(click) = clicks.get(&newest) else { return Vec::new() };
-    let of = |key| Group::of(groups.members(key), clicks);
     let mut shown = Vec::new();
-    let recipient = of(click.keys.recipient).people();
-    for (window, links_min) in [(BURST_WINDOW, BURST_LINKS_MIN), (PAIR_WINDOW, 2)] {
-        for burst in recipient.windows_with(click.at, window) {
-            if burst.links().len() >= links_min {
-                shown.extend(burst.each(Late::BurstMessage));
-            }
-        }
+    let mut show = |ids: BTreeSet<ClickId>, late| shown.extend(ids.into_iter().map(|id| (id, late)));
+    let keys = &click.keys;
+    if let Some(recipient) = Group::with_links(groups.members(keys.recipient), 2, clicks) {
+        show(recipient.bursts(click.at, BURST_WINDOW, BURST_LINKS_MIN), Late::BurstMessage);
+        show(recipient.bursts(click.at, PAIR_WINDOW, 2), Late::BurstPair);
     }
-    for burst in of(click.keys.source).people().windows_with(click.at, SOURCE_WINDOW) {
-        let (links, recipients) = (burst.links().len(), burst.recipients());
-        if links > SOURCE_LINKS_MAX && recipients * 2 <= links {
-            shown.extend(burst.each(Late::BurstSource));
-        }
+    if let Some(reader) = Group::with_links(groups.members(keys.reader), BURST_LINKS_MIN, clicks) {
+        show(reader.bursts(click.at, BURST_WINDOW, BURST_LINKS_MIN), Late::BurstReader);
     }
-    let near = of(click.keys.message_network).near(click.at, HONEYPOT_WINDOW);
+    if let Some(source) = Group::with_links(groups.members(keys.source), SOURCE_LINKS_MAX + 1, clicks)
+        && source.has_several_links_each(click.at)
+    {
+        show(source.bursts(click.at, SOURCE_WINDOW, SOURCE_LINKS_MAX + 1), Late::BurstSource);
+    }
+    let honeypots = Group::of(groups.members(keys.honeypot), clicks);
     if click.is_honeypot {
-        shown.extend(near.others_than_honeypots());
-    } else if near.has_honeypot() {
-        shown.push((newest, Late::HoneypotNear));
+        let near = Group::of(groups.members(keys.network), clicks).near(click.at, HONEYPOT_WINDOW);
+        show(near.ids_of_others_than_honeypots(), Late::HoneypotNear);
+    } else if !honeypots.near(click.at, HONEYPOT_WINDOW).0.is_empty() {
+        show(BTreeSet::from([newest]), Late::HoneypotNear);
     }
-    let same_link = of(click.keys.recipient_link).people().near(click.at, SWITCH_WINDOW);
-    shown.extend(same_link.first_of_several_agents());
+    if let Some(same_link) = Group::with_agents(groups.members(keys.recipient_link), clicks) {
+        show(same_link.near(click.at, SWITCH_WINDOW).first_of_several_agents(), Late::AgentSwitch);
+    }
     shown
 }
 
@@ -134,13 +144,27 @@ pub(super) fn shown_by(
 struct Group<'a>(Vec<(ClickId, &'a Remembered)>);
 
 impl<'a> Group<'a> {
-    fn of(members: &[ClickId], clicks: &'a HashMap<ClickId, Remembered>) -> Self {
-        if members.len() < 2 {
-            return Self(Vec::new());
-        }
-        let mut found: Vec<_> = members.iter().filter_map(|id| Some((*id, clicks.get(id)?))).collect();
+    fn of(members: &[Member], clicks: &'a HashMap<ClickId, Remembered>) -> Self {
+        let mut found: Vec<_> =
+            members.iter().filter_map(|member| Some((member.id, clicks.get(&member.id)?))).collect();
         found.sort_by_key(|(id, click)| (click.at, *id));
         Self(found)
+    }
+
+    /// People's clicks, if there are so many links among all.
+    fn with_links(
+        members: &[Member],
+        links_min: usize,
+        clicks: &'a HashMap<ClickId, Remembered>,
+    ) -> Option<Self> {
+        let links = distinct(members.iter().map(|member| member.link_id));
+        (links >= links_min).then(|| Self::of(members, clicks).people())
+    }
+
+    /// People's clicks, if not all are of one program.
+    fn with_agents(members: &[Member], clicks: &'a HashMap<ClickId, Remembered>) -> Option<Self> {
+        let first = members.first()?.agent;
+        members.iter().any(|member| member.agent != first).then(|| Self::of(members, clicks).people())
     }
 
     /// Those that are no machine's by themselves: a preview beside a person's click shows nothing of the person.
@@ -154,40 +178,52 @@ impl<'a> Group<'a> {
         self
     }
 
-    /// Every span of this length that begins with a click and has `at` in it.
-    fn windows_with(&self, at: DateTime<Utc>, window: TimeDelta) -> impl Iterator<Item = Group<'a>> {
-        let begins = self.0.iter().map(|(_, click)| click.at);
-        let begins: Vec<_> = begins.filter(|begin| *begin <= at && at <= *begin + window).collect();
-        begins.into_iter().map(move |begin| {
-            let within =
-                |(_, click): &&(ClickId, &Remembered)| begin <= click.at && click.at <= begin + window;
-            Group(self.0.iter().filter(within).copied().collect())
-        })
+    /// The clicks of every span of this length that begins with a click, has `at` in it and so many links.
+    fn bursts(&self, at: DateTime<Utc>, window: TimeDelta, links_min: usize) -> BTreeSet<ClickId> {
+        let mut ids = BTreeSet::new();
+        for (place, (_, first)) in self.0.iter().enumerate() {
+            if first.at > at {
+                break;
+            }
+            let end = first.at + window;
+            if end < at {
+                continue;
+            }
+            let span = self.0[place..].iter().take_while(|(_, click)| click.at <= end);
+            if distinct(span.clone().map(|(_, click)| click.link_id)) >= links_min {
+                ids.extend(span.map(|(id, _)| *id));
+            }
+        }
+        ids
     }
 
-    fn links(&self) -> HashSet<LinkId> {
-        self.0.iter().map(|(_, click)| click.link_id).collect()
+    /// Whether those around `at` have opened two links for each recipient at least: people who share an address have one each.
+    fn has_several_links_each(&self, at: DateTime<Utc>) -> bool {
+        let around = || self.0.iter().filter(|(_, click)| (click.at - at).abs() <= SOURCE_WINDOW);
+        let recipients = distinct(around().filter_map(|(_, click)| click.contact));
+        recipients * 2 <= distinct(around().map(|(_, click)| click.link_id))
     }
 
-    fn recipients(&self) -> usize {
-        self.0.iter().filter_map(|(_, click)| click.contact).collect::<HashSet<_>>().len()
-    }
-
-    fn each(&self, late: Late) -> impl Iterator<Item = (ClickId, Late)> {
-        self.0.iter().map(move |(id, _)| (*id, late))
-    }
-
-    fn has_honeypot(&self) -> bool {
-        self.0.iter().any(|(_, click)| click.is_honeypot)
-    }
-
-    fn others_than_honeypots(&self) -> impl Iterator<Item = (ClickId, Late)> {
-        self.0.iter().filter(|(_, click)| !click.is_honeypot).map(|(id, _)| (*id, Late::HoneypotNear))
+    fn ids_of_others_than_honeypots(&self) -> BTreeSet<ClickId> {
+        self.0.iter().filter(|(_, click)| !click.is_honeypot).map(|(id, _)| *id).collect()
     }
 
     /// The first click, if a later one came from another system or browser.
-    fn first_of_several_agents(&self) -> Option<(ClickId, Late)> {
-        let (id, first) = self.0.first()?;
-        self.0.iter().any(|(_, click)| click.agent != first.agent).then_some((*id, Late::AgentSwitch))
+    fn first_of_several_agents(&self) -> BTreeSet<ClickId> {
+        let first = self.0.first();
+        let switches =
+            |first: &&(ClickId, &Remembered)| self.0.iter().any(|(_, click)| click.agent != first.1.agent);
+        first.filter(switches).map(|(id, _)| *id).into_iter().collect()
     }
+}
+
+/// How many different values; of few.
+fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> usize {
+    let mut seen: SmallVec<[T; 8]> = SmallVec::new();
+    for value in values {
+        if !seen.contains(&value) {
+            seen.push(value);
+        }
+    }
+    seen.len()
 }

@@ -81,7 +81,7 @@ impl Follow {
         let head = request.head();
         let asked = if head.method == Method::POST {
             let typed = self.passwords.read(head, body).await?;
-            let client = self.client(head);
+            let client = self.client(request);
             match self.passwords.attempt(route.link.id, hash, typed, client, started_at).await {
                 Attempt::Right => return Ok(self.send_on(request, route, Utc::now(), started_at).await),
                 Attempt::Wrong => Asked::Wrong,

@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use actix_web::HttpResponse;
-use actix_web::dev::RequestHead;
 use actix_web::http::{Method, header};
+use actix_web::{HttpRequest, HttpResponse};
 
 use model::orphan::OrphanReason;
 
@@ -32,12 +31,12 @@ impl Follow {
     /// The answer to who reaches no link. Its host has a say in it all the same.
     pub(super) async fn nowhere(
         &self,
-        head: &RequestHead,
+        request: &HttpRequest,
         host: Option<&str>,
         nowhere: Nowhere,
         started_at: Instant,
     ) -> HttpResponse {
-        let guessing = Guessing { follow: self, head, started_at };
+        let guessing = Guessing { follow: self, request, started_at };
         let guesser = if matches!(nowhere, Nowhere::Counted) { None } else { Some(&guessing) };
         let hsts = match host {
             Some(host) => self.links.hsts(host, started_at, guesser).await,
@@ -62,11 +61,12 @@ impl Follow {
     /// A path that no link has.
     pub(super) fn no_link(
         &self,
-        head: &RequestHead,
+        request: &HttpRequest,
         host: Option<&str>,
         target: Target<'_>,
         started_at: Instant,
     ) -> Result<HttpResponse, Refusal> {
+        let head = request.head();
         if head.method == Method::OPTIONS {
             return Ok(pages::options(Methods::Follow));
         }
@@ -82,7 +82,7 @@ impl Follow {
             Target::Reserved | Target::Link(_) | Target::Inspect(_) => return Err(Refusal::NotFound),
         };
         if let Some(host) = host {
-            self.tell(head, host, None, reason, started_at);
+            self.tell(request, host, None, reason, started_at);
         }
         Err(Refusal::NotFound)
     }

@@ -108,6 +108,7 @@ fn enriched(click: &Click) -> EnrichedClick {
         enriched_at: Utc::now(),
         test: false,
         earlier: Vec::new(),
+        first_click_before: None,
         is_erased: false,
     }
 }

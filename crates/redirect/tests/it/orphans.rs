@@ -3,6 +3,7 @@
 use chrono::{TimeDelta, Utc};
 use model::link::Tracking;
 use model::orphan::OrphanReason;
+use model::privacy::{SignalPolicies, SignalPolicy};
 use store::links::LinkOptions;
 use store::settings::LinkSettings;
 use testkit::until;
@@ -139,6 +140,37 @@ async fn of_a_link_that_is_anonymous_nothing_is_told_that_says_who_it_was() {
     let told: Vec<_> =
         orphans.iter().map(|(_, orphan)| (orphan.path.as_str(), orphan.user_agent.as_deref())).collect();
     assert_eq!(told, [("/anonymous", None), ("/full", Some("Mozilla/5.0"))]);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_visitor_who_wants_nothing_recorded_nothing_is_told() {
+    let house = House::new().await;
+    let signals = SignalPolicies { gpc: SignalPolicy::Off, dnt: SignalPolicy::Redact };
+    house.decide(LinkSettings { signals, ..LinkSettings::default() }).await;
+    house.link("closed", LinkOptions { enabled: false, ..options() }).await;
+    house.link("limited", LinkOptions { enabled: false, max_clicks: Some(5), ..options() }).await;
+    let redirect = house.start().await;
+    let with = |wish: (&'static str, &'static str)| {
+        [("user-agent", "Mozilla/5.0"), ("referer", "https://chat.example.com/room"), wish]
+    };
+
+    for path in ["/closed", "/limited"] {
+        get(redirect.addr, path, &with(("sec-gpc", "1"))).await;
+        get(redirect.addr, &format!("{path}?a=1&no_track"), &with(("sec-gpc", "0"))).await;
+    }
+    get(redirect.addr, "/limited", &with(("dnt", "1"))).await;
+    get(redirect.addr, "/closed", &with(("dnt", "0"))).await;
+
+    let orphans = house.orphans_when(2).await;
+    let told: Vec<_> = orphans
+        .iter()
+        .map(|(_, orphan)| (orphan.path.as_str(), orphan.user_agent.as_deref(), orphan.referrer.as_deref()))
+        .collect();
+    assert_eq!(
+        told,
+        [("/limited", None, None), ("/closed", Some("Mozilla/5.0"), Some("https://chat.example.com/room"))]
+    );
     redirect.stop().await;
 }
 

@@ -49,13 +49,16 @@ async fn a_preamble_names_the_visitor_and_then_its_proxies_are_asked() {
         // who was named is no proxy, whatever it sends
         (V1, forwarded),
         (inner, forwarded),
+        // nobody is named, and nobody is believed
         (b"PROXY UNKNOWN\r\n", REQUEST),
         (&v2(0x20, 0, &[]), REQUEST),
+        (b"PROXY UNKNOWN\r\n", forwarded),
+        (&v2(0x20, 0, &[]), forwarded),
     ] {
         assert_eq!(answered(redirect.addr, &[preamble, request]).await, Some(302));
     }
 
-    let clicks = house.clicks_when(6).await;
+    let clicks = house.clicks_when(8).await;
     let found: Vec<_> = clicks
         .iter()
         .map(|click| (click.request.ip.expect("an address").to_string(), click.request.ip_quality))
@@ -65,8 +68,10 @@ async fn a_preamble_names_the_visitor_and_then_its_proxies_are_asked() {
         ("198.51.100.8", IpQuality::Proxied),
         ("198.51.100.7", IpQuality::Proxied),
         ("198.51.100.9", IpQuality::Proxied),
-        ("127.0.0.1", IpQuality::Direct),
-        ("127.0.0.1", IpQuality::Direct),
+        ("127.0.0.1", IpQuality::Obfuscated),
+        ("127.0.0.1", IpQuality::Obfuscated),
+        ("127.0.0.1", IpQuality::Obfuscated),
+        ("127.0.0.1", IpQuality::Obfuscated),
     ];
     assert_eq!(found, expected.map(|(address, quality)| (address.to_owned(), quality)));
     redirect.stop().await;

@@ -1,6 +1,14 @@
 -- Privacy: tombstones of erased contacts, the salts of visitors' keys, and what a workspace makes of its visitors' wishes. The
 -- release before knows none of it: while it runs, its `record` and `deliver` obey no tombstone.
 
+-- Rather try again later than have everybody queue behind us; it holds until the end of this migration, which is one transaction.
+SET LOCAL lock_timeout = '5s';
+
+-- Everything of clicks comes before anything of links: whoever records clicks locks them, and then links. The other way round we
+-- would wait for each other in a circle.
+ALTER TABLE clicks ADD COLUMN erased_at timestamptz;
+COMMENT ON COLUMN clicks.erased_at IS 'when what tells who it was went at the contact''s wish: it is counted, and told nobody any more';
+
 CREATE TABLE erasure_salts (
     workspace_id uuid PRIMARY KEY REFERENCES workspaces,
     salt bytea NOT NULL
@@ -34,9 +42,6 @@ COMMENT ON COLUMN erasures.scrubbed_at IS 'when everything had been looked throu
 CREATE INDEX erasures_due ON erasures (due_at) WHERE stage <> 'done';
 -- Who looks for the links of a contact passes over those of nobody.
 CREATE INDEX links_with_contact ON links (workspace_id, id) WHERE contact_id IS NOT NULL;
-
-ALTER TABLE clicks ADD COLUMN erased_at timestamptz;
-COMMENT ON COLUMN clicks.erased_at IS 'when what tells who it was went at the contact''s wish: it is counted, and told nobody any more';
 
 CREATE TABLE visitor_salts (
     day date PRIMARY KEY,

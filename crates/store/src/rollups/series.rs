@@ -1,6 +1,6 @@
 //! A range, interval by interval.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -14,6 +14,10 @@ use crate::{Connection, QueryResult};
 
 /// Points that are read at most, the first ones: a year of hours.
 pub const POINTS_MAX: u32 = 9000;
+
+/// Longest part of a range that is read, from its beginning: ten years. PostgreSQL makes a row of each quarter of an hour before
+/// it counts points.
+const SPAN_MAX: TimeDelta = TimeDelta::days(3653);
 
 /// An interval's clicks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +40,20 @@ struct Row {
     unique_clicks: i64,
 }
 
-/// The clicks of each interval, those without any among them; of one verdict, or of all.
+/// Where what is read of a range ends. The first [`POINTS_MAX`] points of quarters and hours lie before that.
+fn end(range: Range, interval: Interval) -> DateTime<Utc> {
+    let points = i64::from(POINTS_MAX);
+    let span = match interval {
+        Interval::Quarter => TimeDelta::minutes(15 * points),
+        // where a clock is put back by half an hour, one has more than 60 minutes
+        Interval::Hour => TimeDelta::hours(2 * points),
+        Interval::Day | Interval::Week | Interval::Month => SPAN_MAX,
+    };
+    range.since().checked_add_signed(span).map_or(range.until(), |end| end.min(range.until()))
+}
+
+/// The clicks of each interval, those without any among them; of one verdict, or of all. There are at most [`POINTS_MAX`]
+/// points, of ten years: the first ones.
 ///
 /// Every quarter of an hour belongs to the interval in which the clock of `zone` shows it. A day on which clocks are put
 /// forward has 23 hours, and the hour that comes twice in autumn is two.
@@ -65,12 +82,13 @@ pub async fn time_series(
         )
     };
     let verdict = verdict.map(Verdict::as_str);
+    let until = end(range, interval);
     let rows: Vec<Row> = match scope {
         Scope::Workspace(workspace_id) => {
             statement(sql("rollups", "dimension = 'total'"))
                 .bind::<SqlUuid, _>(workspace_id.uuid())
                 .bind::<Timestamptz, _>(range.since())
-                .bind::<Timestamptz, _>(range.until())
+                .bind::<Timestamptz, _>(until)
                 .bind::<Text, _>(zone)
                 .bind::<Nullable<Text>, _>(verdict)
                 .load(conn)
@@ -80,7 +98,7 @@ pub async fn time_series(
             statement(sql("link_rollups", "link_id = $6"))
                 .bind::<SqlUuid, _>(workspace_id.uuid())
                 .bind::<Timestamptz, _>(range.since())
-                .bind::<Timestamptz, _>(range.until())
+                .bind::<Timestamptz, _>(until)
                 .bind::<Text, _>(zone)
                 .bind::<Nullable<Text>, _>(verdict)
                 .bind::<SqlUuid, _>(link_id.uuid())
@@ -93,4 +111,28 @@ pub async fn time_series(
         counts: Counts { hits, clicks, unique_clicks },
     };
     Ok(rows.into_iter().map(point).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_of_any_length_is_read_to_a_limit() {
+        let at = |text: &str| -> DateTime<Utc> { text.parse().expect("a moment") };
+        let since = at("2026-03-01T00:00:00Z");
+        let month = Range::new(since, at("2026-04-01T00:00:00Z"));
+        let ages = Range::new(since, at("2200-01-01T00:00:00Z"));
+
+        for (interval, longest) in [
+            (Interval::Quarter, TimeDelta::minutes(135_000)),
+            (Interval::Hour, TimeDelta::days(750)),
+            (Interval::Day, SPAN_MAX),
+            (Interval::Week, SPAN_MAX),
+            (Interval::Month, SPAN_MAX),
+        ] {
+            assert_eq!(end(month, interval), month.until());
+            assert_eq!(end(ages, interval), since + longest);
+        }
+    }
 }

@@ -1,13 +1,17 @@
-//! Erasures: what is found, what is left alone, and what only the second look finds.
+//! Erasures: what is found, what is left alone, what only the second look finds, and what is put off.
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use model::{LinkId, WorkspaceId};
-use store::erasures::{self, LOOK_AGAIN, Step};
+use diesel_async::SimpleAsyncConnection;
+use model::event_type::LINK_CLICKED;
+use model::{ClickId, DeliveryId, EndpointId, EventId, LinkId, WorkspaceId};
+use store::deliveries::{self, NewDelivery, Owed, Progress};
+use store::erasures::{self, LOOK_AGAIN, PUT_OFF, Step};
 use store::link_import::NewLink;
 use store::links::{self, LinkOptions};
 use store::quarantine::{self, Quarantined};
 use store::{Connection, first_clicks, occurrences, tombstones};
 use testkit::{TestDatabase, given};
+use uuid::Uuid;
 
 /// Nothing is left of an event here: what is left of a real one, `bus` decides.
 fn scrub(_: &[u8]) -> Vec<u8> {
@@ -21,6 +25,27 @@ async fn link(conn: &mut Connection, workspace_id: WorkspaceId, slug: &str, cont
     options.labels.contact_id = Some(contact.to_owned());
     let new = NewLink { id, domain_id: domains[0].id, slug: &slug, options: &options, created_by: "test" };
     links::insert(conn, workspace_id, &new, Utc::now()).await.unwrap();
+    id
+}
+
+/// A recorded click of the contact, whose event names it.
+async fn click(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    contact: &str,
+    now: DateTime<Utc>,
+) -> ClickId {
+    let id = ClickId::generate_at(now);
+    let insert = format!(
+        "INSERT INTO clicks (id, day, workspace_id, revision, clicked_at, recorded_at, link_id, contact_id,
+             device_type, verdict, event)
+         VALUES ('{}', '{}', '{}', 0, now(), now(), gen_random_uuid(), '{contact}', 'mobile', 'human',
+             convert_to('of {contact}', 'UTF8'))",
+        id.uuid(),
+        id.day(),
+        workspace_id.uuid(),
+    );
+    conn.batch_execute(&insert).await.unwrap();
     id
 }
 
@@ -62,6 +87,76 @@ async fn what_came_while_everything_was_looked_through_is_found_by_the_second_lo
 }
 
 #[tokio::test]
+async fn what_comes_back_to_a_click_that_was_emptied_goes_with_the_second_look() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    // PostgreSQL keeps microseconds
+    let now = Utc::now().trunc_subsecs(6);
+    let own = click(&mut conn, workspace_id, "cont_of_the_test", now).await;
+    click(&mut conn, workspace_id, "cont_of_another", now).await;
+    let begun = erasures::begin(&mut conn, workspace_id, "cont_of_the_test", "test", now).await.unwrap();
+    work(&mut conn, begun.id, now).await;
+    assert_eq!(occurrences::tables(&mut conn, b"cont_of_the_test").await.unwrap(), Vec::<String>::new());
+
+    // `record` had an amendment in hand, and `deliver` the click
+    let amend = format!(
+        "UPDATE clicks SET revision = 1, city = 'Rome', event = convert_to('of cont_of_the_test', 'UTF8')
+         WHERE id = '{}'",
+        own.uuid()
+    );
+    conn.batch_execute(&amend).await.unwrap();
+    let event_id = EventId::of_click(own, 0);
+    let delivery = NewDelivery {
+        id: DeliveryId::generate_at(event_id.timestamp()),
+        workspace_id,
+        owed: Owed { endpoint_id: EndpointId::generate(), event_id },
+        event_type: LINK_CLICKED,
+        click_id: Some(own),
+        told_revision: 0,
+        progress: Progress::due(now, Some(b"to cont_of_the_test".to_vec())),
+        leased_until: None,
+    };
+    deliveries::insert(&mut conn, &[delivery], &[], Uuid::nil(), now).await.unwrap();
+    let traces = occurrences::tables(&mut conn, b"cont_of_the_test").await.unwrap();
+    assert_eq!(traces, ["clicks", "deliveries"]);
+    assert_eq!(deliveries::count_waiting(&mut conn, 10).await.unwrap(), 1);
+
+    work(&mut conn, begun.id, now + TimeDelta::from_std(LOOK_AGAIN).unwrap()).await;
+
+    assert_eq!(occurrences::tables(&mut conn, b"cont_of_the_test").await.unwrap(), Vec::<String>::new());
+    assert_eq!(occurrences::tables(&mut conn, b"Rome").await.unwrap(), Vec::<String>::new());
+    assert_eq!(occurrences::tables(&mut conn, b"cont_of_another").await.unwrap(), ["clicks"]);
+    assert_eq!(deliveries::count_waiting(&mut conn, 10).await.unwrap(), 0);
+    let done = erasures::find(&mut conn, workspace_id, begun.id).await.unwrap().unwrap();
+    assert_eq!(done.clicks, 1, "a click counts once");
+}
+
+#[tokio::test]
+async fn an_erasure_that_is_put_off_lets_others_go_first_and_never_looks_again_too_early() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    let now = Utc::now().trunc_subsecs(6);
+    let failing = erasures::begin(&mut conn, workspace_id, "cont_1", "test", now).await.unwrap().id;
+    let later = now + TimeDelta::milliseconds(1);
+    let other = erasures::begin(&mut conn, workspace_id, "cont_2", "test", later).await.unwrap().id;
+    assert_eq!(erasures::due(&mut conn, later, 10).await.unwrap(), [failing, other]);
+
+    erasures::postpone(&mut conn, failing, later).await.unwrap();
+
+    assert_eq!(erasures::due(&mut conn, later, 10).await.unwrap(), [other]);
+    let again = later + TimeDelta::from_std(PUT_OFF).unwrap();
+    assert_eq!(erasures::due(&mut conn, again, 10).await.unwrap(), [other, failing]);
+    // it was looked through meanwhile, and waits for its second look
+    work(&mut conn, failing, again).await;
+    erasures::postpone(&mut conn, failing, again).await.unwrap();
+    let second_look = again + TimeDelta::from_std(LOOK_AGAIN).unwrap();
+    assert_eq!(erasures::due(&mut conn, second_look - TimeDelta::seconds(1), 10).await.unwrap(), [other]);
+    assert_eq!(erasures::due(&mut conn, second_look, 10).await.unwrap(), [other, failing]);
+}
+
+#[tokio::test]
 async fn a_tombstone_is_of_one_workspace_and_keeps_its_contact_from_taking_a_place() {
     let database = TestDatabase::new().await;
     let mut conn = store::connect(&database.settings()).await.unwrap();
@@ -80,10 +175,10 @@ async fn a_tombstone_is_of_one_workspace_and_keeps_its_contact_from_taking_a_pla
         contact_of: Some(workspace_id),
     };
     let contacts = [(workspace_id, "cont_1")].into();
-    let claims = [claim(workspace_id, model::ClickId::generate())];
+    let claims = [claim(workspace_id, ClickId::generate())];
     let answer = first_clicks::claim(&mut conn, &claims, &contacts).await.unwrap();
     assert_eq!((answer.is_first, answer.erased.len()), (vec![false], 1));
-    let claims = [claim(other, model::ClickId::generate())];
+    let claims = [claim(other, ClickId::generate())];
     let answer = first_clicks::claim(&mut conn, &claims, &[(other, "cont_1")].into()).await.unwrap();
     assert_eq!((answer.is_first, answer.erased.len()), (vec![true], 0));
 }
