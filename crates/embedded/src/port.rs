@@ -1,7 +1,11 @@
 //! Ports for servers that are stopped and started again.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
+use std::os::fd::IntoRawFd as _;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use rand::RngExt;
 
@@ -13,7 +17,8 @@ const PORTS: Range<u16> = 12_000..32_000;
 /// How many ports are tried before we say that none is free.
 const TRIES_MAX: u32 = 1_000;
 
-/// A port of 127.0.0.1 that nobody listens on at the moment; somebody may be quicker to take it.
+/// A port of 127.0.0.1 that nobody listens on at the moment, and that no other process is given by this function while we live;
+/// somebody else may be quicker to take it.
 ///
 /// # Panics
 /// When [`TRIES_MAX`] random ports are all taken.
@@ -21,8 +26,22 @@ pub fn free_port() -> u16 {
     let mut rng = rand::rng();
     (0..TRIES_MAX)
         .map(|_| rng.random_range(PORTS))
-        .find(|&port| is_free(port))
+        .find(|&port| is_free(port) && claim(port))
         .expect("a machine has more ports than servers")
+}
+
+/// Takes a name that stands for the port, for the life of this process: between looking at a port and listening on it others
+/// would find it free too.
+fn claim(port: u16) -> bool {
+    let bound = SocketAddr::from_abstract_name(format!("clickwire-port-{port}"))
+        .and_then(|name| UnixDatagram::bind_addr(&name));
+    match bound {
+        Ok(socket) => {
+            let _kept_open = socket.into_raw_fd();
+            true
+        }
+        Err(error) => error.kind() != ErrorKind::AddrInUse,
+    }
 }
 
 /// Whether nobody listens on this port of 127.0.0.1.

@@ -200,7 +200,7 @@ fn a_message_to_many_is_judged_by_address_and_program() {
     }
 
     assert_eq!(scene.verdicts(), [Verdict::Automated; 3]);
-    assert_eq!(scene.codes(0), ["burst_reader"]);
+    assert_eq!(scene.codes(0), ["burst_message"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bus::{ConsumerName, Message as _, Outgoing};
-use model::{Click, ClickId, LinkId};
+use model::{Click, ClickId, EnrichedClick, EventId, LinkId};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use testkit::{Answer, Received, Subscriber, until};
@@ -258,12 +258,15 @@ async fn a_person_overrules_a_verdict_and_everybody_is_told() {
     );
 
     // the same, of a click that was made two minutes ago
-    let (_, payload) = stack.nats.messages("CLICKS").await.remove(0);
-    let mut click = Click::decode(&payload).expect("a click");
-    click.clicked_at -= chrono::TimeDelta::minutes(2);
-    click.id = ClickId::generate_at(click.clicked_at);
-    bus.publisher().publish(click.outgoing()).await.expect("it is confirmed");
+    let (_, payload) = stack.nats.messages("ENRICHED").await.remove(0);
+    let mut old = EnrichedClick::decode(&payload).expect("a click");
+    old.click.clicked_at -= chrono::TimeDelta::minutes(2);
+    old.enriched_at = old.click.clicked_at;
+    old.click.id = ClickId::generate_at(old.click.clicked_at);
+    old.event_id = EventId::of_click(old.click.id, 0);
+    bus.publisher().publish(old.outgoing()).await.expect("it is confirmed");
     recorded(&stack, "automated", 2).await;
+    let click = old.click;
     let path = format!("/v1/clicks/{}/verdict", click.id);
     let (status, told) =
         stack.api(Method::POST, &path, json!({"verdict": "human", "note": "a colleague"})).await;

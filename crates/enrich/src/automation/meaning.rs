@@ -31,8 +31,6 @@ pub fn of(code: &str) -> Option<&'static str> {
             "speaks for a person: a language is named, and the Client Hints fit the User-Agent"
         }
         "burst_message" => "several links of one message were opened within two seconds",
-        "burst_pair" => "two links of the recipient's message were opened within a second",
-        "burst_reader" => "several links of a message to many were opened by one program within two seconds",
         "burst_source" => "one address opened many links within a second",
         "honeypot_near" => {
             "a link of the message that people do not see was opened from the same network within ten seconds"

@@ -67,8 +67,8 @@ impl Late {
     const fn signal(self) -> Signal {
         let (code, weight) = match self {
             Self::BurstMessage => ("burst_message", DECISIVE),
-            Self::BurstPair => ("burst_pair", STRONG),
-            Self::BurstReader => ("burst_reader", STRONG),
+            Self::BurstPair => ("burst_message", STRONG),
+            Self::BurstReader => ("burst_message", STRONG),
             Self::BurstSource => ("burst_source", LIKELY),
             Self::HoneypotNear => ("honeypot_near", DECISIVE),
             Self::AgentSwitch => ("ua_switch", MEDIUM),
@@ -78,7 +78,10 @@ impl Late {
 
     /// Those among the reasons of a verdict.
     pub fn counted_in(automation: &Automation) -> LateSignals {
-        let has = |late: &Self| automation.reasons.iter().any(|reason| reason.code == late.signal().code);
+        let has = |late: &Self| {
+            let signal = late.signal();
+            automation.reasons.iter().any(|r| r.code == signal.code && r.weight == signal.weight)
+        };
         Self::ALL.into_iter().filter(has).fold(LateSignals::default(), LateSignals::with)
     }
 }
@@ -101,7 +104,12 @@ impl LateSignals {
     }
 
     pub fn signals(self) -> Vec<Signal> {
-        Late::ALL.into_iter().filter(|late| self.0 & late.bit() != 0).map(Late::signal).collect()
+        let is_burst = self.0 & Late::BurstMessage.bit() != 0;
+        let counts = |late: &Late| {
+            let is_less_of_it = matches!(late, Late::BurstPair | Late::BurstReader) && is_burst;
+            self.0 & late.bit() != 0 && !is_less_of_it
+        };
+        Late::ALL.into_iter().filter(counts).map(Late::signal).collect()
     }
 }
 
