@@ -167,7 +167,8 @@ mod tests {
         assert_eq!(tried(link_id, &mut (0..1000)), WIDE_TIMES as usize);
         let everywhere = tried(link_id, &mut (1..1000).map(|site| site << 16));
         assert_eq!(everywhere, (LINK_TIMES - WIDE_TIMES) as usize);
-        assert_eq!(tried(other, &mut (0..1)), 1);
+        // networks that share a slot with one of those before have to wait: some of ten may, by chance
+        assert!(tried(other, &mut (1000..1010).map(|site| site << 16)) > 3);
     }
 
     #[tokio::test]
