@@ -166,12 +166,12 @@ impl Enricher {
     async fn recall(&self, partition: Partition) -> Result<usize, bus::RecentError> {
         let now = Utc::now();
         let since = now - evidence::WINDOW;
-        let clicks = self.bus.recent_clicks(partition, since, evidence::REMEMBERED_MAX).await?;
+        let clicks = self.bus.recent_clicks(partition, since, evidence::RECALLED_MAX).await?;
         if clicks.is_empty() {
             return Ok(0);
         }
         let mut newest: HashMap<ClickId, (EnrichedClick, bytes::Bytes)> = HashMap::new();
-        for told in self.bus.recent_enriched(since, evidence::REMEMBERED_MAX).await? {
+        for told in self.bus.recent_enriched(since, evidence::RECALLED_MAX).await? {
             let revision = |told: &(EnrichedClick, _)| told.0.event_id.revision();
             let id = told.0.click.id;
             if newest.get(&id).is_none_or(|known| revision(known) < revision(&told)) {
