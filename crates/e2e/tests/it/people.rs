@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bus::{ConsumerName, Message as _, Outgoing};
+use bus::{Message as _, Outgoing};
 use model::{Click, ClickId, EnrichedClick, EventId, LinkId};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -222,15 +222,7 @@ async fn a_click_that_comes_twice_is_a_first_one_once() {
             bus.publisher().publish(again.expect("a stream of ours")).await.expect("it is confirmed");
         }
     }
-    until(LIMIT, async || {
-        for consumer in [ConsumerName::Enrich, ConsumerName::Record, ConsumerName::Deliver] {
-            if bus.pending(consumer).await.ok()? > 0 {
-                return None;
-            }
-        }
-        Some(())
-    })
-    .await;
+    stack.settled(&bus).await;
 
     assert_eq!(firsts().await, before);
     assert_eq!(all.count(), 3);

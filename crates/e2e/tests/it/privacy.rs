@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use bus::{ConsumerName, Message as _, Outgoing};
+use bus::{Message as _, Outgoing};
 use model::{Click, ClickId};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -38,19 +38,6 @@ async fn erase(stack: &Stack) -> Value {
     erasure
 }
 
-/// Waits until nobody has anything to do that stands on a stream.
-async fn settled(bus: &bus::Bus) {
-    until(LIMIT, async || {
-        for consumer in [ConsumerName::Enrich, ConsumerName::Record, ConsumerName::Deliver] {
-            if bus.pending(consumer).await.ok()? > 0 {
-                return None;
-            }
-        }
-        Some(())
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn an_erased_contact_stands_nowhere_in_the_database_and_no_redelivered_click_brings_it_back() {
     let stack = Stack::start().await;
@@ -75,7 +62,7 @@ async fn an_erased_contact_stands_nowhere_in_the_database_and_no_redelivered_cli
         (page["data"][0]["attempt_count"] == 1).then_some(())
     })
     .await;
-    settled(&bus).await;
+    stack.settled(&bus).await;
     let before = [stack.nats.messages("CLICKS").await, stack.nats.messages("ENRICHED").await];
     assert_eq!(traces(&stack).await, ["clicks", "deliveries", "first_clicks", "links"]);
 
@@ -115,7 +102,7 @@ async fn an_erased_contact_stands_nowhere_in_the_database_and_no_redelivered_cli
         (accepting.requests().len() > 1).then_some(())
     })
     .await;
-    settled(&bus).await;
+    stack.settled(&bus).await;
 
     for request in &accepting.requests()[1..] {
         let told = &body(request)["data"];

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use bus::ConsumerName;
 use futures::future::join_all;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -141,6 +142,19 @@ impl Stack {
     /// A form that a page of the redirect has, sent with these headers.
     pub async fn send_form(&self, slug: &str, headers: &[(&str, &str)]) -> Response {
         self.visitors.send_form(&format!("/{slug}"), headers).await.expect("an answer")
+    }
+
+    /// Waits until nobody has anything to do that stands on a stream.
+    pub async fn settled(&self, bus: &bus::Bus) {
+        until(LIMIT, async || {
+            for consumer in [ConsumerName::Enrich, ConsumerName::Record, ConsumerName::Deliver] {
+                if bus.pending(consumer).await.ok()? > 0 {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
     }
 
     /// A person in Rome clicks on a phone and is redirected.
