@@ -12,9 +12,9 @@ use actix_web::web::Data;
 use crate::app::Shared;
 use crate::error::ApiError;
 
-/// Nothing but our own stylesheet and our own forms: a page that is injected into can do nothing.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
-     frame-ancestors 'none'; base-uri 'none'";
+/// Nothing but our own stylesheet, script and forms, none of them inline: a page that is injected into can do nothing.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+     img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// Headers that every answer carries, unless its handler said otherwise.
 static HEADERS: [(HeaderName, HeaderValue); 6] = [

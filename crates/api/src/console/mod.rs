@@ -1,9 +1,10 @@
-//! The console: pages rendered here, forms that work without scripts, one stylesheet.
+//! The console: pages rendered here, forms that work without scripts, one stylesheet, one script for what is live.
 //!
 //! People sign in with an API key; a sealed cookie then holds its id, so that a revoked key ends the session. Every form
 //! carries the session's token. A form that did something answers 303 and leaves a message for the next page.
 
 mod alerts;
+pub mod assets;
 mod clicks;
 mod deliveries;
 mod form;
@@ -22,7 +23,7 @@ mod webhooks;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, ResponseError, get};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use askama::Template;
 
 use crate::error::ApiError;
@@ -33,14 +34,10 @@ use view::{Layout, html_with};
 
 pub use sign_in::SignIns;
 
-const STYLESHEET: &str = include_str!("../../assets/console.css");
-const ICON: &str = include_str!("../../assets/icon.svg");
-
 /// Adds every page, and the answer to addresses that nothing else answers.
 pub fn configure(config: &mut ServiceConfig) {
     config
-        .service(stylesheet)
-        .service(icon)
+        .configure(assets::configure)
         .service(sign_in::page)
         .service(sign_in::submit)
         .service(sign_in::sign_out)
@@ -58,23 +55,6 @@ pub fn configure(config: &mut ServiceConfig) {
         .configure(keys::configure)
         .configure(quarantine::configure)
         .default_service(web::to(nowhere));
-}
-
-#[get("/assets/console.css")]
-async fn stylesheet() -> HttpResponse {
-    asset("text/css; charset=utf-8", STYLESHEET)
-}
-
-#[get("/assets/icon.svg")]
-async fn icon() -> HttpResponse {
-    asset("image/svg+xml", ICON)
-}
-
-fn asset(content_type: &'static str, text: &'static str) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, content_type))
-        .insert_header((header::CACHE_CONTROL, "public, max-age=300"))
-        .body(text)
 }
 
 async fn nowhere(request: HttpRequest) -> HttpResponse {
