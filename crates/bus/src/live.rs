@@ -84,7 +84,9 @@ impl Bus {
     /// # Errors
     /// When the broker is away.
     pub async fn follow_enriched(&self, after: u64) -> Result<EnrichedTail, LiveError> {
-        let interruptions = self.interruptions();
+        let mut interruptions = self.interruptions();
+        // what was before does not matter to a reader that begins now
+        interruptions.mark_unchanged();
         let subjects = ENRICHED_ALL.map(str::to_owned).into();
         let reader = self.reader(subjects, after).await?;
         Ok(EnrichedTail { bus: self.clone(), reader, request: None, interruptions, brought: 0 })
