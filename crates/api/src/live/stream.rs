@@ -322,9 +322,8 @@ impl Viewer<'_> {
         let stop = &self.shared.live.stop;
         // what ends with the process does not wait for a viewer that does not read
         let unread_max = async {
-            match timeout(UNREAD_MAX, stop.cancelled()).await {
-                Ok(()) => tokio::time::sleep(LAST_PIECE_MAX).await,
-                Err(_) => {}
+            if timeout(UNREAD_MAX, stop.cancelled()).await.is_ok() {
+                tokio::time::sleep(LAST_PIECE_MAX).await;
             }
         };
         tokio::select! {

@@ -116,8 +116,8 @@ async fn a_click_shows_at_once_to_its_workspace_and_to_no_other() {
     assert_eq!((first.name.as_str(), &first.data["click_id"]), ("link.clicked", &json!(person.click.id)));
     let shown: Value = serde_json::from_slice(&webhook::payload::data(&person)).expect("JSON");
     assert_eq!(first.data, shown, "as in the list");
-    assert_eq!(own.clicks(1).await, ids(&[machine.clone()]));
-    assert_eq!(machines.clicks(1).await, ids(&[machine.clone()]));
+    assert_eq!(own.clicks(1).await, ids(std::slice::from_ref(&machine)));
+    assert_eq!(machines.clicks(1).await, ids(std::slice::from_ref(&machine)));
     assert_eq!(theirs.clicks(1).await, ids(&[their]));
     let amended = webhook::payload::amended_sample(&person);
     publish(&api, &[amended]).await;

@@ -54,7 +54,7 @@ async fn record(world: &World) -> anyhow::Result<()> {
     partitions::ensure(&mut conn, now.date_naive(), 1).await?;
     let begin = now - TimeDelta::hours(20);
     let begun = Instant::now();
-    for first in (0..CLICKS).step_by(BATCH as usize) {
+    for first in (0..CLICKS / BATCH).map(|batch| batch * BATCH) {
         let enriched: Vec<_> = (first..first + BATCH)
             .map(|n| {
                 let at =
