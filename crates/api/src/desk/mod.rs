@@ -7,6 +7,7 @@ pub mod alerts;
 pub mod clicks;
 pub mod contacts;
 pub mod deliveries;
+pub mod domain_proof;
 pub mod endpoint_body;
 pub mod endpoint_create;
 mod endpoint_url;

@@ -4,6 +4,7 @@
 
 mod base;
 mod confirmation;
+mod domains;
 mod erasures;
 mod folding;
 mod idempotency;
