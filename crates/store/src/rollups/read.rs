@@ -30,13 +30,16 @@ pub struct Summary {
 }
 
 /// Parts of the range from `$2` to `$3`, a UTC day each at most: whole days whose sum is up to date, and others. None before the
-/// workspace's first click and after its last, so that who asks for a thousand years costs no more than who asks for all there is.
+/// workspace's first click and after its last, so that who asks for centuries costs no more than who asks for all there is.
 pub(super) const PIECES: &str = "pieces AS MATERIALIZED (
         SELECT greatest(day, $2) AS since, least(day + interval '24 hours', $3) AS until,
             day >= $2 AND day + interval '24 hours' <= $3 AND NOT EXISTS (
                 SELECT FROM dirty_buckets WHERE workspace_id = $1 AND bucket = day AND is_day
             ) AS is_summed
-        FROM (SELECT min(bucket) AS first, max(bucket) AS last FROM rollups WHERE workspace_id = $1 AND dimension = 'total') AS kept,
+        FROM (SELECT
+                (SELECT bucket FROM rollups WHERE workspace_id = $1 AND dimension = 'total' ORDER BY bucket LIMIT 1) AS first,
+                (SELECT bucket FROM rollups WHERE workspace_id = $1 AND dimension = 'total' ORDER BY bucket DESC LIMIT 1) AS last
+            ) AS kept,
             generate_series(date_trunc('day', greatest($2, first), 'UTC'),
                 least($3, last + interval '15 minutes') - interval '1 microsecond', interval '24 hours') AS days (day)
         WHERE first IS NOT NULL
