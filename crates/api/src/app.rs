@@ -14,7 +14,7 @@ use tracing::info;
 
 use bus::{Bus, StreamName};
 use model::EgressPolicy;
-use service::names::{self, AskNames};
+use service::names::{self, AskNames, AskTexts};
 use service::ops::Ops;
 use store::Pool;
 use webhook::Keyring;
@@ -25,7 +25,7 @@ use crate::desk::passwords::Passwords;
 use crate::imports::Imports;
 use crate::live::{self, Live};
 use crate::metrics::Metrics;
-use crate::settings::{ApiSettings, Settings};
+use crate::settings::{ApiSettings, DomainVerification, Settings};
 use crate::{console, guard, openapi, v1};
 
 /// How often readiness asks the database.
@@ -41,6 +41,10 @@ pub(crate) struct Shared {
     pub egress: EgressPolicy,
     /// Who is asked for the addresses of an endpoint's name.
     pub ask_names: Arc<AskNames>,
+    /// Who is asked for the records that prove whose a domain is.
+    pub ask_texts: Arc<AskTexts>,
+    /// Whether domains are used before that is proven.
+    pub domain_verification: DomainVerification,
     /// How long an endpoint may only fail before `deliver` disables it.
     pub auto_disable_after: Duration,
     pub metrics: Metrics,
@@ -102,12 +106,19 @@ impl App {
             settings.api.resolve_timeout,
             settings.api.connections_max,
         )?;
+        let ask_texts = names::ask_texts(
+            &settings.deliver.dns_servers,
+            settings.api.resolve_timeout,
+            settings.api.connections_max,
+        )?;
         let shared = Shared {
             pool,
             bus,
             keyring,
             public_url: settings.links.public_url,
+            domain_verification: settings.links.domain_verification,
             ask_names,
+            ask_texts,
             auto_disable_after: settings.deliver.auto_disable_after,
             egress: EgressPolicy {
                 addresses: settings.deliver.allowed_networks,

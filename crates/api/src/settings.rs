@@ -98,6 +98,8 @@ pub struct ApiSettings {
     pub domains_max: u32,
     /// API keys of one workspace.
     pub keys_max: u32,
+    /// Contacts of one workspace that are being erased at a time.
+    pub erasures_open_max: u32,
 }
 
 /// The part of `[links]` that is read here; `redirect` reads the rest.
@@ -105,6 +107,18 @@ pub struct ApiSettings {
 pub struct LinksSettings {
     /// What tracked URLs of the default domain begin with.
     pub public_url: url::Url,
+    /// Whether domains are used before it is proven whose they are.
+    pub domain_verification: DomainVerification,
+}
+
+/// What it takes until a domain is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DomainVerification {
+    /// A TXT record of its name.
+    Required,
+    /// Nothing.
+    Off,
 }
 
 /// The part of `[deliver]` that is read here; `deliver` reads the rest.
@@ -186,6 +200,9 @@ impl Settings {
         }
         if api.live_heartbeat.is_zero() {
             return refuse("api.live_heartbeat", "must be more than nothing");
+        }
+        if api.erasures_open_max == 0 {
+            return refuse("api.erasures_open_max", "must be at least 1");
         }
         if api.test_timeout >= api.request_timeout {
             return refuse("api.request_timeout", "must be longer than api.test_timeout");

@@ -5,6 +5,9 @@ use model::link::LinkLabels;
 use super::*;
 use crate::sample;
 
+#[path = "evidence_bursts_tests.rs"]
+mod bursts;
+
 const IPHONE: &str = "iOS";
 
 /// Clicks as they come, each told of at once.

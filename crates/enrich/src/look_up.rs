@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use model::automation::{Automation, MachineClass, Verdict};
 use model::click::{Enrichment, LocationMissing, Request};
 use model::device::{Device, DeviceKind};
+use model::erasure::coarsen;
 use model::{AddressTreatment, Click, EnrichedClick, EventId};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -123,7 +124,7 @@ impl LookUp {
     pub fn enrich(&self, click: &Click, now: DateTime<Utc>) -> EnrichedClick {
         let request = &click.request;
         // the place is that of the whole address: what policy leaves of it lies somewhere else
-        let place = self.geo.look_up(request.ip);
+        let mut place = self.geo.look_up(request.ip);
         let agent = self.agents.read(request, &self.rules);
         let automation = self.rules.judge(&Case {
             link: Some(&click.link),
@@ -131,9 +132,12 @@ impl LookUp {
             location: Some(&place.location),
             ..Case::of_request(request, &agent.shown)
         });
-        let device = device(&agent, automation.verdict);
+        let mut device = device(&agent, automation.verdict);
         let mut click = click.clone();
-        let redacted_fields = redact(&mut click);
+        let mut redacted_fields = redact(&mut click);
+        if click.is_anonymous {
+            redacted_fields.extend(coarsen(&mut place.location, &mut device).into_iter().map(str::to_owned));
+        }
         let enrichment = match place.missing {
             Some(LocationMissing::NoData) => Enrichment::Partial,
             _ => Enrichment::Complete,
@@ -175,7 +179,8 @@ fn device(agent: &Agent, verdict: Verdict) -> Device {
 const LANGUAGE_HEADER: &str = "accept-language";
 
 /// Leaves of the visitor what the policy says, and names what it changed. An anonymous click loses what that of an erased
-/// contact loses: what the sender attached for one person, and what the request carried.
+/// contact loses: what the sender attached for one person, and what the request carried. (What was found out about place and
+/// device is [coarsened](coarsen).)
 fn redact(click: &mut Click) -> Vec<String> {
     if click.is_anonymous {
         return click.erase().into_iter().map(str::to_owned).collect();
@@ -216,6 +221,7 @@ mod tests {
     use super::*;
     use crate::sample;
     use model::link::LinkLabels;
+    use model::location::Location;
 
     #[test]
     fn an_anonymous_click_keeps_nothing_that_tells_who_it_was() {
@@ -230,6 +236,34 @@ mod tests {
         assert_eq!((click.request.ip, click.request.user_agent), (None, None));
         assert_eq!(click.link.labels.contact_id, None);
         assert_eq!(click.request.headers, [("accept-language".to_owned(), "it-IT,it;q=0.9".to_owned())]);
+    }
+
+    #[test]
+    fn an_anonymous_click_keeps_its_country_and_what_many_devices_are() {
+        let mut location = Location {
+            country: Some("IT".into()),
+            is_eu: Some(true),
+            city: Some("Rome".into()),
+            latitude: Some(41.9),
+            asn: Some(3269),
+            ..Location::default()
+        };
+        let mut device = Device {
+            kind: DeviceKind::Mobile,
+            os: Some("Android".into()),
+            model: Some("Pixel 9".into()),
+            ..Device::default()
+        };
+
+        let emptied = coarsen(&mut location, &mut device);
+
+        assert_eq!(emptied, ["location.city", "location.latitude", "location.asn", "device.model"]);
+        let country = Location { country: Some("IT".into()), is_eu: Some(true), ..Location::default() };
+        assert_eq!(location, country);
+        assert_eq!(
+            (device.kind, device.os.as_deref(), device.model),
+            (DeviceKind::Mobile, Some("Android"), None)
+        );
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What is left of a click whose contact was erased: that there was one, on which link, from which country, with which kind
-//! of device, and what the rules said. Nothing that tells who it was. An anonymous click is emptied alike as far as the
-//! redirect told of it.
+//! of device, and what the rules said. Nothing that tells who it was. An anonymous click is emptied alike.
 
 use crate::click::{Click, EnrichedClick, Request};
 use crate::device::Device;
@@ -19,36 +18,41 @@ impl EnrichedClick {
     pub fn erase(&mut self) {
         self.is_erased = true;
         let mut emptied = self.click.erase();
-        let place = std::mem::take(&mut self.location);
-        let is_told = [
-            ("location.region", place.region.is_some()),
-            ("location.city", place.city.is_some()),
-            ("location.postal_code", place.postal_code.is_some()),
-            ("location.latitude", place.latitude.is_some()),
-            ("location.longitude", place.longitude.is_some()),
-            ("location.asn", place.asn.is_some()),
-            ("location.as_organization", place.as_organization.is_some()),
-            ("device.model", self.device.model.is_some()),
-        ];
-        emptied.extend(is_told.into_iter().filter(|(_, told)| *told).map(|(field, _)| field));
-        self.location = Location {
-            country: place.country,
-            country_name: place.country_name,
-            continent: place.continent,
-            is_eu: place.is_eu,
-            is_anonymizer: place.is_anonymizer,
-            is_hosting: place.is_hosting,
-            ..Location::default()
-        };
-        let device = std::mem::take(&mut self.device);
-        self.device =
-            Device { kind: device.kind, os: device.os, browser: device.browser, ..Device::default() };
+        emptied.extend(coarsen(&mut self.location, &mut self.device));
         for field in emptied {
             if self.redacted_fields.iter().all(|redacted| redacted != field) {
                 self.redacted_fields.push(field.to_owned());
             }
         }
     }
+}
+
+/// Leaves of a place its country, and of a device what many have: together with the moment, a small town and a rare phone can
+/// tell who it was. Names the fields of the payload that it emptied.
+pub fn coarsen(location: &mut Location, device: &mut Device) -> Vec<&'static str> {
+    let place = std::mem::take(location);
+    let whole = std::mem::take(device);
+    let is_told = [
+        ("location.region", place.region.is_some()),
+        ("location.city", place.city.is_some()),
+        ("location.postal_code", place.postal_code.is_some()),
+        ("location.latitude", place.latitude.is_some()),
+        ("location.longitude", place.longitude.is_some()),
+        ("location.asn", place.asn.is_some()),
+        ("location.as_organization", place.as_organization.is_some()),
+        ("device.model", whole.model.is_some()),
+    ];
+    *location = Location {
+        country: place.country,
+        country_name: place.country_name,
+        continent: place.continent,
+        is_eu: place.is_eu,
+        is_anonymizer: place.is_anonymizer,
+        is_hosting: place.is_hosting,
+        ..Location::default()
+    };
+    *device = Device { kind: whole.kind, os: whole.os, browser: whole.browser, ..Device::default() };
+    is_told.into_iter().filter(|(_, told)| *told).map(|(field, _)| field).collect()
 }
 
 impl Click {

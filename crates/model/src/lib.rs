@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`id`], [`link`] with [`slug`], [`url`], [`utm`] and [`password`], [`click`] with [`location`], [`device`]
 //! [`automation`] and [`privacy`], [`orphan`] (a visit that led nowhere), then what is owed to subscribers: [`event_type`],
-//! [`delivery`], [`retry`], [`alert`], [`address`] and [`egress`], [`secret`].
+//! [`delivery`], [`retry`], [`alert`], [`address`] and [`egress`], [`secret`]; and [`domain_proof`]: whose a domain is.
 
 pub mod address;
 pub mod alert;
@@ -10,8 +10,9 @@ pub mod automation;
 pub mod click;
 pub mod delivery;
 pub mod device;
+pub mod domain_proof;
 pub mod egress;
-mod erasure;
+pub mod erasure;
 pub mod event_type;
 pub mod id;
 pub mod link;

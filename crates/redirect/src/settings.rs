@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix_web::http::header::HeaderValue;
 use ipnet::IpNet;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use service::settings::SettingsError;
 use url::Url;
 
@@ -38,6 +39,9 @@ pub struct LinksSettings {
     pub public_url: Url,
     /// Whether a host that no domain has leads to the default domain.
     pub any_host: bool,
+    /// Of the API alone: what it has let in is in the database.
+    #[serde(default)]
+    pub domain_verification: IgnoredAny,
     /// Age at which a link in memory is asked for again.
     #[serde(with = "humantime_serde")]
     pub refresh: Duration,

@@ -1,4 +1,5 @@
-//! Who is asked for the addresses of a name: the machine's own resolver, or the name servers of `deliver.dns_servers`.
+//! Who is asked for the addresses of a name: the machine's own resolver, or the name servers of `deliver.dns_servers`. For the
+//! texts of a name it is the name servers that the machine is set up with, or those.
 //!
 //! The machine's resolver works on a thread that cannot be called back, so its look-ups end when it gives up. Named
 //! servers are asked without a thread: over UDP, over TCP when an answer was cut short, and all of it within the limit.
@@ -13,15 +14,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
 };
-use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::RData;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 
 /// Asks for the addresses of one name.
 pub type AskNames = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync;
+
+/// Asks for the TXT records of one name; none, when it has none or is not there.
+pub type AskTexts = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<String>>> + Send + Sync;
 
 /// With more, a look-up would be over before the last was asked.
 const SERVERS_MAX: usize = 8;
@@ -60,8 +66,35 @@ pub fn ask(
     if servers.is_empty() {
         return Ok(Arc::new(|name| Box::pin(ask_machine(name))));
     }
+    let resolver = resolver(builder(servers), limit, names_max)?;
+    Ok(Arc::new(move |name| Box::pin(ask_servers(resolver.clone(), name, limit))))
+}
+
+/// Asks the name servers of the machine, when `servers` is empty, and else these, for TXT records: at most `names_max` names at
+/// a time, each within `limit`. What the machine is set up with is read again for each name.
+///
+/// # Errors
+/// When the resolver cannot be put together.
+pub fn ask_texts(
+    servers: &[SocketAddr],
+    limit: Duration,
+    names_max: usize,
+) -> Result<Arc<AskTexts>, ResolverError> {
+    if servers.is_empty() {
+        return Ok(Arc::new(move |name| Box::pin(ask_machine_for_texts(name, limit, names_max))));
+    }
+    let resolver = resolver(builder(servers), limit, names_max)?;
+    Ok(Arc::new(move |name| Box::pin(ask_for_texts(resolver.clone(), name, limit))))
+}
+
+type Builder = ResolverBuilder<TokioRuntimeProvider>;
+
+fn builder(servers: &[SocketAddr]) -> Builder {
     let config = ResolverConfig::from_name_servers(servers.iter().map(name_server).collect());
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+}
+
+fn resolver(mut builder: Builder, limit: Duration, names_max: usize) -> Result<TokioResolver, ResolverError> {
     let options = builder.options_mut();
     options.timeout = limit / ASKED_MAX;
     options.attempts = ASKED_MAX as usize - 1;
@@ -72,8 +105,7 @@ pub fn ask(
     options.use_hosts_file = ResolveHosts::Never;
     // two questions a name
     options.max_active_requests = names_max.saturating_mul(2);
-    let resolver = builder.build().map_err(ResolverError)?;
-    Ok(Arc::new(move |name| Box::pin(ask_servers(resolver.clone(), name, limit))))
+    builder.build().map_err(ResolverError)
 }
 
 fn name_server(addr: &SocketAddr) -> NameServerConfig {
@@ -88,10 +120,44 @@ async fn ask_machine(name: String) -> io::Result<Vec<SocketAddr>> {
     Ok(tokio::net::lookup_host((name, 0)).await?.collect())
 }
 
+async fn ask_machine_for_texts(name: String, limit: Duration, names_max: usize) -> io::Result<Vec<String>> {
+    let builder = TokioResolver::builder_tokio().map_err(io::Error::other)?;
+    let resolver = resolver(builder, limit, names_max).map_err(io::Error::other)?;
+    ask_for_texts(resolver, name, limit).await
+}
+
+async fn ask_for_texts(resolver: TokioResolver, name: String, limit: Duration) -> io::Result<Vec<String>> {
+    let found = match tokio::time::timeout(limit, resolver.txt_lookup(absolute(name))).await? {
+        Ok(found) => found,
+        Err(error) if is_nothing(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(io::Error::other(error)),
+    };
+    let texts = found.answers().iter().filter_map(|record| match &record.data {
+        // a long one comes in pieces
+        RData::TXT(text) => Some(String::from_utf8_lossy(&text.txt_data.concat()).into_owned()),
+        _ => None,
+    });
+    Ok(texts.collect())
+}
+
+/// Whether the answer is that there is nothing, and not that something went wrong.
+fn is_nothing(error: &NetError) -> bool {
+    match error {
+        NetError::Dns(DnsError::NoRecordsFound(nothing)) => {
+            matches!(nothing.response_code, ResponseCode::NXDomain | ResponseCode::NoError)
+        }
+        _ => false,
+    }
+}
+
+/// So that no domain of ours is put behind it.
+fn absolute(name: String) -> String {
+    if name.ends_with('.') { name } else { name + "." }
+}
+
 /// Of a long chain of aliases each is a question, so the whole has the limit once more.
 async fn ask_servers(resolver: TokioResolver, name: String, limit: Duration) -> io::Result<Vec<SocketAddr>> {
-    // absolute, so that no domain of ours is put behind it
-    let name = if name.ends_with('.') { name } else { name + "." };
-    let found = tokio::time::timeout(limit, resolver.lookup_ip(name)).await?.map_err(io::Error::other)?;
+    let found =
+        tokio::time::timeout(limit, resolver.lookup_ip(absolute(name))).await?.map_err(io::Error::other)?;
     Ok(found.iter().map(|address| SocketAddr::new(address, 0)).collect())
 }

@@ -27,17 +27,20 @@ pub async fn set_link(
     Ok(Some((WorkspaceId::from_uuid(workspace_id), Host::kept(host), Slug::kept(slug))))
 }
 
-/// Blocks all links of a domain since `at`, or lifts that; `None` when it is nobody's. Tells whose it is.
+/// Blocks all links of a domain since `at`, or lifts that, for all who claim it; `None` when nobody does. Tells whose it is, or
+/// who claims it.
 pub async fn set_domain(
     conn: &mut Connection,
     host: &Host,
     at: Option<DateTime<Utc>>,
 ) -> QueryResult<Option<WorkspaceId>> {
-    let changed: Option<Uuid> = diesel::update(domains::table.filter(domains::host.eq(host.as_str())))
-        .set(domains::blocked_at.eq(at))
-        .returning(domains::workspace_id)
-        .get_result(conn)
-        .await
-        .optional()?;
-    Ok(changed.map(WorkspaceId::from_uuid))
+    let mut changed: Vec<(bool, Uuid)> =
+        diesel::update(domains::table.filter(domains::host.eq(host.as_str())))
+            .set(domains::blocked_at.eq(at))
+            .returning((domains::verified_at.is_null(), domains::workspace_id))
+            .get_results(conn)
+            .await?;
+    changed.sort_unstable();
+    let whose = changed.into_iter().next();
+    Ok(whose.map(|(_, workspace_id)| WorkspaceId::from_uuid(workspace_id)))
 }

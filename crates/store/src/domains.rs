@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
+use model::domain_proof::{ProofFailure, ProofStatus};
 use model::{DomainId, Host, SlugCase, WorkspaceId};
 
 use crate::schema::{domains, links};
@@ -17,7 +18,7 @@ use crate::{Connection, QueryResult};
 pub struct Domain {
     /// Its id.
     pub id: DomainId,
-    /// The name, unique over all workspaces.
+    /// The name. Several workspaces may claim it; one has it proven.
     pub host: Host,
     /// Whether links are made under it unless they name another.
     pub is_default: bool,
@@ -29,6 +30,39 @@ pub struct Domain {
     pub slug_case: SlugCase,
     /// Since when an operator has all of its links blocked.
     pub blocked_at: Option<DateTime<Utc>>,
+    /// What has been shown of whose it is.
+    pub proof: Proof,
+}
+
+impl Domain {
+    /// Whether links are served under it.
+    pub fn is_verified(&self) -> bool {
+        self.proof.verified_at.is_some()
+    }
+}
+
+/// What has been shown of whose a domain is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// What its record has to hold.
+    pub token: String,
+    /// Since when it is the workspace's.
+    pub verified_at: Option<DateTime<Utc>>,
+    /// When its record was last looked up.
+    pub checked_at: Option<DateTime<Utc>>,
+    /// Why that proved nothing.
+    pub failure: Option<ProofFailure>,
+}
+
+impl Proof {
+    /// All of it in a word.
+    pub fn status(&self) -> ProofStatus {
+        match (self.verified_at, self.failure) {
+            (Some(_), _) => ProofStatus::Verified,
+            (None, Some(failure)) => ProofStatus::Failed(failure),
+            (None, None) => ProofStatus::Pending,
+        }
+    }
 }
 
 /// What became of a wish to remove a domain.
@@ -57,7 +91,7 @@ pub enum Recasing {
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = domains)]
-struct Row {
+pub(crate) struct Row {
     id: Uuid,
     host: String,
     is_default: bool,
@@ -65,9 +99,13 @@ struct Row {
     hsts_max_age: Option<i32>,
     slug_case: String,
     blocked_at: Option<DateTime<Utc>>,
+    proof_token: String,
+    verified_at: Option<DateTime<Utc>>,
+    proof_checked_at: Option<DateTime<Utc>>,
+    proof_failure: Option<String>,
 }
 
-fn read(row: Row) -> Domain {
+pub(crate) fn read(row: Row) -> Domain {
     Domain {
         id: DomainId::from_uuid(row.id),
         host: Host::kept(row.host),
@@ -77,6 +115,16 @@ fn read(row: Row) -> Domain {
         hsts_max_age: row.hsts_max_age.map(i32::unsigned_abs),
         slug_case: slug_case(&row.slug_case),
         blocked_at: row.blocked_at,
+        proof: Proof {
+            token: row.proof_token,
+            verified_at: row.verified_at,
+            checked_at: row.proof_checked_at,
+            // a word of a newer release: it was looked, and nothing was proven
+            failure: row.proof_failure.map(|word| {
+                let known = ProofFailure::ALL.into_iter().find(|failure| failure.as_str() == word);
+                known.unwrap_or(ProofFailure::NoAnswer)
+            }),
+        },
     }
 }
 
@@ -85,21 +133,54 @@ pub(crate) fn slug_case(kept: &str) -> SlugCase {
     if kept == SlugCase::Sensitive.as_str() { SlugCase::Sensitive } else { SlugCase::Insensitive }
 }
 
-/// Adds a host name; `None` when it is taken, by whomever. The first one becomes the default: two at once need
-/// [`workspaces::lock`](crate::workspaces::lock).
+/// Adds a host name that needs no proof; `None` when it is taken, by whomever. The first one becomes the default: two at once
+/// need [`workspaces::lock`](crate::workspaces::lock).
 pub async fn insert(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
     host: &Host,
     now: DateTime<Utc>,
 ) -> QueryResult<Option<Domain>> {
-    let has_default = default(conn, workspace_id).await?.is_some();
+    let is_default = default(conn, workspace_id).await?.is_none();
+    add(conn, workspace_id, host, is_default, Some(now), now).await
+}
+
+/// Adds a host name of which the workspace says that it is its own: nothing is served under it until that is
+/// [proven](crate::domain_proofs). `None` when another workspace has it proven, or this one claims it already.
+pub async fn claim(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    host: &Host,
+    now: DateTime<Utc>,
+) -> QueryResult<Option<Domain>> {
+    let proven =
+        domains::table.filter(domains::host.eq(host.as_str()).and(domains::verified_at.is_not_null()));
+    if diesel::select(diesel::dsl::exists(proven)).get_result(conn).await? {
+        return Ok(None);
+    }
+    add(conn, workspace_id, host, false, None, now).await
+}
+
+async fn add(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    host: &Host,
+    is_default: bool,
+    verified_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> QueryResult<Option<Domain>> {
+    // what is blocked stays so, whoever claims it
+    let others = domains::table.filter(domains::host.eq(host.as_str()));
+    let blocked_at: Option<DateTime<Utc>> =
+        others.select(diesel::dsl::min(domains::blocked_at)).get_result(conn).await?;
     let row: Option<Row> = diesel::insert_into(domains::table)
         .values((
             domains::id.eq(DomainId::generate_at(now).uuid()),
             domains::workspace_id.eq(workspace_id.uuid()),
             domains::host.eq(host.as_str()),
-            domains::is_default.eq(!has_default),
+            domains::is_default.eq(is_default),
+            domains::verified_at.eq(verified_at),
+            domains::blocked_at.eq(blocked_at),
             domains::created_at.eq(now),
         ))
         .on_conflict_do_nothing()
@@ -198,7 +279,7 @@ pub async fn default(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryR
     Ok(row.map(read))
 }
 
-/// Under which of these host names the workspace serves links: a destination there could be a loop.
+/// Under which of these host names the workspace serves links, or means to: a destination there could be a loop.
 pub async fn served_among(
     conn: &mut Connection,
     workspace_id: WorkspaceId,

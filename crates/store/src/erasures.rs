@@ -204,6 +204,17 @@ fn field_of_contact(contact: &str) -> Vec<u8> {
     field
 }
 
+/// How many erasures of the workspace are not done; counts no further than `limit`.
+pub async fn count_open(conn: &mut Connection, workspace_id: WorkspaceId, limit: i64) -> QueryResult<i64> {
+    let open: Vec<Uuid> = erasures::table
+        .filter(erasures::workspace_id.eq(workspace_id.uuid()).and(erasures::stage.ne("done")))
+        .limit(limit)
+        .select(erasures::id)
+        .load(conn)
+        .await?;
+    Ok(i64::try_from(open.len()).unwrap_or(i64::MAX))
+}
+
 /// The workspace's erasure with this id, as it stands.
 pub async fn find(
     conn: &mut Connection,

@@ -14,6 +14,7 @@ pub mod clicks;
 pub mod confirmation;
 pub mod deliveries;
 pub mod delivery_log;
+pub mod domain_proofs;
 pub mod domains;
 pub mod endpoint_life;
 pub mod endpoint_state;

@@ -43,7 +43,7 @@ pub struct SeenClick {
     pub revision: u32,
     /// When the visitor was there.
     pub clicked_at: DateTime<Utc>,
-    /// The endpoint has no delivery of it.
+    /// The endpoint has no delivery that tells of it as `link.clicked`. An amendment alone tells only what has changed.
     pub is_missing: bool,
     /// The message on ENRICHED; only if it was asked for, and the click is missing.
     pub event: Option<Vec<u8>>,
@@ -138,7 +138,7 @@ pub async fn clicks(
     let rows: Vec<Row> = statement(
         "WITH page AS MATERIALIZED (SELECT day, id, revision, clicked_at, \
                  erased_at IS NULL AND (SELECT 1 FROM deliveries d WHERE d.day = clicks.day AND d.endpoint_id = $2 \
-                     AND d.event_id = clicks.id LIMIT 1) IS NULL AS is_missing \
+                     AND d.event_id = clicks.id AND d.event_type = $10 LIMIT 1) IS NULL AS is_missing \
              FROM clicks WHERE workspace_id = $1 AND id > $3 AND id < $4 AND day >= $5 AND day <= $6 \
                  AND day <> ALL($9) \
              ORDER BY id LIMIT $7) \
@@ -155,6 +155,7 @@ pub async fn clicks(
     .bind::<BigInt, _>(limit)
     .bind::<Bool, _>(with_events)
     .bind::<Array<Date>, _>(held.dropped)
+    .bind::<Text, _>(LINK_CLICKED)
     .load(conn)
     .await?;
     let read = |row: Row| SeenClick {

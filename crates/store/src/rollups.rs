@@ -18,10 +18,12 @@
 //!
 //! Which values are listed is decided by clicks of people: what machines touch comes last.
 //!
-//! Clicks that are not there any more ([`crate::partitions::drop_clicks_before`]) leave their counts behind for good.
+//! Clicks that are not there any more ([`crate::partitions::drop_clicks_before`]) leave their counts behind for good, but for the ids of
+//! conversations: those are people's, and are counted among the others from then on.
 
 mod check;
 mod dirty;
+mod ended;
 mod range;
 mod read;
 mod recount;
@@ -31,6 +33,7 @@ mod top;
 
 pub use check::deviations;
 pub use dirty::{Bucket, Grain, Waiting, delete_before, due, mark, mark_next_hour, put_off, waiting};
+pub use ended::end_conversations;
 pub use range::{Interval, Range, time_zones};
 pub use read::{Scope, Summary, summary};
 pub use recount::recount;

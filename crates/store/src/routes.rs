@@ -1,7 +1,9 @@
 //! What a redirect asks: which link a host and a slug lead to, with what its workspace has decided for it.
 
 use chrono::{DateTime, Utc};
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -34,22 +36,44 @@ struct OfDomain {
     blocked_at: Option<DateTime<Utc>>,
 }
 
-/// The link that this host and slug lead to. Archived links lead nowhere.
+/// Where visitors go of a link that leads nowhere, in SQL.
+const FALLBACK_URL: &str = "COALESCE(links.expired_url, settings.fallback_url)";
+
+/// Whether a URL leads to a host under which the workspace serves links: whoever follows could go round in circles. It is
+/// refused when a link is saved; here it matters for domains that were added later. A URL with a port leads to something else,
+/// and all that are saved are written in one way.
+fn leads_back(url: &str) -> String {
+    format!(
+        "EXISTS (SELECT 1 FROM domains led WHERE led.workspace_id = links.workspace_id AND led.verified_at IS NOT NULL \
+         AND led.host = substring({url} from '^https?://([^/:?#]+)(?:[/?#]|$)'))"
+    )
+}
+
+/// The link that this host and slug lead to. One that leads to a tracked link leads nowhere, as if it were switched off. Archived links lead nowhere.
 pub async fn find_for_redirect(conn: &mut Connection, host: &Host, slug: &Slug) -> QueryResult<Option<Link>> {
-    let found: Option<(Row, OfDomain, Option<Decided>)> = links::table
+    let found: Option<(Row, OfDomain, Option<Decided>, (bool, bool))> = links::table
         .inner_join(domains::table)
         .left_join(settings::table.on(settings::workspace_id.eq(links::workspace_id)))
-        .filter(domains::host.eq(host.as_str()).and(links::slug.eq(slug.as_str())))
-        .filter(links::archived_at.is_null())
-        .select((Row::as_select(), OfDomain::as_select(), Option::<Decided>::as_select()))
+        .filter(domains::host.eq(host.as_str()).and(domains::verified_at.is_not_null()))
+        .filter(links::slug.eq(slug.as_str()).and(links::archived_at.is_null()))
+        .select((
+            Row::as_select(),
+            OfDomain::as_select(),
+            Option::<Decided>::as_select(),
+            (sql::<Bool>(&leads_back("links.original_url")), sql::<Bool>(&leads_back(FALLBACK_URL))),
+        ))
         .first(conn)
         .await
         .optional()?;
-    let read = |(row, domain, decided): (Row, OfDomain, Option<Decided>)| {
+    let read = |(row, domain, decided, (is_loop, is_fallback_loop)): (Row, OfDomain, _, (bool, bool))| {
         let link_id = LinkId::from_uuid(row.id);
-        read(row, domain, decided, host, slug).map_err(|source| UnreadableLink { link_id, source })
+        let link = read(row, domain, decided, host, slug);
+        let mut link = link.map_err(|source| UnreadableLink { link_id, source })?;
+        link.enabled &= !is_loop;
+        link.fallback_url = link.fallback_url.filter(|_| !is_fallback_loop);
+        Ok(link)
     };
-    let link = found.map(read).transpose();
+    let link: Result<_, UnreadableLink> = found.map(read).transpose();
     link.map_err(|error| QueryError::DeserializationError(Box::new(error)))
 }
 
@@ -100,7 +124,7 @@ pub async fn serving_domain(conn: &mut Connection, host: &Host) -> QueryResult<O
     let is_it = domains::host.eq(host.as_str());
     let found: Option<(String, Uuid, OfDomain, Option<bool>)> = domains::table
         .left_join(settings::table.on(settings::workspace_id.eq(domains::workspace_id)))
-        .filter(is_it.or(domains::is_default))
+        .filter(is_it.or(domains::is_default).and(domains::verified_at.is_not_null()))
         .order((is_it.desc(), domains::id))
         .select((
             domains::host,

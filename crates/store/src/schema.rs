@@ -152,6 +152,10 @@ diesel::table! {
         hsts_max_age -> Nullable<Int4>,
         blocked_at -> Nullable<Timestamptz>,
         slug_case -> Text,
+        proof_token -> Text,
+        verified_at -> Nullable<Timestamptz>,
+        proof_checked_at -> Nullable<Timestamptz>,
+        proof_failure -> Nullable<Text>,
     }
 }
 

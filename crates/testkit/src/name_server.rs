@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -26,6 +26,8 @@ const PORTS_TRIED_MAX: usize = 20;
 pub enum NameAnswer {
     /// With those of these addresses that are of the kind that was asked for.
     Addresses(Vec<IpAddr>),
+    /// With these texts, when texts were asked for.
+    Texts(Vec<String>),
     /// The name is another one's alias, whose answer follows at once.
     Alias(String),
     /// The name is another one's alias, and who wants to know more must ask again.
@@ -183,6 +185,13 @@ impl State {
         for _ in 0..ALIASES_MAX {
             match self.next(&name, query.query_type()) {
                 NameAnswer::Addresses(addresses) => add(answer, &name, query.query_type(), &addresses),
+                NameAnswer::Texts(texts) if query.query_type() == RecordType::TXT => {
+                    for text in texts {
+                        let data = RData::TXT(TXT::new(vec![text]));
+                        answer.add_answer(Record::from_rdata(name.clone(), 0, data));
+                    }
+                }
+                NameAnswer::Texts(_) => {}
                 NameAnswer::Alias(target) => {
                     name = add_alias(answer, name, &target);
                     continue;

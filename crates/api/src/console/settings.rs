@@ -7,6 +7,7 @@ use askama::Template;
 use serde_json::Value;
 
 use model::AddressTreatment;
+use model::domain_proof::{ProofStatus, record_name, record_value};
 use store::domains::Domain;
 
 use super::form::{self, Errors, Form};
@@ -15,13 +16,14 @@ use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::path_id;
-use crate::desk::{endpoints, settings};
+use crate::desk::{domain_proof, endpoints, settings};
 use crate::error::ApiError;
 use crate::page::PageRequest;
 
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
-    config.service(index).service(show).service(save).service(add_domain).service(remove_domain);
+    config.service(index).service(show).service(save);
+    config.service(add_domain).service(verify_domain).service(remove_domain);
 }
 
 #[derive(Template)]
@@ -34,11 +36,31 @@ struct SettingsPage {
     address_policy: &'static str,
     fallback_url: String,
     app_schemes: String,
-    domains: Vec<Domain>,
+    domains: Vec<DomainRow>,
     host: String,
     endpoints: usize,
     may_change: bool,
     errors: Errors,
+}
+
+/// A domain, and what is still to be done for it.
+struct DomainRow {
+    domain: Domain,
+    /// Name and value of the record that proves whose it is, while nothing does.
+    record: Option<(String, String)>,
+    /// Why the last look-up proved nothing.
+    failure: Option<&'static str>,
+}
+
+impl From<Domain> for DomainRow {
+    fn from(domain: Domain) -> Self {
+        let record = (record_name(&domain.host), record_value(&domain.proof.token));
+        let failure = match domain.proof.status() {
+            ProofStatus::Failed(failure) => Some(failure.detail()),
+            ProofStatus::Pending | ProofStatus::Verified => None,
+        };
+        Self { record: (!domain.is_verified()).then_some(record), failure, domain }
+    }
 }
 
 /// A wish that browsers send along, and what becomes of it.
@@ -92,7 +114,7 @@ async fn page(
             .or_else(|| saved.fallback_url.map(|url| url.to_string()))
             .unwrap_or_default(),
         app_schemes: typed_text("app_schemes").unwrap_or(app_schemes),
-        domains: settings::domains(shared, caller).await?,
+        domains: settings::domains(shared, caller).await?.into_iter().map(DomainRow::from).collect(),
         host: typed_text("host").unwrap_or_default(),
         endpoints,
         may_change: caller.may(Scope::SettingsWrite),
@@ -126,10 +148,39 @@ async fn add_domain(signed: Signed, form: Form, shared: Data<Shared>) -> PageRes
         object.insert("default".to_owned(), true.into());
     }
     let added = match form::read(object) {
-        Ok(new) => settings::add_domain(&shared, &signed.caller, new, None).await.map(|_| ()),
+        Ok(new) => settings::add_domain(&shared, &signed.caller, new, None).await,
         Err(error) => Err(error),
     };
-    finish(&signed, &shared, &form, added, "The domain is added. Point it at the redirect.").await
+    let (added, text) = match added {
+        Ok(domain) => (
+            Ok(()),
+            match domain.into_inner().is_verified() {
+                true => "The domain is added. Point it at the redirect.",
+                false => "The domain is added. Now show that it is yours: see below.",
+            },
+        ),
+        Err(error) => (Err(error), ""),
+    };
+    finish(&signed, &shared, &form, added, text).await
+}
+
+#[post("/settings/domains/{id}/verify")]
+async fn verify_domain(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::SettingsWrite)?;
+    let flash = match domain_proof::verify(&shared, &signed.caller, path_id(&id, "domain")?).await {
+        Ok(domain) => match domain.proof.status() {
+            ProofStatus::Verified => {
+                Flash::Done(format!("{} is yours: links are served under it.", domain.host))
+            }
+            ProofStatus::Failed(failure) => Flash::Failed(format!("{}.", super::capital(failure.detail()))),
+            ProofStatus::Pending => Flash::Failed("Nothing was found.".to_owned()),
+        },
+        Err(error @ ApiError::Conflict { .. }) => {
+            Flash::Failed(format!("{}.", super::capital(&error.to_string())))
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(session::leave(&shared, see_other("/settings/links"), &flash))
 }
 
 #[post("/settings/domains/{id}/remove")]

@@ -37,13 +37,20 @@ pub struct Erased {
 /// The audit log names the erasure and not the contact.
 ///
 /// # Errors
-/// When the id cannot be one, or the database is away.
+/// When the id cannot be one, as many are being erased as may be, or the database is away.
 pub async fn erase(shared: &Shared, caller: &Caller, contact: &str) -> Result<Erased, ApiError> {
     let contact = label(&contact.into()).map_err(|wrong| ApiError::Invalid(vec![wrong.of("contact_id")]))?;
     let now = now();
     let mut conn = shared.pool.get().await?;
     let begun = conn
         .transaction::<_, ApiError, _>(async |conn| {
+            let max = i64::from(shared.settings.erasures_open_max);
+            if erasures::count_open(conn, caller.workspace_id, max).await? >= max {
+                return Err(ApiError::Busy(
+                    "as many contacts of this workspace are being erased as may be at a time (`api.erasures_open_max`); each \
+                     takes at least five minutes: try again after that",
+                ));
+            }
             let erasure = erasures::begin(conn, caller.workspace_id, &contact, &caller.actor(), now).await?;
             let (subject, details) = (erasure.id.to_string(), json!({}));
             audit(conn, Change { caller, now, action: "contact.erased", subject, details }).await?;

@@ -8,6 +8,8 @@
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderName;
 use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use store::Connection;
@@ -76,8 +78,18 @@ impl IdempotencyKey {
         asked.extend_from_slice(body);
         let mut fingerprints = shared.keyring.fingerprints(PURPOSE, &asked).into_iter();
         let fingerprint = fingerprints.next().expect("a keyring has a key that seals");
-        Ok(Some(Self { key: key.to_owned(), fingerprint, earlier_fingerprints: fingerprints.collect() }))
+        let earlier_fingerprints = fingerprints.chain(unkeyed(body)).collect();
+        Ok(Some(Self { key: key.to_owned(), fingerprint, earlier_fingerprints }))
     }
+}
+
+/// What releases before migration 16 kept of a body: whoever sent a request to one of them may send it again to this one.
+fn unkeyed(body: &[u8]) -> Option<Fingerprint> {
+    let mut value: Value = serde_json::from_slice(body).ok()?;
+    if let Some(password) = value.get_mut("password") {
+        *password = (!password.is_null()).into();
+    }
+    Some(Sha256::digest(value.to_string().as_bytes()).into())
 }
 
 /// Refuses a key where it would promise what is not kept: of what is done anew each time it is asked for.

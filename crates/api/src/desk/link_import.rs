@@ -8,10 +8,12 @@ use tracing::warn;
 
 use bus::{Changed, Table};
 use model::{DomainId, Host, LinkId, Slug, WorkspaceId};
+use store::domains::{self, Domain};
 use store::link_import::{self as rows, NewLink as Row};
 use store::links::LinkOptions;
-use store::{AsyncConnection as _, Connection, domains, events};
+use store::{AsyncConnection as _, Connection, events};
 
+use super::domain_proof::check_verified;
 use super::link_body::{NewLink, Wanted};
 use super::link_rules::{self, Known, urls_of};
 use super::links::{
@@ -118,11 +120,10 @@ async fn insert(
     let named: Vec<&Host> = named.into_iter().collect();
     let domains = domains::default_and(conn, caller.workspace_id, &named).await?;
     let default = domains.iter().find(|domain| domain.is_default);
-    let by_host: HashMap<&Host, DomainId> = domains.iter().map(|domain| (&domain.host, domain.id)).collect();
+    let by_host: HashMap<&Host, &Domain> = domains.iter().map(|domain| (&domain.host, domain)).collect();
     let typed = wanted.iter().flatten().filter_map(|wanted| {
-        let id =
-            wanted.domain.as_ref().map_or(default.map(|domain| domain.id), |host| by_host.get(host).copied());
-        Some((wanted.slug.as_ref()?, id?))
+        let domain = wanted.domain.as_ref().map_or(default, |host| by_host.get(host).copied());
+        Some((wanted.slug.as_ref()?, domain?.id))
     });
     let cases = cases_for(conn, typed).await?;
     let led_to = wanted.iter().flatten().flat_map(|wanted| urls_of(&wanted.options)).collect();
@@ -133,11 +134,13 @@ async fn insert(
     for (at, wanted) in wanted.iter().enumerate() {
         let Ok(wanted) = wanted else { continue };
         let domain = match &wanted.domain {
-            Some(host) => {
-                by_host.get_key_value(host).map(|(host, id)| (*host, *id)).ok_or_else(|| foreign_domain(host))
-            }
-            None => default.map(|domain| (&domain.host, domain.id)).ok_or_else(no_domain),
+            Some(host) => by_host.get(host).copied().ok_or_else(|| foreign_domain(host)),
+            None => default.ok_or_else(no_domain),
         };
+        let domain = domain.and_then(|domain| {
+            check_verified("/domain", domain)?;
+            Ok((&domain.host, domain.id))
+        });
         match link_rules::check(shared, &known, None, &wanted.options).and(domain) {
             Err(error) => results[at] = Some(Err(error)),
             Ok((host, domain_id)) => {

@@ -12,6 +12,7 @@ use store::link_import::NewLink as Row;
 use store::links::{self, Insertion, Link, LinkFilter, LinkOptions};
 use store::{AsyncConnection as _, Connection, domains};
 
+use super::domain_proof::check_verified;
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::link_body::{NewLink, Wanted};
 use super::link_change::LinkChange;
@@ -77,7 +78,9 @@ pub(super) async fn insert(
     let domain = match &wanted.domain {
         Some(host) => {
             let domain = domains::find_by_host(conn, caller.workspace_id, host).await?;
-            domain.ok_or_else(|| foreign_domain(host))?
+            let domain = domain.ok_or_else(|| foreign_domain(host))?;
+            check_verified("/domain", &domain)?;
+            domain
         }
         None => domains::default(conn, caller.workspace_id).await?.ok_or_else(no_domain)?,
     };

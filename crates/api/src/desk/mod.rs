@@ -9,6 +9,7 @@ pub mod click_query;
 pub mod clicks;
 pub mod contacts;
 pub mod deliveries;
+pub mod domain_proof;
 pub mod endpoint_body;
 pub mod endpoint_create;
 mod endpoint_url;

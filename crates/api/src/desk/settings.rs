@@ -11,6 +11,7 @@ use store::domains::{self, Domain, Recasing, Removal};
 use store::settings::{self, LinkSettings};
 use store::{AsyncConnection as _, Connection, workspaces};
 
+use super::domain_proof::{check_verified, host_taken};
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::link_rules::check_loop;
 use super::{Change, announce, check_match, now};
@@ -18,6 +19,7 @@ use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::{Fields, FromFields, boolean, list, number, parsed, word};
+use crate::settings::DomainVerification;
 
 /// Longest time in which browsers are to reach a domain over https alone, in seconds: two years.
 const HSTS_MAX: u32 = 63_072_000;
@@ -92,7 +94,8 @@ pub struct NewDomain {
     /// The host name, which must lead to `redirect`.
     #[schema(value_type = String, example = "go.example.com")]
     host: Host,
-    /// Make links under it unless they name another. The first domain is the default one anyway.
+    /// Make links under it unless they name another. The first domain is the default one anyway. Where a proof is required, a new
+    /// domain cannot be the default one yet.
     default: Option<bool>,
     /// For how many seconds browsers are to reach it over https alone (`Strict-Transport-Security`), at most two years. Set it only
     /// when it has a certificate, and will keep one. Default: as the server is set.
@@ -208,7 +211,7 @@ pub fn scheme_words(saved: &LinkSettings) -> Vec<String> {
 }
 
 /// Tells caches that anything of the workspace may have changed: which hosts are its own as well.
-async fn notify(shared: &Shared, caller: &Caller) {
+pub(super) async fn notify(shared: &Shared, caller: &Caller) {
     let changed = Changed { table: Table::Settings, workspace_id: caller.workspace_id, keys: Vec::new() };
     shared.bus.notify(&changed).await;
 }
@@ -222,7 +225,7 @@ pub async fn domains(shared: &Shared, caller: &Caller) -> Result<Vec<Domain>, Ap
     Ok(domains::list(&mut conn, caller.workspace_id, shared.settings.domains_max.into()).await?)
 }
 
-/// Adds a domain; with a key that came before, tells of the one that it added.
+/// Adds a domain, which is used at once unless it takes a proof first; with a key that came before, tells of the one that it added.
 ///
 /// # Errors
 /// When the key came with another request, the host name is taken, or the workspace has as many as it may have.
@@ -247,15 +250,15 @@ pub async fn add_domain(
             if present.len() >= max as usize {
                 return Err(limit_reached(max, "domains"));
             }
-            let mut domain =
-                domains::insert(conn, caller.workspace_id, &new.host, now).await?.ok_or_else(|| {
-                    ApiError::Conflict {
-                        code: "host_taken",
-                        pointer: Some("/host"),
-                        detail: format!("`{}` is in use already", new.host),
-                    }
-                })?;
+            let added = match shared.domain_verification {
+                DomainVerification::Required => {
+                    domains::claim(conn, caller.workspace_id, &new.host, now).await?
+                }
+                DomainVerification::Off => domains::insert(conn, caller.workspace_id, &new.host, now).await?,
+            };
+            let mut domain = added.ok_or_else(|| host_taken(&new.host))?;
             if new.default == Some(true) && !domain.is_default {
+                check_verified("/default", &domain)?;
                 domain.is_default = domains::make_default(conn, caller.workspace_id, domain.id).await?;
             }
             if new.hsts_max_age.is_some() {
@@ -298,6 +301,7 @@ pub async fn change_domain(
             let before = domain.clone();
             match change.default {
                 Some(true) if !domain.is_default => {
+                    check_verified("/default", &domain)?;
                     domain.is_default = domains::make_default(conn, caller.workspace_id, id).await?;
                 }
                 Some(false) if domain.is_default => {
@@ -390,16 +394,17 @@ pub fn limit_reached(max: u32, what: &str) -> ApiError {
     }
 }
 
-fn told(domain: &Domain) -> Value {
+pub(super) fn told(domain: &Domain) -> Value {
     json!({
         "host": domain.host,
         "default": domain.is_default,
         "hsts_max_age": domain.hsts_max_age,
         "case": domain.slug_case.as_str(),
+        "verified": domain.is_verified(),
     })
 }
 
-fn domain_change<'a>(
+pub(super) fn domain_change<'a>(
     caller: &'a Caller,
     now: chrono::DateTime<chrono::Utc>,
     action: &'a str,

@@ -5,12 +5,14 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use model::domain_proof::{ProofStatus, record_name, record_value};
 use store::domains::Domain;
 
 use super::{done, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, path_id};
+use crate::desk::domain_proof;
 use crate::desk::idempotency::IdempotencyKey;
 use crate::desk::settings::{self, DomainChange, NewDomain};
 use crate::error::{ApiError, Problem};
@@ -32,11 +34,53 @@ pub struct DomainView {
     created_at: String,
     /// Since when who runs the server has all of its links blocked: visitors get 451.
     blocked_at: Option<String>,
+    verification: VerificationView,
+}
+
+/// What has been shown of whose a domain is. Links are made and served under it once it is verified.
+#[derive(Serialize, ToSchema)]
+pub struct VerificationView {
+    /// `pending`: nobody has looked yet; `verified`; `failed`: the record was looked up, and proved nothing.
+    #[schema(value_type = String, example = "pending")]
+    status: &'static str,
+    /// The name of the TXT record that proves it.
+    #[schema(example = "_clickwire.go.example.com")]
+    record_name: String,
+    /// What that record has to hold.
+    #[schema(example = "clickwire-domain=6f9619ff8b86d011b42d00c04fc964ff")]
+    record_value: String,
+    /// Why the last look-up proved nothing: `no_record`, `other_record`, `no_answer` or `no_name`.
+    #[schema(value_type = Option<String>, example = "no_record")]
+    reason: Option<&'static str>,
+    /// The same for people.
+    detail: Option<&'static str>,
+    checked_at: Option<String>,
+    verified_at: Option<String>,
+}
+
+impl VerificationView {
+    fn of(domain: &Domain) -> Self {
+        let status = domain.proof.status();
+        let failure = match status {
+            ProofStatus::Failed(failure) => Some(failure),
+            ProofStatus::Pending | ProofStatus::Verified => None,
+        };
+        Self {
+            status: status.as_str(),
+            record_name: record_name(&domain.host),
+            record_value: record_value(&domain.proof.token),
+            reason: failure.map(|failure| failure.as_str()),
+            detail: failure.map(|failure| failure.detail()),
+            checked_at: domain.proof.checked_at.map(time),
+            verified_at: domain.proof.verified_at.map(time),
+        }
+    }
 }
 
 impl From<Domain> for DomainView {
     fn from(domain: Domain) -> Self {
         Self {
+            verification: VerificationView::of(&domain),
             id: domain.id.to_string(),
             host: domain.host.to_string(),
             default: domain.is_default,
@@ -88,6 +132,23 @@ pub async fn update_domain(
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::SettingsWrite)?;
     let domain = settings::change_domain(&shared, &caller, path_id(&id, "domain")?, body.read()?).await?;
+    Ok(HttpResponse::Ok().json(DomainView::from(domain)))
+}
+
+/// Look for the record that proves whose a domain is
+///
+/// With the TXT record `record_name` set to `record_value`, the domain is used from now on. It may be asked as often as it takes:
+/// the answer says what was found.
+#[utoipa::path(tag = "settings", params(("id" = String, Path)), security(("api_key" = ["settings:write"])),
+    responses((status = 200, body = DomainView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[post("/v1/domains/{id}/verify")]
+pub async fn verify_domain(
+    caller: Caller,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::SettingsWrite)?;
+    let domain = domain_proof::verify(&shared, &caller, path_id(&id, "domain")?).await?;
     Ok(HttpResponse::Ok().json(DomainView::from(domain)))
 }
 

@@ -52,6 +52,25 @@ async fn asked_again_an_erasure_is_the_same_looks_again_and_names_nobody_in_the_
 }
 
 #[tokio::test]
+async fn a_workspace_has_only_so_many_contacts_erased_at_a_time() {
+    let api = Api::start_with(|settings| settings.api.erasures_open_max = 2).await;
+    let (_, stranger) = api.other_workspace().await;
+    let erase = async |key: &str, contact| {
+        let path = format!("/v1/contacts/{contact}/erase");
+        api.call_as(key, Method::POST, &path, None).await
+    };
+
+    // each is looked through again after minutes
+    assert_eq!(erase(&api.key, "cont_1").await.status, 200);
+    assert_eq!(erase(&api.key, "cont_2").await.status, 200);
+    let third = erase(&api.key, "cont_3").await;
+
+    assert_eq!((third.status, &third.body["code"]), (503, &json!("unavailable")));
+    assert!(third.body["detail"].to_string().contains("api.erasures_open_max"), "{}", third.body);
+    assert_eq!(erase(&stranger, "cont_3").await.status, 200);
+}
+
+#[tokio::test]
 async fn nothing_is_sent_again_of_an_erased_contact_and_nothing_of_it_stays_in_quarantine() {
     let api = Api::start().await;
     let (link, endpoint) = (api.link().await, api.endpoint().await);

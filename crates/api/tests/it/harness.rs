@@ -56,6 +56,7 @@ pub fn settings(database: store::Settings, nats: bus::Settings) -> api::Settings
         ("CLICKWIRE__API__ENDPOINTS_MAX", "5"),
         ("CLICKWIRE__API__SIGN_IN_FAILURES_MAX", "3"),
         ("CLICKWIRE__API__TEST_TIMEOUT", "5s"),
+        ("CLICKWIRE__LINKS__DOMAIN_VERIFICATION", "off"),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let mut settings: api::Settings =

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use chrono::Utc;
+use model::LinkId;
 use reqwest::Method;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use store::idempotency::{self, Claim};
 use testkit::until;
 
 use crate::harness::{Answer, Api, LIMIT, answer, failed_delivery, recorded_click};
@@ -85,6 +88,30 @@ async fn a_key_is_refused_with_a_body_that_differs_in_its_password_alone_or_with
     let retry = async |id| post(&api, "k", &format!("/v1/deliveries/{id}/retry"), &Value::Null).await.1;
     assert_eq!(retry(first).await.status, 202);
     assert_eq!(refusal(&retry(second).await), (409, "idempotency_key_reused"));
+}
+
+#[tokio::test]
+async fn a_key_that_came_to_a_release_before_fingerprints_had_one_is_known() {
+    let api = Api::start().await;
+    let wanted = json!({"url": "https://example.com/", "password": "first password"});
+    let made = api.post("/v1/links", wanted.clone()).await.body;
+    let id: LinkId = made["id"].as_str().expect("an id").parse().expect("an id");
+    let claim = Claim {
+        workspace_id: api.workspace_id,
+        operation: "link.create",
+        key: "k",
+        fingerprint: &Sha256::digest(r#"{"password":true,"url":"https://example.com/"}"#),
+        earlier_fingerprints: &[],
+    };
+    let mut conn = api.pool.get().await.expect("the database runs");
+    idempotency::claim(&mut conn, claim, Utc::now()).await.expect("claimed");
+    idempotency::made(&mut conn, claim, id.uuid()).await.expect("made");
+
+    let (is_replayed, again) = post(&api, "k", "/v1/links", &wanted).await;
+    let another = json!({"url": "https://example.com/another", "password": "first password"});
+
+    assert_eq!((is_replayed, &again.body["id"]), (true, &made["id"]));
+    assert_eq!(refusal(&post(&api, "k", "/v1/links", &another).await.1), (409, "idempotency_key_reused"));
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod clicks;
 mod console;
 mod contacts;
 mod deliveries;
+mod domains;
 mod endpoint_names;
 mod endpoints;
 mod exports;

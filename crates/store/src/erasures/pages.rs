@@ -90,7 +90,7 @@ pub(super) async fn clicks_page(
     let after = job.position.unwrap_or(Uuid::nil());
     let row: ClicksRow = statement(
         "WITH page AS MATERIALIZED (SELECT id, contact_id, erased_at FROM clicks \
-                 WHERE workspace_id = $1 AND id > $2 AND day >= $3 ORDER BY id LIMIT $4), \
+                 WHERE workspace_id = $1 AND id > $2 AND day >= $3 AND day <= $7 ORDER BY id LIMIT $4), \
              told AS MATERIALIZED (SELECT id, erased_at, \
                  coalesce(sha256((SELECT salt FROM erasure_salts WHERE workspace_id = $1) \
                      || convert_to(contact_id, 'UTF8')) = $5, false) AS is_own FROM page) \
@@ -104,6 +104,8 @@ pub(super) async fn clicks_page(
     .bind::<BigInt, _>(PAGE)
     .bind::<Bytea, _>(&job.contact_hash)
     .bind::<Timestamptz, _>(job.erased_at - CLOCKS_APART)
+    // partitions of days to come are not opened
+    .bind::<Date, _>((now + CLOCKS_APART).date_naive())
     .get_result(conn)
     .await?;
     let mut found =

@@ -7,13 +7,13 @@ use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use tracing::info;
 
 use super::{DROP_LOCK_TIMEOUT, LATE_ROWS_MAX, PARTITION_LOCK, days, exists, name};
-use crate::{Connection, QueryResult};
+use crate::{Connection, QueryResult, rollups};
 
 /// Drops the clicks of the days before `first_kept`, the oldest first; tells whether all of them are gone.
 ///
 /// A day stays, and so do those after it, while its clicks are not all counted ([`crate::rollups`]), and while the delivery log
 /// has the day or one of its deliveries waits: bodies are rendered from clicks. From then on the counts of a dropped day
-/// stay as they are, whatever comes late for it.
+/// stay as they are, whatever comes late for it; of conversations only their sum stays.
 ///
 /// # Errors
 /// Also when somebody reads the table for long: it is dropped another time.
@@ -22,6 +22,11 @@ pub async fn drop_clicks_before(conn: &mut Connection, first_kept: NaiveDate) ->
         if !drop_day(conn, day).await? {
             return Ok(false);
         }
+        rollups::end_conversations(conn, day).await?;
+    }
+    // whoever dropped the last day may have died before it came to this
+    if let Some(last) = first_kept.pred_opt() {
+        rollups::end_conversations(conn, last).await?;
     }
     delete_late(conn, first_kept).await
 }

@@ -48,13 +48,20 @@ impl Summary {
     }
 }
 
-/// Parts of the range from `$2` to `$3`, a UTC day each at most: whole days whose sum is up to date, and others.
+/// Parts of the range from `$2` to `$3`, a UTC day each at most: whole days whose sum is up to date, and others. None before the
+/// workspace's first click and after its last, so that who asks for centuries costs no more than who asks for all there is.
 pub(super) const PIECES: &str = "pieces AS MATERIALIZED (
         SELECT greatest(day, $2) AS since, least(day + interval '24 hours', $3) AS until,
             day >= $2 AND day + interval '24 hours' <= $3 AND NOT EXISTS (
                 SELECT FROM dirty_buckets WHERE workspace_id = $1 AND bucket = day AND is_day
             ) AS is_summed
-        FROM generate_series(date_trunc('day', $2, 'UTC'), $3 - interval '1 microsecond', interval '24 hours') AS days (day)
+        FROM (SELECT
+                (SELECT bucket FROM rollups WHERE workspace_id = $1 AND dimension = 'total' ORDER BY bucket LIMIT 1) AS first,
+                (SELECT bucket FROM rollups WHERE workspace_id = $1 AND dimension = 'total' ORDER BY bucket DESC LIMIT 1) AS last
+            ) AS kept,
+            generate_series(date_trunc('day', greatest($2, first), 'UTC'),
+                least($3, last + interval '15 minutes') - interval '1 microsecond', interval '24 hours') AS days (day)
+        WHERE first IS NOT NULL
     )";
 
 /// What the pieces have of a dimension, piece by piece: as the key of each table is made for.

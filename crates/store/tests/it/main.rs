@@ -5,6 +5,7 @@
 mod base;
 mod click_log;
 mod confirmation;
+mod domains;
 mod erasures;
 mod folding;
 mod idempotency;

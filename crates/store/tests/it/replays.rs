@@ -168,6 +168,33 @@ async fn clicks_of_a_day_whose_deliveries_were_dropped_are_not_missing() {
 }
 
 #[tokio::test]
+async fn a_click_whose_amendment_alone_was_delivered_is_missing() {
+    let mut given = Given::new().await;
+    let click = given.click(Utc::now()).await;
+    let selection = given.selection(What::Missing);
+    let deliver = async |given: &mut Given, event_type: &str, revision: u32| {
+        let insert = format!(
+            "INSERT INTO deliveries (id, day, workspace_id, endpoint_id, event_id, event_revision, event_type, click_id,
+                 status, created_at, finished_at)
+             VALUES ('{}', '{}', '{}', '{}', '{}', {revision}, '{event_type}', '{}', 'delivered', now(), now())",
+            DeliveryId::generate_at(click.timestamp()).uuid(),
+            click.day(),
+            given.workspace_id.uuid(),
+            given.endpoint_id.uuid(),
+            click.uuid(),
+            click.uuid(),
+        );
+        given.conn.batch_execute(&insert).await.unwrap();
+    };
+
+    deliver(&mut given, "link.click.amended", 1).await;
+    assert_eq!(given.missing(&selection).await, [click]);
+    // who wants it since it was amended is told of it as it is by then
+    deliver(&mut given, LINK_CLICKED, 2).await;
+    assert_eq!(given.missing(&selection).await, []);
+}
+
+#[tokio::test]
 async fn an_endpoint_has_one_replay_at_a_time() {
     let mut given = Given::new().await;
     let selection = given.selection(What::Dead);

@@ -386,6 +386,52 @@ async fn counts_outlive_their_clicks_and_are_not_counted_again_without_them() {
 }
 
 #[tokio::test]
+async fn conversations_end_with_their_clicks_and_stay_counted() {
+    let database = TestDatabase::new().await;
+    let mut conn = connect(&database).await;
+    let id = WorkspaceId::generate();
+    let first_kept = day() + Days::new(1);
+    partitions::ensure(&mut conn, first_kept, 0).await.unwrap();
+    for moment in ["2031-05-17T10:00:00Z", "2031-05-17T10:20:00Z", "2031-05-18T10:00:00Z"] {
+        Click::at(id, moment).record(&mut conn).await;
+    }
+    let talk = "UPDATE clicks SET conversation_id = 'conv_1' WHERE clicked_at <> '2031-05-17T10:20:00Z'";
+    conn.batch_execute(talk).await.unwrap();
+    count_all(&mut conn).await;
+    let both = Range::new(whole_day().since(), whole_day().until() + TimeDelta::days(1));
+    assert_eq!(top(&mut conn, id, both, Dimension::Conversation, 9).await, "conv_1 2, - 1, others 0");
+
+    partitions::drop_deliveries_before(&mut conn, first_kept).await.unwrap();
+    assert!(partitions::drop_clicks_before(&mut conn, first_kept).await.unwrap());
+
+    assert_eq!(top(&mut conn, id, both, Dimension::Conversation, 9).await, "- 1, conv_1 1, others 1");
+    assert_eq!(top(&mut conn, id, whole_day(), Dimension::Conversation, 9).await, "- 1, others 1");
+    assert!(partitions::drop_clicks_before(&mut conn, first_kept).await.unwrap());
+    assert_eq!(top(&mut conn, id, whole_day(), Dimension::Conversation, 9).await, "- 1, others 1");
+}
+
+#[tokio::test]
+async fn a_range_of_centuries_is_read_as_far_as_there_are_clicks() {
+    let database = TestDatabase::new().await;
+    let mut conn = connect(&database).await;
+    let id = WorkspaceId::generate();
+    for moment in ["2031-05-17T10:00:00Z", "2031-05-18T23:59:59Z"] {
+        Click::at(id, moment).record(&mut conn).await;
+    }
+    count_all(&mut conn).await;
+    let ages = range("1700-01-01T00:00:00Z", "2260-01-01T00:00:00Z");
+    // the days of it alone would take longer
+    conn.batch_execute("SET statement_timeout = '1s'").await.unwrap();
+
+    let summary = rollups::summary(&mut conn, Scope::Workspace(id), ages).await.unwrap();
+
+    assert_eq!(summary.counts, counts(2, 2));
+    assert_eq!(top(&mut conn, id, ages, Dimension::Device, 9).await, "mobile 2, others 0");
+    let nobodys = rollups::summary(&mut conn, Scope::Workspace(WorkspaceId::generate()), ages).await.unwrap();
+    assert_eq!(nobodys.counts, counts(0, 0));
+}
+
+#[tokio::test]
 async fn old_counts_are_deleted_so_many_at_a_time() {
     let database = TestDatabase::new().await;
     let mut conn = connect(&database).await;
