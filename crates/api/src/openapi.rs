@@ -11,6 +11,7 @@ use utoipa::OpenApi as _;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 
+use crate::app::Shared;
 use crate::auth::Scope;
 use crate::console::view::html;
 use crate::error::{ApiError, CODES};
@@ -30,7 +31,10 @@ async fn document() -> HttpResponse {
 }
 
 /// Answers an address below `/v1` that no route answers: 405 when it answers other methods, else 404.
-pub fn no_route(request: &HttpRequest) -> HttpResponse {
+pub fn no_route(request: &HttpRequest, shared: &Shared) -> HttpResponse {
+    if let Err(error) = shared.limits.count_unknown(request) {
+        return error.error_response();
+    }
     let methods = methods_of(request.path());
     if methods.is_empty() {
         return ApiError::NoSuchRoute.error_response();
@@ -132,7 +136,7 @@ async fn docs() -> HttpResponse {
     ];
     let schemas = bodies.into_iter().map(|name| (name, properties(name))).collect();
     let scopes = Scope::EVERY.iter().map(|scope| (scope.as_str(), scope.meaning())).collect();
-    html(&Docs { groups, schemas, codes: &CODES, scopes })
+    html(&Docs { groups, schemas, codes: CODES, scopes })
 }
 
 fn operation_text(method: &'static str, path: &str, operation: &Operation) -> OperationText {
@@ -203,6 +207,7 @@ mod tests {
         assert_described::<alerts::NewAlert>("NewAlert");
         assert_described::<settings::NewDomain>("NewDomain");
         assert_described::<keys::NewKey>("NewKey");
+        assert_described::<keys::Rotation>("Rotation");
         assert_described::<replay_body::NewReplay>("NewReplay");
     }
 

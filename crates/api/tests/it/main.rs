@@ -1,10 +1,12 @@
 //! The API and the console against a real PostgreSQL and a real nats-server, over HTTP.
 
 mod alerts;
+mod audited;
 mod auth;
 mod browser;
 mod bulk;
 mod clicks;
+mod conditional;
 mod console;
 mod contacts;
 mod deliveries;
@@ -19,6 +21,9 @@ mod links;
 mod openapi;
 mod outages;
 mod quarantine;
+mod rate;
 mod replays;
 mod settings;
+mod tables;
+mod tour;
 mod webhook_form;
