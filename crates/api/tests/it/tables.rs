@@ -9,11 +9,7 @@ use crate::tour::{Operation, Told, World, ask, fill, told};
 /// Operations that make what they are asked about, so that no id is unknown to them.
 const MAKES_ITS_OWN: [&str; 2] = ["PUT /v1/links/by-external-id/{id}", "POST /v1/contacts/{id}/erase"];
 
-/// Whether the body is newline-delimited JSON: what is wrong with a line is told in the answer's line (bulk.rs).
-fn has_lines(operation: &Operation) -> bool {
-    operation.body_type.as_deref() == Some("application/x-ndjson")
-}
-
+/// Whether the body is one JSON value: of newline-delimited JSON, what is wrong with a line is told in the answer's line (bulk.rs).
 fn takes_json(operation: &Operation) -> bool {
     operation.body_type.as_deref() == Some("application/json")
 }
@@ -212,10 +208,4 @@ async fn a_request_may_be_so_large_and_no_larger() {
     {
         assert_problem(&ask(path, "").await, status, code, path);
     }
-    assert!(has_lines(&bulk(&api).await), "bulk requests are told apart by their media type");
-}
-
-async fn bulk(api: &Api) -> Operation {
-    let operations = crate::tour::operations(api).await;
-    operations.into_iter().find(|operation| operation.pattern == "/v1/links/bulk").expect("it is described")
 }
