@@ -216,8 +216,8 @@ fn kind(property: &Value) -> String {
         return name.to_owned();
     }
     match &property["type"] {
-        Value::String(kind) if kind == "array" => format!("list of {}", kind(&property["items"])),
-        Value::String(kind) => kind.clone(),
+        Value::String(name) if name == "array" => format!("list of {}", kind(&property["items"])),
+        Value::String(name) => name.clone(),
         Value::Array(kinds) => {
             let kinds: Vec<&str> = kinds.iter().filter_map(Value::as_str).collect();
             kinds.join(" or ")
