@@ -24,6 +24,7 @@ use crate::desk::analytics::Zones;
 use crate::desk::passwords::Passwords;
 use crate::imports::Imports;
 use crate::live::{self, Live};
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::settings::{ApiSettings, DomainVerification, Settings};
 use crate::{console, guard, openapi, v1};
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub exports: Imports,
     pub zones: Zones,
     pub live: Live,
+    pub limits: Limits,
     /// How long the broker remembers the id of a message.
     pub duplicate_window: Duration,
     /// How long messages that may name a contact stay on the streams.
@@ -111,6 +113,7 @@ impl App {
             settings.api.resolve_timeout,
             settings.api.connections_max,
         )?;
+        let metrics = Metrics::register(ops.registry()).context("failed to register metrics")?;
         let shared = Shared {
             pool,
             bus,
@@ -125,7 +128,8 @@ impl App {
                 https_only: settings.deliver.https_only,
                 allowed_ports: settings.deliver.allowed_ports,
             },
-            metrics: Metrics::register(ops.registry()).context("failed to register metrics")?,
+            limits: Limits::new(&settings.api, metrics.clone()),
+            metrics,
             sign_ins: SignIns::new(settings.api.sign_in_failures_max),
             passwords: Passwords::new(),
             imports: Imports::new(settings.api.bulk_requests_max, settings.api.bulk_workspace_requests_max),

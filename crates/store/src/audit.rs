@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use model::{AuditId, WorkspaceId};
 
+use crate::parse::earliest;
 use crate::schema::audit;
 use crate::{Connection, QueryResult};
 
@@ -26,6 +27,21 @@ pub struct Entry {
     pub details: Value,
     /// When.
     pub created_at: DateTime<Utc>,
+}
+
+/// Which entries are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// Of what this one did.
+    pub actor: Option<String>,
+    /// That this was done.
+    pub action: Option<String>,
+    /// About this.
+    pub subject: Option<String>,
+    /// From this moment on.
+    pub since: Option<DateTime<Utc>>,
+    /// Before this moment.
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// Writes an entry. Belongs into the transaction of the change it tells of.
@@ -53,10 +69,11 @@ pub async fn insert(
     Ok(())
 }
 
-/// The newest entries, or those older than `before`; at most `limit`.
+/// The newest entries that the filter lets through, or those older than `before`; at most `limit`.
 pub async fn list(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
+    filter: &AuditFilter,
     before: Option<AuditId>,
     limit: i64,
 ) -> QueryResult<Vec<Entry>> {
@@ -69,6 +86,21 @@ pub async fn list(
         .into_boxed();
     if let Some(before) = before {
         query = query.filter(audit::id.lt(before.uuid()));
+    }
+    if let Some(actor) = &filter.actor {
+        query = query.filter(audit::actor.eq(actor));
+    }
+    if let Some(action) = &filter.action {
+        query = query.filter(audit::action.eq(action));
+    }
+    if let Some(subject) = &filter.subject {
+        query = query.filter(audit::subject.eq(subject));
+    }
+    if let Some(since) = filter.since {
+        query = query.filter(audit::id.ge(earliest(since)));
+    }
+    if let Some(until) = filter.until {
+        query = query.filter(audit::id.lt(earliest(until)));
     }
     let rows: Vec<Row> = query.load(conn).await?;
     let read = |(id, actor, action, subject, details, created_at): Row| Entry {

@@ -1,4 +1,4 @@
-//! API keys: the list, a new one, revoking one.
+//! API keys: the list, a new one, rotating and revoking one.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, ServiceConfig};
@@ -14,12 +14,13 @@ use crate::app::Shared;
 use crate::auth::{ALL, Scope};
 use crate::body::path_id;
 use crate::desk::idempotency::Done;
-use crate::desk::keys::{self, Created};
+use crate::desk::keys::{self, Created, Rotation};
+use crate::error::ApiError;
 use crate::page::{LIMIT_MAX, PageRequest};
 
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
-    config.service(show).service(create).service(revoke);
+    config.service(show).service(create).service(rotate).service(revoke);
 }
 
 struct KeyRow {
@@ -129,6 +130,20 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
             page(&signed, &shared, StatusCode::UNPROCESSABLE_ENTITY, Some(&form), errors).await
         }
     }
+}
+
+#[post("/settings/keys/{id}/rotate")]
+async fn rotate(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::KeysWrite)?;
+    let id = path_id(&id, "API key")?;
+    let rotated = keys::rotate(&shared, &signed.caller, id, Rotation::default(), None).await;
+    let flash = match rotated.map(Done::into_inner) {
+        Ok(Created { key: Some(key), .. }) => Flash::NewKey(key.reveal().to_owned()),
+        Ok(Created { key: None, .. }) => Flash::Done("The key was rotated before.".to_owned()),
+        Err(error @ ApiError::Conflict { .. }) => Flash::Failed(format!("The key was not rotated: {error}.")),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(session::leave(&shared, see_other("/settings/keys"), &flash))
 }
 
 #[post("/settings/keys/{id}/revoke")]

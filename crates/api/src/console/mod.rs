@@ -23,10 +23,11 @@ mod webhook_form;
 mod webhooks;
 
 use actix_web::http::{StatusCode, header};
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use askama::Template;
 
+use crate::app::Shared;
 use crate::error::ApiError;
 use crate::openapi;
 use form::Form;
@@ -59,9 +60,9 @@ pub fn configure(config: &mut ServiceConfig) {
         .default_service(web::to(nowhere));
 }
 
-async fn nowhere(request: HttpRequest) -> HttpResponse {
+async fn nowhere(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
     if request.path() == "/v1" || request.path().starts_with("/v1/") {
-        return openapi::no_route(&request);
+        return openapi::no_route(&request, &shared);
     }
     PageError(ApiError::NoSuchRoute).error_response()
 }

@@ -186,7 +186,7 @@ async fn verify_domain(signed: Signed, _form: Form, id: Path<String>, shared: Da
 #[post("/settings/domains/{id}/remove")]
 async fn remove_domain(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::SettingsWrite)?;
-    let flash = match settings::remove_domain(&shared, &signed.caller, path_id(&id, "domain")?).await {
+    let flash = match settings::remove_domain(&shared, &signed.caller, path_id(&id, "domain")?, None).await {
         Ok(()) => Flash::Done("The domain is removed.".to_owned()),
         Err(error @ ApiError::Conflict { .. }) => {
             Flash::Failed(format!("{}.", super::capital(&error.to_string())))

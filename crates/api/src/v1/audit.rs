@@ -2,20 +2,24 @@
 
 use actix_web::web::Data;
 use actix_web::{HttpResponse, get};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use model::AuditId;
-use store::audit::{self, Entry};
+use store::audit::{self, AuditFilter, Entry};
 
 use super::time;
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::Query;
 use crate::error::{ApiError, Problem};
-use crate::fields::{Fields, FromFields};
+use crate::fields::{Fields, FromFields, moment, text};
 use crate::page::{Page, PageRequest};
+
+/// Longest word that entries are looked for with, in characters.
+const WORD_CHARS_MAX: usize = 100;
 
 /// An entry of the audit log.
 #[derive(Serialize, ToSchema)]
@@ -49,23 +53,43 @@ impl From<Entry> for EntryView {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query for the OpenAPI document")]
-struct PageQuery {
+struct AuditQuery {
+    /// Done with this key: its id.
+    actor: Option<String>,
+    /// What was done, like `endpoint.created`.
+    action: Option<String>,
+    /// Done to this: an id.
+    subject: Option<String>,
+    /// At this moment or later.
+    since: Option<DateTime<Utc>>,
+    /// Before this moment.
+    until: Option<DateTime<Utc>>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
     /// Entries of a page, 1 to 250. Default: 50.
     limit: Option<u32>,
 }
 
-struct Asked(PageRequest<AuditId>);
+struct Asked {
+    filter: AuditFilter,
+    page: PageRequest<AuditId>,
+}
 
 impl FromFields for Asked {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        Some(Self(PageRequest::from_fields(fields)))
+        let filter = AuditFilter {
+            actor: fields.optional("actor", text::<WORD_CHARS_MAX>),
+            action: fields.optional("action", text::<WORD_CHARS_MAX>),
+            subject: fields.optional("subject", text::<WORD_CHARS_MAX>),
+            since: fields.optional("since", moment),
+            until: fields.optional("until", moment),
+        };
+        Some(Self { filter, page: PageRequest::from_fields(fields) })
     }
 }
 
 /// List the audit log, newest first
-#[utoipa::path(tag = "keys and audit", params(PageQuery), security(("api_key" = ["keys:write"])),
+#[utoipa::path(tag = "keys and audit", params(AuditQuery), security(("api_key" = ["keys:write"])),
     responses((status = 200, body = Page<EntryView>),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/audit")]
@@ -75,8 +99,21 @@ pub async fn list_audit(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::KeysWrite)?;
-    let Asked(page) = query.read()?;
+    let Asked { filter, page } = query.read()?;
     let mut conn = shared.pool.get().await?;
-    let rows = audit::list(&mut conn, caller.workspace_id, page.before, page.rows()).await?;
+    let rows = audit::list(&mut conn, caller.workspace_id, &filter, page.before, page.rows()).await?;
     Ok(HttpResponse::Ok().json(page.page(rows, |entry| entry.id, EntryView::from)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fields::known_fields;
+
+    #[test]
+    fn a_query_knows_what_its_description_says() {
+        let described: Vec<String> = AuditQuery::into_params(|| None).into_iter().map(|p| p.name).collect();
+
+        assert_eq!(known_fields::<Asked>(), described);
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bus::Message as _;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use model::delivery::{Attempt, DeliveryStatus, ErrorClass, Timings};
 use model::secret::ApiKey;
 use model::{DeliveryId, EnrichedClick, WorkspaceId};
@@ -43,6 +43,13 @@ pub struct Answer {
     pub content_type: String,
 }
 
+impl Answer {
+    /// What its entity tag says of the revision.
+    pub fn revision(&self) -> Option<&str> {
+        self.etag.as_deref()?.trim_matches('"').split('-').next()
+    }
+}
+
 /// Settings on free ports, with loopback as the only private network that may be posted to.
 pub fn settings(database: store::Settings, nats: bus::Settings) -> api::Settings {
     let key = webhook::sealing::generate_key();
@@ -57,6 +64,13 @@ pub fn settings(database: store::Settings, nats: bus::Settings) -> api::Settings
         ("CLICKWIRE__API__SIGN_IN_FAILURES_MAX", "3"),
         ("CLICKWIRE__API__TEST_TIMEOUT", "5s"),
         ("CLICKWIRE__LINKS__DOMAIN_VERIFICATION", "off"),
+        // all tests come from one address, and some ask much
+        ("CLICKWIRE__API__REQUESTS_PER_SECOND", "100000"),
+        ("CLICKWIRE__API__REQUESTS_BURST", "100000"),
+        ("CLICKWIRE__API__WORKSPACE_REQUESTS_PER_SECOND", "100000"),
+        ("CLICKWIRE__API__WORKSPACE_REQUESTS_BURST", "100000"),
+        ("CLICKWIRE__API__UNKNOWN_REQUESTS_PER_SECOND", "100000"),
+        ("CLICKWIRE__API__UNKNOWN_REQUESTS_BURST", "100000"),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let mut settings: api::Settings =
@@ -226,7 +240,12 @@ pub async fn answer(response: Response) -> Answer {
 
 /// A click on a link of a workspace, as `enrich` tells of it.
 pub fn enriched_click(workspace_id: WorkspaceId, link_id: &str) -> EnrichedClick {
-    let mut click = webhook::payload::sample(workspace_id, Utc::now());
+    enriched_click_at(workspace_id, link_id, Utc::now())
+}
+
+/// The same of this moment.
+pub fn enriched_click_at(workspace_id: WorkspaceId, link_id: &str, at: DateTime<Utc>) -> EnrichedClick {
+    let mut click = webhook::payload::sample(workspace_id, at);
     click.test = false;
     click.click.link.id = link_id.parse().expect("an id");
     click
@@ -234,7 +253,12 @@ pub fn enriched_click(workspace_id: WorkspaceId, link_id: &str) -> EnrichedClick
 
 /// A click on a link, as `record` stores it.
 pub async fn recorded_click(api: &Api, link_id: &str) -> EnrichedClick {
-    let click = enriched_click(api.workspace_id, link_id);
+    recorded_click_at(api, link_id, Utc::now()).await
+}
+
+/// A click at this moment, as `record` stores it.
+pub async fn recorded_click_at(api: &Api, link_id: &str, at: DateTime<Utc>) -> EnrichedClick {
+    let click = enriched_click_at(api.workspace_id, link_id, at);
     record(api, std::slice::from_ref(&click)).await;
     click
 }

@@ -263,7 +263,8 @@ async fn an_operator_blocks_a_link_or_a_domain_and_lifts_it_again() {
     for nothing in ["https://go.example.com/other", "other.example.com", "https://go.example.com/"] {
         clickwire.fails(&["block", nothing]).await;
     }
-    let entries = store::audit::list(&mut conn, workspace_id, None, 10).await.expect("entries");
+    let entries =
+        store::audit::list(&mut conn, workspace_id, &Default::default(), None, 10).await.expect("entries");
     let told: Vec<_> = entries.iter().rev().map(|entry| entry.action.as_str()).collect();
     assert_eq!(told[..2], ["link.blocked", "link.unblocked"]);
     assert_eq!((told.len(), told[4], entries[0].actor.as_str()), (6, "domain.blocked", "operator"));
