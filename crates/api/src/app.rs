@@ -19,11 +19,11 @@ use service::ops::Ops;
 use store::Pool;
 use webhook::Keyring;
 
-use crate::console::SignIns;
 use crate::desk::passwords::Passwords;
 use crate::imports::Imports;
 use crate::metrics::Metrics;
-use crate::settings::{ApiSettings, Settings};
+use crate::settings::{ApiSettings, RecordSettings, Settings};
+use crate::sign_ins::SignIns;
 use crate::{console, guard, openapi, v1};
 
 /// How often readiness asks the database.
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub ask_names: Arc<AskNames>,
     /// How long an endpoint may only fail before `deliver` disables it.
     pub auto_disable_after: Duration,
+    /// How long `record` keeps things: the console says so.
+    pub kept: RecordSettings,
     pub metrics: Metrics,
     pub sign_ins: SignIns,
     pub passwords: Passwords,
@@ -105,13 +107,17 @@ impl App {
             public_url: settings.links.public_url,
             ask_names,
             auto_disable_after: settings.deliver.auto_disable_after,
+            kept: settings.record,
             egress: EgressPolicy {
                 addresses: settings.deliver.allowed_networks,
                 https_only: settings.deliver.https_only,
                 allowed_ports: settings.deliver.allowed_ports,
             },
             metrics: Metrics::register(ops.registry()).context("failed to register metrics")?,
-            sign_ins: SignIns::new(settings.api.sign_in_failures_max),
+            sign_ins: SignIns::new(
+                settings.api.sign_in_failures_max,
+                settings.api.sign_in_account_failures_max,
+            ),
             passwords: Passwords::new(),
             imports: Imports::new(settings.api.bulk_requests_max, settings.api.bulk_workspace_requests_max),
             exports: Imports::new(settings.api.exports_max, settings.api.exports_workspace_max),

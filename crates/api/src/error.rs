@@ -23,7 +23,7 @@ pub enum ApiError {
     /// No key, or not one that opens anything.
     #[error("{0}")]
     Unauthorized(&'static str),
-    /// A key without the scope.
+    /// A key without the scope, or a person with a role that has it not.
     #[error("this key has not the scope `{}`", .0.as_str())]
     Forbidden(Scope),
     /// A console form whose token is missing or of another session.
@@ -124,7 +124,7 @@ pub struct Problem {
 }
 
 /// Every code and what it means, for `/docs`.
-pub const CODES: [(&str, u16, &str); 31] = [
+pub const CODES: [(&str, u16, &str); 34] = [
     ("malformed", 400, "The body is not JSON."),
     ("unauthorized", 401, "There is no API key, or not one that opens anything."),
     ("forbidden", 403, "The key has not the scope that this needs."),
@@ -155,6 +155,13 @@ pub const CODES: [(&str, u16, &str); 31] = [
     ("replay_running", 409, "One replay to an endpoint at a time: let it end, or cancel it."),
     ("too_soon", 409, "It would be lost, or contradict what still comes in: wait a moment."),
     ("unknown_stream", 409, "The message came from a stream that nothing is published to."),
+    ("last_owner", 409, "A workspace keeps an owner: make somebody else one first."),
+    ("member_already", 409, "The person belongs to the workspace already."),
+    (
+        "person_elsewhere",
+        409,
+        "The person belongs to another workspace as well, which their password opens too.",
+    ),
     ("last_secret", 409, "An endpoint always keeps one signing secret."),
     ("precondition_failed", 412, "`If-Match` names another revision: someone changed it in the meantime."),
     ("idle", 408, "Nothing was sent for too long."),

@@ -78,8 +78,16 @@ fn operations(item: &PathItem) -> Vec<(&'static str, &Operation)> {
 }
 
 /// The order in which `/docs` shows the groups.
-const GROUPS: [&str; 7] =
-    ["links", "webhook endpoints", "deliveries", "clicks", "settings", "keys and audit", "quarantine"];
+const GROUPS: [&str; 8] = [
+    "links",
+    "webhook endpoints",
+    "deliveries",
+    "clicks",
+    "settings",
+    "people",
+    "keys and audit",
+    "quarantine",
+];
 
 /// One operation as `/docs` shows it.
 struct OperationText {
@@ -127,6 +135,8 @@ async fn docs() -> HttpResponse {
         "WorkspaceChange",
         "NewAlert",
         "NewDomain",
+        "NewInvitation",
+        "PersonChange",
         "NewKey",
         "NewReplay",
     ];
@@ -180,7 +190,9 @@ fn properties(schema: &str) -> Vec<FieldText> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desk::{alerts, endpoint_body, keys, link_body, link_change, replay_body, settings};
+    use crate::desk::{
+        alerts, endpoint_body, invitations, keys, link_body, link_change, people, replay_body, settings,
+    };
     use crate::fields::{FromFields, known_fields};
 
     fn assert_described<T: FromFields>(schema: &str) {
@@ -202,6 +214,8 @@ mod tests {
         assert_described::<alerts::WorkspaceChange>("WorkspaceChange");
         assert_described::<alerts::NewAlert>("NewAlert");
         assert_described::<settings::NewDomain>("NewDomain");
+        assert_described::<invitations::NewInvitation>("NewInvitation");
+        assert_described::<people::PersonChange>("PersonChange");
         assert_described::<keys::NewKey>("NewKey");
         assert_described::<replay_body::NewReplay>("NewReplay");
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use model::AddressPolicy;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub links: LinksSettings,
     /// What it shares with `deliver`.
     pub deliver: DeliverSettings,
+    /// What it tells of `record`.
+    pub record: RecordSettings,
 }
 
 /// `[api]`.
@@ -76,19 +79,30 @@ pub struct ApiSettings {
     /// How long a host name is looked up when an endpoint is saved.
     #[serde(with = "humantime_serde")]
     pub resolve_timeout: Duration,
+    /// What links to the console begin with; empty: as the console was asked for.
+    pub public_url: String,
+    /// Proxies whose word about the client's address is taken.
+    pub trusted_proxies: Vec<IpNet>,
     /// How long a sign-in to the console lasts.
     #[serde(with = "humantime_serde")]
     pub session_lifetime: Duration,
+    /// How long a person's sign-in lasts when it is not used.
+    #[serde(with = "humantime_serde")]
+    pub session_idle: Duration,
     /// Send the session cookie over https only.
     pub secure_cookies: bool,
     /// Failed sign-ins from one address within a minute.
     pub sign_in_failures_max: u32,
+    /// Failed sign-ins with one e-mail address within a minute.
+    pub sign_in_account_failures_max: u32,
     /// Endpoints of one workspace.
     pub endpoints_max: u32,
     /// Domains of one workspace.
     pub domains_max: u32,
     /// API keys of one workspace.
     pub keys_max: u32,
+    /// People and open invitations of one workspace.
+    pub people_max: u32,
 }
 
 /// The part of `[links]` that is read here; `redirect` reads the rest.
@@ -112,6 +126,26 @@ pub struct DeliverSettings {
     /// How long an endpoint may only fail before it is disabled: the console says so.
     #[serde(with = "humantime_serde")]
     pub auto_disable_after: Duration,
+}
+
+/// The part of `[record]` that the console tells of; `record` reads the rest.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RecordSettings {
+    /// Days that deliveries and attempts are kept; 0: for ever.
+    pub deliveries_kept_days: u32,
+    /// Days that clicks are kept; 0: for ever.
+    pub clicks_kept_days: u32,
+    /// Days that counts are kept; 0: for ever.
+    pub rollups_kept_days: u32,
+}
+
+impl ApiSettings {
+    /// What links to the console begin with, if that is set.
+    pub fn console_url(&self) -> Option<url::Url> {
+        let url: url::Url = self.public_url.parse().ok()?;
+        let is_base = matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
+        is_base.then_some(url)
+    }
 }
 
 impl Settings {
@@ -166,6 +200,12 @@ impl Settings {
         if !(1..=api.exports_max).contains(&api.exports_workspace_max) {
             let rule = "must be at least 1 and at most api.exports_max";
             return refuse("api.exports_workspace_max", rule);
+        }
+        if !api.public_url.is_empty() && api.console_url().is_none() {
+            return refuse(
+                "api.public_url",
+                "must be empty, or begin with http:// or https:// and name a host",
+            );
         }
         if api.test_timeout >= api.request_timeout {
             return refuse("api.request_timeout", "must be longer than api.test_timeout");
@@ -223,6 +263,7 @@ mod tests {
             ("BULK_REQUESTS_MAX", "10"),
             ("BULK_WORKSPACE_REQUESTS_MAX", "5"),
             ("BULK_IDLE_TIMEOUT", "0s"),
+            ("PUBLIC_URL", "console.example.com"),
         ] {
             let error = load(&[(&format!("CLICKWIRE__API__{key}"), value)]).expect_err(key);
             assert!(error.to_string().contains(&format!("api.{}", key.to_lowercase())), "{error}");

@@ -53,10 +53,26 @@ pub async fn insert(
     Ok(())
 }
 
+/// Which entries are asked for; what is left out does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// Who did it.
+    pub actor: Option<String>,
+    /// What was done, `link.updated`, or to what kind of thing, `link`.
+    pub action: Option<String>,
+    /// To what.
+    pub subject: Option<String>,
+    /// Then or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Before that.
+    pub until: Option<DateTime<Utc>>,
+}
+
 /// The newest entries, or those older than `before`; at most `limit`.
 pub async fn list(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
+    filter: &AuditFilter,
     before: Option<AuditId>,
     limit: i64,
 ) -> QueryResult<Vec<Entry>> {
@@ -70,6 +86,23 @@ pub async fn list(
     if let Some(before) = before {
         query = query.filter(audit::id.lt(before.uuid()));
     }
+    if let Some(actor) = &filter.actor {
+        query = query.filter(audit::actor.eq(actor));
+    }
+    match &filter.action {
+        Some(action) if action.contains('.') => query = query.filter(audit::action.eq(action)),
+        Some(kind) => query = query.filter(audit::action.like(format!("{}.%", escaped(kind)))),
+        None => {}
+    }
+    if let Some(subject) = &filter.subject {
+        query = query.filter(audit::subject.eq(subject));
+    }
+    if let Some(since) = filter.since {
+        query = query.filter(audit::created_at.ge(since));
+    }
+    if let Some(until) = filter.until {
+        query = query.filter(audit::created_at.lt(until));
+    }
     let rows: Vec<Row> = query.load(conn).await?;
     let read = |(id, actor, action, subject, details, created_at): Row| Entry {
         id: AuditId::from_uuid(id),
@@ -80,4 +113,9 @@ pub async fn list(
         created_at,
     };
     Ok(rows.into_iter().map(read).collect())
+}
+
+/// A text that LIKE takes as it is.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }

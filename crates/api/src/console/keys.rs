@@ -11,7 +11,7 @@ use super::form::{self, Errors, Form};
 use super::view::{Layout, When, html_with, when};
 use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
-use crate::auth::{ALL, Scope};
+use crate::auth::{ALL, Identity, Scope};
 use crate::body::path_id;
 use crate::desk::idempotency::Done;
 use crate::desk::keys::{self, Created};
@@ -90,7 +90,7 @@ async fn page(
                 created: when(key.created_at, now),
                 last_used: key.last_used_at.map(|at| when(at, now)),
                 expires: key.expires_at.map(|at| when(at, now)),
-                is_own: key.id == caller.key_id,
+                is_own: caller.identity == Identity::Key(key.id),
             })
             .collect(),
         scopes: scopes.collect(),

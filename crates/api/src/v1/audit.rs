@@ -6,22 +6,21 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use model::AuditId;
 use store::audit::{self, Entry};
 
 use super::time;
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::Query;
+use crate::desk::activity::Asked;
 use crate::error::{ApiError, Problem};
-use crate::fields::{Fields, FromFields};
-use crate::page::{Page, PageRequest};
+use crate::page::Page;
 
 /// An entry of the audit log.
 #[derive(Serialize, ToSchema)]
 pub struct EntryView {
     id: String,
-    /// The id of the API key that did it.
+    /// The id of the API key or person that did it.
     #[schema(example = "key_01jd8m3x5v9k2n4p6q8r0s1t3w")]
     actor: String,
     #[schema(example = "endpoint.created")]
@@ -50,18 +49,20 @@ impl From<Entry> for EntryView {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query for the OpenAPI document")]
 struct PageQuery {
+    /// Who did it: the id of an API key or a person.
+    actor: Option<String>,
+    /// What was done, such as `link.updated`, or to what kind of thing: `link`.
+    action: Option<String>,
+    /// The id of what was changed.
+    subject: Option<String>,
+    /// Then or later.
+    since: Option<String>,
+    /// Before that.
+    until: Option<String>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
     /// Entries of a page, 1 to 250. Default: 50.
     limit: Option<u32>,
-}
-
-struct Asked(PageRequest<AuditId>);
-
-impl FromFields for Asked {
-    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        Some(Self(PageRequest::from_fields(fields)))
-    }
 }
 
 /// List the audit log, newest first
@@ -75,8 +76,8 @@ pub async fn list_audit(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::KeysWrite)?;
-    let Asked(page) = query.read()?;
+    let Asked { filter, page } = query.read()?;
     let mut conn = shared.pool.get().await?;
-    let rows = audit::list(&mut conn, caller.workspace_id, page.before, page.rows()).await?;
+    let rows = audit::list(&mut conn, caller.workspace_id, &filter, page.before, page.rows()).await?;
     Ok(HttpResponse::Ok().json(page.page(rows, |entry| entry.id, EntryView::from)))
 }

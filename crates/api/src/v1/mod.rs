@@ -11,6 +11,7 @@ pub mod event_types;
 pub mod exports;
 pub mod keys;
 pub mod links;
+pub mod people;
 pub mod quarantine;
 pub mod replays;
 pub mod secrets;
@@ -72,6 +73,8 @@ routes! {
     workspace::show_workspace, workspace::update_workspace,
     domains::add_domain, domains::list_domains, domains::update_domain, domains::remove_domain,
     keys::create_key, keys::list_keys, keys::revoke_key,
+    people::list_people, people::update_person, people::remove_person, people::reset_password,
+    people::create_invitation, people::list_invitations, people::revoke_invitation,
     audit::list_audit,
     event_types::list_event_types,
     quarantine::list_quarantine, quarantine::show_quarantined, quarantine::download_quarantined,

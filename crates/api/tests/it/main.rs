@@ -18,6 +18,7 @@ mod link_upsert;
 mod links;
 mod openapi;
 mod outages;
+mod people;
 mod quarantine;
 mod replays;
 mod settings;
