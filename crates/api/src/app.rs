@@ -21,6 +21,7 @@ use webhook::Keyring;
 
 use crate::desk::passwords::Passwords;
 use crate::imports::Imports;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::settings::{ApiSettings, RecordSettings, Settings};
 use crate::sign_ins::SignIns;
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub passwords: Passwords,
     pub imports: Imports,
     pub exports: Imports,
+    pub limits: Limits,
     /// How long the broker remembers the id of a message.
     pub duplicate_window: Duration,
     /// How long messages that may name a contact stay on the streams.
@@ -100,6 +102,7 @@ impl App {
             settings.api.resolve_timeout,
             settings.api.connections_max,
         )?;
+        let metrics = Metrics::register(ops.registry()).context("failed to register metrics")?;
         let shared = Shared {
             pool,
             bus,
@@ -113,7 +116,8 @@ impl App {
                 https_only: settings.deliver.https_only,
                 allowed_ports: settings.deliver.allowed_ports,
             },
-            metrics: Metrics::register(ops.registry()).context("failed to register metrics")?,
+            limits: Limits::new(&settings.api, metrics.clone()),
+            metrics,
             sign_ins: SignIns::new(
                 settings.api.sign_in_failures_max,
                 settings.api.sign_in_account_failures_max,

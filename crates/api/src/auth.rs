@@ -243,9 +243,39 @@ impl FromRequest for Caller {
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
         let shared = request.app_data::<Data<Shared>>().expect("the app is made with it").clone();
-        let key = bearer(request);
-        Box::pin(async move { by_key(&shared, &key?).await })
+        let request = request.clone();
+        Box::pin(async move { admitted(&shared, &request).await })
     }
+}
+
+/// Who asks, if not too often. A key that is not known yet counts for its address until it has opened something, so that
+/// guesses cost the database no more than that allows.
+async fn admitted(shared: &Shared, request: &HttpRequest) -> Result<Caller, ApiError> {
+    let limits = &shared.limits;
+    let key = match bearer(request) {
+        Ok(key) => key,
+        Err(error) => {
+            limits.count_unknown(request)?;
+            return Err(error);
+        }
+    };
+    let hash = key.hash();
+    let is_known = limits.is_known(&hash);
+    match is_known {
+        true => limits.count_key(request, &hash)?,
+        false => limits.count_unknown(request)?,
+    }
+    let caller = by_key(shared, &key).await.inspect_err(|error| {
+        if matches!(error, ApiError::Unauthorized(_)) {
+            limits.forget_key(&hash);
+        }
+    })?;
+    if !is_known {
+        limits.forgive_unknown(request);
+        limits.count_key(request, &hash)?;
+    }
+    limits.count_workspace(request, caller.workspace_id)?;
+    Ok(caller)
 }
 
 fn bearer(request: &HttpRequest) -> Result<ApiKey, ApiError> {

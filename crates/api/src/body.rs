@@ -14,22 +14,45 @@ use crate::app::Shared;
 use crate::error::ApiError;
 use crate::fields::{self, FromFields};
 
-/// A body whose bytes have arrived. An empty one counts as `{}`.
+/// A body whose bytes have arrived, or what is wrong with them: the handler is told when it reads, which is after it has looked
+/// at who asks. An empty body counts as `{}`.
 pub struct Body {
     bytes: Bytes,
-    value: serde_json::Value,
+    value: Result<serde_json::Value, Unreadable>,
+}
+
+/// Why a body cannot be read.
+#[derive(Debug, Clone)]
+enum Unreadable {
+    BrokenOff(String),
+    TooLarge(usize),
+    ContentType,
+    NotJson(String),
+}
+
+impl From<Unreadable> for ApiError {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::BrokenOff(detail) | Unreadable::NotJson(detail) => Self::Malformed(detail),
+            Unreadable::TooLarge(max) => Self::TooLarge(max),
+            Unreadable::ContentType => Self::ContentType("application/json"),
+        }
+    }
 }
 
 impl Body {
     /// What the body says.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] names every field that is wrong.
+    /// When it is too large, or not JSON; [`ApiError::Invalid`] names every field that is wrong.
     pub fn read<T: FromFields>(&self) -> Result<T, ApiError> {
-        fields::read(&self.value)
+        match &self.value {
+            Ok(value) => fields::read(value),
+            Err(unreadable) => Err(unreadable.clone().into()),
+        }
     }
 
-    /// All of it, as it was sent.
+    /// All of it, as it was sent; nothing when it cannot be read.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -44,25 +67,31 @@ impl FromRequest for Body {
         let names_json = names_json(request);
         let mut payload = payload.take();
         Box::pin(async move {
-            let max = shared.settings.body_max_bytes;
-            let mut bytes = BytesMut::new();
-            while let Some(chunk) = payload.next().await {
-                let chunk = chunk.map_err(|error| ApiError::Malformed(error.to_string()))?;
-                if bytes.len() + chunk.len() > max {
-                    return Err(ApiError::TooLarge(max));
+            let gathered = gather(&mut payload, shared.settings.body_max_bytes).await;
+            Ok(match gathered {
+                Err(unreadable) => Self { bytes: Bytes::new(), value: Err(unreadable) },
+                Ok(bytes) if bytes.is_empty() => Self { bytes, value: Ok(serde_json::json!({})) },
+                Ok(_) if !names_json => Self { bytes: Bytes::new(), value: Err(Unreadable::ContentType) },
+                Ok(bytes) => {
+                    let value = serde_json::from_slice(&bytes);
+                    Self { bytes, value: value.map_err(|error| Unreadable::NotJson(error.to_string())) }
                 }
-                bytes.extend_from_slice(&chunk);
-            }
-            if bytes.is_empty() {
-                return Ok(Self { bytes: Bytes::new(), value: serde_json::json!({}) });
-            }
-            if !names_json {
-                return Err(ApiError::ContentType("application/json"));
-            }
-            let value = serde_json::from_slice(&bytes).map_err(|e| ApiError::Malformed(e.to_string()))?;
-            Ok(Self { bytes: bytes.freeze(), value })
+            })
         })
     }
+}
+
+/// All bytes of a body, if they are not too many.
+async fn gather(payload: &mut Payload, max: usize) -> Result<Bytes, Unreadable> {
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| Unreadable::BrokenOff(error.to_string()))?;
+        if bytes.len() + chunk.len() > max {
+            return Err(Unreadable::TooLarge(max));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
 }
 
 /// Whether Content-Type is `application/json` or ends in `+json`.

@@ -74,6 +74,26 @@ pub enum ApiError {
     /// As much of this is going on as may.
     #[error("{0}")]
     Busy(&'static str),
+    /// More requests than may be made.
+    #[error("too many requests: try again in {retry_after} s")]
+    RateLimited {
+        /// Seconds until the next one is answered.
+        retry_after: u64,
+    },
+    /// An address longer than the limit.
+    #[error("the address with its query is longer than {0} bytes")]
+    UriTooLong(usize),
+    /// More parameters than the limit.
+    #[error("a query may have at most {0} parameters")]
+    TooManyParameters(usize),
+    /// More headers than the limit, or longer ones.
+    #[error("a request may have at most {headers} headers, of {bytes} bytes in all")]
+    HeadersTooLarge {
+        /// How many.
+        headers: usize,
+        /// How long.
+        bytes: usize,
+    },
     /// A request that sends nothing for too long.
     #[error("{0}")]
     Idle(&'static str),
@@ -124,7 +144,7 @@ pub struct Problem {
 }
 
 /// Every code and what it means, for `/docs`.
-pub const CODES: [(&str, u16, &str); 34] = [
+pub const CODES: &[(&str, u16, &str)] = &[
     ("malformed", 400, "The body is not JSON."),
     ("unauthorized", 401, "There is no API key, or not one that opens anything."),
     ("forbidden", 403, "The key has not the scope that this needs."),
@@ -153,6 +173,9 @@ pub const CODES: [(&str, u16, &str); 34] = [
     ("limit_reached", 409, "The workspace has as many of these as it may have."),
     ("endpoint_disabled", 409, "A disabled endpoint can neither be paused nor replayed to."),
     ("replay_running", 409, "One replay to an endpoint at a time: let it end, or cancel it."),
+    ("contact_erased", 409, "The contact of this click was erased: nothing of it is sent any more."),
+    ("key_expired", 409, "An API key that opens nothing any more has no successor."),
+    ("not_held", 409, "The key that is to be rotated may do what your own may not."),
     ("too_soon", 409, "It would be lost, or contradict what still comes in: wait a moment."),
     ("unknown_stream", 409, "The message came from a stream that nothing is published to."),
     ("last_owner", 409, "A workspace keeps an owner: make somebody else one first."),
@@ -170,6 +193,14 @@ pub const CODES: [(&str, u16, &str); 34] = [
     ("unsupported_media_type", 415, "The body is not sent as what is expected."),
     ("invalid", 422, "Fields break rules; `errors` names each with a JSON pointer."),
     ("internal", 500, "Our fault; the log has the reason."),
+    (
+        "rate_limited",
+        429,
+        "More requests than may be made: `Retry-After` says when the next one is answered.",
+    ),
+    ("headers_too_large", 431, "More headers than a request may have, or longer ones."),
+    ("uri_too_long", 414, "The address with its query is longer than it may be."),
+    ("too_many_parameters", 400, "A query with more parameters than it may have."),
     ("unavailable", 503, "Something this needs is away for a moment: try again."),
 ];
 
@@ -202,7 +233,10 @@ impl ApiError {
     #[must_use]
     pub fn below(self, pointer: &str) -> Self {
         let Self::Invalid(mut errors) = self else { return self };
-        for error in &mut errors {
+        // a header is not of the body
+        for error in
+            errors.iter_mut().filter(|error| error.pointer.is_empty() || error.pointer.starts_with('/'))
+        {
             error.pointer.insert_str(0, pointer);
         }
         Self::Invalid(errors)
@@ -224,6 +258,10 @@ impl ApiError {
             Self::TooLarge(_) => "body_too_large",
             Self::TooManyLines(_) => "too_many_lines",
             Self::ContentType(_) => "unsupported_media_type",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::UriTooLong(_) => "uri_too_long",
+            Self::TooManyParameters(_) => "too_many_parameters",
+            Self::HeadersTooLarge { .. } => "headers_too_large",
             Self::Idle(_) => "idle",
             Self::TimedOut | Self::DatabaseAway | Self::Busy(_) | Self::Away(_) => "unavailable",
             Self::Internal(_) => "internal",
@@ -269,7 +307,10 @@ impl ApiError {
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::TooManyParameters(_) => StatusCode::BAD_REQUEST,
+            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::UriTooLong(_) => StatusCode::URI_TOO_LONG,
+            Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) | Self::ForeignForm => StatusCode::FORBIDDEN,
@@ -296,6 +337,9 @@ impl ResponseError for ApiError {
             // RFC 9110 section 11.6.1: a 401 says how to do better
             Self::Unauthorized(_) => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"clickwire\""));
+            }
+            Self::RateLimited { retry_after } => {
+                response.insert_header((header::RETRY_AFTER, retry_after.to_string()));
             }
             Self::TimedOut | Self::DatabaseAway | Self::Busy(_) | Self::Away(_) => {
                 response.insert_header((header::RETRY_AFTER, "1"));

@@ -1,16 +1,19 @@
-//! Around every request: a time limit, the headers that keep browsers safe, and the count.
+//! Around every request: limits of its time and its size, the headers that keep browsers safe, what is left of the rate limit,
+//! and the count.
 
 use std::time::Instant;
 
-use actix_web::Error;
-use actix_web::body::MessageBody;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
+use actix_web::{Error, HttpMessage as _, ResponseError as _};
 
 use crate::app::Shared;
 use crate::error::ApiError;
+use crate::limits::Quota;
+use crate::settings::ApiSettings;
 
 /// Nothing but our own stylesheet, script and forms, none of them inline: a page that is injected into can do nothing.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
@@ -30,12 +33,22 @@ static HEADERS: [(HeaderName, HeaderValue); 6] = [
 pub async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
+) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
     let shared = request.app_data::<Data<Shared>>().expect("the app is made with it").clone();
     let door = door(request.path());
     let began = Instant::now();
 
-    let answer = tokio::time::timeout(shared.settings.request_timeout, next.call(request)).await;
+    let refusal = check_size(&request, &shared.settings).map_err(|error| match door {
+        "v1" => shared.limits.count_unknown(request.request()).err().unwrap_or(error),
+        _ => error,
+    });
+    let answer = match refusal {
+        Ok(()) => {
+            let answer = tokio::time::timeout(shared.settings.request_timeout, next.call(request)).await;
+            answer.map(|answer| answer.map(ServiceResponse::map_into_left_body))
+        }
+        Err(error) => Ok(Ok(request.into_response(error.error_response()).map_into_right_body())),
+    };
     let count = |status: &str| {
         shared.metrics.requests.with_label_values(&[door, status]).inc();
         shared.metrics.seconds.with_label_values(&[door]).observe(began.elapsed().as_secs_f64());
@@ -52,6 +65,10 @@ pub async fn guard(
         }
     };
 
+    let quota = response.request().extensions().get::<Quota>().copied();
+    if let Some(quota) = quota.filter(|_| door == "v1") {
+        quota.tell(response.headers_mut());
+    }
     for (name, value) in &HEADERS {
         if !response.headers().contains_key(name) {
             response.headers_mut().insert(name.clone(), value.clone());
@@ -65,6 +82,25 @@ pub async fn guard(
     };
     count(status);
     Ok(response)
+}
+
+/// Refuses what is larger than its handler could want.
+fn check_size(request: &ServiceRequest, settings: &ApiSettings) -> Result<(), ApiError> {
+    let uri_bytes = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
+    if uri_bytes > settings.uri_max_bytes {
+        return Err(ApiError::UriTooLong(settings.uri_max_bytes));
+    }
+    let parameters = request.query_string().split('&').filter(|pair| !pair.is_empty()).count();
+    if parameters > settings.query_parameters_max {
+        return Err(ApiError::TooManyParameters(settings.query_parameters_max));
+    }
+    let headers = request.headers();
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers.len() > settings.headers_max || bytes > settings.headers_max_bytes {
+        let (headers, bytes) = (settings.headers_max, settings.headers_max_bytes);
+        return Err(ApiError::HeadersTooLarge { headers, bytes });
+    }
+    Ok(())
 }
 
 fn door(path: &str) -> &'static str {

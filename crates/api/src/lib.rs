@@ -1,7 +1,8 @@
 //! Manages and shows: the REST API under `/v1`, its description, and the console that people use.
 //!
 //! In reading order: [`settings`] and [`app`] say what a process is made of; `auth` (with `roles`), `body`, `ndjson`, `fields`, `page`,
-//! `imports` and `error` are what every handler shares, `client` and `sign_ins` what slows guessing; `desk` holds what can be done, `v1` and `console` are the two
+//! `imports`, `limits` and `error` are what every handler shares, `client` and `sign_ins` what slows guessing; `desk` holds what
+//! can be done, `v1` and `console` are the two
 //! doors to it. Nothing is sent to a subscriber from here: a test is asked of `deliver` over the bus, a retry is
 //! a row that `deliver` finds.
 
@@ -15,6 +16,7 @@ mod error;
 mod fields;
 mod guard;
 mod imports;
+mod limits;
 mod metrics;
 mod ndjson;
 mod openapi;

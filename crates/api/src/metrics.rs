@@ -11,6 +11,8 @@ pub struct Metrics {
     pub seconds: HistogramVec,
     /// Lines of bulk requests, by outcome (`made`, `refused`).
     pub bulk_lines: IntCounterVec,
+    /// Requests refused because there were too many of them, by what was counted (`key`, `workspace`, `address`).
+    pub limited: IntCounterVec,
     /// Sign-ins to the console, by outcome (`ok`, `failed`, `limited`).
     pub sign_ins: IntCounterVec,
 }
@@ -34,6 +36,13 @@ impl Metrics {
                 opts!("clickwire_api_bulk_lines_total", "Lines of bulk requests for links"),
                 &["outcome"],
             )?,
+            limited: IntCounterVec::new(
+                opts!(
+                    "clickwire_api_rate_limited_total",
+                    "Requests refused with 429 by the rate limit of /v1"
+                ),
+                &["by"],
+            )?,
             sign_ins: IntCounterVec::new(
                 opts!("clickwire_api_sign_ins_total", "Sign-ins to the console"),
                 &["outcome"],
@@ -42,6 +51,7 @@ impl Metrics {
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
         registry.register(Box::new(metrics.bulk_lines.clone()))?;
+        registry.register(Box::new(metrics.limited.clone()))?;
         registry.register(Box::new(metrics.sign_ins.clone()))?;
         Ok(metrics)
     }

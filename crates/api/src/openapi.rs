@@ -1,28 +1,32 @@
 //! The description of the API: `/openapi.json` for programs, `/docs` for people, and what to say to wrong addresses.
 
+mod answers;
+mod docs;
+
 use std::sync::LazyLock;
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
-use askama::Template;
 use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::{Operation, PathItem};
-use utoipa::openapi::{OpenApi, RefOr, Schema};
 
-use crate::auth::Scope;
-use crate::console::view::html;
-use crate::error::{ApiError, CODES};
+use crate::app::Shared;
+use crate::error::ApiError;
 use crate::v1::Described;
 
 static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(Described::openapi);
-static JSON: LazyLock<String> =
-    LazyLock::new(|| DOCUMENT.to_pretty_json().expect("the description of the API is JSON"));
+static JSON: LazyLock<String> = LazyLock::new(|| {
+    let mut document = serde_json::to_value(&*DOCUMENT).expect("the description of the API is JSON");
+    answers::complete(&mut document);
+    serde_json::to_string_pretty(&document).expect("it stays JSON")
+});
 
 /// Adds the two addresses.
 pub fn configure(config: &mut ServiceConfig) {
-    config.route("/openapi.json", web::get().to(document)).route("/docs", web::get().to(docs));
+    config.route("/openapi.json", web::get().to(document)).route("/docs", web::get().to(docs::docs));
 }
 
 async fn document() -> HttpResponse {
@@ -30,7 +34,10 @@ async fn document() -> HttpResponse {
 }
 
 /// Answers an address below `/v1` that no route answers: 405 when it answers other methods, else 404.
-pub fn no_route(request: &HttpRequest) -> HttpResponse {
+pub fn no_route(request: &HttpRequest, shared: &Shared) -> HttpResponse {
+    if let Err(error) = shared.limits.count_unknown(request) {
+        return error.error_response();
+    }
     let methods = methods_of(request.path());
     if methods.is_empty() {
         return ApiError::NoSuchRoute.error_response();
@@ -77,7 +84,7 @@ fn operations(item: &PathItem) -> Vec<(&'static str, &Operation)> {
     all.iter().filter_map(|(method, operation)| Some((name(method), operation.as_ref()?))).collect()
 }
 
-/// The order in which `/docs` shows the groups.
+/// The order in which `/docs` shows the groups: each tag has its place.
 const GROUPS: [&str; 8] = [
     "links",
     "webhook endpoints",
@@ -89,114 +96,18 @@ const GROUPS: [&str; 8] = [
     "quarantine",
 ];
 
-/// One operation as `/docs` shows it.
-struct OperationText {
-    method: &'static str,
-    path: String,
-    summary: String,
-    description: String,
-    scope: String,
-    parameters: Vec<(String, String)>,
-    body: String,
-}
-
-/// Name, type and description of a field.
-type FieldText = (String, String, String);
-
-#[derive(Template)]
-#[template(path = "docs.html")]
-struct Docs {
-    groups: Vec<(String, Vec<OperationText>)>,
-    schemas: Vec<(&'static str, Vec<FieldText>)>,
-    codes: &'static [(&'static str, u16, &'static str)],
-    scopes: Vec<(&'static str, &'static str)>,
-}
-
-async fn docs() -> HttpResponse {
-    let mut groups: Vec<(String, Vec<OperationText>)> = Vec::new();
-    for (path, item) in &DOCUMENT.paths.paths {
-        for (method, operation) in operations(item) {
-            let group = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
-            let text = operation_text(method, path, operation);
-            match groups.iter_mut().find(|(name, _)| *name == group) {
-                Some((_, texts)) => texts.push(text),
-                None => groups.push((group, vec![text])),
-            }
-        }
-    }
-    groups.sort_by_key(|(name, _)| GROUPS.iter().position(|group| group == name));
-    let bodies = [
-        "NewLink",
-        "LinkChange",
-        "Utm",
-        "NewEndpoint",
-        "EndpointChange",
-        "SettingsChange",
-        "WorkspaceChange",
-        "NewAlert",
-        "NewDomain",
-        "NewInvitation",
-        "PersonChange",
-        "NewKey",
-        "NewReplay",
-    ];
-    let schemas = bodies.into_iter().map(|name| (name, properties(name))).collect();
-    let scopes = Scope::EVERY.iter().map(|scope| (scope.as_str(), scope.meaning())).collect();
-    html(&Docs { groups, schemas, codes: &CODES, scopes })
-}
-
-fn operation_text(method: &'static str, path: &str, operation: &Operation) -> OperationText {
-    let json = serde_json::to_value(operation).expect("an operation is JSON");
-    let scope = json.pointer("/security/0/api_key/0").and_then(|scope| scope.as_str()).unwrap_or("any key");
-    let body = ["application~1json", "application~1x-ndjson"]
-        .iter()
-        .find_map(|media_type| json.pointer(&format!("/requestBody/content/{media_type}/schema/$ref")))
-        .and_then(|name| name.as_str());
-    let parameters = json["parameters"].as_array().into_iter().flatten().map(|parameter| {
-        let text = |key: &str| parameter[key].as_str().unwrap_or_default().to_owned();
-        (text("name"), text("description"))
-    });
-    OperationText {
-        method,
-        path: path.to_owned(),
-        summary: operation.summary.clone().unwrap_or_default(),
-        description: operation.description.as_deref().unwrap_or_default().replace('`', ""),
-        scope: scope.to_owned(),
-        parameters: parameters.filter(|(_, description)| !description.is_empty()).collect(),
-        body: body.and_then(|name| name.rsplit('/').next()).unwrap_or_default().to_owned(),
-    }
-}
-
-/// Name, type and description of each field of a schema.
-fn properties(schema: &str) -> Vec<FieldText> {
-    let schemas = DOCUMENT.components.as_ref().map(|components| &components.schemas);
-    let Some(RefOr::T(Schema::Object(object))) = schemas.and_then(|schemas| schemas.get(schema)) else {
-        return Vec::new();
-    };
-    let field = |(name, property): (&String, _)| {
-        let json = serde_json::to_value(property).expect("a schema is JSON");
-        let kind = match &json["type"] {
-            serde_json::Value::String(kind) => kind.clone(),
-            serde_json::Value::Array(kinds) => {
-                kinds.first().and_then(|k| k.as_str()).unwrap_or("object").to_owned()
-            }
-            _ => "object".to_owned(),
-        };
-        (name.clone(), kind, json["description"].as_str().unwrap_or_default().replace('`', ""))
-    };
-    object.properties.iter().map(field).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::docs::{field_names, operation_text};
     use super::*;
+    use crate::auth::Scope;
     use crate::desk::{
         alerts, endpoint_body, invitations, keys, link_body, link_change, people, replay_body, settings,
     };
     use crate::fields::{FromFields, known_fields};
 
     fn assert_described<T: FromFields>(schema: &str) {
-        let mut described: Vec<String> = properties(schema).into_iter().map(|(name, ..)| name).collect();
+        let mut described: Vec<String> = field_names(schema);
         let mut known = known_fields::<T>();
         described.sort();
         known.sort_unstable();
@@ -217,7 +128,26 @@ mod tests {
         assert_described::<invitations::NewInvitation>("NewInvitation");
         assert_described::<people::PersonChange>("PersonChange");
         assert_described::<keys::NewKey>("NewKey");
+        assert_described::<keys::Rotation>("Rotation");
         assert_described::<replay_body::NewReplay>("NewReplay");
+    }
+
+    #[test]
+    fn every_group_has_its_place_and_something_in_it() {
+        let mut used: Vec<&str> = Vec::new();
+        for item in DOCUMENT.paths.paths.values() {
+            for (_, operation) in operations(item) {
+                let tags: Vec<&str> = operation.tags.iter().flatten().map(String::as_str).collect();
+                assert_eq!(tags.len(), 1, "{:?} stands in one group", operation.operation_id);
+                used.extend(tags);
+            }
+        }
+        for tag in &used {
+            assert!(GROUPS.contains(tag), "GROUPS has no place for `{tag}`: /docs would leave it out");
+        }
+        for group in GROUPS {
+            assert!(used.contains(&group), "nothing stands in `{group}`");
+        }
     }
 
     #[test]

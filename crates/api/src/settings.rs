@@ -14,6 +14,12 @@ use service::settings::SettingsError;
 /// Most links of one transaction: one notice names as many.
 const BULK_BATCH_LIMIT: usize = 1000;
 
+/// Most headers that the server reads at all.
+const HEADERS_LIMIT: usize = 96;
+
+/// Most bytes of a request before its body that the server reads at all.
+const HEADERS_BYTES_LIMIT: usize = 128 * 1024;
+
 /// Everything this process reads.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Settings {
@@ -49,6 +55,28 @@ pub struct ApiSettings {
     pub connections_max: usize,
     /// Longest request body.
     pub body_max_bytes: usize,
+    /// Longest address with its query.
+    pub uri_max_bytes: usize,
+    /// Parameters of a query.
+    pub query_parameters_max: usize,
+    /// Headers of a request.
+    pub headers_max: usize,
+    /// All headers of a request, names and values.
+    pub headers_max_bytes: usize,
+    /// Requests per second of one API key, on and on.
+    pub requests_per_second: u32,
+    /// Requests that it may make at once.
+    pub requests_burst: u32,
+    /// The same of all keys of a workspace together.
+    pub workspace_requests_per_second: u32,
+    /// The same of all keys of a workspace together.
+    pub workspace_requests_burst: u32,
+    /// The same of an address, without a key that opens anything.
+    pub unknown_requests_per_second: u32,
+    /// The same of an address, without a key that opens anything.
+    pub unknown_requests_burst: u32,
+    /// Keys, workspaces and addresses that are counted one by one, of each.
+    pub rate_buckets_max: usize,
     /// Links of one bulk request.
     pub bulk_lines_max: u64,
     /// Links of one transaction of a bulk request.
@@ -181,6 +209,7 @@ impl Settings {
         if api.connections_max == 0 {
             return refuse("api.connections_max", "must be at least 1");
         }
+        self.validate_limits()?;
         if !(1..=BULK_BATCH_LIMIT).contains(&api.bulk_batch_max) {
             return refuse("api.bulk_batch_max", &format!("must be 1 to {BULK_BATCH_LIMIT}"));
         }
@@ -218,6 +247,38 @@ impl Settings {
         }
         if !matches!(self.links.public_url.scheme(), "http" | "https") || !self.links.public_url.has_host() {
             return refuse("links.public_url", "must begin with http:// or https:// and name a host");
+        }
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// Limits that nothing could come in under are refused.
+    fn validate_limits(&self) -> Result<(), SettingsError> {
+        let api = &self.api;
+        let refuse = |key: &str, rule: &str| Err(SettingsError::contradiction(key, rule));
+        let rates = [
+            ("api.requests_per_second", api.requests_per_second),
+            ("api.workspace_requests_per_second", api.workspace_requests_per_second),
+            ("api.unknown_requests_per_second", api.unknown_requests_per_second),
+            ("api.requests_burst", api.requests_burst),
+            ("api.workspace_requests_burst", api.workspace_requests_burst),
+            ("api.unknown_requests_burst", api.unknown_requests_burst),
+        ];
+        if let Some((key, _)) = rates.into_iter().find(|(_, number)| *number == 0) {
+            return refuse(key, "must be at least 1");
+        }
+        if api.rate_buckets_max == 0 {
+            return refuse("api.rate_buckets_max", "must be at least 1");
+        }
+        if !(1..=HEADERS_LIMIT).contains(&api.headers_max) {
+            return refuse("api.headers_max", &format!("must be 1 to {HEADERS_LIMIT}"));
+        }
+        if !(1..=HEADERS_BYTES_LIMIT).contains(&api.headers_max_bytes) {
+            return refuse("api.headers_max_bytes", &format!("must be 1 to {HEADERS_BYTES_LIMIT}"));
+        }
+        if api.uri_max_bytes == 0 || api.query_parameters_max == 0 {
+            return refuse("api.uri_max_bytes", "must be at least 1, and so must api.query_parameters_max");
         }
         Ok(())
     }
@@ -264,6 +325,10 @@ mod tests {
             ("BULK_WORKSPACE_REQUESTS_MAX", "5"),
             ("BULK_IDLE_TIMEOUT", "0s"),
             ("PUBLIC_URL", "console.example.com"),
+            ("REQUESTS_PER_SECOND", "0"),
+            ("UNKNOWN_REQUESTS_BURST", "0"),
+            ("RATE_BUCKETS_MAX", "0"),
+            ("HEADERS_MAX", "97"),
         ] {
             let error = load(&[(&format!("CLICKWIRE__API__{key}"), value)]).expect_err(key);
             assert!(error.to_string().contains(&format!("api.{}", key.to_lowercase())), "{error}");

@@ -176,10 +176,11 @@ pub async fn names(
     Ok(rows.into_iter().map(|(id, name)| (KeyId::from_uuid(id), name)).collect())
 }
 
-/// How many keys of a workspace were not taken back.
-pub async fn count(conn: &mut Connection, workspace_id: WorkspaceId) -> QueryResult<i64> {
+/// How many keys of a workspace open something at `now`.
+pub async fn count(conn: &mut Connection, workspace_id: WorkspaceId, now: DateTime<Utc>) -> QueryResult<i64> {
     api_keys::table
         .filter(api_keys::workspace_id.eq(workspace_id.uuid()).and(api_keys::revoked_at.is_null()))
+        .filter(api_keys::expires_at.is_null().or(api_keys::expires_at.gt(now)))
         .count()
         .get_result(conn)
         .await
@@ -196,6 +197,38 @@ pub async fn touch(
     let due = api_keys::last_used_at.is_null().or(api_keys::last_used_at.lt(stale));
     diesel::update(api_keys::table.filter(api_keys::id.eq(id.uuid())).filter(due))
         .set(api_keys::last_used_at.eq(now))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The workspace's key with this id, unless it was taken back; nobody else changes it until the transaction ends.
+pub async fn lock(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: KeyId,
+) -> QueryResult<Option<StoredKey>> {
+    let own = api_keys::workspace_id.eq(workspace_id.uuid()).and(api_keys::revoked_at.is_null());
+    let row: Option<Row> = api_keys::table
+        .filter(api_keys::id.eq(id.uuid()).and(own))
+        .select(Row::as_select())
+        .for_no_key_update()
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(row.map(StoredKey::from))
+}
+
+/// Has a key of a workspace open nothing from then on.
+pub async fn expire(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: KeyId,
+    expires_at: DateTime<Utc>,
+) -> QueryResult<()> {
+    let own = api_keys::id.eq(id.uuid()).and(api_keys::workspace_id.eq(workspace_id.uuid()));
+    diesel::update(api_keys::table.filter(own))
+        .set(api_keys::expires_at.eq(expires_at))
         .execute(conn)
         .await?;
     Ok(())

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use model::{AuditId, WorkspaceId};
 
+use crate::parse::earliest;
 use crate::schema::audit;
 use crate::{Connection, QueryResult};
 
@@ -16,7 +17,7 @@ use crate::{Connection, QueryResult};
 pub struct Entry {
     /// Its id.
     pub id: AuditId,
-    /// Who did it: the id of an API key, or a program's name.
+    /// Who did it: the id of an API key or a person, or a program's name.
     pub actor: String,
     /// What was done: `endpoint.created`, `secret.revealed`, ….
     pub action: String,
@@ -26,6 +27,21 @@ pub struct Entry {
     pub details: Value,
     /// When.
     pub created_at: DateTime<Utc>,
+}
+
+/// Which entries are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// Of what this one did.
+    pub actor: Option<String>,
+    /// That this was done, `link.updated`, or something to this kind of thing, `link`.
+    pub action: Option<String>,
+    /// About this.
+    pub subject: Option<String>,
+    /// From this moment on.
+    pub since: Option<DateTime<Utc>>,
+    /// Before this moment.
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// Writes an entry. Belongs into the transaction of the change it tells of.
@@ -53,22 +69,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// Which entries are asked for; what is left out does not matter.
-#[derive(Debug, Clone, Default)]
-pub struct AuditFilter {
-    /// Who did it.
-    pub actor: Option<String>,
-    /// What was done, `link.updated`, or to what kind of thing, `link`.
-    pub action: Option<String>,
-    /// To what.
-    pub subject: Option<String>,
-    /// Then or later.
-    pub since: Option<DateTime<Utc>>,
-    /// Before that.
-    pub until: Option<DateTime<Utc>>,
-}
-
-/// The newest entries, or those older than `before`; at most `limit`.
+/// The newest entries that the filter lets through, or those older than `before`; at most `limit`.
 pub async fn list(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
@@ -98,10 +99,10 @@ pub async fn list(
         query = query.filter(audit::subject.eq(subject));
     }
     if let Some(since) = filter.since {
-        query = query.filter(audit::created_at.ge(since));
+        query = query.filter(audit::id.ge(earliest(since)));
     }
     if let Some(until) = filter.until {
-        query = query.filter(audit::created_at.lt(until));
+        query = query.filter(audit::id.lt(earliest(until)));
     }
     let rows: Vec<Row> = query.load(conn).await?;
     let read = |(id, actor, action, subject, details, created_at): Row| Entry {

@@ -64,7 +64,7 @@ async fn save(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::EndpointsWrite)?;
     let object: Map<String, Value> = form.object(&["url", "format"]);
     let saved = match form::read::<NewAlert>(object) {
-        Ok(wanted) => alerts::save(&shared, &signed.caller, wanted).await,
+        Ok(wanted) => alerts::save(&shared, &signed.caller, None, wanted).await,
         Err(error) => Err(error),
     };
     match saved {
@@ -91,7 +91,7 @@ async fn save(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
 #[post("/settings/alerts/remove")]
 async fn remove(signed: Signed, _form: Form, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::EndpointsWrite)?;
-    alerts::remove(&shared, &signed.caller).await?;
+    alerts::remove(&shared, &signed.caller, None).await?;
     let flash = Flash::Done("Nobody is alerted any more.".to_owned());
     Ok(session::leave(&shared, see_other("/settings/webhooks"), &flash))
 }

@@ -155,7 +155,7 @@ async fn change(signed: Signed, form: Form, id: Path<String>, shared: Data<Share
 #[post("/settings/domains/{id}/remove")]
 async fn remove(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::SettingsWrite)?;
-    let removed = settings::remove_domain(&shared, &signed.caller, path_id(&id, "domain")?).await;
+    let removed = settings::remove_domain(&shared, &signed.caller, path_id(&id, "domain")?, None).await;
     done(&shared, removed, "The domain is removed.")
 }
 

@@ -28,10 +28,11 @@ mod webhooks;
 mod welcome;
 
 use actix_web::http::{StatusCode, header};
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use askama::Template;
 
+use crate::app::Shared;
 use crate::error::ApiError;
 use crate::openapi;
 use form::Form;
@@ -69,9 +70,9 @@ pub fn configure(config: &mut ServiceConfig) {
         .default_service(web::to(nowhere));
 }
 
-async fn nowhere(request: HttpRequest) -> HttpResponse {
+async fn nowhere(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
     if request.path() == "/v1" || request.path().starts_with("/v1/") {
-        return openapi::no_route(&request);
+        return openapi::no_route(&request, &shared);
     }
     PageError(ApiError::NoSuchRoute).error_response()
 }

@@ -90,6 +90,9 @@ const TELLING: [(&str, &str); 11] = [
     ("expires_at", "until "),
 ];
 
+/// Longest word that entries are looked for with, in characters.
+const WORD_CHARS_MAX: usize = 100;
+
 /// Longest detail that is shown, in characters.
 const DETAIL_CHARS_MAX: usize = 200;
 
@@ -104,9 +107,9 @@ pub struct Asked {
 impl FromFields for Asked {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let filter = AuditFilter {
-            actor: fields.optional("actor", text::<100>),
+            actor: fields.optional("actor", text::<WORD_CHARS_MAX>),
             action: fields.optional("action", action),
-            subject: fields.optional("subject", text::<300>),
+            subject: fields.optional("subject", text::<WORD_CHARS_MAX>),
             since: fields.optional("since", moment),
             until: fields.optional("until", moment),
         };
@@ -116,7 +119,7 @@ impl FromFields for Asked {
 
 /// `link` or `link.updated`.
 fn action(value: &Value) -> Result<String, Wrong> {
-    let text = text::<100>(value)?;
+    let text = text::<WORD_CHARS_MAX>(value)?;
     let is_action = text.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '.' | '_'));
     if is_action {
         Ok(text)

@@ -11,7 +11,7 @@ use store::{AsyncConnection as _, Connection, secrets, workspaces};
 
 use super::endpoint_url::check_url;
 use super::endpoints::{came_into, change, notify, vanished};
-use super::{announce, now};
+use super::{announce, check_match, etag, now};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -74,17 +74,29 @@ pub async fn find(shared: &Shared, caller: &Caller) -> Result<Option<Endpoint>, 
     Ok(endpoints::find_alert(&mut conn, caller.workspace_id).await?)
 }
 
+/// What `If-Match` compares of the settings of a workspace.
+pub fn revision(saved: Option<&Endpoint>) -> String {
+    saved.map_or_else(|| "none".to_owned(), |endpoint| format!("{}.{}", endpoint.id, endpoint.revision))
+}
+
 /// Names the alert URL, or changes it: its secret stays. One that was paused or disabled gets alerts again.
 ///
 /// # Errors
-/// When its address is forbidden.
-pub async fn save(shared: &Shared, caller: &Caller, wanted: NewAlert) -> Result<Saved, ApiError> {
+/// When its address is forbidden, or the settings are not those that `If-Match` names.
+pub async fn save(
+    shared: &Shared,
+    caller: &Caller,
+    if_match: Option<&str>,
+    wanted: NewAlert,
+) -> Result<Saved, ApiError> {
     let warnings = check_url(shared, &wanted.url).await?;
     let mut conn = shared.pool.get().await?;
     let (endpoint, secret) = conn
         .transaction::<_, ApiError, _>(async |conn| {
             workspaces::lock(conn, caller.workspace_id).await?;
-            match endpoints::find_alert(conn, caller.workspace_id).await? {
+            let saved = endpoints::find_alert(conn, caller.workspace_id).await?;
+            check_match(if_match, revision(saved.as_ref()))?;
+            match saved {
                 Some(endpoint) => Ok((update(conn, caller, endpoint, &wanted).await?, None)),
                 None => {
                     let (endpoint, secret) = insert(shared, conn, caller, &wanted).await?;
@@ -161,10 +173,12 @@ async fn update(
 /// Removes the alert URL; without one nothing happens.
 ///
 /// # Errors
-/// When the database is away.
-pub async fn remove(shared: &Shared, caller: &Caller) -> Result<(), ApiError> {
-    match find(shared, caller).await? {
-        Some(endpoint) => super::endpoints::delete(shared, caller, endpoint.id, None).await,
-        None => Ok(()),
-    }
+/// When the settings are not those that `If-Match` names.
+pub async fn remove(shared: &Shared, caller: &Caller, if_match: Option<&str>) -> Result<(), ApiError> {
+    let saved = find(shared, caller).await?;
+    check_match(if_match, revision(saved.as_ref()))?;
+    let Some(endpoint) = saved else { return Ok(()) };
+    // one that somebody changes meanwhile is not what was looked at
+    let seen = if_match.map(|_| etag(endpoint.revision));
+    super::endpoints::delete(shared, caller, endpoint.id, seen.as_deref()).await
 }

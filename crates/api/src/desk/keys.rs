@@ -1,6 +1,6 @@
-//! API keys: make, list, revoke. Nobody gives away more than they hold.
+//! API keys: make, list, rotate, revoke. Nobody gives away more than they hold.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
@@ -15,7 +15,7 @@ use super::{Change, audit, now};
 use crate::app::Shared;
 use crate::auth::{ALL, Caller, Scope};
 use crate::error::{ApiError, FieldError};
-use crate::fields::{self, Fields, FromFields, Wrong, invalid, moment, text};
+use crate::fields::{self, Fields, FromFields, Wrong, invalid, moment, number, text};
 use crate::page::PageRequest;
 
 /// Longest name of a key, in characters.
@@ -56,6 +56,26 @@ fn scope(value: &Value) -> Result<String, Wrong> {
     Err(invalid(format_args!("is not a scope; there are `*`, `{}`", known.join("`, `"))))
 }
 
+/// How long a key that is rotated goes on opening things beside its successor, unless the request says otherwise, in seconds.
+const OVERLAP_DEFAULT: u32 = 24 * 60 * 60;
+
+/// Longest such time, in seconds: 30 days.
+const OVERLAP_MAX: u32 = 30 * 24 * 60 * 60;
+
+/// How a key is to be rotated.
+#[derive(Debug, ToSchema)]
+pub struct Rotation {
+    /// How many seconds the old key goes on, at most 30 days; 0: it ends at once. Default: 86400, a day.
+    #[schema(maximum = 2_592_000, example = 86400)]
+    overlap_seconds: Option<u32>,
+}
+
+impl FromFields for Rotation {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self { overlap_seconds: fields.optional("overlap_seconds", number::<0, OVERLAP_MAX>) })
+    }
+}
+
 /// A key that was just made.
 pub struct Created {
     /// What is kept of it.
@@ -80,10 +100,7 @@ pub async fn create(
     let mut conn = shared.pool.get().await?;
     conn.transaction::<_, ApiError, _>(async |conn| {
         if let Some(before) = once.claim(conn).await? {
-            let stored = api_keys::find(conn, KeyId::from_uuid(before)).await?;
-            let is_there = |key: &StoredKey| key.revoked_at.is_none();
-            let stored = stored.filter(is_there).ok_or_else(gone)?;
-            return Ok(Done::Before(Created { stored, key: None }));
+            return created_before(conn, caller, KeyId::from_uuid(before)).await.map(Done::Before);
         }
         let key = ApiKey::generate();
         let stored = insert(shared, conn, caller, &new, &key, now).await?;
@@ -91,6 +108,73 @@ pub async fn create(
         Ok(Done::Now(Created { stored, key: Some(key) }))
     })
     .await
+}
+
+async fn created_before(conn: &mut Connection, caller: &Caller, id: KeyId) -> Result<Created, ApiError> {
+    let stored = api_keys::lock(conn, caller.workspace_id, id).await?.ok_or_else(gone)?;
+    Ok(Created { stored, key: None })
+}
+
+/// Makes a key with the name, the scopes and the end of another, which ends after an overlap. With an idempotency key that came
+/// before, tells of the one that it made; that cannot be shown again.
+///
+/// # Errors
+/// When the idempotency key came with another request; when there is no such key, it opens nothing any more or more than the
+/// caller's own, or there are too many.
+pub async fn rotate(
+    shared: &Shared,
+    caller: &Caller,
+    id: KeyId,
+    how: Rotation,
+    idempotency_key: Option<&IdempotencyKey>,
+) -> Result<Done<Created>, ApiError> {
+    let now = now();
+    let overlap = TimeDelta::seconds(how.overlap_seconds.unwrap_or(OVERLAP_DEFAULT).into());
+    let once = Once::new(caller, idempotency_key, "key.rotate", now);
+    let mut conn = shared.pool.get().await?;
+    conn.transaction::<_, ApiError, _>(async |conn| {
+        if let Some(before) = once.claim(conn).await? {
+            return created_before(conn, caller, KeyId::from_uuid(before)).await.map(Done::Before);
+        }
+        let old = api_keys::lock(conn, caller.workspace_id, id).await?;
+        let old = old.ok_or(ApiError::NotFound("API key"))?;
+        if !old.is_live(now) {
+            return Err(ApiError::Conflict {
+                code: "key_expired",
+                pointer: None,
+                detail: "this key has expired: make a new one".to_owned(),
+            });
+        }
+        if let Some(scope) = old.scopes.iter().find(|scope| !caller.may_word(scope)) {
+            return Err(ApiError::Conflict {
+                code: "not_held",
+                pointer: None,
+                detail: format!("your own key has not the scope `{scope}`, which this one has"),
+            });
+        }
+        let ends_at = old.expires_at.map_or(now + overlap, |ends_at| ends_at.min(now + overlap));
+        api_keys::expire(conn, caller.workspace_id, id, ends_at).await?;
+        let key = ApiKey::generate();
+        let new = NewKey { name: old.name, scopes: old.scopes, expires_at: old.expires_at };
+        let stored = insert(shared, conn, caller, &new, &key, now).await?;
+        let details = json!({"successor": stored.id, "expires_at": ends_at});
+        let subject = id.to_string();
+        audit(conn, Change { caller, now, action: "key.rotated", subject, details }).await?;
+        once.made(conn, stored.id.uuid()).await?;
+        Ok(Done::Now(Created { stored, key: Some(key) }))
+    })
+    .await
+}
+
+/// The workspace's key with this id, unless it was revoked.
+///
+/// # Errors
+/// When there is none.
+pub async fn find(shared: &Shared, caller: &Caller, id: KeyId) -> Result<StoredKey, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    let found = api_keys::find(&mut conn, id).await?;
+    let is_own = |key: &StoredKey| key.workspace_id == caller.workspace_id && key.revoked_at.is_none();
+    found.filter(is_own).ok_or(ApiError::NotFound("API key"))
 }
 
 async fn insert(
@@ -105,7 +189,7 @@ async fn insert(
     if new.expires_at.is_some_and(|expires_at| expires_at <= now) {
         return Err(ApiError::field("/expires_at", "invalid", "must be in the future"));
     }
-    if api_keys::count(conn, caller.workspace_id).await? >= shared.settings.keys_max.into() {
+    if api_keys::count(conn, caller.workspace_id, now).await? >= shared.settings.keys_max.into() {
         return Err(limit_reached(shared.settings.keys_max, "API keys"));
     }
     let kept = KeptKey {

@@ -1,6 +1,7 @@
 //! Link settings of a workspace, and the domains that its links are served under.
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use bus::{Changed, Table};
@@ -24,6 +25,9 @@ const HSTS_MAX: u32 = 63_072_000;
 
 /// Most schemes that links of a workspace may lead to beside `https` and `http`.
 const APP_SCHEMES_MAX: usize = 16;
+
+/// Bytes of the digest that stands for a domain's revision.
+const DIGEST_BYTES: usize = 8;
 
 const SIGNAL_POLICIES: &[(&str, SignalPolicy)] = &[
     ("ignore", SignalPolicy::Ignore),
@@ -222,6 +226,21 @@ pub async fn domains(shared: &Shared, caller: &Caller) -> Result<Vec<Domain>, Ap
     Ok(domains::list(&mut conn, caller.workspace_id, shared.settings.domains_max.into()).await?)
 }
 
+/// The workspace's domain with this id.
+///
+/// # Errors
+/// When there is none.
+pub async fn find_domain(shared: &Shared, caller: &Caller, id: DomainId) -> Result<Domain, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    domains::find(&mut conn, caller.workspace_id, id).await?.ok_or(ApiError::NotFound("domain"))
+}
+
+/// What `If-Match` compares of a domain, whose changes are not counted: a digest of all that can be changed.
+pub fn domain_revision(domain: &Domain) -> String {
+    let digest = Sha256::digest(told(domain).to_string());
+    digest.iter().take(DIGEST_BYTES).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Adds a domain; with a key that came before, tells of the one that it added.
 ///
 /// # Errors
@@ -281,11 +300,12 @@ pub async fn add_domain(
 /// letters in slugs tell its links apart.
 ///
 /// # Errors
-/// When there is none, it is to be the default one no more, or its links were found in another way so far.
+/// When there is none, it is not as `If-Match` says, it is to be the default one no more, or its links were found in another way so far.
 pub async fn change_domain(
     shared: &Shared,
     caller: &Caller,
     id: DomainId,
+    if_match: Option<&str>,
     change: DomainChange,
 ) -> Result<Domain, ApiError> {
     let now = now();
@@ -295,6 +315,7 @@ pub async fn change_domain(
             workspaces::lock(conn, caller.workspace_id).await?;
             let domain = domains::find(conn, caller.workspace_id, id).await?;
             let mut domain = domain.ok_or(ApiError::NotFound("domain"))?;
+            check_match(if_match, domain_revision(&domain))?;
             let before = domain.clone();
             match change.default {
                 Some(true) if !domain.is_default => {
@@ -349,14 +370,21 @@ async fn set_case(
 /// Removes a domain under which no link was ever made.
 ///
 /// # Errors
-/// When there is none, links were made under it, it is the default one, or it is blocked.
-pub async fn remove_domain(shared: &Shared, caller: &Caller, id: DomainId) -> Result<(), ApiError> {
+/// When there is none, it is not as `If-Match` says, links were made under it, it is the default one, or it is blocked.
+pub async fn remove_domain(
+    shared: &Shared,
+    caller: &Caller,
+    id: DomainId,
+    if_match: Option<&str>,
+) -> Result<(), ApiError> {
     let now = now();
     let in_use =
         |detail: &str| ApiError::Conflict { code: "domain_in_use", pointer: None, detail: detail.to_owned() };
     let mut conn = shared.pool.get().await?;
     conn.transaction::<_, ApiError, _>(async |conn| {
         workspaces::lock(conn, caller.workspace_id).await?;
+        let domain = domains::find(conn, caller.workspace_id, id).await?;
+        check_match(if_match, domain_revision(&domain.ok_or(ApiError::NotFound("domain"))?))?;
         let default = domains::default(conn, caller.workspace_id).await?;
         if default.is_some_and(|domain| domain.id == id) {
             return Err(in_use("the default domain cannot be removed: make another one the default first"));

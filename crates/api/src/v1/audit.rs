@@ -2,6 +2,7 @@
 
 use actix_web::web::Data;
 use actix_web::{HttpResponse, get};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -48,17 +49,17 @@ impl From<Entry> for EntryView {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query for the OpenAPI document")]
-struct PageQuery {
-    /// Who did it: the id of an API key or a person.
+struct AuditQuery {
+    /// Done with this key, or by this person: an id.
     actor: Option<String>,
-    /// What was done, such as `link.updated`, or to what kind of thing: `link`.
+    /// What was done, like `endpoint.created`, or to what kind of thing: `endpoint`.
     action: Option<String>,
-    /// The id of what was changed.
+    /// Done to this: an id.
     subject: Option<String>,
-    /// Then or later.
-    since: Option<String>,
-    /// Before that.
-    until: Option<String>,
+    /// At this moment or later.
+    since: Option<DateTime<Utc>>,
+    /// Before this moment.
+    until: Option<DateTime<Utc>>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
     /// Entries of a page, 1 to 250. Default: 50.
@@ -66,7 +67,7 @@ struct PageQuery {
 }
 
 /// List the audit log, newest first
-#[utoipa::path(tag = "keys and audit", params(PageQuery), security(("api_key" = ["keys:write"])),
+#[utoipa::path(tag = "keys and audit", params(AuditQuery), security(("api_key" = ["keys:write"])),
     responses((status = 200, body = Page<EntryView>),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/audit")]
@@ -80,4 +81,17 @@ pub async fn list_audit(
     let mut conn = shared.pool.get().await?;
     let rows = audit::list(&mut conn, caller.workspace_id, &filter, page.before, page.rows()).await?;
     Ok(HttpResponse::Ok().json(page.page(rows, |entry| entry.id, EntryView::from)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fields::known_fields;
+
+    #[test]
+    fn a_query_knows_what_its_description_says() {
+        let described: Vec<String> = AuditQuery::into_params(|| None).into_iter().map(|p| p.name).collect();
+
+        assert_eq!(known_fields::<Asked>(), described);
+    }
 }

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use model::delivery::Timings;
 use store::delivery_log::{LoggedAttempt, LoggedDelivery};
 
+use super::conditional::digested;
 use super::{done, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
@@ -162,19 +163,21 @@ pub async fn list_deliveries(
 }
 
 /// Show a delivery with its attempts
-#[utoipa::path(tag = "deliveries", params(("id" = String, Path)), security(("api_key" = ["deliveries:read"])),
-    responses((status = 200, body = DeliveryWithAttempts),
+#[utoipa::path(tag = "deliveries", params(("id" = String, Path), ("If-None-Match" = Option<String>, Header)),
+    security(("api_key" = ["deliveries:read"])), responses((status = 200, body = DeliveryWithAttempts),
+        (status = 304, description = "Nothing is new"),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/deliveries/{id}")]
 pub async fn show_delivery(
     caller: Caller,
     id: Path<String>,
+    request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::DeliveriesRead)?;
     let (delivery, attempts) = deliveries::find(&shared, &caller, path_id(&id, "delivery")?).await?;
     let attempts = attempts.into_iter().map(AttemptView::from).collect();
-    Ok(HttpResponse::Ok().json(DeliveryWithAttempts { delivery: delivery.into(), attempts }))
+    Ok(digested(&request, &DeliveryWithAttempts { delivery: delivery.into(), attempts }))
 }
 
 /// Try a delivery again now

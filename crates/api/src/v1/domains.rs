@@ -1,5 +1,6 @@
 //! `/v1/domains`: the host names that links are served under.
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post};
 use serde::Serialize;
@@ -7,7 +8,8 @@ use utoipa::ToSchema;
 
 use store::domains::Domain;
 
-use super::{done, time};
+use super::conditional::tagged;
+use super::{done, if_match, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, path_id};
@@ -62,7 +64,12 @@ pub async fn add_domain(
     caller.require(Scope::SettingsWrite)?;
     let key = IdempotencyKey::of(&shared, &request, body.bytes())?;
     let added = settings::add_domain(&shared, &caller, body.read()?, key.as_ref()).await?;
-    done(added, |domain| Ok(HttpResponse::Created().json(DomainView::from(domain))))
+    done(added, |domain| Ok(shown(&request, StatusCode::CREATED, domain)))
+}
+
+fn shown(request: &HttpRequest, status: StatusCode, domain: Domain) -> HttpResponse {
+    let revision = settings::domain_revision(&domain);
+    tagged(request, status, revision, &DomainView::from(domain))
 }
 
 /// List domains, the default one first
@@ -75,8 +82,25 @@ pub async fn list_domains(caller: Caller, shared: Data<Shared>) -> Result<HttpRe
     Ok(HttpResponse::Ok().json(Page { data, next_cursor: None }))
 }
 
+/// Show a domain
+#[utoipa::path(tag = "settings", params(("id" = String, Path), ("If-None-Match" = Option<String>, Header)),
+    security(("api_key" = ["settings:read"])), responses((status = 200, body = DomainView),
+    (status = 304, description = "Nothing is new"),
+    (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[get("/v1/domains/{id}")]
+pub async fn show_domain(
+    caller: Caller,
+    id: Path<String>,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::SettingsRead)?;
+    let domain = settings::find_domain(&shared, &caller, path_id(&id, "domain")?).await?;
+    Ok(shown(&request, StatusCode::OK, domain))
+}
+
 /// Change a domain
-#[utoipa::path(tag = "settings", params(("id" = String, Path)), request_body = DomainChange,
+#[utoipa::path(tag = "settings", params(("id" = String, Path), ("If-Match" = Option<String>, Header)), request_body = DomainChange,
     security(("api_key" = ["settings:write"])), responses((status = 200, body = DomainView),
     (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[patch("/v1/domains/{id}")]
@@ -84,23 +108,26 @@ pub async fn update_domain(
     caller: Caller,
     id: Path<String>,
     body: Body,
+    request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::SettingsWrite)?;
-    let domain = settings::change_domain(&shared, &caller, path_id(&id, "domain")?, body.read()?).await?;
-    Ok(HttpResponse::Ok().json(DomainView::from(domain)))
+    let id = path_id(&id, "domain")?;
+    let domain = settings::change_domain(&shared, &caller, id, if_match(&request), body.read()?).await?;
+    Ok(shown(&request, StatusCode::OK, domain))
 }
 
 /// Remove a domain under which no link was ever made
-#[utoipa::path(tag = "settings", params(("id" = String, Path)), security(("api_key" = ["settings:write"])),
-    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(tag = "settings", params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    security(("api_key" = ["settings:write"])), responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[delete("/v1/domains/{id}")]
 pub async fn remove_domain(
     caller: Caller,
     id: Path<String>,
+    request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::SettingsWrite)?;
-    settings::remove_domain(&shared, &caller, path_id(&id, "domain")?).await?;
+    settings::remove_domain(&shared, &caller, path_id(&id, "domain")?, if_match(&request)).await?;
     Ok(HttpResponse::NoContent().finish())
 }

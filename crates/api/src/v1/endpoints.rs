@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::header;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post};
 use serde::Serialize;
@@ -13,6 +14,7 @@ use model::EndpointId;
 use model::retry::RetryPreset;
 use store::endpoints::{Endpoint, State};
 
+use super::conditional::tagged;
 use super::deliveries::TimingsView;
 use super::{done, if_match, time};
 use crate::app::Shared;
@@ -22,7 +24,7 @@ use crate::desk::endpoint_body::{EndpointChange, FilterPreview, NewEndpoint};
 use crate::desk::endpoint_create::{self, Created};
 use crate::desk::endpoints::{self, Tested};
 use crate::desk::idempotency::{self, IdempotencyKey};
-use crate::desk::{etag, previews};
+use crate::desk::previews;
 use crate::error::{ApiError, Problem};
 use crate::fields::{Fields, FromFields};
 use crate::page::{Page, PageRequest};
@@ -61,7 +63,7 @@ pub struct EndpointView {
     /// Whether it is disabled when it has only failed for days.
     auto_disable: bool,
     health: HealthView,
-    /// Counts the changes; also the `ETag`.
+    /// Counts the changes; the `ETag` begins with it.
     revision: i64,
     created_at: String,
     updated_at: String,
@@ -218,11 +220,11 @@ pub async fn create_endpoint(
         let mut view = EndpointView::of(&shared, &caller, endpoint)?;
         view.secret = secret.map(|secret| secret.reveal());
         view.warnings = warnings;
-        let location = (header::LOCATION, format!("/v1/webhook-endpoints/{}", view.id));
-        Ok(HttpResponse::Created()
-            .insert_header(location)
-            .insert_header((header::ETAG, etag(view.revision)))
-            .json(view))
+        let location = format!("/v1/webhook-endpoints/{}", view.id);
+        let location = HeaderValue::from_str(&location).expect("an id is visible ASCII");
+        let mut answer = tagged(&request, StatusCode::CREATED, view.revision, &view);
+        answer.headers_mut().insert(header::LOCATION, location);
+        Ok(answer)
     })
 }
 
@@ -246,18 +248,20 @@ pub async fn list_endpoints(
 }
 
 /// Show an endpoint
-#[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path)),
+#[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path), ("If-None-Match" = Option<String>, Header)),
     security(("api_key" = ["endpoints:read"])), responses((status = 200, body = EndpointView),
+        (status = 304, description = "Nothing is new"),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/webhook-endpoints/{id}")]
 pub async fn show_endpoint(
     caller: Caller,
     id: Path<String>,
+    request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::EndpointsRead)?;
     let endpoint = endpoints::find(&shared, &caller, endpoint_id(&id)?).await?;
-    shown(&shared, &caller, endpoint, Vec::new())
+    shown(&shared, &caller, &request, endpoint, Vec::new())
 }
 
 /// Change an endpoint
@@ -279,7 +283,7 @@ pub async fn update_endpoint(
     let id = endpoint_id(&id)?;
     let (endpoint, warnings) =
         endpoints::update(&shared, &caller, id, if_match(&request), body.read()?).await?;
-    shown(&shared, &caller, endpoint, warnings)
+    shown(&shared, &caller, &request, endpoint, warnings)
 }
 
 /// Remove an endpoint
@@ -311,11 +315,12 @@ pub async fn delete_endpoint(
 pub async fn pause_endpoint(
     caller: Caller,
     id: Path<String>,
+    request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::EndpointsWrite)?;
     let endpoint = endpoints::pause(&shared, &caller, endpoint_id(&id)?).await?;
-    shown(&shared, &caller, endpoint, Vec::new())
+    shown(&shared, &caller, &request, endpoint, Vec::new())
 }
 
 /// Resume an endpoint
@@ -329,11 +334,12 @@ pub async fn pause_endpoint(
 pub async fn resume_endpoint(
     caller: Caller,
     id: Path<String>,
+    request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::EndpointsWrite)?;
     let endpoint = endpoints::resume(&shared, &caller, endpoint_id(&id)?).await?;
-    shown(&shared, &caller, endpoint, Vec::new())
+    shown(&shared, &caller, &request, endpoint, Vec::new())
 }
 
 /// Send a test
@@ -416,10 +422,11 @@ pub fn endpoint_id(text: &str) -> Result<EndpointId, ApiError> {
 fn shown(
     shared: &Shared,
     caller: &Caller,
+    request: &HttpRequest,
     endpoint: Endpoint,
     warnings: Vec<String>,
 ) -> Result<HttpResponse, ApiError> {
     let mut view = EndpointView::of(shared, caller, endpoint)?;
     view.warnings = warnings;
-    Ok(HttpResponse::Ok().insert_header((header::ETAG, etag(view.revision))).json(view))
+    Ok(tagged(request, StatusCode::OK, view.revision, &view))
 }

@@ -1,5 +1,6 @@
 //! `/v1/api-keys`: who may do what.
 
+use actix_web::http::header;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post};
 use serde::Serialize;
@@ -8,12 +9,13 @@ use utoipa::{IntoParams, ToSchema};
 use model::KeyId;
 use store::api_keys::StoredKey;
 
+use super::conditional::digested;
 use super::{done, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, Query, path_id};
 use crate::desk::idempotency::IdempotencyKey;
-use crate::desk::keys::{self, Created, NewKey};
+use crate::desk::keys::{self, Created, NewKey, Rotation};
 use crate::error::{ApiError, Problem};
 use crate::fields::{Fields, FromFields};
 use crate::page::{Page, PageRequest};
@@ -87,10 +89,7 @@ pub async fn create_key(
     caller.require(Scope::KeysWrite)?;
     let idempotency_key = IdempotencyKey::of(&shared, &request, body.bytes())?;
     let made = keys::create(&shared, &caller, body.read()?, idempotency_key.as_ref()).await?;
-    done(made, |Created { stored, key }| {
-        let view = KeyView { key: key.map(|key| key.reveal().to_owned()), ..stored.into() };
-        Ok(HttpResponse::Created().json(view))
-    })
+    done(made, created)
 }
 
 /// List API keys, newest first
@@ -103,6 +102,53 @@ pub async fn list_keys(caller: Caller, query: Query, shared: Data<Shared>) -> Re
     let Asked(page) = query.read()?;
     let rows = keys::list(&shared, &caller, &page).await?;
     Ok(HttpResponse::Ok().json(page.page(rows, |key| key.id, KeyView::from)))
+}
+
+/// Show an API key
+#[utoipa::path(tag = "keys and audit", params(("id" = String, Path), ("If-None-Match" = Option<String>, Header)),
+    security(("api_key" = ["keys:write"])), responses((status = 200, body = KeyView),
+        (status = 304, description = "Nothing is new"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[get("/v1/api-keys/{id}")]
+pub async fn show_key(
+    caller: Caller,
+    id: Path<String>,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::KeysWrite)?;
+    let stored = keys::find(&shared, &caller, path_id(&id, "API key")?).await?;
+    Ok(digested(&request, &KeyView::from(stored)))
+}
+
+/// Rotate an API key
+///
+/// The answer holds a new key with the same name and scopes; the old one goes on for a day, or as long as you say, so that you can
+/// change over. You must hold every scope of it. The answer to a repeat with the same `Idempotency-Key` is without the key, since
+/// only its hash is kept: who missed it rotates again.
+#[utoipa::path(tag = "keys and audit", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = Rotation, security(("api_key" = ["keys:write"])), responses((status = 201, body = KeyView),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[post("/v1/api-keys/{id}/rotate")]
+pub async fn rotate_key(
+    caller: Caller,
+    id: Path<String>,
+    body: Body,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::KeysWrite)?;
+    let id = path_id(&id, "API key")?;
+    let idempotency_key = IdempotencyKey::of(&shared, &request, body.bytes())?;
+    let made = keys::rotate(&shared, &caller, id, body.read()?, idempotency_key.as_ref()).await?;
+    done(made, created)
+}
+
+fn created(made: Created) -> Result<HttpResponse, ApiError> {
+    let Created { stored, key } = made;
+    let location = (header::LOCATION, format!("/v1/api-keys/{}", stored.id));
+    let view = KeyView { key: key.map(|key| key.reveal().to_owned()), ..stored.into() };
+    Ok(HttpResponse::Created().insert_header(location).json(view))
 }
 
 /// Revoke an API key

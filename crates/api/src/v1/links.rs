@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::header;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, put};
 use serde::Serialize;
@@ -12,11 +13,11 @@ use model::link::LinkPreview;
 use model::{LinkId, Utm};
 use store::links::{Link, LinkFilter};
 
+use super::conditional::tagged;
 use super::{done, if_match, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, Query, path_id};
-use crate::desk::etag;
 use crate::desk::idempotency::IdempotencyKey;
 use crate::desk::link_body::{NewLink, PreviewText, UtmText};
 use crate::desk::link_change::LinkChange;
@@ -74,7 +75,7 @@ pub struct LinkView {
     has_password: bool,
     #[schema(value_type = Option<PreviewText>)]
     preview: Option<LinkPreview>,
-    /// Counts the changes; also the `ETag`.
+    /// Counts the changes; the `ETag` begins with it.
     revision: u32,
     /// The id of the key that made it; a console session is that of the key it was opened with. Of old links it is not
     /// known.
@@ -187,7 +188,7 @@ pub async fn create_link(
     caller.require(Scope::LinksWrite)?;
     let key = IdempotencyKey::of(&shared, &request, body.bytes())?;
     let made = links::create(&shared, &caller, body.read()?, key.as_ref()).await?;
-    done(made, |link| Ok(created(&shared, link)))
+    done(made, |link| Ok(created(&shared, &request, link)))
 }
 
 /// List links, newest first
@@ -206,17 +207,19 @@ pub async fn list_links(
 }
 
 /// Show a link
-#[utoipa::path(tag = "links", params(("id" = String, Path)), security(("api_key" = ["links:read"])), responses(
-    (status = 200, body = LinkView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(tag = "links", params(("id" = String, Path), ("If-None-Match" = Option<String>, Header)),
+    security(("api_key" = ["links:read"])), responses(
+    (status = 200, body = LinkView), (status = 304, description = "Nothing is new"), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/links/{id}")]
 pub async fn show_link(
     caller: Caller,
     id: Path<String>,
+    request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::LinksRead)?;
     let link = links::find(&shared, &caller, path_id(&id, "link")?).await?;
-    Ok(shown(&shared, link))
+    Ok(shown(&shared, &request, link))
 }
 
 /// Change a link
@@ -236,7 +239,7 @@ pub async fn update_link(
     caller.require(Scope::LinksWrite)?;
     let id = path_id(&id, "link")?;
     let link = links::update(&shared, &caller, id, if_match(&request), body.read()?).await?;
-    Ok(shown(&shared, link))
+    Ok(shown(&shared, &request, link))
 }
 
 /// Make or change the link with your own id
@@ -260,8 +263,8 @@ pub async fn put_link(
     let id = link_fields::external_id(&id.into_inner().into())
         .map_err(|wrong| ApiError::Invalid(vec![wrong.of("external_id")]))?;
     match link_upsert::upsert(&shared, &caller, id, if_match(&request), body.read()?).await? {
-        Upserted::Created(link) => Ok(created(&shared, link)),
-        Upserted::Kept(link) => Ok(shown(&shared, link)),
+        Upserted::Created(link) => Ok(created(&shared, &request, link)),
+        Upserted::Kept(link) => Ok(shown(&shared, &request, link)),
     }
 }
 
@@ -283,15 +286,18 @@ pub async fn archive_link(
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn created(shared: &Shared, link: Link) -> HttpResponse {
-    let location = (header::LOCATION, format!("/v1/links/{}", link.id));
-    let tag = (header::ETAG, etag(link.revision));
-    HttpResponse::Created().insert_header(location).insert_header(tag).json(LinkView::of(shared, link))
+fn created(shared: &Shared, request: &HttpRequest, link: Link) -> HttpResponse {
+    let location = format!("/v1/links/{}", link.id);
+    let location = HeaderValue::from_str(&location).expect("an id is visible ASCII");
+    let view = LinkView::of(shared, link);
+    let mut answer = tagged(request, StatusCode::CREATED, view.revision, &view);
+    answer.headers_mut().insert(header::LOCATION, location);
+    answer
 }
 
-fn shown(shared: &Shared, link: Link) -> HttpResponse {
-    let tag = (header::ETAG, etag(link.revision));
-    HttpResponse::Ok().insert_header(tag).json(LinkView::of(shared, link))
+fn shown(shared: &Shared, request: &HttpRequest, link: Link) -> HttpResponse {
+    let view = LinkView::of(shared, link);
+    tagged(request, StatusCode::OK, view.revision, &view)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod bulk;
 pub mod clicks;
+pub mod conditional;
 pub mod contacts;
 pub mod deliveries;
 pub mod domains;
@@ -18,13 +19,14 @@ pub mod secrets;
 pub mod settings;
 pub mod workspace;
 
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::HttpResponse;
+use actix_web::http::header::HeaderValue;
 use actix_web::web::ServiceConfig;
-use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, SecondsFormat, Utc};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
+use self::conditional::if_match;
 use crate::desk::idempotency::{Done, REPLAYED};
 use crate::error::ApiError;
 
@@ -47,7 +49,10 @@ macro_rules! routes {
                 version = "1",
                 description = "Tracked links and signed webhooks for every click. Errors are RFC 9457 problems with a \
                                stable `code`; lists are pages with an opaque `next_cursor`; times are RFC 3339 in UTC; \
-                               `If-Match` with an `ETag` keeps two editors from undoing each other. What makes or \
+                               `If-Match` with an `ETag` keeps two editors from undoing each other, and `If-None-Match` \
+                               is answered with 304 while nothing is new. Every answer says in `RateLimit-Limit`, \
+                               `RateLimit-Remaining` and `RateLimit-Reset` (seconds; draft-ietf-httpapi-ratelimit-headers-07) how \
+                               many requests are left; 429 says in `Retry-After` when the next one is answered. What makes or \
                                starts something takes an `Idempotency-Key`, 1 to 255 visible ASCII characters: the same \
                                request again within 24 hours, byte for byte, does nothing; it is answered with what the \
                                first one made, as it is now, and `Idempotency-Replayed: true`. With another body or \
@@ -71,8 +76,8 @@ routes! {
     contacts::erase_contact,
     settings::show_settings, settings::update_settings,
     workspace::show_workspace, workspace::update_workspace,
-    domains::add_domain, domains::list_domains, domains::update_domain, domains::remove_domain,
-    keys::create_key, keys::list_keys, keys::revoke_key,
+    domains::add_domain, domains::list_domains, domains::show_domain, domains::update_domain, domains::remove_domain,
+    keys::create_key, keys::list_keys, keys::show_key, keys::rotate_key, keys::revoke_key,
     people::list_people, people::update_person, people::remove_person, people::reset_password,
     people::create_invitation, people::list_invitations, people::revoke_invitation,
     audit::list_audit,
@@ -111,9 +116,4 @@ fn done<T>(
         answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(answer)
-}
-
-fn if_match(request: &HttpRequest) -> Option<&str> {
-    // what is not text matches no revision
-    request.headers().get(header::IF_MATCH).map(|value| value.to_str().unwrap_or_default())
 }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use store::replays::{Replay, What};
 
+use super::conditional::digested;
 use super::{done, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
@@ -135,18 +136,20 @@ pub async fn list_replays(
 }
 
 /// Show a replay and how far it is
-#[utoipa::path(tag = "deliveries", params(("id" = String, Path)), security(("api_key" = ["deliveries:read"])),
-    responses((status = 200, body = ReplayView),
+#[utoipa::path(tag = "deliveries", params(("id" = String, Path), ("If-None-Match" = Option<String>, Header)),
+    security(("api_key" = ["deliveries:read"])), responses((status = 200, body = ReplayView),
+        (status = 304, description = "Nothing is new"),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/replays/{id}")]
 pub async fn show_replay(
     caller: Caller,
     id: Path<String>,
+    request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::DeliveriesRead)?;
     let replay = replays::find(&shared, &caller, path_id(&id, "replay")?).await?;
-    Ok(HttpResponse::Ok().json(ReplayView::from(replay)))
+    Ok(digested(&request, &ReplayView::from(replay)))
 }
 
 /// Cancel a replay

@@ -1,6 +1,6 @@
 //! `/v1/settings/links`: what a workspace has decided about its links.
 
-use actix_web::http::header;
+use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, get, patch};
 use serde::Serialize;
@@ -10,11 +10,10 @@ use model::AddressTreatment;
 use model::privacy::SignalPolicy;
 use store::settings::LinkSettings;
 
-use super::if_match;
+use super::conditional::{if_match, tagged};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::Body;
-use crate::desk::etag;
 use crate::desk::settings::{self, SettingsChange};
 use crate::error::{ApiError, Problem};
 
@@ -38,11 +37,11 @@ pub struct SettingsView {
     fallback_url: Option<String>,
     /// What links may lead to beside `https` and `http`.
     app_schemes: Vec<String>,
-    /// Counts the changes; also the `ETag`.
+    /// Counts the changes; the `ETag` begins with it.
     revision: i64,
 }
 
-fn shown(saved: LinkSettings) -> HttpResponse {
+fn shown(request: &HttpRequest, saved: LinkSettings) -> HttpResponse {
     let view = SettingsView {
         app_schemes: settings::scheme_words(&saved),
         tracking: saved.is_tracking,
@@ -53,16 +52,22 @@ fn shown(saved: LinkSettings) -> HttpResponse {
         fallback_url: saved.fallback_url.map(|url| url.to_string()),
         revision: saved.revision,
     };
-    HttpResponse::Ok().insert_header((header::ETAG, etag(saved.revision))).json(view)
+    tagged(request, StatusCode::OK, saved.revision, &view)
 }
 
 /// Show the link settings
-#[utoipa::path(tag = "settings", security(("api_key" = ["settings:read"])), responses((status = 200, body = SettingsView),
+#[utoipa::path(tag = "settings", params(("If-None-Match" = Option<String>, Header)),
+    security(("api_key" = ["settings:read"])), responses((status = 200, body = SettingsView),
+    (status = 304, description = "Nothing is new"),
     (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/settings/links")]
-pub async fn show_settings(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn show_settings(
+    caller: Caller,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::SettingsRead)?;
-    Ok(shown(settings::find(&shared, &caller).await?))
+    Ok(shown(&request, settings::find(&shared, &caller).await?))
 }
 
 /// Change the link settings
@@ -77,5 +82,5 @@ pub async fn update_settings(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::SettingsWrite)?;
-    Ok(shown(settings::update(&shared, &caller, if_match(&request), body.read()?).await?))
+    Ok(shown(&request, settings::update(&shared, &caller, if_match(&request), body.read()?).await?))
 }

@@ -1,16 +1,19 @@
 //! `/v1/settings`: what a workspace has decided about itself.
 
+use actix_web::http::StatusCode;
 use actix_web::web::Data;
-use actix_web::{HttpResponse, get, patch};
+use actix_web::{HttpRequest, HttpResponse, get, patch};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use store::endpoints::Endpoint;
 
+use super::conditional::{if_match, tagged};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::Body;
 use crate::desk::alerts::{self, WorkspaceChange};
+use crate::desk::check_match;
 use crate::error::{ApiError, Problem};
 
 /// Settings of the workspace.
@@ -57,13 +60,21 @@ impl AlertView {
 }
 
 /// Show the settings of the workspace
-#[utoipa::path(tag = "settings", security(("api_key" = ["endpoints:read"])), responses((status = 200, body = WorkspaceView),
+#[utoipa::path(tag = "settings", params(("If-None-Match" = Option<String>, Header)),
+    security(("api_key" = ["endpoints:read"])), responses((status = 200, body = WorkspaceView),
+    (status = 304, description = "Nothing is new"),
     (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/settings")]
-pub async fn show_workspace(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn show_workspace(
+    caller: Caller,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::EndpointsRead)?;
-    let alert = alerts::find(&shared, &caller).await?.and_then(AlertView::of);
-    Ok(HttpResponse::Ok().json(WorkspaceView { alert }))
+    let saved = alerts::find(&shared, &caller).await?;
+    let revision = alerts::revision(saved.as_ref());
+    let view = WorkspaceView { alert: saved.and_then(AlertView::of) };
+    Ok(tagged(&request, StatusCode::OK, revision, &view))
 }
 
 /// Change the settings of the workspace
@@ -71,30 +82,40 @@ pub async fn show_workspace(caller: Caller, shared: Data<Shared>) -> Result<Http
 /// `alert` names the URL that is told of webhooks that need a person, signed like webhooks and by the same rules of egress
 /// and retries. Of an endpoint's dead deliveries it is told at most once in ten minutes (`deliver.alert_pause`), with their
 /// number in `deliveries`; of itself never.
-#[utoipa::path(tag = "settings", request_body = WorkspaceChange, security(("api_key" = ["endpoints:write"])),
+#[utoipa::path(tag = "settings", params(("If-Match" = Option<String>, Header)), request_body = WorkspaceChange,
+    security(("api_key" = ["endpoints:write"])),
     responses((status = 200, body = WorkspaceView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[patch("/v1/settings")]
 pub async fn update_workspace(
     caller: Caller,
     body: Body,
+    request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::EndpointsWrite)?;
     let wanted: WorkspaceChange = body.read()?;
-    let alert = match wanted.alert {
-        None => alerts::find(&shared, &caller).await?.and_then(AlertView::of),
+    let if_match = if_match(&request);
+    let (revision, alert) = match wanted.alert {
+        None => {
+            let saved = alerts::find(&shared, &caller).await?;
+            let revision = alerts::revision(saved.as_ref());
+            check_match(if_match, &revision)?;
+            (revision, saved.and_then(AlertView::of))
+        }
         Some(None) => {
-            alerts::remove(&shared, &caller).await?;
-            None
+            alerts::remove(&shared, &caller, if_match).await?;
+            (alerts::revision(None), None)
         }
         Some(Some(wanted)) => {
-            let saved =
-                alerts::save(&shared, &caller, wanted).await.map_err(|error| error.below("/alert"))?;
+            let saved = alerts::save(&shared, &caller, if_match, wanted)
+                .await
+                .map_err(|error| error.below("/alert"))?;
+            let revision = alerts::revision(Some(&saved.endpoint));
             let (warnings, secret) = (saved.warnings, saved.secret);
             let secret = secret.map(|secret| secret.reveal().to_string());
-            AlertView::of(saved.endpoint).map(|view| AlertView { warnings, secret, ..view })
+            (revision, AlertView::of(saved.endpoint).map(|view| AlertView { warnings, secret, ..view }))
         }
     };
-    Ok(HttpResponse::Ok().json(WorkspaceView { alert }))
+    Ok(tagged(&request, StatusCode::OK, revision, &WorkspaceView { alert }))
 }

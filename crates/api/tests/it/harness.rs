@@ -42,6 +42,13 @@ pub struct Answer {
     pub content_type: String,
 }
 
+impl Answer {
+    /// What its entity tag says of the revision.
+    pub fn revision(&self) -> Option<&str> {
+        self.etag.as_deref()?.trim_matches('"').split('-').next()
+    }
+}
+
 /// Settings on free ports, with loopback as the only private network that may be posted to.
 pub fn settings(database: store::Settings, nats: bus::Settings) -> api::Settings {
     let key = webhook::sealing::generate_key();
@@ -55,6 +62,13 @@ pub fn settings(database: store::Settings, nats: bus::Settings) -> api::Settings
         ("CLICKWIRE__API__ENDPOINTS_MAX", "5"),
         ("CLICKWIRE__API__SIGN_IN_FAILURES_MAX", "3"),
         ("CLICKWIRE__API__TEST_TIMEOUT", "5s"),
+        // all tests come from one address, and some ask much
+        ("CLICKWIRE__API__REQUESTS_PER_SECOND", "100000"),
+        ("CLICKWIRE__API__REQUESTS_BURST", "100000"),
+        ("CLICKWIRE__API__WORKSPACE_REQUESTS_PER_SECOND", "100000"),
+        ("CLICKWIRE__API__WORKSPACE_REQUESTS_BURST", "100000"),
+        ("CLICKWIRE__API__UNKNOWN_REQUESTS_PER_SECOND", "100000"),
+        ("CLICKWIRE__API__UNKNOWN_REQUESTS_BURST", "100000"),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let mut settings: api::Settings =
@@ -218,7 +232,12 @@ pub async fn answer(response: Response) -> Answer {
 
 /// A click on a link, as `record` stores it.
 pub async fn recorded_click(api: &Api, link_id: &str) -> EnrichedClick {
-    let mut click = webhook::payload::sample(api.workspace_id, Utc::now());
+    recorded_click_at(api, link_id, Utc::now()).await
+}
+
+/// A click at this moment.
+pub async fn recorded_click_at(api: &Api, link_id: &str, at: chrono::DateTime<Utc>) -> EnrichedClick {
+    let mut click = webhook::payload::sample(api.workspace_id, at);
     click.test = false;
     click.click.link.id = link_id.parse().expect("an id");
     let event = click.outgoing().payload;

@@ -1,8 +1,10 @@
 //! API keys over the API.
 
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::Api;
+use crate::harness::{Api, answer};
 
 #[tokio::test]
 async fn nobody_gives_away_more_than_they_hold() {
@@ -20,4 +22,84 @@ async fn nobody_gives_away_more_than_they_hold() {
     assert_eq!(make(json!(["*"])).await.status, 422);
     assert_eq!(make(json!(["links:fly"])).await.status, 422);
     assert_eq!(make(json!([])).await.status, 422);
+}
+
+#[tokio::test]
+async fn a_key_is_rotated_and_the_old_one_goes_on_for_a_while() {
+    let api = Api::start().await;
+    let old = api.post("/v1/api-keys", json!({"name": "CRM", "scopes": ["links:read"]})).await.body;
+    let (id, key) = (text(&old["id"]), text(&old["key"]));
+    let path = format!("/v1/api-keys/{id}/rotate");
+
+    let rotated = api.post(&path, json!({})).await;
+
+    assert_eq!(rotated.status, 201, "{}", rotated.body);
+    let new = rotated.body;
+    assert_eq!(
+        (&new["name"], &new["scopes"], &new["expires_at"]),
+        (&old["name"], &old["scopes"], &json!(null))
+    );
+    assert_ne!(new["id"], old["id"]);
+    for key in [&key, &text(&new["key"])] {
+        assert_eq!(api.call_as(key, Method::GET, "/v1/links", None).await.status, 200);
+    }
+    let shown = api.get(&format!("/v1/api-keys/{id}")).await.body;
+    let ends_at: DateTime<Utc> = text(&shown["expires_at"]).parse().expect("a moment");
+    let left = ends_at - Utc::now();
+    assert!(left > TimeDelta::hours(23) && left <= TimeDelta::hours(24), "{left}");
+    assert_eq!(shown.get("key"), None);
+
+    // at once, and never later than it would have ended anyway
+    let newest = api.post(&path, json!({"overlap_seconds": 0})).await;
+    assert_eq!(newest.status, 201);
+    assert_eq!(api.call_as(&key, Method::GET, "/v1/links", None).await.status, 401);
+    let refused = api.post(&path, json!({})).await;
+    assert_eq!((refused.status, &refused.body["code"]), (409, &json!("key_expired")));
+    let audit = api.get(&format!("/v1/audit?subject={id}&action=key.rotated")).await.body;
+    assert_eq!(audit["data"][0]["details"]["successor"], newest.body["id"]);
+    for wrong in
+        [json!({"overlap_seconds": -1}), json!({"overlap_seconds": 2_592_001}), json!({"overlap": 1})]
+    {
+        assert_eq!(api.post(&path, wrong).await.status, 422);
+    }
+}
+
+#[tokio::test]
+async fn rotation_asked_for_twice_is_done_once_and_shows_the_key_once() {
+    let api = Api::start().await;
+    let old = api.post("/v1/api-keys", json!({"name": "CRM", "scopes": ["links:read"]})).await.body;
+    let path = format!("/v1/api-keys/{}/rotate", text(&old["id"]));
+    let ask = async || {
+        let request = api.request(Method::POST, &path).bearer_auth(&api.key).header("idempotency-key", "k");
+        answer(request.send().await.expect("an answer")).await
+    };
+
+    let (first, again) = (ask().await, ask().await);
+
+    assert_eq!((first.status, again.status), (201, 201));
+    assert_eq!(first.body["id"], again.body["id"]);
+    assert!(first.body["key"].is_string() && again.body.get("key").is_none());
+}
+
+#[tokio::test]
+async fn nobody_gets_by_rotation_what_they_do_not_hold() {
+    let api = Api::start().await;
+    let keeper = api.key_with(&["keys:write", "links:read"], None).await;
+    let all = api.post("/v1/api-keys", json!({"name": "All", "scopes": ["*"]})).await.body;
+    let some = api.post("/v1/api-keys", json!({"name": "Some", "scopes": ["links:read"]})).await.body;
+    let rotate = async |key: &serde_json::Value| {
+        let path = format!("/v1/api-keys/{}/rotate", text(&key["id"]));
+        api.call_as(&keeper, Method::POST, &path, Some(json!({}))).await
+    };
+
+    let refused = rotate(&all).await;
+
+    assert_eq!((refused.status, &refused.body["code"]), (409, &json!("not_held")));
+    assert_eq!(rotate(&some).await.status, 201);
+    let still = api.call_as(&text(&all["key"]), Method::GET, "/v1/links", None).await;
+    assert_eq!(still.status, 200, "what was refused changed nothing");
+}
+
+fn text(value: &serde_json::Value) -> String {
+    value.as_str().expect("text").to_owned()
 }

@@ -1,15 +1,18 @@
 //! The API and the console against a real PostgreSQL and a real nats-server, over HTTP.
 
 mod alerts;
+mod audited;
 mod auth;
 mod browser;
 mod bulk;
 mod clicks;
+mod conditional;
 mod console;
 mod contacts;
 mod deliveries;
 mod endpoint_names;
 mod endpoints;
+mod examples;
 mod exports;
 mod harness;
 mod idempotency;
@@ -20,6 +23,10 @@ mod openapi;
 mod outages;
 mod people;
 mod quarantine;
+mod rate;
 mod replays;
+mod schemathesis;
 mod settings;
+mod tables;
+mod tour;
 mod webhook_form;

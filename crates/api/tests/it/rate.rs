@@ -1,0 +1,133 @@
+//! Nobody asks for more than their share.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use serde_json::json;
+
+use crate::harness::Api;
+use crate::tour::{Told, told};
+
+/// Refilled so slowly that a slow machine sees none of it.
+fn slow(settings: &mut api::Settings) {
+    let api = &mut settings.api;
+    (api.requests_per_second, api.requests_burst) = (1, 600);
+    (api.workspace_requests_per_second, api.workspace_requests_burst) = (1, 600);
+    (api.unknown_requests_per_second, api.unknown_requests_burst) = (1, 600);
+}
+
+async fn ask(api: &Api, key: &str) -> Told {
+    told(api.request(Method::GET, "/v1/event-types").bearer_auth(key)).await
+}
+
+fn number(headers: &HeaderMap, name: &str) -> u64 {
+    headers[name].to_str().expect("text").parse().expect("a number")
+}
+
+async fn limited(api: &Api, by: &str) -> bool {
+    let text = reqwest::get(format!("{}/metrics", api.ops_url)).await.expect("metrics");
+    let text = text.text().await.expect("text");
+    text.lines().any(|line| line.starts_with(&format!("clickwire_api_rate_limited_total{{by=\"{by}\"}}")))
+}
+
+#[tokio::test]
+async fn every_answer_says_what_is_left_and_a_key_that_asks_too_often_is_told_to_wait() {
+    let api = Api::start_with(|settings| {
+        slow(settings);
+        settings.api.requests_burst = 5;
+    })
+    .await;
+
+    let first = ask(&api, &api.key).await;
+    assert_eq!((first.status, number(&first.headers, "ratelimit-limit")), (200, 5));
+    assert_eq!(number(&first.headers, "ratelimit-remaining"), 4);
+    assert_eq!(number(&first.headers, "ratelimit-reset"), 1);
+    assert_eq!(first.headers["ratelimit-policy"], "5;w=5");
+
+    let mut refused = None;
+    for _ in 0..30 {
+        let told = ask(&api, &api.key).await;
+        if told.status == 429 {
+            refused = Some(told);
+            break;
+        }
+    }
+    let refused = refused.expect("it is refused in the end");
+    assert_eq!(refused.json()["code"], "rate_limited");
+    assert_eq!(refused.headers["content-type"], "application/problem+json");
+    assert_eq!(number(&refused.headers, "ratelimit-remaining"), 0);
+    let wait = number(&refused.headers, "retry-after");
+    assert_eq!(wait, 1);
+    assert!(limited(&api, "key").await);
+
+    // who waits as long as they were told is answered
+    let other = api.key_with(&["*"], None).await;
+    assert_eq!(ask(&api, &other).await.status, 200, "another key has its own share");
+    tokio::time::sleep(Duration::from_secs(wait)).await;
+    assert_eq!(ask(&api, &api.key).await.status, 200);
+}
+
+#[tokio::test]
+async fn many_keys_of_a_workspace_get_no_more_than_the_workspace() {
+    let api = Api::start_with(|settings| {
+        slow(settings);
+        settings.api.workspace_requests_burst = 4;
+    })
+    .await;
+    let (_, stranger) = api.other_workspace().await;
+
+    let mut statuses = Vec::new();
+    for _ in 0..10 {
+        let key = api.key_with(&["*"], None).await;
+        statuses.push(ask(&api, &key).await.status);
+    }
+
+    assert_eq!(statuses[..4], [200; 4]);
+    assert!(statuses.contains(&429), "{statuses:?}");
+    assert_eq!(ask(&api, &stranger).await.status, 200, "another workspace has its own share");
+    assert!(limited(&api, "workspace").await);
+}
+
+#[tokio::test]
+async fn who_is_not_known_is_limited_by_address_and_who_is_known_is_not_held_up_by_them() {
+    let api = Api::start_with(|settings| {
+        slow(settings);
+        settings.api.unknown_requests_burst = 6;
+    })
+    .await;
+    assert_eq!(ask(&api, &api.key).await.status, 200);
+
+    let mut statuses = Vec::new();
+    for guess in 0..20 {
+        let request = api.request(Method::GET, "/v1/links");
+        let told = match guess % 3 {
+            0 => told(request).await,
+            1 => told(request.bearer_auth(format!("cw_{guess:043}"))).await,
+            _ => told(api.request(Method::GET, "/v1/nothing")).await,
+        };
+        assert!(told.headers.contains_key("ratelimit-remaining"), "{}", told.status);
+        statuses.push(told.status);
+    }
+
+    assert_eq!(statuses[..6], [401, 401, 404, 401, 401, 404]);
+    assert!(statuses[6..].contains(&429), "{statuses:?}");
+    assert_eq!(ask(&api, &api.key).await.status, 200, "a key that is known has its own share");
+    assert!(limited(&api, "address").await);
+}
+
+#[tokio::test]
+async fn a_bulk_request_counts_once() {
+    let api = Api::start_with(|settings| {
+        slow(settings);
+        settings.api.requests_burst = 3;
+    })
+    .await;
+    let lines = json!({"url": "https://example.com/"}).to_string() + "\n";
+
+    let request = api.request(Method::POST, "/v1/links/bulk").bearer_auth(&api.key);
+    let told = told(request.header("content-type", "application/x-ndjson").body(lines.repeat(50))).await;
+
+    assert_eq!((told.status, told.text.lines().count()), (200, 50));
+    assert_eq!(number(&told.headers, "ratelimit-remaining"), 2);
+}
