@@ -146,7 +146,7 @@ async fn change(signed: Signed, form: Form, id: Path<String>, shared: Data<Share
         object.insert("case".to_owned(), case.as_str().into());
     }
     let changed = match form::read(object) {
-        Ok(change) => settings::change_domain(&shared, &signed.caller, id, change).await.map(|_| ()),
+        Ok(change) => settings::change_domain(&shared, &signed.caller, id, None, change).await.map(|_| ()),
         Err(error) => Err(error),
     };
     done(&shared, changed, "Saved. Visitors of the domain meet it within a second.")
