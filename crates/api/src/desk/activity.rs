@@ -76,7 +76,7 @@ const SENTENCES: [(&str, &str); 40] = [
 ];
 
 /// Details that say more than the sentence, in this order.
-const TELLING: [(&str, &str); 11] = [
+const TELLING: [(&str, &str); 10] = [
     ("name", ""),
     ("email", ""),
     ("slug", ""),
@@ -87,7 +87,6 @@ const TELLING: [(&str, &str); 11] = [
     ("links", "number: "),
     ("verdict", "verdict: "),
     ("note", ""),
-    ("expires_at", "until "),
 ];
 
 /// Longest word that entries are looked for with, in characters.
