@@ -180,8 +180,10 @@ async fn names(
 ) -> Result<HashMap<String, String>, ApiError> {
     let mut people_ids: Vec<PersonId> = entries.iter().filter_map(|entry| entry.actor.parse().ok()).collect();
     let mut key_ids: Vec<KeyId> = entries.iter().filter_map(|entry| entry.actor.parse().ok()).collect();
-    (people_ids.sort(), key_ids.sort());
-    (people_ids.dedup(), key_ids.dedup());
+    people_ids.sort();
+    people_ids.dedup();
+    key_ids.sort();
+    key_ids.dedup();
     let people = people::names(conn, &people_ids).await?;
     let keys = api_keys::names(conn, caller.workspace_id, &key_ids).await?;
     let people = people.into_iter().map(|(id, name)| (id.to_string(), name));
