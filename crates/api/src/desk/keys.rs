@@ -63,7 +63,7 @@ const OVERLAP_DEFAULT: u32 = 24 * 60 * 60;
 const OVERLAP_MAX: u32 = 30 * 24 * 60 * 60;
 
 /// How a key is to be rotated.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Default, ToSchema)]
 pub struct Rotation {
     /// How many seconds the old key goes on, at most 30 days; 0: it ends at once. Default: 86400, a day.
     #[schema(maximum = 2_592_000, example = 86400)]

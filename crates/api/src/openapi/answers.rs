@@ -77,7 +77,7 @@ fn add_tag(operation: &mut Value) {
     let names_one = parameters
         .into_iter()
         .flatten()
-        .any(|parameter| parameter["name"] == "If-None-Match" || (parameter["name"] == "If-Match"));
+        .any(|parameter| parameter["name"] == "If-None-Match" || parameter["name"] == "If-Match");
     let answers = operation["responses"].as_object_mut().into_iter().flatten();
     for (_, answer) in
         answers.filter(|(status, _)| names_one && ["200", "201", "304"].contains(&status.as_str()))

@@ -211,12 +211,12 @@ fn fields(schema: &Value) -> Vec<FieldText> {
 
 fn kind(property: &Value) -> String {
     let alternatives = property["oneOf"].as_array().into_iter().flatten();
-    let names = alternatives.chain([property]).filter_map(|one| one["$ref"].as_str()?.rsplit('/').next());
-    if let Some(name) = names.into_iter().next() {
+    let mut names = alternatives.chain([property]).filter_map(|one| one["$ref"].as_str()?.rsplit('/').next());
+    if let Some(name) = names.next() {
         return name.to_owned();
     }
     match &property["type"] {
-        Value::String(kind) if kind == "array" => format!("list of {}", kind_of_items(property)),
+        Value::String(kind) if kind == "array" => format!("list of {}", kind(&property["items"])),
         Value::String(kind) => kind.clone(),
         Value::Array(kinds) => {
             let kinds: Vec<&str> = kinds.iter().filter_map(Value::as_str).collect();
@@ -224,10 +224,6 @@ fn kind(property: &Value) -> String {
         }
         _ => "any".to_owned(),
     }
-}
-
-fn kind_of_items(property: &Value) -> String {
-    kind(&property["items"])
 }
 
 /// Names of the fields of a schema.

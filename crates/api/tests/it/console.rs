@@ -401,6 +401,16 @@ async fn settings_and_keys_are_changed_by_form() {
     let key = rest.split_once('<').expect("a key").0.to_owned();
     assert_eq!(api.call_as(&key, Method::GET, "/v1/links", None).await.status, 200);
     assert!(!browser.open("/settings/keys").await.1.contains(&key));
+
+    // its successor may do the same, and for a while both do
+    let id = api.get("/v1/api-keys").await.body["data"][0]["id"].as_str().expect("an id").to_owned();
+    let page = browser.fill("/settings/keys", &format!("/settings/keys/{id}/rotate"), &[]).await;
+    let (_, rest) = page.split_once("data-key>").expect("the new key");
+    let successor = rest.split_once('<').expect("a key").0;
+    assert_ne!(successor, key);
+    for key in [successor, &key] {
+        assert_eq!(api.call_as(key, Method::GET, "/v1/clicks", None).await.status, 200);
+    }
 }
 
 #[tokio::test]
