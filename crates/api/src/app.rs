@@ -19,14 +19,14 @@ use service::ops::Ops;
 use store::Pool;
 use webhook::Keyring;
 
-use crate::console::SignIns;
 use crate::desk::analytics::Zones;
 use crate::desk::passwords::Passwords;
 use crate::imports::Imports;
 use crate::live::{self, Live};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::settings::{ApiSettings, DomainVerification, Settings};
+use crate::settings::{ApiSettings, DomainVerification, RecordSettings, Settings};
+use crate::sign_ins::SignIns;
 use crate::{console, guard, openapi, v1};
 
 /// How often readiness asks the database.
@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     pub domain_verification: DomainVerification,
     /// How long an endpoint may only fail before `deliver` disables it.
     pub auto_disable_after: Duration,
+    /// How long `record` keeps things: the console says so.
+    pub kept: RecordSettings,
     pub metrics: Metrics,
     pub sign_ins: SignIns,
     pub passwords: Passwords,
@@ -123,6 +125,7 @@ impl App {
             ask_names,
             ask_texts,
             auto_disable_after: settings.deliver.auto_disable_after,
+            kept: settings.record,
             egress: EgressPolicy {
                 addresses: settings.deliver.allowed_networks,
                 https_only: settings.deliver.https_only,
@@ -130,7 +133,10 @@ impl App {
             },
             limits: Limits::new(&settings.api, metrics.clone()),
             metrics,
-            sign_ins: SignIns::new(settings.api.sign_in_failures_max),
+            sign_ins: SignIns::new(
+                settings.api.sign_in_failures_max,
+                settings.api.sign_in_account_failures_max,
+            ),
             passwords: Passwords::new(),
             imports: Imports::new(settings.api.bulk_requests_max, settings.api.bulk_workspace_requests_max),
             exports: Imports::new(settings.api.exports_max, settings.api.exports_workspace_max),

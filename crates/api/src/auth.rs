@@ -1,4 +1,4 @@
-//! Who asks, for which workspace, and what they may: API keys and their scopes.
+//! Who asks, for which workspace, and what they may: API keys and their scopes, people and their roles.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,14 +11,17 @@ use actix_web::{FromRequest, HttpRequest};
 use chrono::Utc;
 
 use model::secret::ApiKey;
-use model::{KeyId, WorkspaceId};
+use model::{KeyId, PersonId, Role, WorkspaceId};
 use store::api_keys::{self, StoredKey};
+use store::memberships;
+use store::people::Person;
 
 use crate::app::Shared;
 use crate::error::ApiError;
+use crate::roles;
 
-/// How often a key's last use is written down.
-const TOUCH_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the last use of a key or a session is written down.
+pub const TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The scope that stands for every other of a workspace.
 pub const ALL: &str = "*";
@@ -52,13 +55,17 @@ pub enum Scope {
     SettingsWrite,
     /// See, make and revoke keys; see the audit log.
     KeysWrite,
+    /// See the workspace's people and their invitations.
+    PeopleRead,
+    /// Invite people, change what they are, remove them.
+    PeopleWrite,
     /// Look after the installation, across workspaces: what was put aside. It is the operator's: `*` does not hold it.
     Admin,
 }
 
 impl Scope {
     /// Every scope.
-    pub const EVERY: [Self; 14] = [
+    pub const EVERY: [Self; 16] = [
         Self::LinksRead,
         Self::LinksWrite,
         Self::EndpointsRead,
@@ -72,6 +79,8 @@ impl Scope {
         Self::SettingsRead,
         Self::SettingsWrite,
         Self::KeysWrite,
+        Self::PeopleRead,
+        Self::PeopleWrite,
         Self::Admin,
     ];
 
@@ -91,6 +100,8 @@ impl Scope {
             Self::SettingsRead => "settings:read",
             Self::SettingsWrite => "settings:write",
             Self::KeysWrite => "keys:write",
+            Self::PeopleRead => "people:read",
+            Self::PeopleWrite => "people:write",
             Self::Admin => "admin",
         }
     }
@@ -111,9 +122,20 @@ impl Scope {
             Self::SettingsRead => "See link settings and domains",
             Self::SettingsWrite => "Change link settings and domains",
             Self::KeysWrite => "Manage API keys, see the audit log",
+            Self::PeopleRead => "See people and invitations",
+            Self::PeopleWrite => "Invite people, change their roles, remove them",
             Self::Admin => "Look after the installation, across workspaces; not part of *",
         }
     }
+}
+
+/// By what somebody is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// An API key.
+    Key(KeyId),
+    /// E-mail and password.
+    Person(PersonId),
 }
 
 /// Who asks.
@@ -121,10 +143,10 @@ impl Scope {
 pub struct Caller {
     /// Every query is for this workspace.
     pub workspace_id: WorkspaceId,
-    /// Their key.
-    pub key_id: KeyId,
-    /// What the key is called.
-    pub key_name: String,
+    /// Who they are.
+    pub identity: Identity,
+    /// What the key or the person is called.
+    pub name: String,
     scopes: Vec<String>,
 }
 
@@ -148,9 +170,27 @@ impl Caller {
         self.scopes.iter().any(|held| held == scope || (held == ALL && is_of_workspace))
     }
 
+    /// Whether they may do all that somebody with this role may: nobody gives away more than they hold.
+    pub fn may_all_of(&self, role: Role) -> bool {
+        roles::scopes(role).iter().all(|scope| self.may_word(scope))
+    }
+
     /// How the audit log names them.
     pub fn actor(&self) -> String {
-        self.key_id.to_string()
+        match self.identity {
+            Identity::Key(id) => id.to_string(),
+            Identity::Person(id) => id.to_string(),
+        }
+    }
+
+    /// A person in a workspace of theirs.
+    pub fn of_person(person: &Person, workspace_id: WorkspaceId, role: Role) -> Self {
+        Self {
+            workspace_id,
+            identity: Identity::Person(person.id),
+            name: person.name.clone(),
+            scopes: roles::scopes(role).into_iter().map(str::to_owned).collect(),
+        }
     }
 }
 
@@ -183,7 +223,7 @@ impl LongCaller {
         if self.seen_at.elapsed() < shared.settings.bulk_key_interval {
             return Ok(());
         }
-        self.caller = by_id(shared, self.caller.key_id).await?;
+        self.caller = again(shared, &self.caller).await?;
         self.caller.require(self.scope)?;
         self.seen_at = Instant::now();
         Ok(())
@@ -192,7 +232,8 @@ impl LongCaller {
 
 impl From<StoredKey> for Caller {
     fn from(key: StoredKey) -> Self {
-        Self { workspace_id: key.workspace_id, key_id: key.id, key_name: key.name, scopes: key.scopes }
+        let identity = Identity::Key(key.id);
+        Self { workspace_id: key.workspace_id, identity, name: key.name, scopes: key.scopes }
     }
 }
 
@@ -271,6 +312,18 @@ pub async fn by_id(shared: &Shared, id: KeyId) -> Result<Caller, ApiError> {
     let mut conn = shared.pool.get().await?;
     let found = api_keys::find(&mut conn, id).await?;
     admit(&mut conn, found).await
+}
+
+/// Who asked before, as they are now.
+async fn again(shared: &Shared, caller: &Caller) -> Result<Caller, ApiError> {
+    let person_id = match caller.identity {
+        Identity::Key(id) => return by_id(shared, id).await,
+        Identity::Person(id) => id,
+    };
+    let mut conn = shared.pool.get().await?;
+    let member = memberships::find(&mut conn, caller.workspace_id, person_id).await?;
+    let member = member.ok_or(ApiError::Unauthorized("you belong to this workspace no more"))?;
+    Ok(Caller::of_person(&member.person, caller.workspace_id, member.role))
 }
 
 async fn admit(conn: &mut store::Connection, found: Option<StoredKey>) -> Result<Caller, ApiError> {

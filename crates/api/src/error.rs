@@ -23,7 +23,7 @@ pub enum ApiError {
     /// No key, or not one that opens anything.
     #[error("{0}")]
     Unauthorized(&'static str),
-    /// A key without the scope.
+    /// A key without the scope, or a person with a role that has it not.
     #[error("this key has not the scope `{}`", .0.as_str())]
     Forbidden(Scope),
     /// A console form whose token is missing or of another session.
@@ -178,6 +178,13 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("not_held", 409, "The key that is to be rotated may do what your own may not."),
     ("too_soon", 409, "It would be lost, or contradict what still comes in: wait a moment."),
     ("unknown_stream", 409, "The message came from a stream that nothing is published to."),
+    ("last_owner", 409, "A workspace keeps an owner: make somebody else one first."),
+    ("member_already", 409, "The person belongs to the workspace already."),
+    (
+        "person_elsewhere",
+        409,
+        "The person belongs to another workspace as well, which their password opens too.",
+    ),
     ("last_secret", 409, "An endpoint always keeps one signing secret."),
     ("precondition_failed", 412, "`If-Match` names another revision: someone changed it in the meantime."),
     ("idle", 408, "Nothing was sent for too long."),

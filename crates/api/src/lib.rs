@@ -1,14 +1,15 @@
 //! Manages and shows: the REST API under `/v1`, its description, and the console that people use.
 //!
-//! In reading order: [`settings`] and [`app`] say what a process is made of; `auth`, `body`, `ndjson`, `fields`, `page`,
-//! `imports`, `limits`, `export`, `csv` and `error` are what every handler shares; `live` tells of clicks as they come in;
-//! `desk` holds what can be done, `v1` and `console` are the two
+//! In reading order: [`settings`] and [`app`] say what a process is made of; `auth` (with `roles`), `body`, `ndjson`, `fields`, `page`,
+//! `imports`, `limits`, `export`, `csv` and `error` are what every handler shares, `client` and `sign_ins` what slows guessing;
+//! `live` tells of clicks as they come in; `desk` holds what can be done, `v1` and `console` are the two
 //! doors to it. Nothing is sent to a subscriber from here: a test is asked of `deliver` over the bus, a retry is
 //! a row that `deliver` finds.
 
 pub mod app;
 mod auth;
 mod body;
+mod client;
 mod console;
 mod csv;
 mod desk;
@@ -23,7 +24,9 @@ mod metrics;
 mod ndjson;
 mod openapi;
 mod page;
+mod roles;
 pub mod settings;
+mod sign_ins;
 mod v1;
 
 pub use app::App;

@@ -8,16 +8,18 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpMessage as _, HttpRequest};
+use ipnet::IpNet;
 
 use model::WorkspaceId;
 use model::secret::ApiKeyHash;
 
+use crate::client;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::settings::ApiSettings;
@@ -38,6 +40,7 @@ pub struct Limits {
     keys: Buckets<[u8; 32]>,
     workspaces: Buckets<WorkspaceId>,
     addresses: Buckets<IpAddr>,
+    trusted_proxies: Vec<IpNet>,
     metrics: Metrics,
 }
 
@@ -76,7 +79,15 @@ impl Limits {
                 settings.unknown_requests_burst,
                 max,
             ),
+            trusted_proxies: settings.trusted_proxies.clone(),
             metrics,
+        }
+    }
+
+    fn network(&self, request: &HttpRequest) -> IpAddr {
+        match client::address(request, &self.trusted_proxies) {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK).into(),
+            address => address,
         }
     }
 
@@ -108,13 +119,13 @@ impl Limits {
     /// # Errors
     /// [`ApiError::RateLimited`]
     pub fn count_unknown(&self, request: &HttpRequest) -> Result<(), ApiError> {
-        let taken = self.addresses.take(network(request), Instant::now());
+        let taken = self.addresses.take(self.network(request), Instant::now());
         self.note(request, taken, "address")
     }
 
     /// Who was not known is: their request does not count for their address.
     pub fn forgive_unknown(&self, request: &HttpRequest) {
-        self.addresses.give_back(&network(request));
+        self.addresses.give_back(&self.network(request));
         request.extensions_mut().remove::<Quota>();
     }
 
@@ -130,7 +141,7 @@ impl Limits {
         taken: Result<Quota, Empty>,
         by: &'static str,
     ) -> Result<(), ApiError> {
-        let quota = taken.map_or_else(|empty| empty.quota, |quota| quota);
+        let quota = taken.unwrap_or_else(|empty| empty.quota);
         let mut extensions = request.extensions_mut();
         match extensions.get::<Quota>() {
             Some(noted) if taken.is_ok() && noted.remaining <= quota.remaining => {}
@@ -160,14 +171,6 @@ fn bytes(key: &ApiKeyHash) -> [u8; 32] {
 
 fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
-}
-
-fn network(request: &HttpRequest) -> IpAddr {
-    let address = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK).into(),
-        address => address,
-    }
 }
 
 /// One bucket each, up to a number; beyond it, those who come share one until somebody else's is full again, which needs not

@@ -85,13 +85,14 @@ fn operations(item: &PathItem) -> Vec<(&'static str, &Operation)> {
 }
 
 /// The order in which `/docs` shows the groups: each tag has its place.
-const GROUPS: [&str; 8] = [
+const GROUPS: [&str; 9] = [
     "links",
     "webhook endpoints",
     "deliveries",
     "clicks",
     "analytics",
     "settings",
+    "people",
     "keys and audit",
     "quarantine",
 ];
@@ -101,7 +102,9 @@ mod tests {
     use super::docs::{field_names, operation_text};
     use super::*;
     use crate::auth::Scope;
-    use crate::desk::{alerts, endpoint_body, keys, link_body, link_change, replay_body, settings};
+    use crate::desk::{
+        alerts, endpoint_body, invitations, keys, link_body, link_change, people, replay_body, settings,
+    };
     use crate::fields::{FromFields, known_fields};
 
     fn assert_described<T: FromFields>(schema: &str) {
@@ -123,6 +126,8 @@ mod tests {
         assert_described::<alerts::WorkspaceChange>("WorkspaceChange");
         assert_described::<alerts::NewAlert>("NewAlert");
         assert_described::<settings::NewDomain>("NewDomain");
+        assert_described::<invitations::NewInvitation>("NewInvitation");
+        assert_described::<people::PersonChange>("PersonChange");
         assert_described::<keys::NewKey>("NewKey");
         assert_described::<keys::Rotation>("Rotation");
         assert_described::<replay_body::NewReplay>("NewReplay");

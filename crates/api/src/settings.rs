@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use model::AddressPolicy;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub links: LinksSettings,
     /// What it shares with `deliver`.
     pub deliver: DeliverSettings,
+    /// What it tells of `record`.
+    pub record: RecordSettings,
 }
 
 /// `[api]`.
@@ -113,13 +116,22 @@ pub struct ApiSettings {
     /// How long a host name is looked up when an endpoint is saved.
     #[serde(with = "humantime_serde")]
     pub resolve_timeout: Duration,
+    /// What links to the console begin with; empty: as the console was asked for.
+    pub public_url: String,
+    /// Proxies whose word about the client's address is taken.
+    pub trusted_proxies: Vec<IpNet>,
     /// How long a sign-in to the console lasts.
     #[serde(with = "humantime_serde")]
     pub session_lifetime: Duration,
+    /// How long a person's sign-in lasts when it is not used.
+    #[serde(with = "humantime_serde")]
+    pub session_idle: Duration,
     /// Send the session cookie over https only.
     pub secure_cookies: bool,
     /// Failed sign-ins from one address within a minute.
     pub sign_in_failures_max: u32,
+    /// Failed sign-ins with one e-mail address within a minute.
+    pub sign_in_account_failures_max: u32,
     /// Endpoints of one workspace.
     pub endpoints_max: u32,
     /// Domains of one workspace.
@@ -128,6 +140,8 @@ pub struct ApiSettings {
     pub keys_max: u32,
     /// Contacts of one workspace that are being erased at a time.
     pub erasures_open_max: u32,
+    /// People and open invitations of one workspace.
+    pub people_max: u32,
 }
 
 /// The part of `[links]` that is read here; `redirect` reads the rest.
@@ -163,6 +177,26 @@ pub struct DeliverSettings {
     /// How long an endpoint may only fail before it is disabled: the console says so.
     #[serde(with = "humantime_serde")]
     pub auto_disable_after: Duration,
+}
+
+/// The part of `[record]` that the console tells of; `record` reads the rest.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RecordSettings {
+    /// Days that deliveries and attempts are kept; 0: for ever.
+    pub deliveries_kept_days: u32,
+    /// Days that clicks are kept; 0: for ever.
+    pub clicks_kept_days: u32,
+    /// Days that counts are kept; 0: for ever.
+    pub rollups_kept_days: u32,
+}
+
+impl ApiSettings {
+    /// What links to the console begin with, if that is set.
+    pub fn console_url(&self) -> Option<url::Url> {
+        let url: url::Url = self.public_url.parse().ok()?;
+        let is_base = matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
+        is_base.then_some(url)
+    }
 }
 
 impl Settings {
@@ -218,6 +252,12 @@ impl Settings {
         if !(1..=api.exports_max).contains(&api.exports_workspace_max) {
             let rule = "must be at least 1 and at most api.exports_max";
             return refuse("api.exports_workspace_max", rule);
+        }
+        if !api.public_url.is_empty() && api.console_url().is_none() {
+            return refuse(
+                "api.public_url",
+                "must be empty, or begin with http:// or https:// and name a host",
+            );
         }
         if !(1..=api.live_streams_max).contains(&api.live_workspace_streams_max) {
             let rule = "must be at least 1 and at most api.live_streams_max";
@@ -324,6 +364,7 @@ mod tests {
             ("LIVE_WORKSPACE_STREAMS_MAX", "1000"),
             ("LIVE_KEY_STREAMS_MAX", "0"),
             ("LIVE_HEARTBEAT", "0s"),
+            ("PUBLIC_URL", "console.example.com"),
             ("REQUESTS_PER_SECOND", "0"),
             ("UNKNOWN_REQUESTS_BURST", "0"),
             ("RATE_BUCKETS_MAX", "0"),

@@ -18,7 +18,7 @@ use crate::out;
 use crate::tracked_url::slug_of;
 
 /// How the audit log of a workspace names who does it.
-const ACTOR: &str = "operator";
+pub(crate) const ACTOR: &str = "operator";
 
 /// How long NATS may take to be reached; what runs learns of it later otherwise.
 const PATIENCE: Duration = Duration::from_secs(5);

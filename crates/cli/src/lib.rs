@@ -1,7 +1,7 @@
 //! The `clickwire` command: everything in one process, and tools for people.
 //!
-//! In reading order: [`up`] runs Clickwire with all it needs under one [`data_dir`]; `down` ends it. `setup` and
-//! `keys` prepare a database and a broker, `click` and `listen` try things out, `replay` and `quarantine` send again (through the
+//! In reading order: [`up`] runs Clickwire with all it needs under one [`data_dir`]; `down` ends it. `setup`,
+//! `keys` and `people` prepare a database and a broker, `click` and `listen` try things out, `replay` and `quarantine` send again (through the
 //! [`api`]), `why`, `explain-ip`, `explain-ua`, `explain-click` and `doctor` say what is wrong or why it is so. `reseal`
 //! changes the key that secrets are sealed with. `block` closes links that are abused. `spool` looks after the clicks of a
 //! redirect that does not run.
@@ -23,6 +23,7 @@ mod keys;
 mod layers;
 mod listen;
 mod out;
+mod people;
 mod quarantine;
 mod rejudge;
 mod replay;
@@ -56,6 +57,9 @@ enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Keys(keys::Command),
+    /// List, invite and remove the people who sign in to the console
+    #[command(subcommand)]
+    People(people::Command),
     /// Receive webhooks: verify each one and show what it tells
     Listen(listen::Options),
     /// Click a link through the redirect, as a visitor from elsewhere would
@@ -110,6 +114,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Down(options) => down::run(&options).await,
         Command::Setup(options) => setup::run(&options).await,
         Command::Keys(command) => keys::run(command).await,
+        Command::People(command) => people::run(command).await,
         Command::Listen(options) => listen::run(options).await,
         Command::Click(options) => click::run(options).await,
         Command::Why(options) => why::run(&options).await,

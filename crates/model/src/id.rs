@@ -134,6 +134,12 @@ ids! {
     ErasureId = "ers_";
     /// An API key.
     KeyId = "key_";
+    /// Somebody who signs in with e-mail and password.
+    PersonId = "per_";
+    /// A link with which somebody becomes a person of a workspace, or sets another password.
+    InvitationId = "inv_";
+    /// A sign-in of a person.
+    SessionId = "ses_";
     /// An entry of the audit log.
     AuditId = "aud_";
 }

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`id`], [`link`] with [`slug`], [`url`], [`utm`] and [`password`], [`click`] with [`location`], [`device`]
 //! [`automation`] and [`privacy`], [`orphan`] (a visit that led nowhere), then what is owed to subscribers: [`event_type`],
-//! [`delivery`], [`retry`], [`alert`], [`address`] and [`egress`], [`secret`]; and [`domain_proof`]: whose a domain is.
+//! [`delivery`], [`retry`], [`alert`], [`address`] and [`egress`], [`secret`]; who signs in: [`person`], [`token`]; and whose a domain is: [`domain_proof`].
 
 pub mod address;
 pub mod alert;
@@ -19,10 +19,12 @@ pub mod link;
 pub mod location;
 pub mod orphan;
 pub mod password;
+pub mod person;
 pub mod privacy;
 pub mod retry;
 pub mod secret;
 pub mod slug;
+pub mod token;
 pub mod url;
 pub mod utm;
 
@@ -31,12 +33,14 @@ pub use alert::AlertFormat;
 pub use click::{Click, EnrichedClick};
 pub use egress::EgressPolicy;
 pub use id::{
-    AuditId, ClickId, DeliveryId, DomainId, EndpointId, ErasureId, EventId, KeyId, LinkId, OrphanId,
-    QuarantineId, ReplayId, SecretId, WorkspaceId,
+    AuditId, ClickId, DeliveryId, DomainId, EndpointId, ErasureId, EventId, InvitationId, KeyId, LinkId,
+    OrphanId, PersonId, QuarantineId, ReplayId, SecretId, SessionId, WorkspaceId,
 };
 pub use link::{Host, Link};
 pub use orphan::Orphan;
 pub use password::PasswordHash;
+pub use person::{Email, Role};
 pub use slug::{Slug, SlugCase, TypedSlug};
+pub use token::{Token, TokenHash};
 pub use url::{DestinationUrl, EndpointUrl};
 pub use utm::Utm;

@@ -35,10 +35,10 @@ use crate::passwords::Passwords;
 use crate::proxies::Proxies;
 use crate::settings::Prefetch;
 use crate::spool::Appender;
-use crate::tally::{Over, Taken, Tally, network};
 use crate::target::{self, Target};
 use crate::{destination, inspect, previews, visitor};
 use nowhere::Nowhere;
+use service::tally::{Over, Taken, Tally, network};
 
 /// Who connected, where a preamble may have named somebody else, or nobody: then a request has no `peer_addr`.
 pub struct Connected(pub Option<SocketAddr>);

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::pages::{self, NO_REFERRER, NOT_STORED};
 use crate::style::{self, document};
-use crate::tally::Over;
+use service::tally::Over;
 
 /// Why the password is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -34,7 +34,6 @@ mod serve;
 pub mod settings;
 mod spool;
 mod style;
-mod tally;
 mod target;
 mod visitor;
 

@@ -29,8 +29,8 @@ use crate::pages;
 use crate::previews;
 use crate::route_key::{RouteKey, RouteRef};
 use crate::settings::{LinksSettings, RedirectSettings};
-use crate::tally::{Over, Taken};
 use crate::target::Name;
+use service::tally::{Over, Taken};
 
 /// How long it is remembered that there is no such link: one that was just made is found soon.
 const REFRESH_ABSENT: Duration = Duration::from_secs(2);

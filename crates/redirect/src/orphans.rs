@@ -18,7 +18,7 @@ use crate::cache::Unavailable;
 use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::settings::OrphanSettings;
-use crate::tally::{SLOTS, Tally, wide_network};
+use service::tally::{SLOTS, Tally, wide_network};
 
 /// Visits that wait to be published.
 const QUEUE_MAX: usize = 1024;

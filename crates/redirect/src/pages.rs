@@ -10,7 +10,7 @@ use model::DestinationUrl;
 
 use crate::methods::Methods;
 use crate::style::{self, document};
-use crate::tally::Over;
+use service::tally::Over;
 
 /// Nobody keeps the answer: every visit comes to us, and an edit counts at once.
 pub const NOT_STORED: HeaderValue = HeaderValue::from_static("private, no-store, max-age=0");

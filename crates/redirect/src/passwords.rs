@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use url::form_urlencoded;
 
 use crate::pages::Refusal;
-use crate::tally::{Over, SLOTS, Taken, Tally, network, wide_network};
+use service::tally::{Over, SLOTS, Taken, Tally, network, wide_network};
 
 /// Comparisons at a time: 40 MiB, and no more than two cores.
 const COMPARED_MAX: usize = 2;

@@ -31,7 +31,7 @@ use crate::provider_ranges::ProviderRanges;
 use crate::proxies::Proxies;
 use crate::settings::RedirectSettings;
 use crate::spool::{Appender, Spool};
-use crate::tally::{SLOTS, Tally};
+use service::tally::{SLOTS, Tally};
 
 /// How long a client may take to close a connection that is over.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);

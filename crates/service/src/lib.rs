@@ -1,4 +1,5 @@
-//! What every process does alike: memory, settings, logs and traces, shutdown, the ops port, and who is asked for names.
+//! What every process does alike: memory, settings, logs and traces, shutdown, the ops port, who is asked for names, and how
+//! often somebody may try.
 //!
 //! Knows nothing of the bus or the database: a service hands its own checks and metrics to [`ops::Ops`].
 
@@ -8,6 +9,7 @@ pub mod names;
 pub mod ops;
 pub mod settings;
 pub mod shutdown;
+pub mod tally;
 pub mod telemetry;
 pub mod tls;
 

@@ -1,5 +1,6 @@
 //! API keys: who may do what in which workspace. Only the hash of a key is kept.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -158,6 +159,21 @@ pub async fn list(
     }
     let rows: Vec<Row> = query.load(conn).await?;
     Ok(rows.into_iter().map(StoredKey::from).collect())
+}
+
+/// What these keys are called, taken back or not, if they are the workspace's.
+pub async fn names(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    ids: &[KeyId],
+) -> QueryResult<HashMap<KeyId, String>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows: Vec<(Uuid, String)> = api_keys::table
+        .filter(api_keys::workspace_id.eq(workspace_id.uuid()).and(api_keys::id.eq_any(ids)))
+        .select((api_keys::id, api_keys::name))
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(|(id, name)| (KeyId::from_uuid(id), name)).collect())
 }
 
 /// How many keys of a workspace open something at `now`.

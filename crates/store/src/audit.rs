@@ -17,7 +17,7 @@ use crate::{Connection, QueryResult};
 pub struct Entry {
     /// Its id.
     pub id: AuditId,
-    /// Who did it: the id of an API key, or a program's name.
+    /// Who did it: the id of an API key or a person, or a program's name.
     pub actor: String,
     /// What was done: `endpoint.created`, `secret.revealed`, ….
     pub action: String,
@@ -34,7 +34,7 @@ pub struct Entry {
 pub struct AuditFilter {
     /// Of what this one did.
     pub actor: Option<String>,
-    /// That this was done.
+    /// That this was done, `link.updated`, or something to this kind of thing, `link`.
     pub action: Option<String>,
     /// About this.
     pub subject: Option<String>,
@@ -90,8 +90,10 @@ pub async fn list(
     if let Some(actor) = &filter.actor {
         query = query.filter(audit::actor.eq(actor));
     }
-    if let Some(action) = &filter.action {
-        query = query.filter(audit::action.eq(action));
+    match &filter.action {
+        Some(action) if action.contains('.') => query = query.filter(audit::action.eq(action)),
+        Some(kind) => query = query.filter(audit::action.like(format!("{}.%", escaped(kind)))),
+        None => {}
     }
     if let Some(subject) = &filter.subject {
         query = query.filter(audit::subject.eq(subject));
@@ -112,4 +114,9 @@ pub async fn list(
         created_at,
     };
     Ok(rows.into_iter().map(read).collect())
+}
+
+/// A text that LIKE takes as it is.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }

@@ -279,6 +279,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    invitations (id) {
+        id -> Uuid,
+        workspace_id -> Uuid,
+        email -> Text,
+        role -> Nullable<Text>,
+        hash -> Bytea,
+        created_by -> Text,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        used_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     link_rollups (workspace_id, link_id, bucket) {
         workspace_id -> Uuid,
         link_id -> Uuid,
@@ -333,12 +348,31 @@ diesel::table! {
 }
 
 diesel::table! {
+    memberships (workspace_id, person_id) {
+        workspace_id -> Uuid,
+        person_id -> Uuid,
+        role -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     outbox (id) {
         id -> Uuid,
         workspace_id -> Uuid,
         event_type -> Text,
         data -> Jsonb,
         occurred_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    people (id) {
+        id -> Uuid,
+        email -> Text,
+        name -> Text,
+        password_hash -> Nullable<Text>,
+        created_at -> Timestamptz,
     }
 }
 
@@ -398,6 +432,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    sessions (id) {
+        id -> Uuid,
+        hash -> Bytea,
+        person_id -> Uuid,
+        workspace_id -> Uuid,
+        user_agent -> Nullable<Text>,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        last_seen_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     settings (workspace_id) {
         workspace_id -> Uuid,
         is_tracking -> Bool,
@@ -444,10 +492,15 @@ diesel::joinable!(endpoints -> workspaces (workspace_id));
 diesel::joinable!(erasure_salts -> workspaces (workspace_id));
 diesel::joinable!(erasures -> workspaces (workspace_id));
 diesel::joinable!(idempotency_keys -> workspaces (workspace_id));
+diesel::joinable!(invitations -> workspaces (workspace_id));
 diesel::joinable!(links -> domains (domain_id));
 diesel::joinable!(links -> workspaces (workspace_id));
+diesel::joinable!(memberships -> people (person_id));
+diesel::joinable!(memberships -> workspaces (workspace_id));
 diesel::joinable!(replays -> endpoints (endpoint_id));
 diesel::joinable!(replays -> workspaces (workspace_id));
+diesel::joinable!(sessions -> people (person_id));
+diesel::joinable!(sessions -> workspaces (workspace_id));
 diesel::joinable!(settings -> workspaces (workspace_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -468,12 +521,16 @@ diesel::allow_tables_to_appear_in_same_query!(
     erasures,
     first_clicks,
     idempotency_keys,
+    invitations,
     link_rollups,
     links,
+    memberships,
     outbox,
+    people,
     quarantine,
     replays,
     rollups,
+    sessions,
     settings,
     unmarked_hours,
     visitor_salts,

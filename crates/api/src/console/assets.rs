@@ -10,8 +10,11 @@ use actix_web::{HttpRequest, HttpResponse, get};
 use sha2::{Digest as _, Sha256};
 
 /// In this order, since later rules win.
-const STYLESHEET: &str =
-    concat!(include_str!("../../assets/styles/frame.css"), include_str!("../../assets/styles/docs.css"));
+const STYLESHEET: &str = concat!(
+    include_str!("../../assets/styles/frame.css"),
+    include_str!("../../assets/styles/people.css"),
+    include_str!("../../assets/styles/docs.css")
+);
 const SCRIPT: &str = concat!(include_str!("../../assets/scripts/times.js"));
 const ICON: &str = include_str!("../../assets/icon.svg");
 

@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq as _;
 use super::PageError;
 use super::session;
 use crate::app::Shared;
+use crate::desk::passwords::TypedPassword;
 use crate::error::{ApiError, FieldError};
 use crate::fields::{self, FromFields};
 
@@ -24,6 +25,17 @@ impl Form {
     pub fn text(&self, name: &str) -> Option<&str> {
         let value = self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.trim())?;
         (!value.is_empty()).then_some(value)
+    }
+
+    /// A password as it was typed, white space and all; empty when it was left out.
+    pub fn password(&self, name: &str) -> TypedPassword {
+        let value = self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
+        TypedPassword::new(value.unwrap_or_default())
+    }
+
+    /// Whether the form has such a field, filled in or not.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(field, _)| field == name)
     }
 
     /// Whether a box is ticked or a button was the one that was pressed.
@@ -73,8 +85,8 @@ impl FromRequest for Form {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let shared = request.app_data::<Data<Shared>>().expect("the app is made with it").clone();
-        let is_sign_in = request.path() == "/login";
-        let expected = if is_sign_in {
+        let needs_no_session = session::needs_none(request.path());
+        let expected = if needs_no_session {
             session::expected_form_token(request, &shared)
         } else {
             session::current(request, &shared).map(|session| session.token)
@@ -94,7 +106,7 @@ impl FromRequest for Form {
             // without a session there is nothing to protect: its page sends people to sign in
             let expected = match expected {
                 Some(expected) => expected,
-                None if is_sign_in => return Err(ApiError::ForeignForm.into()),
+                None if needs_no_session => return Err(ApiError::ForeignForm.into()),
                 None => return Err(ApiError::Unauthorized("sign in first").into()),
             };
             let given = form.text("csrf").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! API keys: the list, a new one, rotating and revoking one.
+//! API keys: the list, a new one, replacing and revoking one.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, ServiceConfig};
@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use super::form::{self, Errors, Form};
 use super::view::{Layout, When, html_with, when};
-use super::{Flash, PageResult, Signed, see_other, session};
+use super::{Flash, PageResult, Signed, capital, see_other, session};
 use crate::app::Shared;
-use crate::auth::{ALL, Scope};
+use crate::auth::{ALL, Identity, Scope};
 use crate::body::path_id;
 use crate::desk::idempotency::Done;
-use crate::desk::keys::{self, Created, Rotation};
+use crate::desk::keys::{self, Created};
 use crate::error::ApiError;
 use crate::page::{LIMIT_MAX, PageRequest};
 
@@ -32,6 +32,8 @@ struct KeyRow {
     last_used: Option<When>,
     expires: Option<When>,
     is_own: bool,
+    /// Whether whoever looks holds all that it does.
+    may_rotate: bool,
 }
 
 struct ScopeChoice {
@@ -81,6 +83,7 @@ async fn page(
             .into_iter()
             .map(|key| KeyRow {
                 id: key.id.to_string(),
+                may_rotate: key.is_live(now) && key.scopes.iter().all(|scope| caller.may_word(scope)),
                 name: key.name,
                 shown: key.shown,
                 scopes: if key.scopes.iter().any(|scope| scope == ALL) {
@@ -91,7 +94,7 @@ async fn page(
                 created: when(key.created_at, now),
                 last_used: key.last_used_at.map(|at| when(at, now)),
                 expires: key.expires_at.map(|at| when(at, now)),
-                is_own: key.id == caller.key_id,
+                is_own: caller.identity == Identity::Key(key.id),
             })
             .collect(),
         scopes: scopes.collect(),
@@ -133,14 +136,22 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
 }
 
 #[post("/settings/keys/{id}/rotate")]
-async fn rotate(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+async fn rotate(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::KeysWrite)?;
     let id = path_id(&id, "API key")?;
-    let rotated = keys::rotate(&shared, &signed.caller, id, Rotation::default(), None).await;
-    let flash = match rotated.map(Done::into_inner) {
+    let seconds =
+        form.text("overlap_seconds").map(|text| text.parse::<u32>().map_or(text.into(), Value::from));
+    let object = seconds.map(|seconds| ("overlap_seconds".to_owned(), seconds));
+    let made = match form::read(object.into_iter().collect()) {
+        Ok(how) => keys::rotate(&shared, &signed.caller, id, how, None).await.map(Done::into_inner),
+        Err(error) => Err(error),
+    };
+    let flash = match made {
         Ok(Created { key: Some(key), .. }) => Flash::NewKey(key.reveal().to_owned()),
-        Ok(Created { key: None, .. }) => Flash::Done("The key was rotated before.".to_owned()),
-        Err(error @ ApiError::Conflict { .. }) => Flash::Failed(format!("The key was not rotated: {error}.")),
+        Ok(Created { key: None, .. }) => Flash::Done("The key was replaced before.".to_owned()),
+        Err(error @ (ApiError::Conflict { .. } | ApiError::Invalid(_))) => {
+            Flash::Failed(format!("{}.", capital(&error.to_string())))
+        }
         Err(error) => return Err(error.into()),
     };
     Ok(session::leave(&shared, see_other("/settings/keys"), &flash))

@@ -1,26 +1,32 @@
 //! The console: pages rendered here, forms that work without scripts, one stylesheet, one script for what is live.
 //!
-//! People sign in with an API key; a sealed cookie then holds its id, so that a revoked key ends the session. Every form
-//! carries the session's token. A form that did something answers 303 and leaves a message for the next page.
+//! People sign in with e-mail and password, or with an API key. A sealed cookie then holds the token of their session, or the
+//! id of the key, so that what is ended elsewhere ends here. Every form carries the session's token. A form that did something answers 303 and leaves a message for the next page.
 
+mod account;
+mod activity;
 mod alerts;
 pub mod assets;
 mod clicks;
 mod deliveries;
+mod domains;
 mod form;
 mod keys;
 mod link_form;
 mod links;
 mod live;
 mod overview;
+mod people;
 mod quarantine;
 mod replays;
+mod retention;
 mod session;
 mod settings;
 mod sign_in;
 pub mod view;
 mod webhook_form;
 mod webhooks;
+mod welcome;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Data, ServiceConfig};
@@ -34,7 +40,8 @@ use form::Form;
 use session::{Flash, Signed};
 use view::{Layout, html_with};
 
-pub use sign_in::SignIns;
+/// What the address of a link begins with that invites somebody.
+pub const WELCOME: &str = welcome::PATH;
 
 /// Adds every page, and the answer to addresses that nothing else answers.
 pub fn configure(config: &mut ServiceConfig) {
@@ -56,6 +63,11 @@ pub fn configure(config: &mut ServiceConfig) {
         .configure(replays::configure)
         .configure(settings::configure)
         .configure(keys::configure)
+        .configure(people::configure)
+        .configure(account::configure)
+        .configure(activity::configure)
+        .configure(retention::configure)
+        .configure(welcome::configure)
         .configure(quarantine::configure)
         .default_service(web::to(nowhere));
 }
@@ -112,8 +124,12 @@ impl ResponseError for PageError {
                 ("Not found", format!("There is no such {noun} in this workspace, or not any more."))
             }
             ApiError::Forbidden(scope) => (
-                "Your key may not do this",
-                format!("It has not the scope {}. Sign in with a key that has it.", scope.as_str()),
+                "You may not do this",
+                format!(
+                    "It takes the permission “{}” ({}). Ask an owner of the workspace, or sign in with a key that has it.",
+                    scope.meaning(),
+                    scope.as_str()
+                ),
             ),
             ApiError::Internal(_) => {
                 ("Something went wrong", "This is our fault; the log has the reason.".to_owned())

@@ -1,4 +1,5 @@
-//! Who is signed in: a sealed cookie with the id of their key, and a token that their forms carry.
+//! Who is signed in: a sealed cookie with the id of their key, or with the token of a person's session, and a token that their
+//! forms carry.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,12 +15,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use model::{EndpointId, KeyId};
+use model::{EndpointId, KeyId, Token};
+use store::memberships::Membership;
 
 use super::PageError;
-use super::view::{Layout, Notice};
+use super::view::{Layout, Notice, WorkspaceChoice};
 use crate::app::Shared;
 use crate::auth::{self, Caller, Scope};
+use crate::desk::account::{self, Opened, SignedPerson};
 use crate::error::ApiError;
 
 const SESSION_COOKIE: &str = "clickwire_session";
@@ -29,10 +32,25 @@ const FORM_COOKIE: &str = "clickwire_form";
 /// How long a message waits for the next page.
 const FLASH_AGE: CookieAge = CookieAge::minutes(1);
 
+/// What browsers take only from the host itself, over https, for all of its paths (RFC 6265bis section 4.1.3.2).
+const HOST_PREFIX: &str = "__Host-";
+
+/// With what a session was begun.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Opener {
+    /// A key: the session lasts as long as it, and as its own time.
+    #[serde(rename = "key_id")]
+    Key(KeyId),
+    /// E-mail and password: the token of a row.
+    #[serde(rename = "person")]
+    Person(Token),
+}
+
 /// What the session cookie holds.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Session {
-    key_id: KeyId,
+    #[serde(flatten)]
+    pub opener: Opener,
     expires_at: DateTime<Utc>,
     /// Forms of this session carry it.
     pub token: String,
@@ -49,12 +67,21 @@ pub enum Flash {
     Reveal(String, EndpointId),
     /// A key was made: this is the one time it is shown.
     NewKey(String),
+    /// A link for somebody was made: this is the one time it is shown.
+    Link {
+        /// For whom and what for.
+        text: String,
+        /// The link.
+        url: String,
+    },
 }
 
 /// A caller with a session, and what the page before left for this one.
 pub struct Signed {
     /// Who asks, exactly as with an API key.
     pub caller: Caller,
+    /// Their account, if they are a person.
+    pub person: Option<SignedPerson>,
     /// Their session.
     pub session: Session,
     /// What the page before left.
@@ -69,16 +96,40 @@ impl Signed {
                 Some(Notice { kind: "good", text: text.clone() })
             }
             Some(Flash::Failed(text)) => Some(Notice { kind: "bad", text: text.clone() }),
-            Some(Flash::NewKey(_)) | None => None,
+            Some(Flash::NewKey(_) | Flash::Link { .. }) | None => None,
         };
         Layout {
             section,
-            key_name: self.caller.key_name.clone(),
+            who: self.caller.name.clone(),
+            is_person: self.person.is_some(),
+            workspaces: self.workspaces(),
             csrf: self.session.token.clone(),
             is_operator: self.caller.may(Scope::Admin),
+            may_see_people: self.caller.may(Scope::PeopleRead),
+            may_manage_keys: self.caller.may(Scope::KeysWrite),
             is_signed_in: true,
             notice,
         }
+    }
+}
+
+impl Signed {
+    /// The person, whose account a page is about.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] with an API key, which has no account.
+    pub fn person(&self) -> Result<&SignedPerson, ApiError> {
+        self.person.as_ref().ok_or(ApiError::NotFound("account"))
+    }
+
+    fn workspaces(&self) -> Vec<WorkspaceChoice> {
+        let memberships = self.person.as_ref().map(|person| person.workspaces.as_slice()).unwrap_or_default();
+        let choice = |membership: &Membership| WorkspaceChoice {
+            id: membership.workspace_id.to_string(),
+            name: membership.workspace_name.clone(),
+            is_current: membership.workspace_id == self.caller.workspace_id,
+        };
+        memberships.iter().map(choice).collect()
     }
 }
 
@@ -92,8 +143,14 @@ impl FromRequest for Signed {
         let flash = open(request, &shared, FLASH_COOKIE);
         Box::pin(async move {
             let session = session.ok_or(ApiError::Unauthorized("sign in first"))?;
-            let caller = auth::by_id(&shared, session.key_id).await?;
-            Ok(Self { caller, session, flash })
+            let (caller, person) = match &session.opener {
+                Opener::Key(id) => (auth::by_id(&shared, *id).await?, None),
+                Opener::Person(token) => {
+                    let person = account::resume(&shared, token).await?;
+                    (person.caller.clone(), Some(person))
+                }
+            };
+            Ok(Self { caller, person, session, flash })
         })
     }
 }
@@ -103,16 +160,32 @@ pub fn current(request: &HttpRequest, shared: &Shared) -> Option<Session> {
     open::<Session>(request, shared, SESSION_COOKIE).filter(|session| Utc::now() < session.expires_at)
 }
 
-/// The cookie of a new session.
-pub fn begin(shared: &Shared, caller: &Caller) -> Cookie<'static> {
-    let lifetime = shared.settings.session_lifetime;
-    let session = Session {
-        key_id: caller.key_id,
-        expires_at: Utc::now() + TimeDelta::from_std(lifetime).unwrap_or(TimeDelta::days(1)),
-        token: random_token(),
-    };
-    let age = CookieAge::try_from(lifetime).unwrap_or(CookieAge::DAY);
+/// The cookie of a new session that a key begins.
+pub fn begin(shared: &Shared, key_id: KeyId) -> Cookie<'static> {
+    let lifetime = TimeDelta::from_std(shared.settings.session_lifetime).unwrap_or(TimeDelta::days(1));
+    session_cookie(shared, Opener::Key(key_id), Utc::now() + lifetime)
+}
+
+/// The cookie of a person's session. Whatever the browser had before, its token is new, and so is the one of its forms.
+pub fn begin_for_person(shared: &Shared, opened: Opened) -> Cookie<'static> {
+    session_cookie(shared, Opener::Person(opened.token), opened.expires_at)
+}
+
+fn session_cookie(shared: &Shared, opener: Opener, expires_at: DateTime<Utc>) -> Cookie<'static> {
+    let session = Session { opener, expires_at, token: random_token() };
+    let age = CookieAge::try_from(shared.settings.session_lifetime).unwrap_or(CookieAge::DAY);
     sealed(shared, SESSION_COOKIE, &session, age)
+}
+
+/// Ends what the browser was signed in as before, where that is a row.
+///
+/// # Errors
+/// When the database is away.
+pub async fn end_before(request: &HttpRequest, shared: &Shared) -> Result<(), ApiError> {
+    match current(request, shared).map(|session| session.opener) {
+        Some(Opener::Person(token)) => account::end(shared, &token).await,
+        Some(Opener::Key(_)) | None => Ok(()),
+    }
 }
 
 /// Ends the session in the browser.
@@ -120,14 +193,19 @@ pub fn end(shared: &Shared) -> Cookie<'static> {
     removed(shared, SESSION_COOKIE)
 }
 
-/// The token of the sign-in form, which has no session yet, and the cookie that holds it too.
+/// Whether the forms of a page are for whoever has no session yet.
+pub fn needs_none(path: &str) -> bool {
+    path == "/login" || path.starts_with(super::welcome::PATH)
+}
+
+/// The token of a form that needs no session, and the cookie that holds it too.
 pub fn form_token(request: &HttpRequest, shared: &Shared) -> (String, Cookie<'static>) {
     let token = open(request, shared, FORM_COOKIE).unwrap_or_else(random_token);
     let cookie = sealed(shared, FORM_COOKIE, &token, CookieAge::DAY);
     (token, cookie)
 }
 
-/// The token that the sign-in form of this browser must carry.
+/// The token that a form without a session must carry in this browser.
 pub fn expected_form_token(request: &HttpRequest, shared: &Shared) -> Option<String> {
     open(request, shared, FORM_COOKIE)
 }
@@ -163,8 +241,13 @@ fn removed(shared: &Shared, name: &'static str) -> Cookie<'static> {
     cookie(shared, name, String::new(), CookieAge::ZERO)
 }
 
+/// What a cookie is called: over https in a way that no other host, and nobody in between, can set it.
+fn cookie_name(shared: &Shared, name: &str) -> String {
+    if shared.settings.secure_cookies { format!("{HOST_PREFIX}{name}") } else { name.to_owned() }
+}
+
 fn cookie(shared: &Shared, name: &'static str, value: String, age: CookieAge) -> Cookie<'static> {
-    Cookie::build(name, value)
+    Cookie::build(cookie_name(shared, name), value)
         .path("/")
         .http_only(true)
         .same_site(SameSite::Lax)
@@ -174,7 +257,7 @@ fn cookie(shared: &Shared, name: &'static str, value: String, age: CookieAge) ->
 }
 
 fn open<T: DeserializeOwned>(request: &HttpRequest, shared: &Shared, name: &str) -> Option<T> {
-    let cookie = request.cookie(name)?;
+    let cookie = request.cookie(&cookie_name(shared, name))?;
     let bytes = URL_SAFE_NO_PAD.decode(cookie.value()).ok()?;
     let json = shared.keyring.open(name.as_bytes(), &bytes).ok()?;
     serde_json::from_slice(&json).ok()

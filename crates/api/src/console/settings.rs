@@ -1,29 +1,26 @@
-//! Settings: tracking, visitors' addresses, fallback, domains. Webhooks are one step further.
+//! Link settings: tracking, visitors' addresses, fallback. The domains on the same page are in `domains`.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path, ServiceConfig};
+use actix_web::web::{Data, ServiceConfig};
 use actix_web::{get, post};
 use askama::Template;
 use serde_json::Value;
 
 use model::AddressTreatment;
-use model::domain_proof::{ProofStatus, record_name, record_value};
-use store::domains::Domain;
 
+use super::domains::{self, DomainRow, NewDomainForm};
 use super::form::{self, Errors, Form};
 use super::view::{Layout, html_with};
 use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
-use crate::body::path_id;
-use crate::desk::{domain_proof, endpoints, settings};
+use crate::desk::{endpoints, settings};
 use crate::error::ApiError;
 use crate::page::PageRequest;
 
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
-    config.service(index).service(show).service(save);
-    config.service(add_domain).service(verify_domain).service(remove_domain);
+    config.service(index).service(show).service(save).configure(domains::configure);
 }
 
 #[derive(Template)]
@@ -37,7 +34,7 @@ struct SettingsPage {
     fallback_url: String,
     app_schemes: String,
     domains: Vec<DomainRow>,
-    host: String,
+    new_domain: NewDomainForm,
     endpoints: usize,
     may_change: bool,
     errors: Errors,
@@ -67,6 +64,8 @@ impl From<Domain> for DomainRow {
 struct Signal {
     name: &'static str,
     label: &'static str,
+    /// Who sends it.
+    hint: &'static str,
     policy: &'static str,
 }
 
@@ -101,9 +100,16 @@ async fn page(
             Signal {
                 name: "gpc_policy",
                 label: "Global Privacy Control",
+                hint: "Browsers send it for people who do not want their data sold or shared; in some places it binds you. \
+                       It decides what becomes of their clicks.",
                 policy: saved.signals.gpc.as_str(),
             },
-            Signal { name: "dnt_policy", label: "Do Not Track", policy: saved.signals.dnt.as_str() },
+            Signal {
+                name: "dnt_policy",
+                label: "Do Not Track",
+                hint: "The older wish of the same kind. Fewer browsers send it.",
+                policy: saved.signals.dnt.as_str(),
+            },
         ],
         address_policy: match saved.address_treatment {
             AddressTreatment::Drop => "drop",
@@ -115,7 +121,7 @@ async fn page(
             .unwrap_or_default(),
         app_schemes: typed_text("app_schemes").unwrap_or(app_schemes),
         domains: settings::domains(shared, caller).await?.into_iter().map(DomainRow::from).collect(),
-        host: typed_text("host").unwrap_or_default(),
+        new_domain: NewDomainForm::of(typed),
         endpoints,
         may_change: caller.may(Scope::SettingsWrite),
         errors,
@@ -140,63 +146,8 @@ async fn save(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
     finish(&signed, &shared, &form, saved, "Saved. Visitors meet it within a second.").await
 }
 
-#[post("/settings/domains")]
-async fn add_domain(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
-    signed.caller.require(Scope::SettingsWrite)?;
-    let mut object = form.object(&["host"]);
-    if form.is_set("default") {
-        object.insert("default".to_owned(), true.into());
-    }
-    let added = match form::read(object) {
-        Ok(new) => settings::add_domain(&shared, &signed.caller, new, None).await,
-        Err(error) => Err(error),
-    };
-    let (added, text) = match added {
-        Ok(domain) => (
-            Ok(()),
-            match domain.into_inner().is_verified() {
-                true => "The domain is added. Point it at the redirect.",
-                false => "The domain is added. Now show that it is yours: see below.",
-            },
-        ),
-        Err(error) => (Err(error), ""),
-    };
-    finish(&signed, &shared, &form, added, text).await
-}
-
-#[post("/settings/domains/{id}/verify")]
-async fn verify_domain(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
-    signed.caller.require(Scope::SettingsWrite)?;
-    let flash = match domain_proof::verify(&shared, &signed.caller, path_id(&id, "domain")?).await {
-        Ok(domain) => match domain.proof.status() {
-            ProofStatus::Verified => {
-                Flash::Done(format!("{} is yours: links are served under it.", domain.host))
-            }
-            ProofStatus::Failed(failure) => Flash::Failed(format!("{}.", super::capital(failure.detail()))),
-            ProofStatus::Pending => Flash::Failed("Nothing was found.".to_owned()),
-        },
-        Err(error @ ApiError::Conflict { .. }) => {
-            Flash::Failed(format!("{}.", super::capital(&error.to_string())))
-        }
-        Err(error) => return Err(error.into()),
-    };
-    Ok(session::leave(&shared, see_other("/settings/links"), &flash))
-}
-
-#[post("/settings/domains/{id}/remove")]
-async fn remove_domain(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
-    signed.caller.require(Scope::SettingsWrite)?;
-    let flash = match settings::remove_domain(&shared, &signed.caller, path_id(&id, "domain")?, None).await {
-        Ok(()) => Flash::Done("The domain is removed.".to_owned()),
-        Err(error @ ApiError::Conflict { .. }) => {
-            Flash::Failed(format!("{}.", super::capital(&error.to_string())))
-        }
-        Err(error) => return Err(error.into()),
-    };
-    Ok(session::leave(&shared, see_other("/settings/links"), &flash))
-}
-
-async fn finish(
+/// Back to the page, which says what was done, or what is wrong beside its field.
+pub(super) async fn finish(
     signed: &Signed,
     shared: &Shared,
     form: &Form,

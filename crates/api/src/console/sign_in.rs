@@ -1,140 +1,152 @@
-//! Signing in with an API key, and out again. Guessing is slow: few failures a minute for each address.
+//! Signing in, as a person or with an API key, and out again. Guessing is slow: few failures a minute for each address, and
+//! for each account.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::USER_AGENT;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, get, post};
 use askama::Template;
 
+use model::Email;
+
+use super::session::Opener;
 use super::view::{Layout, Notice, html_with};
 use super::{Form, PageError, PageResult, Signed, see_other, session};
 use crate::app::Shared;
-use crate::auth;
+use crate::auth::{self, Identity};
+use crate::desk::account;
 use crate::error::ApiError;
-
-/// Failures are counted for so long.
-const WINDOW: Duration = Duration::from_secs(60);
-
-/// Addresses whose failures are counted; beyond it all are forgotten, which costs a guesser's memory, not ours.
-const ADDRESSES_MAX: usize = 10_000;
-
-/// Failed sign-ins by address.
-pub struct SignIns {
-    failures_max: u32,
-    failures: Mutex<HashMap<IpAddr, (Instant, u32)>>,
-}
-
-impl SignIns {
-    /// Refuses more than `failures_max` failures a minute.
-    pub fn new(failures_max: u32) -> Self {
-        Self { failures_max, failures: Mutex::default() }
-    }
-
-    fn is_limited(&self, address: IpAddr, now: Instant) -> bool {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures
-            .get(&address)
-            .is_some_and(|(began, count)| now.duration_since(*began) < WINDOW && *count >= self.failures_max)
-    }
-
-    fn count_failure(&self, address: IpAddr, now: Instant) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.len() >= ADDRESSES_MAX {
-            failures.retain(|_, (began, _)| now.duration_since(*began) < WINDOW);
-            if failures.len() >= ADDRESSES_MAX {
-                failures.clear();
-            }
-        }
-        let (began, count) = failures.entry(address).or_insert((now, 0));
-        if now.duration_since(*began) >= WINDOW {
-            (*began, *count) = (now, 0);
-        }
-        *count += 1;
-    }
-}
+use crate::sign_ins::Try;
+use crate::{client, sign_ins};
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 struct SignInPage {
     layout: Layout,
+    /// Whether it asks for a key, rather than for e-mail and password.
+    with_key: bool,
+    /// What was typed before.
+    email: String,
+}
+
+/// What the page is shown with.
+struct Shown<'a> {
+    status: StatusCode,
+    failure: Option<&'a str>,
+    with_key: bool,
+    email: &'a str,
 }
 
 #[get("/login")]
 pub async fn page(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
-    sign_in_page(&request, &shared, StatusCode::OK, None)
+    let with_key = match request.query_string() {
+        "with=key" => true,
+        "with=password" => false,
+        // before anybody is invited there are keys alone; while the database is away nobody knows
+        _ => !account::is_anybody(&shared).await.unwrap_or(false),
+    };
+    show(&request, &shared, Shown { status: StatusCode::OK, failure: None, with_key, email: "" })
 }
 
 #[post("/login")]
 pub async fn submit(request: HttpRequest, form: Form, shared: Data<Shared>) -> PageResult {
-    let address = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    let now = Instant::now();
-    if shared.sign_ins.is_limited(address, now) {
-        shared.metrics.sign_ins.with_label_values(&["limited"]).inc();
-        let text = "Too many failed sign-ins from your address. Try again in a minute.";
-        return Ok(sign_in_page(&request, &shared, StatusCode::TOO_MANY_REQUESTS, Some(text)));
-    }
-    let refused = || {
-        shared.sign_ins.count_failure(address, now);
-        shared.metrics.sign_ins.with_label_values(&["failed"]).inc();
-        let text = "This key is not known, or not any more.";
-        Ok(sign_in_page(&request, &shared, StatusCode::UNAUTHORIZED, Some(text)))
+    let typed = form.text("email").unwrap_or_default();
+    let with_key = !form.has("email");
+    let email: Option<Email> = typed.parse().ok();
+    let again = |status, failure| {
+        Ok(show(&request, &shared, Shown { status, failure: Some(failure), with_key, email: typed }))
     };
-    let Ok(key) = form.text("key").unwrap_or_default().parse() else {
-        return refused();
+    let it = match begin_try(&request, &shared, email.as_ref()) {
+        Ok(it) => it,
+        Err(limited) => return again(StatusCode::TOO_MANY_REQUESTS, limited.text()),
     };
-    match auth::by_key(&shared, &key).await {
-        Ok(caller) => {
-            shared.metrics.sign_ins.with_label_values(&["ok"]).inc();
-            let mut response = see_other("/");
-            response.add_cookie(&session::begin(&shared, &caller)).expect("a sealed cookie is visible ASCII");
-            Ok(response)
-        }
-        Err(ApiError::Unauthorized(_)) => refused(),
-        Err(error) => Err(PageError(error)),
+    let cookie = if with_key {
+        let Some(caller) = by_key(&shared, &form).await? else {
+            return again(
+                StatusCode::UNAUTHORIZED,
+                failed(&shared, "This key is not known, or not any more."),
+            );
+        };
+        caller
+    } else {
+        let password = form.password("password");
+        let opened = account::sign_in(&shared, email.as_ref(), &password, user_agent(&request)).await?;
+        let Some(opened) = opened else {
+            let text = failed(&shared, "E-mail and password do not belong together. Check both.");
+            return again(StatusCode::UNAUTHORIZED, text);
+        };
+        session::begin_for_person(&shared, opened)
+    };
+    succeeded(&shared, it);
+    session::end_before(&request, &shared).await?;
+    let mut response = see_other("/");
+    response.add_cookie(&cookie).expect("a sealed cookie is visible ASCII");
+    Ok(response)
+}
+
+/// The cookie of a session that a key begins; `None` when it opens nothing.
+async fn by_key(
+    shared: &Shared,
+    form: &Form,
+) -> Result<Option<actix_web::cookie::Cookie<'static>>, PageError> {
+    let Ok(key) = form.text("key").unwrap_or_default().parse() else { return Ok(None) };
+    match auth::by_key(shared, &key).await {
+        Ok(caller) => match caller.identity {
+            Identity::Key(id) => Ok(Some(session::begin(shared, id))),
+            Identity::Person(_) => Ok(None),
+        },
+        Err(ApiError::Unauthorized(_)) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
+/// Begins a try to get in, from the address of who asks.
+pub(super) fn begin_try(
+    request: &HttpRequest,
+    shared: &Shared,
+    email: Option<&Email>,
+) -> Result<Try, sign_ins::Limited> {
+    let address = client::address(request, &shared.settings.trusted_proxies);
+    shared.sign_ins.begin(address, email, Instant::now()).inspect_err(|_| {
+        shared.metrics.sign_ins.with_label_values(&["limited"]).inc();
+    })
+}
+
+/// Notes that a try got in.
+pub(super) fn succeeded(shared: &Shared, it: Try) {
+    shared.sign_ins.forgive(it);
+    shared.metrics.sign_ins.with_label_values(&["ok"]).inc();
+}
+
+/// Notes that a try failed.
+pub(super) fn failed<'a>(shared: &Shared, text: &'a str) -> &'a str {
+    shared.metrics.sign_ins.with_label_values(&["failed"]).inc();
+    text
+}
+
+/// How the browser calls itself.
+pub(super) fn user_agent(request: &HttpRequest) -> Option<&str> {
+    request.headers().get(USER_AGENT)?.to_str().ok()
+}
+
 #[post("/logout")]
-pub async fn sign_out(_signed: Signed, _form: Form, shared: Data<Shared>) -> PageResult {
+pub async fn sign_out(signed: Signed, _form: Form, shared: Data<Shared>) -> PageResult {
+    if let Opener::Person(token) = &signed.session.opener {
+        account::end(&shared, token).await?;
+    }
     let mut response = see_other("/login");
     response.add_cookie(&session::end(&shared)).expect("a cookie without a value is visible ASCII");
     Ok(response)
 }
 
-fn sign_in_page(
-    request: &HttpRequest,
-    shared: &Shared,
-    status: StatusCode,
-    failure: Option<&str>,
-) -> HttpResponse {
+fn show(request: &HttpRequest, shared: &Shared, shown: Shown<'_>) -> HttpResponse {
+    let Shown { status, failure, with_key, email } = shown;
     let (csrf, cookie) = session::form_token(request, shared);
     let notice = failure.map(|text| Notice { kind: "bad", text: text.to_owned() });
-    let mut response =
-        html_with(status, &SignInPage { layout: Layout { csrf, notice, ..Layout::outside() } });
+    let layout = Layout { csrf, notice, ..Layout::outside() };
+    let mut response = html_with(status, &SignInPage { layout, with_key, email: email.to_owned() });
     response.add_cookie(&cookie).expect("a sealed cookie is visible ASCII");
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_guesser_is_limited_for_a_minute_and_nobody_else_is() {
-        let sign_ins = SignIns::new(2);
-        let (guesser, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        let now = Instant::now();
-
-        sign_ins.count_failure(guesser, now);
-        assert!(!sign_ins.is_limited(guesser, now));
-        sign_ins.count_failure(guesser, now);
-
-        assert!(sign_ins.is_limited(guesser, now));
-        assert!(!sign_ins.is_limited(other, now));
-        assert!(!sign_ins.is_limited(guesser, now + WINDOW));
-    }
 }

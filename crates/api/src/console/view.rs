@@ -18,16 +18,34 @@ use crate::error::ApiError;
 pub struct Layout {
     /// Which entry of the navigation is the current one.
     pub section: &'static str,
-    /// What the key is called that this session was begun with.
-    pub key_name: String,
+    /// What the person is called, or the key that this session was begun with.
+    pub who: String,
+    /// Whether it is a person.
+    pub is_person: bool,
+    /// The workspaces of the person.
+    pub workspaces: Vec<WorkspaceChoice>,
     /// The token of the session's forms.
     pub csrf: String,
     /// Whether the key looks after the installation.
     pub is_operator: bool,
+    /// Whether they may see the workspace's people.
+    pub may_see_people: bool,
+    /// Whether they may see API keys and the audit log.
+    pub may_manage_keys: bool,
     /// Whether there is a session.
     pub is_signed_in: bool,
     /// What the page before left.
     pub notice: Option<Notice>,
+}
+
+/// A workspace that a person may look at.
+pub struct WorkspaceChoice {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Whether it is the one that is looked at.
+    pub is_current: bool,
 }
 
 /// A message above the page.
@@ -43,9 +61,13 @@ impl Layout {
     pub fn outside() -> Self {
         Self {
             section: "",
-            key_name: String::new(),
+            who: String::new(),
+            is_person: false,
+            workspaces: Vec::new(),
             csrf: String::new(),
             is_operator: false,
+            may_see_people: false,
+            may_manage_keys: false,
             is_signed_in: false,
             notice: None,
         }

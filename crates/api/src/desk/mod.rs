@@ -3,6 +3,8 @@
 //! Each change is one transaction with its entry in the audit log and its event in the outbox; caches are told after
 //! the commit, best effort: they also refresh by age.
 
+pub mod account;
+pub mod activity;
 pub mod alerts;
 pub mod analytics;
 pub mod click_query;
@@ -15,6 +17,7 @@ pub mod endpoint_create;
 mod endpoint_url;
 pub mod endpoints;
 pub mod idempotency;
+pub mod invitations;
 pub mod keys;
 pub mod link_body;
 pub mod link_change;
@@ -24,6 +27,8 @@ pub mod link_rules;
 pub mod link_upsert;
 pub mod links;
 pub mod passwords;
+pub mod people;
+pub mod person_password;
 pub mod previews;
 pub mod quarantine;
 pub mod replay_body;

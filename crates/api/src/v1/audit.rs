@@ -7,25 +7,21 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use model::AuditId;
-use store::audit::{self, AuditFilter, Entry};
+use store::audit::{self, Entry};
 
 use super::time;
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::Query;
+use crate::desk::activity::Asked;
 use crate::error::{ApiError, Problem};
-use crate::fields::{Fields, FromFields, moment, text};
-use crate::page::{Page, PageRequest};
-
-/// Longest word that entries are looked for with, in characters.
-const WORD_CHARS_MAX: usize = 100;
+use crate::page::Page;
 
 /// An entry of the audit log.
 #[derive(Serialize, ToSchema)]
 pub struct EntryView {
     id: String,
-    /// The id of the API key that did it.
+    /// The id of the API key or person that did it.
     #[schema(example = "key_01jd8m3x5v9k2n4p6q8r0s1t3w")]
     actor: String,
     #[schema(example = "endpoint.created")]
@@ -54,9 +50,9 @@ impl From<Entry> for EntryView {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query for the OpenAPI document")]
 struct AuditQuery {
-    /// Done with this key: its id.
+    /// Done with this key, or by this person: an id.
     actor: Option<String>,
-    /// What was done, like `endpoint.created`.
+    /// What was done, like `endpoint.created`, or to what kind of thing: `endpoint`.
     action: Option<String>,
     /// Done to this: an id.
     subject: Option<String>,
@@ -68,24 +64,6 @@ struct AuditQuery {
     cursor: Option<String>,
     /// Entries of a page, 1 to 250. Default: 50.
     limit: Option<u32>,
-}
-
-struct Asked {
-    filter: AuditFilter,
-    page: PageRequest<AuditId>,
-}
-
-impl FromFields for Asked {
-    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        let filter = AuditFilter {
-            actor: fields.optional("actor", text::<WORD_CHARS_MAX>),
-            action: fields.optional("action", text::<WORD_CHARS_MAX>),
-            subject: fields.optional("subject", text::<WORD_CHARS_MAX>),
-            since: fields.optional("since", moment),
-            until: fields.optional("until", moment),
-        };
-        Some(Self { filter, page: PageRequest::from_fields(fields) })
-    }
 }
 
 /// List the audit log, newest first

@@ -16,6 +16,7 @@ pub mod exports;
 pub mod keys;
 pub mod links;
 pub mod live;
+pub mod people;
 pub mod quarantine;
 pub mod replays;
 pub mod secrets;
@@ -84,6 +85,8 @@ routes! {
     domains::add_domain, domains::list_domains, domains::show_domain, domains::update_domain, domains::verify_domain,
     domains::remove_domain,
     keys::create_key, keys::list_keys, keys::show_key, keys::rotate_key, keys::revoke_key,
+    people::list_people, people::update_person, people::remove_person, people::reset_password,
+    people::create_invitation, people::list_invitations, people::revoke_invitation,
     audit::list_audit,
     event_types::list_event_types,
     quarantine::list_quarantine, quarantine::show_quarantined, quarantine::download_quarantined,

@@ -106,6 +106,63 @@ async fn a_person_names_an_alert_url_tries_a_filter_and_looks_at_what_was_put_as
     browser.close().await.expect("the browser closes");
 }
 
+#[tokio::test]
+async fn somebody_is_invited_joins_from_another_browser_and_sees_no_secret() {
+    if std::env::var("CLICKWIRE_TEST_BROWSER").as_deref() != Ok("1") {
+        println!("not asked for: set CLICKWIRE_TEST_BROWSER=1 to walk through the console in Chromium");
+        return;
+    }
+    let api = Api::start().await;
+    let endpoint = api.endpoint().await;
+    let webhook = format!("{}/settings/webhooks/{endpoint}", api.url);
+    let profiles = [ScratchDir::new("chromium"), ScratchDir::new("chromium")];
+    let (_driver, owner) = browser(&profiles[0]).await;
+    owner.goto(&api.url).await.expect("the console opens");
+    fill(&owner, "#key", &api.key).await;
+    press(&owner, "Sign in").await;
+
+    follow(&owner, "People").await;
+    fill(&owner, "#email", "ada@example.com").await;
+    press(&owner, "Make invitation").await;
+    let link = text(&owner, "[data-link]").await;
+    owner.goto(&webhook).await.expect("the page opens");
+    press(&owner, "Show secret").await;
+    let secret = text(&owner, "[data-secret]").await;
+    assert!(secret.starts_with("whsec_"), "{secret}");
+
+    let (_driver, viewer) = browser(&profiles[1]).await;
+    viewer.goto(&link).await.expect("the link opens");
+    fill(&viewer, "#name", "Ada").await;
+    fill(&viewer, "#password", "too short").await;
+    press(&viewer, "Join").await;
+    assert!(text(&viewer, "#password-wrong").await.contains("at least 12 characters"));
+    fill(&viewer, "#password", "green tea at four").await;
+    press(&viewer, "Join").await;
+    assert!(text(&viewer, ".who").await.contains("Ada"));
+
+    viewer.goto(&webhook).await.expect("the page opens");
+    let page = viewer.source().await.expect("a page");
+    assert!(page.contains("127.0.0.1:9/hook"), "{page}");
+    for hidden in [secret.as_str(), "data-secret", "Show secret"] {
+        assert!(!page.contains(hidden), "{hidden}: {page}");
+    }
+    assert!(
+        viewer.find(Locator::LinkText("API keys")).await.is_err(),
+        "what a viewer may not open is not offered"
+    );
+
+    follow(&owner, "People").await;
+    assert!(text(&owner, "li.person").await.contains("Viewer"));
+    owner.find(Locator::Css("li.person summary")).await.expect("Change").click().await.expect("a click");
+    press(&owner, "Remove").await;
+    assert!(text(&owner, ".notice").await.contains("They are removed"));
+    viewer.goto(&webhook).await.expect("the page opens");
+    assert!(text(&viewer, "h1").await.contains("Sign in"));
+
+    owner.close().await.expect("the browser closes");
+    viewer.close().await.expect("the browser closes");
+}
+
 /// A browser with a profile of its own. The driver ends with the test.
 async fn browser(profile: &ScratchDir) -> (Child, Client) {
     let mut driver = Command::new("chromedriver")

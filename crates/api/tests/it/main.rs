@@ -1,5 +1,7 @@
 //! The API and the console against a real PostgreSQL and a real nats-server, over HTTP.
 
+mod accounts;
+mod activity;
 mod alerts;
 mod analytics;
 mod audited;
@@ -25,6 +27,7 @@ mod links;
 mod live;
 mod openapi;
 mod outages;
+mod people;
 mod quarantine;
 mod rate;
 mod replays;

@@ -10,6 +10,7 @@ use store::{AsyncConnection as _, QueryError, blocks, settings, workspaces};
 use testkit::given;
 use tokio::sync::oneshot;
 
+use crate::console::Browser;
 use crate::harness::{Api, LIMIT, until_one_waits_for_another};
 
 #[tokio::test]
@@ -314,4 +315,27 @@ async fn a_domain_says_how_long_browsers_keep_to_https() {
     assert_eq!(api.patch(&path, json!({"hsts_max_age": 63_072_001})).await.status, 422);
     assert_eq!(api.patch(&path, json!({"default": true})).await.body["hsts_max_age"], 600);
     assert_eq!(api.patch(&path, json!({"hsts_max_age": null})).await.body["hsts_max_age"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_domain_is_changed_by_form() {
+    let api = Api::start().await;
+    let mut browser = Browser::signed_in(&api).await;
+    let page = browser
+        .fill("/settings/links", "/settings/domains", &[("host", "go.example.com"), ("case_sensitive", "on")])
+        .await;
+    assert!(page.contains("go.example.com") && page.contains("Case-sensitive"), "{page}");
+    let domains = api.get("/v1/domains").await.body;
+    let added =
+        domains["data"].as_array().expect("a list").iter().find(|domain| domain["host"] == "go.example.com");
+    let path = format!("/settings/domains/{}", added.expect("it is there")["id"].as_str().expect("an id"));
+
+    let fields = [("default", "on"), ("has_case", "yes"), ("hsts_max_age", "86400")];
+    browser.fill("/settings/links", &path, &fields).await;
+
+    let domain = api.get("/v1/domains").await.body["data"][0].clone();
+    let told = (&domain["host"], &domain["default"], &domain["hsts_max_age"], &domain["case"]);
+    assert_eq!(told, (&json!("go.example.com"), &json!(true), &json!(86400), &json!("insensitive")));
+    let page = browser.fill("/settings/links", &format!("{path}/remove"), &[]).await;
+    assert!(page.contains("make another one the default first"), "{page}");
 }

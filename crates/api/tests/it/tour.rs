@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use model::delivery::{Attempt, TestReply, Timings};
+use model::{PasswordHash, Role};
 use reqwest::Method;
 use serde_json::{Value, json};
+use store::{memberships, people};
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Api, answer, failed_delivery, recorded_click_at};
@@ -102,6 +104,8 @@ impl World {
             ("api-keys", made),
             ("quarantine", quarantined),
         ]);
+        let (person, invitation) = given_people(&api).await;
+        let ids = ids.into_iter().chain([("people", person), ("invitations", invitation)]).collect();
         let operations = operations(&api).await;
         Self { api, key, operations, ids, spare_endpoint }
     }
@@ -154,6 +158,8 @@ impl World {
             "PATCH /v1/domains/{id}" => json!({"hsts_max_age": 86400}),
             "POST /v1/api-keys" => json!({"name": "Warehouse", "scopes": ["clicks:read", "deliveries:read"]}),
             "POST /v1/api-keys/{id}/rotate" => json!({"overlap_seconds": 3600}),
+            "POST /v1/invitations" => json!({"email": "ada@example.com", "role": "operator"}),
+            "PATCH /v1/people/{id}" => json!({"role": "operator"}),
             other => panic!("{other} takes a body: World::body says none that it accepts"),
         };
         Some(body.to_string())
@@ -180,6 +186,19 @@ impl World {
         });
         operations
     }
+}
+
+/// Somebody who signs in, and a link for somebody else.
+async fn given_people(api: &Api) -> (String, String) {
+    let mut conn = api.pool.get().await.expect("the database runs");
+    let email = "grace@example.com".parse().expect("an address");
+    let password = PasswordHash::of("green tea at four").expect("randomness");
+    let person = people::insert(&mut conn, &email, "Grace Hopper", &password, Utc::now()).await;
+    let id = person.expect("a query").expect("a new address").id;
+    memberships::insert(&mut conn, api.workspace_id, id, Role::Viewer, Utc::now()).await.expect("a member");
+    let body = json!({"email": "joan@example.com", "role": "viewer"});
+    let invitation = id_of(&api.post("/v1/invitations", body).await.body);
+    (id.to_string(), invitation)
 }
 
 /// Operations whose query must say something, and what it says here.

@@ -3,12 +3,14 @@
 use chrono::Utc;
 use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
-use model::{EndpointId, LinkId};
+use model::{EndpointId, LinkId, PasswordHash, Role};
+use store::audit::AuditFilter;
 use store::endpoints::{self, EndpointOptions, State};
+use store::invitations::Purpose;
 use store::link_import::NewLink;
 use store::links::LinkOptions;
-use store::secrets;
-use testkit::{OwnDatabase, TestNats};
+use store::{memberships, secrets};
+use testkit::{OwnDatabase, TestDatabase, TestNats};
 use webhook::{CustomHeaders, Keyring};
 
 use crate::command::{Clickwire, text};
@@ -43,6 +45,55 @@ async fn setup_may_run_again_and_keys_need_it() {
     assert!(unread.stderr.contains("`%ff` is not UTF-8 once it is percent-decoded"), "{unread:?}");
     let encoded = clickwire.fails(&["why", "https://go.example.com/caf%C3%A9"]).await;
     assert!(encoded.stdout.contains("no link leads from `https://go.example.com/caf%C3%A9`"), "{encoded:?}");
+}
+
+#[tokio::test]
+async fn the_first_owner_is_invited_and_the_last_one_stays() {
+    let database = TestDatabase::new().await;
+    let clickwire = Clickwire::new().with("CLICKWIRE__DATABASE__URL", database.url());
+    let mut conn = database.pool().get().await.expect("the database runs");
+    let workspace = store::workspaces::insert(&mut conn, "Default", Utc::now()).await.expect("a workspace");
+
+    let nowhere = clickwire.fails(&["people", "invite", "ada@example.com"]).await;
+    assert!(nowhere.stderr.contains("--console-url"), "{nowhere:?}");
+    let arguments = [
+        "people",
+        "invite",
+        "--role",
+        "owner",
+        "--console-url",
+        "https://clicks.example.com/",
+        "Ada@Example.com",
+    ];
+    let link = clickwire.ok(&arguments).await;
+    assert_eq!(link.stdout.lines().count(), 1);
+    let token = link.stdout.trim().strip_prefix("https://clicks.example.com/welcome/").expect("a link");
+    let token: model::Token = token.parse().expect("a token");
+    let kept = store::invitations::find_by_hash(&mut conn, &token.hash(), Utc::now()).await.expect("a query");
+    assert_eq!(kept.expect("it opens something").purpose, Purpose::Join(Role::Owner));
+
+    let password = PasswordHash::of("green tea at four").expect("randomness");
+    let email = "ada@example.com".parse().expect("an address");
+    let ada = store::people::insert(&mut conn, &email, "Ada", &password, Utc::now()).await.expect("a query");
+    let ada = ada.expect("a person").id;
+    memberships::insert(&mut conn, workspace.id, ada, Role::Owner, Utc::now()).await.expect("a member");
+    let listed = clickwire.ok(&["people", "list", "--json"]).await.json();
+    assert_eq!(
+        (text(&listed["people"][0], "email"), text(&listed["people"][0], "role")),
+        ("ada@example.com", "owner")
+    );
+    assert_eq!(text(&listed["invitations"][0], "role"), "owner");
+    assert!(listed["invitations"][0].get("url").is_none(), "{listed}");
+    let last = clickwire.fails(&["people", "remove", "ada@example.com"]).await;
+    assert!(last.stderr.contains("is the last owner of Default"), "{last:?}");
+
+    let url = ["--console-url", "https://clicks.example.com", "--json"];
+    let reset = clickwire.ok(&[&["people", "reset", "ada@example.com"], &url[..]].concat()).await.json();
+    assert!(text(&reset, "url").starts_with("https://clicks.example.com/welcome/"), "{reset}");
+    assert!(reset["role"].is_null(), "{reset}");
+    let entries = store::audit::list(&mut conn, workspace.id, &AuditFilter::default(), None, 10).await;
+    let actions: Vec<String> = entries.expect("entries").into_iter().map(|entry| entry.action).collect();
+    assert_eq!(actions, ["person.reset_link_made", "invitation.created"]);
 }
 
 #[tokio::test]
@@ -164,6 +215,7 @@ async fn every_command_has_help_and_a_wrong_one_is_told_apart() {
         "down",
         "setup",
         "keys",
+        "people",
         "listen",
         "click",
         "why",
@@ -263,8 +315,9 @@ async fn an_operator_blocks_a_link_or_a_domain_and_lifts_it_again() {
     for nothing in ["https://go.example.com/other", "other.example.com", "https://go.example.com/"] {
         clickwire.fails(&["block", nothing]).await;
     }
-    let entries =
-        store::audit::list(&mut conn, workspace_id, &Default::default(), None, 10).await.expect("entries");
+    let entries = store::audit::list(&mut conn, workspace_id, &AuditFilter::default(), None, 10)
+        .await
+        .expect("entries");
     let told: Vec<_> = entries.iter().rev().map(|entry| entry.action.as_str()).collect();
     assert_eq!(told[..2], ["link.blocked", "link.unblocked"]);
     assert_eq!((told.len(), told[4], entries[0].actor.as_str()), (6, "domain.blocked", "operator"));

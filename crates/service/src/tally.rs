@@ -1,5 +1,5 @@
 //! Counts by source, in memory of a fixed size: how often a network may ask for what is not there, try a password, or
-//! have its visits told of.
+//! have its visits told of, and how often an account may be tried.
 //!
 //! A source is hashed to one slot of a table, with a key that is drawn when the process starts. Two sources may share
 //! a slot, and then share what they may do: a limit is sometimes stricter than it says, and never looser. Who has tens of

@@ -1,0 +1,176 @@
+//! The people of a workspace: who there is, what they are, and removing them. Nobody gives away more than they hold, and a
+//! workspace keeps an owner.
+
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use model::{PersonId, Role, Token};
+use store::invitations::{self, Invitation, NewInvitation, Purpose};
+use store::memberships::{self, Changed, Member};
+use store::{AsyncConnection as _, Connection};
+
+use super::{Change, audit, now};
+use crate::app::Shared;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::fields::{Fields, FromFields, parsed};
+use crate::page::PageRequest;
+use crate::roles;
+
+/// A change of what a person is.
+#[derive(Debug, ToSchema)]
+pub struct PersonChange {
+    /// What they are from now on: `owner`, `operator` or `viewer`.
+    #[schema(value_type = String, example = "operator")]
+    role: Role,
+}
+
+impl FromFields for PersonChange {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self { role: fields.required("role", parsed)? })
+    }
+}
+
+/// A link that was just made.
+pub struct NewLink {
+    /// What is kept of it.
+    pub invitation: Invitation,
+    /// What it ends with, the one time it can be shown: only its hash is kept.
+    pub token: Option<Token>,
+}
+
+/// One page of the people of the workspace, and one row more.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(
+    shared: &Shared,
+    caller: &Caller,
+    page: &PageRequest<PersonId>,
+) -> Result<Vec<Member>, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    Ok(memberships::list(&mut conn, caller.workspace_id, page.before, page.rows()).await?)
+}
+
+/// Makes a person something else, from their next request on.
+///
+/// # Errors
+/// When the workspace has no such person, it would lose its last owner, or either role holds more than the caller does.
+pub async fn change(
+    shared: &Shared,
+    caller: &Caller,
+    id: PersonId,
+    change: PersonChange,
+) -> Result<Member, ApiError> {
+    let now = now();
+    let mut conn = shared.pool.get().await?;
+    conn.transaction::<_, ApiError, _>(async |conn| {
+        let member = find_held(conn, caller, id).await?;
+        check_held(caller, "/role", change.role)?;
+        let before = done(memberships::set_role(conn, caller.workspace_id, id, change.role).await?)?;
+        if before != change.role {
+            let details = json!({"name": member.person.name, "role": change.role, "before": before});
+            audit(conn, entry(caller, now, "person.role_changed", id, details)).await?;
+        }
+        Ok(Member { role: change.role, ..member })
+    })
+    .await
+}
+
+/// Removes a person from the workspace: what they have open there ends, and so do links that were made for them. Who belongs
+/// to no other workspace cannot sign in any more.
+///
+/// # Errors
+/// When the workspace has no such person, it would lose its last owner, or they hold more than the caller does.
+pub async fn remove(shared: &Shared, caller: &Caller, id: PersonId) -> Result<(), ApiError> {
+    let now = now();
+    let mut conn = shared.pool.get().await?;
+    conn.transaction::<_, ApiError, _>(async |conn| {
+        let member = find_held(conn, caller, id).await?;
+        let role = done(memberships::remove(conn, caller.workspace_id, id, now).await?)?;
+        invitations::revoke_for(conn, caller.workspace_id, &member.person.email, now).await?;
+        let details = json!({"name": member.person.name, "email": member.person.email, "role": role});
+        audit(conn, entry(caller, now, "person.removed", id, details)).await
+    })
+    .await
+}
+
+/// Makes a link with which a person sets another password. It opens what the person opens, so it is made for nobody who belongs
+/// to another workspace as well, of which the caller knows nothing.
+///
+/// # Errors
+/// When the workspace has no such person, they hold more than the caller does, or belong to another workspace.
+pub async fn reset(shared: &Shared, caller: &Caller, id: PersonId) -> Result<NewLink, ApiError> {
+    let now = now();
+    let token = Token::generate();
+    let mut conn = shared.pool.get().await?;
+    conn.transaction::<_, ApiError, _>(async |conn| {
+        let member = find_held(conn, caller, id).await?;
+        if memberships::of_person(conn, id).await?.len() > 1 {
+            return Err(ApiError::Conflict {
+                code: "person_elsewhere",
+                pointer: None,
+                detail:
+                    "this person belongs to another workspace as well: who runs the server makes them a link \
+                         with `clickwire people reset`"
+                        .to_owned(),
+            });
+        }
+        let new = NewInvitation {
+            workspace_id: caller.workspace_id,
+            email: &member.person.email,
+            purpose: Purpose::ResetPassword,
+            hash: token.hash(),
+            created_by: &caller.actor(),
+        };
+        let invitation = invitations::insert(conn, new, now).await?;
+        let details = json!({"name": member.person.name, "expires_at": invitation.expires_at});
+        audit(conn, entry(caller, now, "person.reset_link_made", id, details)).await?;
+        Ok(NewLink { invitation, token: Some(token) })
+    })
+    .await
+}
+
+/// The person of the workspace with this id, if they hold nothing that the caller does not.
+async fn find_held(conn: &mut Connection, caller: &Caller, id: PersonId) -> Result<Member, ApiError> {
+    let member = memberships::find(conn, caller.workspace_id, id).await?;
+    let member = member.ok_or(ApiError::NotFound("person"))?;
+    check_held(caller, "", member.role)?;
+    Ok(member)
+}
+
+/// Refuses to give, or to meddle with, a role that may do more than the caller.
+pub(super) fn check_held(caller: &Caller, pointer: &str, role: Role) -> Result<(), ApiError> {
+    if caller.may_all_of(role) {
+        return Ok(());
+    }
+    let detail = format!("as {} somebody may do more than you may yourself", with_article(role));
+    Err(ApiError::field(pointer, "not_held", detail))
+}
+
+fn with_article(role: Role) -> String {
+    let name = roles::name(role).to_lowercase();
+    if role == Role::Viewer { format!("a {name}") } else { format!("an {name}") }
+}
+
+fn done(changed: Changed) -> Result<Role, ApiError> {
+    match changed {
+        Changed::Done(before) => Ok(before),
+        Changed::NotFound => Err(ApiError::NotFound("person")),
+        Changed::LastOwner => Err(ApiError::Conflict {
+            code: "last_owner",
+            pointer: None,
+            detail: "this is the last owner: make somebody else an owner first".to_owned(),
+        }),
+    }
+}
+
+fn entry<'a>(
+    caller: &'a Caller,
+    now: chrono::DateTime<chrono::Utc>,
+    action: &'a str,
+    id: PersonId,
+    details: Value,
+) -> Change<'a> {
+    Change { caller, now, action, subject: id.to_string(), details }
+}

@@ -1,0 +1,133 @@
+//! How often somebody may fail to sign in: so often from an address, and with an e-mail address wherever they are. Tried is
+//! counted before the password is looked at, so that many at once are no more than one after the other.
+//!
+//! Both are counted in memory of a fixed size. Who has very many addresses may share a slot with others and use theirs up for
+//! a minute; nobody is ever let through more often.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use model::Email;
+use service::tally::{SLOTS, Taken, Tally, network};
+
+/// Tries of the last minute.
+pub struct SignIns {
+    of_address: Tally,
+    of_account: Tally,
+}
+
+/// One that is going on: whoever gets in has it forgiven.
+#[must_use = "drop it to have it counted as failed"]
+pub struct Try {
+    of_address: Taken,
+    of_account: Option<Taken>,
+}
+
+/// Somebody tried too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limited {
+    /// From this address.
+    Address,
+    /// With this e-mail address, from wherever.
+    Account,
+}
+
+impl Limited {
+    /// What is told: the same whether there is such an account.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Address => "Too many failed sign-ins from your address. Try again in a minute.",
+            Self::Account => "Too many failed sign-ins with this e-mail address. Try again in a minute.",
+        }
+    }
+}
+
+impl SignIns {
+    /// Lets each fail so often within a minute.
+    pub fn new(address_failures_max: u32, account_failures_max: u32) -> Self {
+        Self {
+            of_address: Tally::new(SLOTS, address_failures_max),
+            of_account: Tally::new(SLOTS, account_failures_max),
+        }
+    }
+
+    /// Begins a try.
+    ///
+    /// # Errors
+    /// [`Limited`] when there were too many.
+    pub fn begin(&self, address: IpAddr, account: Option<&Email>, now: Instant) -> Result<Try, Limited> {
+        let source = match address.to_canonical() {
+            v6 @ IpAddr::V6(_) => network(v6),
+            v4 @ IpAddr::V4(_) => v4,
+        };
+        let of_address = self.of_address.take(source, now).map_err(|_| Limited::Address)?;
+        let of_account = match account {
+            Some(email) => Some(self.of_account.take(email, now).map_err(|_| Limited::Account)?),
+            None => None,
+        };
+        Ok(Try { of_address, of_account })
+    }
+
+    /// Forgets a try that was none: it got in.
+    pub fn forgive(&self, it: Try) {
+        self.of_address.give_back(it.of_address);
+        if let Some(taken) = it.of_account {
+            self.of_account.give_back(taken);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn fails(sign_ins: &SignIns, address: IpAddr, account: Option<&Email>, now: Instant) -> Option<Limited> {
+        sign_ins.begin(address, account, now).map(drop).err()
+    }
+
+    #[test]
+    fn a_guesser_is_limited_for_a_minute_and_nobody_else_is() {
+        let sign_ins = SignIns::new(2, 10);
+        let (guesser, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let now = Instant::now();
+
+        assert_eq!(fails(&sign_ins, guesser, None, now), None);
+        assert_eq!(fails(&sign_ins, guesser, None, now), None);
+
+        assert_eq!(fails(&sign_ins, guesser, None, now), Some(Limited::Address));
+        assert_eq!(fails(&sign_ins, other, None, now), None);
+        assert_eq!(fails(&sign_ins, guesser, None, now + MINUTE), None);
+    }
+
+    #[test]
+    fn an_account_is_guarded_from_guessers_with_many_addresses() {
+        let sign_ins = SignIns::new(10, 2);
+        let email: Email = "ada@example.com".parse().expect("an address");
+        let other: Email = "bob@example.com".parse().expect("an address");
+        let now = Instant::now();
+
+        for last in 1..=2 {
+            assert_eq!(fails(&sign_ins, IpAddr::from([192, 0, 2, last]), Some(&email), now), None);
+        }
+
+        let elsewhere = IpAddr::from([198, 51, 100, 1]);
+        assert_eq!(fails(&sign_ins, elsewhere, Some(&email), now), Some(Limited::Account));
+        assert_eq!(fails(&sign_ins, elsewhere, Some(&other), now), None);
+    }
+
+    #[test]
+    fn whoever_gets_in_has_not_failed() {
+        let sign_ins = SignIns::new(1, 1);
+        let (address, now) = (IpAddr::from([192, 0, 2, 1]), Instant::now());
+        let email: Email = "ada@example.com".parse().expect("an address");
+
+        for _ in 0..3 {
+            let it = sign_ins.begin(address, Some(&email), now).expect("a try");
+            sign_ins.forgive(it);
+        }
+    }
+}

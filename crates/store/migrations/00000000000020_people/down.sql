@@ -1,0 +1,2 @@
+DROP INDEX audit_of_actor;
+DROP TABLE sessions, invitations, memberships, people;

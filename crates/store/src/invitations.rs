@@ -1,0 +1,262 @@
+//! Links with which somebody becomes a person of a workspace, or sets another password: each works once, for a while.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use model::{Email, InvitationId, Role, TokenHash, WorkspaceId};
+
+use crate::parse::parsed;
+use crate::schema::invitations;
+use crate::{Connection, QueryResult};
+
+/// How long a link works.
+pub const LIFETIME: TimeDelta = TimeDelta::days(7);
+
+/// What a link leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The person becomes this in the workspace.
+    Join(Role),
+    /// The person, who belongs to it, sets another password.
+    ResetPassword,
+}
+
+impl Purpose {
+    /// What the person becomes, if that is what the link is for.
+    pub fn role(self) -> Option<Role> {
+        match self {
+            Self::Join(role) => Some(role),
+            Self::ResetPassword => None,
+        }
+    }
+}
+
+/// A link that was made; only the hash of what it ends with is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invitation {
+    /// Its id.
+    pub id: InvitationId,
+    /// To which workspace.
+    pub workspace_id: WorkspaceId,
+    /// For whom.
+    pub email: Email,
+    /// What for.
+    pub purpose: Purpose,
+    /// Who made it, as the audit log names them.
+    pub created_by: String,
+    /// When.
+    pub created_at: DateTime<Utc>,
+    /// It opens nothing from then on.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// A link to be kept.
+#[derive(Debug, Clone)]
+pub struct NewInvitation<'a> {
+    /// To which workspace.
+    pub workspace_id: WorkspaceId,
+    /// For whom.
+    pub email: &'a Email,
+    /// What for.
+    pub purpose: Purpose,
+    /// Of what it ends with.
+    pub hash: TokenHash,
+    /// Who makes it.
+    pub created_by: &'a str,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = invitations)]
+struct Row {
+    id: Uuid,
+    workspace_id: Uuid,
+    email: String,
+    role: Option<String>,
+    created_by: String,
+    created_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+}
+
+impl Row {
+    fn read(self) -> QueryResult<Invitation> {
+        let role: Option<Role> = self.role.as_deref().map(parsed).transpose()?;
+        Ok(Invitation {
+            id: InvitationId::from_uuid(self.id),
+            workspace_id: WorkspaceId::from_uuid(self.workspace_id),
+            email: parsed(&self.email)?,
+            purpose: role.map_or(Purpose::ResetPassword, Purpose::Join),
+            created_by: self.created_by,
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+        })
+    }
+}
+
+/// Keeps a link. Another one to the same workspace for the same address and purpose opens nothing from then on: there is one
+/// to pass on.
+pub async fn insert(
+    conn: &mut Connection,
+    new: NewInvitation<'_>,
+    now: DateTime<Utc>,
+) -> QueryResult<Invitation> {
+    let role = new.purpose.role();
+    let mut earlier =
+        diesel::update(invitations::table).set(invitations::revoked_at.eq(now)).into_boxed().filter(
+            invitations::workspace_id
+                .eq(new.workspace_id.uuid())
+                .and(invitations::email.eq(new.email.as_str()))
+                .and(invitations::used_at.is_null())
+                .and(invitations::revoked_at.is_null()),
+        );
+    earlier = match role {
+        Some(_) => earlier.filter(invitations::role.is_not_null()),
+        None => earlier.filter(invitations::role.is_null()),
+    };
+    earlier.execute(conn).await?;
+    let row: Row = diesel::insert_into(invitations::table)
+        .values((
+            invitations::id.eq(InvitationId::generate_at(now).uuid()),
+            invitations::workspace_id.eq(new.workspace_id.uuid()),
+            invitations::email.eq(new.email.as_str()),
+            invitations::role.eq(role.map(Role::as_str)),
+            invitations::hash.eq(new.hash.bytes()),
+            invitations::created_by.eq(new.created_by),
+            invitations::created_at.eq(now),
+            invitations::expires_at.eq(now + LIFETIME),
+        ))
+        .returning(Row::as_returning())
+        .get_result(conn)
+        .await?;
+    row.read()
+}
+
+/// The newest links of a workspace that still open something, or those older than `before`; at most `limit`.
+pub async fn list_open(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    before: Option<InvitationId>,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> QueryResult<Vec<Invitation>> {
+    let mut query = invitations::table
+        .filter(invitations::workspace_id.eq(workspace_id.uuid()))
+        .filter(invitations::used_at.is_null().and(invitations::revoked_at.is_null()))
+        .filter(invitations::expires_at.gt(now))
+        .order(invitations::id.desc())
+        .limit(limit)
+        .select(Row::as_select())
+        .into_boxed();
+    if let Some(before) = before {
+        query = query.filter(invitations::id.lt(before.uuid()));
+    }
+    let rows: Vec<Row> = query.load(conn).await?;
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// How many links of a workspace still open something.
+pub async fn count_open(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    now: DateTime<Utc>,
+) -> QueryResult<i64> {
+    invitations::table
+        .filter(invitations::workspace_id.eq(workspace_id.uuid()))
+        .filter(invitations::used_at.is_null().and(invitations::revoked_at.is_null()))
+        .filter(invitations::expires_at.gt(now))
+        .count()
+        .get_result(conn)
+        .await
+}
+
+/// The link of the workspace with this id, if it still opens something.
+pub async fn find_open(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: InvitationId,
+    now: DateTime<Utc>,
+) -> QueryResult<Option<Invitation>> {
+    let row: Option<Row> = invitations::table
+        .filter(invitations::id.eq(id.uuid()).and(invitations::workspace_id.eq(workspace_id.uuid())))
+        .filter(invitations::used_at.is_null().and(invitations::revoked_at.is_null()))
+        .filter(invitations::expires_at.gt(now))
+        .select(Row::as_select())
+        .first(conn)
+        .await
+        .optional()?;
+    row.map(Row::read).transpose()
+}
+
+/// The link that ends with this, if it still opens something. Whoever has it needs to be of no workspace.
+pub async fn find_by_hash(
+    conn: &mut Connection,
+    hash: &TokenHash,
+    now: DateTime<Utc>,
+) -> QueryResult<Option<Invitation>> {
+    let row: Option<Row> = invitations::table
+        .filter(invitations::hash.eq(hash.bytes()))
+        .filter(invitations::used_at.is_null().and(invitations::revoked_at.is_null()))
+        .filter(invitations::expires_at.gt(now))
+        .select(Row::as_select())
+        .first(conn)
+        .await
+        .optional()?;
+    row.map(Row::read).transpose()
+}
+
+/// Uses a link up; `false` when somebody was faster, or it opens nothing any more. Of two at once the second waits for the
+/// first's transaction.
+pub async fn use_up(conn: &mut Connection, id: InvitationId, now: DateTime<Utc>) -> QueryResult<bool> {
+    let open = invitations::table.filter(
+        invitations::id
+            .eq(id.uuid())
+            .and(invitations::used_at.is_null())
+            .and(invitations::revoked_at.is_null())
+            .and(invitations::expires_at.gt(now)),
+    );
+    let changed = diesel::update(open).set(invitations::used_at.eq(now)).execute(conn).await?;
+    Ok(changed > 0)
+}
+
+/// Takes a link back; `None` when the workspace has no such link that still opens something, else for whom it was.
+pub async fn revoke(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: InvitationId,
+    now: DateTime<Utc>,
+) -> QueryResult<Option<Invitation>> {
+    let open = invitations::table.filter(
+        invitations::id
+            .eq(id.uuid())
+            .and(invitations::workspace_id.eq(workspace_id.uuid()))
+            .and(invitations::used_at.is_null())
+            .and(invitations::revoked_at.is_null())
+            .and(invitations::expires_at.gt(now)),
+    );
+    let row: Option<Row> = diesel::update(open)
+        .set(invitations::revoked_at.eq(now))
+        .returning(Row::as_returning())
+        .get_result(conn)
+        .await
+        .optional()?;
+    row.map(Row::read).transpose()
+}
+
+/// Takes back what links there are in a workspace for an address: its person was removed.
+pub async fn revoke_for(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    email: &Email,
+    now: DateTime<Utc>,
+) -> QueryResult<()> {
+    let open = invitations::table.filter(
+        invitations::workspace_id
+            .eq(workspace_id.uuid())
+            .and(invitations::email.eq(email.as_str()))
+            .and(invitations::used_at.is_null())
+            .and(invitations::revoked_at.is_null()),
+    );
+    diesel::update(open).set(invitations::revoked_at.eq(now)).execute(conn).await?;
+    Ok(())
+}
