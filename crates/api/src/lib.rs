@@ -1,7 +1,7 @@
 //! Manages and shows: the REST API under `/v1`, its description, and the console that people use.
 //!
 //! In reading order: [`settings`] and [`app`] say what a process is made of; `auth`, `body`, `ndjson`, `fields`, `page`,
-//! `imports` and `error` are what every handler shares; `desk` holds what can be done, `v1` and `console` are the two
+//! `imports` and `error` are what every handler shares; [`link_files`] reads what other shorteners export; `desk` holds what can be done, `v1` and `console` are the two
 //! doors to it. Nothing is sent to a subscriber from here: a test is asked of `deliver` over the bus, a retry is
 //! a row that `deliver` finds.
 
@@ -14,6 +14,7 @@ mod error;
 mod fields;
 mod guard;
 mod imports;
+pub mod link_files;
 mod metrics;
 mod ndjson;
 mod openapi;
@@ -23,4 +24,5 @@ mod v1;
 
 pub use app::App;
 pub use auth::Scope;
+pub use error::FieldError;
 pub use settings::Settings;

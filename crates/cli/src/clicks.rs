@@ -1,0 +1,254 @@
+//! `clickwire clicks tail`: clicks as they come, over `GET /v1/clicks/live`.
+//!
+//! A connection that breaks is made again, and goes on behind the last click that was shown (`Last-Event-ID`). What the API cannot
+//! tell any more in between it says (`event: gap`), and so does this.
+
+mod sse;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use reqwest::{Method, StatusCode, header};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::api::{Api, ApiOptions, pause_of, text};
+use crate::out;
+use sse::{Event, Events};
+
+const PATH: &str = "/v1/clicks/live";
+
+/// A server that says nothing for so long, not even that nothing happens, is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Before a connection that broke is made again.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+
+/// The pause doubles until then.
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show clicks as they come, until Ctrl-C
+    Tail(TailOptions),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  clickwire clicks tail --verdict human
+  clickwire clicks tail --json | jq -r '[.clicked_at, .link.slug, .location.country] | @tsv'")]
+pub(crate) struct TailOptions {
+    /// Only clicks with this verdict
+    #[arg(long, value_enum)]
+    verdict: Option<Verdict>,
+
+    /// Only clicks of the link with this slug or id
+    #[arg(long, value_name = "LINK")]
+    link: Option<String>,
+
+    /// End after so many clicks
+    #[arg(long, value_name = "NUMBER")]
+    count: Option<u64>,
+
+    #[command(flatten)]
+    api: ApiOptions,
+
+    /// Print a line of JSON for each click
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Verdict {
+    Human,
+    Automated,
+    Unknown,
+}
+
+/// Why a connection is not read on.
+enum End {
+    /// All that was asked for was shown, or nobody reads it.
+    Done,
+    /// It broke off.
+    Broken(String),
+}
+
+/// What is shown, and how far.
+struct Tail<'a> {
+    options: &'a TailOptions,
+    last_id: Option<String>,
+    shown: u64,
+}
+
+pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let Command::Tail(options) = command;
+    let api = options.api.open()?;
+    let stop = service::shutdown::on_signal()?;
+    let mut tail = Tail { options: &options, last_id: None, shown: 0 };
+    tokio::select! {
+        // also while a connection is being made
+        () = stop.cancelled() => Ok(ExitCode::SUCCESS),
+        code = tail.follow(&api) => code,
+    }
+}
+
+impl Tail<'_> {
+    async fn follow(&mut self, api: &Api) -> anyhow::Result<ExitCode> {
+        let mut pause = PAUSE_MIN;
+        let mut was_open = false;
+        loop {
+            let mut request = api.request(Method::GET, PATH).header(header::ACCEPT, "text/event-stream");
+            if let Some(id) = &self.last_id {
+                request = request.header("last-event-id", id);
+            }
+            let why = match api.send(request, PATH).await {
+                Ok(answer) if answer.status().is_success() => {
+                    if !was_open && !self.options.json {
+                        out::error("waiting for clicks; Ctrl-C ends it");
+                    }
+                    (was_open, pause) = (true, PAUSE_MIN);
+                    match self.show_all(answer).await {
+                        End::Done => return Ok(ExitCode::SUCCESS),
+                        End::Broken(why) => why,
+                    }
+                }
+                Ok(answer) => {
+                    let status = answer.status();
+                    let asked = pause_of(&answer);
+                    if asked.is_none() && !is_passing(status) {
+                        let answer = api.read(answer, PATH).await?;
+                        answer.tell_refusal();
+                        return Ok(ExitCode::FAILURE);
+                    }
+                    pause = asked.unwrap_or(pause);
+                    format!("the API answered {status}")
+                }
+                // nobody was ever there: that is a wrong URL rather than an outage
+                Err(error) if !was_open => return Err(error),
+                Err(error) => format!("{error:#}"),
+            };
+            out::error(&format!("{why}; trying again in {} s", pause.as_secs_f32().ceil()));
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    async fn show_all(&mut self, mut answer: reqwest::Response) -> End {
+        let mut events = Events::default();
+        loop {
+            let chunk = match timeout(SILENCE_MAX, answer.chunk()).await {
+                Ok(Ok(Some(chunk))) => chunk,
+                Ok(Ok(None)) => return End::Broken("the API ended the stream".to_owned()),
+                Ok(Err(error)) => return End::Broken(format!("the connection broke: {error}")),
+                Err(_) => return End::Broken("the API has gone silent".to_owned()),
+            };
+            let read = match events.read(&chunk) {
+                Ok(read) => read,
+                Err(error) => return End::Broken(error.to_string()),
+            };
+            for event in read {
+                if !self.show(&event) {
+                    return End::Done;
+                }
+            }
+        }
+    }
+
+    /// Shows an event; `false` when it is the last one to show.
+    fn show(&mut self, event: &Event) -> bool {
+        if event.id.is_some() {
+            self.last_id.clone_from(&event.id);
+        }
+        match event.name.as_str() {
+            "gap" => {
+                out::error(
+                    "some clicks are not shown: the connection was away for too long; `/v1/clicks` has all of them",
+                );
+                return true;
+            }
+            "click" => {}
+            // what a newer API may say
+            _ => return true,
+        }
+        let Ok(click) = serde_json::from_str::<Value>(&event.data) else { return true };
+        if !self.is_wanted(&click) {
+            return true;
+        }
+        let is_read = out::is_read(&if self.options.json { click.to_string() } else { line(&click) });
+        self.shown += 1;
+        is_read && self.options.count.is_none_or(|count| self.shown < count)
+    }
+
+    fn is_wanted(&self, click: &Value) -> bool {
+        let verdict = self.options.verdict.map(|verdict| match verdict {
+            Verdict::Human => "human",
+            Verdict::Automated => "automated",
+            Verdict::Unknown => "unknown",
+        });
+        let link = self.options.link.as_deref();
+        verdict.is_none_or(|verdict| click["automation"]["verdict"] == verdict)
+            && link.is_none_or(|link| {
+                click["link"]["id"] == link
+                    || click["link"]["slug"].as_str().is_some_and(|slug| slug.eq_ignore_ascii_case(link))
+            })
+    }
+}
+
+/// Whether it is worth asking again.
+fn is_passing(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+}
+
+fn line(click: &Value) -> String {
+    let joined = |fields: &[&Value], by: &str, other: &str| {
+        let known: Vec<String> =
+            fields.iter().filter(|field| !field.is_null()).map(|field| text(field)).collect();
+        if known.is_empty() { other.to_owned() } else { known.join(by) }
+    };
+    let (location, device) = (&click["location"], &click["device"]);
+    let place = joined(&[&location["city"], &location["country_name"]], ", ", "place unknown");
+    let thing = joined(&[&device["brand"], &device["model"]], " ", &text(&device["type"]));
+    let mut line = format!(
+        "{}  {}  {place}  {thing}, {}  {}",
+        text(&click["clicked_at"]),
+        text(&click["link"]["tracked_url"]),
+        joined(&[&device["browser"]], "", "browser unknown"),
+        text(&click["automation"]["verdict"]),
+    );
+    for (name, id) in [("campaign", &click["campaign_id"]), ("contact", &click["contact_id"])] {
+        if !id.is_null() {
+            line.push_str(&format!("  {name} {}", text(id)));
+        }
+    }
+    if click["revision"].as_u64().is_some_and(|revision| revision > 0) {
+        line.push_str(&format!("  (was {})", text(&click["previous_verdict"])));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use serde_json::json;
+
+    #[test]
+    fn a_line_tells_when_where_with_what_and_whether_it_was_a_person() {
+        let click = json!({
+            "clicked_at": "2026-11-23T14:16:12.345Z", "link": {"tracked_url": "https://go.example.com/abc"},
+            "location": {"city": "Linköping", "country_name": "Sweden"},
+            "device": {"type": "mobile", "brand": "Apple", "model": "iPhone", "browser": "Mobile Safari"},
+            "automation": {"verdict": "human"}, "campaign_id": null, "contact_id": "cont_9", "revision": 0
+        });
+
+        assert_eq!(
+            line(&click),
+            "2026-11-23T14:16:12.345Z  https://go.example.com/abc  Linköping, Sweden  Apple iPhone, Mobile Safari  human  \
+             contact cont_9"
+        );
+        let little = json!({"device": {"type": "bot"}, "revision": 1, "previous_verdict": "human", "automation": {"verdict": "automated"}});
+        assert_eq!(line(&little), "-  -  place unknown  bot, browser unknown  automated  (was human)");
+    }
+}
