@@ -1,6 +1,6 @@
 //! `clickwire clicks tail`: clicks as they come, over `GET /v1/clicks/live`.
 //!
-//! A connection that breaks is made again, and goes on behind the last click that was shown (`Last-Event-ID`). What the API cannot
+//! A connection that breaks is made again, and goes on behind the last event that came (`Last-Event-ID`). What the API cannot
 //! tell any more in between it says (`event: gap`), and so does this.
 
 mod sse;
@@ -71,8 +71,10 @@ enum Verdict {
 enum End {
     /// All that was asked for was shown, or nobody reads it.
     Done,
-    /// It broke off.
+    /// It broke off, or the API ended it for a reason that passes.
     Broken(String),
+    /// The key opens it no more.
+    Refused(String),
 }
 
 /// What is shown, and how far.
@@ -112,6 +114,10 @@ impl Tail<'_> {
                     match self.show_all(answer).await {
                         End::Done => return Ok(ExitCode::SUCCESS),
                         End::Broken(why) => why,
+                        End::Refused(why) => {
+                            out::error(&format!("clickwire: {why}"));
+                            return Ok(ExitCode::FAILURE);
+                        }
                     }
                 }
                 Ok(answer) => {
@@ -149,36 +155,39 @@ impl Tail<'_> {
                 Err(error) => return End::Broken(error.to_string()),
             };
             for event in read {
-                if !self.show(&event) {
-                    return End::Done;
+                if let Some(end) = self.show(&event) {
+                    return end;
                 }
             }
         }
     }
 
-    /// Shows an event; `false` when it is the last one to show.
-    fn show(&mut self, event: &Event) -> bool {
+    /// Shows an event.
+    fn show(&mut self, event: &Event) -> Option<End> {
         if event.id.is_some() {
             self.last_id.clone_from(&event.id);
         }
         match event.name.as_str() {
+            "click" | "link.clicked" | "link.click.amended" => {}
             "gap" => {
                 out::error(
-                    "some clicks are not shown: the connection was away for too long; `/v1/clicks` has all of them",
+                    "some clicks are not shown here; `GET /v1/clicks` has all of them, and an endpoint gets all of them",
                 );
-                return true;
+                return None;
             }
-            "click" => {}
-            // what a newer API may say
-            _ => return true,
+            "away" => {
+                out::error("the API cannot reach the broker for a moment: clicks come later");
+                return None;
+            }
+            "end" => return Some(ended(&event.data)),
+            // signs that all is well, and what a newer API may say
+            _ => return None,
         }
-        let Ok(click) = serde_json::from_str::<Value>(&event.data) else { return true };
-        if !self.is_wanted(&click) {
-            return true;
-        }
+        let click = serde_json::from_str::<Value>(&event.data).ok().filter(|click| self.is_wanted(click))?;
         let is_read = out::is_read(&if self.options.json { click.to_string() } else { line(&click) });
         self.shown += 1;
-        is_read && self.options.count.is_none_or(|count| self.shown < count)
+        let is_enough = self.options.count.is_some_and(|count| self.shown >= count);
+        (is_enough || !is_read).then_some(End::Done)
     }
 
     fn is_wanted(&self, click: &Value) -> bool {
@@ -193,6 +202,16 @@ impl Tail<'_> {
                 click["link"]["id"] == link
                     || click["link"]["slug"].as_str().is_some_and(|slug| slug.eq_ignore_ascii_case(link))
             })
+    }
+}
+
+/// Why the API ends a stream, as a problem: mostly for a while only.
+fn ended(problem: &str) -> End {
+    let problem: Value = serde_json::from_str(problem).unwrap_or_default();
+    let detail = problem["detail"].as_str().unwrap_or("no reason was given");
+    match problem["code"].as_str() {
+        Some("unauthorized" | "forbidden") => End::Refused(detail.to_owned()),
+        _ => End::Broken(format!("the API ended the stream: {detail}")),
     }
 }
 

@@ -117,6 +117,7 @@ struct Tally {
     noted: u64,
     /// Links that name a domain which is not there.
     foreign: u64,
+    is_dry_run: bool,
     /// In a dry run: links that could be made, and under which domains.
     fine: u64,
     domains: BTreeMap<String, u64>,
@@ -127,7 +128,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let reading = Reading { source, domain: options.domain.clone() };
     let api = if options.dry_run { None } else { Some(options.api.open()?) };
     let (rows, reader) = begin(&options.file, reading)?;
-    let mut import = Import { options: &options, tally: Tally::default(), progress: Progress::new() };
+    let mut import = Import {
+        options: &options,
+        tally: Tally { is_dry_run: options.dry_run, ..Tally::default() },
+        progress: Progress::new(),
+    };
     let outcome = import.work_off(rows, api.as_ref()).await;
     import.progress.clear();
     // nothing more is taken from it: the reader ends
@@ -320,7 +325,7 @@ impl Import<'_> {
 impl Tally {
     fn told(&self) -> String {
         let Self { rows, made, changed, unchanged, refused, fine, .. } = self;
-        if *fine > 0 || !self.domains.is_empty() {
+        if self.is_dry_run {
             return format!("{rows} rows: {fine} links could be made, {refused} refused");
         }
         format!("{rows} rows: {made} made, {changed} changed, {unchanged} unchanged, {refused} refused")
