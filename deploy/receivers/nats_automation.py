@@ -23,8 +23,10 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 # The messages, in Python, from the files that describe them.
 PROTO = Path(os.environ.get("PROTO", Path(__file__).resolve().parents[2] / "proto"))
+WELL_KNOWN = Path(protoc.__file__).with_name("_proto")
 generated = tempfile.TemporaryDirectory()
-protoc.main(["", f"-I{PROTO}", f"--python_out={generated.name}", "clickwire/events/v1/click.proto"])
+if protoc.main(["", f"-I{PROTO}", f"-I{WELL_KNOWN}", f"--python_out={generated.name}", "clickwire/events/v1/click.proto"]):
+    sys.exit(f"no messages could be made of {PROTO}: name the folder `proto` of Clickwire in PROTO")
 sys.path.insert(0, generated.name)
 from clickwire.events.v1.click_pb2 import VERDICT_HUMAN, EnrichedClick  # noqa: E402
 

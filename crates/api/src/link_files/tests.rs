@@ -95,7 +95,7 @@ fn what_dubs_api_lists_keeps_ids_expiry_and_what_messengers_show() {
                      "created_at": "2026-09-01T09:00:00Z", "imported_from": "dub"},
     }]);
     assert_eq!(rows[0], (2, autumn));
-    assert_eq!(rows[1], (8, json!("/slug invalid")));
+    assert_eq!(rows[1], (7, json!("/slug invalid")));
     assert_eq!(notes(file!("dub.json")), [["its targets by device or country are not imported"]]);
 }
 
