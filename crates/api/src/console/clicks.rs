@@ -3,14 +3,15 @@
 use actix_web::get;
 use actix_web::web::{Data, Path};
 use askama::Template;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
-use super::view::{Chip, DeliveryRow, Layout, When, delivery_row, device, html, verdict_chip, when};
+use super::view::{Chip, DeliveryRow, Layout, When, delivery_row, device, html, outcome, verdict_chip, when};
 use super::{PageResult, Signed, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::path_id;
-use crate::desk::clicks::{self, place};
+use crate::desk::clicks::place;
+use crate::desk::trace::{self, AtEndpoint, Trace, TracedDelivery};
 
 #[derive(Template)]
 #[template(path = "click.html")]
@@ -25,14 +26,30 @@ struct ClickPage {
     reasons: Vec<(String, i16)>,
     facts: Vec<(&'static str, String)>,
     steps: Vec<(&'static str, When, String)>,
-    deliveries: Vec<DeliveryRow>,
+    endpoints: Vec<EndpointLine>,
+}
+
+/// What became of the click at an endpoint.
+pub struct EndpointLine {
+    id: String,
+    /// Its URL, or its id.
+    name: String,
+    /// Why it was not told, or was not told yet.
+    reason: Option<String>,
+    deliveries: Vec<DeliveryLine>,
+}
+
+/// A delivery with its attempts.
+pub struct DeliveryLine {
+    row: DeliveryRow,
+    attempts: Vec<(When, String)>,
 }
 
 #[get("/clicks/{id}")]
 pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::ClicksRead)?;
     let now = Utc::now();
-    let (shown, deliveries) = clicks::find(&shared, &signed.caller, path_id(&id, "click")?).await?;
+    let Trace { shown, endpoints } = trace::of_click(&shared, &signed.caller, path_id(&id, "click")?).await?;
     let enriched = &shown.click;
     let click = &enriched.click;
     let labels = &click.link.labels;
@@ -63,7 +80,26 @@ pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> Pag
             ("Enriched", when(enriched.enriched_at, now), format!("Location: {}.", place(enriched))),
             ("Recorded", when(shown.recorded_at, now), "Stored for reports.".to_owned()),
         ],
-        deliveries: deliveries.iter().map(|delivery| delivery_row(delivery, now)).collect(),
+        endpoints: endpoints.iter().map(|at| endpoint_line(&signed, at, now)).collect(),
     };
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
+}
+
+fn endpoint_line(signed: &Signed, at: &AtEndpoint, now: DateTime<Utc>) -> EndpointLine {
+    let may_see = signed.caller.may(Scope::EndpointsRead);
+    let id = at.id.to_string();
+    EndpointLine {
+        name: at.url.clone().filter(|_| may_see).unwrap_or_else(|| id.clone()),
+        id,
+        reason: at.reason().map(|(_, sentence)| sentence).filter(|_| may_see),
+        deliveries: at.deliveries.iter().map(|delivery| delivery_line(delivery, now)).collect(),
+    }
+}
+
+fn delivery_line(traced: &TracedDelivery, now: DateTime<Utc>) -> DeliveryLine {
+    let attempts = traced.attempts.iter().map(|attempt| {
+        let outcome = outcome(attempt.status, attempt.error.as_deref(), Some(attempt.duration_ms));
+        (when(attempt.started_at, now), outcome)
+    });
+    DeliveryLine { row: delivery_row(&traced.delivery, now), attempts: attempts.collect() }
 }

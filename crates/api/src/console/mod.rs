@@ -11,6 +11,7 @@ mod form;
 mod keys;
 mod link_form;
 mod links;
+mod live;
 mod overview;
 mod quarantine;
 mod replays;
@@ -43,6 +44,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(sign_in::sign_out)
         .service(overview::page)
         .service(clicks::page)
+        .service(live::clicks)
         .service(deliveries::page)
         .service(deliveries::retry)
         .configure(links::configure)

@@ -232,6 +232,33 @@ async fn a_refused_row_is_named_by_line_field_and_rule_and_a_later_export_change
     assert!(unknown.stderr.contains("name whose it is with --from"), "{unknown:?}");
 }
 
+#[tokio::test]
+async fn a_click_is_followed_live_with_its_link_place_and_verdict() {
+    let clickwire = Clickwire::new();
+    clickwire.up(&[]).await;
+    clickwire
+        .ok(&["links", "create", "https://example.com/offer", "--slug", "offer", "--contact", "cont_9"])
+        .await;
+    clickwire.ok(&["links", "create", "https://example.com/other", "--slug", "other"]).await;
+    let tail = ["clicks", "tail", "--link", "offer", "--count", "1"];
+    let mut child = clickwire.command(&tail).spawn().unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    let waiting = tokio::time::timeout(LIMIT, told.next_line()).await.unwrap().unwrap();
+    assert_eq!(waiting.as_deref(), Some("waiting for clicks; Ctrl-C ends it"));
+
+    clickwire.ok(&["click", "other"]).await;
+    clickwire.ok(&["click", "offer", "--from", "2.252.10.20"]).await;
+
+    let output = tokio::time::timeout(LIMIT, child.wait_with_output()).await.unwrap().unwrap();
+    let line = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{line}");
+    assert!(
+        line.contains("/offer  ") && line.contains("Sweden") && line.contains("  human  contact cont_9"),
+        "{line}"
+    );
+    assert_eq!(line.lines().count(), 1, "{line}");
+}
+
 /// An answer with these events.
 fn events(text: &str) -> Answer {
     let mut response = Response::new(200).header("content-type", "text/event-stream");
