@@ -9,11 +9,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use model::LinkId;
 use reqwest::{Method, StatusCode, header};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::api::{Api, ApiOptions, pause_of, text};
+use crate::api::{Api, ApiOptions, pause_of, query, text};
 use crate::out;
 use sse::{Event, Events};
 
@@ -82,13 +83,14 @@ struct Tail<'a> {
     options: &'a TailOptions,
     last_id: Option<String>,
     shown: u64,
+    is_ready: bool,
 }
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let Command::Tail(options) = command;
     let api = options.api.open()?;
     let stop = service::shutdown::on_signal()?;
-    let mut tail = Tail { options: &options, last_id: None, shown: 0 };
+    let mut tail = Tail { options: &options, last_id: None, shown: 0, is_ready: false };
     tokio::select! {
         // also while a connection is being made
         () = stop.cancelled() => Ok(ExitCode::SUCCESS),
@@ -98,18 +100,18 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 impl Tail<'_> {
     async fn follow(&mut self, api: &Api) -> anyhow::Result<ExitCode> {
+        let link_id = self.options.link.clone().filter(|link| link.starts_with(LinkId::PREFIX));
+        let asked = [("verdict", self.verdict().map(str::to_owned)), ("link_id", link_id)];
+        let path = format!("{PATH}{}", query(&asked));
         let mut pause = PAUSE_MIN;
         let mut was_open = false;
         loop {
-            let mut request = api.request(Method::GET, PATH).header(header::ACCEPT, "text/event-stream");
+            let mut request = api.request(Method::GET, &path).header(header::ACCEPT, "text/event-stream");
             if let Some(id) = &self.last_id {
                 request = request.header("last-event-id", id);
             }
-            let why = match api.send(request, PATH).await {
+            let why = match api.send(request, &path).await {
                 Ok(answer) if answer.status().is_success() => {
-                    if !was_open && !self.options.json {
-                        out::error("waiting for clicks; Ctrl-C ends it");
-                    }
                     (was_open, pause) = (true, PAUSE_MIN);
                     match self.show_all(answer).await {
                         End::Done => return Ok(ExitCode::SUCCESS),
@@ -124,7 +126,7 @@ impl Tail<'_> {
                     let status = answer.status();
                     let asked = pause_of(&answer);
                     if asked.is_none() && !is_passing(status) {
-                        let answer = api.read(answer, PATH).await?;
+                        let answer = api.read(answer, &path).await?;
                         answer.tell_refusal();
                         return Ok(ExitCode::FAILURE);
                     }
@@ -175,6 +177,13 @@ impl Tail<'_> {
                 );
                 return None;
             }
+            // from here on every click comes
+            "ready" => {
+                if !std::mem::replace(&mut self.is_ready, true) && !self.options.json {
+                    out::error("waiting for clicks; Ctrl-C ends it");
+                }
+                return None;
+            }
             "away" => {
                 out::error("the API cannot reach the broker for a moment: clicks come later");
                 return None;
@@ -190,14 +199,17 @@ impl Tail<'_> {
         (is_enough || !is_read).then_some(End::Done)
     }
 
-    fn is_wanted(&self, click: &Value) -> bool {
-        let verdict = self.options.verdict.map(|verdict| match verdict {
+    fn verdict(&self) -> Option<&'static str> {
+        self.options.verdict.map(|verdict| match verdict {
             Verdict::Human => "human",
             Verdict::Automated => "automated",
             Verdict::Unknown => "unknown",
-        });
+        })
+    }
+
+    fn is_wanted(&self, click: &Value) -> bool {
         let link = self.options.link.as_deref();
-        verdict.is_none_or(|verdict| click["automation"]["verdict"] == verdict)
+        self.verdict().is_none_or(|verdict| click["automation"]["verdict"] == verdict)
             && link.is_none_or(|link| {
                 click["link"]["id"] == link
                     || click["link"]["slug"].as_str().is_some_and(|slug| slug.eq_ignore_ascii_case(link))
