@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`settings`] and [`app`] say what a process is made of; `auth` (with `roles`), `body`, `ndjson`, `fields`, `page`,
 //! `imports`, `limits`, `export`, `csv` and `error` are what every handler shares, `client` and `sign_ins` what slows guessing;
-//! `live` tells of clicks as they come in; `desk` holds what can be done, `v1` and `console` are the two
+//! `live` tells of clicks as they come in; [`link_files`] reads what other shorteners export; `desk` holds what can be done, `v1` and `console` are the two
 //! doors to it. Nothing is sent to a subscriber from here: a test is asked of `deliver` over the bus, a retry is
 //! a row that `deliver` finds.
 
@@ -18,6 +18,7 @@ mod export;
 mod fields;
 mod guard;
 mod imports;
+pub mod link_files;
 mod live;
 mod limits;
 mod metrics;
@@ -31,4 +32,5 @@ mod v1;
 
 pub use app::App;
 pub use auth::Scope;
+pub use error::FieldError;
 pub use settings::Settings;

@@ -1,8 +1,8 @@
 //! The `clickwire` command: everything in one process, and tools for people.
 //!
 //! In reading order: [`up`] runs Clickwire with all it needs under one [`data_dir`]; `down` ends it. `setup`,
-//! `keys` and `people` prepare a database and a broker, `click` and `listen` try things out, `replay` and `quarantine` send again (through the
-//! [`api`]), `why`, `explain-ip`, `explain-ua`, `explain-click` and `doctor` say what is wrong or why it is so. `reseal`
+//! `keys` and `people` prepare a database and a broker, `links`, `endpoints`, `deliveries` and `clicks` do the daily work, `replay` and
+//! `quarantine` send again (all of them through the [`api`]), `click` and `listen` try things out, `why`, `explain-ip`, `explain-ua`, `explain-click` and `doctor` say what is wrong or why it is so. `reseal`
 //! changes the key that secrets are sealed with. `block` closes links that are abused. `spool` looks after the clicks of a
 //! redirect that does not run.
 //! Commands find a running `up` by the file that it leaves in its data directory.
@@ -10,10 +10,13 @@
 mod api;
 mod block;
 mod click;
+mod clicks;
 mod connections;
 mod data_dir;
+mod deliveries;
 mod doctor;
 mod down;
+mod endpoints;
 mod explain;
 mod explain_click;
 mod explain_ip;
@@ -21,7 +24,9 @@ mod explain_ua;
 mod healthcheck;
 mod keys;
 mod layers;
+mod links;
 mod listen;
+mod listing;
 mod out;
 mod people;
 mod quarantine;
@@ -38,9 +43,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// What the exit status of every command means.
+const EXIT_STATUS: &str = "Exit status: 0 when all of it is done, 1 when something is not (standard error says what), 2 for a wrong \
+     command line.\nCommands that ask the API take --api-url and --key, or CLICKWIRE_API_URL and CLICKWIRE_API_KEY, or find a \
+     running `clickwire up`.";
+
 /// Link tracking with webhooks: every click redirected at once, enriched, and POSTed to who wants to know.
 #[derive(Debug, Parser)]
-#[command(name = "clickwire", version, max_term_width = 100)]
+#[command(name = "clickwire", version, max_term_width = 100, after_help = EXIT_STATUS)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -60,6 +70,18 @@ enum Command {
     /// List, invite and remove the people who sign in to the console
     #[command(subcommand)]
     People(people::Command),
+    /// Make and list links, and import what other shorteners export
+    #[command(subcommand)]
+    Links(links::Command),
+    /// Add, list and test webhook endpoints
+    #[command(subcommand)]
+    Endpoints(endpoints::Command),
+    /// Look at what became of events, and try again
+    #[command(subcommand)]
+    Deliveries(deliveries::Command),
+    /// Watch clicks as they come
+    #[command(subcommand)]
+    Clicks(clicks::Command),
     /// Receive webhooks: verify each one and show what it tells
     Listen(listen::Options),
     /// Click a link through the redirect, as a visitor from elsewhere would
@@ -115,6 +137,10 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Setup(options) => setup::run(&options).await,
         Command::Keys(command) => keys::run(command).await,
         Command::People(command) => people::run(command).await,
+        Command::Links(command) => links::run(command).await,
+        Command::Endpoints(command) => endpoints::run(command).await,
+        Command::Deliveries(command) => deliveries::run(command).await,
+        Command::Clicks(command) => clicks::run(command).await,
         Command::Listen(options) => listen::run(options).await,
         Command::Click(options) => click::run(options).await,
         Command::Why(options) => why::run(&options).await,

@@ -7,7 +7,7 @@ use model::QuarantineId;
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::api::ApiOptions;
+use crate::api::{ApiOptions, query, text};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -65,12 +65,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 async fn list(options: &ListOptions) -> anyhow::Result<ExitCode> {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.append_pair("limit", &options.limit.to_string());
-    if let Some(consumer) = &options.consumer {
-        query.append_pair("consumer", consumer);
-    }
-    let path = format!("/v1/quarantine?{}", query.finish());
+    let asked = [("limit", Some(options.limit.to_string())), ("consumer", options.consumer.clone())];
+    let path = format!("/v1/quarantine{}", query(&asked));
     let answer = options.api.ask(Method::GET, &path, None).await?;
     answer.print(options.json, |page| {
         let messages = page["data"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -79,7 +75,7 @@ async fn list(options: &ListOptions) -> anyhow::Result<ExitCode> {
             messages => messages.iter().map(line).collect(),
         }
     });
-    Ok(exit(answer.status.is_success()))
+    Ok(answer.exit())
 }
 
 async fn one(
@@ -91,26 +87,18 @@ async fn one(
     let path = format!("/v1/quarantine/{}{action}", options.id);
     let answer = options.api.ask(method, &path, None).await?;
     answer.print(options.json, told);
-    Ok(exit(answer.status.is_success()))
-}
-
-fn exit(is_good: bool) -> ExitCode {
-    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn text<'a>(message: &'a Value, name: &str) -> &'a str {
-    message[name].as_str().unwrap_or("-")
+    Ok(answer.exit())
 }
 
 fn line(message: &Value) -> String {
     format!(
         "{}  {}  {}  {}  {} bytes  {}{}",
-        text(message, "id"),
-        text(message, "quarantined_at"),
-        text(message, "consumer"),
-        text(message, "message_id"),
+        text(&message["id"]),
+        text(&message["quarantined_at"]),
+        text(&message["consumer"]),
+        text(&message["message_id"]),
         message["size_bytes"],
-        printable(text(message, "reason")),
+        text(&message["reason"]),
         state(message),
     )
 }
@@ -128,17 +116,12 @@ fn state(message: &Value) -> String {
 fn shown(message: &Value) -> Vec<String> {
     vec![
         line(message),
-        format!("subject  {}", printable(text(message, "subject"))),
-        format!("hex      {}", text(message, "hex")),
-        format!("text     {}", printable(text(message, "text"))),
+        format!("subject  {}", text(&message["subject"])),
+        format!("hex      {}", text(&message["hex"])),
+        format!("text     {}", text(&message["text"])),
     ]
 }
 
 fn replayed(message: &Value) -> Vec<String> {
-    vec![format!("{} is on {} again", text(message, "id"), text(message, "stream"))]
-}
-
-/// A terminal does what control characters say.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '.' } else { c }).collect()
+    vec![format!("{} is on {} again", text(&message["id"]), text(&message["stream"]))]
 }

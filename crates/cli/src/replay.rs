@@ -1,6 +1,7 @@
 //! `clickwire replay`: offers an endpoint again what it did not get, through the API.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, ValueEnum};
@@ -8,10 +9,18 @@ use model::EndpointId;
 use reqwest::Method;
 use serde_json::{Map, Value};
 
-use crate::api::ApiOptions;
+use crate::api::{Answer, Api, ApiOptions, text};
+use crate::out::Progress;
+
+/// How often it is asked how far a replay is.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Send an endpoint again what it did not get
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  clickwire replay --endpoint whe_01jd8m3x5v9k2n4p6q8r0s1t3w --since 2h --dry-run
+  clickwire replay --endpoint whe_01jd8m3x5v9k2n4p6q8r0s1t3w --since 3days --missing --wait")]
 pub(crate) struct Options {
     /// Id of the endpoint
     #[arg(long, value_name = "ID")]
@@ -41,6 +50,10 @@ pub(crate) struct Options {
     #[arg(long)]
     dry_run: bool,
 
+    /// Wait until all of it is in line, and say how far it is
+    #[arg(long, conflicts_with = "dry_run")]
+    wait: bool,
+
     #[command(flatten)]
     api: ApiOptions,
 
@@ -57,10 +70,39 @@ enum Status {
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let api = options.api.open()?;
     let body = Value::Object(body(options));
-    let answer = options.api.ask(Method::POST, "/v1/replays", Some(&body)).await?;
+    let mut answer = api.ask(Method::POST, "/v1/replays", Some(&body)).await?;
+    if options.wait && answer.status.is_success() {
+        answer = ended(&api, answer).await?;
+        let is_done = answer.body["state"] == "done";
+        answer.print(options.json, |replay| vec![outcome(replay)]);
+        return Ok(if is_done { answer.exit() } else { ExitCode::FAILURE });
+    }
     answer.print(options.json, |replay| vec![told(replay)]);
-    Ok(if answer.status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(answer.exit())
+}
+
+/// The replay once it runs no more.
+async fn ended(api: &Api, begun: Answer) -> anyhow::Result<Answer> {
+    let path = format!("/v1/replays/{}", begun.body["id"].as_str().unwrap_or_default());
+    let (mut answer, mut progress) = (begun, Progress::new());
+    while answer.status.is_success() && answer.body["state"] == "running" {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        answer = api.ask(Method::GET, &path, None).await?;
+        progress.tell(|| {
+            format!("{} of {} are in line", text(&answer.body["done"]), text(&answer.body["total"]))
+        });
+    }
+    progress.clear();
+    Ok(answer)
+}
+
+fn outcome(replay: &Value) -> String {
+    let (id, state) = (text(&replay["id"]), text(&replay["state"]));
+    let why = replay["error"].as_str().map(|why| format!(" ({why})")).unwrap_or_default();
+    let done = &replay["done"];
+    format!("{id} is {state}{why}: {done} in line; `clickwire deliveries list` tells what becomes of them")
 }
 
 fn body(options: &Options) -> Map<String, Value> {

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod command;
+mod daily;
 mod listen;
 mod quarantine;
+mod receivers;
 mod rejudge;
 mod spool;
 mod tools;
