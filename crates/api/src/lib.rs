@@ -23,4 +23,5 @@ mod v1;
 
 pub use app::App;
 pub use auth::Scope;
+pub use desk::diagnosis;
 pub use settings::Settings;

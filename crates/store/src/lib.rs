@@ -17,6 +17,7 @@ pub mod delivery_log;
 pub mod domains;
 pub mod endpoint_life;
 pub mod endpoint_state;
+pub mod endpoint_stats;
 pub mod endpoints;
 pub mod erasures;
 pub mod events;

@@ -7,6 +7,8 @@ mod alerts;
 pub mod assets;
 mod clicks;
 mod deliveries;
+mod delivery_list;
+mod findings;
 mod form;
 mod keys;
 mod link_form;
@@ -17,9 +19,13 @@ mod replays;
 mod session;
 mod settings;
 mod sign_in;
+mod troubleshooting;
+mod verify;
 pub mod view;
 mod webhook_form;
+mod webhook_list;
 mod webhooks;
+mod wizard;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, ServiceConfig};
@@ -48,7 +54,12 @@ pub fn configure(config: &mut ServiceConfig) {
         .configure(links::configure)
         // `new` comes before `{id}`, which would match it
         .configure(webhook_form::configure)
+        .service(webhook_list::list)
         .configure(webhooks::configure)
+        .configure(wizard::configure)
+        .configure(verify::configure)
+        .service(delivery_list::page)
+        .service(troubleshooting::page)
         .configure(alerts::configure)
         .configure(replays::configure)
         .configure(settings::configure)
