@@ -14,6 +14,7 @@ mod keys;
 mod link_form;
 mod links;
 mod overview;
+pub mod plot;
 mod quarantine;
 mod replays;
 mod session;
