@@ -17,9 +17,6 @@ use crate::connections::{ConnectionOptions, Connections};
 use crate::out;
 use crate::tracked_url::{slug_in, slug_of};
 
-/// Findings that say that something has not come yet.
-const AWAITED: [&str; 4] = ["no_click", "not_told", "on_its_way", "no_slot"];
-
 /// Say what keeps a link's clicks from becoming webhooks
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -48,7 +45,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(link) => {
             let mut findings = diagnosis::look(&mut conn, &link, now).await?;
             // what waits on the streams is only of interest when something is waited for
-            if findings.iter().any(|finding| AWAITED.contains(&finding.code)) {
+            if findings.iter().any(Finding::is_awaited) {
                 findings.extend(services(&connections).await);
             }
             findings

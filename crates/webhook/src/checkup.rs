@@ -11,7 +11,9 @@ use chrono::{DateTime, Utc};
 use model::secret::SigningSecret;
 use serde_json::Value;
 
-use crate::signature::{ID_HEADER, SIGNATURE_HEADER, Signed, TIMESTAMP_HEADER, TOLERANCE, digest_with, verify};
+use crate::signature::{
+    ID_HEADER, SIGNATURE_HEADER, Signed, TIMESTAMP_HEADER, TOLERANCE, digest_with, verify,
+};
 
 /// Bytes of a signature: SHA-256.
 const SIGNATURE_BYTES: usize = 32;
@@ -134,9 +136,13 @@ pub fn check(pasted: &Pasted<'_>, known: &Known, now: DateTime<Utc>) -> Vec<Foun
 }
 
 fn headers(pasted: &Pasted<'_>) -> Vec<Found> {
-    let named = [(ID_HEADER, pasted.id), (TIMESTAMP_HEADER, pasted.timestamp), (SIGNATURE_HEADER, pasted.signature)];
-    let mut found: Vec<Found> =
-        named.iter().filter(|(_, value)| value.is_empty()).map(|(name, _)| Found::HeaderMissing(name)).collect();
+    let named =
+        [(ID_HEADER, pasted.id), (TIMESTAMP_HEADER, pasted.timestamp), (SIGNATURE_HEADER, pasted.signature)];
+    let mut found: Vec<Found> = named
+        .iter()
+        .filter(|(_, value)| value.is_empty())
+        .map(|(name, _)| Found::HeaderMissing(name))
+        .collect();
     if !pasted.timestamp.is_empty() {
         match pasted.timestamp.parse::<i64>() {
             Err(_) => found.push(Found::TimestampMalformed(false)),
@@ -153,7 +159,8 @@ fn headers(pasted: &Pasted<'_>) -> Vec<Found> {
 
 fn signature_fault(signature: &str) -> Option<SignatureFault> {
     let is_digest = |text: &str| STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == SIGNATURE_BYTES);
-    let is_hex = |text: &str| text.len() == 2 * SIGNATURE_BYTES && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_hex =
+        |text: &str| text.len() == 2 * SIGNATURE_BYTES && text.bytes().all(|b| b.is_ascii_hexdigit());
     let mut entries = signature.split(' ').filter_map(|entry| entry.strip_prefix("v1,"));
     let values: Vec<&str> = entries.by_ref().collect();
     if values.iter().any(|value| is_digest(value)) {
@@ -181,7 +188,8 @@ fn clock(pasted: &Pasted<'_>, now: DateTime<Utc>) -> Option<Found> {
     let seconds: i64 = pasted.timestamp.parse().ok()?;
     let age = now.timestamp().saturating_sub(seconds);
     let is_far = age.unsigned_abs() > TOLERANCE.as_secs();
-    is_far.then(|| if age > 0 { Found::TooOld(age.unsigned_abs()) } else { Found::TooNew(age.unsigned_abs()) })
+    is_far
+        .then(|| if age > 0 { Found::TooOld(age.unsigned_abs()) } else { Found::TooNew(age.unsigned_abs()) })
 }
 
 /// Which secret and which bytes the signature was made with.
@@ -323,7 +331,8 @@ mod tests {
         }
         let good_signature = good().signature;
         let value = good_signature.trim_start_matches("v1,");
-        let hex: String = STANDARD.decode(value).expect("base64").iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String =
+            STANDARD.decode(value).expect("base64").iter().map(|byte| format!("{byte:02x}")).collect();
         for (signature, fault) in [
             (value.to_owned(), SignatureFault::Version),
             (format!("v1a,{value}"), SignatureFault::Version),

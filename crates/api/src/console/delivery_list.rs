@@ -76,7 +76,7 @@ struct DeliveriesPage {
 }
 
 #[get("/settings/webhooks/{id}/deliveries")]
-pub(super) async fn page(
+pub(super) async fn show(
     signed: Signed,
     id: Path<String>,
     asked: Query<Asked>,
@@ -86,18 +86,28 @@ pub(super) async fn page(
     caller.require(Scope::DeliveriesRead)?;
     let endpoint = endpoints::find(&shared, caller, endpoint_id(&id)?).await?;
     let now = Utc::now();
-    let state = STATES.into_iter().find(|(word, ..)| asked.status.as_deref() == Some(word)).unwrap_or(STATES[0]);
+    let state =
+        STATES.into_iter().find(|(word, ..)| asked.status.as_deref() == Some(word)).unwrap_or(STATES[0]);
     let span = SPANS.into_iter().find(|(hours, _)| asked.hours == Some(*hours)).unwrap_or(SPANS[0]);
     let since = (span.0 > 0).then(|| now - TimeDelta::hours(span.0));
-    let filter = DeliveryFilter { endpoint_id: Some(endpoint.id), status: state.2, since, ..DeliveryFilter::default() };
+    let filter = DeliveryFilter {
+        endpoint_id: Some(endpoint.id),
+        status: state.2,
+        since,
+        ..DeliveryFilter::default()
+    };
     // a cursor that is none begins at the first page
-    let cursor = fields::read::<deliveries::Asked>(&json!({"cursor": asked.cursor})).ok().and_then(|a| a.page.before);
+    let cursor =
+        fields::read::<deliveries::Asked>(&json!({"cursor": asked.cursor})).ok().and_then(|a| a.page.before);
     let request = deliveries::Asked { filter, page: PageRequest { before: cursor, limit: SHOWN } };
     let rows = deliveries::list(&shared, caller, &request).await?;
     let Page { data, next_cursor } = request.page.page(rows, |row| row.id, |row| delivery_row(&row, now));
     let next = next_cursor.map(|cursor| {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair("status", state.0).append_pair("hours", &span.0.to_string()).append_pair("cursor", &cursor);
+        query
+            .append_pair("status", state.0)
+            .append_pair("hours", &span.0.to_string())
+            .append_pair("cursor", &cursor);
         query.finish()
     });
     let page = DeliveriesPage {

@@ -1,6 +1,13 @@
 //! What was found wrong, as pages show it: the cause, what to do, and where.
 
-use crate::desk::diagnosis::Finding;
+use chrono::Utc;
+
+use store::links::Link;
+
+use crate::app::Shared;
+use crate::auth::{Caller, Scope};
+use crate::desk::diagnosis::{self, Finding};
+use crate::error::ApiError;
 
 /// A finding in sentences.
 pub struct FindingText {
@@ -31,6 +38,28 @@ impl From<&Finding> for FindingText {
 /// Those of several that want looking at.
 pub fn wanting(findings: &[Finding]) -> Vec<FindingText> {
     findings.iter().filter(|finding| finding.stops || finding.fix.is_some()).map(FindingText::from).collect()
+}
+
+/// What there is to say of a link's last click, for who may see clicks and webhooks; nothing of one that is archived.
+///
+/// # Errors
+/// When the database is away.
+pub async fn of_link(shared: &Shared, caller: &Caller, link: &Link) -> Result<Vec<FindingText>, ApiError> {
+    let needed = [Scope::ClicksRead, Scope::EndpointsRead, Scope::DeliveriesRead];
+    if !needed.into_iter().all(|scope| caller.may(scope)) {
+        return Ok(Vec::new());
+    }
+    let mut conn = shared.pool.get().await?;
+    let route = store::routes::find_for_redirect(&mut conn, &link.host, &link.slug).await?;
+    let Some(route) = route.filter(|route| route.workspace_id == caller.workspace_id) else {
+        return Ok(Vec::new());
+    };
+    let mut findings = diagnosis::look(&mut conn, &route, Utc::now()).await?;
+    drop(conn);
+    if findings.iter().any(Finding::is_awaited) {
+        findings.extend(diagnosis::services::findings(&shared.bus).await);
+    }
+    Ok(findings.iter().map(FindingText::from).collect())
 }
 
 fn sentence(text: &str) -> String {

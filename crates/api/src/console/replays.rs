@@ -38,7 +38,7 @@ const SELECTED: &str = "selected";
 
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
-    config.service(show).service(progress).service(count).service(begin).service(cancel);
+    config.service(show).service(show_progress).service(count).service(begin).service(cancel);
 }
 
 struct ReplayRow {
@@ -174,7 +174,7 @@ async fn progress_part(signed: &Signed, shared: &Shared, id: EndpointId) -> Resu
 
 /// The replays so far by themselves, for the script that looks again.
 #[get("/settings/webhooks/{id}/replays/progress")]
-async fn progress(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
+async fn show_progress(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::DeliveriesRead)?;
     let endpoint = endpoints::find(&shared, &signed.caller, endpoint_id(&id)?).await?;
     Ok(html_with(StatusCode::OK, &progress_part(&signed, &shared, endpoint.id).await?))
@@ -197,7 +197,11 @@ async fn count(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared
     let chosen = form.all("delivery_ids");
     if what == SELECTED && chosen.is_empty() {
         let flash = Flash::Failed("Choose at least one delivery first.".to_owned());
-        return Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}/deliveries")), &flash));
+        return Ok(session::leave(
+            &shared,
+            see_other(&format!("/settings/webhooks/{id}/deliveries")),
+            &flash,
+        ));
     }
     let mut wanted = object(id, &what, &since, &until, &chosen);
     wanted.insert("dry_run".to_owned(), true.into());

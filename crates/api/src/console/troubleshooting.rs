@@ -26,7 +26,7 @@ struct Page {
 }
 
 #[get("/docs/troubleshooting")]
-pub async fn page() -> HttpResponse {
+pub async fn show() -> HttpResponse {
     html(&read(TEXT))
 }
 
@@ -56,7 +56,8 @@ fn part(heading: String) -> Part {
 }
 
 fn cells(row: &str) -> Option<[String; 3]> {
-    let cells: Vec<String> = row.trim_end_matches('|').split(" | ").map(|cell| cell.trim().replace('`', "")).collect();
+    let cells: Vec<String> =
+        row.trim_end_matches('|').split(" | ").map(|cell| cell.trim().replace('`', "")).collect();
     cells.try_into().ok()
 }
 
@@ -85,7 +86,8 @@ mod tests {
             include_str!("../desk/diagnosis/link.rs"),
             include_str!("../desk/diagnosis/services.rs"),
         ];
-        let is_code = |word: &&str| word.contains('_') && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let is_code =
+            |word: &&str| word.contains('_') && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         for word in sources.into_iter().flat_map(|source| source.split('"')).filter(is_code) {
             assert!(TEXT.contains(&format!("| `{word}` |")), "`{word}` is not explained");
         }

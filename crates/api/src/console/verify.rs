@@ -13,13 +13,13 @@ use super::webhook_list::span;
 use super::{PageError, PageResult, Signed};
 use crate::app::Shared;
 use crate::auth::Scope;
-use crate::desk::sent::{self, Received, SigningText};
 use crate::desk::endpoints;
+use crate::desk::sent::{self, Received, SigningText};
 use crate::v1::endpoints::endpoint_id;
 
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
-    config.service(page).service(check);
+    config.service(show).service(check);
 }
 
 /// One thing that was found, in sentences.
@@ -42,7 +42,7 @@ struct VerifyPage {
 }
 
 #[get("/settings/webhooks/{id}/verify")]
-async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
+async fn show(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
     Ok(html_with(StatusCode::OK, &blank(&signed, &shared, &id).await?))
 }
 
@@ -129,11 +129,13 @@ fn told(found: &Found) -> FoundText {
             "Copy the whole secret, with whsec_ in front. An API key (cw_…) is something else.",
         ),
         Found::SecretMalformed(SecretFault::Base64) => (
-            "That is not a whole signing secret: what follows whsec_ is not base64 of 24 to 64 bytes.".to_owned(),
+            "That is not a whole signing secret: what follows whsec_ is not base64 of 24 to 64 bytes."
+                .to_owned(),
             "Copy it again: a character is missing or too many. One click on the secret selects it whole.",
         ),
         Found::SecretForeign => (
-            "The secret that you typed is not the one this was signed with; one of this webhook's is.".to_owned(),
+            "The secret that you typed is not the one this was signed with; one of this webhook's is."
+                .to_owned(),
             "Copy the secret from the page of this webhook: each webhook has its own.",
         ),
         Found::SecretEnded => (
@@ -145,7 +147,8 @@ fn told(found: &Found) -> FoundText {
             "Take away whsec_ and decode the rest as base64: those bytes are the key.",
         ),
         Found::BodyReserialised => (
-            "The body says the same as what was sent, but in other bytes: it was parsed and written again.".to_owned(),
+            "The body says the same as what was sent, but in other bytes: it was parsed and written again."
+                .to_owned(),
             "Verify the raw bytes of the body before anything parses it. In many frameworks that needs an option or a middleware.",
         ),
         Found::BodyOther => (

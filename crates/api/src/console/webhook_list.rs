@@ -156,7 +156,9 @@ pub fn advice(endpoint: &Endpoint) -> &'static str {
             "It only failed for days. Mend your program, enable it, and replay what it missed."
         }
         (State::Disabled, _) => "Enable it, and replay what it missed.",
-        (State::Active, _) if health.is_some_and(|h| h.paused_until.is_some_and(|until| until > Utc::now())) => {
+        (State::Active, _)
+            if health.is_some_and(|h| h.paused_until.is_some_and(|until| until > Utc::now())) =>
+        {
             "What it is owed is sent when the pause is over. If that happens often, give it a rate."
         }
         (State::Active, _) if health.is_some_and(|health| health.failed > 0) => {

@@ -6,14 +6,16 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use model::{EndpointId, SecretId};
 use model::delivery::DeliveryStatus;
 use model::retry::RetryPreset;
+use model::{EndpointId, SecretId};
 use store::delivery_log::{DeliveryFilter, LoggedDelivery};
 use store::endpoints::{Endpoint, Kind, State};
+use store::rollups::Interval;
 
 use super::findings::{FindingText, wanting};
 use super::form::Form;
+use super::plot::{Clock, Layer, Point, TimePlot};
 use super::view::{
     Chip, DeliveryRow, Layout, When, delivery_row, endpoint_chip, html, outcome, pretty, timings_text, when,
 };
@@ -21,10 +23,11 @@ use super::webhook_list::{FiguresText, advice, span};
 use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
+use crate::body::path_id;
+use crate::desk::endpoint_stats::{Figures, Stats};
 use crate::desk::endpoints::Tested;
 use crate::desk::{deliveries, diagnosis, endpoint_stats, endpoints, secrets};
 use crate::error::ApiError;
-use crate::body::path_id;
 use crate::page::PageRequest;
 use crate::v1::endpoints::endpoint_id;
 use crate::v1::{exports, time};
@@ -177,6 +180,7 @@ struct WebhookPage {
     deliveries: Vec<DeliveryRow>,
     /// How it did in the last 24 hours, for who may see deliveries.
     figures: Option<FiguresText>,
+    plot: Option<TimePlot>,
     /// What is wrong with its last deliveries, if anything is.
     troubles: Vec<FindingText>,
     advice: &'static str,
@@ -208,7 +212,7 @@ async fn webhook_page(
         let hidden = secrets::list(shared, caller, id).await?.into_iter();
         hidden.map(|s| secret_text(s.id, String::new(), s.created_at, s.expires_at)).collect()
     };
-    let (mut rows, mut has_dead, mut figures) = (Vec::new(), false, None);
+    let (mut rows, mut has_dead, mut figures, mut plot) = (Vec::new(), false, None, None);
     if caller.may(Scope::DeliveriesRead) {
         let filter = DeliveryFilter { endpoint_id: Some(id), ..DeliveryFilter::default() };
         let asked = deliveries::Asked { filter, page: PageRequest::first(DELIVERIES_SHOWN - 1) };
@@ -219,6 +223,7 @@ async fn webhook_page(
         let backlog = stats.backlog;
         let complete = stats.is_backlog_complete;
         figures = Some(FiguresText::of(stats.figures, backlog.waiting, backlog.due, complete));
+        plot = Some(stats_plot(&stats));
     }
     let troubles = troubles(&endpoint, &rows, now);
     let headers = endpoints::open_headers(shared, caller, &endpoint)?;
@@ -240,6 +245,7 @@ async fn webhook_page(
         created_at: time(endpoint.created_at),
         deliveries: rows.iter().map(|delivery| delivery_row(delivery, now)).collect(),
         figures,
+        plot,
         troubles,
         advice: advice(&endpoint),
         headers: headers.iter().map(|(name, _)| name.to_owned()).collect(),
@@ -248,12 +254,30 @@ async fn webhook_page(
     })
 }
 
+/// What became of each hour's deliveries.
+fn stats_plot(stats: &Stats) -> TimePlot {
+    let layers = [
+        Layer { name: "Accepted", kind: "good" },
+        Layer { name: "Waiting or retrying", kind: "wait" },
+        Layer { name: "Given up", kind: "bad" },
+    ];
+    let natural = |count: i64| u64::try_from(count).unwrap_or_default();
+    let point = |(at, figures): &(DateTime<Utc>, Figures)| {
+        let tally = figures.tally;
+        let values = [tally.delivered, tally.waiting + tally.retrying, tally.dead].map(natural).to_vec();
+        Point { at: *at, values }
+    };
+    let points: Vec<Point> = stats.hours.iter().map(point).collect();
+    TimePlot::new("stats", "Deliveries of the last 24 hours", &layers, &points, Clock::utc(Interval::Hour))
+}
+
 /// What is wrong with the last delivery that did not go well; each cause once.
 fn troubles(endpoint: &Endpoint, rows: &[LoggedDelivery], now: DateTime<Utc>) -> Vec<FindingText> {
     let failed = rows.iter().find(|row| row.status != DeliveryStatus::Delivered);
     // what was mended since needs no more saying
     let is_over = rows.first().is_some_and(|newest| newest.status == DeliveryStatus::Delivered);
-    let finding = failed.filter(|_| !is_over).map(|row| diagnosis::delivery::finding(row, Some(endpoint), now));
+    let finding =
+        failed.filter(|_| !is_over).map(|row| diagnosis::delivery::finding(row, Some(endpoint), now));
     wanting(finding.as_slice())
 }
 
@@ -276,7 +300,12 @@ fn secret_text(
     expires_at: Option<DateTime<Utc>>,
 ) -> SecretText {
     let now = Utc::now();
-    SecretText { id: id.to_string(), text, created: when(created_at, now), expires: expires_at.map(|at| when(at, now)) }
+    SecretText {
+        id: id.to_string(),
+        text,
+        created: when(created_at, now),
+        expires: expires_at.map(|at| when(at, now)),
+    }
 }
 
 /// Looking at a secret is written down, so it is a form; the next page shows it, once.

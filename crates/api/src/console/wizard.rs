@@ -31,7 +31,7 @@ const LOOK_BACK: TimeDelta = TimeDelta::minutes(10);
 
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
-    config.service(page).service(progress).service(make_link);
+    config.service(show).service(show_progress).service(make_link);
 }
 
 /// From which moment on a click is followed.
@@ -133,7 +133,7 @@ struct WizardPage {
 }
 
 #[get("/settings/webhooks/{id}/try")]
-async fn page(signed: Signed, id: Path<String>, query: Query, shared: Data<Shared>) -> PageResult {
+async fn show(signed: Signed, id: Path<String>, query: Query, shared: Data<Shared>) -> PageResult {
     let caller = &signed.caller;
     caller.require(Scope::EndpointsRead)?;
     let id = endpoint_id(&id)?;
@@ -166,7 +166,7 @@ async fn page(signed: Signed, id: Path<String>, query: Query, shared: Data<Share
 
 /// The part of the page that changes, by itself: it stays as it is when the test link is gone.
 #[get("/settings/webhooks/{id}/try/progress")]
-async fn progress(signed: Signed, id: Path<String>, query: Query, shared: Data<Shared>) -> PageResult {
+async fn show_progress(signed: Signed, id: Path<String>, query: Query, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::EndpointsRead)?;
     let id = endpoint_id(&id)?;
     let endpoint = endpoints::find(&shared, &signed.caller, id).await?;
@@ -222,7 +222,12 @@ fn steps(progress: &Progress, now: DateTime<Utc>) -> Vec<Step> {
     let Some(shown) = &progress.click else { return waiting_steps(progress) };
     let (enriched, click) = (&shown.click, &shown.click.click);
     let clicked_at = click.clicked_at;
-    let told = format!("{} · {} · {}", verdict_chip(enriched.automation.verdict).text, place(enriched), device(enriched));
+    let told = format!(
+        "{} · {} · {}",
+        verdict_chip(enriched.automation.verdict).text,
+        place(enriched),
+        device(enriched)
+    );
     let mut steps = vec![
         Step::new("Redirected", "done", format!("The visitor was sent on to {}.", click.destination_url))
             .at(clicked_at, clicked_at, now),
@@ -260,7 +265,9 @@ fn waiting_steps(progress: &Progress) -> Vec<Step> {
 fn delivery_steps(progress: &Progress, clicked_at: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Step> {
     let Some(sent) = &progress.delivery else {
         let (name, state, text) = match &progress.matched {
-            Some(finding) if matches!(finding.code, "on_its_way" | "not_told") => ("Matched", "now", "It is about to be told."),
+            Some(finding) if matches!(finding.code, "on_its_way" | "not_told") => {
+                ("Matched", "now", "It is about to be told.")
+            }
             Some(finding) if matches!(finding.code, "filtered" | "automated") => {
                 ("Filtered", "bad", "This webhook does not want such a click.")
             }
@@ -283,7 +290,8 @@ fn delivery_steps(progress: &Progress, clicked_at: DateTime<Utc>, now: DateTime<
         (Some(attempt), true) => {
             let text = outcome(attempt.status, attempt.error.as_deref(), Some(attempt.duration_ms));
             let at = delivery.finished_at.unwrap_or(attempt.started_at);
-            Step::new("Delivered", "done", format!("Attempt {}: {text}.", attempt.number)).at(at, clicked_at, now)
+            Step::new("Delivered", "done", format!("Attempt {}: {text}.", attempt.number))
+                .at(at, clicked_at, now)
         }
         (Some(attempt), false) => {
             let text = outcome(attempt.status, attempt.error.as_deref(), Some(attempt.duration_ms));
@@ -293,8 +301,12 @@ fn delivery_steps(progress: &Progress, clicked_at: DateTime<Utc>, now: DateTime<
         (None, false) => Step::new("Delivered", "now", "Not tried yet."),
     };
     let signature = match sent.signature.as_ref().map(|checked| checked.verifies) {
-        Some(true) => Step::new("Signature checked", "done", "What was sent verifies with the stored secret."),
-        Some(false) => Step::new("Signature checked", "bad", "What was sent does not verify with the secrets of now."),
+        Some(true) => {
+            Step::new("Signature checked", "done", "What was sent verifies with the stored secret.")
+        }
+        Some(false) => {
+            Step::new("Signature checked", "bad", "What was sent does not verify with the secrets of now.")
+        }
         None => Step::new("Signature checked", "todo", ""),
     };
     vec![matched, delivered.with(wanting(std::slice::from_ref(&sent.finding))), signature]
@@ -308,7 +320,11 @@ fn answer(sent: &Sent) -> Option<AnswerText> {
         is_success: attempt.error.is_none(),
         detail: attempt.error_detail.clone().unwrap_or_default(),
         timings: timings_text(&attempt.timings),
-        headers: headers.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n"),
+        headers: headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect::<Vec<_>>()
+            .join("\n"),
         body: attempt.response_body.as_deref().map(pretty).unwrap_or_default(),
     })
 }

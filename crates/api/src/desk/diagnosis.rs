@@ -57,6 +57,11 @@ impl Finding {
         Self { stops: false, ..Self::stop(code, text, fix) }
     }
 
+    /// Whether it says that something has not come yet: then it is of interest what waits on the streams.
+    pub fn is_awaited(&self) -> bool {
+        ["no_click", "not_told", "on_its_way", "no_slot"].contains(&self.code)
+    }
+
     /// With the page where it is mended.
     #[must_use]
     pub fn at(mut self, page: impl Into<String>) -> Self {
@@ -115,7 +120,10 @@ fn of_last(
             finding => finding,
         })
         .collect();
-    findings.push(Finding::note("click", format!("the last click is {} of {}", last.id, moment(last.id.timestamp()))));
+    findings.push(Finding::note(
+        "click",
+        format!("the last click is {} of {}", last.id, moment(last.id.timestamp())),
+    ));
     findings.extend(event.into_iter().flat_map(click::findings));
     if deliveries.is_empty() && !endpoints.is_empty() {
         findings.push(Finding::stop(

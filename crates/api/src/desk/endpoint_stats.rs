@@ -110,18 +110,18 @@ pub async fn stats(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<S
 ///
 /// # Errors
 /// When the database is away.
-pub async fn glances(
-    shared: &Shared,
-    caller: &Caller,
-    ids: &[EndpointId],
-) -> Result<Vec<Glance>, ApiError> {
+pub async fn glances(shared: &Shared, caller: &Caller, ids: &[EndpointId]) -> Result<Vec<Glance>, ApiError> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let until = now();
     let spans: Vec<Span> = ids
         .iter()
-        .map(|id| Span { endpoint_id: *id, since: until - TimeDelta::hours(HOURS), until: until + TimeDelta::minutes(1) })
+        .map(|id| Span {
+            endpoint_id: *id,
+            since: until - TimeDelta::hours(HOURS),
+            until: until + TimeDelta::minutes(1),
+        })
         .collect();
     let mut conn = shared.pool.get().await?;
     let tallies = endpoint_stats::tallies(&mut conn, caller.workspace_id, &spans, SUMMED_IN_LIST_MAX).await?;

@@ -154,8 +154,7 @@ pub async fn check_attempt(
             (id, at.timestamp().to_string(), signature, false)
         }
     };
-    let pasted =
-        Pasted { id: &id, timestamp: &timestamp, signature: &signature, body: &body, secret: None };
+    let pasted = Pasted { id: &id, timestamp: &timestamp, signature: &signature, body: &body, secret: None };
     let verifies = checkup::check(&pasted, &known, at).contains(&Found::Matches);
     Ok(Some(CheckedSignature { id, timestamp, signature, verifies, is_kept }))
 }

@@ -37,7 +37,9 @@ const TEST_LINKS_MAX: u32 = 20;
 pub async fn test_link(shared: &Shared, caller: &Caller) -> Result<Option<Link>, ApiError> {
     let mut conn = shared.pool.get().await?;
     for number in 1..=TEST_LINKS_MAX {
-        let Some(id) = links::find_by_external_id(&mut conn, caller.workspace_id, &external_id(number)).await? else {
+        let Some(id) =
+            links::find_by_external_id(&mut conn, caller.workspace_id, &external_id(number)).await?
+        else {
             return Ok(None);
         };
         let link = links::find(&mut conn, caller.workspace_id, id).await?;
@@ -103,7 +105,9 @@ pub struct Sent {
 impl Progress {
     /// Whether the subscriber has it: there is nothing more to wait for.
     pub fn is_done(&self) -> bool {
-        self.delivery.as_ref().is_some_and(|sent| sent.delivery.status == model::delivery::DeliveryStatus::Delivered)
+        self.delivery
+            .as_ref()
+            .is_some_and(|sent| sent.delivery.status == model::delivery::DeliveryStatus::Delivered)
     }
 }
 
@@ -121,8 +125,14 @@ pub async fn progress(
     let now = now();
     let endpoint = endpoints::find(shared, caller, id).await?;
     let recorded = newest_click(shared, caller, link.id, since).await?;
-    let mut progress =
-        Progress { endpoint, before: Vec::new(), click: None, incomplete: Vec::new(), matched: None, delivery: None };
+    let mut progress = Progress {
+        endpoint,
+        before: Vec::new(),
+        click: None,
+        incomplete: Vec::new(),
+        matched: None,
+        delivery: None,
+    };
     let Some(recorded) = recorded else {
         progress.before = before(shared, caller, link, now).await?;
         progress.matched = Some(diagnosis::endpoint::finding(&progress.endpoint, None, now));

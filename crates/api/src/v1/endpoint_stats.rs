@@ -88,7 +88,10 @@ impl From<Figures> for FiguresView {
 
 impl From<Stats> for StatsView {
     fn from(stats: Stats) -> Self {
-        let hour = |(at, figures): (chrono::DateTime<chrono::Utc>, Figures)| HourView { at: time(at), figures: figures.into() };
+        let hour = |(at, figures): (chrono::DateTime<chrono::Utc>, Figures)| HourView {
+            at: time(at),
+            figures: figures.into(),
+        };
         Self {
             endpoint_id: stats.endpoint.id.to_string(),
             since: time(stats.since),

@@ -6,6 +6,7 @@ mod browser;
 mod bulk;
 mod clicks;
 mod console;
+mod console_hooks;
 mod contacts;
 mod deliveries;
 mod endpoint_names;

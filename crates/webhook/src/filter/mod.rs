@@ -82,7 +82,11 @@ impl fmt::Display for Refusal {
             None => write!(f, "the filter wants {}", self.condition),
             Some((field, values)) => {
                 let values: Vec<String> = values.iter().map(ToString::to_string).collect();
-                let has = if values.is_empty() { "is not known".to_owned() } else { format!("is {}", values.join(", ")) };
+                let has = if values.is_empty() {
+                    "is not known".to_owned()
+                } else {
+                    format!("is {}", values.join(", "))
+                };
                 write!(f, "{field} {has}, and the filter wants {}", self.condition)
             }
         }

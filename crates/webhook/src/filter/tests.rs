@@ -258,9 +258,7 @@ fn what_is_kept_back_is_kept_back_by_a_condition_that_is_named_with_what_the_cli
     assert_eq!(refusal(json!({"verdicts": ["human"]})), None);
     assert_eq!(
         refusal(json!({"campaign_id": "cmp_42", "location.country": {"$in": ["NO", "DK"]}})).as_deref(),
-        Some(
-            r#"location.country is "SE", and the filter wants {"location.country":{"$in":["NO","DK"]}}"#
-        )
+        Some(r#"location.country is "SE", and the filter wants {"location.country":{"$in":["NO","DK"]}}"#)
     );
     assert_eq!(
         refusal(json!({"$and": [{"verdicts": ["human"]}, {"message_id": {"$exists": true}}]})).as_deref(),

@@ -19,7 +19,9 @@ pub fn cause(status: Option<u16>, error: Option<&str>) -> Cause {
             Cause { code, text: format!("the answer was {status}"), fix }
         }
         (_, Some(error)) => of_error(error),
-        (Some(_) | None, None) => Cause { code: "pending", text: "it was not tried yet".to_owned(), fix: "wait" },
+        (Some(_) | None, None) => {
+            Cause { code: "pending", text: "it was not tried yet".to_owned(), fix: "wait" }
+        }
     }
 }
 
@@ -34,7 +36,10 @@ fn of_status(status: u16) -> (&'static str, &'static str) {
             "your program refused it: check its signature with \"Verify my signature\", and the custom headers it asks for",
         ),
         404 | 405 => ("answer_no_route", "nothing takes POST there: check the path of the URL"),
-        410 => ("answer_gone", "410 says for good that it is gone, and disables the webhook: answer 404 or 503 instead"),
+        410 => (
+            "answer_gone",
+            "410 says for good that it is gone, and disables the webhook: answer 404 or 503 instead",
+        ),
         413 => ("answer_too_large", "your program takes too small a body: let it take 64 KiB"),
         400 | 415 | 422 => (
             "answer_unreadable",
@@ -44,7 +49,9 @@ fn of_status(status: u16) -> (&'static str, &'static str) {
             "answer_too_many",
             "your program takes fewer requests: give the webhook a rate, or answer Retry-After with 429",
         ),
-        500..=599 => ("answer_error", "your program failed: its log has the reason; it is tried again by itself"),
+        500..=599 => {
+            ("answer_error", "your program failed: its log has the reason; it is tried again by itself")
+        }
         _ => ("answer_other", "answer 2xx when the event is yours"),
     }
 }
@@ -56,7 +63,11 @@ fn of_error(error: &str) -> Cause {
             "no whole answer came in time",
             "answer 2xx at once and work afterwards, or raise the timeout of the webhook (at most 30 s)",
         ),
-        "dns" => ("dns", "the name of its host cannot be resolved", "check the host in the URL, and its DNS records"),
+        "dns" => (
+            "dns",
+            "the name of its host cannot be resolved",
+            "check the host in the URL, and its DNS records",
+        ),
         "connect" => (
             "connect",
             "no connection could be made",
@@ -94,8 +105,10 @@ mod tests {
 
     #[test]
     fn every_failure_has_a_cause_of_its_own_and_a_fix() {
-        let answers = [301, 401, 404, 410, 413, 422, 429, 500, 100].map(|status| cause(Some(status), Some("status")));
-        let errors = ["timeout", "dns", "connect", "tls", "blocked", "protocol"].map(|error| cause(None, Some(error)));
+        let answers =
+            [301, 401, 404, 410, 413, 422, 429, 500, 100].map(|status| cause(Some(status), Some("status")));
+        let errors =
+            ["timeout", "dns", "connect", "tls", "blocked", "protocol"].map(|error| cause(None, Some(error)));
 
         let mut codes: Vec<&str> = answers.iter().chain(&errors).map(|cause| cause.code).collect();
         assert!(answers.iter().chain(&errors).all(|cause| !cause.fix.is_empty() && !cause.text.is_empty()));

@@ -15,7 +15,8 @@ pub fn finding(delivery: &LoggedDelivery, endpoint: Option<&Endpoint>, now: Date
         DeliveryStatus::Pending if delivery.attempt_count == 0 => waiting(delivery, endpoint, now),
         DeliveryStatus::Pending => {
             let cause = answer::cause(delivery.last_status, delivery.last_error.as_deref());
-            let next = delivery.next_attempt_at.map(|at| format!(", next at {}", moment(at))).unwrap_or_default();
+            let next =
+                delivery.next_attempt_at.map(|at| format!(", next at {}", moment(at))).unwrap_or_default();
             Finding::stop(
                 cause.code,
                 format!("{} waits after {}: {}{next}", name(delivery), attempts(delivery), cause.text),
@@ -64,7 +65,11 @@ fn accepted(delivery: &LoggedDelivery) -> Finding {
 fn waiting(delivery: &LoggedDelivery, endpoint: Option<&Endpoint>, now: DateTime<Utc>) -> Finding {
     let name = name(delivery);
     let Some(endpoint) = endpoint else {
-        return Finding::stop("endpoint_removed", format!("{name} waits, and its endpoint was removed"), "nothing: it ends by itself");
+        return Finding::stop(
+            "endpoint_removed",
+            format!("{name} waits, and its endpoint was removed"),
+            "nothing: it ends by itself",
+        );
     };
     let options = &endpoint.options;
     match (endpoint.state, delivery.next_attempt_at) {
@@ -91,11 +96,13 @@ fn waiting(delivery: &LoggedDelivery, endpoint: Option<&Endpoint>, now: DateTime
             ),
             "wait; or raise its rate if your program bears more",
         ),
-        (State::Active, _) if endpoint.health.as_ref().is_some_and(|health| health.failed > 0) => Finding::stop(
-            "circuit_open",
-            format!("{name} waits: the endpoint fails, and gets little until it answers again"),
-            "mend what its last attempts say; what waits is sent by itself then",
-        ),
+        (State::Active, _) if endpoint.health.as_ref().is_some_and(|health| health.failed > 0) => {
+            Finding::stop(
+                "circuit_open",
+                format!("{name} waits: the endpoint fails, and gets little until it answers again"),
+                "mend what its last attempts say; what waits is sent by itself then",
+            )
+        }
         (State::Active, _) => Finding::stop(
             "no_slot",
             format!("{name} waits for a free slot"),

@@ -58,7 +58,11 @@ pub fn finding(endpoint: &Endpoint, last: Option<&EnrichedClick>, now: DateTime<
 pub fn not_told(endpoint: &Endpoint, last: &RecordedClick, now: DateTime<Utc>) -> Finding {
     let name = name(endpoint);
     let finding = if now - last.recorded_at < ON_ITS_WAY {
-        Finding::stop("on_its_way", format!("{name} is about to get the last click"), "look again in a few seconds")
+        Finding::stop(
+            "on_its_way",
+            format!("{name} is about to get the last click"),
+            "look again in a few seconds",
+        )
     } else {
         Finding::stop(
             "not_told",
@@ -84,8 +88,12 @@ fn of_state(endpoint: &Endpoint, name: &str) -> Option<Finding> {
         )),
         State::Disabled => {
             let fix = match endpoint.state_reason.as_deref() {
-                Some("gone") => "your program answered 410 Gone: mend that, enable it, and replay what it missed",
-                Some("failing") => "it failed for days: mend your program, enable it, and replay what it missed",
+                Some("gone") => {
+                    "your program answered 410 Gone: mend that, enable it, and replay what it missed"
+                }
+                Some("failing") => {
+                    "it failed for days: mend your program, enable it, and replay what it missed"
+                }
                 _ => "enable it; what was clicked meanwhile can be replayed",
             };
             Some(Finding::stop("endpoint_disabled", format!("{name} is disabled{reason}"), fix))
@@ -98,9 +106,11 @@ fn of_click(endpoint: &Endpoint, name: &str, click: &EnrichedClick) -> Option<Fi
     let filter = endpoint.options.filter.as_ref().and_then(|filter| Filter::parse(filter).ok());
     if let Some(refusal) = filter.and_then(|filter| filter.refusal(click)) {
         let verdict = click.automation.verdict;
-        let is_about_machines = refusal.held.as_ref().is_some_and(|(field, _)| *field == "automation.verdict");
+        let is_about_machines =
+            refusal.held.as_ref().is_some_and(|(field, _)| *field == "automation.verdict");
         return Some(if is_about_machines && verdict == Verdict::Automated {
-            let reasons: Vec<&str> = click.automation.reasons.iter().map(|reason| reason.code.as_str()).collect();
+            let reasons: Vec<&str> =
+                click.automation.reasons.iter().map(|reason| reason.code.as_str()).collect();
             Finding::stop(
                 "automated",
                 format!(

@@ -1,5 +1,7 @@
 //! Whether the services that a click passes keep up, as far as the broker can tell.
 
+use std::time::Duration;
+
 use bus::{Bus, ConsumerName};
 
 use super::Finding;
@@ -11,8 +13,15 @@ const STEPS: [(ConsumerName, &str, &str); 3] = [
     (ConsumerName::Deliver, "deliver_behind", "wait to be told of: `deliver` does not run, or is behind"),
 ];
 
+/// A broker that has not answered by then counts as away: somebody waits for the page.
+const LIMIT: Duration = Duration::from_secs(1);
+
 /// What waits on the streams. A finding stops only what is waited for: a busy installation always has something there.
 pub async fn findings(bus: &Bus) -> Vec<Finding> {
+    tokio::time::timeout(LIMIT, ask(bus)).await.unwrap_or_else(|_| vec![away()])
+}
+
+async fn ask(bus: &Bus) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (consumer, code, text) in STEPS {
         match bus.pending(consumer).await {
@@ -23,7 +32,10 @@ pub async fn findings(bus: &Bus) -> Vec<Finding> {
                 "if that number does not fall, see that the service runs: `clickwire doctor`, or its /readyz",
             )),
             Err(error) => {
-                tracing::debug!(error = format!("{:#}", anyhow::Error::new(error)), "failed to ask for what waits");
+                tracing::debug!(
+                    error = format!("{:#}", anyhow::Error::new(error)),
+                    "failed to ask for what waits"
+                );
                 findings.push(away());
                 return findings;
             }
