@@ -23,8 +23,10 @@ mod sign_in;
 mod troubleshooting;
 mod verify;
 pub mod view;
+mod webhook_fields;
 mod webhook_form;
 mod webhook_list;
+mod webhook_stats;
 mod webhooks;
 mod wizard;
 

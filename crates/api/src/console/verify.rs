@@ -9,7 +9,7 @@ use webhook::checkup::{Found, SecretFault, SignatureFault};
 
 use super::form::Form;
 use super::view::{Layout, html_with};
-use super::webhook_list::span;
+use super::webhook_stats::span;
 use super::{PageError, PageResult, Signed};
 use crate::app::Shared;
 use crate::auth::Scope;

@@ -7,7 +7,7 @@ use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{get, post};
 use askama::Template;
 use chrono::Utc;
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 
 use model::event_type::{EventTypePattern, LINK_CLICKED};
 use model::retry::RetryPreset;
@@ -17,6 +17,7 @@ use webhook::filter::Refusal;
 
 use super::form::{self, Errors, Form};
 use super::view::{ClickRow, Layout, click_row, html, html_with};
+use super::webhook_fields::{MASK, OWN_SCHEDULE, filter, object};
 use super::webhooks::audience;
 use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
@@ -46,9 +47,6 @@ const SCHEDULES: [(&str, &str); 3] = [
     (RetryPreset::Long.as_str(), "Try for a week, fourteen times"),
 ];
 
-/// In the form, the schedule that has no name and stays as it is.
-const OWN_SCHEDULE: &str = "own";
-
 /// Waits for evidence, in milliseconds, and what they are in words.
 const WAITS: [(&str, &str); 6] = [
     ("0", "Do not wait: tell at once, and correct it later"),
@@ -58,9 +56,6 @@ const WAITS: [(&str, &str); 6] = [
     ("300000", "Five minutes"),
     ("600000", "Ten minutes"),
 ];
-
-/// What stands for the value of a header that is kept.
-const MASK: &str = "********";
 
 /// A filter to begin with.
 const FILTER_EXAMPLE: &str =
@@ -363,63 +358,6 @@ async fn try_filter(signed: &Signed, shared: &Shared, form: &Form, page: FormPag
     let why = |refusal: &Option<Refusal>| refusal.as_ref().map(ToString::to_string).unwrap_or_default();
     let rows = clicks.iter().map(|(shown, refusal)| (click_row(shown, now), why(refusal))).collect();
     Ok(html(&FormPage { tried: Some(Tried { sentence, rows }), ..page.typed(form) }))
-}
-
-/// The body that the API takes for it.
-fn object(form: &Form, is_new: bool, kept: &CustomHeaders) -> Result<Map<String, Value>, ApiError> {
-    let mut object = form.object(&["url"]);
-    if !is_new {
-        // left out it would stay as it is
-        object.entry("url").or_insert_with(|| "".into());
-    }
-    let mut set = |name: &str, value: Value| object.insert(name.to_owned(), value);
-    let number = |name: &str| {
-        form.text(name).map(|text| text.parse::<u64>().map_or_else(|_| text.into(), Value::from))
-    };
-    set("description", form.text("description").map_or(Value::Null, Value::from));
-    set("event_types", form.all("event_types").into_iter().map(Value::from).collect());
-    set("filter", filter(form)?);
-    set("rate_per_second", number("rate_per_second").unwrap_or_default());
-    set("rate_burst", number("rate_burst").unwrap_or_default());
-    set("settle_ms", number("settle_ms").unwrap_or_default());
-    set("max_in_flight", number("max_in_flight").unwrap_or_default());
-    set("timeout_ms", number("timeout_ms").unwrap_or_default());
-    set("auto_disable", form.is_set("auto_disable").into());
-    set("headers", headers(form.text("headers").unwrap_or_default(), kept)?);
-    if let Some(schedule) = form.text("retry_schedule").filter(|schedule| *schedule != OWN_SCHEDULE) {
-        set("retry_schedule", schedule.into());
-    }
-    Ok(object)
-}
-
-/// The headers that the form says, as the API takes them: a value that is still masked stays what it is.
-fn headers(lines: &str, kept: &CustomHeaders) -> Result<Value, ApiError> {
-    let mut headers = Map::new();
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let Some((name, value)) = line.split_once(':') else {
-            let detail = "must have one header a line, like `X-Tenant: 42`";
-            return Err(ApiError::field("/headers", "invalid", detail));
-        };
-        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
-        let before = kept.iter().find(|(kept, _)| value == MASK && *kept == name).map(|(_, value)| value);
-        if headers.insert(name.clone(), before.unwrap_or(value).into()).is_some() {
-            return Err(ApiError::field("/headers", "invalid", format!("`{name}` is there twice")));
-        }
-    }
-    Ok(if headers.is_empty() { Value::Null } else { Value::Object(headers) })
-}
-
-/// The filter that the form says, as the API takes it.
-fn filter(form: &Form) -> Result<Value, ApiError> {
-    match form.text("audience") {
-        Some("everything") => Ok(Value::Null),
-        Some("filter") => {
-            let text = form.text("filter").unwrap_or_default();
-            serde_json::from_str(text)
-                .map_err(|error| ApiError::field("/filter", "invalid", format!("is not JSON: {error}")))
-        }
-        _ => Ok(json!({"verdicts": ["human", "unknown"]})),
-    }
 }
 
 #[cfg(test)]

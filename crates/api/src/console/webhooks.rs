@@ -11,20 +11,19 @@ use model::retry::RetryPreset;
 use model::{EndpointId, SecretId};
 use store::delivery_log::{DeliveryFilter, LoggedDelivery};
 use store::endpoints::{Endpoint, Kind, State};
-use store::rollups::Interval;
 
 use super::findings::{FindingText, wanting};
 use super::form::Form;
-use super::plot::{Clock, Layer, Point, TimePlot};
+use super::plot::TimePlot;
 use super::view::{
     Chip, DeliveryRow, Layout, When, delivery_row, endpoint_chip, html, outcome, pretty, timings_text, when,
 };
-use super::webhook_list::{FiguresText, advice, span};
+use super::webhook_list::advice;
+use super::webhook_stats::{FiguresText, span, stats_plot};
 use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::path_id;
-use crate::desk::endpoint_stats::{Figures, Stats};
 use crate::desk::endpoints::Tested;
 use crate::desk::{deliveries, diagnosis, endpoint_stats, endpoints, secrets};
 use crate::error::ApiError;
@@ -252,23 +251,6 @@ async fn webhook_page(
         timeout: endpoint.options.timeout_ms.map_or_else(|| "15 seconds".to_owned(), |ms| span(ms.into())),
         in_flight: endpoint.options.max_in_flight.map(|most| most.to_string()).unwrap_or_default(),
     })
-}
-
-/// What became of each hour's deliveries.
-fn stats_plot(stats: &Stats) -> TimePlot {
-    let layers = [
-        Layer { name: "Accepted", kind: "good" },
-        Layer { name: "Waiting or retrying", kind: "wait" },
-        Layer { name: "Given up", kind: "bad" },
-    ];
-    let natural = |count: i64| u64::try_from(count).unwrap_or_default();
-    let point = |(at, figures): &(DateTime<Utc>, Figures)| {
-        let tally = figures.tally;
-        let values = [tally.delivered, tally.waiting + tally.retrying, tally.dead].map(natural).to_vec();
-        Point { at: *at, values }
-    };
-    let points: Vec<Point> = stats.hours.iter().map(point).collect();
-    TimePlot::new("stats", "Deliveries of the last 24 hours", &layers, &points, Clock::utc(Interval::Hour))
 }
 
 /// What is wrong with the last delivery that did not go well; each cause once.

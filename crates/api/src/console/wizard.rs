@@ -13,7 +13,7 @@ use store::links::Link;
 use super::findings::{FindingText, wanting};
 use super::form::Form;
 use super::view::{Layout, When, device, html, outcome, pretty, timings_text, verdict_chip, when};
-use super::webhook_list::span;
+use super::webhook_stats::span;
 use super::{Flash, PageError, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
@@ -87,7 +87,6 @@ struct AnswerText {
 
 /// How the signature of what was sent is checked.
 struct SignatureText {
-    verifies: bool,
     is_kept: bool,
     id: String,
     timestamp: String,
@@ -96,8 +95,8 @@ struct SignatureText {
 
 impl From<CheckedSignature> for SignatureText {
     fn from(checked: CheckedSignature) -> Self {
-        let CheckedSignature { id, timestamp, signature, verifies, is_kept } = checked;
-        Self { verifies, is_kept, id, timestamp, signature }
+        let CheckedSignature { id, timestamp, signature, is_kept, .. } = checked;
+        Self { is_kept, id, timestamp, signature }
     }
 }
 

@@ -50,7 +50,8 @@ fn accepted(click: &EnrichedClick, after_ms: i64, answer: &str) -> Progress {
 /// The id of the workspace's test link.
 async fn test_link(api: &Api) -> String {
     let links = api.get("/v1/links").await.body;
-    let link = links["data"].as_array().expect("links").iter().find(|link| link["campaign_id"] == "clickwire-test");
+    let link =
+        links["data"].as_array().expect("links").iter().find(|link| link["campaign_id"] == "clickwire-test");
     link.expect("a test link")["id"].as_str().expect("an id").to_owned()
 }
 
@@ -62,7 +63,8 @@ fn text(value: &Value) -> &str {
 async fn a_new_webhook_is_tried_with_a_click_that_is_followed_until_it_is_there() {
     let api = Api::start_with_nats().await;
     let mut browser = Browser::signed_in(&api).await;
-    let fields = [("url", "http://127.0.0.1:9/hook"), ("event_types", "link.clicked"), ("audience", "people")];
+    let fields =
+        [("url", "http://127.0.0.1:9/hook"), ("event_types", "link.clicked"), ("audience", "people")];
 
     let page = browser.fill("/settings/webhooks/new", "/settings/webhooks", &fields).await;
     let endpoint = text(&api.get("/v1/webhook-endpoints").await.body["data"][0]["id"]).to_owned();
@@ -72,7 +74,10 @@ async fn a_new_webhook_is_tried_with_a_click_that_is_followed_until_it_is_there(
 
     let click = recorded_click(&api, &link).await;
     let try_path = format!("/settings/webhooks/{endpoint}/try");
-    let progress = format!("{try_path}/progress?since={}", (click.click.clicked_at - TimeDelta::seconds(1)).to_rfc3339_opts(chrono::SecondsFormat::Millis, true));
+    let progress = format!(
+        "{try_path}/progress?since={}",
+        (click.click.clicked_at - TimeDelta::seconds(1)).to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+    );
     let (_, recorded) = browser.open(&progress).await;
     assert!(recorded.contains("data-code=\"on_its_way\"") && !recorded.contains("data-done"), "{recorded}");
 
@@ -103,12 +108,21 @@ async fn the_list_and_the_api_tell_how_a_webhook_does() {
     let click = recorded_click(&api, &link).await;
     failed_delivery(&api, &endpoint, &click).await;
     let click = recorded_click(&api, &link).await;
-    delivery(&api, &endpoint, &click, Progress::due(Utc::now() - TimeDelta::seconds(9), Some(b"{}".to_vec()))).await;
+    delivery(
+        &api,
+        &endpoint,
+        &click,
+        Progress::due(Utc::now() - TimeDelta::seconds(9), Some(b"{}".to_vec())),
+    )
+    .await;
 
     let stats = api.get(&format!("/v1/webhook-endpoints/{endpoint}/stats")).await;
     assert_eq!(stats.status, 200, "{}", stats.body);
     let summary = &stats.body["summary"];
-    assert_eq!((&summary["delivered"], &summary["dead"], &summary["waiting"]), (&json!(3), &json!(1), &json!(1)));
+    assert_eq!(
+        (&summary["delivered"], &summary["dead"], &summary["waiting"]),
+        (&json!(3), &json!(1), &json!(1))
+    );
     assert_eq!((&summary["success_rate"], &summary["complete"]), (&json!(0.75), &json!(true)));
     assert_eq!((&summary["accepted_p50_ms"], &summary["accepted_p95_ms"]), (&json!(200), &json!(4000)));
     assert_eq!((&stats.body["backlog"]["waiting"], &stats.body["backlog"]["due"]), (&json!(1), &json!(1)));
@@ -149,7 +163,10 @@ async fn deliveries_are_found_by_state_and_time_in_pages_and_several_are_sent_ag
     let (_, only_dead) = browser.open(&format!("{path}?status=dead&hours=1")).await;
     assert!(count(&only_dead) == 1 && only_dead.contains(&dead.to_string()), "{only_dead}");
     for nonsense in ["status=x", "hours=7", "cursor=x", "status=&hours=&cursor="] {
-        assert_eq!(browser.open(&format!("{path}?{nonsense}")).await.0, if nonsense.contains("hours=&") { 400 } else { 200 });
+        assert_eq!(
+            browser.open(&format!("{path}?{nonsense}")).await.0,
+            if nonsense.contains("hours=&") { 400 } else { 200 }
+        );
     }
 
     let token = browser.token(&path).await;
@@ -198,17 +215,22 @@ async fn what_a_receiver_cannot_verify_is_explained_and_no_secret_comes_back() {
     let (link, endpoint) = (api.link().await, api.endpoint().await);
     let click = recorded_click(&api, &link).await;
     delivery(&api, &endpoint, &click, accepted(&click, 100, "")).await;
-    let secret = api.get(&format!("/v1/webhook-endpoints/{endpoint}/secrets")).await.body["data"][0]["secret"].clone();
+    let secret =
+        api.get(&format!("/v1/webhook-endpoints/{endpoint}/secrets")).await.body["data"][0]["secret"].clone();
     let body = String::from_utf8(webhook::payload::link_clicked(&click)).expect("UTF-8");
     let at = Utc::now().timestamp();
     let key: model::secret::SigningSecret = text(&secret).parse().expect("a secret");
     let signature = webhook::signature::sign(&[key], &click.event_id.to_string(), at, body.as_bytes());
     let headers = |timestamp: i64, signature: &str| {
-        format!("Webhook-Id: {}\nWebhook-Timestamp: {timestamp}\nWebhook-Signature: {signature}", click.event_id)
+        format!(
+            "Webhook-Id: {}\nWebhook-Timestamp: {timestamp}\nWebhook-Signature: {signature}",
+            click.event_id
+        )
     };
     let path = format!("/settings/webhooks/{endpoint}/verify");
     let token = browser.token(&path).await;
-    let rewritten = serde_json::to_string_pretty(&serde_json::from_str::<Value>(&body).expect("JSON")).expect("JSON");
+    let rewritten =
+        serde_json::to_string_pretty(&serde_json::from_str::<Value>(&body).expect("JSON")).expect("JSON");
     let other = model::secret::SigningSecret::generate().reveal();
 
     let good = headers(at, &signature);
@@ -266,16 +288,27 @@ async fn custom_headers_and_limits_are_set_by_form_and_a_masked_value_stays() {
     browser.fill(&edit, &edit, &changed).await;
     let mut conn = api.pool.get().await.expect("the database runs");
     let id = text(&made["id"]).parse().expect("an id");
-    let kept = store::endpoints::find(&mut conn, api.workspace_id, id).await.expect("a query").expect("there");
+    let kept =
+        store::endpoints::find(&mut conn, api.workspace_id, id).await.expect("a query").expect("there");
     assert!(kept.options.headers_sealed.is_some());
     let shown = api.get(&format!("/v1/webhook-endpoints/{}", text(&made["id"]))).await.body;
     assert_eq!(shown["headers"], json!({"authorization": "********", "x-tenant": "********"}));
 
     let token = browser.token(&edit).await;
-    for (headers, wrong) in [("no colon", "one header a line"), ("Host: x", "cannot be set"), ("a: 1\na: 2", "there twice")] {
-        let fields = [("csrf", token.as_str()), ("url", "http://127.0.0.1:9/hook"), ("event_types", "link.clicked"), ("headers", headers)];
+    for (headers, wrong) in
+        [("no colon", "one header a line"), ("Host: x", "cannot be set"), ("a: 1\na: 2", "there twice")]
+    {
+        let fields = [
+            ("csrf", token.as_str()),
+            ("url", "http://127.0.0.1:9/hook"),
+            ("event_types", "link.clicked"),
+            ("headers", headers),
+        ];
         let (status, page) = browser.submit(&edit, &fields).await;
-        assert!(status == 422 && page.contains("id=\"headers-wrong\"") && page.contains(wrong), "{headers}: {page}");
+        assert!(
+            status == 422 && page.contains("id=\"headers-wrong\"") && page.contains(wrong),
+            "{headers}: {page}"
+        );
     }
 }
 
@@ -296,7 +329,10 @@ async fn a_filter_that_is_tried_says_why_it_keeps_a_click_back() {
     let (_, page) = browser.submit("/settings/webhooks", &fields).await;
 
     let page = page.replace("&#34;", "\"").replace("&quot;", "\"");
-    assert!(page.contains(r#"location.country is "SE", and the filter wants {"location.country":"NO"}"#), "{page}");
+    assert!(
+        page.contains(r#"location.country is "SE", and the filter wants {"location.country":"NO"}"#),
+        "{page}"
+    );
 }
 
 #[tokio::test]
@@ -335,7 +371,14 @@ async fn what_owners_and_subscribers_write_renders_inert() {
     }
     let pasted = [("csrf", token.as_str()), ("headers", HOSTILE), ("body", HOSTILE), ("secret", HOSTILE)];
     pages.push(("verify".to_owned(), browser.submit(&format!("{own}/verify"), &pasted).await.1));
-    let tried = [("csrf", token.as_str()), ("url", HOSTILE), ("headers", HOSTILE), ("audience", "filter"), ("filter", r#"{"campaign_id": "<script>alert(1)</script>"}"#), ("try", "filter")];
+    let tried = [
+        ("csrf", token.as_str()),
+        ("url", HOSTILE),
+        ("headers", HOSTILE),
+        ("audience", "filter"),
+        ("filter", r#"{"campaign_id": "<script>alert(1)</script>"}"#),
+        ("try", "filter"),
+    ];
     pages.push(("try".to_owned(), browser.submit("/settings/webhooks", &tried).await.1));
     for (path, page) in pages {
         assert!(!page.contains("<script>") && !page.contains("<img src=x"), "{path}: {page}");
@@ -346,7 +389,8 @@ async fn what_owners_and_subscribers_write_renders_inert() {
 async fn the_causes_are_explained_without_a_session() {
     let api = Api::start().await;
 
-    let response = api.request(reqwest::Method::GET, "/docs/troubleshooting").send().await.expect("an answer");
+    let response =
+        api.request(reqwest::Method::GET, "/docs/troubleshooting").send().await.expect("an answer");
 
     assert_eq!(response.status(), 200);
     let page = response.text().await.expect("a page");

@@ -49,7 +49,13 @@ impl<'a> Session<'a> {
 
     async fn ask(&self, method: Method, path: &str, form: String) -> (StatusCode, String) {
         let url = format!("http://127.0.0.1:{}{path}", self.stack.services.api_port);
-        let cookie = self.cookies.lock().expect("nobody panics").iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+        let cookie = self
+            .cookies
+            .lock()
+            .expect("nobody panics")
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect::<Vec<_>>();
         let request = self.stack.client.request(method, url).header("cookie", cookie.join("; "));
         let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
         let response = request.send().await.expect("the console answers");
@@ -142,7 +148,15 @@ async fn click_test_link(stack: &Stack, browser: &Browser) {
 async fn see_it_arrive(browser: &Browser, options: Options) {
     reload_until(browser, options, "#progress", "It works").await;
     let told = browser.text("#progress").await;
-    for step in ["Redirected", "Enriched", "Recorded", "Matched", "Delivered", "Rome, Italy", "verifies with the stored secret"] {
+    for step in [
+        "Redirected",
+        "Enriched",
+        "Recorded",
+        "Matched",
+        "Delivered",
+        "Rome, Italy",
+        "verifies with the stored secret",
+    ] {
         assert!(told.contains(step), "{step}: {told}");
     }
 }

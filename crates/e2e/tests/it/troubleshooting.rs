@@ -124,7 +124,8 @@ async fn a_click_that_triggers_nothing_is_explained() {
         stack.services.kill(service).await;
         let endpoint = stack.endpoint(&subscriber, json!({})).await;
         {
-            let trial = Trial { stack: &stack, session: Session::begin(&stack).await, link: test_link(&stack).await };
+            let trial =
+                Trial { stack: &stack, session: Session::begin(&stack).await, link: test_link(&stack).await };
             let since = Utc::now();
             stack.click(&trial.link).await;
             trial.is_told(&endpoint, since, code).await;
@@ -156,7 +157,9 @@ async fn a_webhook_that_gets_no_data_is_explained() {
 
     let people = stack.endpoint(&subscriber, json!({"filter": {"verdicts": ["human", "unknown"]}})).await;
     let since = Utc::now();
-    stack.visit(&trial.link.slug, &[("user-agent", "curl/8.5.0"), ("x-forwarded-for", crate::stack::ROME)]).await;
+    stack
+        .visit(&trial.link.slug, &[("user-agent", "curl/8.5.0"), ("x-forwarded-for", crate::stack::ROME)])
+        .await;
     trial.is_told(&people, since, "automated").await;
     trial.remove(people).await;
 }
@@ -167,8 +170,10 @@ async fn what_is_missing_or_late_is_explained() {
     let trial = Trial::of(&stack).await;
     let subscriber = Subscriber::start(Answer::Status(200)).await;
 
+    // without files of the operator's own, only an extract is asked
     let everything = stack.endpoint(&subscriber, json!({})).await;
-    for (address, code) in [("10.1.2.3", "location_no_public_address"), ("203.0.113.9", "location_not_found")] {
+    for (address, code) in [("10.1.2.3", "location_no_public_address"), ("9.9.9.9", "location_no_data")]
+    {
         let since = Utc::now();
         let mut headers = PERSON;
         headers[1].1 = address;
@@ -188,7 +193,7 @@ async fn what_is_missing_or_late_is_explained() {
     trial.is_told(&slow, since, "rate_limited").await;
     trial.remove(slow).await;
 
-    let busy = Subscriber::start(Answer::Status(500)).await;
+    let busy = Subscriber::start(Answer::Cut).await;
     let failing = stack.endpoint(&busy, json!({"retry_schedule": [600, 600]})).await;
     let since = Utc::now();
     let opened = async || {
@@ -229,7 +234,8 @@ async fn an_answer_that_is_wrong_is_explained() {
     let dead = Subscriber::start(Answer::Status(500)).await;
     trial.click_is_told(&dead, json!({"retry_schedule": []}), "dead").await;
 
-    let (status, refused) = stack.api(Method::POST, "/v1/webhook-endpoints", json!({"url": "http://10.0.0.1/"})).await;
+    let (status, refused) =
+        stack.api(Method::POST, "/v1/webhook-endpoints", json!({"url": "http://10.0.0.1/"})).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(refused.to_string().contains("private address"), "{refused}");
     trial.address_that_is_forbidden_later().await;
@@ -240,12 +246,16 @@ impl Trial<'_> {
     async fn address_that_is_forbidden_later(&self) {
         let subscriber = Subscriber::start(Answer::Status(200)).await;
         let endpoint = self.stack.endpoint(&subscriber, json!({"retry_schedule": [600]})).await;
-        let (_, workspace) = self.stack.api(Method::GET, "/v1/workspace", Value::Null).await;
-        let workspace_id = workspace["id"].as_str().expect("an id").parse().expect("an id");
+        self.stack.click(&self.link).await;
+        let told = crate::stack::body(&subscriber.received(1).await[0]);
+        let workspace_id = told["data"]["workspace_id"].as_str().expect("an id").parse().expect("an id");
         let id = endpoint.id.parse().expect("an id");
         let mut conn = self.stack.database.pool().get().await.expect("a connection");
-        let mut options =
-            store::endpoints::find(&mut conn, workspace_id, id).await.expect("a query").expect("there").options;
+        let mut options = store::endpoints::find(&mut conn, workspace_id, id)
+            .await
+            .expect("a query")
+            .expect("there")
+            .options;
         options.url = "http://10.0.0.1/".parse().expect("a URL");
         store::endpoints::update(&mut conn, workspace_id, id, &options, Utc::now()).await.expect("a change");
         drop(conn);

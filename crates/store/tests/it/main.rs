@@ -4,6 +4,7 @@
 
 mod base;
 mod confirmation;
+mod endpoint_stats;
 mod erasures;
 mod folding;
 mod idempotency;
