@@ -89,7 +89,7 @@ async fn walk(options: Options, name: &str) {
     browser.follow("Link settings").await;
     browser.click("a.step").await;
     browser.follow("Add webhook").await;
-    browser.fill("#url", subscriber.url()).await;
+    browser.fill("#url", &subscriber.url()).await;
     browser.press("Add webhook").await;
     assert!(browser.text("[data-secret]").await.starts_with("whsec_"));
     browser.until_text("#progress", "Waiting for your click").await;

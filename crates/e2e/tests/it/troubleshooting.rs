@@ -172,8 +172,7 @@ async fn what_is_missing_or_late_is_explained() {
 
     // without files of the operator's own, only an extract is asked
     let everything = stack.endpoint(&subscriber, json!({})).await;
-    for (address, code) in [("10.1.2.3", "location_no_public_address"), ("9.9.9.9", "location_no_data")]
-    {
+    for (address, code) in [("10.1.2.3", "location_no_public_address"), ("9.9.9.9", "location_no_data")] {
         let since = Utc::now();
         let mut headers = PERSON;
         headers[1].1 = address;
