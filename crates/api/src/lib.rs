@@ -33,4 +33,5 @@ mod v1;
 pub use app::App;
 pub use auth::Scope;
 pub use error::FieldError;
+pub use desk::diagnosis;
 pub use settings::Settings;

@@ -3,30 +3,19 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use bus::Message;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::Utc;
 use clap::Args;
-use model::delivery::DeliveryStatus;
-use model::link::{Closed, Recording};
-use model::{EnrichedClick, Host, Link, LinkId, TypedSlug};
-use serde::Serialize;
-use store::click_log::{self, ClickFilter, RecordedClick};
-use store::delivery_log::{self, DeliveryFilter, LoggedDelivery};
-use store::endpoints::{self, Endpoint, State};
-use store::first_run::WORKSPACE_NAME;
-use store::{Connection, domains, links, routes, settings, workspaces};
 use url::Url;
-use webhook::Filter;
 
-use crate::connections::ConnectionOptions;
+use api::diagnosis::{self, Finding};
+use bus::Bus;
+use model::{Host, Link, LinkId, TypedSlug};
+use store::first_run::WORKSPACE_NAME;
+use store::{Connection, domains, links, routes, workspaces};
+
+use crate::connections::{ConnectionOptions, Connections};
 use crate::out;
 use crate::tracked_url::{slug_in, slug_of};
-
-/// The event that a click becomes.
-const EVENT_TYPE: &str = "link.clicked";
-
-/// More endpoints than that are not looked at.
-const ENDPOINTS_MAX: i64 = 1_000;
 
 /// Say what keeps a link's clicks from becoming webhooks
 #[derive(Debug, Args)]
@@ -42,36 +31,25 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// One thing that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Finding {
-    /// For scripts.
-    code: &'static str,
-    /// Whether it keeps webhooks from arriving.
-    stops: bool,
-    /// For people.
-    text: String,
-}
-
-fn stop(code: &'static str, text: impl Into<String>) -> Finding {
-    Finding { code, stops: true, text: text.into() }
-}
-
-fn note(code: &'static str, text: impl Into<String>) -> Finding {
-    Finding { code, stops: false, text: text.into() }
-}
-
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let connections = options.connections.find()?;
     let mut conn = connections.database().await?;
     let public_url = connections.layers.named()?.links.public_url;
     let now = Utc::now();
     let findings = match find(&mut conn, &options.link, public_url.as_ref()).await? {
-        None => vec![stop(
+        None => vec![Finding::stop(
             "link_not_found",
             format!("no link leads from `{}`: it was never made, or is archived", options.link),
+            "check the slug and the domain",
         )],
-        Some(link) => look(&mut conn, &link, now).await?,
+        Some(link) => {
+            let mut findings = diagnosis::look(&mut conn, &link, now).await?;
+            // what waits on the streams is only of interest when something is waited for
+            if findings.iter().any(Finding::is_awaited) {
+                findings.extend(services(&connections).await);
+            }
+            findings
+        }
     };
     let is_stopped = findings.iter().any(|finding| finding.stops);
     if options.json {
@@ -79,12 +57,23 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     } else {
         for finding in &findings {
             out::line(&format!("{}  {}", if finding.stops { "✗" } else { "✓" }, finding.text));
+            if let Some(fix) = &finding.fix {
+                out::line(&format!("   → {fix}"));
+            }
         }
         if !is_stopped {
             out::line("Nothing here stops a webhook; `clickwire doctor` looks at the rest.");
         }
     }
     Ok(if is_stopped { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What waits on the streams, as far as the broker can be asked.
+async fn services(connections: &Connections) -> Vec<Finding> {
+    match Bus::connect(&connections.nats, "clickwire-why").await {
+        Ok(bus) => diagnosis::services::findings(&bus).await,
+        Err(_) => vec![diagnosis::services::away()],
+    }
 }
 
 async fn find(conn: &mut Connection, text: &str, public_url: Option<&Url>) -> anyhow::Result<Option<Link>> {
@@ -118,134 +107,6 @@ fn parse(text: &str, public_url: Option<&Url>) -> anyhow::Result<(Option<Host>, 
         (None, slug_in(text)?)
     };
     Ok((host, slug.with_context(|| format!("`{text}` names no link: its path is empty"))?))
-}
-
-async fn look(conn: &mut Connection, link: &Link, now: DateTime<Utc>) -> anyhow::Result<Vec<Finding>> {
-    let is_tracking = settings::find(conn, link.workspace_id).await?.is_tracking;
-    let mut findings = of_link(link, is_tracking, now);
-    let endpoints = endpoints::list(conn, link.workspace_id, None, ENDPOINTS_MAX).await?;
-    let filter = ClickFilter { link_id: Some(link.id), ..ClickFilter::default() };
-    let click = click_log::list(conn, link.workspace_id, &filter, None, 1).await?.into_iter().next();
-    let event = click.as_ref().and_then(|click| EnrichedClick::decode(&click.event).ok());
-    findings.extend(of_endpoints(&endpoints, event.as_ref(), now));
-    findings.extend(match &click {
-        None => vec![stop("no_click", "no click of this link has been recorded yet")],
-        Some(click) => {
-            let filter = DeliveryFilter { click_id: Some(click.id), ..DeliveryFilter::default() };
-            let deliveries =
-                delivery_log::list(conn, link.workspace_id, &filter, None, ENDPOINTS_MAX).await?;
-            of_last_click(click, &deliveries)
-        }
-    });
-    Ok(findings)
-}
-
-fn of_link(link: &Link, is_tracking: bool, now: DateTime<Utc>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let shown = |at: Option<DateTime<Utc>>| at.map(moment).unwrap_or_default();
-    match link.closed(now) {
-        None => findings.push(note("link", format!("{} leads to {}", link.id, link.original_url))),
-        Some(Closed::Disabled) => findings.push(stop("link_disabled", format!("{} is disabled", link.id))),
-        Some(Closed::NotStarted) => {
-            let text = format!("{} does not begin before {}", link.id, shown(link.starts_at));
-            findings.push(stop("link_not_started", text));
-        }
-        Some(Closed::Expired) => {
-            let text = format!("{} expired at {}", link.id, shown(link.expires_at));
-            findings.push(stop("link_expired", text));
-        }
-        Some(Closed::Blocked) => {
-            let text = format!("{} or its domain is blocked (`clickwire unblock` lifts it)", link.id);
-            findings.push(stop("link_blocked", text));
-        }
-        Some(Closed::Exhausted) => {
-            findings.push(stop("link_exhausted", format!("{} had as many clicks as it may have", link.id)));
-        }
-    }
-    if !is_tracking {
-        let text =
-            "link tracking is off for the workspace (Settings > Link settings): clicks are not recorded";
-        findings.push(stop("tracking_off", text));
-    } else if link.recording == Recording::Nothing {
-        findings
-            .push(stop("link_tracking_off", "tracking is off for this link: its clicks are not recorded"));
-    }
-    findings
-}
-
-fn of_endpoints(endpoints: &[Endpoint], last: Option<&EnrichedClick>, now: DateTime<Utc>) -> Vec<Finding> {
-    if endpoints.is_empty() {
-        let text = "the workspace has no webhook endpoint (Settings > Link settings > Webhooks)";
-        return vec![stop("no_endpoint", text)];
-    }
-    endpoints.iter().map(|endpoint| of_endpoint(endpoint, last, now)).collect()
-}
-
-fn of_endpoint(endpoint: &Endpoint, last: Option<&EnrichedClick>, now: DateTime<Utc>) -> Finding {
-    let name = format!("endpoint {} ({})", endpoint.id, endpoint.options.url);
-    let reason = endpoint.state_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    match endpoint.state {
-        State::Disabled => return stop("endpoint_disabled", format!("{name} is disabled{reason}")),
-        State::Paused => {
-            return stop("endpoint_paused", format!("{name} is paused{reason}; its events wait"));
-        }
-        State::Active => {}
-    }
-    if !endpoint.options.event_types.iter().any(|wanted| wanted.matches(EVENT_TYPE)) {
-        return stop("event_type", format!("{name} does not subscribe to {EVENT_TYPE}"));
-    }
-    let paused_until = endpoint.health.as_ref().and_then(|health| health.paused_until);
-    if let Some(until) = paused_until.filter(|until| *until > now) {
-        return stop("endpoint_waits", format!("{name} asked for a pause until {}", moment(until)));
-    }
-    if let Some(last) = last {
-        let filter = endpoint.options.filter.as_ref().and_then(|filter| Filter::parse(filter).ok());
-        if filter.is_some_and(|filter| !filter.matches(last)) {
-            let verdict = last.automation.verdict.as_str();
-            return stop("filtered", format!("{name} filters the last click out (its verdict is {verdict})"));
-        }
-        if last.click.clicked_at < endpoint.owed_from {
-            let since = moment(endpoint.owed_from);
-            return stop(
-                "too_old",
-                format!("{name} is owed clicks since {since} only; the last one is older"),
-            );
-        }
-    }
-    note("endpoint", format!("{name} is active"))
-}
-
-fn of_last_click(click: &RecordedClick, deliveries: &[LoggedDelivery]) -> Vec<Finding> {
-    let clicked_at = moment(click.id.timestamp());
-    let mut findings = vec![note("click", format!("the last click is {} of {clicked_at}", click.id))];
-    if deliveries.is_empty() {
-        findings.push(stop("no_delivery", "that click is owed to no endpoint"));
-    }
-    for delivery in deliveries {
-        let error =
-            delivery.last_error.clone().or_else(|| delivery.last_status.map(|status| status.to_string()));
-        let error = error.map(|error| format!(", last answer: {error}")).unwrap_or_default();
-        let name = format!("delivery {} to {}", delivery.id, delivery.endpoint_id);
-        let attempts = delivery.attempt_count;
-        findings.push(match delivery.status {
-            DeliveryStatus::Delivered => note("delivered", format!("{name} was accepted")),
-            DeliveryStatus::Pending => {
-                let next = delivery
-                    .next_attempt_at
-                    .map(|at| format!(", next at {}", moment(at)))
-                    .unwrap_or_default();
-                stop("pending", format!("{name} waits after {attempts} attempts{error}{next}"))
-            }
-            DeliveryStatus::Dead => {
-                stop("dead", format!("{name} was given up after {attempts} attempts{error}"))
-            }
-        });
-    }
-    findings
-}
-
-fn moment(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 #[cfg(test)]

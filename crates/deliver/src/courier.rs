@@ -15,7 +15,7 @@ use bus::Message as _;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use model::delivery::{DeliveryStatus, Timings};
-use model::event_type::{self, LINK_CLICK_AMENDED, LINK_CLICKED};
+use model::event_type::{self, LINK_CLICKED};
 use model::{EnrichedClick, WorkspaceId};
 use store::deliveries::{self, Progress};
 use store::leases::{self, Finished, Leased, Waiting};
@@ -268,8 +268,7 @@ fn type_of(leased: &Leased) -> &'static str {
     event_type::known(&leased.event_type).unwrap_or(LINK_CLICKED)
 }
 
-/// The bytes to send: those that are kept, else rendered again from the recorded click. What tells of the click tells what
-/// is known of it by now; an amendment tells the verdict that it told before.
+/// The bytes to send: those that are kept, else rendered again from the recorded click.
 async fn body(pool: &Pool, leased: &Leased) -> anyhow::Result<Option<Bytes>> {
     if let Some(body) = &leased.body {
         return Ok(Some(Bytes::from(body.clone())));
@@ -278,11 +277,8 @@ async fn body(pool: &Pool, leased: &Leased) -> anyhow::Result<Option<Bytes>> {
     let mut conn = pool.get().await?;
     let Some(event) = deliveries::recorded_event(&mut conn, click_id).await? else { return Ok(None) };
     let click = EnrichedClick::decode(&event)?;
-    let told = match type_of(leased) {
-        LINK_CLICK_AMENDED => click.as_of(leased.owed.event_id.revision()),
-        _ => Some(click),
-    };
-    Ok(told.map(|told| webhook::payload::of_type(type_of(leased), &told).into()))
+    let body = webhook::payload::again(type_of(leased), &click, leased.owed.event_id.revision());
+    Ok(body.map(Bytes::from))
 }
 
 fn lost(leased: &Leased) -> Finished {

@@ -224,6 +224,42 @@ pub async fn find(
     Ok(row.map(LoggedDelivery::from))
 }
 
+/// The bytes that a delivery carries, where they are kept: not those of a success at first try.
+pub async fn body(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: DeliveryId,
+) -> QueryResult<Option<Vec<u8>>> {
+    let body: Option<Option<Vec<u8>>> = deliveries::table
+        .find((id.day(), id.uuid()))
+        .filter(deliveries::workspace_id.eq(workspace_id.uuid()))
+        .select(deliveries::body)
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(body.flatten())
+}
+
+/// The last delivery of an event to an endpoint: of a replayed one, that of its last replay.
+pub async fn of_event(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    endpoint_id: EndpointId,
+    event_id: EventId,
+) -> QueryResult<Option<LoggedDelivery>> {
+    let row: Option<Row> = deliveries::table
+        .filter(deliveries::day.eq(event_id.day()).and(deliveries::endpoint_id.eq(endpoint_id.uuid())))
+        .filter(deliveries::event_id.eq(event_id.uuid()))
+        .filter(deliveries::event_revision.eq(event_id.revision().cast_signed()))
+        .filter(deliveries::workspace_id.eq(workspace_id.uuid()))
+        .order(deliveries::replay_number.desc())
+        .select(Row::as_select())
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(row.map(LoggedDelivery::from))
+}
+
 /// The attempts of a delivery, first to last. A success at first try left none: its row tells it all.
 pub async fn attempts(
     conn: &mut Connection,

@@ -18,6 +18,7 @@ pub mod domain_proofs;
 pub mod domains;
 pub mod endpoint_life;
 pub mod endpoint_state;
+pub mod endpoint_stats;
 pub mod endpoints;
 pub mod erasures;
 pub mod events;

@@ -77,6 +77,31 @@ pub async fn list_live(
     Ok(rows.into_iter().map(Secret::from).collect())
 }
 
+/// The newest secrets that an endpoint had and that sign no more at `now`; at most `limit`.
+pub async fn list_ended(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    endpoint_id: EndpointId,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> QueryResult<Vec<Secret>> {
+    let rows: Vec<Row> = endpoint_secrets::table
+        .filter(endpoint_secrets::endpoint_id.eq(endpoint_id.uuid()))
+        .filter(endpoint_secrets::workspace_id.eq(workspace_id.uuid()))
+        .filter(endpoint_secrets::revoked_at.is_not_null().or(endpoint_secrets::expires_at.le(now)))
+        .order(endpoint_secrets::id.desc())
+        .limit(limit)
+        .select((
+            endpoint_secrets::id,
+            endpoint_secrets::sealed,
+            endpoint_secrets::created_at,
+            endpoint_secrets::expires_at,
+        ))
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(Secret::from).collect())
+}
+
 /// Lets all secrets but `newest` end at `at`, unless they end before.
 pub async fn expire_others(
     conn: &mut Connection,

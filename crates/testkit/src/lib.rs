@@ -3,6 +3,7 @@
 //!
 //! Everything listens on loopback, belongs to one test process and ends with it, also when that process is killed.
 
+pub mod browser;
 mod database;
 pub mod egress;
 pub mod given;

@@ -11,7 +11,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use model::automation::{Automation, MachineClass, Reason, Verdict};
 use model::click::{Click, ClickedLink, EnrichedClick, Enrichment, IpQuality, Request};
 use model::device::{Device, DeviceKind};
-use model::event_type::LINK_CLICKED;
+use model::event_type::{LINK_CLICK_AMENDED, LINK_CLICKED};
 use model::link::{LinkKind, LinkLabels};
 use model::location::Location;
 use model::{AddressTreatment, ClickId, EventId, LinkId, WorkspaceId};
@@ -41,6 +41,15 @@ pub fn data(click: &EnrichedClick) -> Vec<u8> {
     let mut data = Vec::with_capacity(BODY_BYTES_USUAL);
     serde_json::to_writer(&mut data, &Data::of(click)).expect("keys are strings, and a Vec takes every byte");
     data
+}
+
+/// The body of a delivery whose bytes were not kept, rendered again from the recorded click. What tells of the click tells
+/// what is known of it by now; an amendment tells the verdict that it told before. `None`: there was no such amendment.
+pub fn again(event_type: &'static str, click: &EnrichedClick, revision: u32) -> Option<Vec<u8>> {
+    match event_type {
+        LINK_CLICK_AMENDED => Some(of_type(event_type, &click.as_of(revision)?)),
+        _ => Some(of_type(event_type, click)),
+    }
 }
 
 /// A click as a person might make it, marked `test`: what an endpoint gets when its owner presses "send a test".

@@ -10,7 +10,7 @@ use store::endpoints::Endpoint;
 
 use super::form::{self, Errors, Form};
 use super::view::{Chip, endpoint_chip, html_with};
-use super::{Flash, PageResult, Signed, see_other, session, webhooks};
+use super::{Flash, PageResult, Signed, see_other, session, webhook_list};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::desk::alerts::{self, NewAlert};
@@ -82,7 +82,7 @@ async fn save(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
         }
         Err(error) => {
             let errors = Errors::of(error)?;
-            let page = webhooks::list_page(&signed, &shared, Some((&form, errors))).await?;
+            let page = webhook_list::list_page(&signed, &shared, Some((&form, errors))).await?;
             Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
         }
     }

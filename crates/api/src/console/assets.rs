@@ -12,10 +12,13 @@ use sha2::{Digest as _, Sha256};
 /// In this order, since later rules win.
 const STYLESHEET: &str = concat!(
     include_str!("../../assets/styles/frame.css"),
+    include_str!("../../assets/styles/plots.css"),
     include_str!("../../assets/styles/people.css"),
+    include_str!("../../assets/styles/webhooks.css"),
     include_str!("../../assets/styles/docs.css")
 );
-const SCRIPT: &str = concat!(include_str!("../../assets/scripts/times.js"));
+const SCRIPT: &str =
+    concat!(include_str!("../../assets/scripts/times.js"), include_str!("../../assets/scripts/wizard.js"));
 const ICON: &str = include_str!("../../assets/icon.svg");
 
 /// For what is named with its mark.

@@ -6,15 +6,17 @@ use askama::Template;
 use chrono::Utc;
 use serde_json::Value;
 
-use model::delivery::DeliveryStatus;
+use model::delivery::{DeliveryStatus, Timings};
 use store::delivery_log::LoggedAttempt;
 
+use super::findings::{FindingText, wanting};
 use super::view::{DeliveryRow, Layout, When, delivery_row, html, outcome, pretty, timings_text, when};
 use super::{Flash, Form, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::path_id;
-use crate::desk::deliveries;
+use crate::desk::{deliveries, diagnosis, endpoints, sent};
+use crate::error::ApiError;
 
 pub struct AttemptText {
     pub number: u32,
@@ -25,6 +27,8 @@ pub struct AttemptText {
     pub detail: String,
     pub remote_ip: String,
     pub timings: String,
+    /// The same as a bar.
+    pub bar: Vec<BarPart>,
     pub request_headers: String,
     pub response_headers: String,
     pub response_body: String,
@@ -40,6 +44,13 @@ struct DeliveryPage {
     is_delivered: bool,
     is_replay: bool,
     attempts: Vec<AttemptText>,
+    /// What was sent, each attempt the same bytes.
+    body: String,
+    /// A command that sends it by hand.
+    curl: String,
+    may_retry: bool,
+    /// What is wrong with it, if anything is.
+    findings: Vec<FindingText>,
 }
 
 #[get("/deliveries/{id}")]
@@ -47,7 +58,25 @@ pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> Pag
     signed.caller.require(Scope::DeliveriesRead)?;
     let now = Utc::now();
     let (delivery, attempts) = deliveries::find(&shared, &signed.caller, path_id(&id, "delivery")?).await?;
+    let body = sent::body(&shared, &signed.caller, &delivery).await?;
+    let may_retry = signed.caller.may(Scope::DeliveriesWrite);
+    // who may have it sent again may also send it by hand; an endpoint that was removed has no URL any more
+    let curl = match sent::curl(&shared, &signed.caller, &delivery, attempts.last()).await {
+        Ok(curl) if may_retry => curl.unwrap_or_default(),
+        Ok(_) | Err(ApiError::NotFound(_)) => String::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let endpoint = match endpoints::find(&shared, &signed.caller, delivery.endpoint_id).await {
+        Ok(endpoint) => Some(endpoint),
+        Err(ApiError::NotFound(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let finding = diagnosis::delivery::finding(&delivery, endpoint.as_ref(), now);
     let page = DeliveryPage {
+        body: body.map(|body| pretty(&String::from_utf8_lossy(&body))).unwrap_or_default(),
+        curl,
+        may_retry,
+        findings: wanting(std::slice::from_ref(&finding)),
         layout: signed.layout("webhooks"),
         row: delivery_row(&delivery, now),
         event_id: delivery.event_id.to_string(),
@@ -78,6 +107,7 @@ fn attempt_text(attempt: &LoggedAttempt, now: chrono::DateTime<Utc>) -> AttemptT
         detail: attempt.error_detail.clone().unwrap_or_default(),
         remote_ip: attempt.remote_ip.clone().unwrap_or_default(),
         timings: timings_text(&attempt.timings),
+        bar: bar(&attempt.timings, attempt.duration_ms),
         request_headers: header_lines(&attempt.request_headers),
         response_headers: header_lines(&attempt.response_headers),
         response_body: attempt.response_body.as_deref().map(pretty).unwrap_or_default(),
@@ -86,14 +116,69 @@ fn attempt_text(attempt: &LoggedAttempt, now: chrono::DateTime<Utc>) -> AttemptT
 
 /// Headers as they would stand on the wire, whether they are kept as pairs or as an object.
 fn header_lines(headers: &Value) -> String {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let lines: Vec<String> = match headers {
-        Value::Array(pairs) => pairs
-            .iter()
-            .filter_map(|pair| Some(format!("{}: {}", text(pair.get(0)?), text(pair.get(1)?))))
-            .collect(),
-        Value::Object(map) => map.iter().map(|(name, value)| format!("{name}: {}", text(value))).collect(),
-        _ => Vec::new(),
-    };
-    lines.join("\n")
+    let lines = sent::pairs(headers).into_iter().map(|(name, value)| format!("{name}: {value}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A part of the bar of an attempt: where it stands among a thousand.
+pub struct BarPart {
+    /// Which.
+    pub kind: &'static str,
+    /// What it is called.
+    pub name: &'static str,
+    /// How long it took.
+    pub text: String,
+    /// Where it begins.
+    pub x: u64,
+    /// How wide it is.
+    pub width: u64,
+}
+
+/// Where the time of an attempt went, part after part; nothing where it was not measured.
+fn bar(timings: &Timings, duration_ms: u32) -> Vec<BarPart> {
+    let Some(first_byte) = timings.first_byte_us else { return Vec::new() };
+    let part = |us: Option<u32>| u64::from(us.unwrap_or_default());
+    let (dns, connect, tls) = (part(timings.dns_us), part(timings.connect_us), part(timings.tls_us));
+    let first_byte = u64::from(first_byte);
+    let waited = first_byte.saturating_sub(dns + connect + tls);
+    let rest = (u64::from(duration_ms) * 1000).saturating_sub(first_byte);
+    let parts = [
+        ("dns", "look-up", dns),
+        ("connect", "connection", connect),
+        ("tls", "TLS", tls),
+        ("wait", "your program", waited),
+        ("rest", "the rest of the answer", rest),
+    ];
+    let total = parts.iter().map(|(_, _, us)| us).sum::<u64>().max(1);
+    let mut before = 0;
+    let there = parts.into_iter().filter(|(_, _, us)| *us > 0);
+    there
+        .map(|(kind, name, us)| {
+            let (x, end) = (before * 1000 / total, (before + us) * 1000 / total);
+            before += us;
+            let text = format!("{}.{} ms", us / 1000, us % 1000 / 100);
+            // what took next to nothing is still seen
+            BarPart { kind, name, text, x, width: (end - x).max(2) }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_of_an_attempt_is_as_long_as_its_parts() {
+        let timings = Timings {
+            dns_us: Some(1_000),
+            connect_us: Some(1_000),
+            tls_us: None,
+            first_byte_us: Some(8_000),
+            is_reused: Some(false),
+        };
+
+        let bar: Vec<_> = bar(&timings, 10).into_iter().map(|part| (part.kind, part.x, part.width)).collect();
+
+        assert_eq!(bar, [("dns", 0, 100), ("connect", 100, 100), ("wait", 200, 600), ("rest", 800, 200)]);
+    }
 }

@@ -9,6 +9,7 @@ use model::link::{LinkKind, Tracking};
 use store::click_log::ClickFilter;
 use store::links::Link;
 
+use super::findings::{self, FindingText};
 use super::form::Form;
 use super::view::{Chip, ClickRow, Layout, When, click_row, html, when};
 use super::{Flash, PageResult, Signed, link_form, see_other, session};
@@ -119,6 +120,9 @@ struct LinkPage {
     facts: Vec<(&'static str, String)>,
     tags: Vec<String>,
     clicks: Vec<ClickRow>,
+    /// What keeps its last click from becoming webhooks, and what else there is to say of it.
+    why: Vec<FindingText>,
+    is_stopped: bool,
 }
 
 #[get("/links/{id}")]
@@ -134,6 +138,7 @@ async fn show(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageRes
         let rows = clicks::list(&shared, caller, &asked).await?;
         clicks = rows.iter().map(|shown| click_row(shown, now)).collect();
     }
+    let why = findings::of_link(&shared, caller, &link).await?;
     let page = LinkPage {
         layout: signed.layout("links"),
         row: link_row(&shared, &link),
@@ -144,6 +149,8 @@ async fn show(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageRes
         facts: facts(&link, now),
         tags: link.options.labels.tags.clone(),
         clicks,
+        is_stopped: why.iter().any(|finding| finding.stops),
+        why,
     };
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
 }

@@ -10,6 +10,8 @@ pub mod assets;
 mod clicks;
 mod deliveries;
 mod domains;
+mod delivery_list;
+mod findings;
 mod form;
 mod keys;
 mod link_form;
@@ -17,16 +19,23 @@ mod links;
 mod live;
 mod overview;
 mod people;
+pub mod plot;
 mod quarantine;
 mod replays;
 mod retention;
 mod session;
 mod settings;
 mod sign_in;
+mod troubleshooting;
+mod verify;
 pub mod view;
+mod webhook_fields;
 mod webhook_form;
+mod webhook_list;
+mod webhook_stats;
 mod webhooks;
 mod welcome;
+mod wizard;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Data, ServiceConfig};
@@ -58,7 +67,12 @@ pub fn configure(config: &mut ServiceConfig) {
         .configure(links::configure)
         // `new` comes before `{id}`, which would match it
         .configure(webhook_form::configure)
+        .service(webhook_list::list)
         .configure(webhooks::configure)
+        .configure(wizard::configure)
+        .configure(verify::configure)
+        .service(delivery_list::show)
+        .service(troubleshooting::show)
         .configure(alerts::configure)
         .configure(replays::configure)
         .configure(settings::configure)

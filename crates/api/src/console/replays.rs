@@ -33,9 +33,12 @@ const REPLAYS_SHOWN: i64 = 10;
 const SPANS: [(&str, i64); 4] =
     [("the last hour", 1), ("the last day", 24), ("the last week", 7 * 24), ("the last 30 days", 30 * 24)];
 
+/// What stands for deliveries that were chosen one by one.
+const SELECTED: &str = "selected";
+
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
-    config.service(show).service(count).service(begin).service(cancel);
+    config.service(show).service(show_progress).service(count).service(begin).service(cancel);
 }
 
 struct ReplayRow {
@@ -45,6 +48,8 @@ struct ReplayRow {
     since: When,
     created: When,
     progress: String,
+    done: i64,
+    total: Option<i64>,
     is_running: bool,
 }
 
@@ -63,6 +68,8 @@ fn replay_row(replay: &Replay, now: DateTime<Utc>) -> ReplayRow {
         since: when(replay.selection.since, now),
         created: when(replay.created_at, now),
         progress: format!("{}{of} in line{error}", replay.done),
+        done: i64::try_from(replay.done).unwrap_or(i64::MAX),
+        total: replay.total.and_then(|total| i64::try_from(total).ok()),
         is_running: replay.state == ReplayState::Running,
     }
 }
@@ -79,6 +86,8 @@ fn what_text(what: What) -> &'static str {
 /// What was chosen and counted, to be confirmed.
 struct Counted {
     what: String,
+    /// Those that were chosen one by one.
+    delivery_ids: Vec<String>,
     since: String,
     until: String,
     sentence: String,
@@ -98,6 +107,18 @@ struct ReplaysPage {
     missed: Option<When>,
     counted: Option<Counted>,
     failure: Option<String>,
+    is_first: bool,
+    progress: ProgressPart,
+}
+
+/// The replays so far: the part of the page that changes while one runs.
+#[derive(Template)]
+#[template(path = "replay_progress.html")]
+struct ProgressPart {
+    endpoint_id: String,
+    csrf: String,
+    may_replay: bool,
+    is_running: bool,
     replays: Vec<ReplayRow>,
 }
 
@@ -122,9 +143,7 @@ async fn show(signed: Signed, id: Path<String>, asked: Query<Missed>, shared: Da
 async fn page(signed: &Signed, shared: &Shared, id: EndpointId) -> Result<ReplaysPage, PageError> {
     signed.caller.require(Scope::DeliveriesRead)?;
     let endpoint: Endpoint = endpoints::find(shared, &signed.caller, id).await?;
-    let asked = Asked { endpoint_id: Some(id), page: PageRequest::first(REPLAYS_SHOWN - 1) };
-    let rows = replays::list(shared, &signed.caller, &asked).await?;
-    let now = Utc::now();
+    let progress = progress_part(signed, shared, id).await?;
     Ok(ReplaysPage {
         layout: signed.layout("webhooks"),
         endpoint_id: id.to_string(),
@@ -135,8 +154,30 @@ async fn page(signed: &Signed, shared: &Shared, id: EndpointId) -> Result<Replay
         missed: None,
         counted: None,
         failure: None,
+        is_first: progress.replays.is_empty(),
+        progress,
+    })
+}
+
+async fn progress_part(signed: &Signed, shared: &Shared, id: EndpointId) -> Result<ProgressPart, PageError> {
+    let asked = Asked { endpoint_id: Some(id), page: PageRequest::first(REPLAYS_SHOWN - 1) };
+    let rows = replays::list(shared, &signed.caller, &asked).await?;
+    let now = Utc::now();
+    Ok(ProgressPart {
+        endpoint_id: id.to_string(),
+        csrf: signed.session.token.clone(),
+        may_replay: signed.caller.may(Scope::DeliveriesWrite),
+        is_running: rows.iter().any(|replay| replay.state == ReplayState::Running),
         replays: rows.iter().map(|replay| replay_row(replay, now)).collect(),
     })
+}
+
+/// The replays so far by themselves, for the script that looks again.
+#[get("/settings/webhooks/{id}/replays/progress")]
+async fn show_progress(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::DeliveriesRead)?;
+    let endpoint = endpoints::find(&shared, &signed.caller, endpoint_id(&id)?).await?;
+    Ok(html_with(StatusCode::OK, &progress_part(&signed, &shared, endpoint.id).await?))
 }
 
 /// Counting changes nothing: the answer is the page, with the count and the button that begins.
@@ -153,7 +194,16 @@ async fn count(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared
     let since = time(since.unwrap_or(until - TimeDelta::hours(hours.unwrap_or(24))));
     let until = time(until);
     let what = form.text("what").unwrap_or("dead").to_owned();
-    let mut wanted = object(id, &what, &since, &until);
+    let chosen = form.all("delivery_ids");
+    if what == SELECTED && chosen.is_empty() {
+        let flash = Flash::Failed("Choose at least one delivery first.".to_owned());
+        return Ok(session::leave(
+            &shared,
+            see_other(&format!("/settings/webhooks/{id}/deliveries")),
+            &flash,
+        ));
+    }
+    let mut wanted = object(id, &what, &since, &until, &chosen);
     wanted.insert("dry_run".to_owned(), true.into());
     let asking = replays::create(&shared, &signed.caller, form::read(wanted)?, None).await;
     let asking = asking.map(Done::into_inner);
@@ -168,12 +218,18 @@ async fn count(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared
             let noun = match (what.as_str(), count.matching) {
                 ("missing", 1) => "click that it has not got",
                 ("missing", _) => "clicks that it has not got",
+                (SELECTED, 1) => "event among those you chose that can be sent again",
+                (SELECTED, _) => "events among those you chose that can be sent again",
                 (_, 1) => "event whose delivery was given up",
                 _ => "events whose delivery was given up",
             };
             page.counted = Some(Counted {
                 sentence: format!("{there_are} {} {noun}.", count.matching),
                 is_nothing: count.matching == 0 && count.is_complete,
+                delivery_ids: match what.as_str() {
+                    SELECTED => chosen.into_iter().map(str::to_owned).collect(),
+                    _ => Vec::new(),
+                },
                 what,
                 since,
                 until,
@@ -190,7 +246,7 @@ async fn begin(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared
     signed.caller.require(Scope::DeliveriesWrite)?;
     let id = endpoint_id(&id)?;
     let text = |name: &str| form.text(name).unwrap_or_default();
-    let wanted = object(id, text("what"), text("since"), text("until"));
+    let wanted = object(id, text("what"), text("since"), text("until"), &form.all("delivery_ids"));
     let flash = match replays::create(&shared, &signed.caller, form::read(wanted)?, None).await {
         Ok(_) => Flash::Done("The replay has begun. Reload to see how far it is.".to_owned()),
         Err(error) => Flash::Failed(refusal(error)?),
@@ -213,9 +269,13 @@ async fn cancel(
 }
 
 /// The body that the API takes for it.
-fn object(id: EndpointId, what: &str, since: &str, until: &str) -> Map<String, Value> {
+fn object(id: EndpointId, what: &str, since: &str, until: &str, chosen: &[&str]) -> Map<String, Value> {
     let mut object = Map::new();
     object.insert("endpoint_id".to_owned(), json!(id));
+    if what == SELECTED {
+        object.insert("delivery_ids".to_owned(), json!(chosen));
+        return object;
+    }
     object.insert("since".to_owned(), since.into());
     object.insert("until".to_owned(), until.into());
     match what {

@@ -7,21 +7,24 @@ use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{get, post};
 use askama::Template;
 use chrono::Utc;
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 
 use model::event_type::{EventTypePattern, LINK_CLICKED};
 use model::retry::RetryPreset;
 use store::endpoints::Endpoint;
+use webhook::CustomHeaders;
+use webhook::filter::Refusal;
 
 use super::form::{self, Errors, Form};
 use super::view::{ClickRow, Layout, click_row, html, html_with};
+use super::webhook_fields::{MASK, OWN_SCHEDULE, filter, object};
 use super::webhooks::audience;
 use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::desk::endpoint_body::FilterPreview;
 use crate::desk::idempotency::Done;
-use crate::desk::{endpoint_create, endpoints, etag, previews};
+use crate::desk::{endpoint_create, endpoints, etag, previews, tryout};
 use crate::error::ApiError;
 use crate::v1::endpoints::endpoint_id;
 
@@ -43,9 +46,6 @@ const SCHEDULES: [(&str, &str); 3] = [
     (RetryPreset::Fast.as_str(), "Try for an hour, ten times"),
     (RetryPreset::Long.as_str(), "Try for a week, fourteen times"),
 ];
-
-/// In the form, the schedule that has no name and stays as it is.
-const OWN_SCHEDULE: &str = "own";
 
 /// Waits for evidence, in milliseconds, and what they are in words.
 const WAITS: [(&str, &str); 6] = [
@@ -114,7 +114,8 @@ fn waits(chosen: &str) -> Vec<Wait> {
 /// What a filter would have let through.
 struct Tried {
     sentence: String,
-    rows: Vec<(ClickRow, bool)>,
+    /// Each click, and why it is kept back; empty when it is sent.
+    rows: Vec<(ClickRow, String)>,
 }
 
 #[derive(Template)]
@@ -139,6 +140,10 @@ struct FormPage {
     rate_per_second: String,
     rate_burst: String,
     waits: Vec<Wait>,
+    /// Custom headers, one a line; values that are kept are masked.
+    headers: String,
+    max_in_flight: String,
+    timeout_ms: String,
     auto_disable: bool,
     auto_disable_text: String,
     tried: Option<Tried>,
@@ -164,6 +169,9 @@ impl FormPage {
             rate_per_second: String::new(),
             rate_burst: String::new(),
             waits: waits("0"),
+            headers: String::new(),
+            max_in_flight: String::new(),
+            timeout_ms: String::new(),
             auto_disable: true,
             auto_disable_text: auto_disable_text(shared.auto_disable_after),
             tried: None,
@@ -171,7 +179,7 @@ impl FormPage {
         }
     }
 
-    fn of(signed: &Signed, shared: &Shared, endpoint: &Endpoint) -> Self {
+    fn of(signed: &Signed, shared: &Shared, endpoint: &Endpoint, kept: &CustomHeaders) -> Self {
         let options = &endpoint.options;
         let number = |number: Option<u32>| number.map(|n| n.to_string()).unwrap_or_default();
         let patterns: Vec<&str> = options.event_types.iter().map(EventTypePattern::as_str).collect();
@@ -199,6 +207,9 @@ impl FormPage {
             rate_per_second: number(options.rate_per_second),
             rate_burst: number(options.rate_burst),
             waits: waits(&options.settle_ms.to_string()),
+            headers: kept.iter().map(|(name, _)| format!("{name}: {MASK}")).collect::<Vec<_>>().join("\n"),
+            max_in_flight: number(options.max_in_flight),
+            timeout_ms: number(options.timeout_ms),
             auto_disable: options.auto_disable,
             ..Self::blank(signed, shared)
         }
@@ -217,6 +228,9 @@ impl FormPage {
             rate_per_second: text("rate_per_second"),
             rate_burst: text("rate_burst"),
             waits: waits(&text("settle_ms")),
+            headers: text("headers"),
+            max_in_flight: text("max_in_flight"),
+            timeout_ms: text("timeout_ms"),
             auto_disable: form.is_set("auto_disable"),
             revision: text("revision"),
             ..self
@@ -254,7 +268,7 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
     if form.is_set("try") {
         return try_filter(&signed, &shared, &form, FormPage::blank(&signed, &shared)).await;
     }
-    let made = match object(&form, true).and_then(form::read) {
+    let made = match object(&form, true, &CustomHeaders::default()).and_then(form::read) {
         Ok(wanted) => {
             endpoint_create::create(&shared, &signed.caller, wanted, None).await.map(Done::into_inner)
         }
@@ -262,10 +276,17 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
     };
     match made {
         Ok(created) => {
-            let text = noted("The webhook is ready. Copy its secret, then send a test.", &created.warnings);
+            let text =
+                noted("The webhook is ready. Copy its secret, then try it with a click.", &created.warnings);
             let id = created.endpoint.id;
+            // without a link there is a button that makes one, and a test needs none
+            if signed.caller.may(Scope::LinksWrite)
+                && let Err(error) = tryout::make_test_link(&shared, &signed.caller).await
+            {
+                error.log();
+            }
             let flash = Flash::Reveal(text, id);
-            Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))
+            Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}/try")), &flash))
         }
         Err(error) => refused(FormPage::blank(&signed, &shared), &form, error),
     }
@@ -275,7 +296,8 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
 async fn edit(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::EndpointsWrite)?;
     let endpoint = endpoints::find(&shared, &signed.caller, endpoint_id(&id)?).await?;
-    Ok(html(&FormPage::of(&signed, &shared, &endpoint)))
+    let kept = endpoints::open_headers(&shared, &signed.caller, &endpoint)?;
+    Ok(html(&FormPage::of(&signed, &shared, &endpoint, &kept)))
 }
 
 #[post("/settings/webhooks/{id}/edit")]
@@ -283,13 +305,14 @@ async fn save(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared>
     signed.caller.require(Scope::EndpointsWrite)?;
     let id = endpoint_id(&id)?;
     let endpoint = endpoints::find(&shared, &signed.caller, id).await?;
-    let page = FormPage::of(&signed, &shared, &endpoint);
+    let kept = endpoints::open_headers(&shared, &signed.caller, &endpoint)?;
+    let page = FormPage::of(&signed, &shared, &endpoint, &kept);
     if form.is_set("try") {
         return try_filter(&signed, &shared, &form, page).await;
     }
     // somebody else's change since the form was opened is not undone
     let revision = form.text("revision").map(etag);
-    let saved = match object(&form, false).and_then(form::read) {
+    let saved = match object(&form, false, &kept).and_then(form::read) {
         Ok(wanted) => endpoints::update(&shared, &signed.caller, id, revision.as_deref(), wanted).await,
         Err(error) => Err(error),
     };
@@ -327,50 +350,14 @@ async fn try_filter(signed: &Signed, shared: &Shared, form: &Form, page: FormPag
         Err(error) => return refused(page, form, error),
     };
     let now = Utc::now();
-    let matched = clicks.iter().filter(|(_, matches)| *matches).count();
+    let matched = clicks.iter().filter(|(_, refusal)| refusal.is_none()).count();
     let sentence = match clicks.len() {
         0 => "No click was recorded yet: there is nothing to try it on.".to_owned(),
         all => format!("It lets {matched} of the last {all} clicks through. Nothing is saved yet."),
     };
-    let rows = clicks.iter().map(|(shown, matches)| (click_row(shown, now), *matches)).collect();
+    let why = |refusal: &Option<Refusal>| refusal.as_ref().map(ToString::to_string).unwrap_or_default();
+    let rows = clicks.iter().map(|(shown, refusal)| (click_row(shown, now), why(refusal))).collect();
     Ok(html(&FormPage { tried: Some(Tried { sentence, rows }), ..page.typed(form) }))
-}
-
-/// The body that the API takes for it.
-fn object(form: &Form, is_new: bool) -> Result<Map<String, Value>, ApiError> {
-    let mut object = form.object(&["url"]);
-    if !is_new {
-        // left out it would stay as it is
-        object.entry("url").or_insert_with(|| "".into());
-    }
-    let mut set = |name: &str, value: Value| object.insert(name.to_owned(), value);
-    let number = |name: &str| {
-        form.text(name).map(|text| text.parse::<u64>().map_or_else(|_| text.into(), Value::from))
-    };
-    set("description", form.text("description").map_or(Value::Null, Value::from));
-    set("event_types", form.all("event_types").into_iter().map(Value::from).collect());
-    set("filter", filter(form)?);
-    set("rate_per_second", number("rate_per_second").unwrap_or_default());
-    set("rate_burst", number("rate_burst").unwrap_or_default());
-    set("settle_ms", number("settle_ms").unwrap_or_default());
-    set("auto_disable", form.is_set("auto_disable").into());
-    if let Some(schedule) = form.text("retry_schedule").filter(|schedule| *schedule != OWN_SCHEDULE) {
-        set("retry_schedule", schedule.into());
-    }
-    Ok(object)
-}
-
-/// The filter that the form says, as the API takes it.
-fn filter(form: &Form) -> Result<Value, ApiError> {
-    match form.text("audience") {
-        Some("everything") => Ok(Value::Null),
-        Some("filter") => {
-            let text = form.text("filter").unwrap_or_default();
-            serde_json::from_str(text)
-                .map_err(|error| ApiError::field("/filter", "invalid", format!("is not JSON: {error}")))
-        }
-        _ => Ok(json!({"verdicts": ["human", "unknown"]})),
-    }
 }
 
 #[cfg(test)]

@@ -1,29 +1,33 @@
-//! Webhooks: the list, a new one, one with its secret, a test and its deliveries.
+//! One webhook: its secrets, a test, how it does, its deliveries. The list is in `webhook_list`, the form in `webhook_form`.
 
 use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{get, post};
 use askama::Template;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use model::EndpointId;
 use model::delivery::DeliveryStatus;
 use model::retry::RetryPreset;
-use store::delivery_log::DeliveryFilter;
+use model::{EndpointId, SecretId};
+use store::delivery_log::{DeliveryFilter, LoggedDelivery};
 use store::endpoints::{Endpoint, Kind, State};
 
-use super::alerts::AlertCard;
-use super::form::{Errors, Form};
+use super::findings::{FindingText, wanting};
+use super::form::Form;
+use super::plot::TimePlot;
 use super::view::{
     Chip, DeliveryRow, Layout, When, delivery_row, endpoint_chip, html, outcome, pretty, timings_text, when,
 };
+use super::webhook_list::advice;
+use super::webhook_stats::{FiguresText, span, stats_plot};
 use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
+use crate::body::path_id;
 use crate::desk::endpoints::Tested;
-use crate::desk::{alerts, deliveries, endpoints, secrets};
+use crate::desk::{deliveries, diagnosis, endpoint_stats, endpoints, secrets};
 use crate::error::ApiError;
-use crate::page::{LIMIT_MAX, PageRequest};
+use crate::page::PageRequest;
 use crate::v1::endpoints::endpoint_id;
 use crate::v1::{exports, time};
 
@@ -33,35 +37,35 @@ const DELIVERIES_SHOWN: i64 = 25;
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
     config
-        .service(list)
         .service(show)
         .service(export_dead)
         .service(reveal)
         .service(rotate)
+        .service(revoke)
         .service(test)
         .service(pause)
         .service(resume)
         .service(delete);
 }
 
-struct EndpointRow {
-    id: String,
-    url: String,
-    description: String,
-    chip: Chip,
-    sentence: String,
-    audience: &'static str,
+pub(super) struct EndpointRow {
+    pub id: String,
+    pub url: String,
+    pub description: String,
+    pub chip: Chip,
+    pub sentence: String,
+    pub audience: &'static str,
     /// The filter as JSON, where a word does not say it all.
-    filter: String,
-    retries: &'static str,
+    pub filter: String,
+    pub retries: &'static str,
     /// Most requests a second.
-    rate: String,
+    pub rate: String,
     /// How long it waits for evidence.
-    wait: String,
-    disables: &'static str,
+    pub wait: String,
+    pub disables: &'static str,
 }
 
-fn endpoint_row(endpoint: &Endpoint) -> EndpointRow {
+pub(super) fn endpoint_row(endpoint: &Endpoint) -> EndpointRow {
     let (chip, sentence) = endpoint_chip(endpoint, Utc::now());
     EndpointRow {
         id: endpoint.id.to_string(),
@@ -113,40 +117,8 @@ pub(super) fn audience(endpoint: &Endpoint) -> &'static str {
     }
 }
 
-#[derive(Template)]
-#[template(path = "webhooks.html")]
-pub(super) struct WebhooksPage {
-    layout: Layout,
-    endpoints: Vec<EndpointRow>,
-    alert: AlertCard,
-    may_change: bool,
-}
-
-#[get("/settings/webhooks")]
-async fn list(signed: Signed, shared: Data<Shared>) -> PageResult {
-    let page = list_page(&signed, &shared, None).await?;
-    Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
-}
-
-/// The list, with what was typed into the card of the alert URL and what is wrong with it.
-pub(super) async fn list_page(
-    signed: &Signed,
-    shared: &Shared,
-    typed: Option<(&Form, Errors)>,
-) -> Result<WebhooksPage, super::PageError> {
-    let caller = &signed.caller;
-    caller.require(Scope::EndpointsRead)?;
-    let rows = endpoints::list(shared, caller, &PageRequest::first(LIMIT_MAX)).await?;
-    let alert = alerts::find(shared, caller).await?;
-    Ok(WebhooksPage {
-        layout: signed.layout("webhooks"),
-        endpoints: rows.iter().map(endpoint_row).collect(),
-        alert: AlertCard::of(alert.as_ref(), typed),
-        may_change: caller.may(Scope::EndpointsWrite),
-    })
-}
-
 struct SecretText {
+    id: String,
     /// Empty while it is not revealed.
     text: String,
     created: When,
@@ -205,6 +177,15 @@ struct WebhookPage {
     may_replay: bool,
     created_at: String,
     deliveries: Vec<DeliveryRow>,
+    /// How it did in the last 24 hours, for who may see deliveries.
+    figures: Option<FiguresText>,
+    plot: Option<TimePlot>,
+    /// What is wrong with its last deliveries, if anything is.
+    troubles: Vec<FindingText>,
+    advice: &'static str,
+    headers: Vec<String>,
+    timeout: String,
+    in_flight: String,
 }
 
 #[get("/settings/webhooks/{id}")]
@@ -225,19 +206,26 @@ async fn webhook_page(
     let is_revealed = matches!(&signed.flash, Some(Flash::Reveal(_, revealed)) if *revealed == id);
     let secrets = if is_revealed {
         let revealed = secrets::reveal(shared, caller, id).await?.into_iter();
-        revealed.map(|s| secret_text(s.secret.reveal(), s.created_at, s.expires_at)).collect()
+        revealed.map(|s| secret_text(s.id, s.secret.reveal(), s.created_at, s.expires_at)).collect()
     } else {
         let hidden = secrets::list(shared, caller, id).await?.into_iter();
-        hidden.map(|s| secret_text(String::new(), s.created_at, s.expires_at)).collect()
+        hidden.map(|s| secret_text(s.id, String::new(), s.created_at, s.expires_at)).collect()
     };
-    let (mut rows, mut has_dead) = (Vec::new(), false);
+    let (mut rows, mut has_dead, mut figures, mut plot) = (Vec::new(), false, None, None);
     if caller.may(Scope::DeliveriesRead) {
         let filter = DeliveryFilter { endpoint_id: Some(id), ..DeliveryFilter::default() };
         let asked = deliveries::Asked { filter, page: PageRequest::first(DELIVERIES_SHOWN - 1) };
         rows = deliveries::list(shared, caller, &asked).await?;
         let asked = deliveries::Asked { filter: dead(id), page: PageRequest::first(0) };
         has_dead = !deliveries::list(shared, caller, &asked).await?.is_empty();
+        let stats = endpoint_stats::stats(shared, caller, id).await?;
+        let backlog = stats.backlog;
+        let complete = stats.is_backlog_complete;
+        figures = Some(FiguresText::of(stats.figures, backlog.waiting, backlog.due, complete));
+        plot = Some(stats_plot(&stats));
     }
+    let troubles = troubles(&endpoint, &rows, now);
+    let headers = endpoints::open_headers(shared, caller, &endpoint)?;
     Ok(WebhookPage {
         layout: signed.layout("webhooks"),
         row: endpoint_row(&endpoint),
@@ -255,7 +243,24 @@ async fn webhook_page(
         may_replay: caller.may(Scope::DeliveriesWrite),
         created_at: time(endpoint.created_at),
         deliveries: rows.iter().map(|delivery| delivery_row(delivery, now)).collect(),
+        figures,
+        plot,
+        troubles,
+        advice: advice(&endpoint),
+        headers: headers.iter().map(|(name, _)| name.to_owned()).collect(),
+        timeout: endpoint.options.timeout_ms.map_or_else(|| "15 seconds".to_owned(), |ms| span(ms.into())),
+        in_flight: endpoint.options.max_in_flight.map(|most| most.to_string()).unwrap_or_default(),
     })
+}
+
+/// What is wrong with the last delivery that did not go well; each cause once.
+fn troubles(endpoint: &Endpoint, rows: &[LoggedDelivery], now: DateTime<Utc>) -> Vec<FindingText> {
+    let failed = rows.iter().find(|row| row.status != DeliveryStatus::Delivered);
+    // what was mended since needs no more saying
+    let is_over = rows.first().is_some_and(|newest| newest.status == DeliveryStatus::Delivered);
+    let finding =
+        failed.filter(|_| !is_over).map(|row| diagnosis::delivery::finding(row, Some(endpoint), now));
+    wanting(finding.as_slice())
 }
 
 /// What was given up of an endpoint.
@@ -271,12 +276,18 @@ async fn export_dead(signed: Signed, id: Path<String>, shared: Data<Shared>) -> 
 }
 
 fn secret_text(
+    id: SecretId,
     text: String,
-    created_at: chrono::DateTime<Utc>,
-    expires_at: Option<chrono::DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
 ) -> SecretText {
     let now = Utc::now();
-    SecretText { text, created: when(created_at, now), expires: expires_at.map(|at| when(at, now)) }
+    SecretText {
+        id: id.to_string(),
+        text,
+        created: when(created_at, now),
+        expires: expires_at.map(|at| when(at, now)),
+    }
 }
 
 /// Looking at a secret is written down, so it is a form; the next page shows it, once.
@@ -296,6 +307,26 @@ async fn rotate(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shar
         Ok(_) => {
             Flash::Reveal("A new secret signs from now on; the old one ends in 24 hours.".to_owned(), id)
         }
+        Err(error @ ApiError::Conflict { .. }) => {
+            Flash::Failed(format!("{}.", super::capital(&error.to_string())))
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))
+}
+
+/// Ends a secret at once; the last one stays.
+#[post("/settings/webhooks/{id}/secrets/{secret_id}/revoke")]
+async fn revoke(
+    signed: Signed,
+    _form: Form,
+    path: Path<(String, String)>,
+    shared: Data<Shared>,
+) -> PageResult {
+    signed.caller.require(Scope::EndpointsWrite)?;
+    let id = endpoint_id(&path.0)?;
+    let flash = match secrets::revoke(&shared, &signed.caller, id, path_id(&path.1, "secret")?).await {
+        Ok(()) => Flash::Done("That secret signs nothing any more.".to_owned()),
         Err(error @ ApiError::Conflict { .. }) => {
             Flash::Failed(format!("{}.", super::capital(&error.to_string())))
         }

@@ -3,6 +3,7 @@
 use model::EndpointId;
 use store::click_log::ClickFilter;
 use webhook::Filter;
+use webhook::filter::Refusal;
 
 use super::clicks::{self, ShownClick};
 use super::endpoint_body::FilterPreview;
@@ -15,7 +16,7 @@ use crate::page::PageRequest;
 /// Clicks that a filter is tried on when nobody says how many.
 const PREVIEWED_CLICKS: u32 = 50;
 
-/// Tries a filter on the workspace's last clicks, newest first.
+/// Tries a filter on the workspace's last clicks, newest first: why it keeps each back, if it does.
 ///
 /// # Errors
 /// When there is no such endpoint, or a click cannot be read.
@@ -24,7 +25,7 @@ pub async fn preview(
     caller: &Caller,
     id: EndpointId,
     wanted: FilterPreview,
-) -> Result<Vec<(ShownClick, bool)>, ApiError> {
+) -> Result<Vec<(ShownClick, Option<Refusal>)>, ApiError> {
     let endpoint = find(shared, caller, id).await?;
     let own = || endpoint.options.filter.as_ref().map_or(Ok(Filter::default()), Filter::parse);
     let filter = wanted.filter.map_or_else(own, Ok).map_err(|error| {
@@ -42,7 +43,7 @@ pub async fn try_filter(
     caller: &Caller,
     filter: &Filter,
     clicks: Option<u32>,
-) -> Result<Vec<(ShownClick, bool)>, ApiError> {
+) -> Result<Vec<(ShownClick, Option<Refusal>)>, ApiError> {
     let count = clicks.unwrap_or(PREVIEWED_CLICKS);
     let page = PageRequest::first(count.into());
     let mut clicks =
@@ -50,8 +51,8 @@ pub async fn try_filter(
     // a page brings one row more, to tell whether there is another
     clicks.truncate(count as usize);
     let judged = |shown: ShownClick| {
-        let matches = filter.matches(&shown.click);
-        (shown, matches)
+        let refusal = filter.refusal(&shown.click);
+        (shown, refusal)
     };
     Ok(clicks.into_iter().map(judged).collect())
 }

@@ -383,6 +383,8 @@ struct PreviewedClick {
     tracked_url: String,
     /// Whether the endpoint would get it.
     matches: bool,
+    /// If not, which condition does not hold, and what the click has there.
+    reason: Option<String>,
 }
 
 /// Try a filter
@@ -403,11 +405,12 @@ pub async fn preview_filter(
     let clicks = previews::preview(&shared, &caller, endpoint_id(&id)?, body.read()?).await?;
     let data: Vec<PreviewedClick> = clicks
         .into_iter()
-        .map(|(shown, matches)| PreviewedClick {
+        .map(|(shown, refusal)| PreviewedClick {
             click_id: shown.click.click.id.to_string(),
             clicked_at: time(shown.click.click.clicked_at),
             tracked_url: shown.click.click.link.tracked_url,
-            matches,
+            matches: refusal.is_none(),
+            reason: refusal.map(|refusal| refusal.to_string()),
         })
         .collect();
     let matched = data.iter().filter(|click| click.matches).count();

@@ -10,6 +10,7 @@ pub mod conditional;
 pub mod contacts;
 pub mod deliveries;
 pub mod domains;
+pub mod endpoint_stats;
 pub mod endpoints;
 pub mod event_types;
 pub mod exports;
@@ -72,7 +73,7 @@ routes! {
     links::put_link, bulk::create_links,
     endpoints::create_endpoint, endpoints::list_endpoints, endpoints::show_endpoint, endpoints::update_endpoint,
     endpoints::delete_endpoint, endpoints::pause_endpoint, endpoints::resume_endpoint, endpoints::test_endpoint,
-    endpoints::preview_filter,
+    endpoints::preview_filter, endpoint_stats::show_endpoint_stats,
     secrets::list_secrets, secrets::rotate_secret, secrets::revoke_secret,
     deliveries::list_deliveries, exports::export_deliveries, deliveries::show_delivery, deliveries::retry_delivery,
     replays::create_replay, replays::list_replays, replays::show_replay, replays::cancel_replay,

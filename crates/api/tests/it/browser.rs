@@ -1,68 +1,47 @@
-//! A person's way through the console, in a real browser without scripts of ours.
+//! A person's way through the console, in a real browser.
 //!
 //! Runs when `CLICKWIRE_TEST_BROWSER` is 1 (`scripts/test --all`): it needs Chromium and chromedriver.
 
-use std::process::Stdio;
-
-use fantoccini::{Client, ClientBuilder, Locator};
-use serde_json::json;
-use testkit::{ScratchDir, until};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use testkit::browser::{self, Browser, Options};
 
 use crate::endpoints::serve_tests;
-use crate::harness::{Api, LIMIT, failed_delivery, recorded_click};
+use crate::harness::{Api, failed_delivery, recorded_click};
 use crate::quarantine::put_aside;
-
-const FLAGS: [&str; 9] = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-];
 
 #[tokio::test]
 async fn a_person_adds_a_webhook_and_sees_its_secret_and_its_test() {
-    if std::env::var("CLICKWIRE_TEST_BROWSER").as_deref() != Ok("1") {
-        println!("not asked for: set CLICKWIRE_TEST_BROWSER=1 to walk through the console in Chromium");
+    if !browser::is_asked_for() {
         return;
     }
     let api = Api::start_with_nats().await;
     serve_tests(&api);
-    let profile = ScratchDir::new("chromium");
-    let (_driver, browser) = browser(&profile).await;
+    let browser = Browser::start(Options::default()).await;
 
-    browser.goto(&api.url).await.expect("the console opens");
-    fill(&browser, "#key", &api.key).await;
-    press(&browser, "Sign in").await;
-    follow(&browser, "Link settings").await;
-    browser.find(Locator::Css("a.step")).await.expect("the way to webhooks").click().await.expect("a click");
-    follow(&browser, "Add webhook").await;
+    browser.open(&api.url).await;
+    browser.fill("#key", &api.key).await;
+    browser.press("Sign in").await;
+    browser.follow("Link settings").await;
+    browser.click("a.step").await;
+    browser.follow("Add webhook").await;
 
-    fill(&browser, "#url", "http://10.0.0.1/").await;
-    press(&browser, "Add webhook").await;
-    assert!(text(&browser, "#url-wrong").await.contains("private address"));
+    browser.fill("#url", "http://10.0.0.1/").await;
+    browser.press("Add webhook").await;
+    assert!(browser.text("#url-wrong").await.contains("private address"));
 
-    fill(&browser, "#url", "http://127.0.0.1:9/hook").await;
-    press(&browser, "Add webhook").await;
-    assert!(text(&browser, "[data-secret]").await.starts_with("whsec_"));
+    browser.fill("#url", "http://127.0.0.1:9/hook").await;
+    browser.press("Add webhook").await;
+    assert!(browser.text("[data-secret]").await.starts_with("whsec_"));
 
-    press(&browser, "Send test").await;
-    let result = text(&browser, ".result").await;
+    browser.press("Send test").await;
+    let result = browser.text(".result").await;
     assert!(result.contains("Delivered") && result.contains("thanks"), "{result}");
 
-    browser.close().await.expect("the browser closes");
+    browser.close().await;
 }
 
 #[tokio::test]
 async fn a_person_names_an_alert_url_tries_a_filter_and_looks_at_what_was_put_aside() {
-    if std::env::var("CLICKWIRE_TEST_BROWSER").as_deref() != Ok("1") {
-        println!("not asked for: set CLICKWIRE_TEST_BROWSER=1 to walk through the console in Chromium");
+    if !browser::is_asked_for() {
         return;
     }
     let api = Api::start_with_nats().await;
@@ -73,143 +52,86 @@ async fn a_person_names_an_alert_url_tries_a_filter_and_looks_at_what_was_put_as
     put_aside(&api, "clk_malformed", chrono::Utc::now() - chrono::TimeDelta::hours(1), b"\x0a\x1aclk_\xff")
         .await;
     let key = api.key_with(&["*", "admin"], None).await;
-    let profile = ScratchDir::new("chromium");
-    let (_driver, browser) = browser(&profile).await;
-    browser.goto(&api.url).await.expect("the console opens");
-    fill(&browser, "#key", &key).await;
-    press(&browser, "Sign in").await;
+    let browser = Browser::start(Options::default()).await;
+    browser.open(&api.url).await;
+    browser.fill("#key", &key).await;
+    browser.press("Sign in").await;
 
-    follow(&browser, "Webhooks").await;
-    fill(&browser, "#url", "http://127.0.0.1:9/alerts").await;
-    press(&browser, "Save").await;
-    assert!(text(&browser, "[data-secret]").await.starts_with("whsec_"));
-    follow(&browser, "Webhooks").await;
-    press(&browser, "Send a test").await;
-    assert!(text(&browser, ".result").await.contains("Delivered"));
+    browser.follow("Webhooks").await;
+    browser.fill("#url", "http://127.0.0.1:9/alerts").await;
+    browser.press("Save").await;
+    assert!(browser.text("[data-secret]").await.starts_with("whsec_"));
+    browser.follow("Webhooks").await;
+    browser.press("Send a test").await;
+    assert!(browser.text(".result").await.contains("Delivered"));
 
-    browser.goto(&format!("{}/settings/webhooks/{endpoint}", api.url)).await.expect("the page opens");
-    follow(&browser, "Change").await;
+    browser.open(&format!("{}/settings/webhooks/{endpoint}", api.url)).await;
+    browser.follow("Change").await;
     let own = "input[name=audience][value=filter]";
-    browser.find(Locator::Css(own)).await.expect("a choice").click().await.expect("a click");
-    fill(&browser, "#filter", r#"{"location.country": "NO"}"#).await;
-    fill(&browser, "#rate_per_second", "many").await;
-    press(&browser, "Try the filter on the last clicks").await;
-    assert!(text(&browser, "#tried").await.contains("lets 0 of the last 1"));
-    press(&browser, "Save").await;
-    assert!(text(&browser, "#rate_per_second-wrong").await.contains("number"));
+    browser.click(own).await;
+    browser.fill("#filter", r#"{"location.country": "NO"}"#).await;
+    browser.fill("#rate_per_second", "many").await;
+    browser.press("Try the filter on the last clicks").await;
+    assert!(browser.text("#tried").await.contains("lets 0 of the last 1"));
+    browser.press("Save").await;
+    assert!(browser.text("#rate_per_second-wrong").await.contains("number"));
 
-    follow(&browser, "Quarantine").await;
-    browser.find(Locator::Css("td a")).await.expect("a message").click().await.expect("a click");
-    press(&browser, "Publish again").await;
-    assert!(text(&browser, ".notice").await.contains("on CLICKS again"));
+    browser.follow("Quarantine").await;
+    browser.click("td a").await;
+    browser.press("Publish again").await;
+    assert!(browser.text(".notice").await.contains("on CLICKS again"));
 
-    browser.close().await.expect("the browser closes");
+    browser.close().await;
 }
 
 #[tokio::test]
 async fn somebody_is_invited_joins_from_another_browser_and_sees_no_secret() {
-    if std::env::var("CLICKWIRE_TEST_BROWSER").as_deref() != Ok("1") {
-        println!("not asked for: set CLICKWIRE_TEST_BROWSER=1 to walk through the console in Chromium");
+    if !browser::is_asked_for() {
         return;
     }
     let api = Api::start().await;
     let endpoint = api.endpoint().await;
     let webhook = format!("{}/settings/webhooks/{endpoint}", api.url);
-    let profiles = [ScratchDir::new("chromium"), ScratchDir::new("chromium")];
-    let (_driver, owner) = browser(&profiles[0]).await;
-    owner.goto(&api.url).await.expect("the console opens");
-    fill(&owner, "#key", &api.key).await;
-    press(&owner, "Sign in").await;
+    let owner = Browser::start(Options::default()).await;
+    owner.open(&api.url).await;
+    owner.fill("#key", &api.key).await;
+    owner.press("Sign in").await;
 
-    follow(&owner, "People").await;
-    fill(&owner, "#email", "ada@example.com").await;
-    press(&owner, "Make invitation").await;
-    let link = text(&owner, "[data-link]").await;
-    owner.goto(&webhook).await.expect("the page opens");
-    press(&owner, "Show secret").await;
-    let secret = text(&owner, "[data-secret]").await;
+    owner.follow("People").await;
+    owner.fill("#email", "ada@example.com").await;
+    owner.press("Make invitation").await;
+    let link = owner.text("[data-link]").await;
+    owner.open(&webhook).await;
+    owner.press("Show secret").await;
+    let secret = owner.text("[data-secret]").await;
     assert!(secret.starts_with("whsec_"), "{secret}");
 
-    let (_driver, viewer) = browser(&profiles[1]).await;
-    viewer.goto(&link).await.expect("the link opens");
-    fill(&viewer, "#name", "Ada").await;
-    fill(&viewer, "#password", "too short").await;
-    press(&viewer, "Join").await;
-    assert!(text(&viewer, "#password-wrong").await.contains("at least 12 characters"));
-    fill(&viewer, "#password", "green tea at four").await;
-    press(&viewer, "Join").await;
-    assert!(text(&viewer, ".who").await.contains("Ada"));
+    let viewer = Browser::start(Options::default()).await;
+    viewer.open(&link).await;
+    viewer.fill("#name", "Ada").await;
+    viewer.fill("#password", "too short").await;
+    viewer.press("Join").await;
+    assert!(viewer.text("#password-wrong").await.contains("at least 12 characters"));
+    viewer.fill("#password", "green tea at four").await;
+    viewer.press("Join").await;
+    assert!(viewer.text(".who").await.contains("Ada"));
 
-    viewer.goto(&webhook).await.expect("the page opens");
-    let page = viewer.source().await.expect("a page");
+    viewer.open(&webhook).await;
+    let page = viewer.client.source().await.expect("a page");
     assert!(page.contains("127.0.0.1:9/hook"), "{page}");
     for hidden in [secret.as_str(), "data-secret", "Show secret"] {
         assert!(!page.contains(hidden), "{hidden}: {page}");
     }
-    assert!(
-        viewer.find(Locator::LinkText("API keys")).await.is_err(),
-        "what a viewer may not open is not offered"
-    );
+    assert!(!viewer.has("a[href='/settings/keys']").await, "what a viewer may not open is not offered");
 
-    follow(&owner, "People").await;
-    assert!(text(&owner, "li.person").await.contains("Viewer"));
-    owner.find(Locator::Css("li.person summary")).await.expect("Change").click().await.expect("a click");
-    press(&owner, "Remove").await;
-    assert!(text(&owner, ".notice").await.contains("They are removed"));
-    viewer.goto(&webhook).await.expect("the page opens");
-    assert!(text(&viewer, "h1").await.contains("Sign in"));
+    owner.follow("People").await;
+    assert!(owner.text("li.person").await.contains("Viewer"));
+    owner.click("li.person summary").await;
+    owner.press("Remove").await;
+    assert!(owner.text(".notice").await.contains("They are removed"));
+    viewer.open(&webhook).await;
+    assert!(viewer.text("h1").await.contains("Sign in"));
 
-    owner.close().await.expect("the browser closes");
-    viewer.close().await.expect("the browser closes");
-}
-
-/// A browser with a profile of its own. The driver ends with the test.
-async fn browser(profile: &ScratchDir) -> (Child, Client) {
-    let mut driver = Command::new("chromedriver")
-        .arg("--port=0")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("chromedriver is installed");
-    let mut lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
-    let port = loop {
-        let line = lines.next_line().await.expect("chromedriver speaks").expect("chromedriver runs");
-        if let Some((_, port)) = line.split_once("successfully on port ") {
-            break port.trim_end_matches('.').to_owned();
-        }
-    };
-    let mut flags: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
-    flags.push(format!("--user-data-dir={}", profile.path().display()));
-    let options = json!({"goog:chromeOptions": {"args": flags, "binary": "/usr/bin/chromium"}});
-    let url = format!("http://127.0.0.1:{port}");
-    let client = until(LIMIT, || async {
-        let capabilities = options.as_object().expect("an object").clone();
-        let mut builder = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
-        builder.capabilities(capabilities).connect(&url).await.ok()
-    })
-    .await;
-    (driver, client)
-}
-
-async fn fill(browser: &Client, selector: &str, value: &str) {
-    let field = browser.wait().for_element(Locator::Css(selector)).await.expect(selector);
-    field.clear().await.expect("a field");
-    field.send_keys(value).await.expect("a field");
-}
-
-async fn press(browser: &Client, label: &str) {
-    let button = format!("//main//button[normalize-space()='{label}']");
-    let button = browser.wait().for_element(Locator::XPath(&button)).await.expect(label);
-    button.click().await.expect(label);
-}
-
-async fn follow(browser: &Client, label: &str) {
-    let link = browser.wait().for_element(Locator::LinkText(label)).await.expect(label);
-    link.click().await.expect(label);
-}
-
-async fn text(browser: &Client, selector: &str) -> String {
-    let element = browser.wait().for_element(Locator::Css(selector)).await.expect(selector);
-    element.text().await.expect(selector)
+    owner.close().await;
+    viewer.close().await;
 }

@@ -12,6 +12,7 @@ mod click_export;
 mod clicks;
 mod conditional;
 mod console;
+mod console_hooks;
 mod contacts;
 mod deliveries;
 mod domains;

@@ -1,6 +1,7 @@
 //! The promises, each shown on the real processes: clicks go in at one end, webhooks come out at the other.
 
 mod acceptance;
+mod console;
 mod crash;
 mod delivery;
 mod imports;
@@ -15,5 +16,6 @@ mod services;
 mod stack;
 mod start;
 mod storm;
+mod troubleshooting;
 mod verifiers;
 mod workspaces;

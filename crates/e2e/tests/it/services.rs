@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
@@ -115,6 +115,14 @@ impl Services {
         }
     }
 
+    /// What the command of that name says, with the settings of the processes.
+    pub async fn clickwire(&self, args: &[&str]) -> Output {
+        build_command_once();
+        let mut command = tokio::process::Command::new(program_dir().join("clickwire"));
+        command.args(args).envs(self.env.iter().cloned()).current_dir(self.dir.path()).kill_on_drop(true);
+        command.output().await.expect("a program that cargo built")
+    }
+
     /// Ends a process as a crash would.
     pub async fn kill(&mut self, service: Service) {
         let process = self.running.remove(&service).expect("it runs");
@@ -210,6 +218,20 @@ fn build_once() {
             cargo.arg("--release");
         }
         assert!(cargo.status().expect("cargo").success(), "the programs cannot be built");
+    });
+}
+
+/// The same for the command `clickwire`. `cargo build` knows by itself whether there is anything to do.
+fn build_command_once() {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--quiet", "--package", "cli", "--bin", "clickwire"]);
+        if program_dir().ends_with("release") {
+            cargo.arg("--release");
+        }
+        let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo");
+        assert!(built.success(), "clickwire cannot be built");
     });
 }
 

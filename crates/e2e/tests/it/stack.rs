@@ -33,7 +33,7 @@ pub struct Stack {
     pub database: Database,
     pub visitors: Visitors,
     /// An API key of the workspace that owns [`HOST`].
-    key: String,
+    pub key: String,
     pub client: reqwest::Client,
 }
 

@@ -6,6 +6,7 @@ mod base;
 mod click_log;
 mod confirmation;
 mod domains;
+mod endpoint_stats;
 mod erasures;
 mod folding;
 mod idempotency;

@@ -60,6 +60,24 @@ impl Conditions {
         Value::Object(failing.map(Condition::entry).collect())
     }
 
+    /// The first of them that does not hold, as it is written, and what the click has there where it asks about one field.
+    pub fn refusal(&self, click: &EnrichedClick) -> Option<(Value, Option<(&'static str, Vec<Value>)>)> {
+        let refusing = self.0.iter().find(|condition| !condition.holds(click))?;
+        match refusing {
+            // the part that does not hold says more than the whole
+            Condition::All(parts) => parts.iter().find_map(|part| part.refusal(click)),
+            _ => {
+                let field = match refusing {
+                    Condition::Verdicts(_) => Some(Field::Verdict),
+                    Condition::Field(field, _) => Some(*field),
+                    Condition::All(_) | Condition::Any(_) | Condition::Not(_) => None,
+                };
+                let held = field.map(|field| (field.path(), field.values(click)));
+                Some((Value::Object([refusing.entry()].into_iter().collect()), held))
+            }
+        }
+    }
+
     /// As they are written; reading that again gives the same conditions.
     pub fn to_json(&self) -> Value {
         Value::Object(self.0.iter().map(Condition::entry).collect())

@@ -1,5 +1,7 @@
 //! The fields that a filter may ask about, and which values and operators make sense for each.
 
+use std::cell::RefCell;
+
 use model::{EnrichedClick, LinkId};
 use serde_json::{Value, json};
 
@@ -120,6 +122,20 @@ impl Field {
 
     fn entry(self) -> (Self, &'static str, Kind) {
         *FIELDS.iter().find(|(field, ..)| *field == self).expect("every field has an entry")
+    }
+
+    /// The values that the click has there.
+    pub fn values(self, click: &EnrichedClick) -> Vec<Value> {
+        let values = RefCell::new(Vec::new());
+        self.any(click, |held| {
+            values.borrow_mut().push(match held {
+                Held::Text(text) => json!(text),
+                Held::Number(number) => json!(number),
+                Held::Truth(truth) => json!(truth),
+            });
+            false
+        });
+        values.into_inner()
     }
 
     /// Whether any of the values that the click has there passes: none where it is not known, several for tags.

@@ -64,6 +64,38 @@ impl Filter {
     pub fn failing(&self, click: &EnrichedClick) -> Value {
         self.0.failing(click)
     }
+
+    /// Why the endpoint does not want this click; `None` when it does.
+    pub fn refusal(&self, click: &EnrichedClick) -> Option<Refusal> {
+        self.0.refusal(click).map(|(condition, held)| Refusal { condition, held })
+    }
+}
+
+/// The condition of a filter that kept a click back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The condition, as it is written: `{"location.country":"NO"}`.
+    pub condition: Value,
+    /// The field that it asks about and what the click has there (several for tags, none where it is not known); `None` where
+    /// it asks about several fields.
+    pub held: Option<(&'static str, Vec<Value>)>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.held {
+            None => write!(f, "the filter wants {}", self.condition),
+            Some((field, values)) => {
+                let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+                let has = if values.is_empty() {
+                    "is not known".to_owned()
+                } else {
+                    format!("is {}", values.join(", "))
+                };
+                write!(f, "{field} {has}, and the filter wants {}", self.condition)
+            }
+        }
+    }
 }
 
 impl FilterError {

@@ -248,6 +248,28 @@ fn test_holds(operator: &str, wanted: &Value, held: &[Value]) -> bool {
     }
 }
 
+#[test]
+fn what_is_kept_back_is_kept_back_by_a_condition_that_is_named_with_what_the_click_has() {
+    let refusal = |filter: Value| {
+        let refusal = Filter::parse(&filter).expect("a filter").refusal(&sample());
+        refusal.map(|refusal| refusal.to_string())
+    };
+
+    assert_eq!(refusal(json!({"verdicts": ["human"]})), None);
+    assert_eq!(
+        refusal(json!({"campaign_id": "cmp_42", "location.country": {"$in": ["NO", "DK"]}})).as_deref(),
+        Some(r#"location.country is "SE", and the filter wants {"location.country":{"$in":["NO","DK"]}}"#)
+    );
+    assert_eq!(
+        refusal(json!({"$and": [{"verdicts": ["human"]}, {"message_id": {"$exists": true}}]})).as_deref(),
+        Some(r#"message_id is not known, and the filter wants {"message_id":{"$exists":true}}"#)
+    );
+    assert_eq!(
+        refusal(json!({"$not": {"campaign_id": "cmp_42"}})).as_deref(),
+        Some(r#"the filter wants {"$not":{"campaign_id":"cmp_42"}}"#)
+    );
+}
+
 proptest! {
     #[test]
     fn reading_what_was_written_gives_the_same_filter(value in a_filter()) {
@@ -264,6 +286,7 @@ proptest! {
         let is_match = Filter::parse(&value).expect("a filter").matches(&click);
 
         prop_assert_eq!(is_match, holds(&value, &body["data"]), "{}", value);
+        prop_assert_eq!(is_match, Filter::parse(&value).expect("a filter").refusal(&click).is_none(), "{}", value);
     }
 
     #[test]

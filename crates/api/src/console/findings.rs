@@ -1,0 +1,67 @@
+//! What was found wrong, as pages show it: the cause, what to do, and where.
+
+use chrono::Utc;
+
+use store::links::Link;
+
+use crate::app::Shared;
+use crate::auth::{Caller, Scope};
+use crate::desk::diagnosis::{self, Finding};
+use crate::error::ApiError;
+
+/// A finding in sentences.
+pub struct FindingText {
+    /// For tests and scripts.
+    pub code: &'static str,
+    /// Whether it keeps webhooks from arriving.
+    pub stops: bool,
+    /// What is so.
+    pub text: String,
+    /// What to do; empty when there is nothing to.
+    pub fix: String,
+    /// Where; empty when it is not done in the console.
+    pub page: String,
+}
+
+impl From<&Finding> for FindingText {
+    fn from(finding: &Finding) -> Self {
+        Self {
+            code: finding.code,
+            stops: finding.stops,
+            text: sentence(&finding.text),
+            fix: finding.fix.as_deref().map(sentence).unwrap_or_default(),
+            page: finding.page.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// Those of several that want looking at.
+pub fn wanting(findings: &[Finding]) -> Vec<FindingText> {
+    findings.iter().filter(|finding| finding.stops || finding.fix.is_some()).map(FindingText::from).collect()
+}
+
+/// What there is to say of a link's last click, for who may see clicks and webhooks; nothing of one that is archived.
+///
+/// # Errors
+/// When the database is away.
+pub async fn of_link(shared: &Shared, caller: &Caller, link: &Link) -> Result<Vec<FindingText>, ApiError> {
+    let needed = [Scope::ClicksRead, Scope::EndpointsRead, Scope::DeliveriesRead];
+    if !needed.into_iter().all(|scope| caller.may(scope)) {
+        return Ok(Vec::new());
+    }
+    let mut conn = shared.pool.get().await?;
+    let route = store::routes::find_for_redirect(&mut conn, &link.host, &link.slug).await?;
+    let Some(route) = route.filter(|route| route.workspace_id == caller.workspace_id) else {
+        return Ok(Vec::new());
+    };
+    let mut findings = diagnosis::look(&mut conn, &route, Utc::now()).await?;
+    drop(conn);
+    if findings.iter().any(Finding::is_awaited) {
+        findings.extend(diagnosis::services::findings(&shared.bus).await);
+    }
+    Ok(findings.iter().map(FindingText::from).collect())
+}
+
+fn sentence(text: &str) -> String {
+    format!("{}.", super::capital(text.trim_end_matches('.')))
+}

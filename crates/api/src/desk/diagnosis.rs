@@ -1,0 +1,145 @@
+//! What keeps clicks from becoming webhooks: each finding has a cause and what to do about it.
+//!
+//! The one place that knows. The wizard and the page of a link show findings as they are made here; `clickwire why` prints
+//! them. In the order of a click's way: the link ([`link`]), the services it passes ([`services`]), each endpoint
+//! ([`endpoint`]), what the click carries ([`click`]), and what became of each delivery ([`delivery`], [`answer`]).
+
+pub mod answer;
+pub mod click;
+pub mod delivery;
+pub mod endpoint;
+pub mod link;
+pub mod services;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use bus::Message as _;
+use model::{EnrichedClick, Link};
+use store::click_log::{self, ClickFilter, RecordedClick};
+use store::delivery_log::{self, DeliveryFilter, LoggedDelivery};
+use store::endpoints::{self, Endpoint};
+use store::{Connection, QueryResult, settings};
+
+/// More endpoints, and more deliveries of one click, are not looked at.
+pub const LOOKED_AT_MAX: i64 = 1_000;
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// For scripts; it never changes.
+    pub code: &'static str,
+    /// Whether it keeps webhooks from arriving, or from arriving now.
+    pub stops: bool,
+    /// What is so.
+    pub text: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    /// The page of the console where that is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
+}
+
+impl Finding {
+    /// Something that keeps webhooks from arriving, and what to do about it.
+    pub fn stop(code: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { code, stops: true, text: text.into(), fix: Some(fix.into()), page: None }
+    }
+
+    /// Something that is as it should be.
+    pub fn note(code: &'static str, text: impl Into<String>) -> Self {
+        Self { code, stops: false, text: text.into(), fix: None, page: None }
+    }
+
+    /// Something that keeps nothing back, and still wants looking at.
+    pub fn hint(code: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { stops: false, ..Self::stop(code, text, fix) }
+    }
+
+    /// Whether it says that something has not come yet: then it is of interest what waits on the streams.
+    pub fn is_awaited(&self) -> bool {
+        ["no_click", "not_told", "on_its_way", "no_slot"].contains(&self.code)
+    }
+
+    /// With the page where it is mended.
+    #[must_use]
+    pub fn at(mut self, page: impl Into<String>) -> Self {
+        self.page = Some(page.into());
+        self
+    }
+}
+
+/// Looks at a link, the last click on it, and every webhook of its workspace.
+///
+/// # Errors
+/// When the database is away.
+pub async fn look(conn: &mut Connection, link: &Link, now: DateTime<Utc>) -> QueryResult<Vec<Finding>> {
+    let is_tracking = settings::find(conn, link.workspace_id).await?.is_tracking;
+    let mut findings = link::findings(link, is_tracking, now);
+    let endpoints = endpoints::list(conn, link.workspace_id, None, LOOKED_AT_MAX).await?;
+    let filter = ClickFilter { link_id: Some(link.id), ..ClickFilter::default() };
+    let last = click_log::list(conn, link.workspace_id, &filter, None, 1).await?.into_iter().next();
+    let event = last.as_ref().and_then(|click| EnrichedClick::decode(&click.event).ok());
+    if endpoints.is_empty() {
+        findings.push(endpoint::none());
+    }
+    let Some(last) = last else {
+        findings.extend(endpoints.iter().map(|endpoint| endpoint::finding(endpoint, event.as_ref(), now)));
+        findings.push(no_click());
+        return Ok(findings);
+    };
+    let filter = DeliveryFilter { click_id: Some(last.id), ..DeliveryFilter::default() };
+    let deliveries = delivery_log::list(conn, link.workspace_id, &filter, None, LOOKED_AT_MAX).await?;
+    findings.extend(of_last(&endpoints, &last, event.as_ref(), &deliveries, now));
+    Ok(findings)
+}
+
+/// No click of the link has come as far as the database.
+pub fn no_click() -> Finding {
+    Finding::stop(
+        "no_click",
+        "no click of this link has been recorded yet",
+        "open the link; if you did, `enrich` or `record` does not run or is behind",
+    )
+}
+
+fn of_last(
+    endpoints: &[Endpoint],
+    last: &RecordedClick,
+    event: Option<&EnrichedClick>,
+    deliveries: &[LoggedDelivery],
+    now: DateTime<Utc>,
+) -> Vec<Finding> {
+    let of = |endpoint: &Endpoint| deliveries.iter().any(|delivery| delivery.endpoint_id == endpoint.id);
+    let mut findings: Vec<Finding> = endpoints
+        .iter()
+        .map(|endpoint| match endpoint::finding(endpoint, event, now) {
+            // it wants the click, and nobody has begun to give it
+            fine if !fine.stops && !of(endpoint) => endpoint::not_told(endpoint, last, now),
+            finding => finding,
+        })
+        .collect();
+    findings.push(Finding::note(
+        "click",
+        format!("the last click is {} of {}", last.id, moment(last.id.timestamp())),
+    ));
+    findings.extend(event.into_iter().flat_map(click::findings));
+    if deliveries.is_empty() && !endpoints.is_empty() {
+        findings.push(Finding::stop(
+            "no_delivery",
+            "that click is owed to no endpoint",
+            "mend what is named above, and click again; what was missed can be replayed",
+        ));
+    }
+    for delivery in deliveries {
+        let endpoint = endpoints.iter().find(|endpoint| endpoint.id == delivery.endpoint_id);
+        findings.push(delivery::finding(delivery, endpoint, now));
+    }
+    findings
+}
+
+/// A moment as findings write it.
+pub(crate) fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}

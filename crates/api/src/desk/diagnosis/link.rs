@@ -1,0 +1,67 @@
+//! Whether a link leads anywhere, and whether its clicks are recorded.
+
+use chrono::{DateTime, Utc};
+
+use model::Link;
+use model::link::{Closed, Recording};
+
+use super::{Finding, moment};
+
+/// What there is to say of a link. `is_tracking`: whether its workspace records clicks.
+pub fn findings(link: &Link, is_tracking: bool, now: DateTime<Utc>) -> Vec<Finding> {
+    let mut findings = vec![match link.closed(now) {
+        None => Finding::note("link", format!("{} leads to {}", link.id, link.original_url)),
+        Some(closed) => closed_finding(link, closed),
+    }];
+    if !is_tracking {
+        let text =
+            "link tracking is off for the workspace (Settings > Link settings): clicks are not recorded";
+        findings.push(
+            Finding::stop("tracking_off", text, "switch link tracking on; clicks from then on are told")
+                .at("/settings/links"),
+        );
+    } else if link.recording == Recording::Nothing {
+        let text = "tracking is off for this link: its clicks are not recorded";
+        findings.push(
+            Finding::stop("link_tracking_off", text, "set the tracking of the link to that of the workspace")
+                .at(format!("/links/{}/edit", link.id)),
+        );
+    }
+    findings
+}
+
+fn closed_finding(link: &Link, closed: Closed) -> Finding {
+    let id = link.id;
+    let shown = |at: Option<DateTime<Utc>>| at.map(moment).unwrap_or_default();
+    match closed {
+        Closed::Disabled => Finding::stop(
+            "link_disabled",
+            format!("{id} is disabled: visitors see the fallback, and nothing is recorded"),
+            "switch the link on",
+        )
+        .at(format!("/links/{id}")),
+        Closed::NotStarted => Finding::stop(
+            "link_not_started",
+            format!("{id} does not begin before {}", shown(link.starts_at)),
+            "wait, or give the link an earlier start",
+        )
+        .at(format!("/links/{id}/edit")),
+        Closed::Expired => Finding::stop(
+            "link_expired",
+            format!("{id} expired at {}", shown(link.expires_at)),
+            "give the link a later end, or none",
+        )
+        .at(format!("/links/{id}/edit")),
+        Closed::Blocked => Finding::stop(
+            "link_blocked",
+            format!("{id} or its domain is blocked (`clickwire unblock` lifts it)"),
+            "ask whoever runs Clickwire why, and to lift it with `clickwire unblock`",
+        ),
+        Closed::Exhausted => Finding::stop(
+            "link_exhausted",
+            format!("{id} had as many clicks as it may have"),
+            "raise the most clicks of the link, or make another link",
+        )
+        .at(format!("/links/{id}/edit")),
+    }
+}

@@ -1,0 +1,210 @@
+//! Trying a webhook out with a real click: the link that is clicked, and how far that click has come.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use bus::Message as _;
+use model::{EndpointId, EnrichedClick, LinkId};
+use store::click_log::{self, ClickFilter, RecordedClick};
+use store::delivery_log::{self, LoggedAttempt, LoggedDelivery};
+use store::endpoints::Endpoint;
+use store::links::{self, Link};
+use store::{routes, settings};
+
+use super::clicks::{ShownClick, decode};
+use super::diagnosis::{self, Finding};
+use super::link_upsert::{Upserted, upsert};
+use super::sent::{self, CheckedSignature};
+use super::{deliveries, endpoints, now};
+use crate::app::Shared;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::fields;
+
+/// The campaign of test links, by which reports leave their clicks out.
+pub const TEST_CAMPAIGN: &str = "clickwire-test";
+
+/// Where a test link leads: a page that is there for examples, on every network.
+const TEST_DESTINATION: &str = "https://example.com/";
+
+/// How many test links may have been archived before there is none any more.
+const TEST_LINKS_MAX: u32 = 20;
+
+/// The workspace's test link, if it was made.
+///
+/// # Errors
+/// When the database is away.
+pub async fn test_link(shared: &Shared, caller: &Caller) -> Result<Option<Link>, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    for number in 1..=TEST_LINKS_MAX {
+        let Some(id) =
+            links::find_by_external_id(&mut conn, caller.workspace_id, &external_id(number)).await?
+        else {
+            return Ok(None);
+        };
+        let link = links::find(&mut conn, caller.workspace_id, id).await?;
+        if let Some(link) = link.filter(|link| link.archived_at.is_none()) {
+            return Ok(Some(link));
+        }
+    }
+    Ok(None)
+}
+
+/// The workspace's test link; made where there is none, or the one that was is archived.
+///
+/// # Errors
+/// When the workspace has no domain, or all the test links that it may have are archived.
+pub async fn make_test_link(shared: &Shared, caller: &Caller) -> Result<Link, ApiError> {
+    if let Some(link) = test_link(shared, caller).await? {
+        return Ok(link);
+    }
+    let mut refused = None;
+    for number in 1..=TEST_LINKS_MAX {
+        let new = json!({"url": TEST_DESTINATION, "campaign_id": TEST_CAMPAIGN, "tags": ["test"]});
+        match upsert(shared, caller, external_id(number), None, fields::read(&new)?).await {
+            Ok(Upserted::Created(link) | Upserted::Kept(link)) => return Ok(link),
+            Err(error @ ApiError::Conflict { .. }) => refused = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused.unwrap_or(ApiError::NotFound("link")))
+}
+
+fn external_id(number: u32) -> String {
+    if number == 1 { TEST_CAMPAIGN.to_owned() } else { format!("{TEST_CAMPAIGN}-{number}") }
+}
+
+/// How far the last click on the test link has come.
+pub struct Progress {
+    /// The webhook that is tried.
+    pub endpoint: Endpoint,
+    /// What keeps the link's clicks from being recorded, or waits on the streams.
+    pub before: Vec<Finding>,
+    /// The click, as soon as it is recorded.
+    pub click: Option<ShownClick>,
+    /// What is missing in its payload.
+    pub incomplete: Vec<Finding>,
+    /// Whether the webhook wants it.
+    pub matched: Option<Finding>,
+    /// Its delivery.
+    pub delivery: Option<Sent>,
+}
+
+/// A delivery of the click.
+pub struct Sent {
+    /// Where it stands.
+    pub delivery: LoggedDelivery,
+    /// Its last attempt.
+    pub attempt: Option<LoggedAttempt>,
+    /// What there is to say of it.
+    pub finding: Finding,
+    /// Whether what was sent verifies.
+    pub signature: Option<CheckedSignature>,
+}
+
+impl Progress {
+    /// Whether the subscriber has it: there is nothing more to wait for.
+    pub fn is_done(&self) -> bool {
+        self.delivery
+            .as_ref()
+            .is_some_and(|sent| sent.delivery.status == model::delivery::DeliveryStatus::Delivered)
+    }
+}
+
+/// How far the newest click on a link since a moment has come on its way to an endpoint.
+///
+/// # Errors
+/// When there is no such endpoint, or the database is away.
+pub async fn progress(
+    shared: &Shared,
+    caller: &Caller,
+    id: EndpointId,
+    link: &Link,
+    since: DateTime<Utc>,
+) -> Result<Progress, ApiError> {
+    let now = now();
+    let endpoint = endpoints::find(shared, caller, id).await?;
+    let recorded = newest_click(shared, caller, link.id, since).await?;
+    let mut progress = Progress {
+        endpoint,
+        before: Vec::new(),
+        click: None,
+        incomplete: Vec::new(),
+        matched: None,
+        delivery: None,
+    };
+    let Some(recorded) = recorded else {
+        progress.before = before(shared, caller, link, now).await?;
+        progress.matched = Some(diagnosis::endpoint::finding(&progress.endpoint, None, now));
+        return Ok(progress);
+    };
+    let event = EnrichedClick::decode(&recorded.event).ok();
+    progress.incomplete = event.iter().flat_map(diagnosis::click::findings).collect();
+    progress.delivery = delivery(shared, caller, &progress.endpoint, &recorded, now).await?;
+    progress.matched = Some(match diagnosis::endpoint::finding(&progress.endpoint, event.as_ref(), now) {
+        fine if !fine.stops && progress.delivery.is_none() => {
+            diagnosis::endpoint::not_told(&progress.endpoint, &recorded, now)
+        }
+        finding => finding,
+    });
+    if progress.matched.as_ref().is_some_and(|matched| matched.code == "not_told") {
+        progress.before = diagnosis::services::findings(&shared.bus).await;
+    }
+    progress.click = Some(decode(recorded)?);
+    Ok(progress)
+}
+
+async fn newest_click(
+    shared: &Shared,
+    caller: &Caller,
+    link_id: LinkId,
+    since: DateTime<Utc>,
+) -> Result<Option<RecordedClick>, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    let filter = ClickFilter { link_id: Some(link_id), since: Some(since), ..ClickFilter::default() };
+    Ok(click_log::list(&mut conn, caller.workspace_id, &filter, None, 1).await?.into_iter().next())
+}
+
+/// Why a click may not have been recorded.
+async fn before(
+    shared: &Shared,
+    caller: &Caller,
+    link: &Link,
+    now: DateTime<Utc>,
+) -> Result<Vec<Finding>, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    let is_tracking = settings::find(&mut conn, caller.workspace_id).await?.is_tracking;
+    let route = routes::find_for_redirect(&mut conn, &link.host, &link.slug).await?;
+    drop(conn);
+    let mut findings: Vec<Finding> = route
+        .iter()
+        .flat_map(|link| diagnosis::link::findings(link, is_tracking, now))
+        .filter(|finding| finding.stops)
+        .collect();
+    if findings.is_empty() {
+        findings = diagnosis::services::findings(&shared.bus).await;
+    }
+    Ok(findings)
+}
+
+async fn delivery(
+    shared: &Shared,
+    caller: &Caller,
+    endpoint: &Endpoint,
+    click: &RecordedClick,
+    now: DateTime<Utc>,
+) -> Result<Option<Sent>, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    let event_id = model::EventId::of_click(click.id, 0);
+    let found = delivery_log::of_event(&mut conn, caller.workspace_id, endpoint.id, event_id).await?;
+    drop(conn);
+    let Some(found) = found else { return Ok(None) };
+    let (delivery, mut attempts) = deliveries::find(shared, caller, found.id).await?;
+    let attempt = attempts.pop();
+    let signature = match &attempt {
+        Some(attempt) => sent::check_attempt(shared, caller, &delivery, attempt).await?,
+        None => None,
+    };
+    let finding = diagnosis::delivery::finding(&delivery, Some(endpoint), now);
+    Ok(Some(Sent { delivery, attempt, finding, signature }))
+}
