@@ -18,6 +18,7 @@ mod metrics;
 mod ndjson;
 mod openapi;
 mod page;
+mod qr;
 pub mod settings;
 mod v1;
 

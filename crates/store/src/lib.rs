@@ -28,6 +28,7 @@ pub mod idempotency;
 pub mod leases;
 pub mod link_import;
 mod link_row;
+pub mod link_state;
 pub mod links;
 pub mod locks;
 mod lost;

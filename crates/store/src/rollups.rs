@@ -26,6 +26,7 @@ mod range;
 mod read;
 mod recount;
 mod series;
+mod several;
 mod top;
 
 pub use check::deviations;
@@ -34,6 +35,7 @@ pub use range::{Interval, Range, is_time_zone};
 pub use read::{Scope, Summary, summary};
 pub use recount::recount;
 pub use series::{POINTS_MAX, Point, time_series};
+pub use several::{LinkDay, days_of_links};
 pub use top::{Top, TopList, top};
 
 /// Values of a dimension that a quarter of an hour keeps by themselves.

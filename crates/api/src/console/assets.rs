@@ -10,8 +10,17 @@ use actix_web::{HttpRequest, HttpResponse, get};
 use sha2::{Digest as _, Sha256};
 
 /// In this order, since later rules win.
-const STYLESHEET: &str = concat!(include_str!("../../assets/styles/frame.css"));
-const SCRIPT: &str = concat!(include_str!("../../assets/scripts/times.js"));
+const STYLESHEET: &str = concat!(
+    include_str!("../../assets/styles/frame.css"),
+    include_str!("../../assets/styles/plots.css"),
+    include_str!("../../assets/styles/overview.css"),
+    include_str!("../../assets/styles/links.css"),
+);
+const SCRIPT: &str = concat!(
+    include_str!("../../assets/scripts/times.js"),
+    include_str!("../../assets/scripts/copy.js"),
+    include_str!("../../assets/scripts/live.js"),
+);
 const ICON: &str = include_str!("../../assets/icon.svg");
 
 /// For what is named with its mark.

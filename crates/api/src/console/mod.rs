@@ -5,22 +5,33 @@
 
 mod alerts;
 pub mod assets;
+mod attention;
+mod click;
 mod clicks;
 mod deliveries;
 mod form;
 mod keys;
+mod link;
 mod link_form;
+mod link_import;
+mod link_state;
 mod links;
 mod overview;
 pub mod plot;
 mod quarantine;
 mod replays;
+mod report;
 mod session;
 mod settings;
+mod sheet;
 mod sign_in;
+mod span;
+mod upload;
 pub mod view;
 mod webhook_form;
 mod webhooks;
+mod words;
+pub mod zone;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, ServiceConfig};
@@ -43,7 +54,8 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(sign_in::submit)
         .service(sign_in::sign_out)
         .service(overview::page)
-        .service(clicks::page)
+        .service(clicks::list)
+        .service(click::page)
         .service(deliveries::page)
         .service(deliveries::retry)
         .configure(links::configure)

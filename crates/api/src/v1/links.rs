@@ -10,13 +10,14 @@ use utoipa::{IntoParams, ToSchema};
 
 use model::link::LinkPreview;
 use model::{LinkId, Utm};
+use store::link_state::LinkState;
 use store::links::{Link, LinkFilter};
 
 use super::{done, if_match, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, Query, path_id};
-use crate::desk::etag;
+use crate::desk::{self, etag};
 use crate::desk::idempotency::IdempotencyKey;
 use crate::desk::link_body::{NewLink, PreviewText, UtmText};
 use crate::desk::link_change::LinkChange;
@@ -24,7 +25,7 @@ use crate::desk::link_fields;
 use crate::desk::link_upsert::{self, Upserted};
 use crate::desk::links::{self, tracked_url};
 use crate::error::{ApiError, Problem};
-use crate::fields::{Fields, FromFields, text};
+use crate::fields::{Fields, FromFields, parsed, text, word};
 use crate::page::{Page, PageRequest};
 
 /// A tracked link.
@@ -147,11 +148,25 @@ struct LinkQuery {
     tag: Option<String>,
     /// Whose slug or URL contains this.
     q: Option<String>,
+    /// Served under this host.
+    domain: Option<String>,
+    /// Which are, as of now, `live`, `off`, `not_started`, `expired`, `exhausted` or `blocked`.
+    state: Option<String>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
     /// Entries of a page, 1 to 250. Default: 50.
     limit: Option<u32>,
 }
+
+/// The states of links by their words.
+pub const LINK_STATES: &[(&str, LinkState)] = &[
+    ("live", LinkState::Live),
+    ("off", LinkState::Off),
+    ("not_started", LinkState::NotStarted),
+    ("expired", LinkState::Expired),
+    ("exhausted", LinkState::Exhausted),
+    ("blocked", LinkState::Blocked),
+];
 
 /// What a query for links says.
 pub struct Asked {
@@ -168,6 +183,8 @@ impl FromFields for Asked {
             campaign_id: fields.optional("campaign_id", text::<{ link_fields::LABEL_CHARS_MAX }>),
             tag: fields.optional("tag", text::<{ link_fields::TAG_CHARS_MAX }>),
             text: fields.optional("q", text::<200>),
+            host: fields.optional("domain", parsed),
+            state: fields.optional("state", word(LINK_STATES)).map(|state| (state, desk::now())),
         };
         Some(Self { filter, page: PageRequest::from_fields(fields) })
     }
