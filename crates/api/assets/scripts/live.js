@@ -8,7 +8,6 @@
   const table = feed.querySelector("[data-live-table]");
   const body = table.querySelector("tbody");
   const most = Number(feed.dataset.liveRows) || 12;
-  const verdicts = { human: ["good", "Person"], automated: ["plain", "Automated"], unknown: ["wait", "Unclear"] };
 
   const element = (name, className, ...children) => {
     const made = document.createElement(name);
@@ -24,14 +23,6 @@
   /** An id is a word; anything else leads nowhere. */
   const id = (text) => /^[a-z]+_[0-9a-z]+$/i.test(text ?? "") ? text : "";
 
-  const place = (location) => {
-    const country = location?.country_name || location?.country;
-    return [location?.city || location?.region, country].filter(Boolean).join(", ") || location?.missing || "not known";
-  };
-  const device = (it) => {
-    const words = [it?.model_name || it?.model || it?.os, it?.browser].filter(Boolean);
-    return words.join(" · ") || it?.type || it?.kind || "unknown";
-  };
   const cell = (className, name, ...children) => {
     const made = element("td", className, ...children);
     if (name) made.dataset.name = name;
@@ -40,15 +31,15 @@
 
   const row = (click) => {
     const time = document.createElement("time");
-    time.dateTime = click.clicked_at;
+    time.dateTime = click.at;
     time.textContent = "just now";
-    const [kind, word] = verdicts[click.automation?.verdict] ?? verdicts.unknown;
+    const kind = ["good", "bad", "wait"].find((known) => known === click.kind) ?? "plain";
     return element("tr", "fresh",
-      cell("nowrap", "", anchor(`/clicks/${id(click.click_id)}`, "", time)),
-      cell("", "", anchor(`/links/${id(click.link?.id)}`, "mono", click.link?.slug ?? "")),
-      cell("", "From", place(click.location)),
-      cell("muted", "On", device(click.device)),
-      cell("", "", element("span", `chip ${kind}`, word)));
+      cell("nowrap", "", anchor(`/clicks/${id(click.id)}`, "", time)),
+      cell("", "", anchor(`/links/${id(click.link_id)}`, "mono", click.slug ?? "")),
+      cell("", "From", click.place ?? ""),
+      cell("muted", "On", click.device ?? ""),
+      cell("", "", element("span", `chip ${kind}`, click.text ?? "")));
   };
 
   const say = (kind, text) => {
@@ -58,7 +49,7 @@
   };
 
   const show = (click) => {
-    const href = `/clicks/${id(click.click_id)}`;
+    const href = `/clicks/${id(click.id)}`;
     // one that was amended comes again
     const before = [...body.rows].find((known) => known.querySelector("a")?.getAttribute("href") === href);
     const made = row(click);
