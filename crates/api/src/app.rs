@@ -20,8 +20,10 @@ use store::Pool;
 use webhook::Keyring;
 
 use crate::console::SignIns;
+use crate::desk::analytics::Zones;
 use crate::desk::passwords::Passwords;
 use crate::imports::Imports;
+use crate::live::{self, Live};
 use crate::metrics::Metrics;
 use crate::settings::{ApiSettings, Settings};
 use crate::{console, guard, openapi, v1};
@@ -46,6 +48,8 @@ pub(crate) struct Shared {
     pub passwords: Passwords,
     pub imports: Imports,
     pub exports: Imports,
+    pub zones: Zones,
+    pub live: Live,
     /// How long the broker remembers the id of a message.
     pub duplicate_window: Duration,
     /// How long messages that may name a contact stay on the streams.
@@ -115,6 +119,12 @@ impl App {
             passwords: Passwords::new(),
             imports: Imports::new(settings.api.bulk_requests_max, settings.api.bulk_workspace_requests_max),
             exports: Imports::new(settings.api.exports_max, settings.api.exports_workspace_max),
+            zones: Zones::new(),
+            live: Live::new(
+                settings.api.live_streams_max,
+                settings.api.live_workspace_streams_max,
+                settings.api.live_key_streams_max,
+            ),
             duplicate_window: settings.nats.duplicate_window,
             kept_on_streams: [
                 (StreamName::Clicks, settings.nats.clicks_max_age),
@@ -167,6 +177,8 @@ impl App {
         let handle = server.handle();
         let server = tokio::spawn(server);
         let ops = self.ops_listener.map(|listener| tokio::spawn(self.ops.serve(listener, stop.clone())));
+        let shared = self.shared.clone();
+        let follow = tokio::spawn(async move { live::follow(&shared.live, &shared.bus).await });
         let probe = tokio::spawn(watch_database(self.shared.pool.clone(), self.database, stop.clone()));
         let ops = async {
             match ops {
@@ -188,8 +200,11 @@ impl App {
                 if stop.is_cancelled() { Ok(()) } else { Err(anyhow::anyhow!("the ops port ended by itself")) }
             }),
         };
+        // streams that go on would be waited for
+        self.shared.live.end();
         handle.stop(true).await;
         stop.cancel();
+        follow.await.context("following live clicks panicked")?;
         probe.await.context("asking for the database panicked")?;
         ended
     }

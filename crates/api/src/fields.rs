@@ -225,6 +225,15 @@ pub fn number<const MIN: u32, const MAX: u32>(value: &Value) -> Result<u32, Wron
         .ok_or_else(|| invalid(format_args!("must be a whole number from {MIN} to {MAX}")))
 }
 
+/// A whole number within bounds, as it stands in a query.
+pub fn whole<const MIN: u32, const MAX: u32>(value: &Value) -> Result<u32, Wrong> {
+    value
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .filter(|number| (MIN..=MAX).contains(number))
+        .ok_or_else(|| invalid(format_args!("must be a whole number from {MIN} to {MAX}")))
+}
+
 /// A moment, as RFC 3339; kept in UTC to the millisecond.
 pub fn moment(value: &Value) -> Result<DateTime<Utc>, Wrong> {
     let text = value.as_str().ok_or_else(|| wrong_type("a string"))?;

@@ -1,22 +1,24 @@
-//! How many bulk requests, or exports, run at once: in all, and for one workspace, so that none keeps the others out.
+//! How many bulk requests, exports or live streams run at once: in all, and for one workspace or key, so that none keeps the others
+//! out.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::WorkspaceId;
 
-/// The requests of one kind that are running.
+/// The requests of one kind that are running, by whose they are.
 #[derive(Clone)]
-pub struct Imports {
-    running: Arc<Mutex<HashMap<WorkspaceId, usize>>>,
+pub struct Imports<Whose: Eq + Hash = WorkspaceId> {
+    running: Arc<Mutex<HashMap<Whose, usize>>>,
     requests_max: usize,
-    workspace_requests_max: usize,
+    own_requests_max: usize,
 }
 
 /// The right to run one; over when it is dropped.
-pub struct Running {
-    imports: Imports,
-    workspace_id: WorkspaceId,
+pub struct Running<Whose: Eq + Hash = WorkspaceId> {
+    imports: Imports<Whose>,
+    whose: Whose,
 }
 
 /// Why another one may not begin.
@@ -24,42 +26,42 @@ pub struct Running {
 pub enum Full {
     /// As many as may be are running.
     Everywhere,
-    /// The workspace runs as many as it may.
+    /// The workspace, or the key, runs as many as it may.
     Workspace,
 }
 
-impl Imports {
+impl<Whose: Eq + Hash + Clone> Imports<Whose> {
     /// None yet.
-    pub fn new(requests_max: usize, workspace_requests_max: usize) -> Self {
-        Self { running: Arc::default(), requests_max, workspace_requests_max }
+    pub fn new(requests_max: usize, own_requests_max: usize) -> Self {
+        Self { running: Arc::default(), requests_max, own_requests_max }
     }
 
     /// Begins one.
     ///
     /// # Errors
     /// [`Full`]
-    pub fn begin(&self, workspace_id: WorkspaceId) -> Result<Running, Full> {
+    pub fn begin(&self, whose: Whose) -> Result<Running<Whose>, Full> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.values().sum::<usize>() >= self.requests_max {
             return Err(Full::Everywhere);
         }
-        let own = running.entry(workspace_id).or_default();
-        if *own >= self.workspace_requests_max {
+        let own = running.entry(whose.clone()).or_default();
+        if *own >= self.own_requests_max {
             return Err(Full::Workspace);
         }
         *own += 1;
-        Ok(Running { imports: self.clone(), workspace_id })
+        Ok(Running { imports: self.clone(), whose })
     }
 }
 
-impl Drop for Running {
+impl<Whose: Eq + Hash> Drop for Running<Whose> {
     fn drop(&mut self) {
         let mut running = self.imports.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = running.get(&self.workspace_id).copied().unwrap_or_default().saturating_sub(1);
-        if left == 0 {
-            running.remove(&self.workspace_id);
-        } else {
-            running.insert(self.workspace_id, left);
+        if let Some(own) = running.get_mut(&self.whose) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                running.remove(&self.whose);
+            }
         }
     }
 }

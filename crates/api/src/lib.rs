@@ -1,7 +1,7 @@
 //! Manages and shows: the REST API under `/v1`, its description, and the console that people use.
 //!
 //! In reading order: [`settings`] and [`app`] say what a process is made of; `auth`, `body`, `ndjson`, `fields`, `page`,
-//! `imports` and `error` are what every handler shares; `desk` holds what can be done, `v1` and `console` are the two
+//! `imports`, `export`, `csv` and `error` are what every handler shares; `live` tells of clicks as they come in; `desk` holds what can be done, `v1` and `console` are the two
 //! doors to it. Nothing is sent to a subscriber from here: a test is asked of `deliver` over the bus, a retry is
 //! a row that `deliver` finds.
 
@@ -9,11 +9,14 @@ pub mod app;
 mod auth;
 mod body;
 mod console;
+mod csv;
 mod desk;
 mod error;
+mod export;
 mod fields;
 mod guard;
 mod imports;
+mod live;
 mod metrics;
 mod ndjson;
 mod openapi;

@@ -78,8 +78,16 @@ fn operations(item: &PathItem) -> Vec<(&'static str, &Operation)> {
 }
 
 /// The order in which `/docs` shows the groups.
-const GROUPS: [&str; 7] =
-    ["links", "webhook endpoints", "deliveries", "clicks", "settings", "keys and audit", "quarantine"];
+const GROUPS: [&str; 8] = [
+    "links",
+    "webhook endpoints",
+    "deliveries",
+    "clicks",
+    "analytics",
+    "settings",
+    "keys and audit",
+    "quarantine",
+];
 
 /// One operation as `/docs` shows it.
 struct OperationText {

@@ -27,6 +27,13 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
 }
 
+impl<T> Page<T> {
+    /// A page whose next one begins after the entry `next`, which may be none of this one.
+    pub fn until(data: Vec<T>, next: Option<impl fmt::Display>) -> Self {
+        Self { data, next_cursor: next.map(|id| cursor(&id)) }
+    }
+}
+
 /// Which page is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct PageRequest<Id> {

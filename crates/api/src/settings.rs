@@ -64,6 +64,15 @@ pub struct ApiSettings {
     pub exports_max: usize,
     /// Exports of one workspace at a time.
     pub exports_workspace_max: usize,
+    /// Live streams of clicks at a time.
+    pub live_streams_max: usize,
+    /// Live streams of one workspace at a time.
+    pub live_workspace_streams_max: usize,
+    /// Live streams of one key, or of sessions opened with it, at a time.
+    pub live_key_streams_max: usize,
+    /// How often a live stream gives a sign of life.
+    #[serde(with = "humantime_serde")]
+    pub live_heartbeat: Duration,
     /// How long one request may take.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
@@ -167,6 +176,17 @@ impl Settings {
             let rule = "must be at least 1 and at most api.exports_max";
             return refuse("api.exports_workspace_max", rule);
         }
+        if !(1..=api.live_streams_max).contains(&api.live_workspace_streams_max) {
+            let rule = "must be at least 1 and at most api.live_streams_max";
+            return refuse("api.live_workspace_streams_max", rule);
+        }
+        if !(1..=api.live_workspace_streams_max).contains(&api.live_key_streams_max) {
+            let rule = "must be at least 1 and at most api.live_workspace_streams_max";
+            return refuse("api.live_key_streams_max", rule);
+        }
+        if api.live_heartbeat.is_zero() {
+            return refuse("api.live_heartbeat", "must be more than nothing");
+        }
         if api.test_timeout >= api.request_timeout {
             return refuse("api.request_timeout", "must be longer than api.test_timeout");
         }
@@ -223,6 +243,9 @@ mod tests {
             ("BULK_REQUESTS_MAX", "10"),
             ("BULK_WORKSPACE_REQUESTS_MAX", "5"),
             ("BULK_IDLE_TIMEOUT", "0s"),
+            ("LIVE_WORKSPACE_STREAMS_MAX", "1000"),
+            ("LIVE_KEY_STREAMS_MAX", "0"),
+            ("LIVE_HEARTBEAT", "0s"),
         ] {
             let error = load(&[(&format!("CLICKWIRE__API__{key}"), value)]).expect_err(key);
             assert!(error.to_string().contains(&format!("api.{}", key.to_lowercase())), "{error}");

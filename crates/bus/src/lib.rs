@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`topology`] says what there is, `setup` makes it, `connect` reaches it, `messages` says what
 //! travels (`borrowed` the same without owning it, and `codec` how it is encoded), `publish` sends it, [`consume`] works it off,
-//! `recent` reads again what was sent lately. Beside the streams:
+//! `recent` reads again what was sent lately, `live` what is sent just now. Beside the streams:
 //! [`changes`] tells caches what is stale, [`erased`] empties what names an erased contact, and `test_requests` lets `api` ask `deliver` to send a test.
 
 mod borrowed;
@@ -13,6 +13,7 @@ pub mod consume;
 pub mod erased;
 #[cfg(test)]
 mod given;
+mod live;
 mod messages;
 mod publish;
 mod recent;
@@ -25,6 +26,7 @@ pub use borrowed::{ClickRef, ClickTemplate, Parts, RequestRef};
 pub use changes::{Change, Changed, Table};
 pub use connect::{Bus, ConnectError, PendingError};
 pub use consume::{ConsumeError, Consumer, ConsumerMetrics, Handler, Limits, Verdict, Verdicts};
+pub use live::{EnrichedTail, LiveError, Reread, Stored};
 pub use messages::{DecodeError, Event, Message, Outgoing, Quarantined};
 pub use publish::{PublishError, Publisher};
 pub use recent::RecentError;

@@ -345,6 +345,14 @@ pub fn enriched_subject(click: &EnrichedClick) -> String {
     format!("clickwire.clicks.enriched.{workspace_id}.{}", click.automation.verdict.as_str())
 }
 
+/// The subjects of a workspace on ENRICHED.
+pub(crate) fn enriched_subjects(workspace_id: WorkspaceId) -> [String; 2] {
+    [
+        format!("clickwire.clicks.enriched.{workspace_id}.*"),
+        format!("clickwire.clicks.amended.{workspace_id}"),
+    ]
+}
+
 /// Subject of an event (`noun.verb`) on EVENTS.
 pub fn event_subject(workspace_id: WorkspaceId, event_type: &str) -> String {
     let (noun, verb) = event_type.split_once('.').unwrap_or((event_type, "happened"));

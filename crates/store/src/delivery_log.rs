@@ -1,6 +1,8 @@
 //! Deliveries and their attempts, as people look at them, and the wish to try one again.
 
-use chrono::{DateTime, Utc};
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, NaiveDate, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
@@ -228,9 +230,21 @@ pub async fn attempts(
     workspace_id: WorkspaceId,
     id: DeliveryId,
 ) -> QueryResult<Vec<LoggedAttempt>> {
+    let attempts = attempts_of(conn, workspace_id, &[id], ATTEMPTS_MAX).await?;
+    Ok(attempts.into_iter().map(|(_, attempt)| attempt).collect())
+}
+
+/// The attempts of these deliveries, each one's first to last; at most `limit`. A success at first try left none.
+pub async fn attempts_of(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    ids: &[DeliveryId],
+    limit: i64,
+) -> QueryResult<Vec<(DeliveryId, LoggedAttempt)>> {
     #[derive(Queryable, Selectable)]
     #[diesel(table_name = attempts)]
     struct Row {
+        delivery_id: Uuid,
         number: i32,
         trigger: String,
         started_at: DateTime<Utc>,
@@ -244,27 +258,31 @@ pub async fn attempts(
         remote_ip: Option<String>,
         timings: Option<Value>,
     }
+    let days: BTreeSet<NaiveDate> = ids.iter().map(|id| id.day()).collect();
     let rows: Vec<Row> = attempts::table
-        .filter(attempts::day.eq(id.day()).and(attempts::delivery_id.eq(id.uuid())))
+        .filter(attempts::day.eq_any(days).and(attempts::delivery_id.eq_any(ids.iter().map(|id| id.uuid()))))
         .filter(attempts::workspace_id.eq(workspace_id.uuid()))
-        .order(attempts::number)
-        .limit(ATTEMPTS_MAX)
+        .order((attempts::delivery_id, attempts::number))
+        .limit(limit)
         .select(Row::as_select())
         .load(conn)
         .await?;
-    let read = |row: Row| LoggedAttempt {
-        number: natural(row.number),
-        trigger: row.trigger,
-        started_at: row.started_at,
-        duration_ms: natural(row.duration_ms),
-        status: row.status.and_then(|status| u16::try_from(status).ok()),
-        error: row.error,
-        error_detail: row.error_detail,
-        request_headers: row.request_headers,
-        response_headers: row.response_headers,
-        response_body: row.response_body,
-        remote_ip: row.remote_ip,
-        timings: row.timings.and_then(|t| serde_json::from_value(t).ok()).unwrap_or_default(),
+    let read = |row: Row| {
+        let attempt = LoggedAttempt {
+            number: natural(row.number),
+            trigger: row.trigger,
+            started_at: row.started_at,
+            duration_ms: natural(row.duration_ms),
+            status: row.status.and_then(|status| u16::try_from(status).ok()),
+            error: row.error,
+            error_detail: row.error_detail,
+            request_headers: row.request_headers,
+            response_headers: row.response_headers,
+            response_body: row.response_body,
+            remote_ip: row.remote_ip,
+            timings: row.timings.and_then(|t| serde_json::from_value(t).ok()).unwrap_or_default(),
+        };
+        (DeliveryId::from_uuid(row.delivery_id), attempt)
     };
     Ok(rows.into_iter().map(read).collect())
 }

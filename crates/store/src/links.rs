@@ -362,6 +362,23 @@ pub async fn recount(
     Ok(())
 }
 
+/// Host and slug of those of these links that are the workspace's, archived or not.
+pub async fn names(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    ids: &[LinkId],
+) -> QueryResult<Vec<(LinkId, Host, Slug)>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows: Vec<(Uuid, String, String)> = links::table
+        .inner_join(domains::table)
+        .filter(links::id.eq_any(ids).and(links::workspace_id.eq(workspace_id.uuid())))
+        .select((links::id, domains::host, links::slug))
+        .load(conn)
+        .await?;
+    let name = |(id, host, slug)| (LinkId::from_uuid(id), Host::kept(host), Slug::kept(slug));
+    Ok(rows.into_iter().map(name).collect())
+}
+
 /// Workspace, host and slug of these links, whosever they are.
 pub async fn addresses(conn: &mut Connection, ids: &[LinkId]) -> QueryResult<Vec<(WorkspaceId, Host, Slug)>> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();

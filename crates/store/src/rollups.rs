@@ -25,15 +25,17 @@ mod dirty;
 mod range;
 mod read;
 mod recount;
+mod sample;
 mod series;
 mod several;
 mod top;
 
 pub use check::deviations;
 pub use dirty::{Bucket, Grain, Waiting, delete_before, due, mark, mark_next_hour, put_off, waiting};
-pub use range::{Interval, Range, is_time_zone};
+pub use range::{Interval, Range, time_zones};
 pub use read::{Scope, Summary, summary};
 pub use recount::recount;
+pub use sample::{Made, READ_MAX, contacts, sample};
 pub use series::{POINTS_MAX, Point, time_series};
 pub use several::{LinkDay, days_of_links};
 pub use top::{Top, TopList, top};
@@ -87,6 +89,11 @@ impl Dimension {
         Self::ReferrerHost,
         Self::Language,
     ];
+
+    /// The dimension of this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dimension| dimension.as_str() == word)
+    }
 
     /// The word in the table, and in the API.
     pub const fn as_str(self) -> &'static str {

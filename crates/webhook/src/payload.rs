@@ -36,6 +36,13 @@ pub fn of_type(event_type: &'static str, click: &EnrichedClick) -> Vec<u8> {
     body
 }
 
+/// The `data` of the body that tells of a click, alone: one line of JSON.
+pub fn data(click: &EnrichedClick) -> Vec<u8> {
+    let mut data = Vec::with_capacity(BODY_BYTES_USUAL);
+    serde_json::to_writer(&mut data, &Data::of(click)).expect("keys are strings, and a Vec takes every byte");
+    data
+}
+
 /// A click as a person might make it, marked `test`: what an endpoint gets when its owner presses "send a test".
 pub fn sample(workspace_id: WorkspaceId, now: DateTime<Utc>) -> EnrichedClick {
     let id = ClickId::generate_at(now);

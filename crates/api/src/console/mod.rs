@@ -16,6 +16,7 @@ mod link_form;
 mod link_import;
 mod link_state;
 mod links;
+mod live;
 mod overview;
 pub mod plot;
 mod quarantine;
@@ -56,6 +57,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(overview::page)
         .service(clicks::list)
         .service(click::page)
+        .service(live::clicks)
         .service(deliveries::page)
         .service(deliveries::retry)
         .configure(links::configure)

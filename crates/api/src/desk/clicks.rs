@@ -1,64 +1,16 @@
-//! Recorded clicks, and the trace of one: redirected, enriched, recorded, each delivery.
+//! Recorded clicks.
 
 use chrono::{DateTime, Utc};
-use utoipa::IntoParams;
 
 use bus::Message as _;
-use model::automation::Verdict;
-use model::{ClickId, EnrichedClick, LinkId};
-use store::click_log::{self, ClickCounts, ClickFilter, RecordedClick};
-use store::delivery_log::{self, DeliveryFilter, LoggedDelivery};
+use model::{ClickId, EnrichedClick};
+use store::click_log::{self, ClickCounts, RecordedClick};
+use store::links;
 
+pub use super::click_query::Asked;
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::fields::{Fields, FromFields, moment, parsed, word};
-use crate::page::PageRequest;
-
-/// Most deliveries of one click that its trace shows.
-const TRACED_DELIVERIES_MAX: i64 = 250;
-
-pub(super) const VERDICTS: &[(&str, Verdict)] =
-    &[("human", Verdict::Human), ("automated", Verdict::Automated), ("unknown", Verdict::Unknown)];
-
-/// Which clicks are asked for.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
-pub struct ClickQuery {
-    /// Of this link.
-    link_id: Option<String>,
-    /// `human`, `automated` or `unknown`.
-    verdict: Option<String>,
-    /// At this moment or later.
-    since: Option<DateTime<Utc>>,
-    /// Before this moment.
-    until: Option<DateTime<Utc>>,
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// Entries of a page, 1 to 250. Default: 50.
-    limit: Option<u32>,
-}
-
-/// What a query for clicks says.
-pub struct Asked {
-    /// Which.
-    pub filter: ClickFilter,
-    /// Which page.
-    pub page: PageRequest<ClickId>,
-}
-
-impl FromFields for Asked {
-    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        let filter = ClickFilter {
-            link_id: fields.optional("link_id", parsed::<LinkId>),
-            verdict: fields.optional("verdict", word(VERDICTS)),
-            since: fields.optional("since", moment),
-            until: fields.optional("until", moment),
-        };
-        Some(Self { filter, page: PageRequest::from_fields(fields) })
-    }
-}
 
 /// A click that can be shown.
 pub struct ShownClick {
@@ -79,22 +31,27 @@ pub async fn list(shared: &Shared, caller: &Caller, asked: &Asked) -> Result<Vec
     rows.into_iter().map(decode).collect()
 }
 
-/// A click and its deliveries.
+/// One page of clicks, and the click that the next one begins after, if there may be one. It may have fewer than it may have, even
+/// none, and still a next one: [`click_log::page`].
 ///
 /// # Errors
-/// When the workspace has no such click.
-pub async fn find(
+/// When the database is away, or holds an event that cannot be read.
+pub async fn page(
     shared: &Shared,
     caller: &Caller,
-    id: ClickId,
-) -> Result<(ShownClick, Vec<LoggedDelivery>), ApiError> {
+    asked: &Asked,
+) -> Result<(Vec<ShownClick>, Option<ClickId>), ApiError> {
     let mut conn = shared.pool.get().await?;
-    let row =
-        click_log::find(&mut conn, caller.workspace_id, id).await?.ok_or(ApiError::NotFound("click"))?;
-    let of_click = DeliveryFilter { click_id: Some(id), ..DeliveryFilter::default() };
-    let deliveries =
-        delivery_log::list(&mut conn, caller.workspace_id, &of_click, None, TRACED_DELIVERIES_MAX).await?;
-    Ok((decode(row)?, deliveries))
+    let Asked { filter, page } = asked;
+    if let Some(link_id) = filter.link_id
+        && links::find(&mut conn, caller.workspace_id, link_id).await?.is_none()
+    {
+        // who asks for a link of others does not have all its clicks looked at
+        return Ok((Vec::new(), None));
+    }
+    let found = click_log::page(&mut conn, caller.workspace_id, filter, page.before, page.limit).await?;
+    let clicks = found.clicks.into_iter().map(decode).collect::<Result<_, _>>()?;
+    Ok((clicks, found.next))
 }
 
 /// How many clicks the workspace had since a moment.

@@ -129,7 +129,7 @@ pub async fn find(
 }
 
 /// A success at first try is told by its delivery alone.
-fn only_attempt(delivery: &LoggedDelivery) -> Option<LoggedAttempt> {
+pub(super) fn only_attempt(delivery: &LoggedDelivery) -> Option<LoggedAttempt> {
     Some(LoggedAttempt {
         number: 1,
         trigger: "schedule".to_owned(),

@@ -4,6 +4,8 @@
 //! the commit, best effort: they also refresh by age.
 
 pub mod alerts;
+pub mod analytics;
+pub mod click_query;
 pub mod clicks;
 pub mod contacts;
 pub mod deliveries;
@@ -28,8 +30,11 @@ pub mod quarantine;
 pub mod replay_body;
 pub mod replay_count;
 pub mod replays;
+pub mod report_query;
 pub mod secrets;
 pub mod settings;
+pub mod standing;
+pub mod trace;
 pub mod verdicts;
 
 use chrono::{DateTime, SubsecRound as _, Utc};

@@ -9,7 +9,8 @@ use model::automation::{Automation, Verdict};
 use model::{ClickId, EnrichedClick};
 use store::{click_log, first_clicks};
 
-use super::clicks::{VERDICTS, decode};
+use super::click_query::VERDICTS;
+use super::clicks::decode;
 use super::{Change, audit};
 use crate::app::Shared;
 use crate::auth::Caller;

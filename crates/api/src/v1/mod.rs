@@ -1,7 +1,10 @@
 //! The REST API: parse, ask the desk, answer. Every route is listed once, for the server and for its description.
 
+pub mod analytics;
 pub mod audit;
 pub mod bulk;
+mod click_csv;
+pub mod click_export;
 pub mod clicks;
 pub mod contacts;
 pub mod deliveries;
@@ -11,6 +14,7 @@ pub mod event_types;
 pub mod exports;
 pub mod keys;
 pub mod links;
+pub mod live;
 pub mod qr;
 pub mod quarantine;
 pub mod replays;
@@ -67,7 +71,9 @@ routes! {
     secrets::list_secrets, secrets::rotate_secret, secrets::revoke_secret,
     deliveries::list_deliveries, exports::export_deliveries, deliveries::show_delivery, deliveries::retry_delivery,
     replays::create_replay, replays::list_replays, replays::show_replay, replays::cancel_replay,
-    clicks::list_clicks, clicks::show_click, clicks::overrule_verdict,
+    // words come before `{id}`, which would match them
+    clicks::list_clicks, live::watch_clicks, click_export::export_clicks, clicks::show_click, clicks::overrule_verdict,
+    analytics::show_summary, analytics::show_timeseries, analytics::show_top, analytics::show_link_stats,
     contacts::erase_contact,
     settings::show_settings, settings::update_settings,
     workspace::show_workspace, workspace::update_workspace,

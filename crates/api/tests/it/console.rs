@@ -64,7 +64,7 @@ impl<'a> Browser<'a> {
         rest.split_once('"').expect("a value").0.to_owned()
     }
 
-    fn cookie(&self) -> String {
+    pub fn cookie(&self) -> String {
         self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
     }
 

@@ -13,6 +13,7 @@ use store::api_keys::{self, NewKey};
 use store::attempts::{NewAttempt, Trigger};
 use store::clicks;
 use store::deliveries::{self, NewDelivery, Owed, Progress};
+use store::rollups::{self, Grain};
 use testkit::{TestDatabase, TestNats, given, until};
 use tokio_util::sync::CancellationToken;
 
@@ -30,8 +31,8 @@ pub struct Api {
     pub stop: CancellationToken,
     client: Client,
     database: Option<TestDatabase>,
-    // kept alive as long as the test
-    _nats: Option<TestNats>,
+    /// Its broker, kept alive as long as the test.
+    pub nats: Option<TestNats>,
 }
 
 /// What an answer said.
@@ -85,11 +86,17 @@ impl Api {
 
     /// An API with a broker.
     pub async fn start_with_nats() -> Self {
+        Self::start_with_nats_and(|_| {}).await
+    }
+
+    /// The same with some settings changed.
+    pub async fn start_with_nats_and(change: impl FnOnce(&mut api::Settings)) -> Self {
         let (database, nats) = tokio::join!(TestDatabase::new(), TestNats::start());
-        let settings = settings(database.settings(), nats.settings());
+        let mut settings = settings(database.settings(), nats.settings());
+        change(&mut settings);
         let bus = nats.bus("test").await;
         let mut api = Self::serve(settings, database.pool()).await;
-        (api.bus, api._nats, api.database) = (Some(bus), Some(nats), Some(database));
+        (api.bus, api.nats, api.database) = (Some(bus), Some(nats), Some(database));
         api
     }
 
@@ -106,7 +113,7 @@ impl Api {
         let stop = CancellationToken::new();
         tokio::spawn(app.run(stop.clone()));
         let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
-        Self { url, ops_url, workspace_id, key, pool, bus: None, stop, client, _nats: None, database: None }
+        Self { url, ops_url, workspace_id, key, pool, bus: None, stop, client, nats: None, database: None }
     }
 
     /// Another workspace of the same API, with a domain and a key for everything.
@@ -216,16 +223,41 @@ pub async fn answer(response: Response) -> Answer {
     Answer { status, body, etag, content_type }
 }
 
-/// A click on a link, as `record` stores it.
-pub async fn recorded_click(api: &Api, link_id: &str) -> EnrichedClick {
-    let mut click = webhook::payload::sample(api.workspace_id, Utc::now());
+/// A click on a link of a workspace, as `enrich` tells of it.
+pub fn enriched_click(workspace_id: WorkspaceId, link_id: &str) -> EnrichedClick {
+    let mut click = webhook::payload::sample(workspace_id, Utc::now());
     click.test = false;
     click.click.link.id = link_id.parse().expect("an id");
-    let event = click.outgoing().payload;
-    let mut conn = api.pool.get().await.expect("the database runs");
-    let new = clicks::NewClick { click: &click, event: &event };
-    clicks::record(&mut conn, &[new], Utc::now()).await.expect("the click is stored");
     click
+}
+
+/// A click on a link, as `record` stores it.
+pub async fn recorded_click(api: &Api, link_id: &str) -> EnrichedClick {
+    let click = enriched_click(api.workspace_id, link_id);
+    record(api, std::slice::from_ref(&click)).await;
+    click
+}
+
+/// Stores clicks as `record` does.
+pub async fn record(api: &Api, enriched: &[EnrichedClick]) {
+    let mut conn = api.pool.get().await.expect("the database runs");
+    for enriched in enriched.chunks(1000) {
+        let events: Vec<_> = enriched.iter().map(|click| click.outgoing().payload).collect();
+        let new = enriched.iter().zip(&events).map(|(click, event)| clicks::NewClick { click, event });
+        let new: Vec<_> = new.collect();
+        clicks::record(&mut conn, &new, Utc::now()).await.expect("the clicks are stored");
+    }
+}
+
+/// Counts the clicks that are recorded, as `record` does in the background.
+pub async fn count_clicks(api: &Api) {
+    let mut conn = api.pool.get().await.expect("the database runs");
+    let later = Utc::now() + chrono::TimeDelta::days(1);
+    for grain in [Grain::Quarter, Grain::Day] {
+        for bucket in rollups::due(&mut conn, grain, later, 1000).await.expect("buckets") {
+            rollups::recount(&mut conn, bucket, Utc::now()).await.expect("it is counted");
+        }
+    }
 }
 
 /// A delivery of a click that failed at its first attempt, as `deliver` stores it.

@@ -1,9 +1,11 @@
 //! The API and the console against a real PostgreSQL and a real nats-server, over HTTP.
 
 mod alerts;
+mod analytics;
 mod auth;
 mod browser;
 mod bulk;
+mod click_export;
 mod clicks;
 mod console;
 mod contacts;
@@ -16,6 +18,7 @@ mod idempotency;
 mod keys;
 mod link_upsert;
 mod links;
+mod live;
 mod openapi;
 mod outages;
 mod quarantine;

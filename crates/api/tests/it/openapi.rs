@@ -65,6 +65,10 @@ async fn another_workspaces_things_are_not_there() {
         if pattern.contains("by-external-id") {
             continue;
         }
+        // goes on for ever: live.rs
+        if pattern == "/v1/clicks/live" {
+            continue;
+        }
         if !pattern.contains("{id}") {
             let listed = api.call_as(&stranger, Method::GET, &pattern, None).await;
             assert!(!listed.body.to_string().contains(&id), "{pattern} shows {id}");

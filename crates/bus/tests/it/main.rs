@@ -7,6 +7,7 @@ mod faults;
 #[path = "../../src/given.rs"]
 #[expect(dead_code, reason = "unit tests use the rest of it")]
 mod given;
+mod live;
 mod notices;
 mod publish;
 mod setup;

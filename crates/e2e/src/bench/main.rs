@@ -8,6 +8,7 @@ mod bulk;
 mod deliver;
 mod endpoints;
 mod enrich;
+mod export;
 mod figures;
 mod latency;
 mod load;
@@ -79,6 +80,8 @@ enum Part {
     Latency,
     /// Clicks a second all the way.
     Path,
+    /// A million clicks as a file, and the memory of the API meanwhile.
+    Export,
 }
 
 /// What the measurement starts of itself.
@@ -140,6 +143,7 @@ async fn main() -> anyhow::Result<()> {
             Part::Endpoints => endpoints::measure(&mut figures).await?,
             Part::Latency => latency::measure(&mut figures).await?,
             Part::Path => path::measure(&mut figures).await?,
+            Part::Export => export::measure(&mut figures).await?,
         }
     }
     figures.print();

@@ -313,6 +313,19 @@ impl World {
         Ok(())
     }
 
+    /// Reads an answer of the API to its end and keeps nothing of it; tells how many lines and bytes it had.
+    pub async fn read(&self, path: &str) -> anyhow::Result<(u64, u64)> {
+        let api = self.api.as_ref().context("the API is not running")?;
+        let request = self.http.get(format!("http://{}{path}", api.addr)).bearer_auth(&self.api_key);
+        let mut answer = request.send().await?.error_for_status()?;
+        let (mut lines, mut bytes) = (0, 0);
+        while let Some(chunk) = answer.chunk().await? {
+            lines += chunk.iter().filter(|byte| **byte == b'\n').count() as u64;
+            bytes += chunk.len() as u64;
+        }
+        Ok((lines, bytes))
+    }
+
     /// The process that serves the API.
     pub fn api_pid(&self) -> anyhow::Result<i32> {
         Ok(self.api.as_ref().context("the API is not running")?.pid())

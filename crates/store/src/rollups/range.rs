@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, DurationRound as _, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl;
 
 use super::recount::QUARTER;
@@ -67,18 +67,21 @@ impl Interval {
     }
 }
 
-/// Whether PostgreSQL knows a time zone of this name (`Asia/Kathmandu`). It reads the names from files: ask once a name.
-pub async fn is_time_zone(conn: &mut Connection, name: &str) -> QueryResult<bool> {
+/// The names of the time zones that PostgreSQL knows (`Asia/Kathmandu`), some 600 of them. It reads them from files: ask once.
+pub async fn time_zones(conn: &mut Connection) -> QueryResult<Vec<String>> {
     #[derive(QueryableByName)]
-    struct Known {
-        #[diesel(sql_type = Bool)]
-        is_known: bool,
+    struct Zone {
+        #[diesel(sql_type = Text)]
+        name: String,
     }
-    let known: Known = statement("SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1) AS is_known")
-        .bind::<Text, _>(name)
-        .get_result(conn)
-        .await?;
-    Ok(known.is_known)
+    // what is left out are other names of the same, and the zone of the server
+    let zones: Vec<Zone> = statement(
+        "SELECT name FROM pg_timezone_names
+         WHERE name NOT LIKE 'posix%' AND name NOT LIKE 'right/%' AND name NOT IN ('localtime', 'Factory')",
+    )
+    .load(conn)
+    .await?;
+    Ok(zones.into_iter().map(|zone| zone.name).collect())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 
+use model::automation::Verdict;
 use model::{LinkId, WorkspaceId};
 
 use super::{Counts, Range};
@@ -27,6 +28,24 @@ pub struct Summary {
     pub counts: Counts,
     /// Hits by who made them.
     pub hits: ClickCounts,
+    /// Unique clicks of people; the others are of those of whom it cannot be told.
+    pub unique_human: i64,
+}
+
+impl Summary {
+    /// The clicks with one verdict, or all.
+    pub const fn of(&self, verdict: Option<Verdict>) -> Counts {
+        let ClickCounts { human, automated, unknown } = self.hits;
+        match verdict {
+            None => self.counts,
+            Some(Verdict::Human) => Counts { hits: human, clicks: human, unique_clicks: self.unique_human },
+            Some(Verdict::Automated) => Counts { hits: automated, clicks: 0, unique_clicks: 0 },
+            Some(Verdict::Unknown) => {
+                let unique_clicks = self.counts.unique_clicks - self.unique_human;
+                Counts { hits: unknown, clicks: unknown, unique_clicks }
+            }
+        }
+    }
 }
 
 /// Parts of the range from `$2` to `$3`, a UTC day each at most: whole days whose sum is up to date, and others.
@@ -56,7 +75,8 @@ pub(super) fn rows_of(dimension: &str) -> String {
 }
 
 const SUMS: &str = "coalesce(sum(human), 0)::bigint AS human, coalesce(sum(automated), 0)::bigint AS automated,
-    coalesce(sum(unknown), 0)::bigint AS unknown, coalesce(sum(unique_human + unique_unknown), 0)::bigint AS unique_clicks";
+    coalesce(sum(unknown), 0)::bigint AS unknown, coalesce(sum(unique_human + unique_unknown), 0)::bigint AS unique_clicks,
+    coalesce(sum(unique_human), 0)::bigint AS unique_human";
 
 #[derive(QueryableByName)]
 struct Sums {
@@ -68,11 +88,13 @@ struct Sums {
     unknown: i64,
     #[diesel(sql_type = BigInt)]
     unique_clicks: i64,
+    #[diesel(sql_type = BigInt)]
+    unique_human: i64,
 }
 
 /// Counts the clicks of a range.
 pub async fn summary(conn: &mut Connection, scope: Scope, range: Range) -> QueryResult<Summary> {
-    let Sums { human, automated, unknown, unique_clicks } = match scope {
+    let Sums { human, automated, unknown, unique_clicks, unique_human } = match scope {
         Scope::Workspace(workspace_id) => {
             statement(format!("WITH {PIECES} SELECT {SUMS} FROM ({}) AS rows", rows_of("'total'")))
                 .bind::<SqlUuid, _>(workspace_id.uuid())
@@ -97,5 +119,6 @@ pub async fn summary(conn: &mut Connection, scope: Scope, range: Range) -> Query
     Ok(Summary {
         counts: Counts { hits: human + automated + unknown, clicks: human + unknown, unique_clicks },
         hits: ClickCounts { human, automated, unknown },
+        unique_human,
     })
 }

@@ -22,7 +22,7 @@ const TIMEOUT_MS: u32 = 300_000;
 pub(super) const QUARTER: chrono::TimeDelta = chrono::TimeDelta::minutes(15);
 
 /// Where the values of a dimension come from.
-const fn value(dimension: Dimension) -> &'static str {
+pub(super) const fn value(dimension: Dimension) -> &'static str {
     match dimension {
         Dimension::Link => "link_id::text",
         Dimension::Campaign => "campaign_id",

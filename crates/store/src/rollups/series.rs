@@ -59,7 +59,7 @@ fn end(range: Range, interval: Interval) -> DateTime<Utc> {
 /// forward has 23 hours, and the hour that comes twice in autumn is two.
 ///
 /// # Errors
-/// Also when PostgreSQL does not know the zone: [`super::is_time_zone`].
+/// Also when PostgreSQL does not know the zone: [`super::time_zones`].
 pub async fn time_series(
     conn: &mut Connection,
     scope: Scope,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod base;
+mod click_log;
 mod confirmation;
 mod erasures;
 mod folding;

@@ -54,6 +54,12 @@ impl Conditions {
         self.0.iter().all(|condition| condition.holds(click))
     }
 
+    /// Those that do not hold, as they are written.
+    pub fn failing(&self, click: &EnrichedClick) -> Value {
+        let failing = self.0.iter().filter(|condition| !condition.holds(click));
+        Value::Object(failing.map(Condition::entry).collect())
+    }
+
     /// As they are written; reading that again gives the same conditions.
     pub fn to_json(&self) -> Value {
         Value::Object(self.0.iter().map(Condition::entry).collect())

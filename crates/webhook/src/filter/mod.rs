@@ -59,6 +59,11 @@ impl Filter {
     pub fn matches(&self, click: &EnrichedClick) -> bool {
         self.0.hold(click)
     }
+
+    /// Those of its conditions that do not hold for this click, as they are written; an empty object when all do.
+    pub fn failing(&self, click: &EnrichedClick) -> Value {
+        self.0.failing(click)
+    }
 }
 
 impl FilterError {
