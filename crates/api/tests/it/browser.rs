@@ -5,7 +5,7 @@
 use std::process::Stdio;
 
 use fantoccini::{Client, ClientBuilder, Locator};
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::{ScratchDir, until};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -107,7 +107,12 @@ async fn a_person_names_an_alert_url_tries_a_filter_and_looks_at_what_was_put_as
 }
 
 /// A browser with a profile of its own. The driver ends with the test.
-async fn browser(profile: &ScratchDir) -> (Child, Client) {
+pub async fn browser(profile: &ScratchDir) -> (Child, Client) {
+    browser_with(profile, &[], json!({})).await
+}
+
+/// The same with more flags and other options of `goog:chromeOptions`.
+pub async fn browser_with(profile: &ScratchDir, more: &[&str], others: Value) -> (Child, Client) {
     let mut driver = Command::new("chromedriver")
         .arg("--port=0")
         .stdout(Stdio::piped())
@@ -124,7 +129,12 @@ async fn browser(profile: &ScratchDir) -> (Child, Client) {
     };
     let mut flags: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
     flags.push(format!("--user-data-dir={}", profile.path().display()));
-    let options = json!({"goog:chromeOptions": {"args": flags, "binary": "/usr/bin/chromium"}});
+    flags.extend(more.iter().map(|flag| (*flag).to_owned()));
+    let mut chrome = json!({"args": flags, "binary": "/usr/bin/chromium"});
+    for (name, value) in others.as_object().expect("an object") {
+        chrome[name] = value.clone();
+    }
+    let options = json!({"goog:chromeOptions": chrome});
     let url = format!("http://127.0.0.1:{port}");
     let client = until(LIMIT, || async {
         let capabilities = options.as_object().expect("an object").clone();
@@ -135,24 +145,24 @@ async fn browser(profile: &ScratchDir) -> (Child, Client) {
     (driver, client)
 }
 
-async fn fill(browser: &Client, selector: &str, value: &str) {
+pub async fn fill(browser: &Client, selector: &str, value: &str) {
     let field = browser.wait().for_element(Locator::Css(selector)).await.expect(selector);
     field.clear().await.expect("a field");
     field.send_keys(value).await.expect("a field");
 }
 
-async fn press(browser: &Client, label: &str) {
+pub async fn press(browser: &Client, label: &str) {
     let button = format!("//main//button[normalize-space()='{label}']");
     let button = browser.wait().for_element(Locator::XPath(&button)).await.expect(label);
     button.click().await.expect(label);
 }
 
-async fn follow(browser: &Client, label: &str) {
+pub async fn follow(browser: &Client, label: &str) {
     let link = browser.wait().for_element(Locator::LinkText(label)).await.expect(label);
     link.click().await.expect(label);
 }
 
-async fn text(browser: &Client, selector: &str) -> String {
+pub async fn text(browser: &Client, selector: &str) -> String {
     let element = browser.wait().for_element(Locator::Css(selector)).await.expect(selector);
     element.text().await.expect(selector)
 }
