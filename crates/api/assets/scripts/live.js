@@ -23,11 +23,7 @@
   /** An id is a word; anything else leads nowhere. */
   const id = (text) => /^[a-z]+_[0-9a-z]+$/i.test(text ?? "") ? text : "";
 
-  const cell = (className, name, ...children) => {
-    const made = element("td", className, ...children);
-    if (name) made.dataset.name = name;
-    return made;
-  };
+  const cell = (className, ...children) => element("td", className, ...children);
 
   const row = (click) => {
     const time = document.createElement("time");
@@ -35,11 +31,10 @@
     time.textContent = "just now";
     const kind = ["good", "bad", "wait"].find((known) => known === click.kind) ?? "plain";
     return element("tr", "fresh",
-      cell("nowrap", "", anchor(`/clicks/${id(click.id)}`, "", time)),
-      cell("", "", anchor(`/links/${id(click.link_id)}`, "mono", click.slug ?? "")),
-      cell("", "From", click.place ?? ""),
-      cell("muted", "On", click.device ?? ""),
-      cell("", "", element("span", `chip ${kind}`, click.text ?? "")));
+      cell("nowrap", anchor(`/clicks/${id(click.id)}`, "", time)),
+      cell("", anchor(`/links/${id(click.link_id)}`, "mono", click.slug ?? "")),
+      cell("", click.place ?? "", element("span", "sub", click.device ?? "")),
+      cell("", element("span", `chip ${kind}`, click.text ?? "")));
   };
 
   const say = (kind, text) => {
