@@ -84,9 +84,11 @@ impl Bus {
     /// # Errors
     /// When the broker is away.
     pub async fn follow_enriched(&self, after: u64) -> Result<EnrichedTail, LiveError> {
-        let interruptions = self.interruptions();
+        let mut interruptions = self.interruptions();
+        // what was before does not matter to a reader that begins now
+        interruptions.mark_unchanged();
         let subjects = ENRICHED_ALL.map(str::to_owned).into();
-        let reader = self.reader(subjects, after).await?;
+        let reader = self.enriched_reader(subjects, after).await?;
         Ok(EnrichedTail { bus: self.clone(), reader, request: None, interruptions, brought: 0 })
     }
 
@@ -108,7 +110,7 @@ impl Bus {
         if after.saturating_add(1) < state.first_sequence || after > state.last_sequence {
             return Ok(Reread::default());
         }
-        let reader = self.reader(enriched_subjects(workspace_id).into(), after).await?;
+        let reader = self.enriched_reader(enriched_subjects(workspace_id).into(), after).await?;
         let read = read(&reader, until, max).await;
         let name = reader.cached_info().name.clone();
         if let Err(error) =
@@ -120,7 +122,7 @@ impl Bus {
         read
     }
 
-    async fn reader(
+    async fn enriched_reader(
         &self,
         filter_subjects: Vec<String>,
         after: u64,

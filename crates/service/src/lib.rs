@@ -1,8 +1,9 @@
-//! What every process does alike: settings, logs and traces, shutdown, the ops port, and who is asked for names.
+//! What every process does alike: memory, settings, logs and traces, shutdown, the ops port, and who is asked for names.
 //!
 //! Knows nothing of the bus or the database: a service hands its own checks and metrics to [`ops::Ops`].
 
 mod args;
+mod memory;
 pub mod names;
 pub mod ops;
 pub mod settings;

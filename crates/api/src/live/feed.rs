@@ -11,6 +11,9 @@ use super::{Live, State};
 /// How long it is read on after the last viewer has gone: who reloads a page misses nothing.
 const LINGER: Duration = Duration::from_secs(60);
 
+/// How long a connection that is being made is waited for before the broker is said to be away.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+
 /// Pause before the broker is asked again.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 
@@ -32,6 +35,7 @@ pub async fn follow(live: &Live, bus: &Bus) {
 
 async fn while_looked_at(live: &Live, bus: &Bus) {
     loop {
+        let _ = bus.wait_connected(CONNECT_MAX).await;
         let error = match open(live, bus).await {
             Ok(mut tail) => {
                 live.state.send_replace(State::Following);

@@ -11,10 +11,12 @@
 mod feed;
 mod hub;
 mod stream;
+mod wish;
 
 pub use feed::follow;
 use hub::{LiveClick, Seen};
-pub use stream::{Wish, answer, data};
+pub use stream::{answer, data};
+pub use wish::Wish;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

@@ -124,7 +124,7 @@ async fn a_click_shows_at_once_to_its_workspace_and_to_no_other() {
     assert_eq!(own.next().await.expect("it goes on").name, "link.click.amended");
     let of_link = format!("link_id={}", person.click.link.id);
     let (mut of_link, _) = Events::ready(live(&api, &of_link)).await;
-    publish(&api, &[click(api.workspace_id), EnrichedClick { ..again(&person) }]).await;
+    publish(&api, &[click(api.workspace_id), again(&person)]).await;
     assert_eq!(of_link.next().await.expect("it goes on").data["link"]["id"], json!(person.click.link.id));
 }
 
@@ -253,7 +253,12 @@ async fn a_stream_ends_with_its_key_and_with_the_process() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_has_as_many_streams_as_it_may_and_its_place_is_free_when_one_ends() {
-    let api = Api::start_with_nats_and(|settings| settings.api.live_key_streams_max = 1).await;
+    let api = Api::start_with_nats_and(|settings| {
+        settings.api.live_key_streams_max = 1;
+        // that who looked is gone is seen when there is something to send
+        settings.api.live_heartbeat = Duration::from_millis(50);
+    })
+    .await;
     let (first, _) = Events::ready(live(&api, "")).await;
 
     let second = live(&api, "").send().await.expect("an answer");

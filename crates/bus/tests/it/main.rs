@@ -5,7 +5,6 @@
 mod consume;
 mod faults;
 #[path = "../../src/given.rs"]
-#[expect(dead_code, reason = "unit tests use the rest of it")]
 mod given;
 mod live;
 mod notices;

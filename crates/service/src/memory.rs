@@ -1,0 +1,6 @@
+//! The allocator of every process.
+
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
