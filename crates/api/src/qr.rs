@@ -79,7 +79,8 @@ impl Qr {
         let mut rows = vec![0xff_u8; row_bytes * size];
         for y in 0..size {
             for x in 0..size {
-                let module = |at: usize| at.checked_sub(offset).map(|at| at / scale).filter(|at| *at < self.width);
+                let module =
+                    |at: usize| at.checked_sub(offset).map(|at| at / scale).filter(|at| *at < self.width);
                 if let (Some(column), Some(row)) = (module(x), module(y))
                     && self.is_dark(column, row)
                 {
@@ -138,7 +139,8 @@ mod tests {
         let qr = Qr::of("https://go.example.com/a").expect("a code");
         let svg = qr.svg(300, 2);
 
-        let drawn: usize = svg.split('h').skip(1).filter_map(|run| run.split_once("v1h-")?.0.parse::<usize>().ok()).sum();
+        let drawn: usize =
+            svg.split('h').skip(1).filter_map(|run| run.split_once("v1h-")?.0.parse::<usize>().ok()).sum();
         assert_eq!(drawn, qr.modules.iter().filter(|dark| **dark).count());
         let (_, black) = pixels(&qr.png(1, 0));
         assert_eq!(black, qr.modules, "one pixel a module");

@@ -13,8 +13,8 @@ use model::slug::fold;
 use model::{DestinationUrl, Host, LinkId, PasswordHash, Slug, Utm, WorkspaceId};
 
 use crate::link_import::NewLink;
-use crate::link_state::{LinkState, is_in};
 use crate::link_row::{Row, made, unreadable, values};
+use crate::link_state::{LinkState, is_in};
 use crate::lost::limit_statements;
 use crate::schema::{domains, links};
 use crate::{Connection, QueryResult};

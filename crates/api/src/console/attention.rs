@@ -160,7 +160,8 @@ async fn of_domains(shared: &Shared, caller: &Caller) -> Result<Vec<Item>, PageE
     let blocked = domains.iter().filter(|domain| domain.blocked_at.is_some()).map(|domain| Item {
         kind: "bad",
         title: format!("{} is blocked", domain.host),
-        text: "Whoever runs this server has blocked it. Visitors of its links see that, and no destination.".to_owned(),
+        text: "Whoever runs this server has blocked it. Visitors of its links see that, and no destination."
+            .to_owned(),
         action: "See your domains",
         href: "/settings/links".to_owned(),
     });

@@ -110,7 +110,9 @@ const fn verdict_words(verdict: Verdict) -> &'static str {
         Verdict::Automated => {
             "A program followed the link: a preview, a security scanner, a bot. It does not count as a click."
         }
-        Verdict::Unknown => "It may have been a person or a program. It counts as a click, marked as unclear.",
+        Verdict::Unknown => {
+            "It may have been a person or a program. It counts as a click, marked as unclear."
+        }
     }
 }
 

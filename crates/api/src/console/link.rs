@@ -256,4 +256,3 @@ fn facts(link: &Link, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
     ];
     facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
-

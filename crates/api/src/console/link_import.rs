@@ -97,7 +97,11 @@ async fn preview(signed: Signed, upload: Upload) -> PageResult {
     }
     let sheet = match Sheet::read(bytes) {
         Ok(sheet) if sheet.rows.is_empty() => {
-            return Ok(refused(&signed, &upload, "There is no row below the names of the columns.".to_owned()));
+            return Ok(refused(
+                &signed,
+                &upload,
+                "There is no row below the names of the columns.".to_owned(),
+            ));
         }
         Ok(sheet) => sheet,
         Err(Unreadable(why)) => return Ok(refused(&signed, &upload, why)),

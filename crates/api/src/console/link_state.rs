@@ -19,8 +19,12 @@ pub fn chip(link: &Link, now: DateTime<Utc>) -> Chip {
         LinkState::Expired => Chip { kind: "plain", text: "Expired" },
         LinkState::NotStarted => Chip { kind: "wait", text: "Not started" },
         LinkState::Exhausted => Chip { kind: "plain", text: "Exhausted" },
-        LinkState::Live if link.options.tracking == Tracking::Off => Chip { kind: "wait", text: "Not tracked" },
-        LinkState::Live if link.options.password.is_some() => Chip { kind: "good", text: "Live, with password" },
+        LinkState::Live if link.options.tracking == Tracking::Off => {
+            Chip { kind: "wait", text: "Not tracked" }
+        }
+        LinkState::Live if link.options.password.is_some() => {
+            Chip { kind: "good", text: "Live, with password" }
+        }
         LinkState::Live => Chip { kind: "good", text: "Live" },
     }
 }
@@ -49,7 +53,12 @@ pub enum Remedy {
 }
 
 /// Why a link does not do what links do, and what to do about it; `None` when it does.
-pub fn explained(link: &Link, is_tracking: bool, has_fallback: bool, now: DateTime<Utc>) -> Option<Explained> {
+pub fn explained(
+    link: &Link,
+    is_tracking: bool,
+    has_fallback: bool,
+    now: DateTime<Utc>,
+) -> Option<Explained> {
     let options = &link.options;
     let visitors = match &options.expired_url {
         Some(url) => format!("Visitors go to {url} instead."),
@@ -59,7 +68,8 @@ pub fn explained(link: &Link, is_tracking: bool, has_fallback: bool, now: DateTi
     let explained = |kind, title: String, text: String, remedy| Some(Explained { kind, title, text, remedy });
     if let Some(at) = link.archived_at {
         let title = format!("This link was archived {}", when(at, now).near);
-        let text = "It leads nowhere for good, and its slug is never given out again. Its clicks stay.".to_owned();
+        let text =
+            "It leads nowhere for good, and its slug is never given out again. Its clicks stay.".to_owned();
         return explained("plain", title, text, Remedy::Nothing);
     }
     match LinkState::of(link, now) {

@@ -144,7 +144,10 @@ async fn list(signed: Signed, zone: Zone, query: Query, shared: Data<Shared>) ->
     let is_by_clicks = sort == Sort::Clicks && may_see_clicks;
     let Page { data, next_cursor } = if is_by_clicks {
         let range = Range::new(now - TimeDelta::days(MOST_CLICKED_DAYS), now);
-        Page { data: link_lists::most_clicked(&shared, caller, range, MOST_CLICKED).await?, next_cursor: None }
+        Page {
+            data: link_lists::most_clicked(&shared, caller, range, MOST_CLICKED).await?,
+            next_cursor: None,
+        }
     } else {
         let rows = links::list(&shared, caller, &filter, &page).await?;
         page.page(rows, |link| link.id, |link| link)
@@ -226,7 +229,12 @@ async fn switch(signed: Signed, form: Form, id: Path<String>, shared: Data<Share
 }
 
 #[post("/links/{id}/archive")]
-async fn archive(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, PageError> {
+async fn archive(
+    signed: Signed,
+    _form: Form,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, PageError> {
     signed.caller.require(Scope::LinksWrite)?;
     links::archive(&shared, &signed.caller, path_id(&id, "link")?, None).await?;
     Ok(done(&shared, "/links", "The link is archived. Its slug is never given out again."))

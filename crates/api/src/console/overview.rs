@@ -129,12 +129,7 @@ fn lines(mut endpoints: Vec<Endpoint>, now: DateTime<Utc>) -> Vec<EndpointLine> 
     });
     let line = |endpoint: &Endpoint| {
         let (chip, sentence) = endpoint_chip(endpoint, now);
-        EndpointLine {
-            id: endpoint.id.to_string(),
-            url: endpoint.options.url.to_string(),
-            chip,
-            sentence,
-        }
+        EndpointLine { id: endpoint.id.to_string(), url: endpoint.options.url.to_string(), chip, sentence }
     };
     endpoints.iter().take(ENDPOINTS_SHOWN).map(line).collect()
 }

@@ -169,14 +169,7 @@ fn across(at: f64, points: usize) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "there are never so many points")]
-fn column(
-    at: usize,
-    points: usize,
-    point: &Point,
-    layers: &[Layer],
-    scale: Scale,
-    clock: Clock,
-) -> Column {
+fn column(at: usize, points: usize, point: &Point, layers: &[Layer], scale: Scale, clock: Clock) -> Column {
     let filled = if points <= FEW { 0.46 } else { 0.74 };
     let mut below = 0;
     let mut pieces = Vec::new();
@@ -284,10 +277,7 @@ mod tests {
         assert_eq!(pieces(1), []);
         assert_eq!(pieces(2), [("people", "10.0", "186.0")]);
         let lines: Vec<_> = plot.lines.iter().map(|l| (l.y.as_str(), l.text.as_str())).collect();
-        assert_eq!(
-            lines,
-            [("196.0", "0"), ("149.5", "2"), ("103.0", "4"), ("56.5", "6"), ("10.0", "8")]
-        );
+        assert_eq!(lines, [("196.0", "0"), ("149.5", "2"), ("103.0", "4"), ("56.5", "6"), ("10.0", "8")]);
     }
 
     #[test]

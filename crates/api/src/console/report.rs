@@ -90,7 +90,9 @@ fn value_words(dimension: Dimension, value: Option<&str>) -> String {
     match dimension {
         Dimension::Country => country(value).to_owned(),
         Dimension::City => match value.rsplit_once(", ") {
-            Some((place, code)) => format!("{}, {}", place.split(", ").next().unwrap_or(place), country(code)),
+            Some((place, code)) => {
+                format!("{}, {}", place.split(", ").next().unwrap_or(place), country(code))
+            }
             None => value.to_owned(),
         },
         Dimension::Device => device_kind(value).to_owned(),

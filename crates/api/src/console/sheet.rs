@@ -100,12 +100,11 @@ impl Sheet {
         let text = std::str::from_utf8(bytes).map_err(|_| {
             Unreadable("This is not a text in UTF-8. Save the sheet as “CSV UTF-8” and try again.".to_owned())
         })?;
-        let mut reader = csv::ReaderBuilder::new()
-            .delimiter(delimiter(text))
-            .flexible(true)
-            .from_reader(text.as_bytes());
+        let mut reader =
+            csv::ReaderBuilder::new().delimiter(delimiter(text)).flexible(true).from_reader(text.as_bytes());
         let broken = |error: csv::Error| Unreadable(format!("The sheet cannot be read: {error}."));
-        let head: Vec<String> = reader.headers().map_err(broken)?.iter().map(|name| name.trim().to_owned()).collect();
+        let head: Vec<String> =
+            reader.headers().map_err(broken)?.iter().map(|name| name.trim().to_owned()).collect();
         if head.len() > COLUMNS_MAX {
             return Err(Unreadable(format!("A sheet may have at most {COLUMNS_MAX} columns.")));
         }
@@ -218,7 +217,9 @@ fn column(name: &str) -> Column {
         "max_clicks" => Column::Number("max_clicks"),
         "status_code" => Column::Number("status_code"),
         _ => match (name.strip_prefix("utm_"), name.strip_prefix("metadata.")) {
-            (Some(utm @ ("source" | "medium" | "campaign" | "term" | "content" | "id")), _) => Column::Utm(utm.to_owned()),
+            (Some(utm @ ("source" | "medium" | "campaign" | "term" | "content" | "id")), _) => {
+                Column::Utm(utm.to_owned())
+            }
             (_, Some(key)) if !key.is_empty() => Column::Metadata(key.to_owned()),
             _ => Column::Unknown,
         },
@@ -230,7 +231,8 @@ fn moment(field: &str, cell: &str) -> String {
     if !field.ends_with("_at") {
         return cell.to_owned();
     }
-    let date = chrono::NaiveDate::parse_from_str(cell, "%Y-%m-%d").map(|day| day.and_time(chrono::NaiveTime::MIN));
+    let date =
+        chrono::NaiveDate::parse_from_str(cell, "%Y-%m-%d").map(|day| day.and_time(chrono::NaiveTime::MIN));
     let formats = ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"];
     let read = formats.iter().find_map(|format| chrono::NaiveDateTime::parse_from_str(cell, format).ok());
     match read.or(date.ok()) {

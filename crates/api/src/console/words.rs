@@ -42,7 +42,10 @@ sq Albanian;sr Serbian;sv Swedish;sw Swahili;ta Tamil;te Telugu;th Thai;tr Turki
 vi Vietnamese;zh Chinese;zu Zulu";
 
 fn name_in(list: &'static str, code: &str) -> Option<&'static str> {
-    list.split(';').filter_map(|entry| entry.split_once(' ')).find(|(known, _)| *known == code).map(|(_, name)| name)
+    list.split(';')
+        .filter_map(|entry| entry.split_once(' '))
+        .find(|(known, _)| *known == code)
+        .map(|(_, name)| name)
 }
 
 /// A country by its code; what is none stays as it is.

@@ -51,7 +51,9 @@ impl<'a> Browser<'a> {
         let boundary = "----form";
         let mut body = String::new();
         for (name, value) in fields {
-            body += &format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+            body += &format!(
+                "--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+            );
         }
         if let Some(file) = file {
             body += &format!(
@@ -61,7 +63,8 @@ impl<'a> Browser<'a> {
         }
         body += &format!("--{boundary}--\r\n");
         let request = self.api.request(Method::POST, path).header("cookie", self.cookie());
-        let request = request.header("content-type", format!("multipart/form-data; boundary={boundary}")).body(body);
+        let request =
+            request.header("content-type", format!("multipart/form-data; boundary={boundary}")).body(body);
         self.keep(request.send().await.expect("an answer")).await
     }
 

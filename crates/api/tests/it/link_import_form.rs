@@ -63,7 +63,9 @@ async fn a_sheet_of_another_session_or_without_links_does_nothing() {
 
     let foreign = [("csrf", "guess"), ("text", SHEET)];
     assert_eq!(browser.upload("/links/import", &foreign, None).await.0, 403);
-    for (text, why) in [("", "Choose a file"), ("name\nx\n", "No column is called"), ("url\n", "There is no row")] {
+    for (text, why) in
+        [("", "Choose a file"), ("name\nx\n", "No column is called"), ("url\n", "There is no row")]
+    {
         let fields = [("csrf", token.as_str()), ("text", text)];
         let (status, page) = browser.upload("/links/import/preview", &fields, None).await;
         assert_eq!(status, 422, "{text}");

@@ -71,9 +71,13 @@ async fn what_needs_attention_says_what_to_do() {
 async fn links_are_found_by_campaign_tag_state_and_domain() {
     let api = Api::start().await;
     let make = async |body| assert_eq!(api.post("/v1/links", body).await.status, 201);
-    make(json!({"url": "https://example.com/", "slug": "live-one", "campaign_id": "Spring", "tags": ["a&b"]})).await;
+    make(
+        json!({"url": "https://example.com/", "slug": "live-one", "campaign_id": "Spring", "tags": ["a&b"]}),
+    )
+    .await;
     make(json!({"url": "https://example.com/", "slug": "off-one", "enabled": false})).await;
-    make(json!({"url": "https://example.com/", "slug": "coming-one", "starts_at": "2036-01-01T00:00:00Z"})).await;
+    make(json!({"url": "https://example.com/", "slug": "coming-one", "starts_at": "2036-01-01T00:00:00Z"}))
+        .await;
     let mut browser = Browser::signed_in(&api).await;
 
     for (query, shown) in [
@@ -119,7 +123,10 @@ async fn a_link_shows_how_often_it_was_followed_and_by_whom() {
         let (status, page) = browser.open(&format!("/links/{link}{range}")).await;
         assert_eq!(status, 200, "{range}: {page}");
         assert!(page.contains("Clicks by people</span><span class=\"number\">2</span>"), "{range}: {page}");
-        assert!(page.contains("<span>Sweden</span>") && page.contains("<span>Norway</span>"), "{range}: {page}");
+        assert!(
+            page.contains("<span>Sweden</span>") && page.contains("<span>Norway</span>"),
+            "{range}: {page}"
+        );
         assert!(!page.contains("<span>United States</span>"), "machines are no answer to where people are");
         assert!(page.contains("<svg class=\"plot-field\"") && page.contains("The numbers as a table"));
     }
@@ -169,7 +176,8 @@ async fn clicks_are_listed_by_what_is_asked_for_and_one_shows_what_happened() {
     }
     record(&api, &clicks).await;
     let mut browser = Browser::signed_in(&api).await;
-    let paths: Vec<String> = clicks.iter().map(|click| format!("href=\"/clicks/{}\"", click.click.id)).collect();
+    let paths: Vec<String> =
+        clicks.iter().map(|click| format!("href=\"/clicks/{}\"", click.click.id)).collect();
     let (today, tomorrow) = (Utc::now().date_naive(), Utc::now().date_naive() + TimeDelta::days(1));
 
     for (query, shown) in [
@@ -185,7 +193,10 @@ async fn clicks_are_listed_by_what_is_asked_for_and_one_shows_what_happened() {
         assert_eq!(paths.iter().map(|path| page.contains(path)).collect::<Vec<_>>(), shown, "{query}");
     }
     let (_, page) = browser.open(&format!("/clicks/{}", clicks[1].click.id)).await;
-    assert!(page.contains("A program followed the link") && page.contains("There is no webhook yet"), "{page}");
+    assert!(
+        page.contains("A program followed the link") && page.contains("There is no webhook yet"),
+        "{page}"
+    );
 }
 
 #[tokio::test]
@@ -245,7 +256,10 @@ async fn days_are_those_of_the_viewer_once_the_browser_has_told() {
     browser.keep_cookie("clickwire_zone", "Asia/Kathmandu");
     let (status, page) = browser.open("/?range=7d").await;
     assert_eq!(status, 200, "{page}");
-    assert!(page.contains("since midnight, Asia/Kathmandu") && page.contains("When (Asia/Kathmandu)"), "{page}");
+    assert!(
+        page.contains("since midnight, Asia/Kathmandu") && page.contains("When (Asia/Kathmandu)"),
+        "{page}"
+    );
     for nonsense in ["Mars/Olympus", "<script>", "EST5EDT"] {
         browser.keep_cookie("clickwire_zone", nonsense);
         assert_eq!(browser.open("/").await.0, 200, "{nonsense}");

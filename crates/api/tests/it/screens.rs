@@ -62,11 +62,15 @@ async fn every_page_is_pictured_and_none_is_wider_than_a_phone() {
     let world = world(&api).await;
 
     let mut wide = Vec::new();
-    for (scheme, flag) in [("light", "--blink-settings=preferredColorScheme=1"), ("dark", "--blink-settings=preferredColorScheme=0")] {
+    for (scheme, flag) in [
+        ("light", "--blink-settings=preferredColorScheme=1"),
+        ("dark", "--blink-settings=preferredColorScheme=0"),
+    ] {
         let phone = json!({"mobileEmulation": {"deviceMetrics": {"width": 375, "height": 2400, "pixelRatio": 1, "touch": true}}});
-        for (width, options, flags) in
-            [(1280, json!({}), vec![flag, "--window-size=1280,1900", "--hide-scrollbars"]), (375, phone, vec![flag, "--hide-scrollbars"])]
-        {
+        for (width, options, flags) in [
+            (1280, json!({}), vec![flag, "--window-size=1280,1900", "--hide-scrollbars"]),
+            (375, phone, vec![flag, "--hide-scrollbars"]),
+        ] {
             let profile = ScratchDir::new("chromium");
             let (_driver, browser) = browser_with(&profile, &flags, options).await;
             browser.goto(&format!("{}/login", api.url)).await.expect("the console opens");

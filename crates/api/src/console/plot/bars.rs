@@ -76,10 +76,7 @@ mod tests {
         let list = BarList::new("Countries", "Clicks", vec![bar("Sweden", 60), bar("Norway", 15)], 25);
 
         let rows: Vec<_> = list.rows.iter().map(|r| (&*r.label, &*r.width, &*r.share)).collect();
-        assert_eq!(
-            rows,
-            [("Sweden", "100%", "60%"), ("Norway", "25%", "15%"), ("Others", "41.667%", "25%")]
-        );
+        assert_eq!(rows, [("Sweden", "100%", "60%"), ("Norway", "25%", "15%"), ("Others", "41.667%", "25%")]);
         assert!(BarList::new("Countries", "Clicks", Vec::new(), 0).is_empty());
     }
 
