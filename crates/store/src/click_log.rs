@@ -11,7 +11,6 @@ use model::device::DeviceKind;
 use model::{ClickId, LinkId, WorkspaceId};
 
 use crate::parse::earliest;
-use crate::schema::clicks;
 use crate::statement::{Statement, Values, statement};
 use crate::{Connection, QueryResult};
 
