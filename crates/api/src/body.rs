@@ -124,6 +124,27 @@ impl Query {
     }
 }
 
+impl Query {
+    /// What a form says that sends every field, those left empty among them.
+    pub fn filled(mut self) -> Self {
+        if let serde_json::Value::Object(object) = &mut self.0 {
+            object.retain(|_, value| value.as_str().is_none_or(|text| !text.trim().is_empty()));
+        }
+        self
+    }
+
+    /// Reads a value another way, as a form has it that knows dates only; what cannot be read stays.
+    pub fn translated(mut self, name: &str, to: impl Fn(&str) -> Option<String>) -> Self {
+        let value = self.0.get_mut(name);
+        if let Some(value) = value
+            && let Some(translated) = value.as_str().and_then(to)
+        {
+            *value = translated.into();
+        }
+        self
+    }
+}
+
 impl FromRequest for Query {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;

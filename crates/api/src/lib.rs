@@ -25,6 +25,7 @@ mod metrics;
 mod ndjson;
 mod openapi;
 mod page;
+mod qr;
 mod roles;
 pub mod settings;
 mod sign_ins;

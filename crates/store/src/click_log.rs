@@ -11,7 +11,6 @@ use model::device::DeviceKind;
 use model::{ClickId, LinkId, WorkspaceId};
 
 use crate::parse::earliest;
-use crate::schema::clicks;
 use crate::statement::{Statement, Values, statement};
 use crate::{Connection, QueryResult};
 
@@ -273,28 +272,4 @@ pub async fn find(
         .await
         .optional()?;
     Ok(row.map(RecordedClick::from))
-}
-
-/// Counts the workspace's clicks since a moment, by verdict.
-pub async fn count_since(
-    conn: &mut Connection,
-    workspace_id: WorkspaceId,
-    since: DateTime<Utc>,
-) -> QueryResult<ClickCounts> {
-    let rows: Vec<(String, i64)> = clicks::table
-        .filter(clicks::workspace_id.eq(workspace_id.uuid()))
-        .filter(clicks::day.ge(since.date_naive()))
-        .filter(clicks::id.ge(earliest(since)))
-        .group_by(clicks::verdict)
-        .select((clicks::verdict, diesel::dsl::count_star()))
-        .load(conn)
-        .await?;
-    let of = |verdict: Verdict| {
-        rows.iter().find(|(word, _)| word == verdict.as_str()).map_or(0, |(_, count)| *count)
-    };
-    Ok(ClickCounts {
-        human: of(Verdict::Human),
-        automated: of(Verdict::Automated),
-        unknown: of(Verdict::Unknown),
-    })
 }

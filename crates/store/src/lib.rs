@@ -31,6 +31,7 @@ pub mod invitations;
 pub mod leases;
 pub mod link_import;
 mod link_row;
+pub mod link_state;
 pub mod links;
 pub mod locks;
 mod lost;

@@ -14,6 +14,7 @@ use model::{DestinationUrl, Host, LinkId, PasswordHash, Slug, Utm, WorkspaceId};
 
 use crate::link_import::NewLink;
 use crate::link_row::{Row, made, unreadable, values};
+use crate::link_state::{LinkState, is_in};
 use crate::lost::limit_statements;
 use crate::schema::{domains, links};
 use crate::{Connection, QueryResult};
@@ -125,6 +126,10 @@ pub struct LinkFilter {
     pub tag: Option<String>,
     /// Whose slug or URL contains this text.
     pub text: Option<String>,
+    /// Served under this host.
+    pub host: Option<Host>,
+    /// In this state at this moment.
+    pub state: Option<(LinkState, DateTime<Utc>)>,
 }
 
 /// What became of a new link.
@@ -239,6 +244,12 @@ pub async fn list(
         let of_slug = links::slug.like(containing(&fold(text)));
         query = query.filter(of_slug.or(links::original_url.ilike(containing(text))));
     }
+    if let Some(host) = &filter.host {
+        query = query.filter(domains::host.eq(host.as_str()));
+    }
+    if let Some((state, now)) = filter.state {
+        query = query.filter(is_in(state, now));
+    }
     if let Some(before) = before {
         query = query.filter(links::id.lt(before.uuid()));
     }
@@ -255,6 +266,23 @@ pub async fn list(
 fn containing(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
     format!("%{escaped}%")
+}
+
+/// The workspace's links with these ids that are not archived, in no order.
+pub async fn find_all(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    ids: &[LinkId],
+) -> QueryResult<Vec<Link>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows: Vec<(Row, String)> = links::table
+        .inner_join(domains::table)
+        .filter(links::id.eq_any(ids).and(links::workspace_id.eq(workspace_id.uuid())))
+        .filter(links::archived_at.is_null())
+        .select((Row::as_select(), domains::host))
+        .load(conn)
+        .await?;
+    rows.into_iter().map(read).collect()
 }
 
 /// Which link of the workspace has an external id, archived or not.

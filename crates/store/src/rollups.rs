@@ -29,6 +29,7 @@ mod read;
 mod recount;
 mod sample;
 mod series;
+mod several;
 mod top;
 
 pub use check::deviations;
@@ -39,6 +40,7 @@ pub use read::{Scope, Summary, summary};
 pub use recount::recount;
 pub use sample::{Made, READ_MAX, contacts, sample};
 pub use series::{POINTS_MAX, Point, time_series};
+pub use several::{LinkDay, days_of_links};
 pub use top::{Top, TopList, top};
 
 /// Values of a dimension that a quarter of an hour keeps by themselves.

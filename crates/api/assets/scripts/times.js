@@ -26,6 +26,12 @@
     }
   };
 
+  // the server writes days and plots by the clock that this says
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zone && !document.cookie.split("; ").includes(`clickwire_zone=${zone}`)) {
+    document.cookie = `clickwire_zone=${zone}; path=/; max-age=31536000; samesite=lax`;
+  }
+
   // for parts that come later, such as live rows
   document.clickwireTimes = tell;
   tell(document);

@@ -13,12 +13,18 @@ use sha2::{Digest as _, Sha256};
 const STYLESHEET: &str = concat!(
     include_str!("../../assets/styles/frame.css"),
     include_str!("../../assets/styles/plots.css"),
+    include_str!("../../assets/styles/overview.css"),
+    include_str!("../../assets/styles/links.css"),
     include_str!("../../assets/styles/people.css"),
     include_str!("../../assets/styles/webhooks.css"),
-    include_str!("../../assets/styles/docs.css")
+    include_str!("../../assets/styles/docs.css"),
 );
-const SCRIPT: &str =
-    concat!(include_str!("../../assets/scripts/times.js"), include_str!("../../assets/scripts/wizard.js"));
+const SCRIPT: &str = concat!(
+    include_str!("../../assets/scripts/times.js"),
+    include_str!("../../assets/scripts/copy.js"),
+    include_str!("../../assets/scripts/live.js"),
+    include_str!("../../assets/scripts/wizard.js"),
+);
 const ICON: &str = include_str!("../../assets/icon.svg");
 
 /// For what is named with its mark.

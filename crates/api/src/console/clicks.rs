@@ -1,105 +1,121 @@
-//! One click and its trace.
+//! Clicks: the list, with what may be asked for. One of them is in `click`.
 
 use actix_web::get;
-use actix_web::web::{Data, Path};
+use actix_web::web::Data;
 use askama::Template;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 
-use super::view::{Chip, DeliveryRow, Layout, When, delivery_row, device, html, outcome, verdict_chip, when};
+use model::automation::Verdict;
+use store::click_log::ClickFilter;
+
+use super::plot::grouped;
+use super::view::{ClickRow, Layout, click_row, html};
+use super::words::country;
+use super::zone::Zone;
 use super::{PageResult, Signed, session};
 use crate::app::Shared;
 use crate::auth::Scope;
-use crate::body::path_id;
-use crate::desk::clicks::place;
-use crate::desk::trace::{self, AtEndpoint, Trace, TracedDelivery};
+use crate::body::Query;
+use crate::desk::clicks::{self, Asked};
+use crate::desk::links;
+use crate::page::Page;
 
 #[derive(Template)]
-#[template(path = "click.html")]
-struct ClickPage {
+#[template(path = "clicks.html")]
+struct ClicksPage {
     layout: Layout,
-    id: String,
-    slug: String,
+    zone: &'static str,
+    clicks: Vec<ClickRow>,
+    /// Filters in words, where they are not fields of the form.
+    only: Vec<String>,
     link_id: String,
-    destination: String,
-    chip: Chip,
-    score: u8,
-    reasons: Vec<(String, i16)>,
-    facts: Vec<(&'static str, String)>,
-    steps: Vec<(&'static str, When, String)>,
-    endpoints: Vec<EndpointLine>,
+    verdict: &'static str,
+    country: String,
+    campaign: String,
+    contact: String,
+    since: String,
+    until: String,
+    is_filtered: bool,
+    shown: String,
+    next: Option<String>,
 }
 
-/// What became of the click at an endpoint.
-pub struct EndpointLine {
-    id: String,
-    /// Its URL, or its id.
-    name: String,
-    /// Why it was not told, or was not told yet.
-    reason: Option<String>,
-    deliveries: Vec<DeliveryLine>,
-}
-
-/// A delivery with its attempts.
-pub struct DeliveryLine {
-    row: DeliveryRow,
-    attempts: Vec<(When, String)>,
-}
-
-#[get("/clicks/{id}")]
-pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
-    signed.caller.require(Scope::ClicksRead)?;
+#[get("/clicks")]
+pub async fn list(signed: Signed, zone: Zone, query: Query, shared: Data<Shared>) -> PageResult {
+    let caller = &signed.caller;
+    caller.require(Scope::ClicksRead)?;
+    // a form knows days: they begin where the viewer is, and the last one counts
+    let first = |text: &str| day(text).map(|day| moment(zone, day));
+    let last = |text: &str| day(text).and_then(|day| day.succ_opt()).map(|day| moment(zone, day));
+    let country_code = |text: &str| Some(text.trim().to_uppercase());
+    let query = query.filled().translated("since", first).translated("until", last);
+    let asked: Asked = query.translated("country", country_code).read()?;
+    let (found, next) = clicks::page(&shared, caller, &asked).await?;
     let now = Utc::now();
-    let Trace { shown, endpoints } = trace::of_click(&shared, &signed.caller, path_id(&id, "click")?).await?;
-    let enriched = &shown.click;
-    let click = &enriched.click;
-    let labels = &click.link.labels;
-    let facts = [
-        ("Place", Some(place(enriched))),
-        ("Network", enriched.location.as_organization.clone()),
-        ("Device", Some(device(enriched))),
-        ("Language", click.request.language().map(str::to_owned)),
-        ("Referrer", click.request.referrer.clone()),
-        ("Campaign", labels.campaign_id.clone()),
-        ("Conversation", labels.conversation_id.clone()),
-        ("Contact", labels.contact_id.clone()),
-        ("Message", labels.message_id.clone()),
-        ("User agent", click.request.user_agent.clone()),
-    ];
-    let page = ClickPage {
-        layout: signed.layout("overview"),
-        id: click.id.to_string(),
-        slug: click.link.slug.clone(),
-        link_id: click.link.id.to_string(),
-        destination: click.destination_url.clone(),
-        chip: verdict_chip(enriched.automation.verdict),
-        score: enriched.automation.score,
-        reasons: enriched.automation.reasons.iter().map(|r| (r.code.clone(), r.weight)).collect(),
-        facts: facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
-        steps: vec![
-            ("Redirected", when(click.clicked_at, now), "The visitor was sent on.".to_owned()),
-            ("Enriched", when(enriched.enriched_at, now), format!("Location: {}.", place(enriched))),
-            ("Recorded", when(shown.recorded_at, now), "Stored for reports.".to_owned()),
-        ],
-        endpoints: endpoints.iter().map(|at| endpoint_line(&signed, at, now)).collect(),
+    let filter = &asked.filter;
+    let mut only = Vec::new();
+    if let Some(id) = filter.link_id
+        && caller.may(Scope::LinksRead)
+    {
+        let link = links::find(&shared, caller, id).await?;
+        only.push(format!("On the link {}", link.slug));
+    }
+    only.extend(filter.country.as_deref().map(|code| format!("From {}", country(code))));
+    only.extend(filter.conversation_id.as_deref().map(|id| format!("Of the conversation {id}")));
+    only.extend(filter.message_id.as_deref().map(|id| format!("Of the message {id}")));
+    let page = ClicksPage {
+        layout: signed.layout("clicks"),
+        zone: zone.0.name(),
+        shown: grouped(found.len() as u64),
+        clicks: found.iter().map(|shown| click_row(shown, now)).collect(),
+        only,
+        link_id: filter.link_id.map(|id| id.to_string()).unwrap_or_default(),
+        verdict: filter.verdict.map_or("", Verdict::as_str),
+        country: filter.country.clone().unwrap_or_default(),
+        campaign: filter.campaign_id.clone().unwrap_or_default(),
+        contact: filter.contact_id.clone().unwrap_or_default(),
+        since: filter.since.map(|at| date(zone, at)).unwrap_or_default(),
+        until: filter.until.map(|at| date(zone, at - chrono::TimeDelta::seconds(1))).unwrap_or_default(),
+        is_filtered: *filter != ClickFilter::default(),
+        next: next_page(filter, next.and_then(|id| Page::<()>::until(Vec::new(), Some(id)).next_cursor)),
     };
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
 }
 
-fn endpoint_line(signed: &Signed, at: &AtEndpoint, now: DateTime<Utc>) -> EndpointLine {
-    let may_see = signed.caller.may(Scope::EndpointsRead);
-    let id = at.id.to_string();
-    EndpointLine {
-        name: at.url.clone().filter(|_| may_see).unwrap_or_else(|| id.clone()),
-        id,
-        reason: at.reason().map(|(_, sentence)| sentence).filter(|_| may_see),
-        deliveries: at.deliveries.iter().map(|delivery| delivery_line(delivery, now)).collect(),
-    }
+fn day(text: &str) -> Option<NaiveDate> {
+    NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()
 }
 
-fn delivery_line(traced: &TracedDelivery, now: DateTime<Utc>) -> DeliveryLine {
-    let attempts = traced.attempts.iter().map(|attempt| {
-        let outcome = outcome(attempt.status, attempt.error.as_deref(), Some(attempt.duration_ms));
-        (when(attempt.started_at, now), outcome)
-    });
-    DeliveryLine { row: delivery_row(&traced.delivery, now), attempts: attempts.collect() }
+/// When a day begins, as the API writes moments.
+fn moment(zone: Zone, day: NaiveDate) -> String {
+    zone.midnight_of(day).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
+fn date(Zone(zone): Zone, at: DateTime<Utc>) -> String {
+    at.with_timezone(&zone).format("%Y-%m-%d").to_string()
+}
+
+/// The address of the next page, with moments as the API writes them.
+fn next_page(filter: &ClickFilter, cursor: Option<String>) -> Option<String> {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("cursor", &cursor?);
+    let time = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let texts = [
+        ("link_id", filter.link_id.map(|id| id.to_string())),
+        ("campaign_id", filter.campaign_id.clone()),
+        ("conversation_id", filter.conversation_id.clone()),
+        ("contact_id", filter.contact_id.clone()),
+        ("message_id", filter.message_id.clone()),
+        ("verdict", filter.verdict.map(|verdict| verdict.as_str().to_owned())),
+        ("country", filter.country.clone()),
+        ("device", filter.device.map(|device| device.as_str().to_owned())),
+        ("since", filter.since.map(time)),
+        ("until", filter.until.map(time)),
+    ];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            query.append_pair(name, &text);
+        }
+    }
+    Some(query.finish())
 }

@@ -56,8 +56,7 @@ const PREVIEW: [(&str, &str); 3] =
     [("preview_title", "title"), ("preview_description", "description"), ("preview_image_url", "image_url")];
 
 /// The group of what clicks tell.
-const LABELS: [&str; 11] = [
-    "campaign_id",
+const LABELS: [&str; 9] = [
     "conversation_id",
     "contact_id",
     "message_id",
@@ -65,7 +64,6 @@ const LABELS: [&str; 11] = [
     "sequence_id",
     "step_id",
     "external_id",
-    "tags",
     "sent_at",
     "kind",
 ];

@@ -1,82 +1,104 @@
-//! Links: the list, one with its clicks, on and off. The form that makes and changes one is in `link_form`.
+//! Links: the list, and what is done with one: on, off, archived. One with its clicks is in `link`, the form in `link_form`.
+
+use std::collections::HashMap;
 
 use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{HttpResponse, get, post};
 use askama::Template;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use model::link::{LinkKind, Tracking};
-use store::click_log::ClickFilter;
-use store::links::Link;
+use model::LinkId;
+use store::links::{Link, LinkFilter};
+use store::rollups::Range;
 
-use super::findings::{self, FindingText};
 use super::form::Form;
-use super::view::{Chip, ClickRow, Layout, When, click_row, html, when};
-use super::{Flash, PageResult, Signed, link_form, see_other, session};
+use super::link_state::chip;
+use super::plot::{Sparkline, grouped};
+use super::view::{Chip, Layout, When, html, when};
+use super::zone::Zone;
+use super::{Flash, PageError, PageResult, Signed, link, link_form, link_import, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::{Query, path_id};
-use crate::desk::clicks;
 use crate::desk::link_change::LinkChange;
+use crate::desk::link_lists;
 use crate::desk::links::{self, tracked_url};
-use crate::page::{Page, PageRequest};
-use crate::v1::links::Asked;
+use crate::desk::settings;
+use crate::fields::{Fields, FromFields, word};
+use crate::page::Page;
+use crate::v1::links::{Asked, LINK_STATES};
 
-/// Clicks of one link that are shown.
-const CLICKS_SHOWN: i64 = 20;
+/// Links of the list of those with most clicks.
+const MOST_CLICKED: i64 = 50;
+
+/// Days that this list looks back.
+const MOST_CLICKED_DAYS: i64 = 30;
+
+/// Days that the line beside a link shows.
+const LINE_DAYS: u64 = 14;
 
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
     config.service(list);
-    // `new` comes before `{id}`, which would match it
+    // `new` and `import` come before `{id}`, which would match them
+    link_import::configure(config);
     link_form::configure(config);
-    config.service(show).service(switch).service(archive);
+    link::configure(config);
+    config.service(switch).service(archive);
 }
 
 pub struct LinkRow {
     pub id: String,
     pub slug: String,
+    pub host: String,
     pub tracked_url: String,
     pub url: String,
     pub campaign: String,
+    pub tags: Vec<String>,
     pub chip: Chip,
     pub created: When,
+    /// Clicks of the last days.
+    pub clicks: String,
+    pub line: Option<Sparkline>,
 }
 
-fn link_row(shared: &Shared, link: &Link) -> LinkRow {
-    let now = Utc::now();
+pub(super) fn link_row(shared: &Shared, link: &Link, now: DateTime<Utc>) -> LinkRow {
     LinkRow {
         id: link.id.to_string(),
         slug: link.slug.to_string(),
+        host: link.host.to_string(),
         tracked_url: tracked_url(shared, link),
         url: link.options.original_url.to_string(),
         campaign: link.options.labels.campaign_id.clone().unwrap_or_default(),
-        chip: link_chip(link),
+        tags: link.options.labels.tags.clone(),
+        chip: chip(link, now),
         created: when(link.created_at, now),
+        clicks: String::new(),
+        line: None,
     }
 }
 
-fn link_chip(link: &Link) -> Chip {
-    let now = Utc::now();
-    let options = &link.options;
-    if link.archived_at.is_some() {
-        Chip { kind: "plain", text: "Archived" }
-    } else if link.blocked_at.is_some() {
-        Chip { kind: "bad", text: "Blocked" }
-    } else if !options.enabled {
-        Chip { kind: "plain", text: "Off" }
-    } else if options.expires_at.is_some_and(|at| at <= now) {
-        Chip { kind: "plain", text: "Expired" }
-    } else if options.starts_at.is_some_and(|at| at > now) {
-        Chip { kind: "wait", text: "Not started" }
-    } else if link.exhausted_at.is_some() {
-        Chip { kind: "plain", text: "Exhausted" }
-    } else if options.tracking == Tracking::Off {
-        Chip { kind: "wait", text: "Not tracked" }
-    } else if options.password.is_some() {
-        Chip { kind: "good", text: "Live, with password" }
-    } else {
-        Chip { kind: "good", text: "Live" }
+/// In which order links are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    /// The newest first.
+    Newest,
+    /// Those with most clicks first.
+    Clicks,
+}
+
+const SORTS: &[(&str, Sort)] = &[("newest", Sort::Newest), ("clicks", Sort::Clicks)];
+
+/// What the address of the list says.
+struct AskedList {
+    asked: Asked,
+    sort: Sort,
+}
+
+impl FromFields for AskedList {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let sort = fields.optional("sort", word(SORTS)).unwrap_or(Sort::Newest);
+        Some(Self { asked: Asked::from_fields(fields)?, sort })
     }
 }
 
@@ -86,137 +108,114 @@ struct LinksPage {
     layout: Layout,
     links: Vec<LinkRow>,
     text: String,
+    campaign: String,
+    tag: String,
+    domain: String,
+    state: &'static str,
+    domains: Vec<String>,
+    states: Vec<(&'static str, &'static str)>,
+    is_filtered: bool,
+    is_by_clicks: bool,
+    has_clicks: bool,
+    may_make: bool,
     next: Option<String>,
 }
 
+/// The states as a choice.
+fn states() -> Vec<(&'static str, &'static str)> {
+    let words = |state: &'static str| match state {
+        "live" => "Live",
+        "off" => "Off",
+        "not_started" => "Not started",
+        "expired" => "Expired",
+        "exhausted" => "Exhausted",
+        _ => "Blocked",
+    };
+    LINK_STATES.iter().map(|(state, _)| (*state, words(state))).collect()
+}
+
 #[get("/links")]
-async fn list(signed: Signed, query: Query, shared: Data<Shared>) -> PageResult {
-    signed.caller.require(Scope::LinksRead)?;
-    let Asked { filter, page } = query.read()?;
-    let rows = links::list(&shared, &signed.caller, &filter, &page).await?;
-    let Page { data, next_cursor } = page.page(rows, |link| link.id, |link| link_row(&shared, &link));
-    let text = filter.text.unwrap_or_default();
-    let next = next_cursor.map(|cursor| {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair("cursor", &cursor);
-        if !text.is_empty() {
-            query.append_pair("q", &text);
-        }
-        query.finish()
-    });
-    let page = LinksPage { layout: signed.layout("links"), links: data, text, next };
-    Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
-}
-
-#[derive(Template)]
-#[template(path = "link.html")]
-struct LinkPage {
-    layout: Layout,
-    row: LinkRow,
-    is_enabled: bool,
-    is_archived: bool,
-    may_change: bool,
-    notes: Vec<&'static str>,
-    facts: Vec<(&'static str, String)>,
-    tags: Vec<String>,
-    clicks: Vec<ClickRow>,
-    /// What keeps its last click from becoming webhooks, and what else there is to say of it.
-    why: Vec<FindingText>,
-    is_stopped: bool,
-}
-
-#[get("/links/{id}")]
-async fn show(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
+async fn list(signed: Signed, zone: Zone, query: Query, shared: Data<Shared>) -> PageResult {
     let caller = &signed.caller;
     caller.require(Scope::LinksRead)?;
-    let link = links::find(&shared, caller, path_id(&id, "link")?).await?;
+    let AskedList { asked: Asked { filter, page }, sort } = query.filled().read()?;
     let now = Utc::now();
-    let mut clicks = Vec::new();
-    if caller.may(Scope::ClicksRead) {
-        let filter = ClickFilter { link_id: Some(link.id), ..ClickFilter::default() };
-        let asked = clicks::Asked { filter, page: PageRequest::first(CLICKS_SHOWN - 1) };
-        let rows = clicks::list(&shared, caller, &asked).await?;
-        clicks = rows.iter().map(|shown| click_row(shown, now)).collect();
+    let may_see_clicks = caller.may(Scope::ClicksRead);
+    let is_by_clicks = sort == Sort::Clicks && may_see_clicks;
+    let Page { data, next_cursor } = if is_by_clicks {
+        let range = Range::new(now - TimeDelta::days(MOST_CLICKED_DAYS), now);
+        Page {
+            data: link_lists::most_clicked(&shared, caller, range, MOST_CLICKED).await?,
+            next_cursor: None,
+        }
+    } else {
+        let rows = links::list(&shared, caller, &filter, &page).await?;
+        page.page(rows, |link| link.id, |link| link)
+    };
+    let mut rows: Vec<LinkRow> = data.iter().map(|link| link_row(&shared, link, now)).collect();
+    if may_see_clicks {
+        let ids: Vec<LinkId> = data.iter().map(|link| link.id).collect();
+        let range = Range::new(zone.midnight(now, LINE_DAYS - 1), now);
+        let days = link_lists::days(&shared, caller, &ids, range).await?;
+        add_clicks(&mut rows, &ids, &days);
     }
-    let why = findings::of_link(&shared, caller, &link).await?;
-    let page = LinkPage {
+    let domains = match caller.may(Scope::SettingsRead) {
+        true => settings::domains(&shared, caller).await?,
+        false => Vec::new(),
+    };
+    let next = next_cursor.map(|cursor| next_page(&filter, &cursor));
+    let is_filtered = filter != LinkFilter::default();
+    let page = LinksPage {
         layout: signed.layout("links"),
-        row: link_row(&shared, &link),
-        is_enabled: link.options.enabled,
-        is_archived: link.archived_at.is_some(),
-        may_change: caller.may(Scope::LinksWrite),
-        notes: notes(&link),
-        facts: facts(&link, now),
-        tags: link.options.labels.tags.clone(),
-        clicks,
-        is_stopped: why.iter().any(|finding| finding.stops),
-        why,
+        links: rows,
+        state: filter.state.map_or("", |(state, _)| state_word(state)),
+        text: filter.text.unwrap_or_default(),
+        campaign: filter.campaign_id.unwrap_or_default(),
+        tag: filter.tag.unwrap_or_default(),
+        domain: filter.host.map(|host| host.to_string()).unwrap_or_default(),
+        domains: domains.into_iter().map(|domain| domain.host.to_string()).collect(),
+        states: states(),
+        is_filtered,
+        is_by_clicks,
+        has_clicks: may_see_clicks,
+        may_make: caller.may(Scope::LinksWrite),
+        next,
     };
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
 }
 
-/// What is easily overlooked about a link.
-fn notes(link: &Link) -> Vec<&'static str> {
-    let options = &link.options;
-    let notes = [
-        (
-            options.status_code.is_cacheable(),
-            "Browsers keep this redirect (301, 308): who clicks again may not be seen, and a change of the link may not be \
-             noticed. Its clicks are undercounted.",
-        ),
-        (
-            options.tracking == Tracking::Anonymous,
-            "Clicks are recorded without what tells who it was: no address, no User-Agent, no contact, no conversation, no \
-             message.",
-        ),
-        (options.tracking == Tracking::Off, "Clicks are not recorded: the link only redirects."),
-        (
-            options.tracking == Tracking::Off && options.max_clicks.is_some(),
-            "Clicks that are not recorded do not count: the link is never exhausted.",
-        ),
-    ];
-    notes.into_iter().filter(|(holds, _)| *holds).map(|(_, note)| note).collect()
+fn state_word(state: store::link_state::LinkState) -> &'static str {
+    LINK_STATES.iter().find(|(_, known)| *known == state).map_or("", |(word, _)| word)
 }
 
-/// Who a link is for, unless it is anybody.
-const fn audience(kind: LinkKind) -> Option<&'static str> {
-    match kind {
-        LinkKind::Shareable => None,
-        LinkKind::Message => Some("One recipient"),
-        LinkKind::Honeypot => Some("Nobody: a honeypot that only machines follow"),
+fn add_clicks(rows: &mut [LinkRow], ids: &[LinkId], days: &HashMap<LinkId, Vec<u64>>) {
+    for (row, id) in rows.iter_mut().zip(ids) {
+        let counts = days.get(id).map(Vec::as_slice).unwrap_or_default();
+        let sum: u64 = counts.iter().sum();
+        row.clicks = grouped(sum);
+        row.line = (sum > 0).then(|| Sparkline::new(format!("{sum} clicks in {LINE_DAYS} days"), counts));
     }
 }
 
-/// What is known of a link, by name.
-fn facts(link: &Link, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
-    let (options, labels) = (&link.options, &link.options.labels);
-    let utm: Vec<String> = options.utm.pairs().map(|(name, value)| format!("{name}={value}")).collect();
-    let facts = [
-        ("For", audience(options.kind).map(str::to_owned)),
-        ("Campaign", labels.campaign_id.clone()),
-        ("Conversation", labels.conversation_id.clone()),
-        ("Contact", labels.contact_id.clone()),
-        ("Message", labels.message_id.clone()),
-        ("Channel", labels.channel.clone()),
-        ("Sequence", labels.sequence_id.clone()),
-        ("Step", labels.step_id.clone()),
-        ("Your id", labels.external_id.clone()),
-        ("Sent", options.sent_at.map(|at| when(at, now).full)),
-        ("Adds", (!utm.is_empty()).then(|| utm.join(", "))),
-        ("Preview", options.preview.as_ref().map(|preview| preview.title.clone())),
-        ("Starts", options.starts_at.map(|at| when(at, now).full)),
-        ("Expires", options.expires_at.map(|at| when(at, now).full)),
-        ("Clicks", options.max_clicks.map(|most| format!("{} of at most {most}", link.counted_clicks))),
-        ("Exhausted", link.exhausted_at.map(|at| when(at, now).full)),
-        ("Then leads to", options.expired_url.as_ref().map(ToString::to_string)),
-        ("Password", options.password.is_some().then(|| "Visitors are asked for it".to_owned())),
-        ("Redirect", Some(options.status_code.code().to_string())),
-        ("Query", Some(link_form::query_words(options.query_mode).to_owned())),
-        ("Created", Some(when(link.created_at, now).full)),
-        ("Made by", link.created_by.clone()),
-        ("Revision", Some(link.revision.to_string())),
+/// The address of the next page.
+fn next_page(filter: &LinkFilter, cursor: &str) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("cursor", cursor);
+    let host = filter.host.as_ref().map(ToString::to_string);
+    let texts = [
+        ("q", filter.text.as_deref()),
+        ("campaign_id", filter.campaign_id.as_deref()),
+        ("tag", filter.tag.as_deref()),
+        ("external_id", filter.external_id.as_deref()),
+        ("domain", host.as_deref()),
+        ("state", filter.state.map(|(state, _)| state_word(state))),
     ];
-    facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    for (name, text) in texts {
+        if let Some(text) = text {
+            query.append_pair(name, text);
+        }
+    }
+    query.finish()
 }
 
 #[post("/links/{id}/switch")]
@@ -230,7 +229,12 @@ async fn switch(signed: Signed, form: Form, id: Path<String>, shared: Data<Share
 }
 
 #[post("/links/{id}/archive")]
-async fn archive(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+async fn archive(
+    signed: Signed,
+    _form: Form,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, PageError> {
     signed.caller.require(Scope::LinksWrite)?;
     links::archive(&shared, &signed.caller, path_id(&id, "link")?, None).await?;
     Ok(done(&shared, "/links", "The link is archived. Its slug is never given out again."))

@@ -7,6 +7,8 @@ mod account;
 mod activity;
 mod alerts;
 pub mod assets;
+mod attention;
+mod click;
 mod clicks;
 mod deliveries;
 mod domains;
@@ -14,7 +16,10 @@ mod delivery_list;
 mod findings;
 mod form;
 mod keys;
+mod link;
 mod link_form;
+mod link_import;
+mod link_state;
 mod links;
 mod live;
 mod overview;
@@ -23,11 +28,15 @@ pub mod plot;
 mod quarantine;
 mod replays;
 mod retention;
+mod report;
 mod session;
 mod settings;
+mod sheet;
 mod sign_in;
 mod troubleshooting;
 mod verify;
+mod span;
+mod upload;
 pub mod view;
 mod webhook_fields;
 mod webhook_form;
@@ -36,6 +45,8 @@ mod webhook_stats;
 mod webhooks;
 mod welcome;
 mod wizard;
+mod words;
+pub mod zone;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Data, ServiceConfig};
@@ -60,7 +71,8 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(sign_in::submit)
         .service(sign_in::sign_out)
         .service(overview::page)
-        .service(clicks::page)
+        .service(clicks::list)
+        .service(click::page)
         .service(live::clicks)
         .service(deliveries::page)
         .service(deliveries::retry)

@@ -5,7 +5,7 @@ use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
-use chrono::{DateTime, Days, LocalResult, NaiveTime, TimeDelta, TimeZone as _, Utc};
+use chrono::{DateTime, Days, LocalResult, NaiveDate, NaiveTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 
 /// A cookie that the console's script sets: `Europe/Stockholm`. It is no secret, and what is no zone counts as none.
@@ -20,6 +20,11 @@ impl Zone {
     pub fn midnight(self, now: DateTime<Utc>, days_before: u64) -> DateTime<Utc> {
         let today = now.with_timezone(&self.0).date_naive();
         let day = today.checked_sub_days(Days::new(days_before)).unwrap_or(today);
+        self.midnight_of(day)
+    }
+
+    /// When a day begins.
+    pub fn midnight_of(self, day: NaiveDate) -> DateTime<Utc> {
         let mut local = day.and_time(NaiveTime::MIN);
         // where clocks are put forward at midnight the day begins later
         for _ in 0..4 {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use bus::Message as _;
 use model::{ClickId, EnrichedClick};
-use store::click_log::{self, ClickCounts, RecordedClick};
+use store::click_log::{self, RecordedClick};
 use store::links;
 
 pub use super::click_query::Asked;
@@ -52,19 +52,6 @@ pub async fn page(
     let found = click_log::page(&mut conn, caller.workspace_id, filter, page.before, page.limit).await?;
     let clicks = found.clicks.into_iter().map(decode).collect::<Result<_, _>>()?;
     Ok((clicks, found.next))
-}
-
-/// How many clicks the workspace had since a moment.
-///
-/// # Errors
-/// When the database is away.
-pub async fn count_since(
-    shared: &Shared,
-    caller: &Caller,
-    since: DateTime<Utc>,
-) -> Result<ClickCounts, ApiError> {
-    let mut conn = shared.pool.get().await?;
-    Ok(click_log::count_since(&mut conn, caller.workspace_id, since).await?)
 }
 
 /// The place of a click in words: `Linköping, Sweden`, or why there is none.

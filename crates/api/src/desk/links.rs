@@ -147,6 +147,8 @@ pub async fn list(
     let found = links::list(&mut conn, caller.workspace_id, filter, page.before, page.rows()).await;
     found.map_err(|error| match store::is_out_of_time(&error, begun_at.elapsed(), links::LIST_TIME_MAX) {
         true if filter.text.is_some() => ApiError::field("?q", "too_broad", TOO_BROAD),
+        true if filter.state.is_some() => ApiError::field("?state", "too_broad", TOO_BROAD),
+        true if filter.host.is_some() => ApiError::field("?domain", "too_broad", TOO_BROAD),
         true => ApiError::Busy("listing links takes too long at the moment: try again"),
         false => error.into(),
     })

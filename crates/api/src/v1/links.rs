@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use model::link::LinkPreview;
 use model::{LinkId, Utm};
+use store::link_state::LinkState;
 use store::links::{Link, LinkFilter};
 
 use super::conditional::tagged;
@@ -24,8 +25,9 @@ use crate::desk::link_change::LinkChange;
 use crate::desk::link_fields;
 use crate::desk::link_upsert::{self, Upserted};
 use crate::desk::links::{self, tracked_url};
+use crate::desk::{self, etag};
 use crate::error::{ApiError, Problem};
-use crate::fields::{Fields, FromFields, text};
+use crate::fields::{Fields, FromFields, parsed, text, word};
 use crate::page::{Page, PageRequest};
 
 /// A tracked link.
@@ -148,11 +150,25 @@ struct LinkQuery {
     tag: Option<String>,
     /// Whose slug or URL contains this.
     q: Option<String>,
+    /// Served under this host.
+    domain: Option<String>,
+    /// Which are, as of now, `live`, `off`, `not_started`, `expired`, `exhausted` or `blocked`.
+    state: Option<String>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
     /// Entries of a page, 1 to 250. Default: 50.
     limit: Option<u32>,
 }
+
+/// The states of links by their words.
+pub const LINK_STATES: &[(&str, LinkState)] = &[
+    ("live", LinkState::Live),
+    ("off", LinkState::Off),
+    ("not_started", LinkState::NotStarted),
+    ("expired", LinkState::Expired),
+    ("exhausted", LinkState::Exhausted),
+    ("blocked", LinkState::Blocked),
+];
 
 /// What a query for links says.
 pub struct Asked {
@@ -169,6 +185,8 @@ impl FromFields for Asked {
             campaign_id: fields.optional("campaign_id", text::<{ link_fields::LABEL_CHARS_MAX }>),
             tag: fields.optional("tag", text::<{ link_fields::TAG_CHARS_MAX }>),
             text: fields.optional("q", text::<200>),
+            host: fields.optional("domain", parsed),
+            state: fields.optional("state", word(LINK_STATES)).map(|state| (state, desk::now())),
         };
         Some(Self { filter, page: PageRequest::from_fields(fields) })
     }

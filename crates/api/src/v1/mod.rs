@@ -18,6 +18,7 @@ pub mod keys;
 pub mod links;
 pub mod live;
 pub mod people;
+pub mod qr;
 pub mod quarantine;
 pub mod replays;
 pub mod secrets;
@@ -70,7 +71,7 @@ macro_rules! routes {
 
 routes! {
     links::create_link, links::list_links, links::show_link, links::update_link, links::archive_link,
-    links::put_link, bulk::create_links,
+    links::put_link, bulk::create_links, qr::show_qr,
     endpoints::create_endpoint, endpoints::list_endpoints, endpoints::show_endpoint, endpoints::update_endpoint,
     endpoints::delete_endpoint, endpoints::pause_endpoint, endpoints::resume_endpoint, endpoints::test_endpoint,
     endpoints::preview_filter, endpoint_stats::show_endpoint_stats,

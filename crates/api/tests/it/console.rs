@@ -52,6 +52,33 @@ impl<'a> Browser<'a> {
         self.keep(request.send().await.expect("an answer")).await
     }
 
+    /// Sends a form as a browser does that has a file in it.
+    pub async fn upload(&mut self, path: &str, fields: &[(&str, &str)], file: Option<&str>) -> (u16, String) {
+        let boundary = "----form";
+        let mut body = String::new();
+        for (name, value) in fields {
+            body += &format!(
+                "--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+            );
+        }
+        if let Some(file) = file {
+            body += &format!(
+                "--{boundary}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.csv\"\r\n\
+                 content-type: text/csv\r\n\r\n{file}\r\n"
+            );
+        }
+        body += &format!("--{boundary}--\r\n");
+        let request = self.api.request(Method::POST, path).header("cookie", self.cookie());
+        let request =
+            request.header("content-type", format!("multipart/form-data; boundary={boundary}")).body(body);
+        self.keep(request.send().await.expect("an answer")).await
+    }
+
+    /// A cookie that a script has set.
+    pub fn keep_cookie(&mut self, name: &str, value: &str) {
+        self.cookies.insert(name.to_owned(), value.to_owned());
+    }
+
     /// Fills in a form of a page, and follows where that leads.
     pub async fn fill(&mut self, page: &str, action: &str, fields: &[(&str, &str)]) -> String {
         let token = self.token(page).await;
@@ -134,6 +161,8 @@ async fn every_page_opens_with_safe_headers() {
         "/".to_owned(),
         "/links".to_owned(),
         "/links/new".to_owned(),
+        "/links/import".to_owned(),
+        "/clicks".to_owned(),
         format!("/links/{link}"),
         format!("/links/{link}/edit"),
         format!("/clicks/{}", click.click.id),

@@ -1,0 +1,323 @@
+//! Links out of a spreadsheet: a row a link, the first row names the columns as the API does, or as other programs do.
+
+use serde_json::{Map, Value};
+
+use crate::desk::link_body::NewLink;
+use crate::error::{ApiError, FieldError};
+use crate::fields;
+
+/// Rows of one import.
+pub const ROWS_MAX: usize = 10_000;
+
+/// Columns of a sheet.
+const COLUMNS_MAX: usize = 100;
+
+/// Columns whose names are fields of the API.
+const TEXTS: [&str; 19] = [
+    "url",
+    "slug",
+    "domain",
+    "kind",
+    "campaign_id",
+    "conversation_id",
+    "contact_id",
+    "message_id",
+    "channel",
+    "sequence_id",
+    "step_id",
+    "external_id",
+    "tracking",
+    "query_mode",
+    "password",
+    "expired_url",
+    "sent_at",
+    "starts_at",
+    "expires_at",
+];
+
+/// Other names for fields: what people write, and what other programs export.
+const NAMES: [(&str, &str); 18] = [
+    ("link", "url"),
+    ("long_url", "url"),
+    ("destination", "url"),
+    ("destination_url", "url"),
+    ("original_url", "url"),
+    ("target", "url"),
+    ("key", "slug"),
+    ("code", "slug"),
+    ("keyword", "slug"),
+    ("short_code", "slug"),
+    ("back_half", "slug"),
+    ("campaign", "campaign_id"),
+    ("conversation", "conversation_id"),
+    ("contact", "contact_id"),
+    ("message", "message_id"),
+    ("id", "external_id"),
+    ("tag", "tags"),
+    ("expires", "expires_at"),
+];
+
+/// What a column fills.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Column {
+    Text(&'static str),
+    Tags,
+    Number(&'static str),
+    Enabled,
+    Utm(String),
+    Metadata(String),
+    Unknown,
+}
+
+/// A sheet that could be read.
+pub struct Sheet {
+    /// The names of its columns, as they stand.
+    pub head: Vec<String>,
+    /// Its rows, without the first.
+    pub rows: Vec<Row>,
+    columns: Vec<Column>,
+}
+
+/// A row.
+pub struct Row {
+    /// Its number in the sheet; the one with the names is 1.
+    pub number: u64,
+    /// What stands in each column.
+    pub cells: Vec<String>,
+}
+
+/// Why a sheet cannot be read, as a sentence.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unreadable(pub String);
+
+impl Sheet {
+    /// Reads a sheet: columns apart by commas, semicolons or tabs.
+    ///
+    /// # Errors
+    /// When it is no text, has no column with URLs, or too many rows.
+    pub fn read(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let text = std::str::from_utf8(bytes).map_err(|_| {
+            Unreadable("This is not a text in UTF-8. Save the sheet as “CSV UTF-8” and try again.".to_owned())
+        })?;
+        let mut reader =
+            csv::ReaderBuilder::new().delimiter(delimiter(text)).flexible(true).from_reader(text.as_bytes());
+        let broken = |error: csv::Error| Unreadable(format!("The sheet cannot be read: {error}."));
+        let head: Vec<String> =
+            reader.headers().map_err(broken)?.iter().map(|name| name.trim().to_owned()).collect();
+        if head.len() > COLUMNS_MAX {
+            return Err(Unreadable(format!("A sheet may have at most {COLUMNS_MAX} columns.")));
+        }
+        let columns: Vec<Column> = head.iter().map(|name| column(name)).collect();
+        if !columns.contains(&Column::Text("url")) {
+            return Err(Unreadable(
+                "No column is called “url”. The first row has to name the columns, and one has to say where links lead."
+                    .to_owned(),
+            ));
+        }
+        let mut rows = Vec::new();
+        for record in reader.records() {
+            let record = record.map_err(broken)?;
+            if record.iter().all(|cell| cell.trim().is_empty()) {
+                continue;
+            }
+            if rows.len() == ROWS_MAX {
+                return Err(Unreadable(format!(
+                    "The sheet has more than {ROWS_MAX} rows. Split it, or use the API, which takes a million."
+                )));
+            }
+            let number = record.position().map_or(0, csv::Position::line);
+            let mut cells: Vec<String> = record.iter().map(str::to_owned).collect();
+            cells.resize(head.len().max(cells.len()), String::new());
+            rows.push(Row { number, cells });
+        }
+        Ok(Self { head, rows, columns })
+    }
+
+    /// The columns that mean nothing to us.
+    pub fn ignored(&self) -> Vec<&str> {
+        let named = self.head.iter().zip(&self.columns);
+        named.filter(|(_, column)| **column == Column::Unknown).map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The link that a row asks for, by the rules of the API.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] names every field that is wrong; [`Sheet::column_of`] says where it stands.
+    pub fn link(&self, row: &Row) -> Result<NewLink, ApiError> {
+        let (mut body, mut utm, mut metadata) = (Map::new(), Map::new(), Map::new());
+        for (column, cell) in self.columns.iter().zip(&row.cells) {
+            let cell = cell.trim();
+            if cell.is_empty() {
+                continue;
+            }
+            match column {
+                Column::Text(name) => drop(body.insert((*name).to_owned(), moment(name, cell).into())),
+                Column::Tags => {
+                    let tags = cell.split([',', ';', '|']).map(str::trim).filter(|tag| !tag.is_empty());
+                    body.insert("tags".to_owned(), tags.map(Value::from).collect());
+                }
+                Column::Number(name) => {
+                    let number = cell.parse::<u64>().map_or_else(|_| Value::from(cell), Value::from);
+                    body.insert((*name).to_owned(), number);
+                }
+                Column::Enabled => {
+                    let is_enabled = match cell.to_ascii_lowercase().as_str() {
+                        "true" | "yes" | "1" | "on" => Value::Bool(true),
+                        "false" | "no" | "0" | "off" => Value::Bool(false),
+                        _ => Value::from(cell),
+                    };
+                    body.insert("enabled".to_owned(), is_enabled);
+                }
+                Column::Utm(name) => drop(utm.insert(name.clone(), cell.into())),
+                Column::Metadata(name) => drop(metadata.insert(name.clone(), cell.into())),
+                Column::Unknown => {}
+            }
+        }
+        for (name, object) in [("utm", utm), ("metadata", metadata)] {
+            if !object.is_empty() {
+                body.insert(name.to_owned(), object.into());
+            }
+        }
+        fields::read(&Value::Object(body))
+    }
+
+    /// In which column that stands which an error is about.
+    pub fn column_of(&self, error: &FieldError) -> Option<usize> {
+        let mut path = error.pointer.trim_start_matches('/').split('/');
+        let (field, part) = (path.next().unwrap_or_default(), path.next().unwrap_or_default());
+        self.columns.iter().position(|column| match column {
+            Column::Text(name) | Column::Number(name) => *name == field,
+            Column::Tags => field == "tags",
+            Column::Enabled => field == "enabled",
+            Column::Utm(name) => field == "utm" && (part.is_empty() || name == part),
+            Column::Metadata(name) => field == "metadata" && (part.is_empty() || name == part),
+            Column::Unknown => false,
+        })
+    }
+}
+
+/// What stands between the columns: what the first line has most of.
+fn delimiter(text: &str) -> u8 {
+    let first = text.lines().next().unwrap_or_default();
+    let count = |sign: u8| first.bytes().filter(|byte| *byte == sign).count();
+    // of equals the last one wins: the comma
+    [b'\t', b';', b','].into_iter().max_by_key(|sign| count(*sign)).unwrap_or(b',')
+}
+
+fn column(name: &str) -> Column {
+    let name = name.trim().to_lowercase().replace([' ', '-'], "_");
+    let name = NAMES.iter().find(|(other, _)| *other == name).map_or(name.as_str(), |(_, field)| *field);
+    if let Some(text) = TEXTS.iter().find(|text| **text == name) {
+        return Column::Text(text);
+    }
+    match name {
+        "tags" => Column::Tags,
+        "enabled" => Column::Enabled,
+        "max_clicks" => Column::Number("max_clicks"),
+        "status_code" => Column::Number("status_code"),
+        _ => match (name.strip_prefix("utm_"), name.strip_prefix("metadata.")) {
+            (Some(utm @ ("source" | "medium" | "campaign" | "term" | "content" | "id")), _) => {
+                Column::Utm(utm.to_owned())
+            }
+            (_, Some(key)) if !key.is_empty() => Column::Metadata(key.to_owned()),
+            _ => Column::Unknown,
+        },
+    }
+}
+
+/// A moment as spreadsheets write it, in UTC, as the API wants it; other texts stay as they are.
+fn moment(field: &str, cell: &str) -> String {
+    if !field.ends_with("_at") {
+        return cell.to_owned();
+    }
+    let date =
+        chrono::NaiveDate::parse_from_str(cell, "%Y-%m-%d").map(|day| day.and_time(chrono::NaiveTime::MIN));
+    let formats = ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"];
+    let read = formats.iter().find_map(|format| chrono::NaiveDateTime::parse_from_str(cell, format).ok());
+    match read.or(date.ok()) {
+        Some(at) => at.and_utc().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        None => cell.to_owned(),
+    }
+}
+
+/// Writes rows as CSV.
+pub fn write(rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+    for row in rows {
+        writer.write_record(&row).expect("memory takes every record");
+    }
+    String::from_utf8(writer.into_inner().expect("memory takes everything")).expect("texts are UTF-8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sheet(text: &str) -> Sheet {
+        Sheet::read(text.as_bytes()).unwrap_or_else(|Unreadable(why)| panic!("{why}"))
+    }
+
+    #[test]
+    fn columns_are_told_by_their_names_whatever_stands_between_them() {
+        for text in [
+            "\u{feff}URL,Back-half,Tags\nhttps://example.com/,spring,\"a, b\"\n",
+            "long url;keyword;tags\r\nhttps://example.com/;spring;a|b\r\n\r\n",
+            "destination\tcode\ttags\nhttps://example.com/\tspring\ta;b",
+        ] {
+            let sheet = sheet(text);
+            assert_eq!(sheet.rows.len(), 1, "{text}");
+            let wanted = sheet.link(&sheet.rows[0]).unwrap_or_else(|e| panic!("{e}")).into_wanted();
+            assert_eq!(wanted.options.original_url.to_string(), "https://example.com/");
+            assert!(wanted.slug.is_some());
+            assert_eq!(wanted.options.labels.tags, ["a", "b"]);
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_by_its_row_and_column() {
+        let sheet = sheet(
+            "url,max_clicks,utm_source,note\nhttps://example.com/,many,sms,x\n\njavascript:alert(1),3,,\n",
+        );
+
+        assert_eq!(sheet.ignored(), ["note"]);
+        let told = |at: usize| -> Vec<(u64, Option<usize>)> {
+            let row = &sheet.rows[at];
+            let errors = sheet.link(row).err().expect("wrong").field_errors();
+            errors.iter().map(|error| (row.number, sheet.column_of(error))).collect()
+        };
+        assert_eq!(told(0), [(2, Some(1))]);
+        assert_eq!(told(1), [(4, Some(0))]);
+    }
+
+    #[test]
+    fn moments_read_as_spreadsheets_write_them() {
+        assert_eq!(moment("expires_at", "2027-01-31"), "2027-01-31T00:00:00Z");
+        assert_eq!(moment("expires_at", "2027-01-31 09:30"), "2027-01-31T09:30:00Z");
+        assert_eq!(moment("expires_at", "soon"), "soon");
+        assert_eq!(moment("url", "2027-01-31"), "2027-01-31");
+    }
+
+    #[test]
+    fn what_is_no_sheet_of_links_says_why() {
+        let why = |bytes: &[u8]| Sheet::read(bytes).err().expect("unreadable").0;
+
+        assert!(why(b"").contains("No column is called"));
+        assert!(why(b"name,slug\na,b").contains("url"));
+        assert!(why(b"url\n\xff\xfe").contains("UTF-8"));
+        let long = format!("url\n{}", "https://example.com/\n".repeat(ROWS_MAX + 1));
+        assert!(why(long.as_bytes()).contains("more than 10000 rows"));
+    }
+
+    #[test]
+    fn what_is_written_reads_the_same() {
+        let rows = vec![vec!["a,b".to_owned(), "\"c\"".to_owned()], vec!["d".to_owned(), "e\nf".to_owned()]];
+
+        let text = write(rows.clone());
+
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
+        let read: Vec<Vec<String>> =
+            reader.records().map(|r| r.expect("a record").iter().map(str::to_owned).collect()).collect();
+        assert_eq!(read, rows);
+    }
+}
