@@ -106,7 +106,7 @@ pub async fn tallies(
              FROM ( \
                  SELECT status, attempt_count, duration_ms, \
                      CASE WHEN status = 'delivered' AND replay_number = 0 AND event_revision = 0 THEN \
-                         (extract(epoch FROM finished_at) * 1000)::bigint \
+                         floor(extract(epoch FROM finished_at) * 1000)::bigint \
                              - ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint END AS accepted_ms \
                  FROM deliveries \
                  WHERE day BETWEEN s.first_day AND s.last_day AND endpoint_id = s.endpoint_id \
