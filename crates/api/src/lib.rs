@@ -24,3 +24,6 @@ mod v1;
 pub use app::App;
 pub use auth::Scope;
 pub use settings::Settings;
+
+/// Which Clickwire this is, for people who report a fault.
+const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -5,9 +5,9 @@
 mod consume;
 mod faults;
 #[path = "../../src/given.rs"]
-#[expect(dead_code, reason = "unit tests use the rest of it")]
 mod given;
 mod notices;
+mod permissions;
 mod publish;
 mod setup;
 mod support;

@@ -9,6 +9,7 @@ mod links;
 mod marks;
 mod payload;
 mod people;
+mod permissions;
 mod privacy;
 mod rollback;
 mod services;
