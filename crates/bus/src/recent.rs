@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
@@ -11,8 +11,9 @@ use model::{Click, EnrichedClick};
 use tracing::warn;
 
 use crate::connect::Bus;
+use crate::consume::Takeover;
 use crate::messages::Message;
-use crate::topology::{ENRICHED_ALL, PULL_MESSAGES_MAX, Partition, StreamName};
+use crate::topology::{ENRICHED_ALL, PULL_MESSAGES_MAX, StreamName};
 
 /// How long the broker keeps a reader that has gone.
 const INACTIVE_MAX: Duration = Duration::from_secs(30);
@@ -28,41 +29,61 @@ pub struct RecentError {
     source: Box<dyn Error + Send + Sync>,
 }
 
+/// Which messages are read when there are more than wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The first ones.
+    Oldest,
+    /// The last ones; those of other subjects between them count as well.
+    Newest,
+}
+
+/// What is read of a stream.
+struct Span {
+    since: DateTime<Utc>,
+    /// The sequence that ends it.
+    before: Option<u64>,
+    part: Part,
+    max: usize,
+}
+
 impl Bus {
-    /// The clicks of a partition since `since`, oldest first, of more than `max` the newest.
+    /// The clicks of a partition since `since` that came before it was taken over, oldest first; of more than `max` the newest.
     ///
     /// # Errors
     /// When the broker is away.
-    pub async fn recent_clicks(
+    pub async fn clicks_before(
         &self,
-        partition: Partition,
+        takeover: &Takeover,
         since: DateTime<Utc>,
         max: usize,
     ) -> Result<Vec<Click>, RecentError> {
-        let clicks = self.recent(StreamName::Clicks, partition.subjects(), since, max).await?;
+        let span = Span { since, before: Some(takeover.sequence), part: Part::Newest, max };
+        let clicks = self.recent(StreamName::Clicks, takeover.partition.subjects(), span).await?;
         Ok(clicks.into_iter().map(|(click, _)| click).collect())
     }
 
-    /// The clicks that were enriched or amended since `since`, oldest first, of more than `max` the newest, with their messages.
+    /// The clicks that were enriched or amended since `since`, oldest first, with their messages; at most `max` of them.
     ///
     /// # Errors
     /// When the broker is away.
-    pub async fn recent_enriched(
+    pub async fn enriched_since(
         &self,
         since: DateTime<Utc>,
+        part: Part,
         max: usize,
     ) -> Result<Vec<(EnrichedClick, Bytes)>, RecentError> {
-        self.recent(StreamName::Enriched, ENRICHED_ALL.map(str::to_owned).into(), since, max).await
+        let span = Span { since, before: None, part, max };
+        self.recent(StreamName::Enriched, ENRICHED_ALL.map(str::to_owned).into(), span).await
     }
 
     async fn recent<M: Message>(
         &self,
         stream: StreamName,
         subjects: Vec<String>,
-        since: DateTime<Utc>,
-        max: usize,
+        span: Span,
     ) -> Result<Vec<(M, Bytes)>, RecentError> {
-        let read = self.read::<M>(stream, subjects, since, max).await;
+        let read = self.read::<M>(stream, subjects, &span).await;
         read.map_err(|source| RecentError { stream, source })
     }
 
@@ -70,41 +91,25 @@ impl Bus {
         &self,
         stream: StreamName,
         filter_subjects: Vec<String>,
-        since: DateTime<Utc>,
-        max: usize,
+        span: &Span,
     ) -> Result<Vec<(M, Bytes)>, Box<dyn Error + Send + Sync>> {
-        let nanoseconds = since.timestamp_nanos_opt().unwrap_or_default();
-        let start_time = async_nats::datetime::from_nanos(nanoseconds.into())?;
-        let config = pull::Config {
-            filter_subjects,
-            deliver_policy: DeliverPolicy::ByStartTime { start_time },
-            ack_policy: AckPolicy::None,
-            inactive_threshold: INACTIVE_MAX,
-            memory_storage: true,
-            num_replicas: 1,
-            ..pull::Config::default()
-        };
-        let mut reader = self.context().create_consumer_on_stream(config.clone(), stream.as_str()).await?;
-        let mut pending = usize::try_from(reader.cached_info().num_pending).unwrap_or(usize::MAX);
-        if pending > max {
-            // the newest matter most; those of other subjects between them count as well
-            let last = self.context().get_stream(stream.as_str()).await?.cached_info().state.last_sequence;
-            let start_sequence = last.saturating_sub(u64::try_from(max).unwrap_or(u64::MAX)).max(1);
-            let deliver_policy = DeliverPolicy::ByStartSequence { start_sequence };
-            let config = pull::Config { deliver_policy, ..config };
-            reader = self.context().create_consumer_on_stream(config, stream.as_str()).await?;
-            pending = usize::try_from(reader.cached_info().num_pending).unwrap_or(usize::MAX);
-        }
-        let wanted = pending.min(max);
+        let reader = self.reader(stream, filter_subjects, span).await?;
+        let wanted = usize::try_from(reader.cached_info().num_pending).unwrap_or(usize::MAX).min(span.max);
         let mut found = Vec::with_capacity(wanted);
-        let mut read = 0;
-        while read < wanted {
+        let (mut read, mut is_past_end) = (0, false);
+        while read < wanted && !is_past_end {
             let part = (wanted - read).min(PULL_MESSAGES_MAX);
             let mut messages = reader.batch().max_messages(part).expires(FETCH_LIMIT).messages().await?;
             let before = read;
             while let Some(message) = messages.next().await {
-                let payload = message?.message.payload;
+                let message = message?;
                 read += 1;
+                let sequence = message.info().map_or(0, |info| info.stream_sequence);
+                is_past_end |= span.before.is_some_and(|end| sequence >= end);
+                if is_past_end {
+                    continue;
+                }
+                let payload = message.message.payload;
                 match M::decode(&payload) {
                     Ok(value) => found.push((value, payload)),
                     // whoever consumes it puts it aside
@@ -121,5 +126,41 @@ impl Bus {
             warn!(%stream, %error, "a reader of the last moments could not be removed");
         }
         Ok(found)
+    }
+
+    /// A consumer that begins where the span does.
+    async fn reader(
+        &self,
+        stream: StreamName,
+        filter_subjects: Vec<String>,
+        span: &Span,
+    ) -> Result<Consumer<pull::Config>, Box<dyn Error + Send + Sync>> {
+        let nanoseconds = span.since.timestamp_nanos_opt().unwrap_or_default();
+        let start_time = async_nats::datetime::from_nanos(nanoseconds.into())?;
+        let config = pull::Config {
+            filter_subjects,
+            deliver_policy: DeliverPolicy::ByStartTime { start_time },
+            ack_policy: AckPolicy::None,
+            inactive_threshold: INACTIVE_MAX,
+            memory_storage: true,
+            num_replicas: 1,
+            ..pull::Config::default()
+        };
+        let reader = self.context().create_consumer_on_stream(config.clone(), stream.as_str()).await?;
+        if span.part == Part::Oldest {
+            return Ok(reader);
+        }
+        let end = match span.before {
+            Some(end) => end,
+            None => self.context().get_stream(stream.as_str()).await?.cached_info().state.last_sequence + 1,
+        };
+        let begin = end.saturating_sub(u64::try_from(span.max).unwrap_or(u64::MAX)).max(1);
+        if reader.cached_info().delivered.stream_sequence + 1 >= begin {
+            return Ok(reader);
+        }
+        let deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: begin };
+        let config = pull::Config { deliver_policy, ..config };
+        // the first one ends by itself
+        Ok(self.context().create_consumer_on_stream(config, stream.as_str()).await?)
     }
 }

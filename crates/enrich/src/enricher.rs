@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Bus, Handler, Outgoing, Partition, PublishError, Publisher, Verdict, Verdicts};
+use bus::{Bus, Handler, Outgoing, Part, PublishError, Publisher, Takeover, Verdict, Verdicts};
 use chrono::{DateTime, Utc};
 use model::automation::Verdict as Who;
 use model::click::Enrichment;
@@ -161,17 +161,20 @@ impl Enricher {
         results.iter().all(Result::is_ok)
     }
 
-    /// Remembers the last moments of a partition as whoever had it before has told of them. A click that nobody has told of
-    /// yet still comes as a message.
-    async fn recall(&self, partition: Partition) -> Result<usize, bus::RecentError> {
+    /// Remembers the last moments of a partition, before its next click, as whoever had it before has told of them. A click
+    /// that nobody has told of yet still comes as a message.
+    async fn recall(&self, takeover: &Takeover) -> Result<usize, bus::RecentError> {
         let now = Utc::now();
-        let since = now - evidence::WINDOW;
-        let clicks = self.bus.recent_clicks(partition, since, evidence::RECALLED_MAX).await?;
+        let since = takeover.published_at - evidence::WINDOW;
+        let clicks = self.bus.clicks_before(takeover, since, evidence::RECALLED_MAX).await?;
         if clicks.is_empty() {
             return Ok(0);
         }
         let mut newest: HashMap<ClickId, (EnrichedClick, bytes::Bytes)> = HashMap::new();
-        for told in self.bus.recent_enriched(since, evidence::RECALLED_MAX).await? {
+        // of clicks that have waited, what was told of those before them stands first
+        let has_waited = now - takeover.published_at > evidence::WINDOW;
+        let part = if has_waited { Part::Oldest } else { Part::Newest };
+        for told in self.bus.enriched_since(since, part, evidence::RECALLED_MAX).await? {
             let revision = |told: &(EnrichedClick, _)| told.0.event_id.revision();
             let id = told.0.click.id;
             if newest.get(&id).is_none_or(|known| revision(known) < revision(&told)) {
@@ -234,8 +237,9 @@ impl Handler for Enricher {
         Verdicts::each(verdicts.collect())
     }
 
-    async fn taken_over(&self, partition: Partition) {
-        match tokio::time::timeout(RECALL_LIMIT, self.recall(partition)).await {
+    async fn taken_over(&self, takeover: &Takeover) {
+        let partition = takeover.partition;
+        match tokio::time::timeout(RECALL_LIMIT, self.recall(takeover)).await {
             Ok(Ok(clicks)) => info!(%partition, clicks, "a partition is ours; its last moments are known"),
             Ok(Err(error)) => warn!(
                 %partition,

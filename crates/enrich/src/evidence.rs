@@ -23,7 +23,7 @@ use self::late::{Late, LateSignals};
 use crate::automation::{Signal, extended, is_navigated};
 use crate::first_clicks::Candidate;
 
-/// Clicks of the last moments, counted back from the newest: the longest time that any evidence looks at.
+/// How long a click is remembered: the longest time that any evidence looks at.
 pub const WINDOW: TimeDelta = TimeDelta::seconds(30);
 
 /// Most clicks that are remembered, about a kilobyte each. Beyond it the oldest are forgotten, and evidence that comes
@@ -51,7 +51,6 @@ struct State {
     /// In the order in which they came.
     order: VecDeque<ClickId>,
     groups: Groups,
-    newest: DateTime<Utc>,
     /// Clicks with evidence that nobody has been told of.
     untold: HashSet<ClickId>,
 }
@@ -59,6 +58,8 @@ struct State {
 /// A click of the last moments.
 struct Remembered {
     at: DateTime<Utc>,
+    /// When it came. One that comes late is remembered as long as the others, and so are those that come late with it.
+    noted_at: DateTime<Utc>,
     link_id: LinkId,
     is_honeypot: bool,
     /// A hash of what it runs on.
@@ -197,9 +198,7 @@ impl Evidence {
 
     /// Forgets what is older than any evidence looks at; to be called now and then, as nobody may come.
     pub fn forget(&self, now: DateTime<Utc>) {
-        let mut state = self.state();
-        state.newest = state.newest.max(now - WINDOW);
-        state.forget(now);
+        self.state().forget(now);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -221,11 +220,11 @@ impl State {
         }
         // a clock that runs ahead must not make the others old
         let at = click.clicked_at.min(now);
-        self.newest = self.newest.max(at);
         let keys = self.groups.keys_of(click);
         let device = &enriched.device;
         let remembered = Remembered {
             at,
+            noted_at: now,
             link_id: click.link.id,
             is_honeypot: click.link.kind == LinkKind::Honeypot,
             agent: self.groups.hash(&(device.kind, &device.os, &device.browser)),
@@ -256,9 +255,9 @@ impl State {
     }
 
     fn forget(&mut self, now: DateTime<Utc>) {
-        let oldest = self.newest.min(now) - WINDOW;
+        let oldest = now - WINDOW;
         while let Some(id) = self.order.front() {
-            let is_old = self.clicks.get(id).is_none_or(|click| click.at < oldest);
+            let is_old = self.clicks.get(id).is_none_or(|click| click.noted_at < oldest);
             if !is_old && self.order.len() <= REMEMBERED_MAX {
                 return;
             }

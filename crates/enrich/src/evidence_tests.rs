@@ -91,8 +91,13 @@ impl Scene {
 
     /// What is told of a click, and which verdicts change with it: by the place of the click in the scene.
     fn visit(&mut self, visit: &Visit<'_>) -> (Verdict, Vec<(usize, Verdict)>) {
+        self.visit_late(visit, 0)
+    }
+
+    /// The same, of a click that comes so many seconds after it was made.
+    fn visit_late(&mut self, visit: &Visit<'_>, late: i64) -> (Verdict, Vec<(usize, Verdict)>) {
         let click = self.click(visit);
-        let now = click.clicked_at;
+        let now = click.clicked_at + TimeDelta::seconds(late);
         let mut told = [enriched(&click, visit.os, visit.verdict)];
         self.evidence.note(&[click], &mut told, &[None], now);
         let [told] = told;
@@ -318,4 +323,35 @@ fn no_more_is_remembered_than_may_be() {
     scene.evidence.note(&[click], &mut told, &[None], now);
     let state = scene.evidence.state();
     assert_eq!((state.clicks.len(), state.order.len()), (1, 1));
+}
+
+#[test]
+fn a_burst_that_comes_minutes_late_is_seen_among_clicks_of_now() {
+    let late = links(Some("msg_1"), Some("cont_9"), 3);
+    let of_now = links(None, None, 1);
+    let mut scene = Scene::new();
+    for (place, link) in late.iter().enumerate() {
+        let millis = 300 * i64::try_from(place).expect("small");
+        scene.visit_late(&Visit::of(link, millis), 300);
+        scene.evidence.forget(scene.begin + TimeDelta::seconds(300));
+        let person = Visit { ip: "198.51.100.7", ..Visit::of(&of_now[0], 300_000 + millis) };
+        scene.visit(&person);
+    }
+
+    let expected = [Verdict::Automated, Verdict::Human].repeat(3);
+    assert_eq!(scene.verdicts(), expected);
+}
+
+#[test]
+fn a_click_is_forgotten_when_it_was_looked_at_for_long_enough() {
+    let links = links(Some("msg_1"), Some("cont_9"), 3);
+    let mut scene = Scene::new();
+    scene.visit(&Visit::of(&links[0], 0));
+    assert_eq!(scene.evidence.state().clicks.len(), 1);
+
+    scene.evidence.forget(scene.begin + WINDOW);
+    assert_eq!(scene.evidence.state().clicks.len(), 1);
+    scene.evidence.forget(scene.begin + WINDOW + TimeDelta::milliseconds(1));
+
+    assert!(scene.evidence.state().clicks.is_empty() && scene.evidence.state().order.is_empty());
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
@@ -159,9 +160,13 @@ impl Host {
         Self(text.into())
     }
 
-    /// Whether a text is a host name in its comparable form, as most are. What looks like an address needs a parser: `127.1` is
-    /// one, and `1.2.3.256` is nothing.
+    /// Whether a text is a host in its comparable form, as most are: a name, or four numbers. What else looks like an address
+    /// needs a parser: `127.1` is one, and `1.2.3.256` is nothing.
     pub fn is_plain(text: &str) -> bool {
+        Self::is_plain_name(text) || text.parse::<Ipv4Addr>().is_ok()
+    }
+
+    fn is_plain_name(text: &str) -> bool {
         let is_folded = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
         let last = text.rsplit_once('.').map_or(text, |(_, last)| last);
         !text.is_empty()

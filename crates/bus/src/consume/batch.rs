@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::metrics::{Counters, verdict};
-use super::{ANSWER_LIMIT, Handler, Kind, Verdict, Verdicts};
+use super::{ANSWER_LIMIT, Handler, Kind, Takeover, Verdict, Verdicts};
 use crate::connect::Bus;
 use crate::messages::{Message, Quarantined};
 use crate::publish::chain;
-use crate::topology::{ACK_WAIT, ConsumerName, Partition};
+use crate::topology::{ACK_WAIT, ConsumerName};
 
 /// How often the broker is told that a message is still in hand.
 const PROGRESS_INTERVAL: Duration =
@@ -37,7 +37,7 @@ pub(super) struct Batch {
     pub hand_back: CancellationToken,
     pub messages: Vec<Received>,
     /// Partitions that have become ours with these messages.
-    pub taken_over: Vec<Partition>,
+    pub taken_over: Vec<Takeover>,
 }
 
 /// What the broker is told of a message.
@@ -66,8 +66,8 @@ impl Batch {
         self.counters.in_flight.add(size);
         self.count_arrival();
         let work = async {
-            for partition in &self.taken_over {
-                handler.taken_over(*partition).await;
+            for takeover in &self.taken_over {
+                handler.taken_over(takeover).await;
             }
             self.judge(handler).await
         };

@@ -24,6 +24,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
@@ -66,9 +67,20 @@ pub trait Handler: Send + Sync + 'static {
 
     /// A partition has become ours, and another may have handled its messages until now. Comes before the first batch with
     /// such messages; other batches may be in hand.
-    fn taken_over(&self, _partition: Partition) -> impl Future<Output = ()> + Send {
+    fn taken_over(&self, _takeover: &Takeover) -> impl Future<Output = ()> + Send {
         std::future::ready(())
     }
+}
+
+/// A partition that has become ours, and with which message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Takeover {
+    /// Which one.
+    pub partition: Partition,
+    /// The place of that message in the stream.
+    pub sequence: u64,
+    /// When it was published.
+    pub published_at: DateTime<Utc>,
 }
 
 /// What became of a message.
@@ -141,7 +153,7 @@ impl Consumer {
     }
 
     /// The readiness check: fails when for 20 s no batch was finished although there are messages, or when the broker
-    /// has not been heard of for so long. A batch that is to be retried as a whole is not finished.
+    /// has not been heard of for so long; where the stream is partitioned, in any partition. A batch that is to be retried as a whole is not finished.
     pub fn progress(&self) -> impl Fn() -> Result<(), String> + Send + Sync + use<> {
         let progress = self.progress.clone();
         move || progress.check()
@@ -208,11 +220,11 @@ impl Consumer {
         };
         let handler = hand.handler.clone();
         let resume_at = hand.resume_at.clone();
-        let progress = self.progress.clone();
+        let (progress, durables) = (self.progress.clone(), gathered.durables);
         hand.batches.spawn(async move {
             let pause = batch.run(&*handler).await;
             match pause {
-                None => progress.made(),
+                None => durables.into_iter().for_each(|durable| progress.made(durable)),
                 Some(pause) => {
                     let at = Instant::now() + pause.min(PAUSE_MAX);
                     resume_at.send_modify(|resume_at| *resume_at = at.max(*resume_at));

@@ -233,11 +233,11 @@ impl Puller {
         const CONFLICT: StatusCode = StatusCode::REQUEST_TERMINATED;
         match (status.unwrap_or(StatusCode::OK), request) {
             (StatusCode::IDLE_HEARTBEAT, _) => {
-                self.progress.made();
+                self.progress.made(self.durable);
                 None
             }
             (StatusCode::NOT_FOUND | StatusCode::TIMEOUT, _) => {
-                self.progress.made();
+                self.progress.made(self.durable);
                 Some(Ok(()))
             }
             // another has the partition now

@@ -1,6 +1,7 @@
 //! Where a consumer's messages come from: one durable consumer, or one for each partition, pulled side by side.
 
 use async_nats::jetstream::{AckKind, Message};
+use chrono::DateTime;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
@@ -11,9 +12,9 @@ use super::metrics::Counters;
 use super::progress::Progress;
 use super::pull::{PullError, Pulled, Puller};
 use super::sharing::Holdings;
-use super::{ANSWER_LIMIT, REOPEN_PAUSE};
+use super::{ANSWER_LIMIT, REOPEN_PAUSE, Takeover};
 use crate::connect::Bus;
-use crate::topology::{ConsumerName, Durable, Partition};
+use crate::topology::{ConsumerName, Durable};
 
 /// The durable consumers of one consumer of ours.
 pub(super) struct Sources {
@@ -29,7 +30,9 @@ pub(super) struct Sources {
 pub(super) struct Gathered {
     pub messages: Vec<Message>,
     /// Partitions that have become ours with these messages.
-    pub taken_over: Vec<Partition>,
+    pub taken_over: Vec<Takeover>,
+    /// Where they come from.
+    pub durables: Vec<Durable>,
 }
 
 struct Source {
@@ -87,9 +90,8 @@ impl Sources {
     async fn add(&mut self, mut source: Source, pulled: Result<Pulled, PullError>) {
         match pulled {
             Ok(pulled) => {
-                if pulled.is_taken_over {
-                    self.gathered.taken_over.extend(source.durable.partition);
-                }
+                self.gathered.taken_over.extend(source.takeover(&pulled));
+                self.gathered.durables.push(source.durable);
                 self.gathered.messages.extend(pulled.messages);
             }
             Err(error) => source.fail(&error).await,
@@ -135,6 +137,15 @@ impl Source {
             }
         };
         puller.next(max).await
+    }
+
+    fn takeover(&self, pulled: &Pulled) -> Option<Takeover> {
+        let partition = self.durable.partition.filter(|_| pulled.is_taken_over)?;
+        let infos = pulled.messages.iter().filter_map(|message| message.info().ok());
+        let first = infos.min_by_key(|info| info.stream_sequence)?;
+        let nanoseconds = i64::try_from(first.published.unix_timestamp_nanos()).ok()?;
+        let published_at = DateTime::from_timestamp_nanos(nanoseconds);
+        Some(Takeover { partition, sequence: first.stream_sequence, published_at })
     }
 
     async fn fail(&mut self, error: &PullError) {
