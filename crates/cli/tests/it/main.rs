@@ -7,5 +7,6 @@ mod listen;
 mod quarantine;
 mod rejudge;
 mod spool;
+mod status;
 mod tools;
 mod up;

@@ -281,24 +281,3 @@ async fn an_operator_blocks_a_link_or_a_domain_and_lifts_it_again() {
 fn keyring(key: &str) -> Keyring {
     Keyring::new(key, &[]).expect("a key")
 }
-
-#[tokio::test]
-async fn status_says_what_waits_and_which_endpoints_fail() {
-    let (database, nats) = tokio::join!(OwnDatabase::start(), TestNats::start());
-    let clickwire = Clickwire::new()
-        .with("CLICKWIRE__DATABASE__URL", database.url())
-        .with("CLICKWIRE__NATS__URL", nats.url());
-
-    let well = clickwire.ok(&["status"]).await;
-    let status = clickwire.ok(&["status", "--json"]).await.json();
-    let without = Clickwire::new()
-        .with("CLICKWIRE__DATABASE__URL", database.url())
-        .with("CLICKWIRE__NATS__URL", "nats://127.0.0.1:1");
-    let without = without.fails(&["status", "--json"]).await.json();
-
-    assert!(well.stdout.contains("enrich             0 messages wait"), "{well:?}");
-    assert!(well.stdout.contains("no endpoint fails, and none waits"), "{well:?}");
-    assert_eq!((&status["lag"]["enrich"], &status["lag"]["record"]), (&0.into(), &0.into()));
-    assert_eq!((&status["deliveries"]["waiting"], &status["endpoints"]), (&0.into(), &serde_json::json!([])));
-    assert!(text(&without, "nats_error").contains("not reached"), "{without}");
-}
