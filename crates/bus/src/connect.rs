@@ -77,7 +77,7 @@ struct Inner {
     /// The service's, without `clickwire-`.
     name: &'static str,
     /// What the broker has refused us.
-    refused: watch::Receiver<Vec<String>>,
+    refused: watch::Sender<Vec<String>>,
 }
 
 impl Bus {
@@ -88,9 +88,9 @@ impl Bus {
     pub async fn connect(settings: &Settings, name: &'static str) -> Result<Self, ConnectError> {
         let servers = parse_servers(&settings.url).map_err(ConnectError::Url)?;
         let (interrupted, interruptions) = watch::channel(0);
-        let (refuse, refused) = watch::channel(Vec::new());
+        let refused = watch::Sender::new(Vec::new());
         let name = name.strip_prefix("clickwire-").unwrap_or(name);
-        let notes = Notes { interrupted, refuse };
+        let notes = Notes { interrupted, refused: refused.clone() };
         let options = options(settings, &servers, name, notes).await?;
         let client = options.connect(servers).await?;
         let context = ContextBuilder::new().timeout(settings.request_timeout).build(client.clone());
@@ -199,9 +199,14 @@ impl Bus {
         self.inner.name
     }
 
+    /// Forgets what the broker has refused us: it may have been told otherwise.
+    pub(crate) fn forget_refusals(&self) {
+        self.inner.refused.send_replace(Vec::new());
+    }
+
     /// What the broker has refused us; waits so long for the first refusal.
     pub(crate) async fn refused_within(&self, limit: Duration) -> Vec<String> {
-        let mut refused = self.inner.refused.clone();
+        let mut refused = self.inner.refused.subscribe();
         let _ = tokio::time::timeout(limit, refused.wait_for(|refused| !refused.is_empty())).await;
         // the others follow on its heels
         let mut known = 0;
@@ -297,7 +302,7 @@ const REFUSED_MAX: usize = 100;
 /// Where the events of a connection are written down.
 struct Notes {
     interrupted: watch::Sender<u64>,
-    refuse: watch::Sender<Vec<String>>,
+    refused: watch::Sender<Vec<String>>,
 }
 
 impl Notes {
@@ -318,7 +323,7 @@ impl Notes {
             Event::ServerError(source) => {
                 error!(error = %source, "nats-server reported an error");
                 if let Some(refusal) = refusal(&source.to_string()) {
-                    self.refuse.send_if_modified(|refused| {
+                    self.refused.send_if_modified(|refused| {
                         let is_new = refused.len() < REFUSED_MAX && !refused.contains(&refusal);
                         if is_new {
                             refused.push(refusal);

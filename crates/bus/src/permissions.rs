@@ -213,6 +213,7 @@ impl Bus {
     pub(crate) async fn check_permissions(&self) -> Result<(), Forbidden> {
         let Some(role) = Role::of(self.name()) else { return Ok(()) };
         let needs = role.permissions();
+        self.forget_refusals();
         let mut subscriptions = Vec::new();
         for subject in &needs.subscribe {
             subscriptions.push(self.client().subscribe(subject.clone()).await);
