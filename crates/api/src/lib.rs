@@ -36,3 +36,6 @@ pub use auth::Scope;
 pub use error::FieldError;
 pub use desk::diagnosis;
 pub use settings::Settings;
+
+/// Which Clickwire this is, for people who report a fault.
+const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -74,6 +74,10 @@ struct Inner {
     in_flight: Arc<Semaphore>,
     /// Subscriptions to confirmations that nobody uses at the moment.
     confirmations: Mutex<Vec<Confirmations>>,
+    /// The service's, without `clickwire-`.
+    name: &'static str,
+    /// What the broker has refused us.
+    refused: watch::Sender<Vec<String>>,
 }
 
 impl Bus {
@@ -84,7 +88,10 @@ impl Bus {
     pub async fn connect(settings: &Settings, name: &'static str) -> Result<Self, ConnectError> {
         let servers = parse_servers(&settings.url).map_err(ConnectError::Url)?;
         let (interrupted, interruptions) = watch::channel(0);
-        let options = options(settings, &servers, name, interrupted).await?;
+        let refused = watch::Sender::new(Vec::new());
+        let name = name.strip_prefix("clickwire-").unwrap_or(name);
+        let notes = Notes { interrupted, refused: refused.clone() };
+        let options = options(settings, &servers, name, notes).await?;
         let client = options.connect(servers).await?;
         let context = ContextBuilder::new().timeout(settings.request_timeout).build(client.clone());
         let inner = Inner {
@@ -94,6 +101,8 @@ impl Bus {
             interruptions,
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             confirmations: Mutex::default(),
+            name,
+            refused,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -185,6 +194,29 @@ impl Bus {
         self.inner.confirmations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The name of the service that this connection is of.
+    pub(crate) fn name(&self) -> &'static str {
+        self.inner.name
+    }
+
+    /// Forgets what the broker has refused us: it may have been told otherwise.
+    pub(crate) fn forget_refusals(&self) {
+        self.inner.refused.send_replace(Vec::new());
+    }
+
+    /// What the broker has refused us; waits so long for the first refusal.
+    pub(crate) async fn refused_within(&self, limit: Duration) -> Vec<String> {
+        let mut refused = self.inner.refused.subscribe();
+        let _ = tokio::time::timeout(limit, refused.wait_for(|refused| !refused.is_empty())).await;
+        // the others follow on its heels
+        let mut known = 0;
+        while known < refused.borrow().len() {
+            known = refused.borrow().len();
+            let _ = tokio::time::timeout(limit / 4, refused.wait_for(|refused| refused.len() > known)).await;
+        }
+        refused.borrow().clone()
+    }
+
     /// Changes whenever messages to a subscription may have been lost.
     pub(crate) fn interruptions(&self) -> watch::Receiver<u64> {
         self.inner.interruptions.clone()
@@ -206,9 +238,8 @@ async fn options(
     settings: &Settings,
     servers: &[ServerAddr],
     name: &'static str,
-    interrupted: watch::Sender<u64>,
+    notes: Notes,
 ) -> Result<ConnectOptions, ConnectError> {
-    let name = name.strip_prefix("clickwire-").unwrap_or(name);
     let mut options = ConnectOptions::new()
         .name(format!("clickwire-{name}"))
         .retry_on_initial_connect()
@@ -218,7 +249,7 @@ async fn options(
         // replies of one service are nobody else's to read
         .custom_inbox_prefix(format!("_INBOX_{name}"))
         .event_callback(move |event| {
-            note(&event, &interrupted);
+            notes.note(&event);
             std::future::ready(())
         });
     if let Some((user, password)) = credentials_of(servers) {
@@ -265,23 +296,53 @@ fn reconnect_delay(attempts: usize) -> Duration {
     delay.mul_f64(rand::rng().random_range(1.0..1.5))
 }
 
-fn note(event: &Event, interrupted: &watch::Sender<u64>) {
-    match event {
-        Event::Connected => {
-            info!("connected to NATS");
-            interrupted.send_modify(|count| *count += 1);
+/// Refusals that are remembered; more of them say nothing new.
+const REFUSED_MAX: usize = 100;
+
+/// Where the events of a connection are written down.
+struct Notes {
+    interrupted: watch::Sender<u64>,
+    refused: watch::Sender<Vec<String>>,
+}
+
+impl Notes {
+    fn note(&self, event: &Event) {
+        match event {
+            Event::Connected => {
+                info!("connected to NATS");
+                self.interrupted.send_modify(|count| *count += 1);
+            }
+            Event::SlowConsumer(_) => {
+                warn!("a subscription's buffer overflowed");
+                self.interrupted.send_modify(|count| *count += 1);
+            }
+            Event::Disconnected => warn!("disconnected from NATS"),
+            Event::LameDuckMode => info!("nats-server is about to shut down"),
+            Event::Draining | Event::Closed => info!("the connection to NATS is closed"),
+            // a publish without permission shows nowhere else
+            Event::ServerError(source) => {
+                error!(error = %source, "nats-server reported an error");
+                if let Some(refusal) = refusal(&source.to_string()) {
+                    self.refused.send_if_modified(|refused| {
+                        let is_new = refused.len() < REFUSED_MAX && !refused.contains(&refusal);
+                        if is_new {
+                            refused.push(refusal);
+                        }
+                        is_new
+                    });
+                }
+            }
+            Event::ClientError(source) => warn!(error = %source, "the NATS client reported an error"),
         }
-        Event::SlowConsumer(_) => {
-            warn!("a subscription's buffer overflowed");
-            interrupted.send_modify(|count| *count += 1);
-        }
-        Event::Disconnected => warn!("disconnected from NATS"),
-        Event::LameDuckMode => info!("nats-server is about to shut down"),
-        Event::Draining | Event::Closed => info!("the connection to NATS is closed"),
-        // a publish without permission shows nowhere else
-        Event::ServerError(source) => error!(error = %source, "nats-server reported an error"),
-        Event::ClientError(source) => warn!(error = %source, "the NATS client reported an error"),
     }
+}
+
+/// What the broker does not permit, if that is what it says: the only place where it does is this text.
+fn refusal(error: &str) -> Option<String> {
+    let (_, refused) = error.split_once("Permissions Violation for ")?;
+    let (what, subject) = refused.split_once(" to \"")?;
+    let what = if what.starts_with("Subscription") { "subscribe to" } else { "publish to" };
+    Some(format!("{what} {}", subject.split('"').next()?))
 }
 
 #[cfg(test)]
@@ -293,6 +354,15 @@ mod tests {
         for attempts in [0, 1, 9, 1000, usize::MAX] {
             assert!(reconnect_delay(attempts) < Duration::from_secs(1), "{attempts}");
         }
+    }
+
+    #[test]
+    fn a_refusal_names_the_subject() {
+        let refused = |text: &str| refusal(&format!("nats: Permissions Violation for {text}"));
+
+        assert_eq!(refused(r#"Publish to "a.b""#).as_deref(), Some("publish to a.b"));
+        assert_eq!(refused(r#"Subscription to "a.*" using queue "q""#).as_deref(), Some("subscribe to a.*"));
+        assert_eq!(refusal("nats: maximum connections exceeded"), None);
     }
 
     #[test]

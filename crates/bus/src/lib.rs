@@ -3,7 +3,7 @@
 //! In reading order: [`topology`] says what there is, `setup` makes it, `connect` reaches it, `messages` says what
 //! travels (`borrowed` the same without owning it, and `codec` how it is encoded), `publish` sends it, [`consume`] works it off,
 //! `recent` reads again what was sent lately, `live` what is sent just now. Beside the streams:
-//! [`changes`] tells caches what is stale, [`erased`] empties what names an erased contact, and `test_requests` lets `api` ask `deliver` to send a test.
+//! [`permissions`] says what each service may do there, [`changes`] tells caches what is stale, [`erased`] empties what names an erased contact, and `test_requests` lets `api` ask `deliver` to send a test.
 
 mod borrowed;
 pub mod changes;
@@ -15,6 +15,7 @@ pub mod erased;
 mod given;
 mod live;
 mod messages;
+pub mod permissions;
 mod publish;
 mod recent;
 mod settings;

@@ -9,6 +9,7 @@ use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind, PurgeError
 use tracing::{info, warn};
 
 use crate::connect::{Bus, ConnectError, PendingError};
+use crate::permissions::Forbidden;
 use crate::topology::{ConsumerName, Durable, SERVER_VERSION_MIN, StreamName};
 
 /// How long `setup` and `verify` wait for the broker.
@@ -61,6 +62,9 @@ pub enum VerifyError {
     /// The broker is too old.
     #[error(transparent)]
     Server(#[from] OldServer),
+    /// The broker does not let us do what we have to.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// A stream is not there.
     #[error("stream {0} is missing; run `clickwire setup`")]
     StreamMissing(StreamName),
@@ -83,7 +87,10 @@ pub enum VerifyError {
 impl VerifyError {
     /// Whether only an operator can mend it; otherwise the broker is away and may come back.
     pub fn is_permanent(&self) -> bool {
-        matches!(self, Self::Server(_) | Self::StreamMissing(_) | Self::ConsumerMissing(_))
+        matches!(
+            self,
+            Self::Server(_) | Self::Forbidden(_) | Self::StreamMissing(_) | Self::ConsumerMissing(_)
+        )
     }
 }
 
@@ -166,13 +173,15 @@ impl Bus {
         }
     }
 
-    /// Checks that the streams and consumers are there and that the server is new enough.
+    /// Checks that the server is new enough, that it lets this service do what it has to, and that the streams and
+    /// consumers are there.
     ///
     /// # Errors
     /// [`VerifyError`], which names `clickwire setup` where that is the mend.
     pub async fn verify(&self) -> Result<(), VerifyError> {
         self.wait_connected(CONNECT_LIMIT).await?;
         self.check_server()?;
+        self.check_permissions().await?;
         for stream in StreamName::ALL {
             self.context().get_stream(stream.as_str()).await.map_err(|source| match source.kind() {
                 GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {

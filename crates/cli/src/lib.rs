@@ -35,6 +35,7 @@ mod replay;
 mod reseal;
 mod setup;
 mod spool;
+mod status;
 mod tracked_url;
 mod up;
 mod why;
@@ -109,6 +110,8 @@ enum Command {
     Rejudge(rejudge::Options),
     /// Check settings, PostgreSQL, NATS, location data, spool and ports, and say how to mend what is wrong
     Doctor(doctor::Options),
+    /// Say where everything is: what waits for which service, in the spool and for endpoints, and who fails
+    Status(status::Options),
     /// Look at the clicks that a redirect has on disk, or send them
     #[command(subcommand)]
     Spool(spool::Command),
@@ -154,6 +157,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::ExplainClick(options) => explain_click::run(&options).await,
         Command::Rejudge(options) => rejudge::run(&options).await,
         Command::Doctor(options) => doctor::run(&options).await,
+        Command::Status(options) => status::run(&options).await,
         Command::Spool(command) => spool::run(command).await,
         Command::Healthcheck(options) => healthcheck::run(&options).await,
     }

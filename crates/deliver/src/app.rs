@@ -272,7 +272,10 @@ impl App {
         let (health, pool, bus) = (Arc::clone(&self.health), self.pool.clone(), self.bus.clone());
         let (endpoints, stop) = (Arc::clone(&self.courier.endpoints), aside.clone());
         let life = Life::new(pool.clone(), self.settings.auto_disable());
-        beside.spawn(ended(async move { tell_health(&health, life, &pool, &bus, &endpoints, stop).await }));
+        let metrics = self.courier.metrics.clone();
+        beside.spawn(ended(async move {
+            tell_health(&health, life, &pool, &bus, &endpoints, &metrics, stop).await;
+        }));
     }
 }
 
@@ -308,6 +311,7 @@ async fn tell_health(
     pool: &Pool,
     bus: &Bus,
     endpoints: &Endpoints,
+    metrics: &Metrics,
     stop: CancellationToken,
 ) {
     loop {
@@ -327,6 +331,7 @@ async fn tell_health(
             Ok(failing) => disabled.extend(failing),
             Err(error) => warn!(error = format!("{error:#}"), "failed to look after endpoints"),
         }
+        metrics.endpoints_disabled.inc_by(disabled.len() as u64);
         for (workspace_id, endpoint_id) in &disabled {
             info!(%endpoint_id, "an endpoint is gone or has only failed, and was disabled");
             let keys = vec![endpoint_id.to_string()];

@@ -35,6 +35,8 @@ pub struct Metrics {
     pub endpoints_waiting: IntGauge,
     /// Endpoints that are owed events.
     pub endpoints: IntGauge,
+    /// Endpoints that were disabled because they are gone or only failed.
+    pub endpoints_disabled: IntCounter,
     /// Results that were not taken because the lease had gone to somebody else.
     pub leases_lost: IntCounter,
     /// Batches and results that could not be stored at once.
@@ -85,6 +87,10 @@ impl Metrics {
             oldest_due_seconds: gauge("oldest_due_seconds", "How long the oldest due delivery has been due")?,
             endpoints_waiting: gauge("endpoints_waiting", "Endpoints that have waiting deliveries")?,
             endpoints: gauge("endpoints", "Endpoints that are owed events")?,
+            endpoints_disabled: counter(
+                "endpoints_disabled_total",
+                "Endpoints that were disabled because they are gone or only failed",
+            )?,
             leases_lost: counter("leases_lost_total", "Results whose lease had gone to somebody else")?,
             store_failures: counter(
                 "store_failures_total",
@@ -102,7 +108,7 @@ impl Metrics {
                 "Amendments that came before the click was told of: it is told with them, or not at all",
             )?,
         };
-        let all: [Box<dyn prometheus::core::Collector>; 19] = [
+        let all: [Box<dyn prometheus::core::Collector>; 20] = [
             Box::new(metrics.attempts.clone()),
             Box::new(metrics.attempt_seconds.clone()),
             Box::new(metrics.click_to_webhook_seconds.clone()),
@@ -115,6 +121,7 @@ impl Metrics {
             Box::new(metrics.oldest_due_seconds.clone()),
             Box::new(metrics.endpoints_waiting.clone()),
             Box::new(metrics.endpoints.clone()),
+            Box::new(metrics.endpoints_disabled.clone()),
             Box::new(metrics.leases_lost.clone()),
             Box::new(metrics.store_failures.clone()),
             Box::new(metrics.replays_running.clone()),

@@ -42,6 +42,8 @@ pub struct NatsOptions {
     pub durable: bool,
     /// When its streams are flushed to disk.
     pub sync_interval: SyncInterval,
+    /// Lines of nats-server's configuration beside our own: users, for one.
+    pub more: String,
 }
 
 /// When nats-server flushes its streams to disk; what it acknowledged before is lost with the power.
@@ -75,12 +77,18 @@ struct Ports {
 impl NatsOptions {
     /// For tests: nothing needs to survive.
     pub fn throwaway(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), port: None, durable: false, sync_interval: SyncInterval::Usual }
+        Self {
+            dir: dir.into(),
+            port: None,
+            durable: false,
+            sync_interval: SyncInterval::Usual,
+            more: String::new(),
+        }
     }
 
     /// For work.
     pub fn durable(dir: impl Into<PathBuf>, sync_interval: SyncInterval) -> Self {
-        Self { dir: dir.into(), port: None, durable: true, sync_interval }
+        Self { dir: dir.into(), port: None, durable: true, sync_interval, more: String::new() }
     }
 }
 
@@ -235,7 +243,9 @@ fn configuration(name: &str, options: &NatsOptions, ports: Ports) -> String {
          http: \"127.0.0.1:{monitor}\"\n\
          write_deadline: \"10s\"\n\
          ping_interval: \"20s\"\n\
-         jetstream {{\n  store_dir: {store_dir}\n  sync_interval: {sync_interval}\n}}\n"
+         jetstream {{\n  store_dir: {store_dir}\n  sync_interval: {sync_interval}\n}}\n\
+         {more}",
+        more = options.more,
     )
 }
 

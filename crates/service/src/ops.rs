@@ -15,6 +15,9 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+/// The answer of `/livez`: that the process answers, and which version it is.
+const LIVE: &str = concat!("ok ", env!("CARGO_PKG_VERSION"), "\n");
+
 /// How long answers in hand may take when the process stops.
 const DRAIN_SECONDS: u64 = 1;
 
@@ -98,7 +101,7 @@ impl Ops {
         let app = move || {
             App::new()
                 .app_data(ops.clone())
-                .route("/livez", web::get().to(|| async { HttpResponse::Ok().body("ok\n") }))
+                .route("/livez", web::get().to(|| async { HttpResponse::Ok().body(LIVE) }))
                 .route("/readyz", web::get().to(readyz))
                 .route("/metrics", web::get().to(metrics))
         };

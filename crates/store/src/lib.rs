@@ -8,6 +8,7 @@ pub mod alerts;
 pub mod api_keys;
 pub mod attempts;
 pub mod audit;
+pub mod backlog;
 pub mod blocks;
 pub mod click_log;
 pub mod clicks;

@@ -5,7 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use async_nats::ConnectOptions;
 use bus::Bus;
+use bus::permissions::Role;
 use embedded::{Nats, NatsOptions};
 
 use crate::scratch::ScratchDir;
@@ -15,6 +17,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Size of each stream: nats-server takes the sum from the disk's free space beforehand.
 const STREAM_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// The user of setup and of commands for people.
+const OPERATOR: &str = "operator";
 
 /// A nats-server of one test, with our streams.
 #[derive(Debug)]
@@ -41,8 +46,48 @@ impl TestNats {
     /// # Panics
     /// When nats-server is not installed.
     pub async fn start_empty() -> Self {
+        Self::start_as("").await
+    }
+
+    /// Starts it with our streams, for one user a service with these permissions (the content of
+    /// `deploy/nats/permissions.conf`); what we do ourselves, the user `operator` does.
+    ///
+    /// # Panics
+    /// When nats-server is not installed, does not understand the permissions, or refuses the streams.
+    pub async fn start_guarded(permissions: &str) -> Self {
+        let user = |role: &Role| {
+            let name = role.as_str();
+            format!("    {{ user: {name}, password: {name}, permissions: ${} }}\n", name.to_uppercase())
+        };
+        let users: String = Role::ALL.iter().map(user).collect();
+        let users = format!("    {{ user: {OPERATOR}, password: {OPERATOR} }}\n{users}");
+        let mut guarded =
+            Self::start_as(&format!("{permissions}\nauthorization {{\n  users: [\n{users}  ]\n}}\n")).await;
+        guarded.settings.url = guarded.url_of(OPERATOR);
+        guarded.bus("testkit").await.setup().await.expect("the streams are made");
+        guarded
+    }
+
+    /// Where this user of [`TestNats::start_guarded`] goes.
+    pub fn url_of(&self, user: &str) -> String {
+        format!("nats://{user}:{user}@127.0.0.1:{}", self.nats.port())
+    }
+
+    /// A client of somebody else's, who may do everything.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn client(&self) -> async_nats::Client {
+        // who needs no password is not asked for one
+        let options = ConnectOptions::with_user_and_password(OPERATOR.to_owned(), OPERATOR.to_owned());
+        options.connect(self.url()).await.expect("the server runs")
+    }
+
+    async fn start_as(more: &str) -> Self {
         let dir = ScratchDir::new("nats");
-        let nats = Nats::start(NatsOptions::throwaway(dir.path().join("nats"))).await;
+        let options =
+            NatsOptions { more: more.to_owned(), ..NatsOptions::throwaway(dir.path().join("nats")) };
+        let nats = Nats::start(options).await;
         let nats = nats.unwrap_or_else(|error| panic!("{error}"));
         let settings = bus::Settings {
             url: nats.url(),
@@ -80,7 +125,7 @@ impl TestNats {
     /// # Panics
     /// When there is no such stream.
     pub async fn messages(&self, stream: &str) -> Vec<(String, Vec<u8>)> {
-        let client = async_nats::connect(self.url()).await.expect("the server runs");
+        let client = self.client().await;
         let stream =
             async_nats::jetstream::new(client).get_stream(stream).await.expect("the stream is there");
         let state = &stream.cached_info().state;
@@ -99,7 +144,7 @@ impl TestNats {
     /// # Panics
     /// When there is no such stream.
     pub async fn leave_room(&self, stream: &str, messages: u64) {
-        let client = async_nats::connect(self.url()).await.expect("the server runs");
+        let client = self.client().await;
         let jetstream = async_nats::jetstream::new(client);
         let stream = jetstream.get_stream(stream).await.expect("the stream is there");
         let info = stream.cached_info();

@@ -8,6 +8,7 @@ mod faults;
 mod given;
 mod live;
 mod notices;
+mod permissions;
 mod publish;
 mod setup;
 mod support;

@@ -9,5 +9,6 @@ mod quarantine;
 mod receivers;
 mod rejudge;
 mod spool;
+mod status;
 mod tools;
 mod up;

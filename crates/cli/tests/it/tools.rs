@@ -226,6 +226,7 @@ async fn every_command_has_help_and_a_wrong_one_is_told_apart() {
         "explain-click",
         "rejudge",
         "doctor",
+        "status",
         "spool",
         "healthcheck",
     ];

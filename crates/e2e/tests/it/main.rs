@@ -10,6 +10,7 @@ mod links;
 mod marks;
 mod payload;
 mod people;
+mod permissions;
 mod privacy;
 mod rollback;
 mod services;

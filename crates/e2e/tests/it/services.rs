@@ -32,7 +32,7 @@ impl Service {
     /// In the order a click passes.
     pub const ALL: [Self; 5] = [Self::Redirect, Self::Enrich, Self::Deliver, Self::Record, Self::Api];
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Redirect => "redirect",
             Self::Enrich => "enrich",
@@ -51,6 +51,7 @@ impl Service {
 pub struct Services {
     dir: ScratchDir,
     env: Vec<(String, String)>,
+    own_env: Vec<(Service, String, String)>,
     ops_ports: BTreeMap<Service, u16>,
     /// Where visitors go.
     pub redirect_port: u16,
@@ -89,7 +90,16 @@ impl Services {
         let env = env.into_iter().map(|(name, value)| (format!("CLICKWIRE__{name}"), value)).collect();
         service::tls::install_provider();
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { dir, env, ops_ports, redirect_port, api_port, running: BTreeMap::new(), client }
+        Self {
+            dir,
+            env,
+            own_env: Vec::new(),
+            ops_ports,
+            redirect_port,
+            api_port,
+            running: BTreeMap::new(),
+            client,
+        }
     }
 
     /// Makes a setting for the processes that are started from now on: `REDIRECT__WORKERS`.
@@ -97,10 +107,17 @@ impl Services {
         self.env.push((format!("CLICKWIRE__{name}"), value.to_owned()));
     }
 
+    /// Makes a setting for one of the processes.
+    pub fn set_for(&mut self, service: Service, name: &str, value: String) {
+        self.own_env.push((service, format!("CLICKWIRE__{name}"), value));
+    }
+
     /// Starts a process that does not run.
     pub fn launch(&mut self, service: Service) {
         let launch = Launch::new(program_dir().join(service.program()), self.dir.path(), self.log(service));
         let launch = self.env.iter().fold(launch, |launch, (name, value)| launch.env(name, value));
+        let own = self.own_env.iter().filter(|(of, ..)| *of == service);
+        let launch = own.fold(launch, |launch, (_, name, value)| launch.env(name, value));
         let process = Process::start(&launch).expect("a program that cargo built");
         self.running.insert(service, process);
     }
@@ -168,6 +185,11 @@ impl Services {
         }
         let (status, told) = self.readiness(service).await?;
         (status == 503).then(|| told["checks"].to_string())
+    }
+
+    /// All that a process has said.
+    pub fn said(&self, service: Service) -> String {
+        fs::read_to_string(self.log(service)).unwrap_or_default()
     }
 
     fn log(&self, service: Service) -> PathBuf {

@@ -82,6 +82,11 @@ impl Stack {
         for (name, value) in settings {
             services.set(name, value);
         }
+        Self::start_around(database, nats, services).await
+    }
+
+    /// Like [`Stack::start_with`], with this broker, and processes that have their settings.
+    pub async fn start_around(database: Database, nats: TestNats, mut services: Services) -> Self {
         services.start_all().await;
         let client =
             reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
@@ -165,7 +170,8 @@ impl Stack {
 }
 
 impl Database {
-    fn url(&self) -> &str {
+    /// Where it is.
+    pub fn url(&self) -> &str {
         match self {
             Self::Shared(database) => database.url(),
             Self::Own(database) => database.url(),

@@ -74,7 +74,10 @@ async fn a_process_that_is_not_ready_is_alive() {
     ops.check("nats", || Err("not connected".into()));
     let served = serve(ops);
 
-    assert_eq!(get(served.addr, "/livez").await, ("HTTP/1.1 200 OK".to_owned(), "ok\n".to_owned()));
+    assert_eq!(
+        get(served.addr, "/livez").await,
+        ("HTTP/1.1 200 OK".to_owned(), format!("ok {}\n", env!("CARGO_PKG_VERSION")))
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,74 @@
+//! `clickwire status`.
+
+use chrono::Utc;
+use model::EndpointId;
+use model::event_type::EventTypePattern;
+use serde_json::json;
+use store::endpoints::{self, EndpointOptions, Kind, State};
+use testkit::{OwnDatabase, TestNats};
+
+use crate::command::{Clickwire, text};
+
+#[tokio::test]
+async fn status_says_what_waits_and_which_endpoints_are_not_well() {
+    let (database, nats) = tokio::join!(OwnDatabase::start(), TestNats::start());
+    let clickwire = Clickwire::new()
+        .with("CLICKWIRE__DATABASE__URL", database.url())
+        .with("CLICKWIRE__NATS__URL", nats.url());
+    let well = clickwire.ok(&["status"]).await;
+    let mut conn = database.pool().get().await.unwrap();
+    let workspace_id = testkit::given::workspace(&mut conn).await;
+    for (state, url) in [
+        (State::Active, "https://well.example.com/hook"),
+        (State::Paused, "https://crm.example.com/hook/s3cret"),
+    ] {
+        let (id, options) = (EndpointId::generate(), options(url));
+        endpoints::insert(&mut conn, workspace_id, id, &options, state, None, Utc::now()).await.unwrap();
+    }
+
+    let told = clickwire.ok(&["status"]).await;
+    let status = clickwire.ok(&["status", "--json"]).await.json();
+
+    for line in ["enrich             0 messages wait", "endpoints          no endpoint fails, and none waits"]
+    {
+        assert!(well.stdout.contains(line), "{line}: {well:?}");
+    }
+    assert!(told.stdout.contains(" crm.example.com: paused, 0 deliveries wait\n"), "{told:?}");
+    assert!(!told.stdout.contains("s3cret") && !told.stdout.contains("well.example.com"), "{told:?}");
+    assert_eq!((&status["lag"]["enrich"], &status["lag"]["deliver"]), (&json!(0), &json!(0)));
+    assert_eq!(status["deliveries"], json!({"waiting": 0, "oldest_due_seconds": 0}));
+    assert_eq!(status["endpoints"].as_array().map(Vec::len), Some(1), "{status}");
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test]
+async fn status_tells_what_it_could_not_ask_and_what_it_could() {
+    let database = OwnDatabase::start().await;
+    let clickwire = Clickwire::new()
+        .with("CLICKWIRE__DATABASE__URL", database.url())
+        .with("CLICKWIRE__NATS__URL", "nats://127.0.0.1:1");
+
+    let status = clickwire.fails(&["status", "--json"]).await.json();
+
+    assert!(text(&status, "nats_error").contains("NATS was not reached"), "{status}");
+    assert_eq!((&status["lag"], &status["clicks"]["recorded_last_hour"]), (&json!(null), &json!(0)));
+}
+
+fn options(url: &str) -> EndpointOptions {
+    EndpointOptions {
+        kind: Kind::Webhook,
+        url: url.parse().expect("a URL"),
+        description: None,
+        event_types: vec![EventTypePattern::link_clicked()],
+        filter: None,
+        headers_sealed: None,
+        max_in_flight: None,
+        rate_per_second: None,
+        rate_burst: None,
+        settle_ms: 0,
+        timeout_ms: None,
+        retry_schedule: None,
+        permanent_statuses: Vec::new(),
+        auto_disable: true,
+    }
+}
