@@ -18,9 +18,9 @@ mod export;
 mod fields;
 mod guard;
 mod imports;
+mod limits;
 pub mod link_files;
 mod live;
-mod limits;
 mod metrics;
 mod ndjson;
 mod openapi;
@@ -33,8 +33,8 @@ mod v1;
 
 pub use app::App;
 pub use auth::Scope;
-pub use error::FieldError;
 pub use desk::diagnosis;
+pub use error::FieldError;
 pub use settings::Settings;
 
 /// Which Clickwire this is, for people who report a fault.

@@ -40,26 +40,6 @@ struct SettingsPage {
     errors: Errors,
 }
 
-/// A domain, and what is still to be done for it.
-struct DomainRow {
-    domain: Domain,
-    /// Name and value of the record that proves whose it is, while nothing does.
-    record: Option<(String, String)>,
-    /// Why the last look-up proved nothing.
-    failure: Option<&'static str>,
-}
-
-impl From<Domain> for DomainRow {
-    fn from(domain: Domain) -> Self {
-        let record = (record_name(&domain.host), record_value(&domain.proof.token));
-        let failure = match domain.proof.status() {
-            ProofStatus::Failed(failure) => Some(failure.detail()),
-            ProofStatus::Pending | ProofStatus::Verified => None,
-        };
-        Self { record: (!domain.is_verified()).then_some(record), failure, domain }
-    }
-}
-
 /// A wish that browsers send along, and what becomes of it.
 struct Signal {
     name: &'static str,
