@@ -130,7 +130,7 @@ impl Limits {
         taken: Result<Quota, Empty>,
         by: &'static str,
     ) -> Result<(), ApiError> {
-        let quota = taken.map_or_else(|empty| empty.quota, |quota| quota);
+        let quota = taken.unwrap_or_else(|empty| empty.quota);
         let mut extensions = request.extensions_mut();
         match extensions.get::<Quota>() {
             Some(noted) if taken.is_ok() && noted.remaining <= quota.remaining => {}
