@@ -237,10 +237,9 @@ pub async fn told(request: reqwest::RequestBuilder) -> Told {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let is_live = headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
     let mut bytes = Vec::new();
-    while !is_live {
-        match tokio::time::timeout(HEAD_LIMIT, response.chunk()).await {
-            Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
-            _ => break,
+    if !is_live {
+        while let Ok(Ok(Some(chunk))) = tokio::time::timeout(HEAD_LIMIT, response.chunk()).await {
+            bytes.extend_from_slice(&chunk);
         }
     }
     Told { status, headers, text: String::from_utf8_lossy(&bytes).into_owned() }
