@@ -49,9 +49,12 @@ fn leads_back(url: &str) -> String {
     )
 }
 
+/// A link's row, its domain, what its workspace decided, and whether it and its fallback lead back to tracked links.
+type Found = (Row, OfDomain, Option<Decided>, (bool, bool));
+
 /// The link that this host and slug lead to. One that leads to a tracked link leads nowhere, as if it were switched off. Archived links lead nowhere.
 pub async fn find_for_redirect(conn: &mut Connection, host: &Host, slug: &Slug) -> QueryResult<Option<Link>> {
-    let found: Option<(Row, OfDomain, Option<Decided>, (bool, bool))> = links::table
+    let found: Option<Found> = links::table
         .inner_join(domains::table)
         .left_join(settings::table.on(settings::workspace_id.eq(links::workspace_id)))
         .filter(domains::host.eq(host.as_str()).and(domains::verified_at.is_not_null()))
@@ -65,7 +68,7 @@ pub async fn find_for_redirect(conn: &mut Connection, host: &Host, slug: &Slug) 
         .first(conn)
         .await
         .optional()?;
-    let read = |(row, domain, decided, (is_loop, is_fallback_loop)): (Row, OfDomain, _, (bool, bool))| {
+    let read = |(row, domain, decided, (is_loop, is_fallback_loop)): Found| {
         let link_id = LinkId::from_uuid(row.id);
         let link = read(row, domain, decided, host, slug);
         let mut link = link.map_err(|source| UnreadableLink { link_id, source })?;

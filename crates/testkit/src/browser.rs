@@ -41,11 +41,15 @@ pub struct Options {
     pub size: (u32, u32),
     /// Whether it runs the scripts of pages.
     pub has_scripts: bool,
+    /// Whether it asks for dark pages.
+    pub is_dark: bool,
+    /// Whether it has a touch screen of that size, and no narrowest window.
+    pub is_phone: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { size: (1280, 900), has_scripts: true }
+        Self { size: (1280, 900), has_scripts: true, is_dark: false, is_phone: false }
     }
 }
 
@@ -81,13 +85,22 @@ impl Browser {
         };
         let mut flags: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
         flags.push(format!("--user-data-dir={}", profile.path().display()));
-        flags.push(format!("--window-size={},{}", options.size.0, options.size.1));
+        let (width, height) = options.size;
+        flags.push(format!("--window-size={width},{height}"));
+        flags.push("--hide-scrollbars".to_owned());
+        // 0 is dark, 1 is light
+        flags.push(format!("--blink-settings=preferredColorScheme={}", u8::from(!options.is_dark)));
         // 2 is "block"
         let scripts = if options.has_scripts { 1 } else { 2 };
-        let capabilities = json!({"goog:chromeOptions": {
+        let mut chrome = json!({
             "args": flags, "binary": "/usr/bin/chromium",
             "prefs": {"profile.managed_default_content_settings.javascript": scripts},
-        }});
+        });
+        if options.is_phone {
+            let metrics = json!({"width": width, "height": height, "pixelRatio": 1, "touch": true});
+            chrome["mobileEmulation"] = json!({"deviceMetrics": metrics});
+        }
+        let capabilities = json!({"goog:chromeOptions": chrome});
         let url = format!("http://127.0.0.1:{port}");
         let client = until(LIMIT, || async {
             let capabilities = capabilities.as_object().expect("an object").clone();
@@ -153,6 +166,12 @@ impl Browser {
     pub async fn overflow(&self) -> i64 {
         let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
         self.client.execute(script, Vec::new()).await.expect("a script").as_i64().expect("a number")
+    }
+
+    /// Sets a field's text at once: typed, each letter takes its time.
+    pub async fn set(&self, id: &str, text: &str) {
+        let script = "document.getElementById(arguments[0]).value = arguments[1]";
+        self.client.execute(script, vec![id.into(), text.into()]).await.expect("a script");
     }
 
     /// Keeps a picture of the page in the folder that `CLICKWIRE_TEST_PICTURES` names, if it does.

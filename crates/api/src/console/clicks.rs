@@ -8,7 +8,6 @@ use chrono::{DateTime, NaiveDate, Utc};
 use model::automation::Verdict;
 use store::click_log::ClickFilter;
 
-use super::plot::grouped;
 use super::view::{ClickRow, Layout, click_row, html};
 use super::words::country;
 use super::zone::Zone;
@@ -36,7 +35,6 @@ struct ClicksPage {
     since: String,
     until: String,
     is_filtered: bool,
-    shown: String,
     next: Option<String>,
 }
 
@@ -66,7 +64,6 @@ pub async fn list(signed: Signed, zone: Zone, query: Query, shared: Data<Shared>
     let page = ClicksPage {
         layout: signed.layout("clicks"),
         zone: zone.0.name(),
-        shown: grouped(found.len() as u64),
         clicks: found.iter().map(|shown| click_row(shown, now)).collect(),
         only,
         link_id: filter.link_id.map(|id| id.to_string()).unwrap_or_default(),

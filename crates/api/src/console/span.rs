@@ -92,10 +92,12 @@ impl Span {
             Self::Quarter => 90,
             Self::All => {
                 let age = (now - begin).num_days();
+                if age <= 1 {
+                    return Self::Day.range(zone, now, begin);
+                }
                 let interval = match age {
-                    ..=1 => return Self::Day.range(zone, now, begin),
                     ..=DAYS_BY_DAY_MAX => Interval::Day,
-                    ..=DAYS_BY_WEEK_MAX => Interval::Week,
+                    _ if age <= DAYS_BY_WEEK_MAX => Interval::Week,
                     _ => Interval::Month,
                 };
                 let since = zone.midnight(now, age.unsigned_abs());

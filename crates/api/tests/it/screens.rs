@@ -1,15 +1,10 @@
 //! Pictures of every page, light and dark, wide and narrow, to be looked at.
 //!
-//! Runs when `CLICKWIRE_TEST_BROWSER` is 1. The pictures go to the directory that `CLICKWIRE_SCREENSHOTS` names, else to one below the
-//! system's directory for temporary files, which is printed. A page that has to be scrolled sideways on a phone fails it.
+//! Runs when `CLICKWIRE_TEST_BROWSER` is 1. The pictures go to the folder that `CLICKWIRE_TEST_PICTURES` names, if it does. A page that
+//! has to be scrolled sideways on a phone fails it.
 
-use std::path::PathBuf;
+use testkit::browser::{self, Browser, Options};
 
-use fantoccini::{Client, Locator};
-use serde_json::{Value, json};
-use testkit::ScratchDir;
-
-use crate::browser::{browser_with, fill, press};
 use crate::harness::Api;
 use crate::world::{World, world};
 
@@ -35,7 +30,15 @@ fn pages(world: &World) -> Vec<(&'static str, String)> {
         ("webhook", format!("/settings/webhooks/{endpoint}")),
         ("webhook-new", "/settings/webhooks/new".to_owned()),
         ("replays", format!("/settings/webhooks/{endpoint}/replays")),
+        ("webhook-try", format!("/settings/webhooks/{endpoint}/try")),
+        ("webhook-verify", format!("/settings/webhooks/{endpoint}/verify")),
+        ("webhook-deliveries", format!("/settings/webhooks/{endpoint}/deliveries")),
         ("settings", "/settings/links".to_owned()),
+        ("retention", "/settings/retention".to_owned()),
+        ("people", "/settings/people".to_owned()),
+        ("activity", "/settings/activity".to_owned()),
+        ("troubleshooting", "/docs/troubleshooting".to_owned()),
+        ("docs", "/docs".to_owned()),
         ("keys", "/settings/keys".to_owned()),
     ]
 }
@@ -48,69 +51,43 @@ const SHEET: &str = "url,slug,campaign,tags,max_clicks,colour\n\
 
 #[tokio::test]
 async fn every_page_is_pictured_and_none_is_wider_than_a_phone() {
-    if std::env::var("CLICKWIRE_TEST_BROWSER").as_deref() != Ok("1") {
-        println!("not asked for: set CLICKWIRE_TEST_BROWSER=1 to have pictures of every page");
+    if !browser::is_asked_for() {
         return;
     }
-    let directory = match std::env::var_os("CLICKWIRE_SCREENSHOTS") {
-        Some(named) => PathBuf::from(named),
-        None => std::env::temp_dir().join(format!("clickwire-screens-{}", std::process::id())),
-    };
-    std::fs::create_dir_all(&directory).expect("a directory");
-    println!("pictures are in {}", directory.display());
     let api = Api::start_with_nats().await;
     let world = world(&api).await;
 
     let mut wide = Vec::new();
-    for (scheme, flag) in [
-        ("light", "--blink-settings=preferredColorScheme=1"),
-        ("dark", "--blink-settings=preferredColorScheme=0"),
-    ] {
-        let phone = json!({"mobileEmulation": {"deviceMetrics": {"width": 375, "height": 2400, "pixelRatio": 1, "touch": true}}});
-        for (width, options, flags) in [
-            (1280, json!({}), vec![flag, "--window-size=1280,1900", "--hide-scrollbars"]),
-            (375, phone, vec![flag, "--hide-scrollbars"]),
-        ] {
-            let profile = ScratchDir::new("chromium");
-            let (_driver, browser) = browser_with(&profile, &flags, options).await;
-            browser.goto(&format!("{}/login", api.url)).await.expect("the console opens");
-            picture(&browser, &directory, &format!("sign-in-{scheme}-{width}")).await;
-            fill(&browser, "#key", &api.key).await;
-            press(&browser, "Sign in").await;
-            browser.wait().for_element(Locator::Css("nav")).await.expect("signed in");
-            for (name, path) in pages(&world) {
-                browser.goto(&format!("{}{path}", api.url)).await.expect("the page opens");
-                picture(&browser, &directory, &format!("{name}-{scheme}-{width}")).await;
-                if width == 375 && is_too_wide(&browser).await {
-                    wide.push(name);
+    for is_dark in [false, true] {
+        for size in [(1280, 1900), (375, 2400)] {
+            let is_phone = size.0 == 375;
+            let name = |page: &str| {
+                let scheme = if is_dark { "dark" } else { "light" };
+                format!("{page}-{scheme}-{}", size.0)
+            };
+            let browser = Browser::start(Options { size, is_dark, is_phone, ..Options::default() }).await;
+            browser.open(&format!("{}/login?with=key", api.url)).await;
+            browser.picture(&name("sign-in")).await;
+            browser.fill("#key", &api.key).await;
+            browser.press("Sign in").await;
+            browser.text("nav").await;
+            for (page, path) in pages(&world) {
+                browser.open(&format!("{}{path}", api.url)).await;
+                browser.picture(&name(page)).await;
+                if is_phone && browser.overflow().await > 0 {
+                    wide.push(page);
                 }
             }
-            browser.goto(&format!("{}/links/import", api.url)).await.expect("the page opens");
-            fill_text(&browser, SHEET).await;
-            press(&browser, "Show what was read").await;
-            browser.wait().for_element(Locator::Css("table.sheet")).await.expect("a preview");
-            picture(&browser, &directory, &format!("link-import-preview-{scheme}-{width}")).await;
-            if width == 375 && is_too_wide(&browser).await {
+            browser.open(&format!("{}/links/import", api.url)).await;
+            browser.set("text", SHEET).await;
+            browser.press("Show what was read").await;
+            browser.text("table.sheet").await;
+            browser.picture(&name("link-import-preview")).await;
+            if is_phone && browser.overflow().await > 0 {
                 wide.push("link-import-preview");
             }
-            browser.close().await.expect("the browser closes");
+            browser.close().await;
         }
     }
     assert!(wide.is_empty(), "to be scrolled sideways on a phone: {wide:?}");
-}
-
-/// Sets the text at once: typed, each comma would take its time.
-async fn fill_text(browser: &Client, text: &str) {
-    let script = "document.getElementById('text').value = arguments[0]";
-    browser.execute(script, vec![Value::from(text)]).await.expect("a script");
-}
-
-async fn is_too_wide(browser: &Client) -> bool {
-    let script = "return document.documentElement.scrollWidth > window.innerWidth";
-    browser.execute(script, Vec::new()).await.expect("a script") == Value::Bool(true)
-}
-
-async fn picture(browser: &Client, directory: &std::path::Path, name: &str) {
-    let png = browser.screenshot().await.expect("a picture");
-    std::fs::write(directory.join(format!("{name}.png")), png).expect("it is written");
 }

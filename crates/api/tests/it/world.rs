@@ -72,7 +72,7 @@ fn click(api: &Api, link: (&str, &str), at: DateTime<Utc>, dice: &mut Dice) -> E
     (click.id, click.clicked_at) = (ClickId::generate_at(at), at);
     link.1.clone_into(&mut click.link.slug);
     click.request.referrer = referrer.map(str::to_owned);
-    click.request.accept_language = Some(language.to_owned());
+    click.request.headers.push(("accept-language".to_owned(), language.to_owned()));
     enriched.event_id = model::EventId::of_click(click.id, 0);
     enriched.enriched_at = at + TimeDelta::milliseconds(40);
     let place = &mut enriched.location;

@@ -147,11 +147,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     import.finish(source, failure)
 }
 
-/// Begins to read on a thread of its own.
-fn begin(
-    path: &Path,
-    reading: Reading,
-) -> anyhow::Result<(mpsc::Receiver<Row>, JoinHandle<Result<Source, FileError>>)> {
+/// A reader on a thread of its own, and what it came to.
+type Reader = JoinHandle<Result<Source, FileError>>;
+
+/// Begins to read.
+fn begin(path: &Path, reading: Reading) -> anyhow::Result<(mpsc::Receiver<Row>, Reader)> {
     let file: Box<dyn Read + Send> = if path.as_os_str() == "-" {
         Box::new(io::stdin())
     } else {

@@ -48,6 +48,9 @@ pub struct Reader {
     terms: usize,
 }
 
+/// A field, and what a click has there.
+pub type HeldBy = (&'static str, Vec<Value>);
+
 impl Conditions {
     /// Whether all of them hold.
     pub fn hold(&self, click: &EnrichedClick) -> bool {
@@ -61,7 +64,7 @@ impl Conditions {
     }
 
     /// The first of them that does not hold, as it is written, and what the click has there where it asks about one field.
-    pub fn refusal(&self, click: &EnrichedClick) -> Option<(Value, Option<(&'static str, Vec<Value>)>)> {
+    pub fn refusal(&self, click: &EnrichedClick) -> Option<(Value, Option<HeldBy>)> {
         let refusing = self.0.iter().find(|condition| !condition.holds(click))?;
         match refusing {
             // the part that does not hold says more than the whole

@@ -19,7 +19,7 @@ use model::EnrichedClick;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use condition::{Conditions, Reader};
+use condition::{Conditions, HeldBy, Reader};
 
 /// Longest filter, in bytes of JSON.
 pub const FILTER_BYTES_MAX: usize = 16 * 1024;
@@ -78,7 +78,7 @@ pub struct Refusal {
     pub condition: Value,
     /// The field that it asks about and what the click has there (several for tags, none where it is not known); `None` where
     /// it asks about several fields.
-    pub held: Option<(&'static str, Vec<Value>)>,
+    pub held: Option<HeldBy>,
 }
 
 impl fmt::Display for Refusal {
