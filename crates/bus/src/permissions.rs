@@ -248,7 +248,7 @@ fn concrete(pattern: &str) -> String {
         // delivered, sequences, time and pending, as the broker writes them
         return format!("$JS.ACK.{acknowledged}.1.0.0.0.0");
     }
-    pattern.replace('*', "none").replace('>', "none")
+    pattern.replace(['*', '>'], "none")
 }
 
 #[cfg(test)]
