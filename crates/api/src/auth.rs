@@ -11,10 +11,11 @@ use actix_web::{FromRequest, HttpRequest};
 use chrono::Utc;
 
 use model::secret::ApiKey;
-use model::{KeyId, PersonId, Role, WorkspaceId};
+use model::{KeyId, PersonId, Role, SessionId, WorkspaceId};
 use store::api_keys::{self, StoredKey};
 use store::memberships;
 use store::people::Person;
+use store::sessions;
 
 use crate::app::Shared;
 use crate::error::ApiError;
@@ -147,6 +148,8 @@ pub struct Caller {
     pub identity: Identity,
     /// What the key or the person is called.
     pub name: String,
+    /// With which a person asks: what goes on for long ends with it.
+    session_id: Option<SessionId>,
     scopes: Vec<String>,
 }
 
@@ -189,12 +192,18 @@ impl Caller {
             workspace_id,
             identity: Identity::Person(person.id),
             name: person.name.clone(),
+            session_id: None,
             scopes: roles::scopes(role).into_iter().map(str::to_owned).collect(),
         }
     }
+
+    /// The same, with the session that they ask with.
+    pub fn in_session(self, id: SessionId) -> Self {
+        Self { session_id: Some(id), ..self }
+    }
 }
 
-/// A caller whose request goes on for long: now and then their key is looked up again.
+/// A caller whose request goes on for long: now and then their key, or their session, is looked up again.
 pub struct LongCaller {
     caller: Caller,
     /// What the request needs.
@@ -233,7 +242,8 @@ impl LongCaller {
 impl From<StoredKey> for Caller {
     fn from(key: StoredKey) -> Self {
         let identity = Identity::Key(key.id);
-        Self { workspace_id: key.workspace_id, identity, name: key.name, scopes: key.scopes }
+        let (name, scopes) = (key.name, key.scopes);
+        Self { workspace_id: key.workspace_id, identity, name, session_id: None, scopes }
     }
 }
 
@@ -320,10 +330,15 @@ async fn again(shared: &Shared, caller: &Caller) -> Result<Caller, ApiError> {
         Identity::Key(id) => return by_id(shared, id).await,
         Identity::Person(id) => id,
     };
+    let ended = || ApiError::Unauthorized("sign in again");
+    let session_id = caller.session_id.ok_or_else(ended)?;
     let mut conn = shared.pool.get().await?;
+    if !sessions::is_live(&mut conn, session_id, shared.settings.session_idle, Utc::now()).await? {
+        return Err(ended());
+    }
     let member = memberships::find(&mut conn, caller.workspace_id, person_id).await?;
     let member = member.ok_or(ApiError::Unauthorized("you belong to this workspace no more"))?;
-    Ok(Caller::of_person(&member.person, caller.workspace_id, member.role))
+    Ok(Caller::of_person(&member.person, caller.workspace_id, member.role).in_session(session_id))
 }
 
 async fn admit(conn: &mut store::Connection, found: Option<StoredKey>) -> Result<Caller, ApiError> {

@@ -62,6 +62,11 @@ impl Row {
     }
 }
 
+/// A cell as it was before [`Row::text`] wrote it.
+pub fn as_meant(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|rest| rest.starts_with(FORMULA_BEGINNINGS)).unwrap_or(cell)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +75,12 @@ mod tests {
         let mut row = Row::default();
         cells.iter().for_each(|cell| row.text(cell));
         String::from_utf8(row.end()).expect("text")
+    }
+
+    #[test]
+    fn a_formula_that_was_made_text_is_read_as_it_was() {
+        assert_eq!(row(&["=1+1"]), "'=1+1\r\n");
+        assert_eq!(["'=1+1", "'tis", "=1"].map(as_meant), ["=1+1", "'tis", "=1"]);
     }
 
     #[test]

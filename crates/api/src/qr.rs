@@ -139,8 +139,8 @@ mod tests {
         let qr = Qr::of("https://go.example.com/a").expect("a code");
         let svg = qr.svg(300, 2);
 
-        let drawn: usize =
-            svg.split('h').skip(1).filter_map(|run| run.split_once("v1h-")?.0.parse::<usize>().ok()).sum();
+        let runs = svg.split("v1h-").filter_map(|run| run.rsplit('h').next()?.parse::<usize>().ok());
+        let drawn: usize = runs.sum();
         assert_eq!(drawn, qr.modules.iter().filter(|dark| **dark).count());
         let (_, black) = pixels(&qr.png(1, 0));
         assert_eq!(black, qr.modules, "one pixel a module");

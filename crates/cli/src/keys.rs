@@ -11,6 +11,7 @@ use serde::Serialize;
 use store::api_keys::{self, NewKey, StoredKey};
 use store::first_run::WORKSPACE_NAME;
 use store::workspaces::{self, Workspace};
+use store::{AsyncConnection as _, invitations};
 
 use crate::connections::ConnectionOptions;
 use crate::out;
@@ -166,9 +167,14 @@ async fn list(scope: &Scope) -> anyhow::Result<ExitCode> {
 
 async fn revoke(options: &Revoke) -> anyhow::Result<ExitCode> {
     let (mut conn, workspace) = options.scope.open().await?;
-    if !api_keys::revoke(&mut conn, workspace.id, options.id, Utc::now()).await? {
-        bail!("workspace {} has no key {}, or not any more", workspace.name, options.id);
-    }
+    let now = Utc::now();
+    conn.transaction::<_, anyhow::Error, _>(async |conn| {
+        if !api_keys::revoke(conn, workspace.id, options.id, now).await? {
+            bail!("workspace {} has no key {}, or not any more", workspace.name, options.id);
+        }
+        Ok(invitations::revoke_by(conn, workspace.id, &options.id.to_string(), now).await?)
+    })
+    .await?;
     if options.scope.json {
         out::json(&serde_json::json!({ "id": options.id, "revoked": true }));
     } else {

@@ -1,10 +1,11 @@
 //! The `clickwire` command: everything in one process, and tools for people.
 //!
 //! In reading order: [`up`] runs Clickwire with all it needs under one [`data_dir`]; `down` ends it. `setup`,
-//! `keys` and `people` prepare a database and a broker, `links`, `endpoints`, `deliveries` and `clicks` do the daily work, `replay` and
-//! `quarantine` send again (all of them through the [`api`]), `click` and `listen` try things out, `why`, `explain-ip`, `explain-ua`, `explain-click` and `doctor` say what is wrong or why it is so. `reseal`
-//! changes the key that secrets are sealed with. `block` closes links that are abused. `spool` looks after the clicks of a
-//! redirect that does not run.
+//! `keys` and `people` prepare a database and a broker, `links`, `endpoints`, `deliveries` and `clicks` do the daily work,
+//! `replay` and `quarantine` send again (all of them through the [`api`]), `click` and `listen` try things out. `status` says
+//! how things stand, `why`, `explain-ip`, `explain-ua`, `explain-click`, `doctor` and `healthcheck` what is wrong or why it is
+//! so. `rejudge` runs newer rules over old clicks, `reseal` changes the key that secrets are sealed with, `block` and `unblock`
+//! close links that are abused. `spool` looks after the clicks of a redirect that does not run.
 //! Commands find a running `up` by the file that it leaves in its data directory.
 
 mod api;

@@ -234,6 +234,7 @@ async fn remove(options: &Remove) -> anyhow::Result<ExitCode> {
             match memberships::remove(conn, workspace.id, id, now).await? {
                 Changed::Done(role) => {
                     invitations::revoke_for(conn, workspace.id, &member.person.email, now).await?;
+                    invitations::revoke_by(conn, workspace.id, &id.to_string(), now).await?;
                     let details =
                         json!({"name": member.person.name, "email": member.person.email, "role": role});
                     note(conn, &workspace, "person.removed", &id.to_string(), details, now).await?;

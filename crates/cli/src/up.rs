@@ -306,6 +306,7 @@ fn summary(running: &Running, servers: Option<&str>) {
         |text: &str| if out::is_terminal() { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() };
     out::line(&bold("Clickwire is ready"));
     out::line(&format!("  console   {}   (sign in with the key)", running.console_url));
+    out::line("  people    clickwire people invite --role owner EMAIL");
     out::line(&format!("  API       {}/v1   (readable at {}/docs)", running.api_url, running.api_url));
     out::line(&format!("  key       {}", running.key));
     out::line(&format!("  links     {}/…", running.redirect_url));

@@ -15,8 +15,9 @@ const PEOPLE: usize = 3000;
 /// Of a gateway's clicks that come within two seconds, so many have to end as a machine's.
 const RECALL_MIN: f64 = 0.95;
 
-/// So many people who open two links may be taken for a machine.
-const FALSE_MAX: f64 = 0.001;
+/// So many people who open two links may be taken for a machine. Here three in a hundred open the second within 0.7 to 1.5 s,
+/// far more than do, and 15 in a hundred have a browser that does not say that they navigated.
+const FALSE_MAX: f64 = 0.003;
 
 /// SplitMix64: the same set for ever.
 struct Random(u64);

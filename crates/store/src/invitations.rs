@@ -95,7 +95,7 @@ impl Row {
 }
 
 /// Keeps a link. Another one to the same workspace for the same address and purpose opens nothing from then on: there is one
-/// to pass on.
+/// to pass on. A password is the same everywhere, so of links for another one there is one in all workspaces.
 pub async fn insert(
     conn: &mut Connection,
     new: NewInvitation<'_>,
@@ -104,14 +104,15 @@ pub async fn insert(
     let role = new.purpose.role();
     let mut earlier =
         diesel::update(invitations::table).set(invitations::revoked_at.eq(now)).into_boxed().filter(
-            invitations::workspace_id
-                .eq(new.workspace_id.uuid())
-                .and(invitations::email.eq(new.email.as_str()))
+            invitations::email
+                .eq(new.email.as_str())
                 .and(invitations::used_at.is_null())
                 .and(invitations::revoked_at.is_null()),
         );
     earlier = match role {
-        Some(_) => earlier.filter(invitations::role.is_not_null()),
+        Some(_) => earlier.filter(
+            invitations::workspace_id.eq(new.workspace_id.uuid()).and(invitations::role.is_not_null()),
+        ),
         None => earlier.filter(invitations::role.is_null()),
     };
     earlier.execute(conn).await?;
@@ -254,6 +255,38 @@ pub async fn revoke_for(
         invitations::workspace_id
             .eq(workspace_id.uuid())
             .and(invitations::email.eq(email.as_str()))
+            .and(invitations::used_at.is_null())
+            .and(invitations::revoked_at.is_null()),
+    );
+    diesel::update(open).set(invitations::revoked_at.eq(now)).execute(conn).await?;
+    Ok(())
+}
+
+/// Takes back what links for another password there are for an address, in every workspace: they were made for what its
+/// person was.
+pub async fn revoke_resets(conn: &mut Connection, email: &Email, now: DateTime<Utc>) -> QueryResult<()> {
+    let open = invitations::table.filter(
+        invitations::email
+            .eq(email.as_str())
+            .and(invitations::role.is_null())
+            .and(invitations::used_at.is_null())
+            .and(invitations::revoked_at.is_null()),
+    );
+    diesel::update(open).set(invitations::revoked_at.eq(now)).execute(conn).await?;
+    Ok(())
+}
+
+/// Takes back what links of a workspace somebody made, who is named as in the audit log: they may not make such any more.
+pub async fn revoke_by(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    created_by: &str,
+    now: DateTime<Utc>,
+) -> QueryResult<()> {
+    let open = invitations::table.filter(
+        invitations::workspace_id
+            .eq(workspace_id.uuid())
+            .and(invitations::created_by.eq(created_by))
             .and(invitations::used_at.is_null())
             .and(invitations::revoked_at.is_null()),
     );

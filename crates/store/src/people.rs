@@ -93,6 +93,18 @@ pub async fn find(conn: &mut Connection, id: PersonId) -> QueryResult<Option<Per
     row.map(Row::read).transpose()
 }
 
+/// The person with this id, as they are now: nobody else changes them until the transaction ends.
+pub async fn lock(conn: &mut Connection, id: PersonId) -> QueryResult<Option<Person>> {
+    let row: Option<Row> = people::table
+        .find(id.uuid())
+        .select(Row::as_select())
+        .for_no_key_update()
+        .first(conn)
+        .await
+        .optional()?;
+    row.map(Row::read).transpose()
+}
+
 /// Whether anybody can sign in as a person.
 pub async fn is_anybody(conn: &mut Connection) -> QueryResult<bool> {
     let anybody = people::table.filter(people::password_hash.is_not_null());

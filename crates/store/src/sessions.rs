@@ -130,6 +130,19 @@ pub async fn find_live(
     row.map(|(session, person)| Ok((session.into(), person.read()?))).transpose()
 }
 
+/// Whether a session has not ended, and was used within `idle`.
+pub async fn is_live(
+    conn: &mut Connection,
+    id: SessionId,
+    idle: Duration,
+    now: DateTime<Utc>,
+) -> QueryResult<bool> {
+    let live = sessions::table
+        .filter(sessions::id.eq(id.uuid()).and(sessions::revoked_at.is_null()))
+        .filter(sessions::expires_at.gt(now).and(sessions::last_seen_at.gt(since(idle, now))));
+    diesel::select(diesel::dsl::exists(live)).get_result(conn).await
+}
+
 /// The sessions of a person that have not ended, newest first.
 pub async fn list_live(
     conn: &mut Connection,

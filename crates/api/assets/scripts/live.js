@@ -57,10 +57,11 @@
 
   const source = new EventSource(feed.dataset.live);
   source.addEventListener("open", () => say("on", "Live"));
-  source.addEventListener("click", (event) => {
+  const told = (event) => {
     say("on", "Live");
     try { show(JSON.parse(event.data)); } catch { /* what cannot be read is not shown */ }
-  });
+  };
+  for (const name of ["link.clicked", "link.click.amended"]) source.addEventListener(name, told);
   source.addEventListener("gap", () => say("off", "Some clicks were left out: reload to see all"));
   source.addEventListener("error", () => {
     if (source.readyState === EventSource.CLOSED) say("off", "Not live: reload to see newer clicks");

@@ -196,7 +196,11 @@ async fn end_all(signed: Signed, _form: Form, shared: Data<Shared>) -> PageResul
 async fn switch(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
     let id = path_id(form.text("workspace").unwrap_or_default(), "workspace")?;
     account::switch(&shared, signed.person()?, id).await?;
-    Ok(see_other("/"))
+    let mut response = see_other("/");
+    // a form in another tab was filled in for the workspace before
+    let cookie = session::with_other_forms(&shared, signed.session);
+    response.add_cookie(&cookie).expect("a sealed cookie is visible ASCII");
+    Ok(response)
 }
 
 fn done(shared: &Shared, text: &str) -> PageResult {

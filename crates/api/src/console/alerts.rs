@@ -74,8 +74,8 @@ async fn save(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
                 text = format!("{text} Note: {warning}.");
             }
             let id = saved.endpoint.id;
-            let flash = match saved.secret {
-                Some(_) => Flash::Reveal(text, id),
+            let flash = match saved.secret_id {
+                Some(secret_id) => signed.reveal(text, id, vec![secret_id]),
                 None => Flash::Done(text),
             };
             Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))

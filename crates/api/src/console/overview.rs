@@ -143,13 +143,10 @@ async fn clicks_of(
 ) -> Result<Clicks, PageError> {
     let midnight = zone.midnight(now, 0);
     let yesterday = zone.midnight(now, 1);
-    let summary = async |since, until| {
-        let reported = Reported { link_id: None, range: Range::new(since, until), verdict: None };
-        analytics::summary(shared, caller, &reported).await.map(|report| report.summary)
-    };
-    let today = summary(midnight, now).await?;
+    let today = analytics::counted(shared, caller, Range::new(midnight, now)).await?;
     // until the same time of the day, or a morning would always be a bad one
-    let before = summary(yesterday, yesterday + (now - midnight)).await?;
+    let same_time = Range::new(yesterday, yesterday + (now - midnight));
+    let before = analytics::counted(shared, caller, same_time).await?;
 
     let (range, interval) = span.range(zone, now, now - TimeDelta::days(1));
     let title = format!("Clicks {}", span.words());

@@ -51,7 +51,7 @@ fn clicks(shared: &Shared) -> Vec<Kept> {
         Kept {
             what: "Clicks",
             hint: "Each click with its place, device and verdict. When a day is dropped, its clicks leave every list and \
-                   export; what was counted of them stays.",
+                   export. Their counts stay, but for those of single conversations.",
             how_long: days(shared.kept.clicks_kept_days),
             setting: Some("record.clicks_kept_days"),
         },

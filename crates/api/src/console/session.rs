@@ -15,7 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use model::{EndpointId, KeyId, Token};
+use model::{EndpointId, KeyId, SecretId, Token};
 use store::memberships::Membership;
 
 use super::PageError;
@@ -56,6 +56,14 @@ pub struct Session {
     pub token: String,
 }
 
+/// What one page leaves for the next, as its cookie holds it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Left<F> {
+    flash: F,
+    /// It is shown until then, whatever a browser does with its cookies.
+    expires_at: DateTime<Utc>,
+}
+
 /// What one page leaves for the next, sealed in a cookie.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Flash {
@@ -63,8 +71,15 @@ pub enum Flash {
     Done(String),
     /// Something was not.
     Failed(String),
-    /// Something was done, and the endpoint's secret is to be shown, this once.
-    Reveal(String, EndpointId),
+    /// Something was done, and secrets of an endpoint are to be shown, this once.
+    Reveal {
+        text: String,
+        endpoint_id: EndpointId,
+        /// Those that were just made or asked for, and no others.
+        secret_ids: Vec<SecretId>,
+        /// The token of the session that they are shown in.
+        token: String,
+    },
     /// A key was made: this is the one time it is shown.
     NewKey(String),
     /// A link for somebody was made: this is the one time it is shown.
@@ -92,7 +107,7 @@ impl Signed {
     /// What every page shows around its own part.
     pub fn layout(&self, section: &'static str) -> Layout {
         let notice = match &self.flash {
-            Some(Flash::Done(text) | Flash::Reveal(text, _)) => {
+            Some(Flash::Done(text) | Flash::Reveal { text, .. }) => {
                 Some(Notice { kind: "good", text: text.clone() })
             }
             Some(Flash::Failed(text)) => Some(Notice { kind: "bad", text: text.clone() }),
@@ -122,6 +137,24 @@ impl Signed {
         self.person.as_ref().ok_or(ApiError::NotFound("account"))
     }
 
+    /// Lets the next page show these secrets, in this session. Who may see them is for the caller to say.
+    pub fn reveal(
+        &self,
+        text: impl Into<String>,
+        endpoint_id: EndpointId,
+        secret_ids: Vec<SecretId>,
+    ) -> Flash {
+        Flash::Reveal { text: text.into(), endpoint_id, secret_ids, token: self.session.token.clone() }
+    }
+
+    /// Which secrets of an endpoint the page before let this one show.
+    pub fn revealed(&self, id: EndpointId) -> &[SecretId] {
+        match &self.flash {
+            Some(Flash::Reveal { endpoint_id, secret_ids, .. }) if *endpoint_id == id => secret_ids,
+            _ => &[],
+        }
+    }
+
     fn workspaces(&self) -> Vec<WorkspaceChoice> {
         let memberships = self.person.as_ref().map(|person| person.workspaces.as_slice()).unwrap_or_default();
         let choice = |membership: &Membership| WorkspaceChoice {
@@ -140,9 +173,10 @@ impl FromRequest for Signed {
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
         let shared = request.app_data::<Data<Shared>>().expect("the app is made with it").clone();
         let session = current(request, &shared);
-        let flash = open(request, &shared, FLASH_COOKIE);
+        let left = open::<Left<Flash>>(request, &shared, FLASH_COOKIE);
         Box::pin(async move {
             let session = session.ok_or(ApiError::Unauthorized("sign in first"))?;
+            let flash = left.filter(|left| left.is_for(&session)).map(|left| left.flash);
             let (caller, person) = match &session.opener {
                 Opener::Key(id) => (auth::by_id(&shared, *id).await?, None),
                 Opener::Person(token) => {
@@ -152,6 +186,17 @@ impl FromRequest for Signed {
             };
             Ok(Self { caller, person, session, flash })
         })
+    }
+}
+
+impl Left<Flash> {
+    /// Whether a session is still to see it.
+    fn is_for(&self, session: &Session) -> bool {
+        let is_own = match &self.flash {
+            Flash::Reveal { token, .. } => *token == session.token,
+            Flash::Done(_) | Flash::Failed(_) | Flash::NewKey(_) | Flash::Link { .. } => true,
+        };
+        is_own && Utc::now() < self.expires_at
     }
 }
 
@@ -169,6 +214,11 @@ pub fn begin(shared: &Shared, key_id: KeyId) -> Cookie<'static> {
 /// The cookie of a person's session. Whatever the browser had before, its token is new, and so is the one of its forms.
 pub fn begin_for_person(shared: &Shared, opened: Opened) -> Cookie<'static> {
     session_cookie(shared, Opener::Person(opened.token), opened.expires_at)
+}
+
+/// The cookie of the same session with another token for its forms: of pages that are open already, none is taken any more.
+pub fn with_other_forms(shared: &Shared, session: Session) -> Cookie<'static> {
+    session_cookie(shared, session.opener, session.expires_at)
 }
 
 fn session_cookie(shared: &Shared, opener: Opener, expires_at: DateTime<Utc>) -> Cookie<'static> {
@@ -212,7 +262,8 @@ pub fn expected_form_token(request: &HttpRequest, shared: &Shared) -> Option<Str
 
 /// Leaves something for the next page.
 pub fn leave(shared: &Shared, mut response: HttpResponse, flash: &Flash) -> HttpResponse {
-    let cookie = sealed(shared, FLASH_COOKIE, flash, FLASH_AGE);
+    let expires_at = Utc::now() + TimeDelta::seconds(FLASH_AGE.whole_seconds());
+    let cookie = sealed(shared, FLASH_COOKIE, &Left { flash, expires_at }, FLASH_AGE);
     response.add_cookie(&cookie).expect("a sealed cookie is visible ASCII");
     response
 }
@@ -261,4 +312,33 @@ fn open<T: DeserializeOwned>(request: &HttpRequest, shared: &Shared, name: &str)
     let bytes = URL_SAFE_NO_PAD.decode(cookie.value()).ok()?;
     let json = shared.keyring.open(name.as_bytes(), &bytes).ok()?;
     serde_json::from_slice(&json).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_is_shown_for_its_time_and_a_secret_in_its_session_alone() {
+        let session = |token: &str| Session {
+            opener: Opener::Key(KeyId::generate()),
+            expires_at: Utc::now() + TimeDelta::hours(1),
+            token: token.to_owned(),
+        };
+        let left =
+            |flash: Flash, minutes| Left { flash, expires_at: Utc::now() + TimeDelta::minutes(minutes) };
+        let done = || Flash::Done("Saved.".to_owned());
+        let reveal = || Flash::Reveal {
+            text: String::new(),
+            endpoint_id: EndpointId::generate(),
+            secret_ids: vec![SecretId::generate()],
+            token: "own".to_owned(),
+        };
+
+        assert!(left(done(), 1).is_for(&session("other")));
+        assert!(left(reveal(), 1).is_for(&session("own")));
+        assert!(!left(reveal(), 1).is_for(&session("other")));
+        assert!(!left(reveal(), -1).is_for(&session("own")));
+        assert!(!left(done(), -1).is_for(&session("own")));
+    }
 }

@@ -86,6 +86,27 @@ pub struct Row {
     pub cells: Vec<String>,
 }
 
+/// Counts the lines of a text, from one row to the next.
+struct Lines<'a> {
+    text: &'a str,
+    at: usize,
+    number: u64,
+}
+
+impl Lines<'_> {
+    /// The line on which the row begins that the reader found at this byte, or after the ends of lines that stand there.
+    fn number_of(&mut self, byte: u64) -> u64 {
+        let found = usize::try_from(byte).unwrap_or(usize::MAX).min(self.text.len());
+        let ends =
+            self.text.as_bytes()[found..].iter().take_while(|byte| matches!(**byte, b'\r' | b'\n')).count();
+        let begin = (found + ends).max(self.at);
+        let passed = self.text.as_bytes()[self.at..begin].iter().filter(|byte| **byte == b'\n').count();
+        self.number += passed as u64;
+        self.at = begin;
+        self.number
+    }
+}
+
 /// Why a sheet cannot be read, as a sentence.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unreadable(pub String);
@@ -116,6 +137,7 @@ impl Sheet {
             ));
         }
         let mut rows = Vec::new();
+        let mut lines = Lines { text, at: 0, number: 1 };
         for record in reader.records() {
             let record = record.map_err(broken)?;
             if record.iter().all(|cell| cell.trim().is_empty()) {
@@ -126,8 +148,12 @@ impl Sheet {
                     "The sheet has more than {ROWS_MAX} rows. Split it, or use the API, which takes a million."
                 )));
             }
-            let number = record.position().map_or(0, csv::Position::line);
-            let mut cells: Vec<String> = record.iter().map(str::to_owned).collect();
+            let number = lines.number_of(record.position().map_or(0, csv::Position::byte));
+            if record.len() > COLUMNS_MAX {
+                return Err(Unreadable(format!("Row {number} has more than {COLUMNS_MAX} columns.")));
+            }
+            let mut cells: Vec<String> =
+                record.iter().map(|cell| crate::csv::as_meant(cell).to_owned()).collect();
             cells.resize(head.len().max(cells.len()), String::new());
             rows.push(Row { number, cells });
         }
@@ -241,13 +267,15 @@ fn moment(field: &str, cell: &str) -> String {
     }
 }
 
-/// Writes rows as CSV.
+/// Writes rows as CSV. What a spreadsheet would take for a formula is text there; [`Sheet::read`] takes that back.
 pub fn write(rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
-    for row in rows {
-        writer.write_record(&row).expect("memory takes every record");
+    let mut sheet = Vec::new();
+    for cells in rows {
+        let mut row = crate::csv::Row::default();
+        cells.iter().for_each(|cell| row.text(cell));
+        sheet.extend(row.end());
     }
-    String::from_utf8(writer.into_inner().expect("memory takes everything")).expect("texts are UTF-8")
+    String::from_utf8(sheet).expect("texts are UTF-8")
 }
 
 #[cfg(test)]

@@ -285,7 +285,7 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
             {
                 error.log();
             }
-            let flash = Flash::Reveal(text, id);
+            let flash = signed.reveal(text, id, created.secret_id.into_iter().collect());
             Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}/try")), &flash))
         }
         Err(error) => refused(FormPage::blank(&signed, &shared), &form, error),

@@ -203,14 +203,17 @@ async fn webhook_page(
     caller.require(Scope::EndpointsRead)?;
     let now = Utc::now();
     let endpoint = endpoints::find(shared, caller, id).await?;
-    let is_revealed = matches!(&signed.flash, Some(Flash::Reveal(_, revealed)) if *revealed == id);
-    let secrets = if is_revealed {
-        let revealed = secrets::reveal(shared, caller, id).await?.into_iter();
-        revealed.map(|s| secret_text(s.id, s.secret.reveal(), s.created_at, s.expires_at)).collect()
-    } else {
-        let hidden = secrets::list(shared, caller, id).await?.into_iter();
-        hidden.map(|s| secret_text(s.id, String::new(), s.created_at, s.expires_at)).collect()
+    let shown = match signed.revealed(id) {
+        [] => Vec::new(),
+        ids => secrets::reveal_these(shared, caller, id, ids).await?,
     };
+    let text_of = |id: SecretId| {
+        shown.iter().find(|revealed| revealed.id == id).map(|revealed| revealed.secret.reveal())
+    };
+    let listed = secrets::list(shared, caller, id).await?.into_iter();
+    let secrets = listed
+        .map(|s| secret_text(s.id, text_of(s.id).unwrap_or_default(), s.created_at, s.expires_at))
+        .collect();
     let (mut rows, mut has_dead, mut figures, mut plot) = (Vec::new(), false, None, None);
     if caller.may(Scope::DeliveriesRead) {
         let filter = DeliveryFilter { endpoint_id: Some(id), ..DeliveryFilter::default() };
@@ -234,7 +237,7 @@ async fn webhook_page(
         is_alert: endpoint.options.kind != Kind::Webhook,
         event_types: endpoint.options.event_types.iter().map(ToString::to_string).collect(),
         secrets,
-        is_revealed,
+        is_revealed: !shown.is_empty(),
         may_reveal: caller.may(Scope::SecretsRead),
         may_change: caller.may(Scope::EndpointsWrite),
         tested: None,
@@ -295,7 +298,9 @@ fn secret_text(
 async fn reveal(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::SecretsRead)?;
     let id = endpoint_id(&id)?;
-    let flash = Flash::Reveal("The secret is shown until you leave this page.".to_owned(), id);
+    let listed = secrets::list(&shared, &signed.caller, id).await?;
+    let ids = listed.into_iter().map(|secret| secret.id).collect();
+    let flash = signed.reveal("The secret is shown until you leave this page.", id, ids);
     Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))
 }
 
@@ -304,8 +309,9 @@ async fn rotate(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shar
     signed.caller.require(Scope::EndpointsWrite)?;
     let id = endpoint_id(&id)?;
     let flash = match secrets::rotate(&shared, &signed.caller, id, None).await {
-        Ok(_) => {
-            Flash::Reveal("A new secret signs from now on; the old one ends in 24 hours.".to_owned(), id)
+        Ok(rotated) => {
+            let text = "A new secret signs from now on; the old one ends in 24 hours.";
+            signed.reveal(text, id, vec![rotated.into_inner().id])
         }
         Err(error @ ApiError::Conflict { .. }) => {
             Flash::Failed(format!("{}.", super::capital(&error.to_string())))

@@ -14,7 +14,7 @@ use super::findings::{FindingText, wanting};
 use super::form::Form;
 use super::view::{Layout, When, device, html, outcome, pretty, timings_text, verdict_chip, when};
 use super::webhook_stats::span;
-use super::{Flash, PageError, PageResult, Signed, see_other, session};
+use super::{PageError, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::Query;
@@ -138,10 +138,12 @@ async fn show(signed: Signed, id: Path<String>, query: Query, shared: Data<Share
     let id = endpoint_id(&id)?;
     let endpoint = endpoints::find(&shared, caller, id).await?;
     let (now, since) = (Utc::now(), since(query.read()?, endpoint.created_at));
-    let is_revealed = matches!(&signed.flash, Some(Flash::Reveal(_, revealed)) if *revealed == id);
-    let secret = match is_revealed {
-        true => secrets::reveal(&shared, caller, id).await?.first().map(|newest| newest.secret.reveal()),
-        false => None,
+    let secret = match signed.revealed(id) {
+        [] => None,
+        ids => {
+            let shown = secrets::reveal_these(&shared, caller, id, ids).await?;
+            shown.first().map(|newest| newest.secret.reveal())
+        }
     };
     let link = tryout::test_link(&shared, caller).await?;
     let part = match &link {

@@ -7,7 +7,7 @@ use model::{Email, PersonId, SessionId, Token, WorkspaceId};
 use store::memberships::{self, Membership};
 use store::people::{self, Person};
 use store::sessions::{self, NewSession, Session};
-use store::{AsyncConnection as _, Connection};
+use store::{AsyncConnection as _, Connection, invitations};
 
 use super::passwords::TypedPassword;
 use super::{Change, audit, now, person_password};
@@ -58,6 +58,11 @@ pub async fn sign_in(
 
     let mut conn = shared.pool.get().await?;
     conn.transaction::<_, ApiError, _>(async |conn| {
+        // one that was changed meanwhile ended every session, and begins none
+        let now_kept = people::lock(conn, person.id).await?.and_then(|person| person.password);
+        if now_kept != person.password {
+            return Ok(None);
+        }
         let Some(first) = memberships::of_person(conn, person.id).await?.into_iter().next() else {
             return Ok(None);
         };
@@ -106,7 +111,7 @@ pub async fn resume(shared: &Shared, token: &Token) -> Result<SignedPerson, ApiE
     if now - session.last_seen_at >= TimeDelta::from_std(TOUCH_INTERVAL).unwrap_or_default() {
         sessions::touch(&mut conn, session.id, TOUCH_INTERVAL, now).await?;
     }
-    let caller = Caller::of_person(&person, session.workspace_id, role);
+    let caller = Caller::of_person(&person, session.workspace_id, role).in_session(session.id);
     Ok(SignedPerson { caller, person, session, workspaces })
 }
 
@@ -188,8 +193,9 @@ pub async fn change_password(
     current: &TypedPassword,
     wanted: &TypedPassword,
 ) -> Result<Opened, ApiError> {
+    let not_theirs = || ApiError::field("/current", "invalid", "is not your password");
     if !shared.passwords.is_of(current, signed.person.password.clone()).await? {
-        return Err(ApiError::field("/current", "invalid", "is not your password"));
+        return Err(not_theirs());
     }
     person_password::check("/password", wanted, &signed.person.email)?;
     let hash = shared.passwords.hash(wanted).await?;
@@ -197,6 +203,11 @@ pub async fn change_password(
     let user_agent = signed.session.user_agent.as_deref();
     let mut conn = shared.pool.get().await?;
     conn.transaction::<_, ApiError, _>(async |conn| {
+        invitations::revoke_resets(conn, &signed.person.email, now).await?;
+        let now_kept = people::lock(conn, signed.person.id).await?.and_then(|person| person.password);
+        if now_kept != signed.person.password {
+            return Err(not_theirs());
+        }
         people::set_password(conn, signed.person.id, &hash).await?;
         sessions::revoke_all(conn, signed.person.id, now).await?;
         audit(conn, own(signed, now, "person.password_changed")).await?;

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
-use model::{AlertFormat, EndpointId, EndpointUrl};
+use model::{AlertFormat, EndpointId, EndpointUrl, SecretId};
 use store::endpoints::{self, Endpoint, EndpointOptions, Kind, State};
 use store::{AsyncConnection as _, Connection, secrets, workspaces};
 
@@ -61,6 +61,8 @@ pub struct Saved {
     pub endpoint: Endpoint,
     /// Its signing secret, if it was made just now.
     pub secret: Option<SigningSecret>,
+    /// Which that is.
+    pub secret_id: Option<SecretId>,
     /// What its owner should know.
     pub warnings: Vec<String>,
 }
@@ -91,7 +93,7 @@ pub async fn save(
 ) -> Result<Saved, ApiError> {
     let warnings = check_url(shared, &wanted.url).await?;
     let mut conn = shared.pool.get().await?;
-    let (endpoint, secret) = conn
+    let (endpoint, made) = conn
         .transaction::<_, ApiError, _>(async |conn| {
             workspaces::lock(conn, caller.workspace_id).await?;
             let saved = endpoints::find_alert(conn, caller.workspace_id).await?;
@@ -99,15 +101,16 @@ pub async fn save(
             match saved {
                 Some(endpoint) => Ok((update(conn, caller, endpoint, &wanted).await?, None)),
                 None => {
-                    let (endpoint, secret) = insert(shared, conn, caller, &wanted).await?;
-                    Ok((endpoint, Some(secret)))
+                    let (endpoint, made) = insert(shared, conn, caller, &wanted).await?;
+                    Ok((endpoint, Some(made)))
                 }
             }
         })
         .await?;
     drop(conn);
     notify(shared, caller, endpoint.id).await;
-    Ok(Saved { endpoint, secret, warnings })
+    let (secret, secret_id) = made.unzip();
+    Ok(Saved { endpoint, secret, secret_id, warnings })
 }
 
 async fn insert(
@@ -115,7 +118,7 @@ async fn insert(
     conn: &mut Connection,
     caller: &Caller,
     wanted: &NewAlert,
-) -> Result<(Endpoint, SigningSecret), ApiError> {
+) -> Result<(Endpoint, (SigningSecret, SecretId)), ApiError> {
     let now = now();
     let id = EndpointId::generate_at(now);
     let options = EndpointOptions {
@@ -137,10 +140,10 @@ async fn insert(
     let secret = SigningSecret::generate();
     let sealed = shared.keyring.seal_secret(caller.workspace_id, id, &secret);
     endpoints::insert(conn, caller.workspace_id, id, &options, State::Active, None, now).await?;
-    secrets::insert(conn, caller.workspace_id, id, &sealed, now).await?;
+    let kept = secrets::insert(conn, caller.workspace_id, id, &sealed, now).await?;
     let endpoint = endpoints::find_alert(conn, caller.workspace_id).await?.ok_or_else(vanished)?;
     announce(conn, change(caller, now, "endpoint.created", &endpoint)).await?;
-    Ok((endpoint, secret))
+    Ok((endpoint, (secret, kept.id)))
 }
 
 async fn update(

@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 
 use model::LinkId;
 use model::automation::Verdict;
-use store::rollups::{self, Counts, Dimension, Point, READ_MAX, Scope, Summary, Top, TopList};
+use store::rollups::{self, Counts, Dimension, Point, READ_MAX, Range, Scope, Summary, Top, TopList};
 use store::{Connection, links};
 use uuid::Uuid;
 
@@ -117,6 +117,15 @@ fn scope(caller: &Caller, link_id: Option<LinkId>) -> Scope {
 pub async fn summary(shared: &Shared, caller: &Caller, reported: &Reported) -> Result<Report, ApiError> {
     let mut conn = shared.pool.get().await?;
     report(&mut conn, caller, reported).await
+}
+
+/// Counts hits and clicks alone.
+///
+/// # Errors
+/// When the database is away.
+pub async fn counted(shared: &Shared, caller: &Caller, range: Range) -> Result<Summary, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    Ok(rollups::summary(&mut conn, scope(caller, None), range).await?)
 }
 
 async fn report(conn: &mut Connection, caller: &Caller, reported: &Reported) -> Result<Report, ApiError> {

@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use model::EndpointId;
 use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
+use model::{EndpointId, SecretId};
 use store::endpoints::{self, Endpoint, EndpointOptions, Kind, State};
 use store::secrets::Secret;
 use store::{AsyncConnection as _, Connection};
@@ -26,6 +26,8 @@ pub struct Created {
     pub endpoint: Endpoint,
     /// The signing secret that it was made with, while that signs.
     pub secret: Option<SigningSecret>,
+    /// Which that is.
+    pub secret_id: Option<SecretId>,
     /// What its owner should know.
     pub warnings: Vec<String>,
 }
@@ -68,11 +70,11 @@ pub async fn create(
                 return Err(limit_reached(max, "endpoints"));
             }
             endpoints::insert(conn, caller.workspace_id, id, &options, state, reason, now).await?;
-            store::secrets::insert(conn, caller.workspace_id, id, &sealed, now).await?;
+            let kept = store::secrets::insert(conn, caller.workspace_id, id, &sealed, now).await?;
             let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
             announce(conn, change(caller, now, "endpoint.created", &endpoint)).await?;
             once.made(conn, id.uuid()).await?;
-            Ok(Done::Now(Created { endpoint, secret: Some(secret), warnings }))
+            Ok(Done::Now(Created { endpoint, secret: Some(secret), secret_id: Some(kept.id), warnings }))
         })
         .await?;
     drop(conn);
@@ -94,7 +96,8 @@ async fn created_before(
     let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(gone)?;
     let is_first = |secret: &Secret| secret.created_at == endpoint.created_at;
     let revealed = secrets::reveal_again(shared, conn, caller, id, is_first, now).await?;
-    Ok(Created { endpoint, secret: revealed.map(|revealed| revealed.secret), warnings: Vec::new() })
+    let (secret, secret_id) = revealed.map(|revealed| (revealed.secret, revealed.id)).unzip();
+    Ok(Created { endpoint, secret, secret_id, warnings: Vec::new() })
 }
 
 impl NewEndpoint {

@@ -25,6 +25,9 @@ use crate::page::PageRequest;
 /// Longest name of a person, in characters.
 pub const NAME_CHARS_MAX: usize = 100;
 
+/// Who runs the server, as links that `clickwire people` makes name them.
+const OPERATOR: &str = "operator";
+
 /// What whoever opens a link that is used up, taken back or over is told, like who guesses one.
 const NO_LINK: ApiError = ApiError::NotFound("invitation");
 
@@ -211,7 +214,7 @@ pub async fn accept(
             return Err(NO_LINK);
         }
         let person = match invitation.purpose {
-            Purpose::Join(role) => join(conn, invitation, role, &given.name, password.as_ref(), now).await?,
+            Purpose::Join(role) => join(conn, welcome, role, &given.name, password.as_ref(), now).await?,
             Purpose::ResetPassword => reset(conn, invitation, password.as_ref(), now).await?,
         };
         account::begin(shared, conn, &person, invitation.workspace_id, user_agent, now).await.map(Some)
@@ -222,15 +225,22 @@ pub async fn accept(
 /// `password`: of an account that is to be made, or to be used again.
 async fn join(
     conn: &mut Connection,
-    invitation: &Invitation,
+    welcome: &Welcome,
     role: Role,
     name: &str,
     password: Option<&PasswordHash>,
     now: DateTime<Utc>,
 ) -> Result<Person, ApiError> {
-    let found = people::find_by_email(conn, &invitation.email).await?;
+    let Welcome { invitation, person: seen, .. } = welcome;
+    // made by who knew nothing of this workspace; before the person is locked, like whoever uses such a link
+    invitations::revoke_resets(conn, &invitation.email, now).await?;
+    let found = match people::find_by_email(conn, &invitation.email).await? {
+        Some(person) => people::lock(conn, person.id).await?,
+        None => None,
+    };
+    let checked = seen.as_ref().and_then(|person| person.password.as_ref());
     let person = match (found, password) {
-        (Some(person), None) if person.password.is_some() => person,
+        (Some(person), None) if person.password.is_some() && person.password.as_ref() == checked => person,
         (Some(person), Some(password)) if person.password.is_none() => {
             people::rename(conn, person.id, name).await?;
             people::set_password(conn, person.id, password).await?;
@@ -255,7 +265,14 @@ async fn reset(
     password: Option<&PasswordHash>,
     now: DateTime<Utc>,
 ) -> Result<Person, ApiError> {
+    invitations::revoke_resets(conn, &invitation.email, now).await?;
     let person = people::find_by_email(conn, &invitation.email).await?.ok_or(NO_LINK)?;
+    let person = people::lock(conn, person.id).await?.ok_or(NO_LINK)?;
+    // an owner of one workspace opens no other
+    let is_elsewhere = memberships::of_person(conn, person.id).await?.len() > 1;
+    if is_elsewhere && invitation.created_by != OPERATOR {
+        return Err(NO_LINK);
+    }
     let member = memberships::find(conn, invitation.workspace_id, person.id).await?.ok_or(NO_LINK)?;
     people::set_password(conn, person.id, password.ok_or(NO_LINK)?).await?;
     sessions::revoke_all(conn, person.id, now).await?;

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use model::KeyId;
 use model::secret::ApiKey;
 use store::api_keys::{self, NewKey as KeptKey, StoredKey};
-use store::{AsyncConnection as _, Connection};
+use store::{AsyncConnection as _, Connection, invitations};
 
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::settings::limit_reached;
@@ -235,7 +235,7 @@ pub async fn list(
     Ok(api_keys::list(&mut conn, caller.workspace_id, page.before, page.rows()).await?)
 }
 
-/// Revokes a key: it opens nothing any more, and ends the sessions that were begun with it.
+/// Revokes a key: it opens nothing any more, and ends the sessions that were begun with it and the links that it made.
 ///
 /// # Errors
 /// When the workspace has no such key.
@@ -247,6 +247,7 @@ pub async fn revoke(shared: &Shared, caller: &Caller, id: KeyId) -> Result<(), A
             return Err(ApiError::NotFound("API key"));
         }
         let subject = id.to_string();
+        invitations::revoke_by(conn, caller.workspace_id, &subject, now).await?;
         audit(conn, Change { caller, now, action: "key.revoked", subject, details: json!({}) }).await
     })
     .await

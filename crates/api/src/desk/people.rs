@@ -52,7 +52,8 @@ pub async fn list(
     Ok(memberships::list(&mut conn, caller.workspace_id, page.before, page.rows()).await?)
 }
 
-/// Makes a person something else, from their next request on.
+/// Makes a person something else, from their next request on. Links that they made end, and so do those with which their
+/// password would be set.
 ///
 /// # Errors
 /// When the workspace has no such person, it would lose its last owner, or either role holds more than the caller does.
@@ -69,6 +70,8 @@ pub async fn change(
         check_held(caller, "/role", change.role)?;
         let before = done(memberships::set_role(conn, caller.workspace_id, id, change.role).await?)?;
         if before != change.role {
+            invitations::revoke_resets(conn, &member.person.email, now).await?;
+            invitations::revoke_by(conn, caller.workspace_id, &id.to_string(), now).await?;
             let details = json!({"name": member.person.name, "role": change.role, "before": before});
             audit(conn, entry(caller, now, "person.role_changed", id, details)).await?;
         }
@@ -77,8 +80,8 @@ pub async fn change(
     .await
 }
 
-/// Removes a person from the workspace: what they have open there ends, and so do links that were made for them. Who belongs
-/// to no other workspace cannot sign in any more.
+/// Removes a person from the workspace: what they have open there ends, and so do links that were made for them or by them.
+/// Who belongs to no other workspace cannot sign in any more.
 ///
 /// # Errors
 /// When the workspace has no such person, it would lose its last owner, or they hold more than the caller does.
@@ -89,6 +92,7 @@ pub async fn remove(shared: &Shared, caller: &Caller, id: PersonId) -> Result<()
         let member = find_held(conn, caller, id).await?;
         let role = done(memberships::remove(conn, caller.workspace_id, id, now).await?)?;
         invitations::revoke_for(conn, caller.workspace_id, &member.person.email, now).await?;
+        invitations::revoke_by(conn, caller.workspace_id, &id.to_string(), now).await?;
         let details = json!({"name": member.person.name, "email": member.person.email, "role": role});
         audit(conn, entry(caller, now, "person.removed", id, details)).await
     })

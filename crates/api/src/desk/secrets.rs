@@ -38,12 +38,36 @@ pub struct Revealed {
 /// # Errors
 /// When there is no such endpoint, or the sealing key is gone.
 pub async fn reveal(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Vec<Revealed>, ApiError> {
+    reveal_live(shared, caller, id, None).await
+}
+
+/// Shows those of these secrets of an endpoint that are live, and writes down who looked.
+///
+/// # Errors
+/// When there is no such endpoint, or the sealing key is gone.
+pub async fn reveal_these(
+    shared: &Shared,
+    caller: &Caller,
+    id: EndpointId,
+    wanted: &[SecretId],
+) -> Result<Vec<Revealed>, ApiError> {
+    reveal_live(shared, caller, id, Some(wanted)).await
+}
+
+/// `wanted`: no others.
+async fn reveal_live(
+    shared: &Shared,
+    caller: &Caller,
+    id: EndpointId,
+    wanted: Option<&[SecretId]>,
+) -> Result<Vec<Revealed>, ApiError> {
     let now = now();
     let mut conn = shared.pool.get().await?;
     let found = conn
         .transaction::<_, ApiError, _>(async |conn| {
             endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(not_found)?;
-            let found = secrets::list_live(conn, caller.workspace_id, id, now).await?;
+            let mut found = secrets::list_live(conn, caller.workspace_id, id, now).await?;
+            found.retain(|secret| wanted.is_none_or(|wanted| wanted.contains(&secret.id)));
             let ids: Vec<String> = found.iter().map(|secret| secret.id.to_string()).collect();
             audit(conn, change(caller, now, "secret.revealed", id, json!({"secrets": ids}))).await?;
             Ok(found)

@@ -216,7 +216,7 @@ pub async fn create_endpoint(
     caller.require(Scope::EndpointsWrite)?;
     let key = IdempotencyKey::of(&shared, &request, body.bytes())?;
     let made = endpoint_create::create(&shared, &caller, body.read()?, key.as_ref()).await?;
-    done(made, |Created { endpoint, secret, warnings }| {
+    done(made, |Created { endpoint, secret, warnings, .. }| {
         let mut view = EndpointView::of(&shared, &caller, endpoint)?;
         view.secret = secret.map(|secret| secret.reveal());
         view.warnings = warnings;

@@ -1,6 +1,7 @@
 //! The API and the console against a real PostgreSQL and a real nats-server, over HTTP.
 
 mod accounts;
+mod accounts_guard;
 mod activity;
 mod alerts;
 mod analytics;

@@ -202,7 +202,7 @@ async fn given_people(api: &Api) -> (String, String) {
 }
 
 /// Operations whose query must say something, and what it says here.
-const QUERIES: &[(&str, &str)] = &[];
+const QUERIES: &[(&str, &str)] = &[("GET /v1/analytics/top", "?by=country")];
 
 fn query(operation: &Operation) -> &'static str {
     let name = operation.name();

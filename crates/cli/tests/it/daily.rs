@@ -140,7 +140,7 @@ async fn who_asks_without_a_key_that_opens_anything_is_told_what_to_do() {
 
 #[tokio::test]
 async fn exports_of_other_shorteners_are_imported_with_their_slugs_and_again_change_nothing() {
-    let clickwire = Clickwire::new();
+    let clickwire = Clickwire::new().with("CLICKWIRE__LINKS__DOMAIN_VERIFICATION", "off");
     let running = clickwire.up(&[]).await;
     add_domain(&running, "go.example.com").await;
     // name, rows, links, refused
@@ -194,7 +194,7 @@ async fn exports_of_other_shorteners_are_imported_with_their_slugs_and_again_cha
 
 #[tokio::test]
 async fn a_refused_row_is_named_by_line_field_and_rule_and_a_later_export_changes_what_differs() {
-    let clickwire = Clickwire::new();
+    let clickwire = Clickwire::new().with("CLICKWIRE__LINKS__DOMAIN_VERIFICATION", "off");
     let running = clickwire.up(&[]).await;
     add_domain(&running, "go.example.com").await;
     let path = clickwire.dir.path().join("links.csv");

@@ -1,2 +1,1 @@
-DROP INDEX audit_of_actor;
 DROP TABLE sessions, invitations, memberships, people;

@@ -51,5 +51,3 @@ COMMENT ON COLUMN sessions.hash IS 'SHA-256 of what the cookie holds';
 COMMENT ON COLUMN sessions.workspace_id IS 'the one that is looked at';
 COMMENT ON COLUMN sessions.last_seen_at IS 'to the minute';
 CREATE INDEX sessions_of_person ON sessions (person_id, id DESC);
-
-CREATE INDEX audit_of_actor ON audit (workspace_id, actor, id DESC);
