@@ -33,8 +33,8 @@ pub struct Operation {
     pub fields: Vec<String>,
     /// The names of the parameters of its query.
     pub query: Vec<String>,
-    /// The media type of its answer, if it has one.
-    pub answer_type: Option<String>,
+    /// The media types of its answers.
+    pub answer_types: Vec<String>,
 }
 
 impl Operation {
@@ -268,7 +268,7 @@ pub async fn operations(api: &Api) -> Vec<Operation> {
                 body_type,
                 fields: schema.map(|schema| fields(&document, schema)).unwrap_or_default(),
                 query: in_query.filter_map(|p| p["name"].as_str().map(str::to_owned)).collect(),
-                answer_type: contents.filter_map(|content| content.keys().next().cloned()).next(),
+                answer_types: contents.flat_map(|content| content.keys().cloned()).collect(),
             });
         }
     }
