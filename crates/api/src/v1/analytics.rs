@@ -295,7 +295,7 @@ struct TopView {
 
 /// All there is to tell of one link.
 #[derive(Serialize, ToSchema)]
-struct StatsView {
+struct LinkStatsView {
     #[serde(flatten)]
     summary: SummaryView,
     #[schema(example = "day")]
@@ -399,7 +399,7 @@ pub async fn show_top(caller: Caller, query: Query, shared: Data<Shared>) -> Res
 ///
 /// Its clicks summed up, step by step, and by where and on what they were made.
 #[utoipa::path(tag = "analytics", params(("id" = String, Path), StatsQuery), security(("api_key" = ["clicks:read"])),
-    responses((status = 200, body = StatsView),
+    responses((status = 200, body = LinkStatsView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/links/{id}/stats")]
 pub async fn show_link_stats(
@@ -414,7 +414,7 @@ pub async fn show_link_stats(
     let LinkReport { report, points, tops, only_newest } =
         analytics::link_report(&shared, &caller, id, &reported, &steps, limit).await?;
     let reported = Reported { link_id: Some(id), ..reported };
-    Ok(HttpResponse::Ok().json(StatsView {
+    Ok(HttpResponse::Ok().json(LinkStatsView {
         summary: SummaryView::of(&reported, report),
         interval: interval_word(steps.interval),
         tz: steps.zone,

@@ -14,7 +14,7 @@ use crate::error::{ApiError, Problem};
 
 /// How an endpoint did in the last 24 hours of the clock, the running one included.
 #[derive(Serialize, ToSchema)]
-struct StatsView {
+struct EndpointStatsView {
     #[schema(example = "whe_01jd8m3x5v9k2n4p6q8r0s1t3w")]
     endpoint_id: String,
     /// Deliveries of events from then on, …
@@ -86,7 +86,7 @@ impl From<Figures> for FiguresView {
     }
 }
 
-impl From<Stats> for StatsView {
+impl From<Stats> for EndpointStatsView {
     fn from(stats: Stats) -> Self {
         let hour = |(at, figures): (chrono::DateTime<chrono::Utc>, Figures)| HourView {
             at: time(at),
@@ -113,7 +113,7 @@ impl From<Stats> for StatsView {
 /// Success, time from the event until it was accepted, and what waits. It costs the same whatever the endpoint was sent: of
 /// what is more than a limit, the newest deliveries are looked at, and `complete` is false.
 #[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path)), security(("api_key" = ["deliveries:read"])),
-    responses((status = 200, body = StatsView),
+    responses((status = 200, body = EndpointStatsView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[get("/v1/webhook-endpoints/{id}/stats")]
 pub async fn show_endpoint_stats(
@@ -123,5 +123,5 @@ pub async fn show_endpoint_stats(
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::DeliveriesRead)?;
     let stats = endpoint_stats::stats(&shared, &caller, endpoint_id(&id)?).await?;
-    Ok(HttpResponse::Ok().json(StatsView::from(stats)))
+    Ok(HttpResponse::Ok().json(EndpointStatsView::from(stats)))
 }
