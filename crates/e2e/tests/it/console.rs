@@ -119,7 +119,7 @@ async fn walk(options: Options, name: &str) {
     browser.open(&format!("{console}{endpoint}/deliveries?status=pending")).await;
     until_there(&browser, "tbody td a").await;
     browser.click("tbody td a").await;
-    browser.until_text("#why", "The answer was 500").await;
+    browser.until_text("#why", "the answer was 500").await;
     browser.picture(&format!("{name}-delivery")).await;
     browser.press("Send again now").await;
     subscriber.received(3).await;
