@@ -19,6 +19,7 @@ use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::Query;
 use crate::desk::clicks::place;
+use crate::desk::diagnosis::Finding;
 use crate::desk::sent::CheckedSignature;
 use crate::desk::tryout::{self, Progress, Sent};
 use crate::desk::{endpoints, links, secrets};
@@ -242,7 +243,8 @@ fn steps(progress: &Progress, now: DateTime<Utc>) -> Vec<Step> {
 }
 
 fn waiting_steps(progress: &Progress) -> Vec<Step> {
-    let is_stopped = progress.before.iter().any(|finding| !finding.code.ends_with("_behind"));
+    let waits = |finding: &Finding| finding.code == "no_click" || finding.code.ends_with("_behind");
+    let is_stopped = !progress.before.iter().all(waits);
     let (state, text) = match is_stopped {
         true => ("bad", "A click would not get any further than this."),
         false => ("now", "Waiting for your click."),

@@ -1,6 +1,6 @@
 //! Trying a webhook out with a real click: the link that is clicked, and how far that click has come.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use bus::Message as _;
@@ -26,6 +26,9 @@ pub const TEST_CAMPAIGN: &str = "clickwire-test";
 
 /// Where a test link leads: a page that is there for examples, on every network.
 const TEST_DESTINATION: &str = "https://example.com/";
+
+/// Without a click for so long, whoever tries is told what to do.
+const CLICK_AWAITED: TimeDelta = TimeDelta::seconds(10);
 
 /// How many test links may have been archived before there is none any more.
 const TEST_LINKS_MAX: u32 = 20;
@@ -135,6 +138,9 @@ pub async fn progress(
     };
     let Some(recorded) = recorded else {
         progress.before = before(shared, caller, link, now).await?;
+        if progress.before.is_empty() && now - since >= CLICK_AWAITED {
+            progress.before.push(diagnosis::no_click());
+        }
         progress.matched = Some(diagnosis::endpoint::finding(&progress.endpoint, None, now));
         return Ok(progress);
     };

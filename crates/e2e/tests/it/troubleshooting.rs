@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testkit::{Answer, Subscriber, until};
 
 use crate::console::Session;
-use crate::services::LIMIT;
+use crate::services::{LIMIT, Service};
 use crate::stack::{Endpoint, Link, PERSON, Stack};
 
 /// A webhook that is tried with the workspace's test link.
@@ -19,6 +19,8 @@ struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     async fn of(stack: &'a Stack) -> Self {
+        // cargo may have to build it first, and no wait is to count that
+        stack.services.clickwire(&["--version"]).await;
         let session = Session::begin(stack).await;
         // the wizard makes the link where it has none
         let subscriber = Subscriber::start(Answer::Status(200)).await;
@@ -95,7 +97,7 @@ async fn test_link(stack: &Stack) -> Link {
 
 #[tokio::test]
 async fn a_click_that_triggers_nothing_is_explained() {
-    let stack = Stack::start().await;
+    let mut stack = Stack::start().await;
     let subscriber = Subscriber::start(Answer::Status(200)).await;
     {
         let trial = Trial::of(&stack).await;
@@ -116,7 +118,23 @@ async fn a_click_that_triggers_nothing_is_explained() {
             trial.is_told(&endpoint, Utc::now(), code).await;
             trial.patch_link(mended).await;
         }
+        trial.is_told(&endpoint, Utc::now(), "no_click").await;
         trial.remove(endpoint).await;
+    }
+
+    for (service, code) in [(Service::Enrich, "enrich_behind"), (Service::Deliver, "not_told")] {
+        stack.services.kill(service).await;
+        let endpoint = stack.endpoint(&subscriber, json!({})).await;
+        {
+            let trial =
+                Trial { stack: &stack, session: Session::begin(&stack).await, link: test_link(&stack).await };
+            let since = Utc::now();
+            stack.click(&trial.link).await;
+            trial.is_told(&endpoint, since, code).await;
+            trial.remove(endpoint).await;
+        }
+        stack.services.launch(service);
+        stack.services.wait_ready(service).await;
     }
 }
 
