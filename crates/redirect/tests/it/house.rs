@@ -236,6 +236,10 @@ impl Running {
         until(LIMIT, async || (self.metric(rest) == value).then_some(())).await;
     }
 
+    pub fn is_ready(&self) -> bool {
+        self.ops.readiness().ready
+    }
+
     /// What a readiness check complains of.
     pub fn complaint(&self, check: &str) -> Option<String> {
         let checks = self.ops.readiness().checks;
