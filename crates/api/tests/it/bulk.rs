@@ -339,9 +339,7 @@ async fn a_key_that_is_revoked_makes_no_more_links() {
         request.header("content-type", "application/x-ndjson").body(body).send().await.expect("an answer");
     response.chunk().await.expect("a chunk").expect("a result");
 
-    let keys = api.get("/v1/api-keys").await.body["data"].as_array().expect("keys").clone();
-    let id = keys.iter().find(|key| key["name"] == "Scoped").expect("the key")["id"].clone();
-    assert_eq!(api.delete(&format!("/v1/api-keys/{}", id.as_str().expect("an id"))).await.status, 204);
+    api.revoke_scoped_key().await;
     lines.send(line.to_owned()).expect("open");
     let rest = results(&response.text().await.expect("a body"));
 
