@@ -2,10 +2,12 @@
 
 use chrono::Utc;
 use model::secret::ApiKey;
-use model::{Host, WorkspaceId};
+use model::{DomainId, Host, LinkId, WorkspaceId};
 use store::Connection;
 use store::api_keys::NewKey;
 use store::domains::Domain;
+use store::link_import::NewLink;
+use store::links::{Insertion, LinkOptions};
 
 /// A workspace without anything in it.
 ///
@@ -23,6 +25,24 @@ pub async fn domain(conn: &mut Connection, workspace_id: WorkspaceId, host: &str
     let host: Host = host.parse().expect("a host");
     let domain = store::domains::insert(conn, workspace_id, &host, Utc::now()).await;
     domain.expect("a domain").expect("a free host")
+}
+
+/// A link under a domain of the workspace.
+///
+/// # Panics
+/// When the slug is not one, or is taken.
+pub async fn link(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    domain_id: DomainId,
+    slug: &str,
+    options: &LinkOptions,
+) -> LinkId {
+    let (id, slug) = (LinkId::generate(), slug.parse().expect("a slug"));
+    let new = NewLink { id, domain_id, slug: &slug, options, created_by: "test" };
+    let inserted = store::links::insert(conn, workspace_id, &new, Utc::now()).await;
+    assert_eq!(inserted.expect("a link"), Insertion::Inserted);
+    id
 }
 
 /// An API key that may do everything in the workspace.

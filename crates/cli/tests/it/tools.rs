@@ -3,11 +3,10 @@
 use chrono::Utc;
 use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
-use model::{EndpointId, LinkId, PasswordHash, Role};
+use model::{EndpointId, PasswordHash, Role};
 use store::audit::AuditFilter;
 use store::endpoints::{self, EndpointOptions, State};
 use store::invitations::Purpose;
-use store::link_import::NewLink;
 use store::links::LinkOptions;
 use store::{memberships, secrets};
 use testkit::{OwnDatabase, TestDatabase, TestNats};
@@ -294,9 +293,8 @@ async fn an_operator_blocks_a_link_or_a_domain_and_lifts_it_again() {
     let workspace_id = testkit::given::workspace(&mut conn).await;
     let domain = testkit::given::domain(&mut conn, workspace_id, "go.example.com").await;
     let options = LinkOptions::to("https://example.com/offer".parse().expect("a URL"));
-    let (slug, id) = ("abc".parse().expect("a slug"), LinkId::generate());
-    let new = NewLink { id, domain_id: domain.id, slug: &slug, options: &options, created_by: "test" };
-    store::links::insert(&mut conn, workspace_id, &new, Utc::now()).await.expect("inserted");
+    let id = testkit::given::link(&mut conn, workspace_id, domain.id, "abc", &options).await;
+    let slug = "abc".parse().expect("a slug");
     let clickwire = Clickwire::new()
         .with("CLICKWIRE__DATABASE__URL", database.url())
         .with("CLICKWIRE__NATS__URL", nats.url());
