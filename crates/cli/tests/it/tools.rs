@@ -1,7 +1,6 @@
 //! Commands that prepare, look and explain.
 
 use chrono::Utc;
-use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
 use model::{EndpointId, PasswordHash, Role};
 use store::audit::AuditFilter;
@@ -249,20 +248,8 @@ async fn secrets_are_sealed_again_with_the_present_key() {
     let (now, id, secret) = (Utc::now(), EndpointId::generate(), SigningSecret::generate());
     let headers = CustomHeaders::new([("x-tenant".to_owned(), "42".to_owned())]).expect("headers");
     let options = EndpointOptions {
-        kind: store::endpoints::Kind::Webhook,
-        url: "https://crm.example.com/hook".parse().expect("a URL"),
-        description: None,
-        event_types: vec![EventTypePattern::link_clicked()],
-        filter: None,
         headers_sealed: Some(headers.seal(&old, workspace_id, id)),
-        max_in_flight: None,
-        rate_per_second: None,
-        rate_burst: None,
-        settle_ms: 0,
-        timeout_ms: None,
-        retry_schedule: None,
-        permanent_statuses: Vec::new(),
-        auto_disable: true,
+        ..testkit::given::endpoint_options("https://crm.example.com/hook")
     };
     endpoints::insert(&mut conn, workspace_id, id, &options, State::Active, None, now).await.expect("a row");
     let sealed = old.seal_secret(workspace_id, id, &secret);

@@ -7,12 +7,11 @@ use chrono::Utc;
 use deliver::{App, Settings};
 use model::automation::Verdict;
 use model::delivery::DeliveryStatus;
-use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
 use model::{EndpointId, EnrichedClick, WorkspaceId};
 use service::ops::Ops;
 use store::delivery_log::{self, DeliveryFilter, LoggedAttempt, LoggedDelivery};
-use store::endpoints::{EndpointOptions, Kind, State};
+use store::endpoints::{EndpointOptions, State};
 use store::{Pool, endpoints, secrets};
 use testkit::{Received, TestDatabase, TestNats, given, until};
 use tokio::task::JoinHandle;
@@ -117,22 +116,7 @@ impl Rig {
         let keyring = Keyring::new(&self.key, &[]).expect("a key");
         let headers = CustomHeaders::new([("authorization".to_owned(), "Bearer token".to_owned())]);
         let headers = headers.expect("headers").seal(&keyring, self.workspace_id, id);
-        let mut options = EndpointOptions {
-            kind: Kind::Webhook,
-            url: url.parse().expect("a URL"),
-            description: None,
-            event_types: vec![EventTypePattern::link_clicked()],
-            filter: None,
-            headers_sealed: Some(headers),
-            max_in_flight: None,
-            rate_per_second: None,
-            rate_burst: None,
-            settle_ms: 0,
-            timeout_ms: None,
-            retry_schedule: None,
-            permanent_statuses: Vec::new(),
-            auto_disable: true,
-        };
+        let mut options = EndpointOptions { headers_sealed: Some(headers), ..given::endpoint_options(url) };
         change(&mut options);
         let (now, mut conn) = (Utc::now(), self.pool.get().await.expect("a connection"));
         endpoints::insert(&mut conn, self.workspace_id, id, &options, State::Active, None, now)
