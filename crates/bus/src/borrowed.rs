@@ -9,7 +9,7 @@ use model::privacy::Telling;
 use model::{AddressTreatment, ClickId, WorkspaceId};
 
 use crate::messages::Outgoing;
-use crate::{codec, topology};
+use crate::{codec, shard, topology};
 
 /// A message whose parts can be written one by one; together they are an [`Outgoing`].
 pub trait Parts {
@@ -63,7 +63,7 @@ impl ClickTemplate {
         Self {
             encoded: [subject.as_bytes(), &codec::encode_link(workspace_id, link)].concat().into(),
             subject_bytes: subject.len(),
-            shard: link.labels.message_id.as_deref().map(topology::shard_of_message),
+            shard: link.labels.message_id.as_deref().map(shard::of_message),
             address_treatment,
         }
     }
@@ -112,8 +112,7 @@ pub struct RequestRef<'a> {
 
 impl Parts for ClickRef<'_> {
     fn append_subject(&self, out: &mut Vec<u8>) {
-        let shard =
-            self.template.shard.unwrap_or_else(|| topology::shard_of_visitor(self.request.ip, self.id));
+        let shard = self.template.shard.unwrap_or_else(|| shard::of_visitor(self.request.ip, self.id));
         out.extend_from_slice(&self.template.encoded[..self.template.subject_bytes]);
         out.extend_from_slice(topology::shard_token(shard).as_bytes());
     }

@@ -1,6 +1,6 @@
 //! The bus: NATS JetStream. The only crate that names the NATS client.
 //!
-//! In reading order: [`topology`] says what there is, `setup` makes it, `connect` reaches it, `messages` says what
+//! In reading order: [`topology`] says what there is and `shard` what stays together, `setup` makes it, `connect` reaches it, `messages` says what
 //! travels (`borrowed` the same without owning it, and `codec` how it is encoded), `publish` sends it, [`consume`] works it off,
 //! `recent` reads again what was sent lately, `live` what is sent just now. Beside the streams:
 //! [`permissions`] says what each service may do there, [`changes`] tells caches what is stale, [`erased`] empties what names an erased contact, and `test_requests` lets `api` ask `deliver` to send a test.
@@ -20,6 +20,7 @@ mod publish;
 mod recent;
 mod settings;
 mod setup;
+mod shard;
 mod test_requests;
 pub mod topology;
 

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use model::{Click, EnrichedClick, EventId, Orphan, WorkspaceId};
 
 use crate::topology::StreamName;
-use crate::{codec, topology};
+use crate::{codec, shard, topology};
 
 /// A message that is ready to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,7 +191,7 @@ impl Message for Quarantined {
 
     fn outgoing(&self) -> Outgoing {
         // a stream that was made anew counts from 1 again: the payload tells its messages from the old ones
-        let payload_hash = topology::fnv1a(&self.payload);
+        let payload_hash = shard::fnv1a(&self.payload);
         Outgoing {
             subject: topology::quarantine_subject(&self.consumer),
             id: format!("{}.{}.{}.{payload_hash:016x}", self.stream, self.stream_sequence, self.consumer),

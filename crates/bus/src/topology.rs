@@ -13,15 +13,15 @@
 //! what does not fit.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PriorityPolicy, pull};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
-use model::{AddressTreatment, Click, ClickId, EnrichedClick, WorkspaceId};
+use model::{Click, EnrichedClick, WorkspaceId};
 
 use crate::changes::Table;
 use crate::settings::Settings;
+use crate::shard;
 
 /// The oldest nats-server that is known not to lose what it was given (snapshot desync fixed in 2.12.3).
 pub const SERVER_VERSION_MIN: (u64, u64, u64) = (2, 12, 3);
@@ -242,7 +242,7 @@ impl Partition {
 
     /// The partition of a click.
     pub fn of(click: &Click) -> Self {
-        Self(shard(click) % PARTITIONS)
+        Self(shard::of_click(click) % PARTITIONS)
     }
 
     /// The subjects of its clicks.
@@ -310,7 +310,7 @@ impl fmt::Display for ConsumerName {
 
 /// Subject of a click on CLICKS.
 pub fn click_subject(click: &Click) -> String {
-    format!("{}{}", clicks_prefix(click.workspace_id), shard_token(shard(click)))
+    format!("{}{}", clicks_prefix(click.workspace_id), shard_token(shard::of_click(click)))
 }
 
 /// Subject of a workspace's clicks, up to the shard.
@@ -374,47 +374,6 @@ pub(crate) fn changes_subject(table: Table) -> String {
     format!("clickwire.changed.{}.*", table.as_str())
 }
 
-/// Which of the [`SHARDS`] a click goes to: clicks of one message meet in one, else those of one network.
-pub fn shard(click: &Click) -> u64 {
-    match &click.link.labels.message_id {
-        Some(message_id) => shard_of_message(message_id),
-        None => shard_of_visitor(click.request.ip, click.id),
-    }
-}
-
-/// The shard of all clicks of a message.
-pub(crate) fn shard_of_message(message_id: &str) -> u64 {
-    folded(fnv1a(message_id.as_bytes()))
-}
-
-/// The shard of a click whose link names no message.
-pub(crate) fn shard_of_visitor(ip: Option<IpAddr>, id: ClickId) -> u64 {
-    folded(match ip {
-        Some(ip) => network_hash(ip),
-        None => fnv1a(id.uuid().as_bytes()),
-    })
-}
-
-fn folded(hash: u64) -> u64 {
-    // the low bits of FNV-1a differ least between neighbours
-    (hash ^ (hash >> 32)) % SHARDS
-}
-
-fn network_hash(ip: IpAddr) -> u64 {
-    match AddressTreatment::Truncate.apply(ip) {
-        Some(IpAddr::V4(network)) => fnv1a(&network.octets()),
-        Some(IpAddr::V6(network)) => fnv1a(&network.octets()),
-        None => 0,
-    }
-}
-
-/// FNV-1a of 64 bits: the same on every machine and in every version, unlike the hasher of `std`.
-pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
 /// One token of a subject: what NATS gives a meaning to, or cannot carry, becomes `_`.
 fn token(text: &str) -> String {
     let token: String = text
@@ -426,34 +385,8 @@ fn token(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
     use crate::given;
-
-    #[test]
-    fn clicks_of_one_message_meet_in_one_shard() {
-        let mut click = given::click();
-        click.link.labels.message_id = Some("msg_1".into());
-        let other = Click { id: model::ClickId::generate(), ..click.clone() };
-
-        assert_eq!(click_subject(&click), click_subject(&other));
-    }
-
-    #[test]
-    fn clicks_of_one_network_meet_in_one_shard_and_networks_spread() {
-        let from = |ip: String| {
-            let mut click = given::click();
-            click.link.labels.message_id = None;
-            click.request.ip = Some(ip.parse().expect("an address"));
-            shard(&click)
-        };
-
-        assert_eq!(from("8.8.8.1".into()), from("8.8.8.254".into()));
-        assert_eq!(from("2606:4700:1::1".into()), from("2606:4700:1:ffff::9".into()));
-        let shards: HashSet<u64> = (0..200).map(|n| from(format!("8.8.{n}.1"))).collect();
-        assert_eq!(shards.len(), 16);
-    }
 
     #[test]
     fn subjects_are_those_of_the_contract() {

@@ -9,12 +9,10 @@ use model::KeyId;
 use model::secret::ApiKey;
 use serde::Serialize;
 use store::api_keys::{self, NewKey, StoredKey};
-use store::first_run::WORKSPACE_NAME;
-use store::workspaces::{self, Workspace};
 use store::{AsyncConnection as _, invitations};
 
-use crate::connections::ConnectionOptions;
 use crate::out;
+use crate::scope::Scope;
 
 /// More keys than that are not listed at once.
 const LIST_MAX: i64 = 1_000;
@@ -30,20 +28,6 @@ pub(crate) enum Command {
     List(List),
     /// Take a key back: it opens nothing any more
     Revoke(Revoke),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Scope {
-    #[command(flatten)]
-    connections: ConnectionOptions,
-
-    /// Workspace, by its name
-    #[arg(long, value_name = "NAME", default_value = WORKSPACE_NAME)]
-    workspace: String,
-
-    /// Print one line of JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -100,19 +84,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-impl Scope {
-    async fn open(&self) -> anyhow::Result<(store::Connection, Workspace)> {
-        let mut conn = self.connections.find()?.database().await?;
-        let workspace = workspaces::find_by_name(&mut conn, &self.workspace).await?;
-        let workspace = workspace.with_context(|| {
-            format!("there is no workspace `{}`; `clickwire setup` makes {WORKSPACE_NAME}", self.workspace)
-        })?;
-        Ok((conn, workspace))
-    }
-}
-
 async fn create(options: Create) -> anyhow::Result<ExitCode> {
-    let (mut conn, workspace) = options.scope.open().await?;
+    let (_, mut conn, workspace) = options.scope.open().await?;
     let now = Utc::now();
     let expires_at = options.expires_in.map(|time| {
         TimeDelta::from_std(time)
@@ -141,7 +114,7 @@ async fn create(options: Create) -> anyhow::Result<ExitCode> {
 }
 
 async fn list(scope: &Scope) -> anyhow::Result<ExitCode> {
-    let (mut conn, workspace) = scope.open().await?;
+    let (_, mut conn, workspace) = scope.open().await?;
     let keys = api_keys::list(&mut conn, workspace.id, None, LIST_MAX).await?;
     let keys: Vec<ShownKey> = keys.into_iter().map(shown).collect();
     if scope.json {
@@ -166,7 +139,7 @@ async fn list(scope: &Scope) -> anyhow::Result<ExitCode> {
 }
 
 async fn revoke(options: &Revoke) -> anyhow::Result<ExitCode> {
-    let (mut conn, workspace) = options.scope.open().await?;
+    let (_, mut conn, workspace) = options.scope.open().await?;
     let now = Utc::now();
     conn.transaction::<_, anyhow::Error, _>(async |conn| {
         if !api_keys::revoke(conn, workspace.id, options.id, now).await? {

@@ -34,6 +34,7 @@ mod quarantine;
 mod rejudge;
 mod replay;
 mod reseal;
+mod scope;
 mod setup;
 mod spool;
 mod status;

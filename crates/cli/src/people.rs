@@ -9,15 +9,15 @@ use clap::{Args, Subcommand};
 use model::{Email, PersonId, Role, Token};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use store::first_run::WORKSPACE_NAME;
 use store::invitations::{self, Invitation, NewInvitation, Purpose};
 use store::memberships::{self, Changed, Member};
 use store::workspaces::{self, Workspace};
 use store::{AsyncConnection as _, Connection, QueryError, audit, people};
 
 use crate::block::ACTOR;
-use crate::connections::{ConnectionOptions, Connections};
+use crate::connections::Connections;
 use crate::out;
+use crate::scope::Scope;
 
 /// More people than that are not listed at once.
 const LIST_MAX: i64 = 1_000;
@@ -35,20 +35,6 @@ pub(crate) enum Command {
     Remove(Remove),
     /// Make a link with which somebody sets another password; works once, for seven days
     Reset(Reset),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Scope {
-    #[command(flatten)]
-    connections: ConnectionOptions,
-
-    /// Workspace, by its name
-    #[arg(long, value_name = "NAME", default_value = WORKSPACE_NAME)]
-    workspace: String,
-
-    /// Print one line of JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -129,18 +115,6 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Invite(options) => invite(&options).await,
         Command::Remove(options) => remove(&options).await,
         Command::Reset(options) => reset(&options).await,
-    }
-}
-
-impl Scope {
-    async fn open(&self) -> anyhow::Result<(Connections, Connection, Workspace)> {
-        let connections = self.connections.find()?;
-        let mut conn = connections.database().await?;
-        let workspace = workspaces::find_by_name(&mut conn, &self.workspace).await?;
-        let workspace = workspace.with_context(|| {
-            format!("there is no workspace `{}`; `clickwire setup` makes {WORKSPACE_NAME}", self.workspace)
-        })?;
-        Ok((connections, conn, workspace))
     }
 }
 

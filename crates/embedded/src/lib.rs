@@ -4,6 +4,7 @@
 //! `clickwire up` runs on them, and so do the tests. They listen on loopback only, end with the process
 //! that started them, however that ends, and a directory is used by one process at a time.
 
+mod cluster;
 mod error;
 mod leftover;
 mod nats;
@@ -11,6 +12,7 @@ mod port;
 mod postgres;
 mod process;
 mod programs;
+mod ready;
 
 pub use error::EmbeddedError;
 pub use nats::{Nats, NatsOptions, SyncInterval};

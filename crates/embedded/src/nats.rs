@@ -6,7 +6,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::RngExt;
 use rustix::process::Signal;
@@ -18,15 +18,10 @@ use crate::leftover::{self, DirLock, Trace};
 use crate::port;
 use crate::process::{self, DeathSignal, Launch, Process};
 use crate::programs;
-
-/// Time for a start with the recovery of its streams.
-const START_LIMIT: Duration = Duration::from_secs(60);
+use crate::ready::until_ready;
 
 /// Time for an orderly end.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
-
-/// Pause between two looks at a server that starts.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// How often a start is tried with another port when the one we chose was taken just then.
 const STARTS_MAX: u32 = 5;
@@ -205,16 +200,9 @@ async fn launch(
         if let Some(trace) = Trace::of(process.pid()) {
             trace.save(&dir.join("nats-server.pid"))?;
         }
-        let status = match wait_ready(&name, ports.clients, &process).await {
-            Ready::Answers => return Ok((ports, process)),
-            Ready::Ended(status) => status,
-            Ready::TooLate => {
-                return Err(EmbeddedError::NotReady {
-                    program: "nats-server",
-                    limit: START_LIMIT,
-                    log: process::tail(&log),
-                });
-            }
+        let probe = || answers(&name, ports.clients);
+        let Some(status) = until_ready("nats-server", &process, &log, probe).await? else {
+            return Ok((ports, process));
         };
         let is_taken = !port::is_free(ports.clients);
         if is_taken && (options.port.is_some() || same_ports.is_some()) {
@@ -247,26 +235,6 @@ fn configuration(name: &str, options: &NatsOptions, ports: Ports) -> String {
          {more}",
         more = options.more,
     )
-}
-
-enum Ready {
-    Answers,
-    Ended(ExitStatus),
-    TooLate,
-}
-
-async fn wait_ready(name: &str, port: u16, process: &Process) -> Ready {
-    let since = Instant::now();
-    while since.elapsed() < START_LIMIT {
-        if let Some(status) = process.status() {
-            return Ready::Ended(status);
-        }
-        if answers(name, port).await {
-            return Ready::Answers;
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    Ready::TooLate
 }
 
 /// Whether the server of this name greets a client. It does so after its streams are recovered.

@@ -4,35 +4,25 @@
 //! password. As root it runs as user `postgres`, else `nobody`. No system cluster is made or touched.
 
 use std::fs;
-use std::io;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rand::RngExt;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::cluster::{self, SUPERUSER};
 use crate::error::EmbeddedError;
 use crate::leftover::{self, DirLock, Trace};
 use crate::port;
 use crate::process::{self, DeathSignal, Launch, Process};
 use crate::programs::{self, PostgresPrograms};
-
-/// The superuser of the cluster.
-const SUPERUSER: &str = "clickwire";
-
-/// Time for `initdb`, `createdb` and for a start with crash recovery.
-const START_LIMIT: Duration = Duration::from_secs(60);
+use crate::ready::{LOOK_EVERY, until_ready};
 
 /// Time for a fast shutdown with its checkpoint.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
-
-/// Pause between two looks at a server that starts.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// How often a start is tried again when the port was taken just then, or when children of a killed
 /// postmaster still hold its memory.
@@ -79,14 +69,14 @@ impl Postgres {
         let data = dir.join("data");
         let programs = programs::find_postgres(&data)?;
         let lock = DirLock::take(&dir)?;
-        let user = other_user()?;
-        hand_over(&dir, user)?;
+        let user = cluster::other_user()?;
+        cluster::hand_over(&dir, user)?;
         leftover::stop_recorded(&dir.join("postgres.pid"), Signal::INT).await?;
         leftover::clear_postmaster(&data, Signal::INT).await?;
 
-        let password = if durable { Some(password(&dir)?) } else { None };
+        let password = if durable { Some(cluster::password(&dir)?) } else { None };
         if !data.exists() {
-            initialise(&dir, &programs, user, password.as_deref()).await?;
+            cluster::initialise(&dir, &programs, user, password.as_deref()).await?;
         }
         let (port, process) = launch(&dir, &programs, user, port, durable).await?;
         Ok(Self { dir, port, durable, password, programs, user, process, _lock: lock })
@@ -182,89 +172,6 @@ impl Postgres {
     }
 }
 
-/// The user and group to run as: nobody else than us, unless we are root.
-fn other_user() -> Result<Option<(&'static str, &'static str)>, EmbeddedError> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(None);
-    }
-    let file = Path::new("/etc/passwd");
-    let users = fs::read_to_string(file).map_err(EmbeddedError::file(file))?;
-    let is_there = users.lines().any(|line| line.starts_with("postgres:"));
-    Ok(Some(if is_there { ("postgres", "postgres") } else { ("nobody", "nogroup") }))
-}
-
-/// Gives the directory to the user PostgreSQL runs as, and sees to it that this user can reach it.
-fn hand_over(dir: &Path, user: Option<(&'static str, &'static str)>) -> Result<(), EmbeddedError> {
-    let Some((user, group)) = user else { return Ok(()) };
-    let run = |program: &str, args: &[&std::ffi::OsStr]| {
-        let status = std::process::Command::new(program).args(args).current_dir("/").status();
-        status.map_err(|source| EmbeddedError::Start { program: program.to_owned(), source })
-    };
-    let owner = format!("{user}:{group}");
-    run("chown", &[owner.as_ref(), dir.as_ref()])?;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o750)).map_err(EmbeddedError::file(dir))?;
-    let reaches = ["--reuid", user, "--regid", group, "--clear-groups", "--", "test", "-w"];
-    let mut args: Vec<&std::ffi::OsStr> = reaches.iter().map(std::ffi::OsStr::new).collect();
-    args.push(dir.as_ref());
-    if run("setpriv", &args)?.success() {
-        Ok(())
-    } else {
-        Err(EmbeddedError::Unreachable { dir: dir.to_owned(), user })
-    }
-}
-
-/// The superuser's password: from the directory, where only its owner can read it, or a new one.
-fn password(dir: &Path) -> Result<String, EmbeddedError> {
-    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    let path = dir.join("password");
-    if let Ok(text) = fs::read_to_string(&path) {
-        return Ok(text.trim().to_owned());
-    }
-    let mut rng = rand::rng();
-    let password: String = (0..32).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect();
-    let write = || -> io::Result<()> {
-        let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(&path)?;
-        io::Write::write_all(&mut file, password.as_bytes())?;
-        // readable for the user that initdb runs as
-        let owner = fs::metadata(dir)?;
-        std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid()))
-    };
-    write().map_err(EmbeddedError::file(&path))?;
-    Ok(password)
-}
-
-/// Makes the cluster, under another name first: half a cluster never looks like one.
-async fn initialise(
-    dir: &Path,
-    programs: &PostgresPrograms,
-    user: Option<(&'static str, &'static str)>,
-    password: Option<&str>,
-) -> Result<(), EmbeddedError> {
-    let unfinished = dir.join("data.new");
-    match fs::remove_dir_all(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(EmbeddedError::File { path: unfinished, source: error });
-        }
-        _ => {}
-    }
-    let log = dir.join("initdb.log");
-    let mut launch = Launch::new(programs.program("initdb"), dir, &log)
-        .user(user)
-        .arg("--pgdata")
-        .arg(&unfinished)
-        .args(&["--username", SUPERUSER, "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"]);
-    launch = match password {
-        Some(_) => launch.arg("--auth=scram-sha-256").arg("--pwfile").arg(dir.join("password")),
-        None => launch.args(&["--auth=trust", "--no-sync"]),
-    };
-    let status = Process::start(&launch)?.ended_within(START_LIMIT).await;
-    if !status.success() {
-        return Err(EmbeddedError::Ended { program: "initdb", status, log: process::tail(&log) });
-    }
-    let data = dir.join("data");
-    fs::rename(&unfinished, &data).map_err(EmbeddedError::file(&data))
-}
-
 /// Starts the postmaster and waits until it answers; tries again what a moment later may work.
 async fn launch(
     dir: &Path,
@@ -273,7 +180,7 @@ async fn launch(
     wanted_port: Option<u16>,
     durable: bool,
 ) -> Result<(u16, Process), EmbeddedError> {
-    let log = dir.join("postgres.log");
+    let (log, postmaster_pid) = (dir.join("postgres.log"), dir.join("data/postmaster.pid"));
     let mut tries = 0;
     loop {
         tries += 1;
@@ -284,16 +191,9 @@ async fn launch(
         if let Some(trace) = Trace::of(process.pid()) {
             trace.save(&dir.join("postgres.pid"))?;
         }
-        let status = match wait_ready(dir, port, &process).await {
-            Ready::Answers => return Ok((port, process)),
-            Ready::Ended(status) => status,
-            Ready::TooLate => {
-                return Err(EmbeddedError::NotReady {
-                    program: "postgres",
-                    limit: START_LIMIT,
-                    log: process::tail(&log),
-                });
-            }
+        let probe = || is_ready(&postmaster_pid, process.pid(), port);
+        let Some(status) = until_ready("postgres", &process, &log, probe).await? else {
+            return Ok((port, process));
         };
         let written = fs::read(&log).unwrap_or_default();
         let written =
@@ -351,25 +251,9 @@ fn arguments(
     settings.iter().fold(launch, |launch, setting| launch.arg("-c").arg(setting))
 }
 
-enum Ready {
-    Answers,
-    Ended(ExitStatus),
-    TooLate,
-}
-
-/// Waits as `pg_ctl --wait` does, for the word in `postmaster.pid`, and then for an answer on the port.
-async fn wait_ready(dir: &Path, port: u16, process: &Process) -> Ready {
-    let since = Instant::now();
-    while since.elapsed() < START_LIMIT {
-        if let Some(status) = process.status() {
-            return Ready::Ended(status);
-        }
-        if says_ready(&dir.join("data/postmaster.pid"), process.pid()) && answers(port).await {
-            return Ready::Answers;
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    Ready::TooLate
+/// Asks as `pg_ctl --wait` does, for the word in `postmaster.pid`, and then for an answer on the port.
+async fn is_ready(postmaster_pid: &Path, pid: i32, port: u16) -> bool {
+    says_ready(postmaster_pid, pid) && answers(port).await
 }
 
 /// First line: the process id, so that a file of an earlier run does not count; eighth line: the state.

@@ -1,6 +1,6 @@
 //! The nouns of Clickwire: values that parse themselves and hold what they say. No I/O.
 //!
-//! In reading order: [`id`], [`link`] with [`slug`], [`url`], [`utm`] and [`password`], [`click`] with [`location`], [`device`]
+//! In reading order: [`id`], [`link`] with [`host`], [`slug`], [`url`], [`utm`] and [`password`], [`click`] with [`location`], [`device`]
 //! [`automation`] and [`privacy`], [`orphan`] (a visit that led nowhere), then what is owed to subscribers: [`event_type`],
 //! [`delivery`], [`retry`], [`alert`], [`address`] and [`egress`], [`secret`]; who signs in: [`person`], [`token`]; and whose a domain is: [`domain_proof`].
 
@@ -14,6 +14,7 @@ pub mod domain_proof;
 pub mod egress;
 pub mod erasure;
 pub mod event_type;
+pub mod host;
 pub mod id;
 pub mod link;
 pub mod location;
@@ -32,11 +33,12 @@ pub use address::{AddressPolicy, AddressTreatment};
 pub use alert::AlertFormat;
 pub use click::{Click, EnrichedClick};
 pub use egress::EgressPolicy;
+pub use host::Host;
 pub use id::{
     AuditId, ClickId, DeliveryId, DomainId, EndpointId, ErasureId, EventId, InvitationId, KeyId, LinkId,
     OrphanId, PersonId, QuarantineId, ReplayId, SecretId, SessionId, WorkspaceId,
 };
-pub use link::{Host, Link};
+pub use link::Link;
 pub use orphan::Orphan;
 pub use password::PasswordHash;
 pub use person::{Email, Role};

@@ -1,6 +1,8 @@
 //! Host names under which a workspace's links are served.
 
-use std::collections::{HashMap, HashSet};
+mod case;
+
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -12,6 +14,9 @@ use model::{DomainId, Host, SlugCase, WorkspaceId};
 
 use crate::schema::{domains, links};
 use crate::{Connection, QueryResult};
+
+pub(crate) use case::slug_case;
+pub use case::{Recasing, hold_slug_case, set_slug_case};
 
 /// A host name of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,17 +83,6 @@ pub enum Removal {
     Blocked,
 }
 
-/// What became of a wish to have a domain compare slugs otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recasing {
-    /// It does, or did so before.
-    Done,
-    /// The workspace has no such domain.
-    NotFound,
-    /// Links are served under it, or were, and were promised how they are found.
-    HasLinks,
-}
-
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = domains)]
 pub(crate) struct Row {
@@ -126,11 +120,6 @@ pub(crate) fn read(row: Row) -> Domain {
             }),
         },
     }
-}
-
-/// What a column `slug_case` says.
-pub(crate) fn slug_case(kept: &str) -> SlugCase {
-    if kept == SlugCase::Sensitive.as_str() { SlugCase::Sensitive } else { SlugCase::Insensitive }
 }
 
 /// Adds a host name that needs no proof; `None` when it is taken, by whomever. The first one becomes the default: two at once
@@ -234,25 +223,6 @@ pub async fn find(
     Ok(row.map(read))
 }
 
-/// Keeps these domains comparing slugs as they do until the transaction ends, and says how that is: links whose slugs were
-/// read in that way can be made meanwhile. It waits for [`set_slug_case`], and for nobody else.
-pub async fn hold_slug_case(
-    conn: &mut Connection,
-    ids: &[DomainId],
-) -> QueryResult<HashMap<DomainId, SlugCase>> {
-    let mut ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
-    // who holds several waits in one order
-    ids.sort();
-    let rows: Vec<(Uuid, String)> = domains::table
-        .filter(domains::id.eq_any(ids))
-        .order(domains::id)
-        .select((domains::id, domains::slug_case))
-        .for_key_share()
-        .load(conn)
-        .await?;
-    Ok(rows.into_iter().map(|(id, kept)| (DomainId::from_uuid(id), slug_case(&kept))).collect())
-}
-
 /// The workspace's domain with this host name.
 pub async fn find_by_host(
     conn: &mut Connection,
@@ -329,28 +299,6 @@ pub async fn set_hsts(
     let max_age = max_age.map(|seconds| i32::try_from(seconds).unwrap_or(i32::MAX));
     let changed = diesel::update(own).set(domains::hsts_max_age.eq(max_age)).execute(conn).await?;
     Ok(changed > 0)
-}
-
-/// Says whether capital letters in slugs tell a domain's links apart, while it has none. Belongs in a transaction: who makes a
-/// link under it at the same moment is waited for.
-pub async fn set_slug_case(
-    conn: &mut Connection,
-    workspace_id: WorkspaceId,
-    id: DomainId,
-    case: SlugCase,
-) -> QueryResult<Recasing> {
-    let own =
-        domains::table.filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::id.eq(id.uuid())));
-    let kept: Option<String> = own.select(domains::slug_case).for_update().first(conn).await.optional()?;
-    match kept {
-        None => return Ok(Recasing::NotFound),
-        Some(kept) if slug_case(&kept) == case => return Ok(Recasing::Done),
-        Some(_) if has_links(conn, id).await? => return Ok(Recasing::HasLinks),
-        Some(_) => {}
-    }
-    let of_id = domains::table.find(id.uuid());
-    diesel::update(of_id).set(domains::slug_case.eq(case.as_str())).execute(conn).await?;
-    Ok(Recasing::Done)
 }
 
 /// Whether a link was ever made under a domain.

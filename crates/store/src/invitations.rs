@@ -102,20 +102,16 @@ pub async fn insert(
     now: DateTime<Utc>,
 ) -> QueryResult<Invitation> {
     let role = new.purpose.role();
-    let mut earlier =
-        diesel::update(invitations::table).set(invitations::revoked_at.eq(now)).into_boxed().filter(
-            invitations::email
-                .eq(new.email.as_str())
-                .and(invitations::used_at.is_null())
-                .and(invitations::revoked_at.is_null()),
-        );
-    earlier = match role {
-        Some(_) => earlier.filter(
-            invitations::workspace_id.eq(new.workspace_id.uuid()).and(invitations::role.is_not_null()),
-        ),
-        None => earlier.filter(invitations::role.is_null()),
-    };
-    earlier.execute(conn).await?;
+    match role {
+        Some(_) => {
+            let earlier = unspent()
+                .filter(invitations::workspace_id.eq(new.workspace_id.uuid()))
+                .filter(invitations::email.eq(new.email.as_str()))
+                .filter(invitations::role.is_not_null());
+            diesel::update(earlier).set(invitations::revoked_at.eq(now)).execute(conn).await?;
+        }
+        None => revoke_resets(conn, new.email, now).await?,
+    }
     let row: Row = diesel::insert_into(invitations::table)
         .values((
             invitations::id.eq(InvitationId::generate_at(now).uuid()),
@@ -141,10 +137,8 @@ pub async fn list_open(
     limit: i64,
     now: DateTime<Utc>,
 ) -> QueryResult<Vec<Invitation>> {
-    let mut query = invitations::table
+    let mut query = open(now)
         .filter(invitations::workspace_id.eq(workspace_id.uuid()))
-        .filter(invitations::used_at.is_null().and(invitations::revoked_at.is_null()))
-        .filter(invitations::expires_at.gt(now))
         .order(invitations::id.desc())
         .limit(limit)
         .select(Row::as_select())
@@ -162,13 +156,7 @@ pub async fn count_open(
     workspace_id: WorkspaceId,
     now: DateTime<Utc>,
 ) -> QueryResult<i64> {
-    invitations::table
-        .filter(invitations::workspace_id.eq(workspace_id.uuid()))
-        .filter(invitations::used_at.is_null().and(invitations::revoked_at.is_null()))
-        .filter(invitations::expires_at.gt(now))
-        .count()
-        .get_result(conn)
-        .await
+    open(now).filter(invitations::workspace_id.eq(workspace_id.uuid())).count().get_result(conn).await
 }
 
 /// The link of the workspace with this id, if it still opens something.
@@ -178,10 +166,8 @@ pub async fn find_open(
     id: InvitationId,
     now: DateTime<Utc>,
 ) -> QueryResult<Option<Invitation>> {
-    let row: Option<Row> = invitations::table
+    let row: Option<Row> = open(now)
         .filter(invitations::id.eq(id.uuid()).and(invitations::workspace_id.eq(workspace_id.uuid())))
-        .filter(invitations::used_at.is_null().and(invitations::revoked_at.is_null()))
-        .filter(invitations::expires_at.gt(now))
         .select(Row::as_select())
         .first(conn)
         .await
@@ -195,10 +181,8 @@ pub async fn find_by_hash(
     hash: &TokenHash,
     now: DateTime<Utc>,
 ) -> QueryResult<Option<Invitation>> {
-    let row: Option<Row> = invitations::table
+    let row: Option<Row> = open(now)
         .filter(invitations::hash.eq(hash.bytes()))
-        .filter(invitations::used_at.is_null().and(invitations::revoked_at.is_null()))
-        .filter(invitations::expires_at.gt(now))
         .select(Row::as_select())
         .first(conn)
         .await
@@ -209,14 +193,8 @@ pub async fn find_by_hash(
 /// Uses a link up; `false` when somebody was faster, or it opens nothing any more. Of two at once the second waits for the
 /// first's transaction.
 pub async fn use_up(conn: &mut Connection, id: InvitationId, now: DateTime<Utc>) -> QueryResult<bool> {
-    let open = invitations::table.filter(
-        invitations::id
-            .eq(id.uuid())
-            .and(invitations::used_at.is_null())
-            .and(invitations::revoked_at.is_null())
-            .and(invitations::expires_at.gt(now)),
-    );
-    let changed = diesel::update(open).set(invitations::used_at.eq(now)).execute(conn).await?;
+    let own = open(now).filter(invitations::id.eq(id.uuid()));
+    let changed = diesel::update(own).set(invitations::used_at.eq(now)).execute(conn).await?;
     Ok(changed > 0)
 }
 
@@ -227,15 +205,9 @@ pub async fn revoke(
     id: InvitationId,
     now: DateTime<Utc>,
 ) -> QueryResult<Option<Invitation>> {
-    let open = invitations::table.filter(
-        invitations::id
-            .eq(id.uuid())
-            .and(invitations::workspace_id.eq(workspace_id.uuid()))
-            .and(invitations::used_at.is_null())
-            .and(invitations::revoked_at.is_null())
-            .and(invitations::expires_at.gt(now)),
-    );
-    let row: Option<Row> = diesel::update(open)
+    let own = open(now)
+        .filter(invitations::id.eq(id.uuid()).and(invitations::workspace_id.eq(workspace_id.uuid())));
+    let row: Option<Row> = diesel::update(own)
         .set(invitations::revoked_at.eq(now))
         .returning(Row::as_returning())
         .get_result(conn)
@@ -251,28 +223,18 @@ pub async fn revoke_for(
     email: &Email,
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
-    let open = invitations::table.filter(
-        invitations::workspace_id
-            .eq(workspace_id.uuid())
-            .and(invitations::email.eq(email.as_str()))
-            .and(invitations::used_at.is_null())
-            .and(invitations::revoked_at.is_null()),
-    );
-    diesel::update(open).set(invitations::revoked_at.eq(now)).execute(conn).await?;
+    let theirs = unspent()
+        .filter(invitations::workspace_id.eq(workspace_id.uuid()))
+        .filter(invitations::email.eq(email.as_str()));
+    diesel::update(theirs).set(invitations::revoked_at.eq(now)).execute(conn).await?;
     Ok(())
 }
 
 /// Takes back what links for another password there are for an address, in every workspace: they were made for what its
 /// person was.
 pub async fn revoke_resets(conn: &mut Connection, email: &Email, now: DateTime<Utc>) -> QueryResult<()> {
-    let open = invitations::table.filter(
-        invitations::email
-            .eq(email.as_str())
-            .and(invitations::role.is_null())
-            .and(invitations::used_at.is_null())
-            .and(invitations::revoked_at.is_null()),
-    );
-    diesel::update(open).set(invitations::revoked_at.eq(now)).execute(conn).await?;
+    let resets = unspent().filter(invitations::email.eq(email.as_str())).filter(invitations::role.is_null());
+    diesel::update(resets).set(invitations::revoked_at.eq(now)).execute(conn).await?;
     Ok(())
 }
 
@@ -283,13 +245,21 @@ pub async fn revoke_by(
     created_by: &str,
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
-    let open = invitations::table.filter(
-        invitations::workspace_id
-            .eq(workspace_id.uuid())
-            .and(invitations::created_by.eq(created_by))
-            .and(invitations::used_at.is_null())
-            .and(invitations::revoked_at.is_null()),
-    );
-    diesel::update(open).set(invitations::revoked_at.eq(now)).execute(conn).await?;
+    let theirs = unspent()
+        .filter(invitations::workspace_id.eq(workspace_id.uuid()))
+        .filter(invitations::created_by.eq(created_by));
+    diesel::update(theirs).set(invitations::revoked_at.eq(now)).execute(conn).await?;
     Ok(())
+}
+
+/// Links that were neither used nor taken back.
+#[diesel::dsl::auto_type]
+fn unspent() -> _ {
+    invitations::table.filter(invitations::used_at.is_null()).filter(invitations::revoked_at.is_null())
+}
+
+/// Those of them that open something.
+#[diesel::dsl::auto_type]
+fn open(now: DateTime<Utc>) -> _ {
+    unspent().filter(invitations::expires_at.gt(now))
 }

@@ -18,6 +18,7 @@ pub mod delivery_log;
 pub mod domain_proofs;
 pub mod domains;
 pub mod endpoint_life;
+mod endpoint_row;
 pub mod endpoint_state;
 pub mod endpoint_stats;
 pub mod endpoints;

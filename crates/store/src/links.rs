@@ -1,32 +1,23 @@
 //! Tracked links, as people manage them. What a redirect needs of one is asked in `routes`.
 
-use std::time::Duration;
+mod exhaustion;
+mod search;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Nullable, Timestamptz, Uuid as SqlUuid};
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use model::link::{LinkKind, LinkLabels, LinkPreview, QueryMode, RedirectStatus, Tracking};
-use model::slug::fold;
 use model::{DestinationUrl, Host, LinkId, PasswordHash, Slug, Utm, WorkspaceId};
 
 use crate::link_import::NewLink;
 use crate::link_row::{Row, made, unreadable, values};
-use crate::link_state::{LinkState, is_in};
-use crate::lost::limit_statements;
 use crate::schema::{domains, links};
 use crate::{Connection, QueryResult};
 
-/// How long a search may take: one for a text looks at every link of the workspace.
-pub const LIST_TIME_MAX: Duration = Duration::from_secs(3);
-
-/// How long counting the clicks of a link may take.
-pub const COUNT_TIME_MAX: Duration = Duration::from_secs(5);
-
-/// More clicks than a link may be limited to are not counted.
-const COUNTED_CLICKS_MAX: i64 = 1_000_000;
+pub use exhaustion::{COUNT_TIME_MAX, count_clicks, recount};
+pub use search::{LIST_TIME_MAX, LinkFilter, list};
 
 /// A link of a workspace.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,23 +106,6 @@ impl LinkOptions {
     }
 }
 
-/// Which links are asked for; `None` is any.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LinkFilter {
-    /// With the sender's own id.
-    pub external_id: Option<String>,
-    /// Sent in this campaign.
-    pub campaign_id: Option<String>,
-    /// With this tag.
-    pub tag: Option<String>,
-    /// Whose slug or URL contains this text.
-    pub text: Option<String>,
-    /// Served under this host.
-    pub host: Option<Host>,
-    /// In this state at this moment.
-    pub state: Option<(LinkState, DateTime<Utc>)>,
-}
-
 /// What became of a new link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Insertion {
@@ -207,67 +181,6 @@ pub async fn lock(conn: &mut Connection, workspace_id: WorkspaceId, id: LinkId) 
     Ok(found.is_some())
 }
 
-#[derive(QueryableByName)]
-struct Counted {
-    #[diesel(sql_type = Integer)]
-    clicks: i32,
-}
-
-/// The newest links that `filter` lets through, or those older than `before`; at most `limit`, none archived. It fails when
-/// it takes longer than [`LIST_TIME_MAX`].
-pub async fn list(
-    conn: &mut Connection,
-    workspace_id: WorkspaceId,
-    filter: &LinkFilter,
-    before: Option<LinkId>,
-    limit: i64,
-) -> QueryResult<Vec<Link>> {
-    let mut query = links::table
-        .inner_join(domains::table)
-        .filter(links::workspace_id.eq(workspace_id.uuid()).and(links::archived_at.is_null()))
-        .order(links::id.desc())
-        .limit(limit)
-        .select((Row::as_select(), domains::host))
-        .into_boxed();
-    if let Some(external_id) = &filter.external_id {
-        query = query.filter(links::external_id.eq(external_id));
-    }
-    if let Some(campaign_id) = &filter.campaign_id {
-        query = query.filter(links::campaign_id.eq(campaign_id));
-    }
-    if let Some(tag) = &filter.tag {
-        // the index holds only links that have tags, and has to be told so
-        let has_tags = links::tags.ne(Vec::<String>::new());
-        query = query.filter(links::tags.contains(vec![tag.clone()]).and(has_tags));
-    }
-    if let Some(text) = &filter.text {
-        let of_slug = links::slug.like(containing(&fold(text)));
-        query = query.filter(of_slug.or(links::original_url.ilike(containing(text))));
-    }
-    if let Some(host) = &filter.host {
-        query = query.filter(domains::host.eq(host.as_str()));
-    }
-    if let Some((state, now)) = filter.state {
-        query = query.filter(is_in(state, now));
-    }
-    if let Some(before) = before {
-        query = query.filter(links::id.lt(before.uuid()));
-    }
-    let rows: Vec<(Row, String)> = conn
-        .transaction(async |conn| {
-            limit_statements(conn, LIST_TIME_MAX).await?;
-            query.load(conn).await
-        })
-        .await?;
-    rows.into_iter().map(read).collect()
-}
-
-/// A pattern for LIKE that finds `text` as it stands, whatever signs are in it.
-fn containing(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-    format!("%{escaped}%")
-}
-
 /// The workspace's links with these ids that are not archived, in no order.
 pub async fn find_all(
     conn: &mut Connection,
@@ -314,51 +227,6 @@ pub async fn update(
         .set((values(options, now), links::revision.eq(links::revision + 1)))
         .execute(conn)
         .await?;
-    Ok(())
-}
-
-/// How many clicks of a link are recorded that are not automated, up to [`COUNTED_CLICKS_MAX`]. Takes its time, up to
-/// [`COUNT_TIME_MAX`]: belongs before [`lock`], which `record` waits for.
-pub async fn count_clicks(conn: &mut Connection, workspace_id: WorkspaceId, id: LinkId) -> QueryResult<i32> {
-    conn.transaction(async |conn| {
-        limit_statements(conn, COUNT_TIME_MAX).await?;
-        let counted: Counted = diesel::sql_query(
-            "SELECT count(*)::integer AS clicks FROM (SELECT FROM clicks
-                WHERE workspace_id = $1 AND link_id = $2 AND verdict <> 'automated' LIMIT $3) AS those",
-        )
-        .bind::<SqlUuid, _>(workspace_id.uuid())
-        .bind::<SqlUuid, _>(id.uuid())
-        .bind::<BigInt, _>(COUNTED_CLICKS_MAX)
-        .get_result(conn)
-        .await?;
-        Ok(counted.clicks)
-    })
-    .await
-}
-
-/// Decides anew whether a link has had its clicks; belongs behind [`lock`] and an [`update`] of its most. `counted` is what
-/// [`count_clicks`] said, for a link that had no most: those of another are counted all the time. Clicks that `record` writes
-/// between the two are missed: it is soft.
-pub async fn recount(
-    conn: &mut Connection,
-    workspace_id: WorkspaceId,
-    id: LinkId,
-    counted: Option<i32>,
-    now: DateTime<Utc>,
-) -> QueryResult<()> {
-    diesel::sql_query(
-        "UPDATE links SET counted_clicks = counted.clicks,
-            exhausted_at = CASE WHEN counted.clicks >= max_clicks THEN coalesce(exhausted_at, $4) END
-        FROM (SELECT CASE WHEN max_clicks IS NULL THEN 0 ELSE coalesce($3, counted_clicks) END AS clicks
-            FROM links WHERE id = $2) AS counted
-        WHERE workspace_id = $1 AND id = $2",
-    )
-    .bind::<SqlUuid, _>(workspace_id.uuid())
-    .bind::<SqlUuid, _>(id.uuid())
-    .bind::<Nullable<Integer>, _>(counted)
-    .bind::<Timestamptz, _>(now)
-    .execute(conn)
-    .await?;
     Ok(())
 }
 

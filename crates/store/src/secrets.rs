@@ -23,10 +23,18 @@ pub struct Secret {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-type Row = (Uuid, Vec<u8>, DateTime<Utc>, Option<DateTime<Utc>>);
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = endpoint_secrets)]
+struct Row {
+    id: Uuid,
+    sealed: Vec<u8>,
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+}
 
 impl From<Row> for Secret {
-    fn from((id, sealed, created_at, expires_at): Row) -> Self {
+    fn from(row: Row) -> Self {
+        let Row { id, sealed, created_at, expires_at } = row;
         Self { id: SecretId::from_uuid(id), sealed, created_at, expires_at }
     }
 }
@@ -66,12 +74,7 @@ pub async fn list_live(
         .filter(endpoint_secrets::revoked_at.is_null())
         .filter(endpoint_secrets::expires_at.is_null().or(endpoint_secrets::expires_at.gt(now)))
         .order(endpoint_secrets::id.desc())
-        .select((
-            endpoint_secrets::id,
-            endpoint_secrets::sealed,
-            endpoint_secrets::created_at,
-            endpoint_secrets::expires_at,
-        ))
+        .select(Row::as_select())
         .load(conn)
         .await?;
     Ok(rows.into_iter().map(Secret::from).collect())
@@ -91,12 +94,7 @@ pub async fn list_ended(
         .filter(endpoint_secrets::revoked_at.is_not_null().or(endpoint_secrets::expires_at.le(now)))
         .order(endpoint_secrets::id.desc())
         .limit(limit)
-        .select((
-            endpoint_secrets::id,
-            endpoint_secrets::sealed,
-            endpoint_secrets::created_at,
-            endpoint_secrets::expires_at,
-        ))
+        .select(Row::as_select())
         .load(conn)
         .await?;
     Ok(rows.into_iter().map(Secret::from).collect())

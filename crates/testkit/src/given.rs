@@ -1,11 +1,15 @@
 //! What tests begin with. Unusual values belong in the test; these are the usual ones.
 
 use chrono::Utc;
+use model::event_type::EventTypePattern;
 use model::secret::ApiKey;
-use model::{Host, WorkspaceId};
+use model::{DomainId, Host, LinkId, WorkspaceId};
 use store::Connection;
 use store::api_keys::NewKey;
 use store::domains::Domain;
+use store::endpoints::{EndpointOptions, Kind};
+use store::link_import::NewLink;
+use store::links::{Insertion, LinkOptions};
 
 /// A workspace without anything in it.
 ///
@@ -23,6 +27,47 @@ pub async fn domain(conn: &mut Connection, workspace_id: WorkspaceId, host: &str
     let host: Host = host.parse().expect("a host");
     let domain = store::domains::insert(conn, workspace_id, &host, Utc::now()).await;
     domain.expect("a domain").expect("a free host")
+}
+
+/// A link under a domain of the workspace.
+///
+/// # Panics
+/// When the slug is not one, or is taken.
+pub async fn link(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    domain_id: DomainId,
+    slug: &str,
+    options: &LinkOptions,
+) -> LinkId {
+    let (id, slug) = (LinkId::generate(), slug.parse().expect("a slug"));
+    let new = NewLink { id, domain_id, slug: &slug, options, created_by: "test" };
+    let inserted = store::links::insert(conn, workspace_id, &new, Utc::now()).await;
+    assert_eq!(inserted.expect("a link"), Insertion::Inserted);
+    id
+}
+
+/// An endpoint at this URL that wants the clicks, with the defaults for everything else.
+///
+/// # Panics
+/// When the URL is not one.
+pub fn endpoint_options(url: &str) -> EndpointOptions {
+    EndpointOptions {
+        kind: Kind::Webhook,
+        url: url.parse().expect("a URL"),
+        description: None,
+        event_types: vec![EventTypePattern::link_clicked()],
+        filter: None,
+        headers_sealed: None,
+        max_in_flight: None,
+        rate_per_second: None,
+        rate_burst: None,
+        settle_ms: 0,
+        timeout_ms: None,
+        retry_schedule: None,
+        permanent_statuses: Vec::new(),
+        auto_disable: true,
+    }
 }
 
 /// An API key that may do everything in the workspace.

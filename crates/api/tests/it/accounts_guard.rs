@@ -114,9 +114,7 @@ async fn invitations_end_with_what_whoever_made_them_may_do() {
 
     let key = api.key_with(&["*"], None).await;
     let link = invite(&api, &key, "back@example.com", "owner").await;
-    let keys = api.get("/v1/api-keys").await.body["data"].as_array().expect("keys").clone();
-    let id = keys.iter().find(|key| key["name"] == "Scoped").expect("the key")["id"].clone();
-    assert_eq!(api.delete(&format!("/v1/api-keys/{}", id.as_str().expect("an id"))).await.status, 204);
+    api.revoke_scoped_key().await;
     assert_eq!(opens(&api, &link).await, 404);
 }
 

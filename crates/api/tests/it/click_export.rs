@@ -5,7 +5,7 @@ use model::{ClickId, EnrichedClick, EventId};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, enriched_click, record};
+use crate::harness::{Api, enriched_click, record, rest_of};
 
 /// Clicks of the last hour, oldest first.
 fn clicks(api: &Api, link: &str, count: i64) -> Vec<EnrichedClick> {
@@ -93,18 +93,11 @@ async fn a_table_is_read_page_by_page_and_breaks_off_when_its_key_is_revoked() {
     let request = api.request(Method::GET, "/v1/clicks/export?format=csv").bearer_auth(&key);
     let mut export = request.send().await.expect("an answer");
     let mut text = export.chunk().await.expect("a chunk").expect("rows").to_vec();
-    let keys = api.get("/v1/api-keys").await.body["data"].as_array().expect("keys").clone();
-    let id = keys.iter().find(|key| key["name"] == "Scoped").expect("the key")["id"].clone();
 
-    assert_eq!(api.delete(&format!("/v1/api-keys/{}", id.as_str().expect("an id"))).await.status, 204);
+    api.revoke_scoped_key().await;
 
-    let is_whole = loop {
-        match export.chunk().await {
-            Ok(Some(chunk)) => text.extend_from_slice(&chunk),
-            Ok(None) => break true,
-            Err(_) => break false,
-        }
-    };
+    let (rest, is_whole) = rest_of(export).await;
+    text.extend_from_slice(&rest);
     let text = String::from_utf8(text).expect("text");
     let rows = text.lines().count();
     assert!(!is_whole && rows > 500 && rows < 30_000, "{rows}");

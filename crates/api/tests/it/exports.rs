@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::console::Browser;
-use crate::harness::{Api, failed_delivery, recorded_click};
+use crate::harness::{Api, failed_delivery, recorded_click, rest_of};
 
 async fn export(api: &Api, query: &str) -> Vec<Value> {
     let path = format!("/v1/deliveries/export?{query}");
@@ -85,18 +85,11 @@ async fn an_export_says_why_and_breaks_off_when_its_key_is_revoked() {
     let request = api.request(Method::GET, "/v1/deliveries/export").bearer_auth(&key);
     let mut export = request.send().await.expect("an answer");
     let mut text = export.chunk().await.expect("a chunk").expect("deliveries").to_vec();
-    let keys = api.get("/v1/api-keys").await.body["data"].as_array().expect("keys").clone();
-    let id = keys.iter().find(|key| key["name"] == "Scoped").expect("the key")["id"].clone();
 
-    assert_eq!(api.delete(&format!("/v1/api-keys/{}", id.as_str().expect("an id"))).await.status, 204);
+    api.revoke_scoped_key().await;
 
-    let is_whole = loop {
-        match export.chunk().await {
-            Ok(Some(chunk)) => text.extend_from_slice(&chunk),
-            Ok(None) => break true,
-            Err(_) => break false,
-        }
-    };
+    let (rest, is_whole) = rest_of(export).await;
+    text.extend_from_slice(&rest);
     assert!(!is_whole, "nobody takes it for whole");
     let text = String::from_utf8(text).expect("text");
     let lines: Vec<Value> =

@@ -155,6 +155,13 @@ impl Api {
         key.reveal().to_owned()
     }
 
+    /// Revokes what [`Api::key_with`] made.
+    pub async fn revoke_scoped_key(&self) {
+        let keys = self.get("/v1/api-keys").await.body["data"].as_array().expect("keys").clone();
+        let id = keys.iter().find(|key| key["name"] == "Scoped").expect("the key")["id"].clone();
+        assert_eq!(self.delete(&format!("/v1/api-keys/{}", id.as_str().expect("an id"))).await.status, 204);
+    }
+
     /// A request without a key.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))
@@ -236,6 +243,18 @@ pub async fn answer(response: Response) -> Answer {
     let body =
         if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or(Value::Null) };
     Answer { status, body, etag, content_type }
+}
+
+/// What is left of an answer, and whether it came to its end: one that breaks off does not.
+pub async fn rest_of(mut response: Response) -> (Vec<u8>, bool) {
+    let mut rest = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => rest.extend_from_slice(&chunk),
+            Ok(None) => return (rest, true),
+            Err(_) => return (rest, false),
+        }
+    }
 }
 
 /// A click on a link of a workspace, as `enrich` tells of it.

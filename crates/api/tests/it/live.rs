@@ -231,10 +231,8 @@ async fn a_stream_ends_with_its_key_and_with_the_process() {
     let request = || api.request(Method::GET, "/v1/clicks/live");
     let (mut revoked, _) = Events::ready(request().bearer_auth(&key)).await;
     let (mut stays, _) = Events::ready(request().bearer_auth(&api.key)).await;
-    let keys = api.get("/v1/api-keys").await.body["data"].as_array().expect("keys").clone();
-    let id = keys.iter().find(|key| key["name"] == "Scoped").expect("the key")["id"].clone();
 
-    assert_eq!(api.delete(&format!("/v1/api-keys/{}", id.as_str().expect("an id"))).await.status, 204);
+    api.revoke_scoped_key().await;
     let end = revoked.next().await.expect("it says why");
     assert_eq!((end.name.as_str(), &end.data["code"]), ("end", &json!("unauthorized")));
     assert_eq!(revoked.next().await, None);

@@ -1,8 +1,5 @@
 //! What a redirect left on disk can be looked at, and sent without it.
 
-use chrono::Utc;
-use model::LinkId;
-use store::link_import::NewLink;
 use store::links::LinkOptions;
 use testkit::{TestDatabase, TestNats, given};
 use tokio_util::sync::CancellationToken;
@@ -18,15 +15,7 @@ async fn left_behind(clickwire: &Clickwire, nats: &TestNats) -> String {
     let workspace_id = given::workspace(&mut conn).await;
     let domain = given::domain(&mut conn, workspace_id, "go.example.com").await;
     let options = LinkOptions::to("https://example.com/offer".parse().expect("a URL"));
-    let (slug, id) = ("abc".parse().expect("a slug"), LinkId::generate());
-    store::links::insert(
-        &mut conn,
-        workspace_id,
-        &NewLink { id, domain_id: domain.id, slug: &slug, options: &options, created_by: "test" },
-        Utc::now(),
-    )
-    .await
-    .expect("inserted");
+    given::link(&mut conn, workspace_id, domain.id, "abc", &options).await;
     let dir = clickwire.dir.path().join("spool").display().to_string();
     let variables = [
         ("CLICKWIRE__REDIRECT__ADDR", "127.0.0.1:0"),

@@ -2,9 +2,8 @@
 
 use chrono::Utc;
 use model::EndpointId;
-use model::event_type::EventTypePattern;
 use serde_json::json;
-use store::endpoints::{self, EndpointOptions, Kind, State};
+use store::endpoints::{self, State};
 use testkit::{OwnDatabase, TestNats};
 
 use crate::command::{Clickwire, text};
@@ -22,7 +21,7 @@ async fn status_says_what_waits_and_which_endpoints_are_not_well() {
         (State::Active, "https://well.example.com/hook"),
         (State::Paused, "https://crm.example.com/hook/s3cret"),
     ] {
-        let (id, options) = (EndpointId::generate(), options(url));
+        let (id, options) = (EndpointId::generate(), testkit::given::endpoint_options(url));
         endpoints::insert(&mut conn, workspace_id, id, &options, state, None, Utc::now()).await.unwrap();
     }
 
@@ -52,23 +51,4 @@ async fn status_tells_what_it_could_not_ask_and_what_it_could() {
 
     assert!(text(&status, "nats_error").contains("NATS was not reached"), "{status}");
     assert_eq!((&status["lag"], &status["clicks"]["recorded_last_hour"]), (&json!(null), &json!(0)));
-}
-
-fn options(url: &str) -> EndpointOptions {
-    EndpointOptions {
-        kind: Kind::Webhook,
-        url: url.parse().expect("a URL"),
-        description: None,
-        event_types: vec![EventTypePattern::link_clicked()],
-        filter: None,
-        headers_sealed: None,
-        max_in_flight: None,
-        rate_per_second: None,
-        rate_burst: None,
-        settle_ms: 0,
-        timeout_ms: None,
-        retry_schedule: None,
-        permanent_statuses: Vec::new(),
-        auto_disable: true,
-    }
 }

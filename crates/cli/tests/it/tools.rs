@@ -1,13 +1,11 @@
 //! Commands that prepare, look and explain.
 
 use chrono::Utc;
-use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
-use model::{EndpointId, LinkId, PasswordHash, Role};
+use model::{EndpointId, PasswordHash, Role};
 use store::audit::AuditFilter;
 use store::endpoints::{self, EndpointOptions, State};
 use store::invitations::Purpose;
-use store::link_import::NewLink;
 use store::links::LinkOptions;
 use store::{memberships, secrets};
 use testkit::{OwnDatabase, TestDatabase, TestNats};
@@ -250,20 +248,8 @@ async fn secrets_are_sealed_again_with_the_present_key() {
     let (now, id, secret) = (Utc::now(), EndpointId::generate(), SigningSecret::generate());
     let headers = CustomHeaders::new([("x-tenant".to_owned(), "42".to_owned())]).expect("headers");
     let options = EndpointOptions {
-        kind: store::endpoints::Kind::Webhook,
-        url: "https://crm.example.com/hook".parse().expect("a URL"),
-        description: None,
-        event_types: vec![EventTypePattern::link_clicked()],
-        filter: None,
         headers_sealed: Some(headers.seal(&old, workspace_id, id)),
-        max_in_flight: None,
-        rate_per_second: None,
-        rate_burst: None,
-        settle_ms: 0,
-        timeout_ms: None,
-        retry_schedule: None,
-        permanent_statuses: Vec::new(),
-        auto_disable: true,
+        ..testkit::given::endpoint_options("https://crm.example.com/hook")
     };
     endpoints::insert(&mut conn, workspace_id, id, &options, State::Active, None, now).await.expect("a row");
     let sealed = old.seal_secret(workspace_id, id, &secret);
@@ -294,9 +280,8 @@ async fn an_operator_blocks_a_link_or_a_domain_and_lifts_it_again() {
     let workspace_id = testkit::given::workspace(&mut conn).await;
     let domain = testkit::given::domain(&mut conn, workspace_id, "go.example.com").await;
     let options = LinkOptions::to("https://example.com/offer".parse().expect("a URL"));
-    let (slug, id) = ("abc".parse().expect("a slug"), LinkId::generate());
-    let new = NewLink { id, domain_id: domain.id, slug: &slug, options: &options, created_by: "test" };
-    store::links::insert(&mut conn, workspace_id, &new, Utc::now()).await.expect("inserted");
+    let id = testkit::given::link(&mut conn, workspace_id, domain.id, "abc", &options).await;
+    let slug = "abc".parse().expect("a slug");
     let clickwire = Clickwire::new()
         .with("CLICKWIRE__DATABASE__URL", database.url())
         .with("CLICKWIRE__NATS__URL", nats.url());

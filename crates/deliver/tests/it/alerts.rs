@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use model::delivery::{DeliveryStatus, TestReply, TestRequest};
+use model::delivery::DeliveryStatus;
 use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
 use model::{AlertFormat, EndpointId};
@@ -148,10 +148,8 @@ async fn a_test_of_the_alert_url_is_an_alert_that_says_that_it_is_a_test() {
     let (endpoint_id, _) = alert_url(&rig, &slack, AlertFormat::Slack).await;
     let running = rig.start().await;
 
-    let request = TestRequest { workspace_id: rig.workspace_id, endpoint_id };
-    let reply = until(LIMIT, || async { rig.bus.request_test(&request, LIMIT).await.ok() }).await;
+    let attempt = rig.attempt(endpoint_id).await;
 
-    let TestReply::Attempted { attempt, .. } = reply else { panic!("{reply:?}") };
     assert_eq!(attempt.status, Some(200));
     let text = told_by(&slack.received(1).await.remove(0))["text"].to_string();
     assert!(text.contains("This is a test") && text.contains("is disabled"), "{text}");

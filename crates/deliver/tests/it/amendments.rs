@@ -31,6 +31,11 @@ fn settling(options: &mut EndpointOptions) {
     options.settle_ms = SETTLE_MS;
 }
 
+fn settling_for_people(options: &mut EndpointOptions) {
+    settling(options);
+    people(options);
+}
+
 fn body(request: &Received) -> Value {
     let body: Value = serde_json::from_slice(&request.body).expect("JSON");
     assert_eq!(body["id"].as_str(), request.header("webhook-id"), "{body}");
@@ -114,11 +119,7 @@ async fn who_waits_for_evidence_is_told_once_with_the_settled_verdict_or_not_at_
     let rig = Rig::new().await;
     let subscriber = Subscriber::start(Answer::Status(200)).await;
     let (of_all, _) = rig.endpoint_with(&subscriber.url(), settling).await;
-    rig.endpoint_with(&subscriber.url(), |options| {
-        settling(options);
-        people(options);
-    })
-    .await;
+    rig.endpoint_with(&subscriber.url(), settling_for_people).await;
     let running = rig.start().await;
     let click = rig.click();
     rig.publish(&click).await;
@@ -162,11 +163,7 @@ async fn who_waits_for_evidence_is_told_once_with_the_settled_verdict_or_not_at_
 async fn a_click_that_turns_out_to_be_a_persons_again_is_told_to_who_waits() {
     let rig = Rig::new().await;
     let subscriber = Subscriber::start(Answer::Status(200)).await;
-    rig.endpoint_with(&subscriber.url(), |options| {
-        settling(options);
-        people(options);
-    })
-    .await;
+    rig.endpoint_with(&subscriber.url(), settling_for_people).await;
     let running = rig.start().await;
     let click = rig.click();
     let machine = amended(&click, Verdict::Automated);
@@ -197,11 +194,7 @@ async fn an_amendment_that_overtakes_its_click_settles_it_all_the_same() {
     let rig = Rig::new().await;
     let subscriber = Subscriber::start(Answer::Status(200)).await;
     let (of_all, _) = rig.endpoint_with(&subscriber.url(), settling).await;
-    rig.endpoint_with(&subscriber.url(), |options| {
-        settling(options);
-        people(options);
-    })
-    .await;
+    rig.endpoint_with(&subscriber.url(), settling_for_people).await;
     let running = rig.start().await;
     let click = rig.click();
     rig.publish(&amended(&click, Verdict::Automated)).await;

@@ -31,20 +31,7 @@ async fn waiting(rig: &Rig, endpoint_id: EndpointId, due_at: DateTime<Utc>) -> D
         event_type: model::event_type::LINK_CLICKED,
         click_id: None,
         told_revision: 0,
-        progress: Progress {
-            status: DeliveryStatus::Pending,
-            attempt_count: 0,
-            next_attempt_at: Some(due_at),
-            attempted_at: None,
-            finished_at: None,
-            duration_ms: None,
-            last_status: None,
-            last_error: None,
-            response_body: None,
-            throttled: 0,
-            timings: model::delivery::Timings::default(),
-            body: Some(b"{}".to_vec()),
-        },
+        progress: Progress::due(due_at, Some(b"{}".to_vec())),
         leased_until: None,
     };
     let mut conn = rig.pool.get().await.expect("a connection");

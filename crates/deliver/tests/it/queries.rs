@@ -12,20 +12,7 @@ use testkit::TestDatabase;
 use uuid::Uuid;
 
 fn pending(due_in: Duration) -> Progress {
-    Progress {
-        status: DeliveryStatus::Pending,
-        attempt_count: 0,
-        next_attempt_at: Some(Utc::now() + due_in),
-        attempted_at: None,
-        finished_at: None,
-        duration_ms: None,
-        last_status: None,
-        last_error: None,
-        response_body: None,
-        body: Some(b"{}".to_vec()),
-        throttled: 0,
-        timings: model::delivery::Timings::default(),
-    }
+    Progress::due(Utc::now() + due_in, Some(b"{}".to_vec()))
 }
 
 fn waiting(endpoint_id: EndpointId, due_in: Duration) -> NewDelivery {

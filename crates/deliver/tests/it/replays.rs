@@ -75,6 +75,7 @@ impl Rig {
 
     /// Deliveries that were given up, of an event each.
     async fn dead(&self, endpoint_id: EndpointId, count: usize) {
+        let now = Utc::now();
         let dead = |_| {
             let event_id = EventId::generate();
             NewDelivery {
@@ -88,22 +89,16 @@ impl Rig {
                     status: DeliveryStatus::Dead,
                     attempt_count: 10,
                     next_attempt_at: None,
-                    attempted_at: None,
-                    finished_at: Some(Utc::now()),
-                    duration_ms: None,
+                    finished_at: Some(now),
                     last_status: Some(500),
-                    last_error: None,
-                    throttled: 0,
-                    timings: model::delivery::Timings::default(),
-                    response_body: None,
-                    body: Some(b"{}".to_vec()),
+                    ..Progress::due(now, Some(b"{}".to_vec()))
                 },
                 leased_until: None,
             }
         };
         let new: Vec<_> = (0..count).map(dead).collect();
         let mut conn = self.pool.get().await.expect("a connection");
-        deliveries::insert(&mut conn, &new, &[], Uuid::nil(), Utc::now()).await.expect("an insert");
+        deliveries::insert(&mut conn, &new, &[], Uuid::nil(), now).await.expect("an insert");
     }
 
     async fn is_in_line(&self) -> usize {

@@ -6,13 +6,12 @@ use bus::{Bus, Changed, ConsumerName, Event, Message as _, Table};
 use chrono::Utc;
 use deliver::{App, Settings};
 use model::automation::Verdict;
-use model::delivery::DeliveryStatus;
-use model::event_type::EventTypePattern;
+use model::delivery::{Attempt, DeliveryStatus, TestReply, TestRequest};
 use model::secret::SigningSecret;
 use model::{EndpointId, EnrichedClick, WorkspaceId};
 use service::ops::Ops;
 use store::delivery_log::{self, DeliveryFilter, LoggedAttempt, LoggedDelivery};
-use store::endpoints::{EndpointOptions, Kind, State};
+use store::endpoints::{EndpointOptions, State};
 use store::{Pool, endpoints, secrets};
 use testkit::{Received, TestDatabase, TestNats, given, until};
 use tokio::task::JoinHandle;
@@ -117,22 +116,7 @@ impl Rig {
         let keyring = Keyring::new(&self.key, &[]).expect("a key");
         let headers = CustomHeaders::new([("authorization".to_owned(), "Bearer token".to_owned())]);
         let headers = headers.expect("headers").seal(&keyring, self.workspace_id, id);
-        let mut options = EndpointOptions {
-            kind: Kind::Webhook,
-            url: url.parse().expect("a URL"),
-            description: None,
-            event_types: vec![EventTypePattern::link_clicked()],
-            filter: None,
-            headers_sealed: Some(headers),
-            max_in_flight: None,
-            rate_per_second: None,
-            rate_burst: None,
-            settle_ms: 0,
-            timeout_ms: None,
-            retry_schedule: None,
-            permanent_statuses: Vec::new(),
-            auto_disable: true,
-        };
+        let mut options = EndpointOptions { headers_sealed: Some(headers), ..given::endpoint_options(url) };
         change(&mut options);
         let (now, mut conn) = (Utc::now(), self.pool.get().await.expect("a connection"));
         endpoints::insert(&mut conn, self.workspace_id, id, &options, State::Active, None, now)
@@ -141,6 +125,16 @@ impl Rig {
         let sealed = keyring.seal_secret(self.workspace_id, id, &secret);
         secrets::insert(&mut conn, self.workspace_id, id, &sealed, now).await.expect("a secret");
         (id, secret)
+    }
+
+    /// One attempt at an endpoint, as a request for a test makes it.
+    pub async fn attempt(&self, endpoint_id: EndpointId) -> Attempt {
+        let request = TestRequest { workspace_id: self.workspace_id, endpoint_id };
+        let reply = until(LIMIT, || async { self.bus.request_test(&request, LIMIT).await.ok() }).await;
+        match reply {
+            TestReply::Attempted { attempt, .. } => attempt,
+            other => panic!("{other:?}"),
+        }
     }
 
     pub fn click(&self) -> EnrichedClick {

@@ -1,6 +1,8 @@
 //! Everything a measurement needs around the service it measures: brokers, tables, a workspace, an API.
 
-use std::fmt::Write as _;
+mod api;
+mod rows;
+
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -9,24 +11,16 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use chrono::Utc;
 use embedded::{Launch, Nats, NatsOptions, Postgres, PostgresOptions, Process, SyncInterval, free_port};
-use futures::{StreamExt as _, TryStreamExt as _};
-use model::secret::SigningSecret;
-use model::{EndpointId, Host, LinkId, WorkspaceId};
-use serde_json::{Value, json};
+use model::{Host, WorkspaceId};
 use store::api_keys::NewKey;
 use tempfile::TempDir;
-use webhook::Keyring;
 
 use crate::process;
 
+pub use api::BenchLink;
+
 /// Time for a service to become ready.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-
-/// Links are created by so many requests at a time.
-const CREATING_AT_ONCE: usize = 16;
-
-/// Lines of a bulk request that are sent at a time.
-const LINES_AT_ONCE: usize = 256;
 
 /// PostgreSQL with fsync, nats-server with its usual sync interval, tables, streams and one workspace.
 pub struct World {
@@ -47,13 +41,6 @@ pub struct Service {
     /// Where it serves, if it does.
     pub addr: SocketAddr,
     ops_addr: SocketAddr,
-}
-
-/// A link of the measurement.
-#[derive(Debug, Clone)]
-pub struct BenchLink {
-    pub id: LinkId,
-    pub slug: String,
 }
 
 impl World {
@@ -186,149 +173,11 @@ impl World {
         self.dir.path().join(name)
     }
 
-    /// Creates `count` links over the API.
-    pub async fn create_links(&self, count: usize) -> anyhow::Result<Vec<BenchLink>> {
-        futures::stream::iter(0..count)
-            .map(|n| async move {
-                let url = format!("https://example.com/offer/{n}");
-                let link = self.post("/v1/links", &json!({ "url": url, "campaign_id": "bench" })).await?;
-                Ok(BenchLink {
-                    id: serde_json::from_value(link["id"].clone())?,
-                    slug: link["slug"].as_str().context("a link without a slug")?.to_owned(),
-                })
-            })
-            .buffer_unordered(CREATING_AT_ONCE)
-            .try_collect()
-            .await
-    }
-
-    /// Puts links into the table, whose slugs are `b` and their numbers, from `first` to below `end`.
-    pub async fn insert_links(&self, first: u64, end: u64) -> anyhow::Result<()> {
-        let workspace_id = self.workspace_id.uuid();
-        self.sql(&format!(
-            "INSERT INTO links (id, workspace_id, domain_id, slug, original_url, campaign_id, created_at, updated_at)
-             SELECT gen_random_uuid(), domains.workspace_id, domains.id, 'b' || n,
-                 'https://example.com/offer/' || n, 'bench', now(), now()
-             FROM domains, generate_series({first}, {end} - 1) AS n
-             WHERE domains.workspace_id = '{workspace_id}' AND domains.host = '127.0.0.1'"
-        ))
-        .await?;
-        self.sql("ANALYZE links").await
-    }
-
-    async fn sql(&self, statement: &str) -> anyhow::Result<()> {
-        psql(&self.postgres.url("bench"), statement).await.map(|_| ())
-    }
-
     /// Statements that the services have had PostgreSQL execute, BEGIN and COMMIT among them, as pg_stat_statements
     /// counts them. Needs [`World::start_counting`].
     pub async fn statements(&self) -> anyhow::Result<f64> {
         let sum = "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE query NOT LIKE '%pg_stat_statements%'";
         Ok(psql(&self.postgres.url("bench"), sum).await?.trim().parse()?)
-    }
-
-    /// Puts so many endpoints into the table, each in a workspace of its own, that nobody clicks in.
-    pub async fn insert_endpoints(&self, count: usize, url: &str) -> anyhow::Result<()> {
-        let keyring = Keyring::new(&self.sealing_key, &[])?;
-        let file = self.file("endpoints.sql");
-        let mut sql = String::from("BEGIN;\n");
-        for _ in 0..count {
-            let (workspace_id, endpoint_id) = (WorkspaceId::generate(), EndpointId::generate());
-            let sealed = keyring.seal_secret(workspace_id, endpoint_id, &SigningSecret::generate());
-            let sealed: String = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
-            let (workspace, endpoint) = (workspace_id.uuid(), endpoint_id.uuid());
-            writeln!(
-                sql,
-                "INSERT INTO workspaces (id, name, created_at) VALUES ('{workspace}', 'Bench', now()); \
-                 INSERT INTO endpoints (id, workspace_id, url, event_types, owed_from, created_at, updated_at) \
-                 VALUES ('{endpoint}', '{workspace}', '{url}', ARRAY['link.clicked'], now(), now(), now()); \
-                 INSERT INTO endpoint_secrets (id, endpoint_id, workspace_id, sealed, created_at) \
-                 VALUES (gen_random_uuid(), '{endpoint}', '{workspace}', '\\x{sealed}', now());"
-            )?;
-        }
-        // one count of changes instead of one a row: they would all be versions of one row
-        sql.insert_str(
-            0,
-            "ALTER TABLE endpoints DISABLE TRIGGER endpoints_changed; \
-             ALTER TABLE endpoint_secrets DISABLE TRIGGER endpoint_secrets_changed;\n",
-        );
-        sql.push_str(
-            "COMMIT;\nALTER TABLE endpoints ENABLE TRIGGER endpoints_changed; \
-             ALTER TABLE endpoint_secrets ENABLE TRIGGER endpoint_secrets_changed; \
-             UPDATE endpoint_changes SET version = version + 1; ANALYZE;\n",
-        );
-        std::fs::write(&file, sql)?;
-        self.sql(&format!("\\i {}", file.display())).await
-    }
-
-    /// Creates an endpoint over the API; returns its id.
-    pub async fn create_endpoint(&self, url: &str) -> anyhow::Result<String> {
-        let body = json!({ "url": url, "event_types": ["link.clicked"] });
-        let endpoint = self.post("/v1/webhook-endpoints", &body).await?;
-        Ok(endpoint["id"].as_str().context("an endpoint without an id")?.to_owned())
-    }
-
-    /// Pauses an endpoint over the API, or lets it go on.
-    pub async fn set_paused(&self, endpoint: &str, is_paused: bool) -> anyhow::Result<()> {
-        let verb = if is_paused { "pause" } else { "resume" };
-        self.post(&format!("/v1/webhook-endpoints/{endpoint}/{verb}"), &json!({})).await?;
-        Ok(())
-    }
-
-    /// Creates `count` links in one bulk request.
-    pub async fn import_links(&self, count: u64) -> anyhow::Result<()> {
-        let lines = (0..count).map(|n| {
-            let line = json!({ "url": format!("https://example.com/offer/{n}"), "campaign_id": "bench" });
-            Ok::<_, std::io::Error>(format!("{line}\n"))
-        });
-        let api = self.api.as_ref().context("the API is not running")?;
-        let mut answer = self
-            .http
-            .post(format!("http://{}/v1/links/bulk", api.addr))
-            .bearer_auth(&self.api_key)
-            .header("content-type", "application/x-ndjson")
-            .body(reqwest::Body::wrap_stream(
-                futures::stream::iter(lines)
-                    .ready_chunks(LINES_AT_ONCE)
-                    .map(|lines| lines.into_iter().collect::<Result<String, _>>()),
-            ))
-            .send()
-            .await?;
-        anyhow::ensure!(
-            answer.status().is_success(),
-            "the bulk request was answered with {}",
-            answer.status()
-        );
-        let (mut lines, mut rest) = (0, Vec::new());
-        while let Some(chunk) = answer.chunk().await? {
-            rest.extend_from_slice(&chunk);
-            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                let line: Value = serde_json::from_slice(&rest[..end])?;
-                anyhow::ensure!(line["status"] == 201, "a link was not created: {line}");
-                rest.drain(..=end);
-                lines += 1;
-            }
-        }
-        anyhow::ensure!(lines == count, "{lines} results came for {count} lines");
-        Ok(())
-    }
-
-    /// Reads an answer of the API to its end and keeps nothing of it; tells how many lines and bytes it had.
-    pub async fn read(&self, path: &str) -> anyhow::Result<(u64, u64)> {
-        let api = self.api.as_ref().context("the API is not running")?;
-        let request = self.http.get(format!("http://{}{path}", api.addr)).bearer_auth(&self.api_key);
-        let mut answer = request.send().await?.error_for_status()?;
-        let (mut lines, mut bytes) = (0, 0);
-        while let Some(chunk) = answer.chunk().await? {
-            lines += chunk.iter().filter(|byte| **byte == b'\n').count() as u64;
-            bytes += chunk.len() as u64;
-        }
-        Ok((lines, bytes))
-    }
-
-    /// The process that serves the API.
-    pub fn api_pid(&self) -> anyhow::Result<i32> {
-        Ok(self.api.as_ref().context("the API is not running")?.pid())
     }
 
     /// A number that a service shows to Prometheus.
@@ -337,20 +186,6 @@ impl World {
         let text = self.http.get(url).send().await?.error_for_status()?.text().await?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
         value.with_context(|| format!("there is no metric {name}"))
-    }
-
-    async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let api = self.api.as_ref().context("the API is not running")?;
-        let answer = self
-            .http
-            .post(format!("http://{}{path}", api.addr))
-            .bearer_auth(&self.api_key)
-            .json(body)
-            .send()
-            .await?;
-        let (status, text) = (answer.status(), answer.text().await?);
-        anyhow::ensure!(status.is_success(), "POST {path} was answered with {status}: {text}");
-        Ok(serde_json::from_str(&text)?)
     }
 }
 

@@ -1,12 +1,10 @@
 //! Links that may have only so many clicks.
 
 use bus::{Change, Changed, Handler, Table, Verdict, Verdicts};
-use chrono::Utc;
 use futures::StreamExt;
 use model::automation::Verdict as Who;
-use model::{EnrichedClick, LinkId, Slug, WorkspaceId};
+use model::{EnrichedClick, WorkspaceId};
 use store::Pool;
-use store::link_import::NewLink;
 use store::links::{self, Link, LinkOptions};
 use testkit::{TestDatabase, TestNats, given as usual};
 
@@ -18,15 +16,7 @@ async fn link(pool: &Pool, host: &str, max_clicks: Option<u32>) -> (WorkspaceId,
     let workspace_id = usual::workspace(&mut conn).await;
     let domain = usual::domain(&mut conn, workspace_id, host).await;
     let options = LinkOptions { max_clicks, ..LinkOptions::to("https://example.com/".parse().unwrap()) };
-    let (id, slug): (LinkId, Slug) = (LinkId::generate(), "sale".parse().unwrap());
-    links::insert(
-        &mut conn,
-        workspace_id,
-        &NewLink { id, domain_id: domain.id, slug: &slug, options: &options, created_by: "test" },
-        Utc::now(),
-    )
-    .await
-    .unwrap();
+    let id = usual::link(&mut conn, workspace_id, domain.id, "sale", &options).await;
     (workspace_id, links::find(&mut conn, workspace_id, id).await.unwrap().unwrap())
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,64 +12,18 @@ use model::click::Enrichment;
 use model::device::Device;
 use model::location::Location;
 use model::{Click, ClickId, EnrichedClick, EventId};
-use redirect::{App, Settings};
-use service::ops::Ops;
+use redirect::Settings;
 use store::clicks::NewClick;
 use store::quarantine::Quarantined;
 use testkit::{OwnDatabase, until};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-use crate::client::Browser;
-use crate::house::{House, LIMIT, options};
+use crate::house::{House, LIMIT, Running, options};
 
 /// More messages than a consumer may have and not be behind.
 const WAITING: usize = 10_001;
 
 /// No test waits for it.
 const NEVER: Duration = Duration::from_secs(3600);
-
-/// A redirect whose metrics can be read.
-struct Watched {
-    addr: SocketAddr,
-    ops: Ops,
-    stop: CancellationToken,
-    task: JoinHandle<anyhow::Result<()>>,
-}
-
-impl Watched {
-    async fn start(settings: Settings) -> Self {
-        let ops = Ops::new();
-        let app = App::build_with(settings, ops.clone()).await.expect("it starts");
-        let (addr, stop) = (app.addr(), CancellationToken::new());
-        let task = tokio::spawn(app.run(stop.clone()));
-        Self { addr, ops, stop, task }
-    }
-
-    async fn click(&self, count: usize) {
-        let mut browser = Browser::connect(self.addr).await.expect("the redirect listens");
-        for _ in 0..count {
-            assert_eq!(browser.send("GET", "/abc", &[]).await.expect("an answer").status, 302);
-        }
-    }
-
-    fn metric(&self, rest: &str) -> f64 {
-        let name = format!("clickwire_redirect_{rest}");
-        let families = self.ops.registry().gather();
-        let family = families.into_iter().find(|family| family.name() == name).expect("a metric");
-        let metric = &family.get_metric()[0];
-        metric.get_counter().get_value() + metric.get_gauge().get_value()
-    }
-
-    async fn metric_is(&self, rest: &str, value: f64) {
-        until(LIMIT, async || (self.metric(rest) == value).then_some(())).await;
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.expect("no panic").expect("a clean end");
-    }
-}
 
 /// Files are closed at once, and nothing is sent again.
 fn settings(house: &House) -> Settings {
@@ -131,12 +84,9 @@ async fn put_aside(house: &House, id: ClickId) {
 
 /// Files of the spool with this extension that hold clicks.
 fn files(house: &House, extension: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(house.settings().redirect.spool.dir).expect("the spool");
-    let entries = entries.map(|entry| entry.expect("an entry").path());
-    entries
-        .filter(|path| path.extension().is_some_and(|found| found == extension))
-        .filter(|path| fs::metadata(path).is_ok_and(|file| file.len() > 16))
-        .collect()
+    let mut files = house.spool_files(extension);
+    files.retain(|path| fs::metadata(path).is_ok_and(|file| file.len() > 16));
+    files
 }
 
 async fn no_file_is_left(house: &House) {
@@ -154,7 +104,7 @@ async fn forget_ids_soon(house: &House) {
 async fn a_file_stays_until_its_clicks_are_recorded_or_in_quarantine() {
     let house = House::new().await;
     house.link("abc", options()).await;
-    let redirect = Watched::start(settings(&house)).await;
+    let redirect = Running::start(settings(&house)).await;
     redirect.click(30).await;
     let clicks = house.clicks_when(30).await;
 
@@ -177,7 +127,7 @@ async fn what_the_database_does_not_get_is_published_again_under_its_id() {
     let mut settings = settings(&house);
     settings.redirect.spool.confirm_after = Duration::from_millis(500);
     forget_ids_soon(&house).await;
-    let redirect = Watched::start(settings).await;
+    let redirect = Running::start(settings).await;
     redirect.click(10).await;
     let clicks = house.clicks_when(10).await;
     record(&house, &clicks[..7]).await;
@@ -204,7 +154,7 @@ async fn what_cannot_be_published_again_keeps_no_other_file_from_being_confirmed
     let mut settings = settings(&house);
     settings.redirect.spool.confirm_after = Duration::from_millis(500);
     forget_ids_soon(&house).await;
-    let redirect = Watched::start(settings).await;
+    let redirect = Running::start(settings).await;
     let mut count = 0;
     while files(&house, "spool").len() < 2 {
         redirect.click(1).await;
@@ -231,7 +181,7 @@ async fn what_was_published_again_before_the_stream_was_full_is_not_published_on
     settings.redirect.spool.confirm_after = Duration::from_millis(500);
     settings.redirect.spool.window_max = 2;
     forget_ids_soon(&house).await;
-    let redirect = Watched::start(settings).await;
+    let redirect = Running::start(settings).await;
     redirect.click(6).await;
     let clicks = house.clicks_when(6).await;
     assert_eq!(files(&house, "spool").len(), 1);
@@ -268,7 +218,7 @@ async fn with_consumers_behind_nothing_is_published_again() {
     let waiting = |_| enriched(&Click { id: ClickId::generate(), ..template.clone() }).outgoing();
     let results = bus.publisher().publish_all((0..WAITING).map(waiting).collect()).await;
     assert!(results.iter().all(Result::is_ok));
-    let redirect = Watched::start(settings).await;
+    let redirect = Running::start(settings).await;
 
     redirect.click(3).await;
     redirect.metric_is("spool_unconfirmed_clicks", 4.0).await;
@@ -286,7 +236,7 @@ async fn with_consumers_behind_nothing_is_published_again() {
 
 /// A click that went through a redirect, which has stopped.
 async fn some_click(house: &House) -> Click {
-    let redirect = Watched::start(settings(house)).await;
+    let redirect = Running::start(settings(house)).await;
     redirect.click(1).await;
     let click = house.clicks_when(1).await.remove(0);
     redirect.stop().await;
@@ -297,13 +247,13 @@ async fn some_click(house: &House) -> Click {
 async fn what_an_earlier_process_shipped_is_confirmed_too() {
     let house = House::new().await;
     house.link("abc", options()).await;
-    let redirect = Watched::start(settings(&house)).await;
+    let redirect = Running::start(settings(&house)).await;
     redirect.click(20).await;
     let clicks = house.clicks_when(20).await;
     redirect.stop().await;
     assert!(!files(&house, "spool").is_empty());
 
-    let redirect = Watched::start(settings(&house)).await;
+    let redirect = Running::start(settings(&house)).await;
     redirect.metric_is("spool_unconfirmed_clicks", 20.0).await;
     record(&house, &clicks).await;
 
@@ -316,7 +266,7 @@ async fn with_the_database_away_files_stay_and_visitors_do_not_notice() {
     let mut database = OwnDatabase::start().await;
     let house = House::with(database.settings()).await;
     house.link("abc", options()).await;
-    let redirect = Watched::start(settings(&house)).await;
+    let redirect = Running::start(settings(&house)).await;
     redirect.click(1).await;
     database.kill().await;
 
@@ -339,7 +289,7 @@ async fn a_crowded_spool_lets_go_of_unconfirmed_files_and_counts_their_clicks() 
     settings.redirect.spool.segment_age_max = NEVER;
     settings.redirect.spool.segment_bytes_max = 64 * 1024;
     settings.redirect.spool.bytes_max = 256 * 1024;
-    let redirect = Watched::start(settings).await;
+    let redirect = Running::start(settings).await;
 
     redirect.click(1500).await;
 
@@ -361,7 +311,7 @@ async fn clicks_that_never_arrive_are_put_aside_and_not_deleted() {
     let mut settings = settings(&house);
     settings.redirect.spool.confirm_after = Duration::from_millis(200);
     settings.redirect.spool.unconfirmed_age_max = Duration::from_millis(200);
-    let redirect = Watched::start(settings).await;
+    let redirect = Running::start(settings).await;
 
     redirect.click(5).await;
     redirect.metric_is("clicks_put_aside_total", 5.0).await;

@@ -1,6 +1,5 @@
 //! What a visitor gets, and what is told of the visit.
 
-use chrono::{TimeDelta, Utc};
 use model::click::IpQuality;
 use model::link::{QueryMode, RedirectStatus, Tracking};
 use model::{AddressTreatment, Utm};
@@ -8,7 +7,7 @@ use redirect::settings::Prefetch;
 use store::links::LinkOptions;
 use store::settings::LinkSettings;
 
-use crate::client::{get, post, send};
+use crate::client::{get, send};
 use crate::house::{House, Running, options};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,28 +94,6 @@ async fn a_trusted_proxy_names_the_visitor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn head_is_answered_like_get_and_recorded() {
-    let house = House::new().await;
-    house.link("abc", options()).await;
-    let redirect = house.start().await;
-
-    let got = get(redirect.addr, "/abc", &[]).await;
-    let headed = send(redirect.addr, "HEAD", "/abc", &[]).await;
-
-    assert_eq!((headed.status, &headed.head), (302, &got.head));
-    assert_eq!(headed.body, "");
-    for path in ["/unknown", "/robots.txt", "/abc+"] {
-        let (got, headed) =
-            (get(redirect.addr, path, &[]).await, send(redirect.addr, "HEAD", path, &[]).await);
-        assert_eq!((headed.head, headed.body.as_str()), (got.head, ""), "{path}");
-    }
-    let clicks = house.clicks_when(2).await;
-    let methods: Vec<_> = clicks.iter().map(|click| click.request.method.as_str()).collect();
-    assert_eq!(methods, ["GET", "HEAD"]);
-    redirect.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn who_asks_ahead_is_served_and_recorded_with_the_evidence() {
     let house = House::new().await;
     house.link("abc", options()).await;
@@ -146,67 +123,6 @@ async fn who_asks_ahead_is_refused_when_settings_say_so() {
     assert_eq!(redirect.count("answers", "prefetch_refused"), 3);
     assert_eq!(get(redirect.addr, "/abc", &[("user-agent", "a person")]).await.status, 302);
     assert_eq!(house.clicks_when(1).await[0].request.user_agent.as_deref(), Some("a person"));
-    redirect.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn links_that_keep_the_method_take_any_and_record_it() {
-    let house = House::new().await;
-    for (slug, status_code) in [
-        ("found", RedirectStatus::Found),
-        ("temporary", RedirectStatus::TemporaryRedirect),
-        ("permanent", RedirectStatus::PermanentRedirect),
-    ] {
-        house.link(slug, LinkOptions { status_code, ..options() }).await;
-    }
-    let redirect = house.start().await;
-
-    assert_eq!(post(redirect.addr, "/temporary", "a=1", &[]).await.status, 307);
-    for (method, path, status) in [
-        ("DELETE", "/permanent", 308),
-        ("PROPFIND", "/temporary", 307),
-        ("DELETE", "/found", 405),
-        ("TRACE", "/temporary", 405),
-        ("XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX", "/temporary", 405),
-        ("POST", "/unknown", 404),
-        ("POST", "/robots.txt", 405),
-        ("POST", "/temporary+", 405),
-    ] {
-        let answer = send(redirect.addr, method, path, &[("content-length", "0")]).await;
-        assert_eq!(answer.status, status, "{method} {path}");
-    }
-
-    let clicks = house.clicks_when(3).await;
-    let methods: Vec<_> = clicks.iter().map(|click| click.request.method.as_str()).collect();
-    assert_eq!(methods, ["POST", "DELETE", "PROPFIND"]);
-    redirect.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn scanners_are_answered_at_once_and_counted_apart() {
-    let house = House::new().await;
-    let redirect = house.start().await;
-
-    for path in ["/wp-login.php", "/.env", "/.git/config", "/a/b/index.PHP", "/wp-content/x"] {
-        assert_eq!(get(redirect.addr, path, &[]).await.status, 404, "{path}");
-    }
-
-    assert_eq!(redirect.count("answers", "scanner_noise"), 5);
-    assert_eq!(redirect.count("answers", "not_found"), 0);
-    assert_eq!(redirect.count("lookups", "database"), 0);
-    redirect.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_malformed_percent_encoding_is_not_found() {
-    let house = House::new().await;
-    house.link("a", options()).await;
-    let redirect = house.start().await;
-
-    for path in ["/%", "/a%", "/a%2", "/a%zz", "/%ff", "/%c3%28", "/%00", "/a%00", "/%2561", "/a%2f"] {
-        assert_eq!(get(redirect.addr, path, &[]).await.status, 404, "{path}");
-    }
-    assert_eq!(get(redirect.addr, "/%61", &[]).await.status, 302);
     redirect.stop().await;
 }
 
@@ -242,48 +158,6 @@ async fn browsers_are_told_to_use_https_alone_when_settings_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_there_is_a_small_page_that_nobody_keeps() {
-    let house = House::new().await;
-    house.link("abc", options()).await;
-    let redirect = house.start().await;
-
-    let answer = get(redirect.addr, "/unknown", &[]).await;
-
-    insta::assert_snapshot!(answer.shown(), @r#"
-    HTTP/1.1 404 Not Found
-    cache-control: private, no-store, max-age=0
-    content-length: 1185
-    content-security-policy: default-src 'none'; style-src 'sha256-vRrB2rGxkwKLP1Axcay9W31764tzkzH6WBrYwBPI7rA='; base-uri 'none'; frame-ancestors 'none'
-    content-type: text/html; charset=utf-8
-    referrer-policy: no-referrer
-    x-content-type-options: nosniff
-    x-robots-tag: noindex, nofollow
-
-    <!doctype html>
-    <html lang="en">
-    <meta charset="utf-8">
-    <meta name="viewport" content="width=device-width, initial-scale=1">
-    <title>Not found</title>
-    <style></style>
-    <main>
-    <h1>Not found</h1>
-    <p>There is no such link.</p>
-    </main>
-    </html>
-    "#);
-    for path in ["/", "//abc", "/abc/x", "/%ff", "/%00", "/a%", "/%252e", "/_abc", "/.env", "/livez"] {
-        assert_eq!(get(redirect.addr, path, &[]).await.status, 404, "{path}");
-    }
-    for host in ["other.example.com", "", "go.example.com.evil.example", "a b"] {
-        assert_eq!(get(redirect.addr, "/abc", &[("host", host)]).await.status, 404, "{host}");
-    }
-    for host in ["Go.Example.Com:8080", "go.example.com."] {
-        assert_eq!(get(redirect.addr, "/abc", &[("host", host)]).await.status, 302, "{host}");
-    }
-    redirect.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn any_host_leads_to_the_default_domain_when_settings_say_so() {
     let house = House::new().await;
     house.link("abc", options()).await;
@@ -297,43 +171,6 @@ async fn any_host_leads_to_the_default_domain_when_settings_say_so() {
 
     let clicks = house.clicks_when(3).await;
     assert!(clicks.iter().all(|click| click.link.domain == "go.example.com"));
-    redirect.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_closed_link_leads_to_its_fallback_or_to_a_page_and_is_not_a_click() {
-    let house = House::new().await;
-    let now = Utc::now();
-    let fallback = || Some("https://example.com/over".parse().expect("a URL"));
-    house.link("disabled", LinkOptions { enabled: false, ..options() }).await;
-    house.link("expired", LinkOptions { expires_at: Some(now - TimeDelta::hours(1)), ..options() }).await;
-    house.link("early", LinkOptions { starts_at: Some(now + TimeDelta::hours(1)), ..options() }).await;
-    house.link("over", LinkOptions { enabled: false, expired_url: fallback(), ..options() }).await;
-    house.link("open", options()).await;
-    let redirect = house.start().await;
-
-    for (path, status) in [("/disabled", 410), ("/expired", 410), ("/early", 404)] {
-        let answer = get(redirect.addr, path, &[]).await;
-        assert_eq!(answer.status, status, "{path}");
-        assert_eq!(answer.header("cache-control"), Some("private, no-store, max-age=0"));
-    }
-    let answer = get(redirect.addr, "/over?a=1", &[]).await;
-    assert_eq!((answer.status, answer.location()), (302, "https://example.com/over"));
-
-    get(redirect.addr, "/open", &[]).await;
-    assert_eq!(house.clicks_when(1).await[0].link.slug, "open");
-    redirect.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_workspaces_fallback_serves_links_without_their_own() {
-    let house = House::new().await;
-    let fallback_url = Some("https://example.com/all-over".parse().expect("a URL"));
-    house.decide(LinkSettings { fallback_url, ..LinkSettings::default() }).await;
-    house.link("disabled", LinkOptions { enabled: false, ..options() }).await;
-    let redirect = house.start().await;
-
-    assert_eq!(get(redirect.addr, "/disabled", &[]).await.location(), "https://example.com/all-over");
     redirect.stop().await;
 }
 
@@ -399,24 +236,5 @@ async fn campaign_parameters_and_the_visitors_query_meet_as_the_link_says() {
     let clicks = house.clicks_when(8).await;
     assert_eq!(clicks[0].link.original_url, "https://example.com/offer?utm_source=sms");
     assert_eq!(clicks[0].destination_url, "https://example.com/offer?utm_source=mail&utm_campaign=spring");
-    redirect.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_follow_links_is_refused() {
-    let house = House::new().await;
-    house.link("abc", options()).await;
-    let redirect = house.start().await;
-
-    let posted = send(redirect.addr, "POST", "/abc", &[("content-length", "0")]).await;
-    assert_eq!((posted.status, posted.header("allow")), (405, Some("GET, HEAD")));
-    let asked = send(redirect.addr, "OPTIONS", "/abc", &[]).await;
-    assert_eq!((asked.status, asked.header("allow")), (204, Some("GET, HEAD")));
-    let long = get(redirect.addr, &format!("/abc?a={}", "x".repeat(20_000)), &[]).await;
-    assert_eq!((long.status, long.header("cache-control")), (414, Some("private, no-store, max-age=0")));
-    let too_much_query = get(redirect.addr, &format!("/abc?a={}", "x".repeat(9_000)), &[]).await;
-    assert_eq!(too_much_query.location(), "https://example.com/offer?utm_source=sms");
-    assert_eq!(get(redirect.addr, "/robots.txt", &[]).await.body, "User-agent: *\nDisallow:\n");
-    assert_eq!(get(redirect.addr, "/favicon.ico", &[]).await.status, 204);
     redirect.stop().await;
 }

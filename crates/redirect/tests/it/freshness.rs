@@ -242,17 +242,13 @@ async fn without_a_database_it_starts_and_says_that_it_is_not_ready() {
     let house = House::with(database.settings()).await;
     house.link("abc", options()).await;
     database.stop().await;
-    let ops = service::ops::Ops::new();
-    let app = redirect::App::build_with(house.settings(), ops.clone()).await.expect("it starts");
-    let (addr, stop) = (app.addr(), tokio_util::sync::CancellationToken::new());
-    let running = tokio::spawn(app.run(stop.clone()));
+    let redirect = house.start().await;
 
-    assert_eq!(get(addr, "/abc", &[]).await.status, 503);
-    assert!(!ops.readiness().ready);
+    assert_eq!(get(redirect.addr, "/abc", &[]).await.status, 503);
+    assert!(!redirect.is_ready());
 
     database.restart().await;
-    until(LIMIT, async || ops.readiness().ready.then_some(())).await;
-    assert_eq!(get(addr, "/abc", &[]).await.status, 302);
-    stop.cancel();
-    running.await.expect("no panic").expect("a clean end");
+    until(LIMIT, async || redirect.is_ready().then_some(())).await;
+    assert_eq!(get(redirect.addr, "/abc", &[]).await.status, 302);
+    redirect.stop().await;
 }

@@ -1,6 +1,8 @@
 //! What every test begins with: a workspace with a domain, and a redirect in front of it.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bus::Message;
@@ -16,6 +18,8 @@ use store::{AsyncConnection as _, QueryError};
 use testkit::{ScratchDir, TestDatabase, TestNats, until};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::client::Browser;
 
 pub const LIMIT: Duration = Duration::from_secs(30);
 
@@ -154,6 +158,16 @@ impl House {
         Running::start(self.settings()).await
     }
 
+    /// The files in the spool with this extension, oldest first.
+    pub fn spool_files(&self, extension: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.settings().redirect.spool.dir).expect("the spool");
+        let entries = entries.map(|entry| entry.expect("an entry").path());
+        let mut files: Vec<_> =
+            entries.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
+        files.sort();
+        files
+    }
+
     /// The clicks that CLICKS holds, oldest first.
     pub async fn clicks(&self) -> Vec<Click> {
         let messages = self.nats.messages("CLICKS").await;
@@ -209,11 +223,35 @@ impl Running {
         metric.map_or(0, |metric| metric.get_counter().get_value() as u64)
     }
 
-    /// The value of a counter `clickwire_redirect_{name}_total` without a label.
-    pub fn total(&self, name: &str) -> u64 {
-        let name = format!("clickwire_redirect_{name}_total");
-        let family = self.ops.registry().gather().into_iter().find(|family| family.name() == name);
-        family.expect("it is registered").get_metric()[0].get_counter().get_value() as u64
+    /// The value of a metric `clickwire_redirect_{rest}` without a label.
+    pub fn metric(&self, rest: &str) -> f64 {
+        let name = format!("clickwire_redirect_{rest}");
+        let families = self.ops.registry().gather();
+        let family = families.into_iter().find(|family| family.name() == name).expect("a metric");
+        let metric = &family.get_metric()[0];
+        metric.get_counter().get_value() + metric.get_gauge().get_value()
+    }
+
+    pub async fn metric_is(&self, rest: &str, value: f64) {
+        until(LIMIT, async || (self.metric(rest) == value).then_some(())).await;
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.ops.readiness().ready
+    }
+
+    /// What a readiness check complains of.
+    pub fn complaint(&self, check: &str) -> Option<String> {
+        let checks = self.ops.readiness().checks;
+        checks.into_iter().find(|found| found.name == check).expect("a check").error
+    }
+
+    /// Follows link `abc` so many times, on one connection.
+    pub async fn click(&self, count: usize) {
+        let mut browser = Browser::connect(self.addr).await.expect("the redirect listens");
+        for _ in 0..count {
+            assert_eq!(browser.send("GET", "/abc", &[]).await.expect("an answer").status, 302);
+        }
     }
 
     /// Stops it in order.

@@ -10,6 +10,8 @@ mod guessing;
 mod hostile;
 mod house;
 mod inspect;
+mod methods;
+mod nowhere;
 mod orphans;
 mod passwords;
 mod privacy;

@@ -135,7 +135,7 @@ async fn a_trusted_connection_without_a_preamble_is_closed_and_others_need_none(
     // one that begins and does not go on is waited for only so long
     assert_eq!(answered(redirect.addr, &[b"PROXY TCP4 198.51"]).await, None);
     assert_eq!(answered(redirect.addr, &[]).await, None);
-    until(LIMIT, async || (redirect.total("preambles_refused") == 8).then_some(())).await;
+    redirect.metric_is("preambles_refused_total", 8.0).await;
     assert_eq!(answered(redirect.addr, &[V1, REQUEST]).await, Some(302));
     redirect.stop().await;
 

@@ -1,19 +1,12 @@
 //! Clicks are found by whose they are, without looking at the rest.
 
-use diesel::QueryableByName;
-use diesel::sql_types::Text;
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::SimpleAsyncConnection;
 use store::Connection;
 use testkit::TestDatabase;
 
-#[derive(QueryableByName)]
-struct Line {
-    #[diesel(sql_type = Text)]
-    #[diesel(column_name = "QUERY PLAN")]
-    line: String,
-}
+use crate::plan::plan;
 
-async fn plan(conn: &mut Connection, column: &str) -> String {
+async fn plan_of(conn: &mut Connection, column: &str) -> String {
     // the plan that a prepared statement has after some runs
     conn.batch_execute(&format!(
         "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
@@ -23,9 +16,7 @@ async fn plan(conn: &mut Connection, column: &str) -> String {
     ))
     .await
     .unwrap();
-    let explain = format!("EXPLAIN EXECUTE of_{column} ('00000000-0000-0000-0000-000000000007', 'x', 51)");
-    let lines: Vec<Line> = diesel::sql_query(explain).load(conn).await.unwrap();
-    lines.into_iter().map(|line| line.line).collect::<Vec<_>>().join("\n")
+    plan(conn, &format!("EXECUTE of_{column} ('00000000-0000-0000-0000-000000000007', 'x', 51)")).await
 }
 
 #[tokio::test]
@@ -34,7 +25,7 @@ async fn clicks_of_a_contact_a_conversation_or_a_message_are_found_in_order() {
     let mut conn = store::connect(&database.settings()).await.unwrap();
 
     for column in ["contact_id", "conversation_id", "message_id"] {
-        let plan = plan(&mut conn, column).await;
+        let plan = plan_of(&mut conn, column).await;
 
         let index = format!("workspace_id_{column}_id_idx");
         assert!(plan.contains(&index) && !plan.contains("Filter") && !plan.contains("Sort  ("), "{plan}");

@@ -11,6 +11,8 @@ use store::quarantine::{self, Quarantined};
 use store::{Connection, confirmation, partitions};
 use testkit::TestDatabase;
 
+use crate::plan::plan;
+
 #[derive(QueryableByName)]
 struct Kept {
     #[diesel(sql_type = Text)]
@@ -100,12 +102,6 @@ async fn what_was_removed_from_the_quarantine_is_held_and_nowhere_to_be_seen() {
 
 #[tokio::test]
 async fn only_the_partition_of_the_clicks_day_is_looked_at() {
-    #[derive(QueryableByName)]
-    struct Line {
-        #[diesel(sql_type = Text)]
-        #[diesel(column_name = "QUERY PLAN")]
-        line: String,
-    }
     let database = TestDatabase::new().await;
     let mut conn = store::connect(&database.settings()).await.unwrap();
     let today = Utc::now().date_naive();
@@ -121,14 +117,10 @@ async fn only_the_partition_of_the_clicks_day_is_looked_at() {
     )
     .await
     .unwrap();
-    let mut plan = async |execute: &str| {
-        let lines: Vec<Line> =
-            diesel::sql_query(format!("EXPLAIN EXECUTE {execute}")).load(&mut conn).await.unwrap();
-        lines.into_iter().map(|line| line.line).collect::<Vec<_>>().join("\n")
-    };
 
-    let recorded = plan(&format!("recorded ('{today}', ARRAY[gen_random_uuid()])")).await;
-    let aside = plan("aside (ARRAY['clk_1'])").await;
+    let recorded = format!("EXECUTE recorded ('{today}', ARRAY[gen_random_uuid()])");
+    let recorded = plan(&mut conn, &recorded).await;
+    let aside = plan(&mut conn, "EXECUTE aside (ARRAY['clk_1'])").await;
 
     let partition = partitions::name("clicks", today);
     assert!(recorded.contains(&format!("{partition}_pkey on {partition}")), "{recorded}");

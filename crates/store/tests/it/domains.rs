@@ -1,9 +1,8 @@
 //! Domains that are claimed and proven, and links that lead back to where links are served.
 
 use chrono::Utc;
-use model::{Host, LinkId, Slug, WorkspaceId};
-use store::link_import::NewLink;
-use store::links::{self, LinkOptions};
+use model::{Host, Slug, WorkspaceId};
+use store::links::LinkOptions;
 use store::{Connection, blocks, domain_proofs, domains, routes, settings};
 use testkit::{TestDatabase, given};
 
@@ -18,11 +17,8 @@ async fn link(
     slug: &str,
     options: &LinkOptions,
 ) -> Slug {
-    let slug: Slug = slug.parse().unwrap();
-    let new =
-        NewLink { id: LinkId::generate(), domain_id: domain.id, slug: &slug, options, created_by: "test" };
-    links::insert(conn, workspace_id, &new, Utc::now()).await.unwrap();
-    slug
+    given::link(conn, workspace_id, domain.id, slug, options).await;
+    slug.parse().unwrap()
 }
 
 #[tokio::test]

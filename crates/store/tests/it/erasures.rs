@@ -6,8 +6,7 @@ use model::event_type::LINK_CLICKED;
 use model::{ClickId, DeliveryId, EndpointId, EventId, LinkId, WorkspaceId};
 use store::deliveries::{self, NewDelivery, Owed, Progress};
 use store::erasures::{self, LOOK_AGAIN, PUT_OFF, Step};
-use store::link_import::NewLink;
-use store::links::{self, LinkOptions};
+use store::links::LinkOptions;
 use store::quarantine::{self, Quarantined};
 use store::{Connection, first_clicks, occurrences, tombstones};
 use testkit::{TestDatabase, given};
@@ -20,12 +19,9 @@ fn scrub(_: &[u8]) -> Vec<u8> {
 
 async fn link(conn: &mut Connection, workspace_id: WorkspaceId, slug: &str, contact: &str) -> LinkId {
     let domains = store::domains::list(conn, workspace_id, 1).await.unwrap();
-    let (id, slug) = (LinkId::generate(), slug.parse().unwrap());
     let mut options = LinkOptions::to("https://example.com/".parse().unwrap());
     options.labels.contact_id = Some(contact.to_owned());
-    let new = NewLink { id, domain_id: domains[0].id, slug: &slug, options: &options, created_by: "test" };
-    links::insert(conn, workspace_id, &new, Utc::now()).await.unwrap();
-    id
+    given::link(conn, workspace_id, domains[0].id, slug, &options).await
 }
 
 /// A recorded click of the contact, whose event names it.

@@ -113,16 +113,8 @@ async fn a_word_of_a_newer_release_for_tracking_claims_the_least() {
     let mut conn = store::connect(&database.settings()).await.unwrap();
     let workspace_id = given::workspace(&mut conn).await;
     let domain_id = given::domain(&mut conn, workspace_id, "a.example").await.id;
-    let (id, slug) = (LinkId::generate(), "abc".parse().unwrap());
     let options = LinkOptions::to("https://example.com/".parse().unwrap());
-    links::insert(
-        &mut conn,
-        workspace_id,
-        &NewLink { id, domain_id, slug: &slug, options: &options, created_by: "test" },
-        Utc::now(),
-    )
-    .await
-    .unwrap();
+    let id = given::link(&mut conn, workspace_id, domain_id, "abc", &options).await;
     let newer =
         "ALTER TABLE links DROP CONSTRAINT links_tracking_check; UPDATE links SET tracking = 'aggregated'";
     conn.batch_execute(newer).await.unwrap();

@@ -77,16 +77,9 @@ async fn a_link_that_cannot_be_read_is_named_with_its_column() {
     let mut conn = store::connect(&database.settings()).await.unwrap();
     let workspace_id = given::workspace(&mut conn).await;
     let domain = given::domain(&mut conn, workspace_id, "a.example").await;
-    let (id, slug): (LinkId, Slug) = (LinkId::generate(), "abc".parse().unwrap());
-    let options = LinkOptions::to("https://example.com/".parse().unwrap());
-    links::insert(
-        &mut conn,
-        workspace_id,
-        &NewLink { id, domain_id: domain.id, slug: &slug, options: &options, created_by: "test" },
-        Utc::now(),
-    )
-    .await
-    .unwrap();
+    let (options, slug) =
+        (LinkOptions::to("https://example.com/".parse().unwrap()), "abc".parse::<Slug>().unwrap());
+    let id = given::link(&mut conn, workspace_id, domain.id, slug.as_str(), &options).await;
     conn.batch_execute("UPDATE links SET original_url = 'nowhere'").await.unwrap();
 
     let error = routes::find_for_redirect(&mut conn, &domain.host, &slug).await.expect_err("unreadable");
@@ -150,10 +143,7 @@ async fn undoing_the_kinds_archives_links_to_apps_and_makes_honeypots_shareable(
 /// A link `abc` under a new domain.
 async fn made(conn: &mut Connection, workspace_id: WorkspaceId, host: &str, options: &LinkOptions) -> LinkId {
     let domain = given::domain(conn, workspace_id, host).await;
-    let (id, slug): (LinkId, Slug) = (LinkId::generate(), "abc".parse().unwrap());
-    let new = NewLink { id, domain_id: domain.id, slug: &slug, options, created_by: "test" };
-    links::insert(conn, workspace_id, &new, Utc::now()).await.unwrap();
-    id
+    given::link(conn, workspace_id, domain.id, "abc", options).await
 }
 
 #[tokio::test]
@@ -284,16 +274,8 @@ async fn a_search_finds_a_slug_however_its_letters_are_written() {
     let workspace_id = given::workspace(&mut conn).await;
     let domain_id = given::domain(&mut conn, workspace_id, "a.example").await.id;
     for slug in ["Straße-7", "other"] {
-        let (id, slug) = (LinkId::generate(), slug.parse().unwrap());
         let options = LinkOptions::to("https://example.com/Offer".parse().unwrap());
-        links::insert(
-            &mut conn,
-            workspace_id,
-            &NewLink { id, domain_id, slug: &slug, options: &options, created_by: "test" },
-            Utc::now(),
-        )
-        .await
-        .unwrap();
+        given::link(&mut conn, workspace_id, domain_id, slug, &options).await;
     }
 
     for (text, count) in [("straße", 1), ("STRASSE-", 1), ("offer", 2), ("Other", 1), ("%", 0)] {

@@ -12,5 +12,6 @@ mod folding;
 mod idempotency;
 mod links;
 mod partitions;
+mod plan;
 mod replays;
 mod rollups;

@@ -9,6 +9,8 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use store::{Connection, partitions};
 use testkit::TestDatabase;
 
+use crate::plan::plan;
+
 #[derive(Debug, PartialEq, QueryableByName)]
 struct Home {
     #[diesel(sql_type = Text)]
@@ -215,12 +217,6 @@ async fn the_days_that_are_held_begin_with_the_first_partition_and_leave_out_wha
 
 #[tokio::test]
 async fn dead_deliveries_of_a_workspace_are_found_through_an_index_of_their_own() {
-    #[derive(QueryableByName)]
-    struct Line {
-        #[diesel(sql_type = Text)]
-        #[diesel(column_name = "QUERY PLAN")]
-        line: String,
-    }
     let database = TestDatabase::new().await;
     let mut conn = store::connect(&database.settings()).await.unwrap();
     partitions::ensure(&mut conn, day(), 0).await.unwrap();
@@ -235,10 +231,8 @@ async fn dead_deliveries_of_a_workspace_are_found_through_an_index_of_their_own(
     .await
     .unwrap();
 
-    let explain = "EXPLAIN EXECUTE dead ('00000000-0000-0000-0000-000000000007', 500)";
-    let lines: Vec<Line> = diesel::sql_query(explain).load(&mut conn).await.unwrap();
+    let plan = plan(&mut conn, "EXECUTE dead ('00000000-0000-0000-0000-000000000007', 500)").await;
 
-    let plan = lines.into_iter().map(|line| line.line).collect::<Vec<_>>().join("\n");
     let scan = plan.split("->").find(|node| node.contains(" on deliveries_p20310517 ")).unwrap_or(&plan);
     // what the index says of its rows is not looked at again
     assert!(scan.contains("workspace_id_id_idx") && !scan.contains("Filter"), "{plan}");

@@ -60,17 +60,9 @@ impl Given {
             told_revision: 0,
             progress: Progress {
                 status,
-                attempt_count: 0,
                 next_attempt_at: is_pending.then_some(now),
-                attempted_at: None,
                 finished_at: (!is_pending).then_some(now),
-                duration_ms: None,
-                last_status: None,
-                last_error: None,
-                response_body: None,
-                throttled: 0,
-                timings: model::delivery::Timings::default(),
-                body: Some(b"{}".to_vec()),
+                ..Progress::due(now, Some(b"{}".to_vec()))
             },
             leased_until: None,
         };

@@ -1,8 +1,11 @@
 //! Clicks counted by quarters of an hour are those of a full count, and are read by the clock of any zone.
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
+mod ends;
+mod zones;
+
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::Text;
 use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use model::automation::Verdict;
 use model::{ClickId, LinkId, WorkspaceId};
@@ -45,6 +48,13 @@ impl Click<'_> {
         conn.batch_execute(&insert).await.unwrap();
         rollups::mark(conn, &[(self.workspace_id, id)], Utc::now()).await.unwrap();
         id
+    }
+}
+
+/// A click of a person at each of these moments.
+async fn record_at(conn: &mut Connection, id: WorkspaceId, moments: &[&str]) {
+    for moment in moments {
+        Click::at(id, moment).record(conn).await;
     }
 }
 
@@ -91,20 +101,6 @@ async fn connect(database: &TestDatabase) -> Connection {
     store::connect(&database.settings()).await.unwrap()
 }
 
-async fn series(
-    conn: &mut Connection,
-    id: WorkspaceId,
-    range: Range,
-    of: (Interval, &str),
-) -> Vec<(String, i64)> {
-    let points = rollups::time_series(conn, Scope::Workspace(id), range, of.0, of.1, None).await.unwrap();
-    points.into_iter().map(|point| (point.at.format("%dT%H:%MZ").to_string(), point.counts.hits)).collect()
-}
-
-fn points(points: &[(&str, i64)]) -> Vec<(String, i64)> {
-    points.iter().map(|(at, hits)| ((*at).to_owned(), *hits)).collect()
-}
-
 /// The list as words: `SE 2, - 1, others 3`.
 async fn top(
     conn: &mut Connection,
@@ -120,62 +116,6 @@ async fn top(
         .map(|top| format!("{} {}", top.value.as_deref().unwrap_or("-"), top.counts.hits));
     let others = format!("others {}", list.others.hits);
     values.chain([others]).collect::<Vec<_>>().join(", ")
-}
-
-#[tokio::test]
-async fn a_day_is_that_of_the_zone_also_when_it_has_23_hours() {
-    let database = TestDatabase::new().await;
-    let mut conn = connect(&database).await;
-    let id = WorkspaceId::generate();
-    for moment in
-        ["2026-03-28T22:59:59Z", "2026-03-28T23:00:00Z", "2026-03-29T21:59:59Z", "2026-03-29T22:00:00Z"]
-    {
-        Click::at(id, moment).record(&mut conn).await;
-    }
-    count_all(&mut conn).await;
-
-    let days = range("2026-03-28T23:00:00Z", "2026-03-30T22:00:00Z");
-    let told = series(&mut conn, id, days, (Interval::Day, "Europe/Stockholm")).await;
-
-    assert_eq!(told, points(&[("28T23:00Z", 2), ("29T22:00Z", 1)]));
-}
-
-#[tokio::test]
-async fn the_hour_that_comes_twice_in_autumn_is_two() {
-    let database = TestDatabase::new().await;
-    let mut conn = connect(&database).await;
-    let id = WorkspaceId::generate();
-    for moment in ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-25T01:45:00Z"] {
-        Click::at(id, moment).record(&mut conn).await;
-    }
-    count_all(&mut conn).await;
-
-    let hours = range("2026-10-25T00:00:00Z", "2026-10-25T03:00:00Z");
-    let told = series(&mut conn, id, hours, (Interval::Hour, "Europe/Stockholm")).await;
-
-    assert_eq!(told, points(&[("25T00:00Z", 1), ("25T01:00Z", 2), ("25T02:00Z", 0)]));
-}
-
-#[tokio::test]
-async fn an_hour_of_a_zone_that_is_off_by_a_quarter_begins_at_its_own_clock() {
-    let database = TestDatabase::new().await;
-    let mut conn = connect(&database).await;
-    let id = WorkspaceId::generate();
-    for moment in ["2026-05-01T10:14:59.999Z", "2026-05-01T10:15:00Z", "2026-05-01T11:14:00Z"] {
-        Click::at(id, moment).record(&mut conn).await;
-    }
-    count_all(&mut conn).await;
-
-    let hours = range("2026-05-01T10:00:00Z", "2026-05-01T11:30:00Z");
-    let told = series(&mut conn, id, hours, (Interval::Hour, "Asia/Kathmandu")).await;
-
-    assert_eq!(told, points(&[("01T09:15Z", 1), ("01T10:15Z", 2), ("01T11:15Z", 0)]));
-    let quarters = range("2026-05-01T10:00:00Z", "2026-05-01T10:30:00Z");
-    let told = series(&mut conn, id, quarters, (Interval::Quarter, "Asia/Kathmandu")).await;
-    assert_eq!(told, points(&[("01T10:00Z", 1), ("01T10:15Z", 1)]));
-    let zones = rollups::time_zones(&mut conn).await.unwrap();
-    assert!(zones.iter().any(|zone| zone == "Asia/Kathmandu") && zones.iter().any(|zone| zone == "UTC"));
-    assert!(!zones.iter().any(|zone| zone == "localtime" || zone.starts_with("posix")));
 }
 
 #[tokio::test]
@@ -310,9 +250,7 @@ async fn a_bucket_that_cannot_be_counted_goes_to_the_end_of_the_line() {
     let database = TestDatabase::new().await;
     let mut conn = connect(&database).await;
     let id = WorkspaceId::generate();
-    for moment in ["2031-05-17T10:00:00Z", "2031-05-17T10:00:01Z", "2031-05-17T10:15:00Z"] {
-        Click::at(id, moment).record(&mut conn).await;
-    }
+    record_at(&mut conn, id, &["2031-05-17T10:00:00Z", "2031-05-17T10:00:01Z", "2031-05-17T10:15:00Z"]).await;
     let line = due(&mut conn, Grain::Quarter).await;
     assert_eq!(line[0].begins_at, at("2031-05-17T10:00:00Z"));
 
@@ -335,9 +273,8 @@ async fn an_upgrade_counts_what_was_recorded_before_an_hour_at_a_time() {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/00000000000017_rollups");
         std::fs::read_to_string(format!("{dir}/{file}")).unwrap()
     };
-    for moment in ["2026-05-17T10:00:00Z", "2026-05-17T10:50:00Z", "2026-05-19T23:59:59.999Z"] {
-        Click::at(id, moment).record(&mut conn).await;
-    }
+    record_at(&mut conn, id, &["2026-05-17T10:00:00Z", "2026-05-17T10:50:00Z", "2026-05-19T23:59:59.999Z"])
+        .await;
 
     conn.batch_execute(&migration("down.sql")).await.unwrap();
     conn.batch_execute(&migration("up.sql")).await.unwrap();
@@ -357,67 +294,11 @@ async fn an_upgrade_counts_what_was_recorded_before_an_hour_at_a_time() {
 }
 
 #[tokio::test]
-async fn counts_outlive_their_clicks_and_are_not_counted_again_without_them() {
-    let database = TestDatabase::new().await;
-    let mut conn = connect(&database).await;
-    let id = WorkspaceId::generate();
-    let first_kept = day() + Days::new(1);
-    partitions::ensure(&mut conn, first_kept, 0).await.unwrap();
-    for moment in ["2031-05-17T10:00:00Z", "2031-05-17T10:00:01Z"] {
-        Click::at(id, moment).record(&mut conn).await;
-    }
-
-    let uncounted = partitions::drop_clicks_before(&mut conn, first_kept).await.unwrap();
-    count_all(&mut conn).await;
-    let while_delivered = partitions::drop_clicks_before(&mut conn, first_kept).await.unwrap();
-    partitions::drop_deliveries_before(&mut conn, first_kept).await.unwrap();
-    let gone = partitions::drop_clicks_before(&mut conn, first_kept).await.unwrap();
-    Click::at(id, "2031-05-17T10:00:02Z").record(&mut conn).await;
-    count_all(&mut conn).await;
-
-    assert_eq!((uncounted, while_delivered, gone), (false, false, true));
-    let summary = rollups::summary(&mut conn, Scope::Workspace(id), whole_day()).await.unwrap();
-    assert_eq!(summary.counts, counts(2, 2));
-    assert_eq!(due(&mut conn, Grain::Quarter).await, []);
-    assert!(partitions::drop_clicks_before(&mut conn, first_kept).await.unwrap());
-    let left: Number =
-        diesel::sql_query("SELECT count(*) AS number FROM clicks").get_result(&mut conn).await.unwrap();
-    assert_eq!(left.number, 0);
-}
-
-#[tokio::test]
-async fn conversations_end_with_their_clicks_and_stay_counted() {
-    let database = TestDatabase::new().await;
-    let mut conn = connect(&database).await;
-    let id = WorkspaceId::generate();
-    let first_kept = day() + Days::new(1);
-    partitions::ensure(&mut conn, first_kept, 0).await.unwrap();
-    for moment in ["2031-05-17T10:00:00Z", "2031-05-17T10:20:00Z", "2031-05-18T10:00:00Z"] {
-        Click::at(id, moment).record(&mut conn).await;
-    }
-    let talk = "UPDATE clicks SET conversation_id = 'conv_1' WHERE clicked_at <> '2031-05-17T10:20:00Z'";
-    conn.batch_execute(talk).await.unwrap();
-    count_all(&mut conn).await;
-    let both = Range::new(whole_day().since(), whole_day().until() + TimeDelta::days(1));
-    assert_eq!(top(&mut conn, id, both, Dimension::Conversation, 9).await, "conv_1 2, - 1, others 0");
-
-    partitions::drop_deliveries_before(&mut conn, first_kept).await.unwrap();
-    assert!(partitions::drop_clicks_before(&mut conn, first_kept).await.unwrap());
-
-    assert_eq!(top(&mut conn, id, both, Dimension::Conversation, 9).await, "- 1, conv_1 1, others 1");
-    assert_eq!(top(&mut conn, id, whole_day(), Dimension::Conversation, 9).await, "- 1, others 1");
-    assert!(partitions::drop_clicks_before(&mut conn, first_kept).await.unwrap());
-    assert_eq!(top(&mut conn, id, whole_day(), Dimension::Conversation, 9).await, "- 1, others 1");
-}
-
-#[tokio::test]
 async fn a_range_of_centuries_is_read_as_far_as_there_are_clicks() {
     let database = TestDatabase::new().await;
     let mut conn = connect(&database).await;
     let id = WorkspaceId::generate();
-    for moment in ["2031-05-17T10:00:00Z", "2031-05-18T23:59:59Z"] {
-        Click::at(id, moment).record(&mut conn).await;
-    }
+    record_at(&mut conn, id, &["2031-05-17T10:00:00Z", "2031-05-18T23:59:59Z"]).await;
     count_all(&mut conn).await;
     let ages = range("1700-01-01T00:00:00Z", "2260-01-01T00:00:00Z");
     // the days of it alone would take longer
@@ -429,34 +310,6 @@ async fn a_range_of_centuries_is_read_as_far_as_there_are_clicks() {
     assert_eq!(top(&mut conn, id, ages, Dimension::Device, 9).await, "mobile 2, others 0");
     let nobodys = rollups::summary(&mut conn, Scope::Workspace(WorkspaceId::generate()), ages).await.unwrap();
     assert_eq!(nobodys.counts, counts(0, 0));
-}
-
-#[tokio::test]
-async fn old_counts_are_deleted_so_many_at_a_time() {
-    let database = TestDatabase::new().await;
-    let mut conn = connect(&database).await;
-    let id = WorkspaceId::generate();
-    for moment in ["2031-05-17T10:00:00Z", "2031-05-18T10:00:00Z"] {
-        Click::at(id, moment).record(&mut conn).await;
-    }
-    count_all(&mut conn).await;
-
-    let before = whole_day().until();
-    let mut steps = Vec::new();
-    while let deleted @ 1.. = rollups::delete_before(&mut conn, before, 10).await.unwrap() {
-        steps.push(deleted);
-    }
-
-    assert_eq!(steps, [21, 2], "a row of each of eleven dimensions, twice, and the link's");
-    let both = Range::new(whole_day().since(), before + TimeDelta::days(1));
-    let summary = rollups::summary(&mut conn, Scope::Workspace(id), both).await.unwrap();
-    assert_eq!(summary.counts, counts(1, 1));
-}
-
-#[derive(QueryableByName)]
-struct Number {
-    #[diesel(sql_type = BigInt)]
-    number: i64,
 }
 
 #[derive(Debug, QueryableByName)]
