@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::ops::Range;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use model::click::{ClickedLink, IpQuality};
 use model::privacy::Telling;
@@ -47,30 +49,57 @@ impl Parts for Outgoing {
 /// What all clicks of a link have in common until it is changed, encoded once.
 #[derive(Debug, Clone)]
 pub struct ClickTemplate {
-    /// The subject without its shard, then the link: side by side, because memory that is not at hand costs more than
-    /// what is done with it.
-    encoded: Box<[u8]>,
-    subject_bytes: usize,
+    /// The subject without its shard, the link, its destination, then what is read with it: side by side, because memory
+    /// that is not at hand costs more than what is done with it.
+    encoded: Bytes,
+    subject_end: usize,
+    link_end: usize,
+    destination: Range<usize>,
     /// The shard, if the link says it.
     shard: Option<u64>,
     address_treatment: AddressTreatment,
 }
 
 impl ClickTemplate {
-    /// Of a link of a workspace, with what may be kept of its visitors.
-    pub fn new(workspace_id: WorkspaceId, link: &ClickedLink, address_treatment: AddressTreatment) -> Self {
-        let subject = topology::clicks_prefix(workspace_id);
+    /// Of a link of a workspace that leads to `destination_url`, with what may be kept of its visitors. `beside` is kept in
+    /// the same piece of memory, for who reads it with every click.
+    pub fn new(
+        workspace_id: WorkspaceId,
+        link: &ClickedLink,
+        destination_url: &str,
+        address_treatment: AddressTreatment,
+        beside: &[u8],
+    ) -> Self {
+        let mut encoded = topology::clicks_prefix(workspace_id).into_bytes();
+        let subject_end = encoded.len();
+        codec::append_link(workspace_id, link, &mut encoded);
+        let link_end = encoded.len();
+        codec::append_destination(destination_url, &mut encoded);
+        let destination = encoded.len() - destination_url.len()..encoded.len();
+        encoded.extend_from_slice(beside);
         Self {
-            encoded: [subject.as_bytes(), &codec::encode_link(workspace_id, link)].concat().into(),
-            subject_bytes: subject.len(),
+            encoded: encoded.into_boxed_slice().into(),
+            subject_end,
+            link_end,
+            destination,
             shard: link.labels.message_id.as_deref().map(shard::of_message),
             address_treatment,
         }
     }
 
-    /// Bytes of what is encoded.
+    /// Bytes of all that is kept in the piece of memory.
     pub fn size(&self) -> usize {
         self.encoded.len()
+    }
+
+    /// Where the link leads, in that piece of memory.
+    pub fn destination(&self) -> Bytes {
+        self.encoded.slice(self.destination.clone())
+    }
+
+    /// What is kept beside the encoded link.
+    pub fn beside(&self) -> Bytes {
+        self.encoded.slice(self.destination.end..)
     }
 }
 
@@ -83,8 +112,8 @@ pub struct ClickRef<'a> {
     pub id: ClickId,
     /// The redirect's clock.
     pub clicked_at: DateTime<Utc>,
-    /// Where the visitor was sent.
-    pub destination_url: &'a str,
+    /// Where the visitor was sent, if not where the template says.
+    pub destination_url: Option<&'a str>,
     /// What the request told.
     pub request: RequestRef<'a>,
     /// What may be told of it after enrichment.
@@ -113,7 +142,7 @@ pub struct RequestRef<'a> {
 impl Parts for ClickRef<'_> {
     fn append_subject(&self, out: &mut Vec<u8>) {
         let shard = self.template.shard.unwrap_or_else(|| shard::of_visitor(self.request.ip, self.id));
-        out.extend_from_slice(&self.template.encoded[..self.template.subject_bytes]);
+        out.extend_from_slice(&self.template.encoded[..self.template.subject_end]);
         out.extend_from_slice(topology::shard_token(shard).as_bytes());
     }
 
@@ -126,7 +155,9 @@ impl Parts for ClickRef<'_> {
     }
 
     fn append_payload(&self, out: &mut Vec<u8>) {
-        let ClickTemplate { encoded, subject_bytes, address_treatment, .. } = self.template;
-        codec::append_click(self, &encoded[*subject_bytes..], *address_treatment, self.telling, out);
+        let ClickTemplate { encoded, subject_end, link_end, destination, address_treatment, .. } =
+            self.template;
+        let link_end = if self.destination_url.is_some() { *link_end } else { destination.end };
+        codec::append_click(self, &encoded[*subject_end..link_end], *address_treatment, self.telling, out);
     }
 }

@@ -20,7 +20,7 @@ use crate::messages::{DecodeError, Event, Quarantined};
 mod borrowed;
 mod enriched;
 
-pub(crate) use borrowed::{append_click, encode_link};
+pub(crate) use borrowed::{append_click, append_destination, append_link};
 
 use enriched::{enriched_from_proto, enriched_to_proto};
 

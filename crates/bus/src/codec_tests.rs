@@ -162,9 +162,14 @@ proptest! {
     }
 
     #[test]
-    fn a_click_that_owns_nothing_is_the_same_bytes_subject_and_id(click in clicks()) {
+    fn a_click_that_owns_nothing_is_the_same_bytes_subject_and_id(
+        click in clicks(),
+        is_as_in_template in any::<bool>(),
+    ) {
         let headers = click.request.headers.iter().map(|(n, v)| (n.as_str(), v.into())).collect();
-        let template = ClickTemplate::new(click.workspace_id, &click.link, click.address_treatment);
+        let led_to = if is_as_in_template { click.destination_url.as_str() } else { "https://other.example/" };
+        let template =
+            ClickTemplate::new(click.workspace_id, &click.link, led_to, click.address_treatment, b"beside");
         let telling = match (click.is_anonymous, click.is_redacted) {
             (true, _) => Telling::Anonymous,
             (false, true) => Telling::Redacted,
@@ -174,7 +179,7 @@ proptest! {
             template: &template,
             id: click.id,
             clicked_at: click.clicked_at,
-            destination_url: &click.destination_url,
+            destination_url: (!is_as_in_template).then_some(&click.destination_url),
             request: RequestRef {
                 method: &click.request.method,
                 ip: click.request.ip,
@@ -198,6 +203,8 @@ proptest! {
         prop_assert_eq!(written(&|out| borrowed.append_subject(out)), expected.subject.into_bytes());
         prop_assert_eq!(written(&|out| borrowed.append_id(out)), expected.id.into_bytes());
         prop_assert_eq!(borrowed.traceparent(), expected.traceparent.as_deref());
+        prop_assert_eq!(&template.destination()[..], led_to.as_bytes());
+        prop_assert_eq!(&template.beside()[..], b"beside");
     }
 
     #[test]

@@ -185,10 +185,9 @@ impl Follow {
             (merged, telling(link, request.headers(), no_track))
         };
         if telling != Telling::Nothing {
-            let destination_url = merged.as_ref().unwrap_or(&route.destination);
             // the click is encoded before the wait: what waits holds nothing of it
             let appended = {
-                let click = self.click(request, route, destination_url, telling, now);
+                let click = self.click(request, route, merged.as_ref(), telling, now);
                 self.clicks.append(&click, started_at)
             };
             appended.await;
@@ -309,7 +308,7 @@ impl Follow {
         &self,
         request: &'a HttpRequest,
         route: &'a Route,
-        destination_url: &'a DestinationUrl,
+        destination_url: Option<&'a DestinationUrl>,
         telling: Telling,
         now: DateTime<Utc>,
     ) -> ClickRef<'a> {
@@ -318,7 +317,7 @@ impl Follow {
             template: &route.clicks,
             id: ClickId::generate_at(now),
             clicked_at: now,
-            destination_url: destination_url.as_str(),
+            destination_url: destination_url.map(DestinationUrl::as_str),
             telling,
             request: visitor::request(head.method.as_str(), self.asker(request), &head.headers),
             traceparent: visitor::traceparent(&head.headers),

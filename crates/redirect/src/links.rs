@@ -116,13 +116,6 @@ pub fn max_age_value(seconds: impl std::fmt::Display) -> HeaderValue {
     HeaderValue::try_from(format!("max-age={seconds}")).expect("digits are a value")
 }
 
-/// The same in one piece of memory with one count of its users: both are read and counted for each visitor.
-fn side_by_side((location, body): (HeaderValue, Bytes)) -> (HeaderValue, Bytes) {
-    let both = Bytes::from([location.as_bytes(), &body].concat());
-    let location = HeaderValue::from_maybe_shared(both.slice(..location.len()));
-    (location.expect("it was a value before"), both.slice(both.len() - body.len()..))
-}
-
 impl Links {
     /// An empty memory. Look-ups run on `runtime`.
     pub fn new(
@@ -361,11 +354,18 @@ impl Route {
             labels: link.labels.clone(),
             sent_at: link.sent_at,
         };
-        let clicks = ClickTemplate::new(link.workspace_id, &clicked, link.address_treatment);
         // parameters that make it too long are refused when the link is saved; without them it still leads there
         let destination =
             link.utm.applied_to(&link.original_url).unwrap_or_else(|_| link.original_url.clone());
-        let (location, body) = side_by_side(pages::location(&destination));
+        let clicks = ClickTemplate::new(
+            link.workspace_id,
+            &clicked,
+            destination.as_str(),
+            link.address_treatment,
+            &pages::location(&destination).1,
+        );
+        let location = pages::shared_location(clicks.destination());
+        let body = clicks.beside();
         let preview = link.preview.as_ref().map(|preview| previews::page(preview, &clicked.tracked_url));
         let hsts = link.hsts_max_age.map(max_age_value);
         Self { link, clicks, destination, location, body, preview, hsts }
@@ -374,10 +374,6 @@ impl Route {
     /// What it takes, about: the link's texts stand in the template as well.
     fn size(&self) -> usize {
         let preview = self.preview.as_ref().map_or(0, Bytes::len);
-        2 * self.clicks.size()
-            + self.destination.as_str().len()
-            + self.location.len()
-            + self.body.len()
-            + 2 * preview
+        2 * self.clicks.size() + self.destination.as_str().len() + 2 * preview
     }
 }

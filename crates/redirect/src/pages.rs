@@ -77,6 +77,11 @@ pub fn location(url: &DestinationUrl) -> (HeaderValue, Bytes) {
     (location, body.into())
 }
 
+/// The `Location` of a destination whose text is in this memory.
+pub fn shared_location(url: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(url).expect("a parsed URL is ASCII without control characters")
+}
+
 /// A redirect.
 pub fn redirect(
     status: StatusCode,

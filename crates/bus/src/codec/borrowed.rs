@@ -15,15 +15,19 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use super::{address_treatment_to_proto, ip_quality_to_proto, link_to_proto, timestamp};
 use crate::borrowed::{ClickRef, RequestRef};
 
-/// Fields 3 and 4: the same for all clicks of a link until it is changed.
-pub(crate) fn encode_link(workspace_id: WorkspaceId, link: &ClickedLink) -> Vec<u8> {
-    let mut out = Vec::new();
-    text(&mut out, 3, &workspace_id.to_string());
-    message(&mut out, 4, &link_to_proto(link));
-    out
+/// Appends fields 3 and 4: the same for all clicks of a link until it is changed.
+pub(crate) fn append_link(workspace_id: WorkspaceId, link: &ClickedLink, out: &mut Vec<u8>) {
+    text(out, 3, &workspace_id.to_string());
+    message(out, 4, &link_to_proto(link));
 }
 
-/// Appends a click to `out`; `link` is what [`encode_link`] made.
+/// Appends field 5.
+pub(crate) fn append_destination(url: &str, out: &mut Vec<u8>) {
+    text(out, 5, url);
+}
+
+/// Appends a click to `out`; `link` is what [`append_link`] made and, if the click does not say where it led to, what
+/// [`append_destination`] did.
 pub(crate) fn append_click(
     click: &ClickRef<'_>,
     link: &[u8],
@@ -35,7 +39,9 @@ pub(crate) fn append_click(
     click.id.append_to(out);
     message(out, 2, &timestamp(click.clicked_at));
     out.extend_from_slice(link);
-    text(out, 5, click.destination_url);
+    if let Some(url) = click.destination_url {
+        append_destination(url, out);
+    }
     let request = &click.request;
     head(out, 6, request_bytes(request));
     append_request(request, out);

@@ -62,7 +62,7 @@ impl Follow {
         let telling = telling(&route.link, request.headers(), no_track);
         if telling != Telling::Nothing {
             let appended = {
-                let click = self.click(request, route, &route.destination, telling, now);
+                let click = self.click(request, route, None, telling, now);
                 self.clicks.append(&click, started_at)
             };
             appended.await;
