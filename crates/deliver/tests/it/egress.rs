@@ -2,21 +2,16 @@
 
 use std::process::Stdio;
 
-use model::delivery::{Attempt, TestReply, TestRequest};
+use model::delivery::Attempt;
 use model::{EgressPolicy, EndpointUrl};
 use testkit::egress::{PUBLIC_URLS, Refusal, forbidden_urls};
-use testkit::{Answer, Script, Subscriber, until};
+use testkit::{Answer, Script, Subscriber};
 
-use crate::rig::{LIMIT, Rig};
+use crate::rig::Rig;
 
 async fn attempt(rig: &Rig, url: &str) -> Attempt {
     let (endpoint_id, _) = rig.endpoint(url).await;
-    let request = TestRequest { workspace_id: rig.workspace_id, endpoint_id };
-    let reply = until(LIMIT, || async { rig.bus.request_test(&request, LIMIT).await.ok() }).await;
-    match reply {
-        TestReply::Attempted { attempt, .. } => attempt,
-        other => panic!("{other:?}"),
-    }
+    rig.attempt(endpoint_id).await
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use model::EndpointId;
-use model::delivery::{Attempt, DeliveryStatus, TestReply, TestRequest};
+use model::delivery::{Attempt, DeliveryStatus};
 use testkit::{NameAnswer, NameServer, Response, Script, Subscriber, until};
 
 use crate::rig::{LIMIT, Rig, Running};
@@ -51,18 +51,9 @@ impl Net {
         self.rig.endpoint(&format!("http://{name}:{}/hook", port(&self.inside))).await.0
     }
 
-    async fn attempt(&self, endpoint_id: EndpointId) -> Attempt {
-        let request = TestRequest { workspace_id: self.rig.workspace_id, endpoint_id };
-        let reply = until(LIMIT, || async { self.rig.bus.request_test(&request, LIMIT).await.ok() }).await;
-        match reply {
-            TestReply::Attempted { attempt, .. } => attempt,
-            other => panic!("{other:?}"),
-        }
-    }
-
     /// The class of an attempt at a name, or its status.
     async fn outcome(&self, name: &str) -> String {
-        let attempt = self.attempt(self.endpoint(name).await).await;
+        let attempt = self.rig.attempt(self.endpoint(name).await).await;
         told(&attempt)
     }
 }
@@ -114,7 +105,7 @@ async fn a_name_with_ipv6_addresses_only_is_sent_to() {
     let listener = Subscriber::start_at("[::1]:0", Script::always(Response::new(200))).await;
     let url = format!("http://{NAME}:{}/hook", port(&listener));
 
-    let attempt = net.attempt(net.rig.endpoint(&url).await.0).await;
+    let attempt = net.rig.attempt(net.rig.endpoint(&url).await.0).await;
 
     assert_eq!(told(&attempt), "200", "{attempt:?}");
     assert_eq!((attempt.remote_ip.as_deref(), listener.count()), (Some("::1"), 1));
@@ -125,7 +116,7 @@ async fn a_name_with_ipv6_addresses_only_is_sent_to() {
 async fn a_name_that_turns_inside_after_it_was_saved_is_refused_at_the_send() {
     let net = Net::new(|_, asked| NameAnswer::addresses(&[if asked == 0 { PUBLIC } else { INSIDE }])).await;
     let endpoint_id = net.endpoint(NAME).await;
-    assert_eq!(told(&net.attempt(endpoint_id).await), "200");
+    assert_eq!(told(&net.rig.attempt(endpoint_id).await), "200");
 
     net.rig.publish(&net.rig.click()).await;
 
@@ -144,7 +135,7 @@ async fn a_name_that_alternates_never_leads_inside() {
 
     let mut outcomes = Vec::new();
     for _ in 0..SENDS {
-        outcomes.push(told(&net.attempt(endpoint_id).await));
+        outcomes.push(told(&net.rig.attempt(endpoint_id).await));
     }
 
     assert_eq!(net.names.asked(NAME), SENDS, "each is looked up");
@@ -222,7 +213,7 @@ async fn a_name_server_that_fails_or_is_silent_costs_bounded_time_and_the_attemp
     for name in ["unknown.example", "failure.example", "nothing.example", "silence.example", "late.example"] {
         let endpoint_id = net.endpoint(name).await;
         let began = Instant::now();
-        let attempt = net.attempt(endpoint_id).await;
+        let attempt = net.rig.attempt(endpoint_id).await;
         assert_eq!(told(&attempt), "dns", "{name}: {attempt:?}");
         assert!(attempt.error_detail.is_some_and(|detail| detail.contains(name)), "{name}");
         assert!(began.elapsed() < DNS_TIMEOUT * 3, "{name}: {:?}", began.elapsed());

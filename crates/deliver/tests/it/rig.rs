@@ -6,7 +6,7 @@ use bus::{Bus, Changed, ConsumerName, Event, Message as _, Table};
 use chrono::Utc;
 use deliver::{App, Settings};
 use model::automation::Verdict;
-use model::delivery::DeliveryStatus;
+use model::delivery::{Attempt, DeliveryStatus, TestReply, TestRequest};
 use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
 use model::{EndpointId, EnrichedClick, WorkspaceId};
@@ -141,6 +141,16 @@ impl Rig {
         let sealed = keyring.seal_secret(self.workspace_id, id, &secret);
         secrets::insert(&mut conn, self.workspace_id, id, &sealed, now).await.expect("a secret");
         (id, secret)
+    }
+
+    /// What a test of an endpoint comes to.
+    pub async fn attempt(&self, endpoint_id: EndpointId) -> Attempt {
+        let request = TestRequest { workspace_id: self.workspace_id, endpoint_id };
+        let reply = until(LIMIT, || async { self.bus.request_test(&request, LIMIT).await.ok() }).await;
+        match reply {
+            TestReply::Attempted { attempt, .. } => attempt,
+            other => panic!("{other:?}"),
+        }
     }
 
     pub fn click(&self) -> EnrichedClick {

@@ -2,20 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use model::delivery::{Attempt, DeliveryStatus, TestReply, TestRequest, Timings};
-use testkit::{Answer, Response, Script, Subscriber, until};
+use model::delivery::{Attempt, DeliveryStatus, Timings};
+use testkit::{Answer, Response, Script, Subscriber};
 
-use crate::rig::{LIMIT, Rig};
+use crate::rig::Rig;
 
 /// One attempt, as a test request makes it.
 async fn attempt(rig: &Rig, url: &str) -> Attempt {
     let (endpoint_id, _) = rig.endpoint_with(url, |options| options.timeout_ms = Some(1500)).await;
-    let request = TestRequest { workspace_id: rig.workspace_id, endpoint_id };
-    let reply = until(LIMIT, || async { rig.bus.request_test(&request, LIMIT).await.ok() }).await;
-    match reply {
-        TestReply::Attempted { attempt, .. } => attempt,
-        other => panic!("{other:?}"),
-    }
+    rig.attempt(endpoint_id).await
 }
 
 #[tokio::test]

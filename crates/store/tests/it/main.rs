@@ -14,3 +14,4 @@ mod links;
 mod partitions;
 mod replays;
 mod rollups;
+mod statements;
