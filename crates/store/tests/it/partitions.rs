@@ -170,7 +170,6 @@ async fn old_days_of_attempts_are_dropped_before_those_of_their_deliveries() {
 
     assert_eq!(homes(&mut conn).await, [home("attempts_p20310518", 1), home("attempts_p20310519", 1)]);
     assert_eq!(days_of_deliveries(&mut conn).await.len(), 3);
-    assert_eq!(partitions::held_days(&mut conn).await.unwrap().dropped, []);
     // what is tried again later has a place, and goes with its delivery
     attempt(&mut conn, day(), 2).await;
     partitions::drop_deliveries_before(&mut conn, kept).await.unwrap();
