@@ -182,8 +182,10 @@ pub struct DeliverSettings {
 /// The part of `[record]` that the console tells of; `record` reads the rest.
 #[derive(Debug, Clone, Deserialize)]
 pub struct RecordSettings {
-    /// Days that deliveries and attempts are kept; 0: for ever.
+    /// Days that deliveries are kept; 0: for ever.
     pub deliveries_kept_days: u32,
+    /// Days that attempts are kept, if those are fewer; 0: as many.
+    pub attempts_kept_days: u32,
     /// Days that clicks are kept; 0: for ever.
     pub clicks_kept_days: u32,
     /// Days that counts are kept; 0: for ever.

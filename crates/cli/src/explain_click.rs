@@ -16,6 +16,9 @@ use store::{click_log, workspaces};
 use crate::connections::ConnectionOptions;
 use crate::{explain, out};
 
+/// What the licence of the location files asks for wherever a place is shown.
+const GEO_ATTRIBUTION: &str = "IP Geolocation by DB-IP, https://db-ip.com";
+
 /// Say why a recorded click has its verdict, place and device
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -95,6 +98,9 @@ fn print(explanation: &Explanation) {
         None => place.join(", "),
     };
     out::line(&format!("place     {place}"));
+    if explanation.location_missing.is_none() {
+        out::line(&format!("source    {GEO_ATTRIBUTION}"));
+    }
     explain::device(&explanation.device);
     explain::verdict(&explanation.automation);
     let first = match explanation.is_first_click {

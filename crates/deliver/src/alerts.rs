@@ -21,7 +21,8 @@ use tracing::warn;
 use uuid::Uuid;
 use webhook::OwnEvent;
 
-use crate::endpoints::{Endpoint, EndpointTable, Endpoints};
+use crate::endpoint::Endpoint;
+use crate::endpoints::{EndpointTable, Endpoints};
 use crate::metrics::Metrics;
 
 /// Most endpoints whose dead deliveries are told of in one statement.

@@ -142,6 +142,7 @@ impl App {
             pause_hold: deliver.pause_hold,
             tasks,
             work,
+            round: Mutex::default(),
             metrics,
         };
         let limits = Limits {

@@ -9,9 +9,9 @@ use model::delivery::{Attempt, DeliveryStatus};
 use store::attempts::{NewAttempt, Trigger};
 use store::deliveries::Progress;
 
-use crate::endpoints::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::health::Health;
-use crate::lanes::{Report, Slot};
+use crate::lane::{Report, Slot};
 use crate::metrics::Metrics;
 use crate::outcome::{self, Outcome};
 use crate::schedule::Schedule;
@@ -164,7 +164,7 @@ fn settle(
 mod tests {
     use super::*;
     use chrono::TimeZone;
-    use model::delivery::{ErrorClass, Timings};
+    use model::delivery::ErrorClass;
     use proptest::prelude::*;
 
     fn settled(outcome: Outcome, number: u32) -> Settlement {
@@ -174,18 +174,7 @@ mod tests {
     fn answered(status: u16, outcome: Outcome, place: Place) -> Settlement {
         let now = Utc.with_ymd_and_hms(2026, 11, 23, 14, 0, 0).unwrap();
         let error = (outcome != Outcome::Delivered).then_some(ErrorClass::Status);
-        let attempt = Attempt {
-            started_at: now,
-            duration_ms: 7,
-            status: Some(status),
-            error,
-            error_detail: None,
-            request_headers: Vec::new(),
-            response_headers: Vec::new(),
-            response_body: None,
-            remote_ip: None,
-            timings: Timings::default(),
-        };
+        let attempt = Attempt { duration_ms: 7, status: Some(status), error, ..Attempt::begun(now) };
         settle(&Schedule::from_seconds(&[5, 60]), attempt, outcome, place, now, 0.0)
     }
 

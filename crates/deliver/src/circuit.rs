@@ -92,6 +92,7 @@ impl Circuit {
 mod tests {
     use super::*;
     use chrono::TimeZone;
+    use proptest::prelude::*;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         Utc.timestamp_opt(1_800_000_000 + seconds, 0).unwrap()
@@ -156,5 +157,29 @@ mod tests {
         circuit.report(Pass::Ordinary, Signal::Down, at(3));
 
         assert_eq!(circuit.closed_until(at(3)), Some(at(5)));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_an_open_circuit_lets_one_through_at_a_time_and_never_closes_for_longer_than_its_limit(
+            answers in prop::collection::vec((0_i64..400, 0_u8..3), 0..200),
+        ) {
+            let (mut circuit, mut now, mut in_a_row) = (Circuit::default(), at(0), 0);
+            for (passed, said) in answers {
+                now += chrono::Duration::seconds(passed);
+                let signal = [Signal::Up, Signal::Unclear, Signal::Down][usize::from(said)];
+                let Some(pass) = circuit.admit(now) else {
+                    let until = circuit.closed_until(now).expect("it refused");
+                    prop_assert!(in_a_row >= CIRCUIT_FAILURES && until > now && until <= now + CIRCUIT_PAUSE_MAX);
+                    continue;
+                };
+                let is_open = matches!(circuit, Circuit::Open { .. });
+                prop_assert_eq!(pass == Pass::Probe, is_open);
+                prop_assert!(!is_open || circuit.admit(now).is_none(), "one probe at a time");
+                circuit.report(pass, signal, now);
+                in_a_row = if signal == Signal::Down { in_a_row + 1 } else { 0 };
+                prop_assert_eq!(circuit.closed_until(now).is_some(), in_a_row >= CIRCUIT_FAILURES);
+            }
+        }
     }
 }

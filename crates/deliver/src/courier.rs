@@ -4,11 +4,13 @@
 //! that much, begin the attempts. It does not wait for them, so that a slow endpoint holds up nobody. The loop
 //! around it goes again when there is work, when a request has ended, and every `poll_interval`.
 //!
+//! Workspaces have equal shares of a step, and so have their endpoints ([`fair`]). Of more endpoints than one look
+//! shows, the next look shows the next.
+//!
 //! Endpoints that are paused, whose circuit is open or that are not in the table (disabled, or unreadable) are
 //! not leased for: their rows stay as they are until that changes.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bus::Message as _;
@@ -16,7 +18,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use model::delivery::{DeliveryStatus, Timings};
 use model::event_type::{self, LINK_CLICKED};
-use model::{EnrichedClick, WorkspaceId};
+use model::{EndpointId, EnrichedClick};
 use store::deliveries::{self, Progress};
 use store::leases::{self, Finished, Leased, Waiting};
 use store::{Connection, Pool, endpoint_state, held};
@@ -26,11 +28,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use crate::attempter::Attempter;
-use crate::endpoints::{Endpoint, EndpointTable, Endpoints};
+use crate::endpoint::Endpoint;
+use crate::endpoints::{EndpointTable, Endpoints};
 use crate::lanes::Lanes;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
 use crate::sender::Shipment;
+use crate::{fair, settled};
 
 /// Most endpoints that are looked at in one step.
 const ENDPOINTS_MAX: i64 = 10_000;
@@ -75,8 +79,19 @@ pub struct Courier {
     pub tasks: TaskTracker,
     /// Says that there is work.
     pub work: Arc<Notify>,
+    /// Where it stands in going round.
+    pub round: Mutex<Round>,
     /// Counts.
     pub metrics: Metrics,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// Steps so far.
+    turn: usize,
+    /// The last endpoint that the last look showed, if there were more than it can show.
+    shown: Option<EndpointId>,
 }
 
 /// What a step found.
@@ -141,7 +156,7 @@ impl Courier {
     /// When the database is away.
     pub async fn step(&self, now: DateTime<Utc>) -> anyhow::Result<Step> {
         let mut conn = self.pool.get().await?;
-        let waiting = leases::waiting(&mut conn, ENDPOINTS_MAX).await?;
+        let waiting = self.waiting(&mut conn).await?;
         self.observe(&waiting, now);
         let table = self.endpoints.current();
         let wanted = self.wanted(&table, &waiting, now);
@@ -151,8 +166,14 @@ impl Courier {
         }
         let until = now + self.recorder.lease();
         let quotas: Vec<_> = wanted.iter().map(|(endpoint, quota)| (endpoint.id, *quota)).collect();
-        let leased = leases::lease_due(&mut conn, &quotas, self.recorder.leased_by(), now, until).await?;
+        let leased_by = self.recorder.leased_by();
+        let leased = leases::lease_due(&mut conn, &quotas, leased_by, now, until).await?;
+        let taken_over = leased.iter().filter(|leased| leased.is_taken_over).count();
+        self.metrics.leases_taken_over.inc_by(taken_over as u64);
+        let settled = settled::as_known(&mut conn, &table, leased, leased_by).await?;
         drop(conn);
+        self.metrics.settled.inc_by(settled.changed as u64);
+        let leased = settled.leased;
         let begun = leased.len();
         for leased in leased {
             match table.get(leased.owed.endpoint_id) {
@@ -167,8 +188,16 @@ impl Courier {
         Ok(if begun == 0 { Step::Idle } else { Step::Worked(begun) })
     }
 
-    /// Who may take on how much: no endpoint more than its lane has room for, each workspace its share of all, and of that
-    /// each of its endpoints its share.
+    /// Who has something due, and since when: the next of them, if there are very many.
+    async fn waiting(&self, conn: &mut Connection) -> anyhow::Result<Vec<Waiting>> {
+        let shown = self.round().shown;
+        let waiting = leases::waiting(conn, shown, ENDPOINTS_MAX).await?;
+        let is_full = i64::try_from(waiting.len()).is_ok_and(|found| found >= ENDPOINTS_MAX);
+        self.round().shown = waiting.last().filter(|_| is_full).map(|last| last.endpoint_id);
+        Ok(waiting)
+    }
+
+    /// Who may take on how much: no endpoint more than its lane has room for, and none more than its share.
     fn wanted(
         &self,
         table: &EndpointTable,
@@ -184,17 +213,19 @@ impl Courier {
             .filter(|(_, room)| *room > 0)
             .collect();
         let of_all = if self.lanes.free() == 0 { 0 } else { LEASED_MAX.saturating_sub(self.tasks.len()) };
-        let mut endpoints_of: HashMap<WorkspaceId, usize> = HashMap::new();
-        for (endpoint, _) in &ready {
-            *endpoints_of.entry(endpoint.workspace_id).or_default() += 1;
-        }
-        let of_workspace = of_all / endpoints_of.len().max(1);
-        let share = |endpoint: &Endpoint| (of_workspace / endpoints_of[&endpoint.workspace_id]).max(1);
-        let quota = |(endpoint, room): (Arc<Endpoint>, usize)| {
-            let quota = room.min(share(&endpoint));
-            (endpoint, quota)
+        let turn = {
+            let mut round = self.round();
+            round.turn = round.turn.wrapping_add(1);
+            round.turn
         };
-        ready.into_iter().take(of_all).map(quota).collect()
+        let rooms: Vec<_> = ready.iter().map(|(endpoint, room)| (endpoint.workspace_id, *room)).collect();
+        let shares = fair::shares(&rooms, of_all, turn);
+        let endpoints = ready.into_iter().map(|(endpoint, _)| endpoint);
+        endpoints.zip(shares).filter(|(_, share)| *share > 0).collect()
+    }
+
+    fn round(&self) -> std::sync::MutexGuard<'_, Round> {
+        self.round.lock().expect("nobody panics with this in hand")
     }
 
     /// Leaves out endpoints with a rate that another process sends to: the rate holds for all processes together.

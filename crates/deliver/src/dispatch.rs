@@ -17,9 +17,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bus::{Handler, Verdict, Verdicts};
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use model::{DeliveryId, EnrichedClick, EventId, WorkspaceId};
-use store::deliveries::{self, NewDelivery, Progress};
+use store::deliveries::{self, NewDelivery};
 use store::{Pool, tombstones};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
 use tokio::time::Instant;
@@ -27,8 +27,9 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::attempter::{Attempter, Settlement};
+use crate::batch::{Dispatch, State};
 use crate::claim::Claim;
-use crate::lanes::Later;
+use crate::later::Later;
 use crate::matching::{Bodies, Debt, Matching};
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
@@ -83,26 +84,6 @@ pub struct Dispatcher {
 /// Places for all deliveries that are sent and waited for at a time.
 pub fn at_once() -> Semaphore {
     Semaphore::new(AT_ONCE_MAX)
-}
-
-type Answer = Result<Settlement, Later>;
-
-/// A delivery of this batch.
-struct Dispatch {
-    id: DeliveryId,
-    debt: Debt,
-    body: Bytes,
-    state: State,
-}
-
-enum State {
-    Later(Later),
-    Settled(Box<Settlement>),
-    /// Under way; waited for only where answers usually come in time.
-    Sent {
-        answer: oneshot::Receiver<Answer>,
-        is_waited_for: bool,
-    },
 }
 
 impl Handler for Dispatcher {
@@ -350,54 +331,5 @@ impl Dispatcher {
                 }
             }
         });
-    }
-}
-
-impl Dispatch {
-    /// Whether its answer is still to come, and waited for.
-    fn is_waited_for(&self) -> bool {
-        matches!(self.state, State::Sent { is_waited_for: true, .. })
-    }
-
-    async fn wait(&mut self, deadline: Instant) {
-        let State::Sent { answer, is_waited_for } = &mut self.state else { return };
-        let answer = if *is_waited_for {
-            tokio::time::timeout_at(deadline, answer).await.ok().and_then(Result::ok)
-        } else {
-            answer.try_recv().ok()
-        };
-        match answer {
-            Some(Ok(settlement)) => self.state = State::Settled(Box::new(settlement)),
-            Some(Err(later)) => self.state = State::Later(later),
-            None => {}
-        }
-    }
-
-    fn row(&self, click: &EnrichedClick, leased_until: DateTime<Utc>) -> NewDelivery {
-        let (progress, leased_until) = match &self.state {
-            State::Settled(settlement) => {
-                let mut progress = settlement.progress.clone();
-                if !settlement.is_first_try_success() {
-                    progress.body = Some(self.body.to_vec());
-                }
-                (progress, None)
-            }
-            State::Later(_) => (self.due(), None),
-            State::Sent { .. } => (self.due(), Some(leased_until)),
-        };
-        NewDelivery {
-            id: self.id,
-            workspace_id: self.debt.endpoint.workspace_id,
-            owed: self.debt.owed,
-            event_type: self.debt.event_type,
-            click_id: Some(click.click.id),
-            told_revision: click.event_id.revision(),
-            progress,
-            leased_until,
-        }
-    }
-
-    fn due(&self) -> Progress {
-        Progress::due(self.debt.due_at.unwrap_or_else(Utc::now), Some(self.body.to_vec()))
     }
 }

@@ -15,7 +15,7 @@ use store::Pool;
 use store::endpoint_state::{self, Learned};
 use tokio::sync::Notify;
 
-use crate::endpoints::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::outcome::Outcome;
 
 /// How often it is written down.
@@ -172,7 +172,7 @@ impl News {
 mod tests {
     use super::*;
     use chrono::TimeZone;
-    use model::delivery::{ErrorClass, Timings};
+    use model::delivery::ErrorClass;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         Utc.timestamp_opt(1_800_000_000 + seconds, 0).unwrap()
@@ -182,18 +182,8 @@ mod tests {
     fn news(attempts: &[(bool, i64)]) -> News {
         let mut news = News::none(EndpointId::generate(), WorkspaceId::generate());
         for &(is_success, seconds) in attempts {
-            let attempt = Attempt {
-                started_at: at(seconds),
-                duration_ms: 1,
-                status: None,
-                error: (!is_success).then_some(ErrorClass::Timeout),
-                error_detail: None,
-                request_headers: Vec::new(),
-                response_headers: Vec::new(),
-                response_body: None,
-                remote_ip: None,
-                timings: Timings::default(),
-            };
+            let error = (!is_success).then_some(ErrorClass::Timeout);
+            let attempt = Attempt { error, ..Attempt::begun(at(seconds)) };
             news.add(&attempt, u32::try_from(seconds).unwrap(), at(seconds));
         }
         news

@@ -1,27 +1,34 @@
 //! Delivers: every enriched click to every endpoint that is owed it, at least once, and none slowed by another.
 //!
 //! Two lanes. The fast one ([`dispatch`]) sends a batch of clicks at once from memory and stores the results in
-//! one statement; [`matching`] finds who is owed what by it, as [`owing`] decides. What cannot go at once, or failed, is a row, and the slow one ([`courier`]) works those off.
+//! one statement; [`matching`] finds who is owed what by it, as [`owing`] decides. What cannot go at once, or failed, is a row,
+//! and the slow one ([`courier`]) works those off, each endpoint its [`fair`] share; what waited for evidence is told as it is
+//! known by then ([`settled`]).
 //! Events of our own are rows from the beginning ([`own_events`]), and so is what the alert URL is told ([`alerts`]).
 //! Both make attempts in the same way ([`attempter`]): [`sender`] posts, [`outcome`] judges, [`schedule`] says when
-//! next; [`lanes`] say how much an endpoint may use of us (its [`limit`], its [`rate`], its [`circuit`]), [`destination`] where a
+//! next; a [`lane`] (of all the [`lanes`]) says how much an endpoint may use of us (its [`limit`], its [`rate`], its [`circuit`]), [`destination`] where a
 //! request may go ([`service::names`] says who is asked for addresses), [`timings`] where its time went.
-//! [`endpoints`] knows who wants what, [`recorder`] stores results of leased rows, [`health`] what was learned,
+//! [`endpoints`] knows who wants what (each an [`endpoint`]), [`recorder`] stores results of leased rows, [`health`] what was learned,
 //! and [`life`] acts on it by the rule of [`failing`].
 //! [`replayer`] puts in line again what somebody asked for, [`reconciler`] what was lost on the way; the slow lane sends it.
 
 pub mod alerts;
 pub mod app;
 pub mod attempter;
+mod batch;
 pub mod circuit;
 mod claim;
 pub mod courier;
 pub mod destination;
 pub mod dispatch;
+pub mod endpoint;
 pub mod endpoints;
 pub mod failing;
+pub mod fair;
 pub mod health;
+pub mod lane;
 pub mod lanes;
+pub mod later;
 pub mod life;
 pub mod limit;
 pub mod matching;
@@ -36,6 +43,7 @@ pub mod replayer;
 pub mod schedule;
 pub mod sender;
 pub mod settings;
+pub mod settled;
 pub mod test_requests;
 pub mod timings;
 

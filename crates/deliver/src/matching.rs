@@ -19,8 +19,9 @@ use store::deliveries::{self, NewDelivery, Owed, Progress, Standing};
 use store::settling;
 use webhook::payload;
 
-use crate::endpoints::{Endpoint, EndpointTable, Endpoints};
-use crate::lanes::Later;
+use crate::endpoint::Endpoint;
+use crate::endpoints::{EndpointTable, Endpoints};
+use crate::later::Later;
 use crate::metrics::Metrics;
 use crate::owing::{Owing, Stance, Telling, is_first_on_its_way};
 

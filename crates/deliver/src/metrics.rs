@@ -6,7 +6,7 @@ use prometheus::{
 };
 use store::held::Held;
 
-use crate::lanes::Later;
+use crate::later::Later;
 use crate::outcome::Outcome;
 
 /// From a fast answer on the same host to a timeout.
@@ -39,6 +39,8 @@ pub struct Metrics {
     pub endpoints_disabled: IntCounter,
     /// Results that were not taken because the lease had gone to somebody else.
     pub leases_lost: IntCounter,
+    /// Deliveries that were taken over when the lease of whoever had them in hand ended.
+    pub leases_taken_over: IntCounter,
     /// Batches and results that could not be stored at once.
     pub store_failures: IntCounter,
     /// Replays that are running, all replicas together, as far as they are counted.
@@ -92,6 +94,10 @@ impl Metrics {
                 "Endpoints that were disabled because they are gone or only failed",
             )?,
             leases_lost: counter("leases_lost_total", "Results whose lease had gone to somebody else")?,
+            leases_taken_over: counter(
+                "leases_taken_over_total",
+                "Deliveries whose lease ended before their result was stored: a process died or stood still",
+            )?,
             store_failures: counter(
                 "store_failures_total",
                 "Failures to store results; they are tried again",
@@ -108,7 +114,7 @@ impl Metrics {
                 "Amendments that came before the click was told of: it is told with them, or not at all",
             )?,
         };
-        let all: [Box<dyn prometheus::core::Collector>; 20] = [
+        let all: [Box<dyn prometheus::core::Collector>; 21] = [
             Box::new(metrics.attempts.clone()),
             Box::new(metrics.attempt_seconds.clone()),
             Box::new(metrics.click_to_webhook_seconds.clone()),
@@ -123,6 +129,7 @@ impl Metrics {
             Box::new(metrics.endpoints.clone()),
             Box::new(metrics.endpoints_disabled.clone()),
             Box::new(metrics.leases_lost.clone()),
+            Box::new(metrics.leases_taken_over.clone()),
             Box::new(metrics.store_failures.clone()),
             Box::new(metrics.replays_running.clone()),
             Box::new(metrics.replayed.clone()),

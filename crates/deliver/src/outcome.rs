@@ -113,7 +113,6 @@ fn date(value: &str) -> Option<DateTime<Utc>> {
 mod tests {
     use super::*;
     use chrono::TimeZone;
-    use model::delivery::Timings;
     use proptest::prelude::*;
 
     const PAUSE_MAX: Duration = Duration::from_secs(3600);
@@ -123,18 +122,7 @@ mod tests {
     }
 
     fn attempt(status: Option<u16>, error: Option<ErrorClass>) -> Attempt {
-        Attempt {
-            started_at: now(),
-            duration_ms: 1,
-            status,
-            error,
-            error_detail: None,
-            request_headers: Vec::new(),
-            response_headers: Vec::new(),
-            response_body: None,
-            remote_ip: None,
-            timings: Timings::default(),
-        }
+        Attempt { status, error, ..Attempt::begun(now()) }
     }
 
     fn answered(status: u16) -> Attempt {

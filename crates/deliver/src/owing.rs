@@ -10,12 +10,15 @@
 //! id of the click alone (`evt_X`) whichever revision it tells, so that it is sent once; amendments have ids of their own
 //! (`evt_X_1`). An endpoint that chose amendments only is owed those that its filter lets through, before or after.
 //!
+//! A click that is older than what the endpoint is owed (its creation, or its last enabling) is owed to it no more; whoever was
+//! told of it is told of its change all the same.
+//!
 //! An endpoint that waits for the settled verdict (`settle_ms`) has its `link.clicked` as a row that is not due yet. An
 //! amendment that comes before it is sent becomes part of it, or takes it back: [`Owing::Settling`]. One that finds no row comes
-//! again for a while ([`Stance::expects_first`]), unless it is recorded: then what it amends is not told any more.
+//! again for a while ([`Stance::expects_first`]), unless it is recorded: then what it amends is not told any more. At its first
+//! lease the row is held against what is recorded ([`settled`](crate::settled)).
 
 use chrono::{DateTime, TimeDelta, Utc};
-use model::event_type::{LINK_CLICK_AMENDED, LINK_CLICKED};
 use model::{EnrichedClick, EventId};
 
 /// How long after the time for evidence the first telling of a click may still be on its way.
@@ -47,27 +50,33 @@ impl<'a> Telling<'a> {
         EventId::of_click(self.click.click.id, 0)
     }
 
-    /// How an endpoint stands to it that chose what happened then by these types, and by `matches`.
-    pub fn stance(
-        &self,
-        chose: impl Fn(&str) -> bool,
-        matches: impl Fn(&EnrichedClick) -> bool,
-        settles: bool,
-    ) -> Option<Stance> {
-        let (chose_clicks, chose_amendments) = (chose(LINK_CLICKED), chose(LINK_CLICK_AMENDED));
-        if !chose_clicks && !chose_amendments {
+    /// How an endpoint stands to it that wishes this, and whose filter is `matches`.
+    pub fn stance(&self, wish: Wish, matches: impl Fn(&EnrichedClick) -> bool) -> Option<Stance> {
+        if !wish.clicks && !wish.amendments {
             return None;
         }
         let stance = Stance {
             revision: self.revision(),
-            chose_clicks,
+            wish,
             matches: matches(self.click),
             matched: self.before.iter().any(&matches),
             matched_last: self.before.last().is_some_and(&matches),
-            settles,
         };
         stance.may_be_owed().then_some(stance)
     }
+}
+
+/// What an endpoint asks for, whatever its filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// It chose `link.clicked`.
+    pub clicks: bool,
+    /// It chose `link.click.amended`.
+    pub amendments: bool,
+    /// It waits for the settled verdict.
+    pub settles: bool,
+    /// It is owed what was clicked then.
+    pub is_owed: bool,
 }
 
 /// How an endpoint stands to a telling.
@@ -75,16 +84,14 @@ impl<'a> Telling<'a> {
 pub struct Stance {
     /// Of the telling.
     revision: u32,
-    /// It chose `link.clicked`; else only `link.click.amended`.
-    chose_clicks: bool,
+    /// Of the endpoint.
+    wish: Wish,
     /// Its filter lets this telling through.
     pub matches: bool,
     /// Its filter let an earlier one through.
     matched: bool,
     /// Its filter let the one before through.
     matched_last: bool,
-    /// It waits for the settled verdict.
-    settles: bool,
 }
 
 /// What an endpoint is owed.
@@ -102,24 +109,29 @@ pub enum Owing {
 
 impl Stance {
     fn may_be_owed(self) -> bool {
-        match (self.revision, self.chose_clicks) {
-            (0, chose_clicks) => chose_clicks && self.matches,
+        let is_owed = self.wish.is_owed;
+        match (self.revision, self.wish.clicks) {
+            (0, chose_clicks) => chose_clicks && is_owed && self.matches,
+            // it may have been told before
             (_, true) => true,
-            (_, false) => self.matches || self.matched,
+            (_, false) => is_owed && (self.matches || self.matched),
         }
     }
 
     /// What it is owed, when its `link.clicked` is in the table and tells the revision `told`, or is not.
     pub fn owing(self, told: Option<u32>) -> Owing {
-        if !self.chose_clicks {
+        if !self.wish.clicks {
             return Owing::Amendment;
+        }
+        if told.is_none() && !self.wish.is_owed {
+            return Owing::Nothing;
         }
         // by this telling, when it comes again, or by a later one
         if told.is_some_and(|told| told >= self.revision) {
             return Owing::Nothing;
         }
         match (told.is_some() || self.matched, self.matches) {
-            (true, _) if self.settles => Owing::Settling,
+            (true, _) if self.wish.settles => Owing::Settling,
             (true, _) => Owing::Amendment,
             (false, true) => Owing::Click,
             (false, false) => Owing::Nothing,
@@ -128,7 +140,7 @@ impl Stance {
 
     /// Whether a `link.clicked` that neither waits nor was sent is to be expected.
     pub fn expects_first(self) -> bool {
-        self.matches || self.matched_last
+        self.wish.is_owed && (self.matches || self.matched_last)
     }
 }
 
@@ -161,27 +173,18 @@ mod tests {
         click
     }
 
+    const CLICKS: Wish = Wish { clicks: true, amendments: false, settles: false, is_owed: true };
+
     /// What an endpoint is owed that wants these verdicts.
-    fn owed(
-        verdicts: &[Verdict],
-        types: &[&str],
-        wanted: &[Verdict],
-        settles: bool,
-        told: Option<u32>,
-    ) -> Owing {
+    fn owed(verdicts: &[Verdict], wish: Wish, wanted: &[Verdict], told: Option<u32>) -> Owing {
         let click = click(verdicts);
         let telling = Telling::of(&click);
-        let stance = telling.stance(
-            |event_type| types.contains(&event_type),
-            |click| wanted.contains(&click.automation.verdict),
-            settles,
-        );
+        let stance = telling.stance(wish, |click| wanted.contains(&click.automation.verdict));
         stance.map_or(Owing::Nothing, |stance| stance.owing(told))
     }
 
     #[test]
     fn who_was_told_is_told_of_the_change_and_who_wants_it_now_is_told_of_the_click() {
-        let clicks = &[LINK_CLICKED][..];
         for (verdicts, wanted, told, owing) in [
             (&[Human][..], &[Human][..], None, Owing::Click),
             (&[Human], &[Human], Some(0), Owing::Nothing),
@@ -201,33 +204,47 @@ mod tests {
             // a later one was told
             (&[Automated, Unknown], &[Human], Some(2), Owing::Nothing),
         ] {
-            assert_eq!(
-                owed(verdicts, clicks, wanted, false, told),
-                owing,
-                "{verdicts:?} {wanted:?} {told:?}"
-            );
             let settling = if owing == Owing::Amendment { Owing::Settling } else { owing };
-            assert_eq!(
-                owed(verdicts, clicks, wanted, true, told),
-                settling,
-                "{verdicts:?} {wanted:?} {told:?}"
-            );
-            let both = &[LINK_CLICKED, LINK_CLICK_AMENDED];
-            assert_eq!(owed(verdicts, both, wanted, false, told), owing, "{verdicts:?} {wanted:?} {told:?}");
+            for (wish, owing) in [
+                (CLICKS, owing),
+                (Wish { settles: true, ..CLICKS }, settling),
+                (Wish { amendments: true, ..CLICKS }, owing),
+            ] {
+                let case = format!("{wish:?} {verdicts:?} {wanted:?} {told:?}");
+                assert_eq!(owed(verdicts, wish, wanted, told), owing, "{case}");
+            }
         }
     }
 
     #[test]
     fn who_chose_amendments_only_gets_those_that_its_filter_lets_through_before_or_after() {
+        let amendments = Wish { clicks: false, amendments: true, ..CLICKS };
         for (verdicts, owing) in [
             (&[Human][..], Owing::Nothing),
             (&[Human, Automated], Owing::Amendment),
             (&[Automated, Human], Owing::Amendment),
             (&[Automated, Unknown], Owing::Nothing),
         ] {
-            assert_eq!(owed(verdicts, &[LINK_CLICK_AMENDED], &[Human], false, None), owing, "{verdicts:?}");
+            assert_eq!(owed(verdicts, amendments, &[Human], None), owing, "{verdicts:?}");
         }
-        assert_eq!(owed(&[Human, Automated], &["delivery.dead"], &[Human], false, None), Owing::Nothing);
+        let neither = Wish { amendments: false, ..amendments };
+        assert_eq!(owed(&[Human, Automated], neither, &[Human], None), Owing::Nothing);
+    }
+
+    #[test]
+    fn of_a_click_that_is_owed_no_more_only_who_was_told_is_told_of_the_change() {
+        let no_more = Wish { is_owed: false, ..CLICKS };
+        for (verdicts, told, owing) in [
+            (&[Human][..], None, Owing::Nothing),
+            (&[Automated, Human], None, Owing::Nothing),
+            (&[Human, Automated], None, Owing::Nothing),
+            (&[Human, Automated], Some(0), Owing::Amendment),
+            (&[Human, Automated], Some(1), Owing::Nothing),
+        ] {
+            assert_eq!(owed(verdicts, no_more, &[Human], told), owing, "{verdicts:?} {told:?}");
+        }
+        let amendments = Wish { clicks: false, amendments: true, ..no_more };
+        assert_eq!(owed(&[Human, Automated], amendments, &[Human], None), Owing::Nothing);
     }
 
     #[test]

@@ -25,7 +25,8 @@ use uuid::Uuid;
 use webhook::OwnEvent;
 
 use crate::alerts::{self, Alerts};
-use crate::endpoints::{Endpoint, Endpoints};
+use crate::endpoint::Endpoint;
+use crate::endpoints::Endpoints;
 use crate::metrics::Metrics;
 
 /// Messages of one batch.

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use uuid::Uuid;
 
+use crate::endpoint::Endpoint;
 use crate::endpoints::{EndpointTable, Endpoints};
 use crate::metrics::Metrics;
 
@@ -106,7 +107,7 @@ fn owed(table: &EndpointTable, event: &[u8], now: DateTime<Utc>) -> Vec<NewDeliv
             return Vec::new();
         }
     };
-    let new = |endpoint: &Arc<crate::endpoints::Endpoint>| NewDelivery {
+    let new = |endpoint: &Arc<Endpoint>| NewDelivery {
         id: DeliveryId::generate_at(click.event_id.timestamp()),
         workspace_id: endpoint.workspace_id,
         owed: Owed { endpoint_id: endpoint.id, event_id: EventId::of_click(click.click.id, 0) },

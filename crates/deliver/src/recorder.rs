@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use crate::attempter::Settlement;
-use crate::endpoints::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::metrics::Metrics;
 
 /// Most results in one statement.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use model::delivery::{Attempt, ErrorClass, Timings};
+use model::delivery::{Attempt, ErrorClass};
 use model::{AddressPolicy, DeliveryId, EgressPolicy, EventId};
 use rustls::client::Resumption;
 use rustls_platform_verifier::BuilderVerifierExt as _;
@@ -19,7 +19,7 @@ use service::names::{self, ResolverError};
 use webhook::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
 use crate::destination::{DestinationError, GuardedResolver};
-use crate::endpoints::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::settings::SendSettings;
 use crate::timings::{Stopwatch, TimedConnections, TimedSessions};
 
@@ -136,16 +136,8 @@ impl Sender {
         let clock = Instant::now();
         let headers = request_headers(endpoint, shipment, started_at);
         let mut attempt = Attempt {
-            started_at,
-            duration_ms: 0,
-            status: None,
-            error: None,
-            error_detail: None,
             request_headers: shown_request_headers(&headers, endpoint),
-            response_headers: Vec::new(),
-            response_body: None,
-            remote_ip: None,
-            timings: Timings::default(),
+            ..Attempt::begun(started_at)
         };
         let limit = endpoint.timeout.unwrap_or(self.timeout);
         match self.policy.check_url(&endpoint.url) {

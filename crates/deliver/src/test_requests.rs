@@ -11,7 +11,8 @@ use model::event_type::{ENDPOINT_DISABLED, LINK_CLICKED};
 use model::{DeliveryId, EventId};
 use webhook::{alert, own_event, payload};
 
-use crate::endpoints::{Endpoint, Endpoints};
+use crate::endpoint::Endpoint;
+use crate::endpoints::Endpoints;
 use crate::sender::{Sender, Shipment};
 
 /// Answers test requests.

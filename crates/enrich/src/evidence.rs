@@ -64,6 +64,10 @@ struct Remembered {
     is_honeypot: bool,
     /// A hash of what it runs on.
     agent: u64,
+    /// A hash of the part of it that all programs of a device share.
+    system: u64,
+    /// The browser of an app.
+    is_in_app: bool,
     contact: Option<u64>,
     /// A machine's by its own signals.
     is_automated: bool,
@@ -228,6 +232,8 @@ impl State {
             link_id: click.link.id,
             is_honeypot: click.link.kind == LinkKind::Honeypot,
             agent: self.groups.hash(&(device.kind, &device.os, &device.browser)),
+            system: self.groups.hash(&(device.kind, &device.os)),
+            is_in_app: device.in_app.is_some(),
             contact: click.link.labels.contact_id.as_ref().map(|contact| self.groups.hash(contact)),
             is_automated: enriched.automation.verdict == Verdict::Automated,
             // of the click as it came: privacy may have taken the headers from the enriched one

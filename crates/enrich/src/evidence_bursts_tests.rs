@@ -198,6 +198,7 @@ fn settled(plan: &Plan) -> Vec<Verdict> {
             millis: planned.millis,
             ip: &planned.ip,
             os: planned.os,
+            app: None,
             verdict: planned.verdict,
             is_navigated: planned.is_navigated,
         };

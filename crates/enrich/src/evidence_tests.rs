@@ -24,13 +24,23 @@ struct Visit<'a> {
     millis: i64,
     ip: &'a str,
     os: &'a str,
+    /// The app whose browser it was; none: the phone's own.
+    app: Option<&'a str>,
     verdict: Verdict,
     is_navigated: bool,
 }
 
 impl<'a> Visit<'a> {
     fn of(link: &'a ClickedLink, millis: i64) -> Self {
-        Self { link, millis, ip: "82.90.81.233", os: IPHONE, verdict: Verdict::Human, is_navigated: false }
+        Self {
+            link,
+            millis,
+            ip: "82.90.81.233",
+            os: IPHONE,
+            app: None,
+            verdict: Verdict::Human,
+            is_navigated: false,
+        }
     }
 }
 
@@ -102,6 +112,8 @@ impl Scene {
         let click = self.click(visit);
         let now = click.clicked_at + TimeDelta::seconds(late);
         let mut told = [enriched(&click, visit.os, visit.verdict)];
+        told[0].device.in_app = visit.app.map(str::to_owned);
+        told[0].device.browser = Some(visit.app.unwrap_or("Mobile Safari").to_owned());
         self.evidence.note(&[click], &mut told, &[None], now);
         let [told] = told;
         self.tell(&told);
@@ -273,6 +285,56 @@ fn the_first_of_two_programs_on_a_recipients_link_is_doubtful() {
     // the same again, and much later
     assert_eq!(scene.visit(&Visit::of(&links[0], 25_000)).1, []);
     assert_eq!(scene.visit(&Visit { os: "Windows", ..Visit::of(&links[0], 90_000) }).1, []);
+}
+
+#[test]
+fn who_opens_in_the_phones_browser_what_an_app_showed_is_one_person() {
+    let links = links(Some("msg_1"), Some("cont_9"), 1);
+    let in_app = |app, millis| Visit { app: Some(app), ..Visit::of(&links[0], millis) };
+    for (first, second) in [
+        (in_app("Instagram", 0), Visit::of(&links[0], 4_000)),
+        (Visit::of(&links[0], 0), in_app("WhatsApp", 4_000)),
+    ] {
+        let mut scene = Scene::new();
+        scene.visit(&first);
+
+        assert_eq!(scene.visit(&second), (Verdict::Human, vec![]));
+    }
+
+    // the phone's browser does not run on Windows
+    let mut scene = Scene::new();
+    scene.visit(&Visit { os: "Windows", ..in_app("Slack", 0) });
+    assert_eq!(scene.visit(&Visit::of(&links[0], 4_000)).1, [(0, Verdict::Unknown)]);
+}
+
+#[test]
+fn people_in_the_browsers_of_apps_trip_nothing_together() {
+    let of_one = links(Some("msg_1"), Some("cont_9"), 3);
+    let of_many: Vec<_> = (0..9).flat_map(|n| links(Some("msg_2"), Some(&format!("cont_{n}")), 1)).collect();
+    let to_all = links(Some("msg_3"), None, 2);
+    let mut scene = Scene::new();
+    let mut now = 0;
+
+    for app in ["Instagram", "Facebook", "TikTok", "LinkedIn", "Line", "WeChat", "Snapchat", "Viber"] {
+        // each link of a message one after the other, and the first again
+        for (link, pause) in [(0, 60_000), (1, 2_500), (2, 2_500), (0, 2_500)] {
+            now += pause;
+            let visit = Visit { app: Some(app), ..Visit::of(&of_one[link], now) };
+            assert_eq!(scene.visit(&visit), (Verdict::Human, vec![]), "{app}");
+        }
+        // many people behind one address of their carrier, each with a link of his own, in one second
+        now += 60_000;
+        for link in &of_many {
+            let visit = Visit { app: Some(app), ..Visit::of(link, now) };
+            assert_eq!(scene.visit(&visit), (Verdict::Human, vec![]), "{app}");
+        }
+        // a message that all got, read by two who have one address
+        now += 60_000;
+        for link in &to_all {
+            let visit = Visit { app: Some(app), ..Visit::of(link, now) };
+            assert_eq!(scene.visit(&visit), (Verdict::Human, vec![]), "{app}");
+        }
+    }
 }
 
 #[test]

@@ -139,6 +139,22 @@ impl Timings {
 }
 
 impl Attempt {
+    /// An attempt of which nothing is known but when it began.
+    pub fn begun(started_at: DateTime<Utc>) -> Self {
+        Self {
+            started_at,
+            duration_ms: 0,
+            status: None,
+            error: None,
+            error_detail: None,
+            request_headers: Vec::new(),
+            response_headers: Vec::new(),
+            response_body: None,
+            remote_ip: None,
+            timings: Timings::default(),
+        }
+    }
+
     /// Whether the subscriber accepted the event.
     pub fn is_success(&self) -> bool {
         self.error.is_none()

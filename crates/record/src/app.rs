@@ -119,6 +119,7 @@ impl App {
                 let range = partitions::Range {
                     days_ahead: settings.partitions_days_ahead,
                     days_kept: settings.deliveries_kept_days,
+                    attempts_kept: settings.attempts_kept_days,
                     clicks_kept: settings.clicks_kept_days,
                     rollups_kept: settings.rollups_kept_days,
                 };

@@ -30,6 +30,8 @@ pub struct Metrics {
     pub recount_seconds: Histogram,
     /// Buckets that could not be counted, and wait again.
     pub recount_failures_total: IntCounter,
+    /// Buckets whose clicks somebody changed without marking them.
+    pub unmarked_buckets_total: IntCounter,
 }
 
 impl Metrics {
@@ -83,6 +85,10 @@ impl Metrics {
             recount_failures_total: counter(
                 "recount_failures_total",
                 "Buckets that could not be counted, and wait again.",
+            )?,
+            unmarked_buckets_total: counter(
+                "unmarked_buckets_total",
+                "Buckets whose clicks were written by a program that does not have them counted; they are counted again.",
             )?,
         })
     }

@@ -19,6 +19,8 @@ pub struct Range {
     pub days_ahead: u32,
     /// So many days of the delivery log; 0: all there ever were.
     pub days_kept: u32,
+    /// So many days of its attempts, if those are fewer; 0: as many.
+    pub attempts_kept: u32,
     /// So many days of clicks; 0: all.
     pub clicks_kept: u32,
     /// So many days of counts; 0: all.
@@ -36,6 +38,11 @@ pub async fn keep(pool: Pool, every: Duration, range: Range, stop: CancellationT
             && let Err(error) = drop_old(&pool, range.days_kept).await
         {
             warn!(error = format!("{error:#}"), "old days of the delivery log could not be dropped");
+        }
+        if range.attempts_kept > 0
+            && let Err(error) = drop_old_attempts(&pool, range.attempts_kept).await
+        {
+            warn!(error = format!("{error:#}"), "old days of attempts could not be dropped");
         }
         if range.clicks_kept > 0
             && let Err(error) = drop_old_clicks(&pool, range.clicks_kept).await
@@ -64,6 +71,13 @@ async fn drop_old(pool: &Pool, days_kept: u32) -> anyhow::Result<()> {
     let Some(first_kept) = first_kept(days_kept) else { return Ok(()) };
     let mut conn = pool.get().await?;
     partitions::drop_deliveries_before(&mut conn, first_kept).await.context("failed to drop partitions")?;
+    Ok(())
+}
+
+async fn drop_old_attempts(pool: &Pool, days_kept: u32) -> anyhow::Result<()> {
+    let Some(first_kept) = first_kept(days_kept) else { return Ok(()) };
+    let mut conn = pool.get().await?;
+    partitions::drop_attempts_before(&mut conn, first_kept).await.context("failed to drop partitions")?;
     Ok(())
 }
 

@@ -1,10 +1,10 @@
 //! Counts clicks again wherever they have changed: first the quarters of an hour that people look at, then days, then what was
-//! recorded by a version that marked nothing.
+//! recorded by a version that marked nothing. Once an hour one of the last days is held against its clicks, whoever wrote them.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use store::rollups::{self, Bucket, Grain};
 use store::{Connection, Pool};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,12 @@ const REST: u32 = 4;
 /// How often it is measured how much waits.
 const MEASURE_EVERY: Duration = Duration::from_secs(10);
 
+/// How often a day is held against its clicks.
+const AUDIT_EVERY: Duration = Duration::from_secs(3600);
+
+/// How many days are, one after the other, from yesterday back: a program that slept for longer is not waited for.
+const AUDITED_DAYS: u64 = 31;
+
 /// Keeps the counts of clicks. Several may run: a bucket that another is counting is passed over.
 pub struct Rollups {
     pool: Pool,
@@ -48,7 +54,15 @@ impl Rollups {
     /// Counts until `stop`. What cannot be counted is tried again.
     pub async fn run(self, stop: CancellationToken) {
         let mut measured_at: Option<Instant> = None;
+        let (mut audited_at, mut audits) = (Instant::now(), 0);
         while !stop.is_cancelled() {
+            if audited_at.elapsed() >= AUDIT_EVERY {
+                let day = Utc::now().date_naive() - Days::new(1 + audits % AUDITED_DAYS);
+                if let Some(Err(error)) = stop.run_until_cancelled(self.audit(day, Utc::now())).await {
+                    warn!(error = format!("{error:#}"), %day, "the counts of a day could not be checked");
+                }
+                (audited_at, audits) = (Instant::now(), audits + 1);
+            }
             if measured_at.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
                 if let Some(Err(error)) = stop.run_until_cancelled(self.measure(Utc::now())).await {
                     debug!(error = format!("{error:#}"), "what waits to be counted could not be measured");
@@ -117,6 +131,21 @@ impl Rollups {
                 Ok(false)
             }
         }
+    }
+
+    /// Has counted again what does not fit the clicks of a UTC day; tells how many quarters of an hour that are.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn audit(&self, day: NaiveDate, now: DateTime<Utc>) -> anyhow::Result<usize> {
+        let mut conn = self.pool.get().await?;
+        let found = rollups::mark_deviating(&mut conn, day, now).await;
+        let found = found.context("failed to hold counts against clicks")?;
+        if found > 0 {
+            warn!(buckets = found, %day, "clicks were written without being counted; they are counted now");
+            self.metrics.unmarked_buckets_total.inc_by(found as u64);
+        }
+        Ok(found)
     }
 
     /// Shows how much waits, and for how long.

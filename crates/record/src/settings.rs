@@ -55,6 +55,8 @@ pub struct RecordSettings {
     pub partitions_days_ahead: u32,
     /// Days of the delivery log that are kept; 0: for ever.
     pub deliveries_kept_days: u32,
+    /// Days of their attempts that are kept, if those are fewer; 0: as many.
+    pub attempts_kept_days: u32,
     /// Days of clicks that are kept; 0: for ever.
     pub clicks_kept_days: u32,
     /// Days of counts that are kept; 0: for ever.

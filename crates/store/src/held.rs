@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use model::{DeliveryId, EndpointId, EventId, WorkspaceId};
 
-use crate::leases::FIRST_OF_EACH;
+use crate::leases::first_of_each;
 use crate::statement::statement;
 use crate::{Connection, QueryResult, events};
 
@@ -84,7 +84,8 @@ pub async fn bury(
     // longer than the calendar: for ever
     let Some(since) = since else { return Ok(Vec::new()) };
     conn.transaction(async |conn| {
-        let rows: Vec<Row> = statement(format!("WITH RECURSIVE {FIRST_OF_EACH}, \
+        let step = first_of_each("");
+        let rows: Vec<Row> = statement(format!("WITH RECURSIVE {step}, \
              held AS MATERIALIZED (SELECT w.day, w.id, e.state FROM step, \
                  LATERAL (SELECT e.id, e.state FROM endpoints e WHERE e.id = step.endpoint_id \
                      AND e.state <> 'active' AND e.deleted_at IS NULL \
@@ -137,8 +138,9 @@ pub async fn bury(
 
 /// Ends the waiting deliveries of endpoints that were deleted; at most `limit`. Nobody will ever send them.
 pub async fn bury_of_deleted(conn: &mut Connection, now: DateTime<Utc>, limit: i64) -> QueryResult<usize> {
+    let step = first_of_each("");
     statement(format!(
-        "WITH RECURSIVE {FIRST_OF_EACH}, \
+        "WITH RECURSIVE {step}, \
          orphan AS MATERIALIZED (SELECT w.day, w.id FROM step, \
                  LATERAL (SELECT e.id FROM endpoints e \
                      WHERE e.id = step.endpoint_id AND e.deleted_at IS NOT NULL LIMIT 1) AS e, \

@@ -65,38 +65,52 @@ pub struct Leased {
     pub is_replay: bool,
     /// Attempts that were answered 429 and do not count against the schedule.
     pub throttled: u32,
+    /// Revision of the click that it tells.
+    pub told_revision: u32,
+    /// Somebody had it in hand, and his lease ended before a result was stored.
+    pub is_taken_over: bool,
 }
 
 /// Of each endpoint ($1) up to so many ($2) deliveries that are due at $3 and in nobody's hands, locked.
 ///
 /// What is live goes first. Replays get what is left, and at most a quarter, so that what comes live meanwhile finds
 /// room; they have an index of their own.
-const LEASE_KEYS: &str = "SELECT own.day, own.id FROM unnest($1, $2) AS wanted (endpoint_id, quota), \
-    LATERAL (SELECT live.* FROM (SELECT day, id FROM deliveries d \
+const LEASE_KEYS: &str = "SELECT own.day, own.id, own.is_taken_over FROM unnest($1, $2) AS wanted (endpoint_id, quota), \
+    LATERAL (SELECT live.* FROM (SELECT day, id, leased_by IS NOT NULL AS is_taken_over FROM deliveries d \
             WHERE d.status = 'pending' AND d.endpoint_id = wanted.endpoint_id AND d.next_attempt_at <= $3 \
                 AND d.replay_id IS NULL AND (d.leased_until IS NULL OR d.leased_until <= $3) \
             ORDER BY d.next_attempt_at LIMIT wanted.quota FOR UPDATE SKIP LOCKED) AS live \
         UNION ALL \
-        SELECT again.* FROM (SELECT day, id FROM deliveries d \
+        SELECT again.* FROM (SELECT day, id, leased_by IS NOT NULL AS is_taken_over FROM deliveries d \
             WHERE d.status = 'pending' AND d.endpoint_id = wanted.endpoint_id AND d.next_attempt_at <= $3 \
                 AND d.replay_id IS NOT NULL AND (d.leased_until IS NULL OR d.leased_until <= $3) \
             ORDER BY d.next_attempt_at LIMIT (wanted.quota + 3) / 4 FOR UPDATE SKIP LOCKED) AS again \
         LIMIT wanted.quota) AS own";
 
-/// `step`: the endpoints that have waiting deliveries, with the moment the first one is due.
+/// `step`: the endpoints that have waiting deliveries, with the moment the first one is due; all of them, or those of which
+/// `which` is true (`AND ...`).
 ///
 /// It steps from endpoint to endpoint through the index, so that its cost is one look-up for each of them,
 /// however many deliveries one endpoint has, and however many endpoints have none.
-pub(crate) const FIRST_OF_EACH: &str = "step AS ( \
-    (SELECT endpoint_id, next_attempt_at FROM deliveries WHERE status = 'pending' \
-     ORDER BY endpoint_id, next_attempt_at LIMIT 1) \
-    UNION ALL \
-    SELECT next.* FROM step, LATERAL (SELECT endpoint_id, next_attempt_at FROM deliveries \
-        WHERE status = 'pending' AND endpoint_id > step.endpoint_id \
-        ORDER BY endpoint_id, next_attempt_at LIMIT 1) AS next)";
+pub(crate) fn first_of_each(which: &str) -> String {
+    format!(
+        "step AS ( \
+         (SELECT endpoint_id, next_attempt_at FROM deliveries WHERE status = 'pending' {which} \
+          ORDER BY endpoint_id, next_attempt_at LIMIT 1) \
+         UNION ALL \
+         SELECT next.* FROM step, LATERAL (SELECT endpoint_id, next_attempt_at FROM deliveries \
+             WHERE status = 'pending' AND endpoint_id > step.endpoint_id \
+             ORDER BY endpoint_id, next_attempt_at LIMIT 1) AS next)"
+    )
+}
 
-/// The endpoints that have waiting deliveries, with the moment the first one is due; at most `limit`.
-pub async fn waiting(conn: &mut Connection, limit: i64) -> QueryResult<Vec<Waiting>> {
+/// The endpoints that have waiting deliveries, with the moment the first one is due; at most `limit`, in the order of their ids,
+/// from the one that comes after `after`.
+pub async fn waiting(
+    conn: &mut Connection,
+    after: Option<EndpointId>,
+    limit: i64,
+) -> QueryResult<Vec<Waiting>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = SqlUuid)]
@@ -104,8 +118,10 @@ pub async fn waiting(conn: &mut Connection, limit: i64) -> QueryResult<Vec<Waiti
         #[diesel(sql_type = Timestamptz)]
         next_attempt_at: DateTime<Utc>,
     }
-    let rows: Vec<Row> = statement(format!("WITH RECURSIVE {FIRST_OF_EACH} SELECT * FROM step LIMIT $1"))
+    let step = first_of_each("AND endpoint_id > $2");
+    let rows: Vec<Row> = statement(format!("WITH RECURSIVE {step} SELECT * FROM step LIMIT $1"))
         .bind::<BigInt, _>(limit)
+        .bind::<SqlUuid, _>(after.map_or(Uuid::nil(), EndpointId::uuid))
         .load(conn)
         .await?;
     let read = |row: Row| Waiting {
@@ -149,6 +165,10 @@ pub async fn lease_due(
         is_replay: bool,
         #[diesel(sql_type = Integer)]
         throttled: i32,
+        #[diesel(sql_type = Integer)]
+        told_revision: i32,
+        #[diesel(sql_type = Bool)]
+        is_taken_over: bool,
     }
     let wanted: Vec<_> = wanted.iter().filter(|(_, limit)| *limit > 0).collect();
     let rows: Vec<Row> = statement(format!(
@@ -156,7 +176,8 @@ pub async fn lease_due(
          UPDATE deliveries d SET leased_by = $4, leased_until = $5 FROM due \
          WHERE d.day = due.day AND d.id = due.id \
          RETURNING d.id, d.workspace_id, d.endpoint_id, d.event_id, d.event_revision, d.event_type, d.click_id, \
-             d.attempt_count, d.body, d.throttled, d.replay_id IS NOT NULL AS is_replay"
+             d.attempt_count, d.body, d.throttled, d.told_revision, d.replay_id IS NOT NULL AS is_replay, \
+             due.is_taken_over"
     ))
     .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(
@@ -180,6 +201,8 @@ pub async fn lease_due(
         body: row.body,
         is_replay: row.is_replay,
         throttled: row.throttled.cast_unsigned(),
+        told_revision: row.told_revision.cast_unsigned(),
+        is_taken_over: row.is_taken_over,
     };
     Ok(rows.into_iter().map(read).collect())
 }

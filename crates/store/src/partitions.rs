@@ -7,6 +7,7 @@
 //! drops one must have its table alone for an instant, and everybody else would queue behind a wait for that: it is a short
 //! one.
 
+mod old_attempts;
 mod old_clicks;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use tracing::{info, warn};
 
 use crate::pool::Connection;
 
+pub use old_attempts::drop_attempts_before;
 pub use old_clicks::drop_clicks_before;
 
 /// The tables that have a partition a day, by a column `day`.

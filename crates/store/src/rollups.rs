@@ -6,7 +6,8 @@
 //!
 //! A mark is a row of its own, not a flag. [`recount`] first takes away the marks that it sees, then counts with a later
 //! snapshot: what a mark that it saw stands for was committed before, and is counted; a mark that comes meanwhile is
-//! another row, and stays for the next time. Neither waits for the other. Two who count hold one lock for each bucket.
+//! another row, and stays for the next time. Neither waits for the other. Two who count hold one lock for each bucket. What was
+//! written without a mark is found by holding whole days against their clicks ([`mark_deviating`]).
 //!
 //! There are three tables:
 //! - `rollups`: a workspace's clicks of a quarter of an hour by [`Dimension`], at most [`VALUES_PER_BUCKET_MAX`] values each
@@ -31,6 +32,7 @@ mod sample;
 mod series;
 mod several;
 mod top;
+mod unmarked;
 
 pub use check::deviations;
 pub use dirty::{Bucket, Grain, Waiting, delete_before, due, mark, mark_next_hour, put_off, waiting};
@@ -42,6 +44,7 @@ pub use sample::{Made, READ_MAX, contacts, sample};
 pub use series::{POINTS_MAX, Point, time_series};
 pub use several::{LinkDay, days_of_links};
 pub use top::{Top, TopList, top};
+pub use unmarked::mark_deviating;
 
 /// Values of a dimension that a quarter of an hour keeps by themselves.
 pub const VALUES_PER_BUCKET_MAX: u32 = 200;

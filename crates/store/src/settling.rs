@@ -1,9 +1,9 @@
 //! First tellings of clicks that wait for evidence, and what an amendment makes of them before they are sent.
 //!
-//! Only a delivery that nobody has tried or leased is changed: whoever leased one may have sent it. And a lower revision
-//! never takes the place of a higher one, in whatever order they come.
+//! Only a delivery that nobody has tried or leased is changed: whoever leased one may have sent it, and holds it against what is
+//! recorded before he does ([`later`]). And a lower revision never takes the place of a higher one, in whatever order they come.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -11,7 +11,7 @@ use diesel::sql_types::{Array, BigInt, Binary, Date, Integer, Nullable, Text, Ti
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use model::{ClickId, EndpointId, EventId};
+use model::{ClickId, DeliveryId, EndpointId, EventId};
 
 use crate::deliveries::{NewDelivery, Owed};
 use crate::statement::statement;
@@ -108,6 +108,69 @@ pub async fn take_back(conn: &mut Connection, first: &[(Owed, u32)]) -> QueryRes
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(Row::owed).collect())
+}
+
+/// The messages of the clicks that these deliveries tell of, where a later revision is recorded than the one that each tells.
+pub async fn later(
+    conn: &mut Connection,
+    told: &[(DeliveryId, ClickId, u32)],
+) -> QueryResult<HashMap<DeliveryId, Vec<u8>>> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = SqlUuid)]
+        delivery_id: Uuid,
+        #[diesel(sql_type = Binary)]
+        event: Vec<u8>,
+    }
+    // LIMIT keeps the planner from joining with whole partitions
+    let rows: Vec<Found> = statement(
+        "SELECT own.delivery_id, found.event \
+             FROM unnest($1, $2, $3, $4) AS own (delivery_id, day, click_id, revision), \
+             LATERAL (SELECT c.event FROM clicks c WHERE c.day = own.day AND c.id = own.click_id \
+                 AND c.revision > own.revision AND c.erased_at IS NULL LIMIT 1) AS found",
+    )
+    .bind::<Array<SqlUuid>, _>(told.iter().map(|(id, ..)| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(told.iter().map(|(_, click_id, _)| click_id.day()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(told.iter().map(|(_, click_id, _)| click_id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Integer>, _>(told.iter().map(|(.., revision)| revision.cast_signed()).collect::<Vec<_>>())
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (DeliveryId::from_uuid(row.delivery_id), row.event)).collect())
+}
+
+/// Lets these leased deliveries tell another revision of their clicks, with these bytes; where the lease is still ours.
+pub async fn retell(
+    conn: &mut Connection,
+    told: &[(DeliveryId, u32, &[u8])],
+    leased_by: Uuid,
+) -> QueryResult<()> {
+    statement(
+        "UPDATE deliveries d SET body = n.body, told_revision = n.revision \
+         FROM unnest($1, $2, $3, $4) AS n (day, id, revision, body) \
+         WHERE d.day = n.day AND d.id = n.id AND d.leased_by = $5",
+    )
+    .bind::<Array<Date>, _>(told.iter().map(|(id, ..)| id.day()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(told.iter().map(|(id, ..)| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Integer>, _>(told.iter().map(|(_, revision, _)| revision.cast_signed()).collect::<Vec<_>>())
+    .bind::<Array<Binary>, _>(told.iter().map(|(.., body)| *body).collect::<Vec<_>>())
+    .bind::<SqlUuid, _>(leased_by)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Removes these leased deliveries, of which the endpoint no longer wants to hear; where the lease is still ours.
+pub async fn withdraw(conn: &mut Connection, ids: &[DeliveryId], leased_by: Uuid) -> QueryResult<()> {
+    statement(
+        "DELETE FROM deliveries d USING unnest($1, $2) AS own (day, id) \
+         WHERE d.day = own.day AND d.id = own.id AND d.leased_by = $3",
+    )
+    .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+    .bind::<SqlUuid, _>(leased_by)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Those of these tellings of clicks that are recorded, or that a recorded one is later than.

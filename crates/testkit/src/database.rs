@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use chrono::Utc;
 use embedded::{Postgres, PostgresOptions};
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 
 use crate::scratch::ScratchDir;
 
@@ -16,6 +17,13 @@ const TEMPLATE: &str = "template";
 pub struct TestDatabase {
     name: String,
     settings: store::Settings,
+}
+
+/// A table that nobody writes to until it is let go.
+#[derive(Debug)]
+pub struct HeldTable {
+    client: tokio_postgres::Client,
+    connection: JoinHandle<Result<(), tokio_postgres::Error>>,
 }
 
 /// A PostgreSQL of one test, which it may stop, kill, freeze and start again.
@@ -80,6 +88,41 @@ impl TestDatabase {
         drop(client);
         connection.await.expect("nobody panics").expect("it ends in order");
         rows.iter().map(|row| row.get::<_, String>(0) + "\n").collect()
+    }
+
+    /// Holds a table: it can be read, and whoever writes to it waits.
+    ///
+    /// # Panics
+    /// When there is no such table.
+    pub async fn hold(&self, table: &str) -> HeldTable {
+        let connected = tokio_postgres::connect(self.url(), tokio_postgres::NoTls).await;
+        let (client, connection) = connected.expect("the database runs");
+        let connection = tokio::spawn(connection);
+        let lock = format!("BEGIN; LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE");
+        client.batch_execute(&lock).await.expect("the table is there");
+        HeldTable { client, connection }
+    }
+}
+
+impl HeldTable {
+    /// Ends the connections that wait for a lock, as a network that is cut does: what they were about to write is lost.
+    ///
+    /// # Panics
+    /// When the database does not run.
+    pub async fn cut_off_who_waits(&self) {
+        let query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        self.client.query(query, &[]).await.expect("the database runs");
+    }
+
+    /// Lets the others write.
+    ///
+    /// # Panics
+    /// When the database does not run.
+    pub async fn let_go(self) {
+        self.client.batch_execute("ROLLBACK").await.expect("the database runs");
+        drop(self.client);
+        self.connection.await.expect("nobody panics").expect("it ends in order");
     }
 }
 

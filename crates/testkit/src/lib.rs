@@ -13,7 +13,7 @@ mod scratch;
 mod subscriber;
 mod until;
 
-pub use database::{OwnDatabase, TestDatabase};
+pub use database::{HeldTable, OwnDatabase, TestDatabase};
 pub use name_server::{NameAnswer, NameServer};
 pub use nats::TestNats;
 pub use scratch::ScratchDir;

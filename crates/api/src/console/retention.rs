@@ -12,6 +12,7 @@ use super::view::{Layout, html};
 use super::{PageResult, Signed, session};
 use crate::app::Shared;
 use crate::auth::Scope;
+use crate::settings::RecordSettings;
 
 /// Adds the page.
 pub fn configure(config: &mut ServiceConfig) {
@@ -56,10 +57,16 @@ fn clicks(shared: &Shared) -> Vec<Kept> {
             setting: Some("record.clicks_kept_days"),
         },
         Kept {
-            what: "Deliveries and their attempts",
-            hint: "What was sent to your webhooks, and what they answered. Nothing older can be sent again.",
+            what: "Deliveries",
+            hint: "What was sent to your webhooks, and what they answered last. Nothing older can be sent again.",
             how_long: days(shared.kept.deliveries_kept_days),
             setting: Some("record.deliveries_kept_days"),
+        },
+        Kept {
+            what: "Attempts of deliveries that failed at first",
+            hint: "Each request with its headers, and what was answered to it.",
+            how_long: days(attempts_kept_days(&shared.kept)),
+            setting: Some("record.attempts_kept_days"),
         },
         Kept {
             what: "Counts for reports",
@@ -135,6 +142,15 @@ fn people(shared: &Shared) -> Vec<Kept> {
             setting: None,
         },
     ]
+}
+
+/// No longer than their deliveries; 0: for ever.
+fn attempts_kept_days(kept: &RecordSettings) -> u32 {
+    match (kept.attempts_kept_days, kept.deliveries_kept_days) {
+        (0, deliveries) => deliveries,
+        (attempts, 0) => attempts,
+        (attempts, deliveries) => attempts.min(deliveries),
+    }
 }
 
 fn days(number: u32) -> String {

@@ -313,4 +313,17 @@ mod tests {
         fs::write(dir.path().join("broken.mmdb"), "x").unwrap();
         assert!(geo(Some(dir.path())).found.contains("broken.mmdb cannot serve"));
     }
+
+    #[test]
+    fn when_location_files_were_built_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../enrich/tests/data/GeoIP2-City-Test.mmdb");
+        fs::copy(&file, dir.path().join("city.mmdb")).unwrap();
+        let built_at = GeoFile::open(Cow::Owned(fs::read(&file).unwrap())).unwrap().built_at();
+
+        let found = geo(Some(dir.path())).found;
+
+        let built_on = format!("1 files, the newest built on {}, ", built_at.date_naive());
+        assert!(found.starts_with(&built_on), "{found}");
+    }
 }

@@ -73,7 +73,13 @@ async fn a_click_through_up_reaches_a_subscriber_and_down_ends_everything() {
         .await;
 
     let explained = clickwire.ok(&["explain-click", text(&event["data"], "click_id")]).await;
-    for line in ["place     ", "device    mobile", "verdict   human, score 0", "first     yes"] {
+    for line in [
+        "place     ",
+        "source    IP Geolocation by DB-IP",
+        "device    mobile",
+        "verdict   human, score 0",
+        "first     yes",
+    ] {
         assert!(explained.stdout.contains(line), "{line}: {explained:?}");
     }
     let unknown = clickwire.fails(&["explain-click", "clk_01kbr5zj7v0000000000000001"]).await;

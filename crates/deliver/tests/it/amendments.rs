@@ -9,11 +9,11 @@ use model::delivery::DeliveryStatus;
 use model::event_type::EventTypePattern;
 use model::{EndpointId, EnrichedClick, EventId};
 use serde_json::{Value, json};
-use store::delivery_log;
-use store::endpoints::EndpointOptions;
+use store::delivery_log::{self, LoggedDelivery};
+use store::endpoints::{self, EndpointOptions, State};
 use testkit::{Answer, Received, Subscriber, until};
 
-use crate::rig::{LIMIT, Rig};
+use crate::rig::{LIMIT, Rig, Running};
 
 /// Longer than a test takes, so that nothing is due by itself.
 const SETTLE_MS: u32 = 600_000;
@@ -31,9 +31,13 @@ fn settling(options: &mut EndpointOptions) {
     options.settle_ms = SETTLE_MS;
 }
 
-fn settling_for_people(options: &mut EndpointOptions) {
+fn settling_people(options: &mut EndpointOptions) {
     settling(options);
     people(options);
+}
+
+fn told(endpoint_id: EndpointId, event_type: &str, event_id: EventId) -> (EndpointId, String, String) {
+    (endpoint_id, event_type.to_owned(), event_id.to_string())
 }
 
 fn body(request: &Received) -> Value {
@@ -43,12 +47,39 @@ fn body(request: &Received) -> Value {
     body
 }
 
+/// One endpoint waits for evidence of every click, another of those of people.
+async fn with_two_who_wait() -> (Rig, Subscriber, EndpointId, Running) {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let (of_all, _) = rig.endpoint_with(&subscriber.url(), settling).await;
+    rig.endpoint_with(&subscriber.url(), settling_people).await;
+    let running = rig.start().await;
+    (rig, subscriber, of_all, running)
+}
+
 impl Rig {
     /// As a broker does that has lost what it knew of the message.
     async fn publish_again(&self, click: &EnrichedClick) {
         let mut again = click.outgoing();
         again.id = EventId::generate().to_string();
         self.bus.publisher().publish(again).await.expect("another message id");
+    }
+
+    /// Lets a delivery wait no longer.
+    async fn make_due(&self, delivery: &LoggedDelivery) {
+        let mut conn = self.pool.get().await.expect("a connection");
+        let is_due = delivery_log::retry(&mut conn, self.workspace_id, delivery.id, Utc::now()).await;
+        assert!(is_due.expect("a query"), "{delivery:?}");
+    }
+
+    /// Switches an endpoint off and on again: it is owed what is clicked from now on.
+    async fn switch_off_and_on(&self, id: EndpointId) {
+        let mut conn = self.pool.get().await.expect("a connection");
+        for state in [State::Disabled, State::Active] {
+            endpoints::set_state(&mut conn, self.workspace_id, id, state, None, Utc::now())
+                .await
+                .expect("the endpoint is there");
+        }
     }
 
     /// Whom something was told, as what and under which id.
@@ -84,9 +115,6 @@ async fn who_was_told_of_a_click_is_told_of_its_change_and_who_wants_it_now_is_t
     rig.publish(&change).await;
 
     rig.stand(DeliveryStatus::Delivered, 6).await;
-    let told = |endpoint_id, event_type: &str, event_id: EventId| {
-        (endpoint_id, event_type.to_owned(), event_id.to_string())
-    };
     let expected = HashSet::from([
         told(of_people, "link.clicked", click.event_id),
         told(of_first_clicks, "link.clicked", click.event_id),
@@ -116,11 +144,7 @@ async fn who_was_told_of_a_click_is_told_of_its_change_and_who_wants_it_now_is_t
 
 #[tokio::test]
 async fn who_waits_for_evidence_is_told_once_with_the_settled_verdict_or_not_at_all() {
-    let rig = Rig::new().await;
-    let subscriber = Subscriber::start(Answer::Status(200)).await;
-    let (of_all, _) = rig.endpoint_with(&subscriber.url(), settling).await;
-    rig.endpoint_with(&subscriber.url(), settling_for_people).await;
-    let running = rig.start().await;
+    let (rig, subscriber, of_all, running) = with_two_who_wait().await;
     let click = rig.click();
     rig.publish(&click).await;
 
@@ -145,9 +169,7 @@ async fn who_waits_for_evidence_is_told_once_with_the_settled_verdict_or_not_at_
     assert_eq!(rig.deliveries().await, waiting);
     assert_eq!(subscriber.count(), 0);
 
-    let mut conn = rig.pool.get().await.expect("a connection");
-    delivery_log::retry(&mut conn, rig.workspace_id, waiting[0].id, Utc::now()).await.expect("it is due");
-    drop(conn);
+    rig.make_due(&waiting[0]).await;
     rig.stand(DeliveryStatus::Delivered, 1).await;
     rig.publish_again(&change).await;
     rig.all_acknowledged().await;
@@ -163,7 +185,7 @@ async fn who_waits_for_evidence_is_told_once_with_the_settled_verdict_or_not_at_
 async fn a_click_that_turns_out_to_be_a_persons_again_is_told_to_who_waits() {
     let rig = Rig::new().await;
     let subscriber = Subscriber::start(Answer::Status(200)).await;
-    rig.endpoint_with(&subscriber.url(), settling_for_people).await;
+    rig.endpoint_with(&subscriber.url(), settling_people).await;
     let running = rig.start().await;
     let click = rig.click();
     let machine = amended(&click, Verdict::Automated);
@@ -179,8 +201,7 @@ async fn a_click_that_turns_out_to_be_a_persons_again_is_told_to_who_waits() {
     rig.all_acknowledged().await;
 
     assert_eq!(rig.deliveries().await.len(), 1, "a lower revision does not take back a higher one");
-    let mut conn = rig.pool.get().await.expect("a connection");
-    delivery_log::retry(&mut conn, rig.workspace_id, waiting.id, Utc::now()).await.expect("it is due");
+    rig.make_due(&waiting).await;
     let told = body(&subscriber.received(1).await[0]);
     assert_eq!(
         (&told["data"]["revision"], &told["data"]["previous_verdict"]),
@@ -191,11 +212,7 @@ async fn a_click_that_turns_out_to_be_a_persons_again_is_told_to_who_waits() {
 
 #[tokio::test]
 async fn an_amendment_that_overtakes_its_click_settles_it_all_the_same() {
-    let rig = Rig::new().await;
-    let subscriber = Subscriber::start(Answer::Status(200)).await;
-    let (of_all, _) = rig.endpoint_with(&subscriber.url(), settling).await;
-    rig.endpoint_with(&subscriber.url(), settling_for_people).await;
-    let running = rig.start().await;
+    let (rig, subscriber, of_all, running) = with_two_who_wait().await;
     let click = rig.click();
     rig.publish(&amended(&click, Verdict::Automated)).await;
     let first = rig.stand(DeliveryStatus::Pending, 1).await.remove(0);
@@ -237,4 +254,95 @@ async fn what_was_told_after_the_wait_is_amended_and_nothing_is_told_before_it()
     rig.all_acknowledged().await;
     running.stop().await;
     assert_eq!(subscriber.count(), 2);
+}
+
+#[tokio::test]
+async fn what_is_recorded_when_the_wait_is_over_is_told_although_it_has_not_come_to_us() {
+    let (rig, subscriber, of_all, running) = with_two_who_wait().await;
+    let click = rig.click();
+    rig.publish(&click).await;
+    let waiting = rig.stand(DeliveryStatus::Pending, 2).await;
+    rig.all_acknowledged().await;
+
+    let change = amended(&click, Verdict::Automated);
+    rig.record(&change).await;
+    for delivery in &waiting {
+        rig.make_due(delivery).await;
+    }
+
+    let first = body(&subscriber.received(1).await[0]);
+    assert_eq!((&first["type"], &first["data"]["revision"]), (&json!("link.clicked"), &json!(1)));
+    assert_eq!(first["data"]["automation"]["verdict"], "automated");
+    rig.stand(DeliveryStatus::Delivered, 1).await;
+    until(LIMIT, || async { (rig.deliveries().await.len() == 1).then_some(()) }).await;
+    assert_eq!(rig.told_to().await, HashSet::from([told(of_all, "link.clicked", click.event_id)]));
+
+    // when it comes, it is known
+    rig.publish(&change).await;
+    rig.all_acknowledged().await;
+    running.stop().await;
+    assert_eq!((rig.deliveries().await.len(), subscriber.count()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_retry_after_the_wait_sends_the_bytes_of_the_first_attempt() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start([Answer::Status(500), Answer::Status(200)]).await;
+    rig.endpoint_with(&subscriber.url(), |options| {
+        settling(options);
+        options.retry_schedule = Some(vec![600]);
+    })
+    .await;
+    let running = rig.start().await;
+    let click = rig.click();
+    rig.publish(&click).await;
+    let waiting = rig.stand(DeliveryStatus::Pending, 1).await.remove(0);
+    rig.make_due(&waiting).await;
+    let failed = until(LIMIT, || async {
+        let delivery = rig.deliveries().await.remove(0);
+        (delivery.attempt_count == 1).then_some(delivery)
+    })
+    .await;
+
+    rig.record(&amended(&click, Verdict::Automated)).await;
+    rig.make_due(&failed).await;
+
+    rig.stand(DeliveryStatus::Delivered, 1).await;
+    running.stop().await;
+    let requests = subscriber.requests();
+    assert_eq!((requests.len(), &requests[0].body), (2, &requests[1].body));
+    assert_eq!(body(&requests[1])["data"]["revision"], 0);
+}
+
+#[tokio::test]
+async fn who_was_told_is_told_of_the_change_although_it_was_switched_off_and_on_since() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let (of_all, _) = rig.endpoint(&subscriber.url()).await;
+    let (of_people, _) = rig.endpoint_with(&subscriber.url(), people).await;
+    let machines = |options: &mut EndpointOptions| options.filter = Some(json!({"verdicts": ["automated"]}));
+    let (of_machines, _) = rig.endpoint_with(&subscriber.url(), machines).await;
+    let running = rig.start().await;
+    let click = rig.click();
+    rig.publish(&click).await;
+    rig.stand(DeliveryStatus::Delivered, 2).await;
+
+    for id in [of_all, of_people, of_machines] {
+        rig.switch_off_and_on(id).await;
+    }
+    rig.endpoint(&subscriber.url()).await;
+    let change = amended(&click, Verdict::Automated);
+    rig.publish(&change).await;
+
+    rig.stand(DeliveryStatus::Delivered, 4).await;
+    rig.all_acknowledged().await;
+    running.stop().await;
+    // of an old click nobody is told who was not: neither who wants it now, nor who came later
+    let expected = HashSet::from([
+        told(of_all, "link.clicked", click.event_id),
+        told(of_people, "link.clicked", click.event_id),
+        told(of_all, "link.click.amended", change.event_id),
+        told(of_people, "link.click.amended", change.event_id),
+    ]);
+    assert_eq!((rig.told_to().await, subscriber.count()), (expected, 4));
 }

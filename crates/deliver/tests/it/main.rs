@@ -8,6 +8,7 @@ mod egress;
 mod endings;
 mod held;
 mod hostile;
+mod http2;
 mod life;
 mod names;
 mod own_events;

@@ -64,13 +64,15 @@ async fn a_result_is_only_taken_from_whoever_holds_the_lease() {
     deliveries::insert(&mut conn, std::slice::from_ref(&delivery), &[], first, now).await.expect("an insert");
     let wanted = [(delivery.owed.endpoint_id, 10)];
     let until = now + Duration::seconds(5);
-    assert_eq!(leases::lease_due(&mut conn, &wanted, first, now, until).await.expect("a lease").len(), 1);
+    let leased = leases::lease_due(&mut conn, &wanted, first, now, until).await.expect("a lease");
+    assert!(leased.len() == 1 && !leased[0].is_taken_over);
     assert!(leases::lease_due(&mut conn, &wanted, second, now, until).await.expect("a lease").is_empty());
 
     // the first one freezes, and its lease ends
     let later = until + Duration::seconds(1);
     let leased = leases::lease_due(&mut conn, &wanted, second, later, later + Duration::seconds(5)).await;
-    assert_eq!(leased.expect("a lease").len(), 1);
+    let taken_over: Vec<bool> = leased.expect("a lease").iter().map(|leased| leased.is_taken_over).collect();
+    assert_eq!(taken_over, [true]);
 
     let finished = Finished {
         id: delivery.id,
@@ -101,12 +103,17 @@ async fn each_endpoint_with_waiting_deliveries_is_found_once_with_its_earliest()
     new.push(waiting(quiet, Duration::hours(1)));
     deliveries::insert(&mut conn, &new, &[], me(), Utc::now()).await.expect("an insert");
 
-    let found = leases::waiting(&mut conn, 10).await.expect("a query");
+    let found = leases::waiting(&mut conn, None, 10).await.expect("a query");
 
     let ids: HashSet<EndpointId> = found.iter().map(|w| w.endpoint_id).collect();
     assert_eq!((found.len(), ids), (2, HashSet::from([busy, quiet])));
     let earliest = found.iter().find(|w| w.endpoint_id == busy).expect("the busy one").due_at;
     assert!(earliest <= Utc::now());
+    // a look that shows one of them, and the next
+    let one = leases::waiting(&mut conn, None, 1).await.expect("a query");
+    let next = leases::waiting(&mut conn, Some(one[0].endpoint_id), 1).await.expect("a query");
+    let end = leases::waiting(&mut conn, Some(next[0].endpoint_id), 1).await.expect("a query");
+    assert_eq!((vec![one[0], next[0]], end), (found.clone(), vec![]));
     assert_eq!(deliveries::count_waiting(&mut conn, 100).await.expect("a count"), 100);
 }
 

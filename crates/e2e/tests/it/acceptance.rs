@@ -4,7 +4,7 @@
 //! | | what must hold | tests |
 //! |---|---|---|
 //! | 1 | the published vectors, and live requests before, during and after a rotation, verify with the reference libraries | `the_vectors_of_the_reference_libraries_come_out`, `the_reference_verifiers_accept_our_signatures`, `signatures_verify_before_during_and_after_a_rotation` |
-//! | 2 | kill -9 before the send, after the answer, after the commit: nothing lost, few doubled, one `webhook-id` | `no_delivery_is_lost_and_few_are_doubled_in_a_storm_of_kills` |
+//! | 2 | kill -9 before the answer, after it, after the commit: nothing lost, few doubled, one `webhook-id` | `killed_before_an_answer_it_sends_the_same_again_once`, `killed_after_an_acceptance_that_is_not_stored_it_sends_the_same_again_once`, `killed_after_its_result_was_stored_it_sends_nothing_again`, `no_delivery_is_lost_and_few_are_doubled_in_a_storm_of_kills` |
 //! | 3 | an endpoint that hangs changes nothing for the others | `a_hanging_endpoint_holds_its_own_slots_and_nobody_elses`, `a_hanging_endpoint_holds_up_neither_the_other_nor_the_acknowledgement` |
 //! | 4 | no form of an address inside is sent to, whatever names resolve to | `no_form_of_an_address_inside_is_sent_to`, `a_name_is_sent_to_only_if_each_of_its_addresses_may_be`, `a_name_that_turns_inside_after_it_was_saved_is_refused_at_the_send`, `a_name_that_alternates_never_leads_inside`, `only_what_the_allow_list_names_is_let_through` |
 //! | 5 | answers that drip, never end or are no HTTP cost bounded time and memory, and are recorded | `whatever_a_subscriber_answers_costs_bounded_time_and_memory` |
@@ -13,6 +13,18 @@
 //! | 8 | disable, click, enable, replay: all arrive once, with the whole schedule (their order is not promised) | `what_was_missed_while_an_endpoint_was_disabled_arrives_once_and_has_the_whole_schedule` |
 //! | 9 | two creations of an endpoint at once under one `Idempotency-Key` make one, and a body that differs is refused | `whatever_is_asked_for_twice_with_one_key_is_done_once`, `a_key_is_refused_with_a_body_that_differs_in_its_password_alone_or_with_another_path` |
 //! | 10 | old days are dropped without holding up what is being written | `a_day_is_dropped_without_holding_up_inserts` |
+//!
+//! And those of links and clicks that the engine answers for:
+//!
+//! | | what must hold | tests |
+//! |---|---|---|
+//! | 1 | three HEADs and a preview are four hits and no click | `three_heads_and_a_preview_are_four_hits_and_no_click` |
+//! | 2 | a prefetch is a hit and no click | `a_prefetch_is_a_hit_and_no_click` |
+//! | 3 | ten links of one message at once end automated, and the person is told of once | `ten_links_of_one_message_at_once_end_automated_and_the_person_is_told_of_once` |
+//! | 4 | people in the browsers of apps are people | `people_in_the_browsers_of_apps_are_people`, `people_in_the_browsers_of_apps_trip_nothing`, `people_in_the_browsers_of_apps_trip_nothing_together` |
+//! | 8 | a click that comes twice is a first one once | `a_click_that_comes_twice_is_a_first_one_once` |
+//! | 9 | a GPC request reaches the webhook without address and User-Agent, and says so | `a_gpc_request_reaches_the_webhook_with_the_senders_ids_and_without_address_and_user_agent` |
+//! | 12 | a preview does not use a link for one click up | `a_link_for_one_click_is_used_up_by_a_person_and_not_by_a_preview` |
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -27,7 +39,7 @@ use testkit::{Answer, OwnDatabase, Received, Subscriber, until};
 use crate::crash::assert_all_arrived;
 use crate::services::{LIMIT, Service};
 use crate::stack::{Database, Stack, body};
-use crate::verifiers::headers;
+use crate::verifiers::{Verifier, headers};
 
 /// Clicks of each phase of an outage.
 const CLICKS_EACH: u32 = 60;
@@ -91,6 +103,14 @@ async fn signatures_verify_before_during_and_after_a_rotation() {
     assert_eq!((verifies(&before, &endpoint.secret), verifies(&before, new_secret)), (true, false));
     assert_eq!((verifies(&during, &endpoint.secret), verifies(&during, new_secret)), (true, true));
     assert_eq!((verifies(&after, &endpoint.secret), verifies(&after, new_secret)), (false, true));
+    for verifier in Verifier::wanted() {
+        for (request, accepted) in
+            [(&before, [true, false]), (&during, [true, true]), (&after, [false, true])]
+        {
+            let by = [endpoint.secret.as_str(), new_secret].map(|secret| verifier.accepts(secret, request));
+            assert_eq!(by, accepted, "{verifier:?}");
+        }
+    }
     // whichever secrets signed it, somebody who knows one of them took it
     let known = |request: &Received| verifies(request, &endpoint.secret) || verifies(request, new_secret);
     assert!(subscriber.requests().iter().all(known));

@@ -16,6 +16,7 @@ mod rollback;
 mod services;
 mod stack;
 mod start;
+mod steps;
 mod storm;
 mod troubleshooting;
 mod verifiers;

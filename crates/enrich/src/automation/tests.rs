@@ -190,6 +190,34 @@ fn a_program_that_names_itself_is_judged_by_its_name() {
     assert_eq!(program.codes(), ["ua_declared"]);
 }
 
+/// Those that say little are tested in their files, with what speaks for the person taken away.
+#[test]
+fn what_decides_fires_alone() {
+    let mut head = Visit::chrome();
+    head.click.request.method = "HEAD".to_owned();
+    let mut prefetch = Visit::chrome();
+    prefetch.click.request.headers.push(("sec-purpose".to_owned(), "prefetch".to_owned()));
+    let mut honeypot = Visit::chrome();
+    honeypot.click.link.kind = LinkKind::Honeypot;
+    let mut spider = Visit::chrome();
+    let known = Described { is_spider: true, ..Described::default() };
+    spider.shown = KEPT.0.of_agent(Some(visits::CHROME_WINDOWS), &spider.click.request, &known);
+    let with_agent = |agent| Visit::of("a program", agent, &[]);
+    for (code, visit) in [
+        ("method_head", head),
+        ("prefetch_header", prefetch),
+        ("honeypot", honeypot),
+        ("ua_spider", spider),
+        ("ua_missing", with_agent("")),
+        ("ua_declared", with_agent("curl/8.5.0")),
+        ("ua_bot_word", with_agent("Mozilla/5.0 (Windows NT 10.0; Win64; x64) OurGrabber/2.0")),
+        ("ua_not_a_browser", with_agent("MyScript/1.0")),
+        ("ua_no_system", with_agent("Mozilla/5.0 (compatible; Thing 2)")),
+    ] {
+        assert_eq!((visit.codes(), visit.judge().verdict), (vec![code.to_owned()], Verdict::Automated));
+    }
+}
+
 #[test]
 fn every_code_has_a_meaning() {
     for code in [

@@ -219,10 +219,18 @@ impl<'a> Group<'a> {
     /// The first click, if a later one came from another system or browser.
     fn first_of_several_agents(&self) -> BTreeSet<ClickId> {
         let first = self.0.first();
+        let is_another = |first: &Remembered, click: &Remembered| {
+            click.agent != first.agent && !is_handed_over(first, click)
+        };
         let switches =
-            |first: &&(ClickId, &Remembered)| self.0.iter().any(|(_, click)| click.agent != first.1.agent);
+            |(_, first): &&(ClickId, &Remembered)| self.0.iter().any(|(_, click)| is_another(first, click));
         first.filter(switches).map(|(id, _)| *id).into_iter().collect()
     }
+}
+
+/// Whether a person may have opened in the device's browser what an app had shown in its own, or the other way round.
+fn is_handed_over(one: &Remembered, other: &Remembered) -> bool {
+    one.system == other.system && one.is_in_app != other.is_in_app
 }
 
 /// How many different values; of few.

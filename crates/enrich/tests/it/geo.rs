@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use enrich::geo::{Geo, GeoFile, GeoFileError};
@@ -41,6 +42,29 @@ fn a_file_of_the_nested_layout_is_told_whole() {
     assert_eq!((location.continent.as_deref(), location.is_eu), (Some("EU"), Some(true)));
     assert_eq!((location.asn, location.as_organization.as_deref()), (Some(29518), Some("Bredband2 AB")));
     assert_eq!((location.is_anonymizer, location.is_hosting), (Some(false), Some(false)));
+}
+
+#[test]
+fn when_files_were_built_is_a_metric() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let files = [("place", "GeoIP2-City-Test.mmdb"), ("network", "GeoLite2-ASN-Test.mmdb")];
+    for (_, name) in files {
+        fs::copy(data(name), dir.path().join(name)).expect("a copy");
+    }
+    let metrics = given::metrics();
+
+    let geo = Geo::open(Some(dir.path()), 4, Arc::clone(&metrics));
+
+    for (kind, name) in files {
+        let bytes = fs::read(data(name)).expect("a file");
+        let file = GeoFile::open(bytes.into()).expect("a good file");
+        let built = metrics.geo_build_timestamp_seconds.with_label_values(&[kind]).get();
+        assert_eq!(built, file.built_at().timestamp(), "{kind}");
+    }
+    assert_eq!(metrics.geo_is_extract.get(), 0);
+    fs::remove_file(dir.path().join("GeoIP2-City-Test.mmdb")).expect("it is there");
+    assert!(geo.refresh());
+    assert_eq!(metrics.geo_is_extract.get(), 1);
 }
 
 #[test]

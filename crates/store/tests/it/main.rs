@@ -15,3 +15,4 @@ mod partitions;
 mod plan;
 mod replays;
 mod rollups;
+mod statements;

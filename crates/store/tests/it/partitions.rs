@@ -158,6 +158,27 @@ async fn old_days_of_the_delivery_log_are_dropped_but_for_those_in_which_a_deliv
 }
 
 #[tokio::test]
+async fn old_days_of_attempts_are_dropped_before_those_of_their_deliveries() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let (waits, kept) = (day() + Days::new(1), day() + Days::new(2));
+    partitions::ensure(&mut conn, day(), 2).await.unwrap();
+    for (day, status) in [(day(), "delivered"), (waits, "pending"), (kept, "delivered")] {
+        deliveries(&mut conn, day, status, 1).await;
+        attempt(&mut conn, day, 1).await;
+    }
+
+    partitions::drop_attempts_before(&mut conn, kept).await.unwrap();
+
+    assert_eq!(homes(&mut conn).await, [home("attempts_p20310518", 1), home("attempts_p20310519", 1)]);
+    assert_eq!(days_of_deliveries(&mut conn).await.len(), 3);
+    // what is tried again later has a place, and goes with its delivery
+    attempt(&mut conn, day(), 2).await;
+    partitions::drop_deliveries_before(&mut conn, kept).await.unwrap();
+    assert_eq!(homes(&mut conn).await, [home("attempts_p20310518", 1), home("attempts_p20310519", 1)]);
+}
+
+#[tokio::test]
 async fn what_came_late_for_a_dropped_day_is_deleted_unless_it_waits() {
     let database = TestDatabase::new().await;
     let mut conn = store::connect(&database.settings()).await.unwrap();

@@ -3,7 +3,7 @@
 mod ends;
 mod zones;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::Text;
 use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -30,6 +30,13 @@ impl Click<'_> {
     }
 
     async fn record(&self, conn: &mut Connection) -> ClickId {
+        let id = self.insert(conn).await;
+        rollups::mark(conn, &[(self.workspace_id, id)], Utc::now()).await.unwrap();
+        id
+    }
+
+    /// As a program does that marks nothing.
+    async fn insert(&self, conn: &mut Connection) -> ClickId {
         let id = ClickId::generate_at(at(self.at));
         let text = |text: Option<&str>| text.map_or("NULL".to_owned(), |text| format!("'{text}'"));
         let insert = format!(
@@ -46,7 +53,6 @@ impl Click<'_> {
             text(self.city),
         );
         conn.batch_execute(&insert).await.unwrap();
-        rollups::mark(conn, &[(self.workspace_id, id)], Utc::now()).await.unwrap();
         id
     }
 }
@@ -310,6 +316,38 @@ async fn a_range_of_centuries_is_read_as_far_as_there_are_clicks() {
     assert_eq!(top(&mut conn, id, ages, Dimension::Device, 9).await, "mobile 2, others 0");
     let nobodys = rollups::summary(&mut conn, Scope::Workspace(WorkspaceId::generate()), ages).await.unwrap();
     assert_eq!(nobodys.counts, counts(0, 0));
+}
+
+#[tokio::test]
+async fn what_was_written_without_a_mark_is_found_when_its_day_is_held_against_its_clicks() {
+    let database = TestDatabase::new().await;
+    let mut conn = connect(&database).await;
+    let (id, other) = (WorkspaceId::generate(), WorkspaceId::generate());
+    for (workspace_id, moment) in
+        [(id, "2031-05-17T10:00:00Z"), (id, "2031-05-17T23:59:59Z"), (other, "2031-05-17T10:00:00Z")]
+    {
+        Click::at(workspace_id, moment).record(&mut conn).await;
+    }
+    let now = Utc::now();
+    let while_marked = rollups::mark_deviating(&mut conn, day(), now).await.unwrap();
+    count_all(&mut conn).await;
+    let when_counted = rollups::mark_deviating(&mut conn, day(), now).await.unwrap();
+
+    Click::at(id, "2031-05-17T10:01:00Z").insert(&mut conn).await;
+    Click::at(id, "2031-05-17T12:00:00Z").insert(&mut conn).await;
+    conn.batch_execute("UPDATE clicks SET verdict = 'automated' WHERE clicked_at = '2031-05-17T23:59:59Z'")
+        .await
+        .unwrap();
+    let found = rollups::mark_deviating(&mut conn, day(), now).await.unwrap();
+    let twice = rollups::mark_deviating(&mut conn, day(), now).await.unwrap();
+    let elsewhere = rollups::mark_deviating(&mut conn, day() + Days::new(1), now).await.unwrap();
+    count_all(&mut conn).await;
+
+    assert_eq!((while_marked, when_counted, found, twice, elsewhere), (0, 0, 3, 0, 0));
+    let summary = rollups::summary(&mut conn, Scope::Workspace(id), whole_day()).await.unwrap();
+    assert_eq!(summary.counts.hits, 4);
+    assert_eq!((summary.hits.human, summary.hits.automated), (3, 1));
+    assert_eq!(rollups::deviations(&mut conn, day()).await.unwrap(), 0);
 }
 
 #[derive(Debug, QueryableByName)]
