@@ -77,6 +77,7 @@ async fn a_click_tells_what_the_visitor_sent() {
     redirect.stop().await;
 }
 
+/// Acceptance test 5 of links and clicks.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trusted_proxy_names_the_visitor() {
     let house = House::new().await;
@@ -197,6 +198,7 @@ async fn scanners_are_answered_at_once_and_counted_apart() {
     redirect.stop().await;
 }
 
+/// Acceptance test 11 of links and clicks.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_malformed_percent_encoding_is_not_found() {
     let house = House::new().await;

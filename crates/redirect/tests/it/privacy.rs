@@ -8,6 +8,7 @@ use store::settings::LinkSettings;
 use crate::client::get;
 use crate::house::{House, options};
 
+/// Acceptance test 9 of links and clicks.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_visitors_wish_is_told_with_the_click_as_the_workspace_heeds_it() {
     let house = House::new().await;

@@ -27,6 +27,7 @@ fn spool_files(house: &House) -> Vec<PathBuf> {
     files
 }
 
+/// Acceptance test 7 of links and clicks.
 #[tokio::test(flavor = "multi_thread")]
 async fn clicks_wait_for_the_broker_and_arrive_once() {
     let mut house = House::new().await;
