@@ -41,5 +41,6 @@ mod screens;
 mod settings;
 mod tables;
 mod tour;
+mod tracking;
 mod webhook_form;
 mod world;
