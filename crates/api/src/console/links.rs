@@ -27,6 +27,7 @@ use crate::desk::links::{self, tracked_url};
 use crate::desk::{settings, tracking};
 use crate::fields::{Fields, FromFields, word};
 use crate::page::Page;
+use crate::v1::link_export;
 use crate::v1::links::{Asked, LINK_STATES};
 
 /// Links of the list of those with most clicks.
@@ -40,8 +41,8 @@ const LINE_DAYS: u64 = 14;
 
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
-    config.service(list);
-    // `new` and `import` come before `{id}`, which would match them
+    config.service(list).service(export);
+    // `export`, `new` and `import` come before `{id}`, which would match them
     link_import::configure(config);
     link_form::configure(config);
     link::configure(config);
@@ -120,6 +121,8 @@ struct LinksPage {
     has_clicks: bool,
     may_make: bool,
     next: Option<String>,
+    /// The address of the same links as a spreadsheet.
+    sheet: String,
 }
 
 /// The states as a choice.
@@ -167,6 +170,7 @@ async fn list(signed: Signed, zone: Zone, query: Query, shared: Data<Shared>) ->
         false => Vec::new(),
     };
     let next = next_cursor.map(|cursor| query_of(&filter, ("cursor", &cursor)));
+    let sheet = query_of(&filter, ("format", "csv"));
     let is_filtered = filter != LinkFilter::default();
     let page = LinksPage {
         layout: signed.layout("links"),
@@ -183,8 +187,14 @@ async fn list(signed: Signed, zone: Zone, query: Query, shared: Data<Shared>) ->
         has_clicks: may_see_clicks,
         may_make: caller.may(Scope::LinksWrite),
         next,
+        sheet,
     };
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
+}
+
+#[get("/links/export")]
+async fn export(signed: Signed, query: Query, shared: Data<Shared>) -> PageResult {
+    Ok(link_export::export(shared, signed.caller, query.filled().read()?)?)
 }
 
 fn state_word(state: store::link_state::LinkState) -> &'static str {

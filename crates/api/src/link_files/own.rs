@@ -12,8 +12,9 @@ use super::draft::Draft;
 use super::record::{Record, flag, moment, texts_of, written};
 
 /// What the server sets.
-const READ_ONLY: [&str; 15] = [
+const READ_ONLY: [&str; 16] = [
     "id",
+    "link_id",
     "tracked_url",
     "undercounts",
     "recording",

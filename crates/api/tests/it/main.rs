@@ -24,6 +24,7 @@ mod exports;
 mod harness;
 mod idempotency;
 mod keys;
+mod link_export;
 mod link_import_form;
 mod link_pages;
 mod link_upsert;
