@@ -18,7 +18,8 @@ use crate::fields::{Fields, FromFields, boolean, moment, number, parsed, word};
 /// A link to be made. Only `url` is required.
 #[derive(Debug, ToSchema)]
 pub struct NewLink {
-    /// Where the link leads: http or https, at most 8 KiB, not one of your own tracked links. Also `mailto:`, `tel:` or the URL of an
+    /// Where the link leads: http or https, at most 8 KiB, not one of your own tracked links, and nowhere that whoever runs this
+    /// server has blocked. Also `mailto:`, `tel:` or the URL of an
     /// app, once the link settings name its scheme in `app_schemes`; such a URL gets no campaign parameters, and nothing of the
     /// visitor's query.
     #[schema(value_type = String, example = "https://example.com/offer")]

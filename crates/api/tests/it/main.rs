@@ -16,6 +16,7 @@ mod console;
 mod console_hooks;
 mod contacts;
 mod deliveries;
+mod destinations;
 mod domains;
 mod endpoint_names;
 mod endpoints;
