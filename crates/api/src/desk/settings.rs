@@ -176,6 +176,8 @@ pub async fn update(
     wanted: SettingsChange,
 ) -> Result<LinkSettings, ApiError> {
     let now = now();
+    let channels = tracking::told(wanted.channel_tracking.as_deref());
+    let campaigns = tracking::told(wanted.campaign_tracking.as_deref());
     let mut conn = shared.pool.get().await?;
     let saved = conn
         .transaction::<_, ApiError, _>(async |conn| {
@@ -206,8 +208,8 @@ pub async fn update(
             let details = json!({
                 "tracking": saved.is_tracking,
                 "anonymous": saved.is_anonymous,
-                "channel_tracking": saved.channel_tracking,
-                "campaign_tracking": saved.campaign_tracking,
+                "channel_tracking": channels,
+                "campaign_tracking": campaigns,
                 "gpc_policy": saved.signals.gpc,
                 "dnt_policy": saved.signals.dnt,
                 "address_policy": saved.address_treatment,

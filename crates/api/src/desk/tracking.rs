@@ -58,6 +58,12 @@ pub fn apply(
     Err(ApiError::field(pointer, "too_long", detail))
 }
 
+/// What a request says, for the audit log: of hundreds of names those that it names.
+pub fn told(said: Option<&[Say]>) -> Value {
+    let pair = |(name, choice): &Say| (name.clone(), Value::from(choice.map(Tracking::as_str)));
+    Value::Object(said.unwrap_or_default().iter().map(pair).collect())
+}
+
 /// What is recorded of a link's clicks, and who decided it.
 pub fn of(link: &Link, settings: &LinkSettings) -> (Recording, DecidedBy) {
     settings.recording_of(&link.options.labels, link.options.tracking)
