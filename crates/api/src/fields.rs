@@ -269,9 +269,14 @@ pub fn list<T>(
     }
 }
 
+/// An object, whatever its names.
+pub fn any_object(value: &Value) -> Result<&Map<String, Value>, Wrong> {
+    value.as_object().ok_or_else(|| wrong_type("an object"))
+}
+
 /// An object with some of these names and no other.
 pub fn object<'a>(known: &[&str], value: &'a Value) -> Result<&'a Map<String, Value>, Wrong> {
-    let object = value.as_object().ok_or_else(|| wrong_type("an object"))?;
+    let object = any_object(value)?;
     match object.keys().find(|name| !known.contains(&name.as_str())) {
         None => Ok(object),
         Some(name) => {
@@ -307,7 +312,7 @@ pub fn nested<T: FromFields>(value: &Value) -> Result<T, Wrong> {
 
 /// An object whose values are strings.
 pub fn pairs(value: &Value) -> Result<BTreeMap<String, String>, Wrong> {
-    let object = value.as_object().ok_or_else(|| wrong_type("an object"))?;
+    let object = any_object(value)?;
     let pair = |(name, value): (&String, &Value)| match value.as_str() {
         Some(text) => Ok((name.clone(), text.to_owned())),
         None => Err(wrong_type("a string").at(name)),

@@ -1,4 +1,7 @@
-//! `clickwire block` and `unblock`: an operator's say over links, whosever they are. Visitors of what is blocked get 451.
+//! `clickwire block` and `unblock`: an operator's say over links, whosever they are. Visitors of what is blocked get 451. What links
+//! lead to is blocked by [`destination`].
+
+mod destination;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,6 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Options {
     /// A tracked URL, the id of a link, or the host name of a domain with all of its links
     what: String,
+
+    /// It is the host name of a destination: no link may lead there, or to a name below it
+    #[arg(long)]
+    destination: bool,
 
     #[command(flatten)]
     connections: ConnectionOptions,
@@ -72,12 +79,17 @@ pub(crate) async fn unblock(options: &Options) -> anyhow::Result<ExitCode> {
 
 async fn run(options: &Options, at: Option<DateTime<Utc>>) -> anyhow::Result<ExitCode> {
     let connections = options.connections.find()?;
+    if options.destination {
+        return destination::run(&connections, &options.what, at, options.json).await;
+    }
     let mut conn = connections.database().await?;
     let public_url = connections.layers.named()?.links.public_url;
     let named = find(&mut conn, &options.what, public_url.as_ref()).await?;
     let done = conn.transaction::<_, QueryError, _>(async |conn| set(conn, &named, at).await).await?;
     let Some(done) = done else { bail!("there is no link or domain `{}`", options.what) };
-    tell_caches(&connections, &done).await;
+    let keys = vec![done.key.clone()];
+    tell_caches(&connections, &[Changed { table: Table::Links, workspace_id: done.workspace_id, keys }])
+        .await;
     if options.json {
         out::json(&done);
     } else if done.blocked {
@@ -142,12 +154,13 @@ async fn set(
 }
 
 /// Without a broker the redirect learns of it by age.
-async fn tell_caches(connections: &Connections, done: &Done) {
+async fn tell_caches(connections: &Connections, changes: &[Changed]) {
     let told = async {
         let bus = Bus::connect(&connections.nats, "clickwire-block").await?;
         bus.wait_connected(PATIENCE).await?;
-        let keys = vec![done.key.clone()];
-        bus.notify(&Changed { table: Table::Links, workspace_id: done.workspace_id, keys }).await;
+        for changed in changes {
+            bus.notify(changed).await;
+        }
         anyhow::Ok(())
     };
     if let Err(error) = told.await {

@@ -98,7 +98,7 @@ enum Command {
     Quarantine(quarantine::Command),
     /// Seal secrets again that were sealed with a previous key, so that it can be removed from the settings
     Reseal(reseal::Options),
-    /// Block a link, or all links of a domain: visitors get 451
+    /// Block a link, all links of a domain, or where links lead: visitors get 451
     Block(block::Options),
     /// Lift a block
     Unblock(block::Options),

@@ -148,6 +148,7 @@ impl Scene {
     }
 }
 
+/// Acceptance test 3 of links and clicks.
 #[test]
 fn ten_links_of_one_message_in_800_ms_all_end_automated() {
     let links = links(Some("msg_1"), Some("cont_9"), 10);

@@ -1,6 +1,6 @@
 //! The nouns of Clickwire: values that parse themselves and hold what they say. No I/O.
 //!
-//! In reading order: [`id`], [`link`] with [`host`], [`slug`], [`url`], [`utm`] and [`password`], [`click`] with [`location`], [`device`]
+//! In reading order: [`id`], [`link`] with [`host`], [`slug`], [`url`], [`utm`], [`password`] and [`tracking`], [`click`] with [`location`], [`device`]
 //! [`automation`] and [`privacy`], [`orphan`] (a visit that led nowhere), then what is owed to subscribers: [`event_type`],
 //! [`delivery`], [`retry`], [`alert`], [`address`] and [`egress`], [`secret`]; who signs in: [`person`], [`token`]; and whose a domain is: [`domain_proof`].
 
@@ -26,6 +26,7 @@ pub mod retry;
 pub mod secret;
 pub mod slug;
 pub mod token;
+pub mod tracking;
 pub mod url;
 pub mod utm;
 

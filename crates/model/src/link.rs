@@ -15,6 +15,8 @@ use crate::slug::{Slug, SlugCase};
 use crate::url::DestinationUrl;
 use crate::utm::Utm;
 
+pub use crate::tracking::{DecidedBy, Recording, Tracking, TrackingSays};
+
 /// A link with what the workspace has decided for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Link {
@@ -58,6 +60,8 @@ pub struct Link {
     pub fallback_url: Option<DestinationUrl>,
     /// What is recorded of its clicks.
     pub recording: Recording,
+    /// Who decided that.
+    pub recording_decided_by: DecidedBy,
     /// What is kept of visitors' addresses.
     pub address_treatment: AddressTreatment,
     /// What becomes of clicks whose visitors ask for privacy.
@@ -225,56 +229,6 @@ impl QueryMode {
             Self::Override => "override",
         }
     }
-}
-
-/// Whether one link's clicks are recorded; the workspace's "off" is above it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Tracking {
-    /// As the workspace says.
-    #[default]
-    Inherit,
-    /// As the workspace says, without what tells who it was.
-    Anonymous,
-    /// It still redirects, and records nothing.
-    Off,
-}
-
-impl Tracking {
-    /// Every choice.
-    pub const ALL: [Self; 3] = [Self::Inherit, Self::Anonymous, Self::Off];
-
-    /// What is recorded of a link's clicks, if the workspace records any: the workspace may record less of all, and a link
-    /// less of its own, never more.
-    pub const fn recording(self, is_workspace_tracking: bool, is_workspace_anonymous: bool) -> Recording {
-        match self {
-            Self::Off => Recording::Nothing,
-            _ if !is_workspace_tracking => Recording::Nothing,
-            Self::Anonymous => Recording::Anonymous,
-            Self::Inherit if is_workspace_anonymous => Recording::Anonymous,
-            Self::Inherit => Recording::Full,
-        }
-    }
-
-    /// The word in the API and in PostgreSQL.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Inherit => "inherit",
-            Self::Anonymous => "anonymous",
-            Self::Off => "off",
-        }
-    }
-}
-
-/// What is recorded of a link's clicks: the workspace's switch and the link's own, both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Recording {
-    /// All that the workspace's address policy leaves.
-    Full,
-    /// Not who it was: no address, no User-Agent, no contact, no message.
-    Anonymous,
-    /// Nothing.
-    Nothing,
 }
 
 /// Why a link leads nowhere at a moment.

@@ -277,6 +277,7 @@ mod tests {
         }
     }
 
+    /// Acceptance test 6 of links and clicks.
     #[test]
     fn a_dangerous_url_is_refused_with_the_rule() {
         let cases = [

@@ -192,6 +192,7 @@ mod tests {
     }
 
     proptest! {
+        /// Acceptance test 6 of links and clicks.
         #[test]
         fn whatever_the_mode_a_query_never_moves_the_destination(
             own in "[a-c]=[0-9]{1,3}(&[a-c]=[0-9]{0,3}){0,3}",

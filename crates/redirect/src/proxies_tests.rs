@@ -56,6 +56,7 @@ fn a_list_is_walked_from_its_end_over_trusted_proxies() {
     }
 }
 
+/// Acceptance test 5 of links and clicks.
 #[test]
 fn a_forged_x_forwarded_for_from_an_untrusted_peer_is_ignored_and_a_chain_of_three_proxies_resolves() {
     let header = AddressHeader::XForwardedFor;

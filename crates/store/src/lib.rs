@@ -15,6 +15,7 @@ pub mod clicks;
 pub mod confirmation;
 pub mod deliveries;
 pub mod delivery_log;
+pub mod destinations;
 pub mod domain_proofs;
 pub mod domains;
 pub mod endpoint_life;

@@ -69,9 +69,8 @@ impl OptionsRow {
         let status_code = u16::try_from(self.status_code).map_err(unreadable("status_code"))?;
         let kind = LinkKind::ALL.into_iter().find(|kind| kind.as_str() == self.kind);
         let query_mode = QueryMode::ALL.into_iter().find(|mode| mode.as_str() == self.query_mode);
-        let tracking = Tracking::ALL.into_iter().find(|tracking| tracking.as_str() == self.tracking);
         Ok(LinkOptions {
-            // a word of a newer release counts as the default, but for tracking: as what claims the least
+            // a word of a newer release counts as the default
             kind: kind.unwrap_or_default(),
             original_url: DestinationUrl::of_any_scheme(&self.original_url)
                 .map_err(unreadable("original_url"))?,
@@ -91,7 +90,7 @@ impl OptionsRow {
             sent_at: self.sent_at,
             status_code: RedirectStatus::try_from(status_code).map_err(unreadable("status_code"))?,
             query_mode: query_mode.unwrap_or_default(),
-            tracking: tracking.unwrap_or(Tracking::Anonymous),
+            tracking: Tracking::of_kept(&self.tracking),
             enabled: self.enabled,
             starts_at: self.starts_at,
             expires_at: self.expires_at,

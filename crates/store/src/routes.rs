@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{Bool, Nullable, Text};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
+use model::link::{Tracking, TrackingSays};
 use model::privacy::SignalPolicies;
 use model::{Host, Link, LinkId, Slug, SlugCase, TypedSlug, WorkspaceId};
 
@@ -36,6 +37,12 @@ struct OfDomain {
     blocked_at: Option<DateTime<Utc>>,
 }
 
+/// What the workspace says of the recording of a link's channel, in SQL.
+const CHANNEL_TRACKING: &str = "settings.channel_tracking ->> links.channel";
+
+/// And of its campaign.
+const CAMPAIGN_TRACKING: &str = "settings.campaign_tracking ->> links.campaign_id";
+
 /// Where visitors go of a link that leads nowhere, in SQL.
 const FALLBACK_URL: &str = "COALESCE(links.expired_url, settings.fallback_url)";
 
@@ -49,8 +56,12 @@ fn leads_back(url: &str) -> String {
     )
 }
 
-/// A link's row, its domain, what its workspace decided, and whether it and its fallback lead back to tracked links.
-type Found = (Row, OfDomain, Option<Decided>, (bool, bool));
+/// What the workspace says of the recording of a link's channel and campaign, if anything.
+type Said = (Option<String>, Option<String>);
+
+/// A link's row, its domain, what its workspace decided of all links and of those of its channel and campaign, and whether it and
+/// its fallback lead back to tracked links.
+type Found = (Row, OfDomain, Option<Decided>, Said, (bool, bool));
 
 /// The link that this host and slug lead to. One that leads to a tracked link leads nowhere, as if it were switched off. Archived links lead nowhere.
 pub async fn find_for_redirect(conn: &mut Connection, host: &Host, slug: &Slug) -> QueryResult<Option<Link>> {
@@ -63,14 +74,15 @@ pub async fn find_for_redirect(conn: &mut Connection, host: &Host, slug: &Slug) 
             Row::as_select(),
             OfDomain::as_select(),
             Option::<Decided>::as_select(),
+            (sql::<Nullable<Text>>(CHANNEL_TRACKING), sql::<Nullable<Text>>(CAMPAIGN_TRACKING)),
             (sql::<Bool>(&leads_back("links.original_url")), sql::<Bool>(&leads_back(FALLBACK_URL))),
         ))
         .first(conn)
         .await
         .optional()?;
-    let read = |(row, domain, decided, (is_loop, is_fallback_loop)): Found| {
+    let read = |(row, domain, decided, said, (is_loop, is_fallback_loop)): Found| {
         let link_id = LinkId::from_uuid(row.id);
-        let link = read(row, domain, decided, host, slug);
+        let link = read(row, domain, (decided, said), host, slug);
         let mut link = link.map_err(|source| UnreadableLink { link_id, source })?;
         link.enabled &= !is_loop;
         link.fallback_url = link.fallback_url.filter(|_| !is_fallback_loop);
@@ -148,7 +160,13 @@ pub async fn serving_domain(conn: &mut Connection, host: &Host) -> QueryResult<O
     }))
 }
 
-fn read(row: Row, domain: OfDomain, decided: Option<Decided>, host: &Host, slug: &Slug) -> QueryResult<Link> {
+fn read(
+    row: Row,
+    domain: OfDomain,
+    (decided, said): (Option<Decided>, Said),
+    host: &Host,
+    slug: &Slug,
+) -> QueryResult<Link> {
     let decided = decided.unwrap_or_else(|| Decided {
         is_tracking: true,
         address_treatment: String::new(),
@@ -164,6 +182,15 @@ fn read(row: Row, domain: OfDomain, decided: Option<Decided>, host: &Host, slug:
     let is_allowed = url.is_web() || decided.app_schemes.iter().any(|scheme| scheme == url.url().scheme());
     let fallback_url = decided.fallback_url.as_deref().map(str::parse).transpose();
     let fallback_url = fallback_url.map_err(unreadable("settings.fallback_url"))?;
+    let says = |kept: Option<String>| kept.as_deref().map(Tracking::of_kept).unwrap_or_default();
+    let (recording, recording_decided_by) = TrackingSays {
+        is_workspace_tracking: decided.is_tracking,
+        is_workspace_anonymous: decided.is_anonymous,
+        channel: says(said.0),
+        campaign: says(said.1),
+        link: options.tracking,
+    }
+    .decided();
     Ok(Link {
         id: LinkId::from_uuid(row.id),
         workspace_id: WorkspaceId::from_uuid(row.workspace_id),
@@ -184,7 +211,8 @@ fn read(row: Row, domain: OfDomain, decided: Option<Decided>, host: &Host, slug:
         max_clicks: options.max_clicks,
         is_exhausted: row.exhausted_at.is_some(),
         fallback_url: options.expired_url.or(fallback_url),
-        recording: options.tracking.recording(decided.is_tracking, decided.is_anonymous),
+        recording,
+        recording_decided_by,
         signals: signals_of(&decided.gpc_policy, &decided.dnt_policy),
         address_treatment: treatment_of(&decided.address_treatment),
         preview: options.preview,

@@ -48,6 +48,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    blocked_destinations (host) {
+        host -> Text,
+        blocked_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     clicks (day, id) {
         id -> Uuid,
         day -> Date,
@@ -457,6 +464,8 @@ diesel::table! {
         is_anonymous -> Bool,
         gpc_policy -> Text,
         dnt_policy -> Text,
+        channel_tracking -> Jsonb,
+        campaign_tracking -> Jsonb,
     }
 }
 
@@ -507,6 +516,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     api_keys,
     attempts,
     audit,
+    blocked_destinations,
     clicks,
     counted_clicks,
     daily_rollups,

@@ -7,13 +7,13 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use model::link::{LinkKind, Tracking};
+use model::link::{DecidedBy, LinkKind, Recording};
 use store::click_log::ClickFilter;
 use store::links::Link;
 use store::rollups::{Dimension, Summary};
 
 use super::findings::{self, FindingText};
-use super::link_state::{Explained, Remedy, explained};
+use super::link_state::{Explained, Remedy, explained, tracked_because};
 use super::links::{LinkRow, link_row};
 use super::plot::{BarList, TimePlot, grouped};
 use super::report::{self, natural};
@@ -25,7 +25,7 @@ use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Query, path_id};
 use crate::desk::report_query::{Reported, Steps};
-use crate::desk::{analytics, clicks, links, qr, settings};
+use crate::desk::{analytics, clicks, links, qr, settings, tracking};
 use crate::page::PageRequest;
 
 /// Clicks that are shown.
@@ -116,24 +116,20 @@ async fn show(
         true => Some(clicks_of(&shared, caller, &link, span, zone, now).await?),
         false => None,
     };
-    let (is_tracking, has_fallback) = match caller.may(Scope::SettingsRead) {
-        true => {
-            let saved = settings::find(&shared, caller).await?;
-            (saved.is_tracking, saved.fallback_url.is_some())
-        }
-        // who may not see them is told nothing of them
-        false => (true, false),
-    };
+    let saved = settings::find(&shared, caller).await?;
+    let decided = tracking::of(&link, &saved);
+    // where else visitors go is told to who may see the settings
+    let has_fallback = caller.may(Scope::SettingsRead) && saved.fallback_url.is_some();
     let why = findings::of_link(&shared, caller, &link).await?;
     let page = LinkPage {
         layout: signed.layout("links"),
-        row: link_row(&shared, &link, now),
-        explained: explained(&link, is_tracking, has_fallback, now),
+        row: link_row(&shared, &link, decided.0, now),
+        explained: explained(&link, decided, has_fallback, now),
         is_enabled: link.options.enabled,
         is_archived: link.archived_at.is_some(),
         may_change: caller.may(Scope::LinksWrite),
-        notes: notes(&link),
-        facts: facts(&link, now),
+        notes: notes(&link, decided.0),
+        facts: facts(&link, decided, now),
         metadata: link.options.labels.metadata.clone().into_iter().collect(),
         clicks,
         is_stopped: why.iter().any(|finding| finding.stops),
@@ -201,7 +197,7 @@ async fn code(signed: Signed, id: Path<String>, query: Query, shared: Data<Share
 }
 
 /// What is easily overlooked about a link.
-fn notes(link: &Link) -> Vec<&'static str> {
+fn notes(link: &Link, recording: Recording) -> Vec<&'static str> {
     let options = &link.options;
     let notes = [
         (
@@ -210,13 +206,13 @@ fn notes(link: &Link) -> Vec<&'static str> {
              noticed. Its clicks are undercounted.",
         ),
         (
-            options.tracking == Tracking::Anonymous,
+            recording == Recording::Anonymous,
             "Clicks are recorded without what tells who it was: no address, no User-Agent, no contact, no conversation, no \
              message.",
         ),
-        (options.tracking == Tracking::Off, "Clicks are not recorded: the link only redirects."),
+        (recording == Recording::Nothing, "Clicks are not recorded: the link only redirects."),
         (
-            options.tracking == Tracking::Off && options.max_clicks.is_some(),
+            recording == Recording::Nothing && options.max_clicks.is_some(),
             "Clicks that are not recorded do not count: the link is never exhausted.",
         ),
     ];
@@ -233,7 +229,7 @@ const fn audience(kind: LinkKind) -> Option<&'static str> {
 }
 
 /// What is known of a link, by name.
-fn facts(link: &Link, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
+fn facts(link: &Link, decided: (Recording, DecidedBy), now: DateTime<Utc>) -> Vec<(&'static str, String)> {
     let (options, labels) = (&link.options, &link.options.labels);
     let utm: Vec<String> = options.utm.pairs().map(|(name, value)| format!("{name}={value}")).collect();
     let facts = [
@@ -257,6 +253,7 @@ fn facts(link: &Link, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
         ("Password", options.password.is_some().then(|| "Visitors are asked for it".to_owned())),
         ("Redirect", Some(options.status_code.code().to_string())),
         ("Query", Some(link_form::query_words(options.query_mode).to_owned())),
+        ("Tracking", Some(tracked_because(link, decided))),
         ("Created", Some(when(link.created_at, now).full)),
         ("Made by", link.created_by.clone()),
         ("Revision", Some(link.revision.to_string())),

@@ -2,14 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
-use model::link::Tracking;
+use model::link::{DecidedBy, Recording};
 use store::link_state::LinkState;
 use store::links::Link;
 
 use super::view::{Chip, when};
 
-/// The state in a word.
-pub fn chip(link: &Link, now: DateTime<Utc>) -> Chip {
+/// The state in a word, with what is recorded of its clicks.
+pub fn chip(link: &Link, recording: Recording, now: DateTime<Utc>) -> Chip {
     if link.archived_at.is_some() {
         return Chip { kind: "plain", text: "Archived" };
     }
@@ -19,9 +19,7 @@ pub fn chip(link: &Link, now: DateTime<Utc>) -> Chip {
         LinkState::Expired => Chip { kind: "plain", text: "Expired" },
         LinkState::NotStarted => Chip { kind: "wait", text: "Not started" },
         LinkState::Exhausted => Chip { kind: "plain", text: "Exhausted" },
-        LinkState::Live if link.options.tracking == Tracking::Off => {
-            Chip { kind: "wait", text: "Not tracked" }
-        }
+        LinkState::Live if recording == Recording::Nothing => Chip { kind: "wait", text: "Not tracked" },
         LinkState::Live if link.options.password.is_some() => {
             Chip { kind: "good", text: "Live, with password" }
         }
@@ -55,7 +53,7 @@ pub enum Remedy {
 /// Why a link does not do what links do, and what to do about it; `None` when it does.
 pub fn explained(
     link: &Link,
-    is_tracking: bool,
+    decided: (Recording, DecidedBy),
     has_fallback: bool,
     now: DateTime<Utc>,
 ) -> Option<Explained> {
@@ -76,7 +74,8 @@ pub fn explained(
         LinkState::Blocked => explained(
             "bad",
             "This link is blocked".to_owned(),
-            "Whoever runs this server has blocked it; visitors see that, and no destination. Ask them why.".to_owned(),
+            "Whoever runs this server has blocked it; visitors see that, and no destination. Ask them why."
+                .to_owned(),
             Remedy::Nothing,
         ),
         LinkState::Off => explained(
@@ -87,13 +86,19 @@ pub fn explained(
         ),
         LinkState::Expired => explained(
             "wait",
-            format!("This link expired{}", options.expires_at.map(|at| format!(" {}", when(at, now).near)).unwrap_or_default()),
+            format!(
+                "This link expired{}",
+                options.expires_at.map(|at| format!(" {}", when(at, now).near)).unwrap_or_default()
+            ),
             format!("{visitors} Give it a later end, or none, and it leads somewhere again."),
             Remedy::Change,
         ),
         LinkState::NotStarted => explained(
             "wait",
-            format!("This link starts {}", options.starts_at.map(|at| when(at, now).near).unwrap_or_default()),
+            format!(
+                "This link starts {}",
+                options.starts_at.map(|at| when(at, now).near).unwrap_or_default()
+            ),
             format!("{visitors} To have it lead somewhere now, take its beginning away."),
             Remedy::Change,
         ),
@@ -103,21 +108,55 @@ pub fn explained(
             format!("{visitors} Allow more clicks, and it leads somewhere again."),
             Remedy::Change,
         ),
-        LinkState::Live if options.tracking == Tracking::Off => explained(
-            "wait",
-            "Clicks on this link are not recorded".to_owned(),
-            "It redirects, and nothing shows here nor reaches a webhook. Have its clicks recorded under “How it redirects, \
-             and what is recorded”."
-                .to_owned(),
-            Remedy::Change,
-        ),
-        LinkState::Live if !is_tracking => explained(
-            "wait",
-            "No clicks are recorded in this workspace".to_owned(),
-            "Link tracking is off in the link settings: links redirect, and nothing shows here nor reaches a webhook."
-                .to_owned(),
-            Remedy::Nothing,
-        ),
+        LinkState::Live if decided.0 == Recording::Nothing => Some(untracked(link, decided.1)),
         LinkState::Live => None,
+    }
+}
+
+/// That no clicks are recorded, and where that is changed.
+fn untracked(link: &Link, decided_by: DecidedBy) -> Explained {
+    if decided_by == DecidedBy::Workspace {
+        return Explained {
+            kind: "wait",
+            title: "No clicks are recorded in this workspace".to_owned(),
+            text: "Link tracking is off in the link settings: links redirect, and nothing shows here nor reaches a webhook."
+                .to_owned(),
+            remedy: Remedy::Nothing,
+        };
+    }
+    let text = match group(link, decided_by) {
+        Some(group) => format!(
+            "The link settings say so of {group}: it redirects, and nothing shows here nor reaches a webhook. Change it there, \
+             or have the clicks of this link alone recorded under “How it redirects, and what is recorded”."
+        ),
+        None => "It redirects, and nothing shows here nor reaches a webhook. Have its clicks recorded under “How it redirects, \
+                 and what is recorded”."
+            .to_owned(),
+    };
+    let title = "Clicks on this link are not recorded".to_owned();
+    Explained { kind: "wait", title, text, remedy: Remedy::Change }
+}
+
+/// What is recorded of a link's clicks, and why.
+pub fn tracked_because(link: &Link, (recording, decided_by): (Recording, DecidedBy)) -> String {
+    let tracked = match recording {
+        Recording::Full => "Tracked",
+        Recording::Anonymous => "Tracked anonymously",
+        Recording::Nothing => "Not tracked",
+    };
+    match group(link, decided_by) {
+        Some(group) => format!("{tracked}, because the link settings say so of {group}"),
+        None if decided_by == DecidedBy::Link => format!("{tracked}, because the link itself says so"),
+        None => format!("{tracked}, because the link settings say so of all links"),
+    }
+}
+
+/// The channel or the campaign that decided, by its name.
+fn group(link: &Link, decided_by: DecidedBy) -> Option<String> {
+    let labels = &link.options.labels;
+    match decided_by {
+        DecidedBy::Channel => Some(format!("its channel “{}”", labels.channel.as_deref()?)),
+        DecidedBy::Campaign => Some(format!("its campaign “{}”", labels.campaign_id.as_deref()?)),
+        DecidedBy::Workspace | DecidedBy::Link => None,
     }
 }

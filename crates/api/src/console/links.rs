@@ -8,6 +8,7 @@ use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use model::LinkId;
+use model::link::Recording;
 use store::links::{Link, LinkFilter};
 use store::rollups::Range;
 
@@ -23,9 +24,10 @@ use crate::body::{Query, path_id};
 use crate::desk::link_change::LinkChange;
 use crate::desk::link_lists;
 use crate::desk::links::{self, tracked_url};
-use crate::desk::settings;
+use crate::desk::{settings, tracking};
 use crate::fields::{Fields, FromFields, word};
 use crate::page::Page;
+use crate::v1::link_export;
 use crate::v1::links::{Asked, LINK_STATES};
 
 /// Links of the list of those with most clicks.
@@ -39,8 +41,8 @@ const LINE_DAYS: u64 = 14;
 
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
-    config.service(list);
-    // `new` and `import` come before `{id}`, which would match them
+    config.service(list).service(export);
+    // `export`, `new` and `import` come before `{id}`, which would match them
     link_import::configure(config);
     link_form::configure(config);
     link::configure(config);
@@ -62,7 +64,7 @@ pub struct LinkRow {
     pub line: Option<Sparkline>,
 }
 
-pub(super) fn link_row(shared: &Shared, link: &Link, now: DateTime<Utc>) -> LinkRow {
+pub(super) fn link_row(shared: &Shared, link: &Link, recording: Recording, now: DateTime<Utc>) -> LinkRow {
     LinkRow {
         id: link.id.to_string(),
         slug: link.slug.to_string(),
@@ -71,7 +73,7 @@ pub(super) fn link_row(shared: &Shared, link: &Link, now: DateTime<Utc>) -> Link
         url: link.options.original_url.to_string(),
         campaign: link.options.labels.campaign_id.clone().unwrap_or_default(),
         tags: link.options.labels.tags.clone(),
-        chip: chip(link, now),
+        chip: chip(link, recording, now),
         created: when(link.created_at, now),
         clicks: String::new(),
         line: None,
@@ -119,6 +121,8 @@ struct LinksPage {
     has_clicks: bool,
     may_make: bool,
     next: Option<String>,
+    /// The address of the same links as a spreadsheet.
+    sheet: String,
 }
 
 /// The states as a choice.
@@ -152,7 +156,9 @@ async fn list(signed: Signed, zone: Zone, query: Query, shared: Data<Shared>) ->
         let rows = links::list(&shared, caller, &filter, &page).await?;
         page.page(rows, |link| link.id, |link| link)
     };
-    let mut rows: Vec<LinkRow> = data.iter().map(|link| link_row(&shared, link, now)).collect();
+    let saved = settings::find(&shared, caller).await?;
+    let row = |link: &Link| link_row(&shared, link, tracking::of(link, &saved).0, now);
+    let mut rows: Vec<LinkRow> = data.iter().map(row).collect();
     if may_see_clicks {
         let ids: Vec<LinkId> = data.iter().map(|link| link.id).collect();
         let range = Range::new(zone.midnight(now, LINE_DAYS - 1), now);
@@ -163,7 +169,8 @@ async fn list(signed: Signed, zone: Zone, query: Query, shared: Data<Shared>) ->
         true => settings::domains(&shared, caller).await?,
         false => Vec::new(),
     };
-    let next = next_cursor.map(|cursor| next_page(&filter, &cursor));
+    let next = next_cursor.map(|cursor| query_of(&filter, ("cursor", &cursor)));
+    let sheet = query_of(&filter, ("format", "csv"));
     let is_filtered = filter != LinkFilter::default();
     let page = LinksPage {
         layout: signed.layout("links"),
@@ -180,8 +187,14 @@ async fn list(signed: Signed, zone: Zone, query: Query, shared: Data<Shared>) ->
         has_clicks: may_see_clicks,
         may_make: caller.may(Scope::LinksWrite),
         next,
+        sheet,
     };
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
+}
+
+#[get("/links/export")]
+async fn export(signed: Signed, query: Query, shared: Data<Shared>) -> PageResult {
+    Ok(link_export::export(shared, signed.caller, query.filled().read()?)?)
 }
 
 fn state_word(state: store::link_state::LinkState) -> &'static str {
@@ -197,10 +210,10 @@ fn add_clicks(rows: &mut [LinkRow], ids: &[LinkId], days: &HashMap<LinkId, Vec<u
     }
 }
 
-/// The address of the next page.
-fn next_page(filter: &LinkFilter, cursor: &str) -> String {
+/// The query with this filter, and one thing more.
+fn query_of(filter: &LinkFilter, (name, value): (&str, &str)) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.append_pair("cursor", cursor);
+    query.append_pair(name, value);
     let host = filter.host.as_ref().map(ToString::to_string);
     let texts = [
         ("q", filter.text.as_deref()),

@@ -34,6 +34,7 @@ mod settings;
 mod sheet;
 mod sign_in;
 mod span;
+mod tracking;
 mod troubleshooting;
 mod upload;
 mod verify;

@@ -1,4 +1,4 @@
-//! Link settings: tracking, visitors' addresses, fallback. The domains on the same page are in `domains`.
+//! Link settings: tracking, visitors' addresses, fallback. On the same page stand what is in `tracking` and `domains`.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, ServiceConfig};
@@ -10,6 +10,7 @@ use model::AddressTreatment;
 
 use super::domains::{self, DomainRow, NewDomainForm};
 use super::form::{self, Errors, Form};
+use super::tracking::{self, TrackingPart};
 use super::view::{Layout, html_with};
 use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
@@ -20,7 +21,12 @@ use crate::page::PageRequest;
 
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
-    config.service(index).service(show).service(save).configure(domains::configure);
+    config
+        .service(index)
+        .service(show)
+        .service(save)
+        .configure(domains::configure)
+        .configure(tracking::configure);
 }
 
 #[derive(Template)]
@@ -33,6 +39,7 @@ struct SettingsPage {
     address_policy: &'static str,
     fallback_url: String,
     app_schemes: String,
+    tracking: TrackingPart,
     domains: Vec<DomainRow>,
     new_domain: NewDomainForm,
     endpoints: usize,
@@ -71,6 +78,7 @@ async fn page(
     let saved = settings::find(shared, caller).await?;
     let endpoints = endpoints::list(shared, caller, &PageRequest::first(99)).await?.len();
     let app_schemes = settings::scheme_words(&saved).join(", ");
+    let tracking = TrackingPart::of(&saved, typed, &errors);
     let typed_text = |name: &str| typed.and_then(|form| form.text(name)).map(str::to_owned);
     let page = SettingsPage {
         layout: signed.layout("settings"),
@@ -100,6 +108,7 @@ async fn page(
             .or_else(|| saved.fallback_url.map(|url| url.to_string()))
             .unwrap_or_default(),
         app_schemes: typed_text("app_schemes").unwrap_or(app_schemes),
+        tracking,
         domains: settings::domains(shared, caller).await?.into_iter().map(DomainRow::from).collect(),
         new_domain: NewDomainForm::of(typed),
         endpoints,

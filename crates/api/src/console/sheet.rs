@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::desk::link_body::NewLink;
+use crate::desk::link_fields::{PREVIEW_NAMES, UTM_NAMES};
 use crate::error::{ApiError, FieldError};
 use crate::fields;
 
@@ -65,6 +66,7 @@ enum Column {
     Number(&'static str),
     Enabled,
     Utm(String),
+    Preview(String),
     Metadata(String),
     Unknown,
 }
@@ -171,7 +173,7 @@ impl Sheet {
     /// # Errors
     /// [`ApiError::Invalid`] names every field that is wrong; [`Sheet::column_of`] says where it stands.
     pub fn link(&self, row: &Row) -> Result<NewLink, ApiError> {
-        let (mut body, mut utm, mut metadata) = (Map::new(), Map::new(), Map::new());
+        let (mut body, mut utm, mut preview, mut metadata) = (Map::new(), Map::new(), Map::new(), Map::new());
         for (column, cell) in self.columns.iter().zip(&row.cells) {
             let cell = cell.trim();
             if cell.is_empty() {
@@ -196,11 +198,12 @@ impl Sheet {
                     body.insert("enabled".to_owned(), is_enabled);
                 }
                 Column::Utm(name) => drop(utm.insert(name.clone(), cell.into())),
+                Column::Preview(name) => drop(preview.insert(name.clone(), cell.into())),
                 Column::Metadata(name) => drop(metadata.insert(name.clone(), cell.into())),
                 Column::Unknown => {}
             }
         }
-        for (name, object) in [("utm", utm), ("metadata", metadata)] {
+        for (name, object) in [("utm", utm), ("preview", preview), ("metadata", metadata)] {
             if !object.is_empty() {
                 body.insert(name.to_owned(), object.into());
             }
@@ -217,6 +220,7 @@ impl Sheet {
             Column::Tags => field == "tags",
             Column::Enabled => field == "enabled",
             Column::Utm(name) => field == "utm" && (part.is_empty() || name == part),
+            Column::Preview(name) => field == "preview" && (part.is_empty() || name == part),
             Column::Metadata(name) => field == "metadata" && (part.is_empty() || name == part),
             Column::Unknown => false,
         })
@@ -242,13 +246,21 @@ fn column(name: &str) -> Column {
         "enabled" => Column::Enabled,
         "max_clicks" => Column::Number("max_clicks"),
         "status_code" => Column::Number("status_code"),
-        _ => match (name.strip_prefix("utm_"), name.strip_prefix("metadata.")) {
-            (Some(utm @ ("source" | "medium" | "campaign" | "term" | "content" | "id")), _) => {
-                Column::Utm(utm.to_owned())
-            }
-            (_, Some(key)) if !key.is_empty() => Column::Metadata(key.to_owned()),
-            _ => Column::Unknown,
-        },
+        _ => within(name),
+    }
+}
+
+/// A column of what is within a field.
+fn within(name: &str) -> Column {
+    if let Some(utm) = name.strip_prefix("utm_").filter(|utm| UTM_NAMES.contains(utm)) {
+        return Column::Utm(utm.to_owned());
+    }
+    if let Some(preview) = name.strip_prefix("preview_").filter(|preview| PREVIEW_NAMES.contains(preview)) {
+        return Column::Preview(preview.to_owned());
+    }
+    match name.strip_prefix("metadata.").filter(|key| !key.is_empty()) {
+        Some(key) => Column::Metadata(key.to_owned()),
+        None => Column::Unknown,
     }
 }
 
@@ -319,6 +331,20 @@ mod tests {
         };
         assert_eq!(told(0), [(2, Some(1))]);
         assert_eq!(told(1), [(4, Some(0))]);
+    }
+
+    #[test]
+    fn a_preview_is_filled_by_its_columns() {
+        let sheet = sheet(
+            "url,preview_title,preview_image_url\nhttps://example.com/,Spring,https://example.com/a.png\n\
+             https://example.com/,,https://example.com/b.png\n",
+        );
+
+        let wanted = sheet.link(&sheet.rows[0]).unwrap_or_else(|e| panic!("{e}")).into_wanted();
+        let preview = wanted.options.preview.expect("a preview");
+        assert_eq!((preview.title.as_str(), preview.image_url.is_some()), ("Spring", true));
+        let Err(error) = sheet.link(&sheet.rows[1]) else { panic!("a preview needs a title") };
+        assert_eq!(sheet.column_of(&error.field_errors()[0]), Some(1));
     }
 
     #[test]

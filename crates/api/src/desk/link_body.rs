@@ -18,7 +18,8 @@ use crate::fields::{Fields, FromFields, boolean, moment, number, parsed, word};
 /// A link to be made. Only `url` is required.
 #[derive(Debug, ToSchema)]
 pub struct NewLink {
-    /// Where the link leads: http or https, at most 8 KiB, not one of your own tracked links. Also `mailto:`, `tel:` or the URL of an
+    /// Where the link leads: http or https, at most 8 KiB, not one of your own tracked links, and nowhere that whoever runs this
+    /// server has blocked. Also `mailto:`, `tel:` or the URL of an
     /// app, once the link settings name its scheme in `app_schemes`; such a URL gets no campaign parameters, and nothing of the
     /// visitor's query.
     #[schema(value_type = String, example = "https://example.com/offer")]
@@ -65,8 +66,9 @@ pub struct NewLink {
     expired_url: Option<DestinationUrl>,
     /// Whether the link leads anywhere. Default: true.
     enabled: Option<bool>,
-    /// `inherit` (default): clicks are recorded if the workspace records any. `anonymous`: so they are, without what tells
-    /// who it was (address, User-Agent, contact, conversation, message). `off`: it redirects and records nothing.
+    /// `inherit` (default): clicks are recorded as the link settings say of the campaign, else of the channel, else of all links.
+    /// `full`: they are recorded whatever campaign and channel say, if the workspace records any. `anonymous`: so they are, without
+    /// what tells who it was (address, User-Agent, contact, conversation, message). `off`: it redirects and records nothing.
     #[schema(value_type = Option<String>, example = "inherit")]
     tracking: Option<Tracking>,
     /// 302 (default), 307, 301 or 308. Browsers keep 301 and 308, so that later clicks are not seen: such a link undercounts.

@@ -61,7 +61,7 @@ pub struct LinkChange {
     expired_url: Option<Option<DestinationUrl>>,
     /// Whether the link leads anywhere.
     enabled: Option<bool>,
-    /// `inherit`, `anonymous` or `off`.
+    /// `inherit`, `full`, `anonymous` or `off`.
     #[schema(value_type = Option<String>)]
     tracking: Option<Tracking>,
     /// 302, 307, 301 or 308.

@@ -46,8 +46,12 @@ pub const QUERY_MODES: &[(&str, QueryMode)] = &[
     ("override", QueryMode::Override),
 ];
 /// What is recorded.
-pub const TRACKINGS: &[(&str, Tracking)] =
-    &[("inherit", Tracking::Inherit), ("anonymous", Tracking::Anonymous), ("off", Tracking::Off)];
+pub const TRACKINGS: &[(&str, Tracking)] = &[
+    ("inherit", Tracking::Inherit),
+    ("full", Tracking::Full),
+    ("anonymous", Tracking::Anonymous),
+    ("off", Tracking::Off),
+];
 
 /// The names within `preview`.
 pub const PREVIEW_NAMES: &[&str] = &["title", "description", "image_url"];

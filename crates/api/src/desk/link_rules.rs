@@ -1,5 +1,5 @@
-//! What a link has to keep to beyond its fields: rules between them, that it leads to no tracked link, and to an app only if
-//! the workspace allows it.
+//! What a link has to keep to beyond its fields: rules between them, that it leads to no tracked link, to nothing that an operator
+//! has blocked, and to an app only if the workspace allows it.
 //!
 //! A loop is looked for among the workspace's own domains and `links.public_url` only: a host name is anybody's to add, and
 //! must not close what others link to. For the same reason a URL is looked at when it is set, not whenever it is saved.
@@ -11,7 +11,7 @@ use url::Url;
 use model::url::AppScheme;
 use model::{DestinationUrl, Host, WorkspaceId};
 use store::links::LinkOptions;
-use store::{Connection, domains, settings};
+use store::{Connection, destinations, domains, settings};
 
 use super::link_fields;
 use crate::app::Shared;
@@ -21,6 +21,8 @@ use crate::error::{ApiError, FieldError};
 pub struct Known {
     /// The hosts among theirs under which it serves links.
     served: HashSet<Host>,
+    /// Those that an operator has blocked.
+    blocked: HashSet<Host>,
     /// What they may lead to beside `https` and `http`.
     app_schemes: Vec<AppScheme>,
 }
@@ -36,11 +38,12 @@ impl Known {
         let hosts: HashSet<Host> = web.into_iter().filter_map(|url| host(url.url())).collect();
         let hosts: Vec<Host> = hosts.into_iter().collect();
         let served = domains::served_among(conn, workspace_id, &hosts).await?;
+        let blocked = destinations::blocked_among(conn, &hosts).await?;
         let app_schemes = match of_apps.is_empty() {
             true => Vec::new(),
             false => settings::find(conn, workspace_id).await?.app_schemes,
         };
-        Ok(Self { served, app_schemes })
+        Ok(Self { served, blocked, app_schemes })
     }
 
     /// Refuses a URL of an app whose scheme the workspace does not allow.
@@ -54,6 +57,16 @@ impl Known {
                 "must begin with `https://` or `http://`; `{scheme}:` is allowed once the link settings name it in \
                  `app_schemes`"
             ),
+        })
+    }
+
+    /// Refuses a destination that an operator has blocked.
+    fn check_blocked(&self, pointer: &str, url: &DestinationUrl) -> Option<FieldError> {
+        let host = host(url.url()).filter(|host| url.is_web() && self.blocked.contains(host))?;
+        Some(FieldError {
+            pointer: pointer.to_owned(),
+            code: "blocked_destination",
+            detail: format!("leads to `{host}`, where whoever runs this server lets no link lead"),
         })
     }
 
@@ -109,7 +122,9 @@ pub fn check(
     ];
     let set = set.into_iter().filter(|(_, url, saved)| url != saved);
     let of_urls = set.filter_map(|(pointer, url, _)| {
-        known.check_scheme(pointer, url?).or_else(|| known.check_loop(shared, pointer, url?))
+        let url = url?;
+        let wrong = known.check_scheme(pointer, url).or_else(|| known.check_loop(shared, pointer, url));
+        wrong.or_else(|| known.check_blocked(pointer, url))
     });
     let errors: Vec<FieldError> = between.map(|(name, wrong)| wrong.of(name)).chain(of_urls).collect();
     if errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(errors)) }
@@ -130,7 +145,7 @@ pub async fn check_one(
     check(shared, &known, saved, options)
 }
 
-/// Refuses a destination under which links are served.
+/// Refuses a destination under which links are served, or that an operator has blocked.
 ///
 /// # Errors
 /// [`ApiError::Invalid`], or when the database is away.
@@ -142,7 +157,8 @@ pub async fn check_loop(
     url: &DestinationUrl,
 ) -> Result<(), ApiError> {
     let known = Known::of(conn, workspace_id, vec![url]).await?;
-    known.check_loop(shared, pointer, url).map_or(Ok(()), |error| Err(ApiError::Invalid(vec![error])))
+    let wrong = known.check_loop(shared, pointer, url).or_else(|| known.check_blocked(pointer, url));
+    wrong.map_or(Ok(()), |error| Err(ApiError::Invalid(vec![error])))
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ pub mod sent;
 pub mod settings;
 pub mod standing;
 pub mod trace;
+pub mod tracking;
 pub mod tryout;
 pub mod verdicts;
 

@@ -15,6 +15,7 @@ use store::{AsyncConnection as _, Connection, workspaces};
 use super::domain_proof::{check_verified, host_taken};
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::link_rules::check_loop;
+use super::tracking::{self, Say};
 use super::{Change, announce, check_match, now};
 use crate::app::Shared;
 use crate::auth::Caller;
@@ -58,6 +59,14 @@ pub struct SettingsChange {
     /// `true`: clicks of every link are recorded without what tells who it was, as those of a link whose `tracking` is
     /// `anonymous`.
     anonymous: Option<bool>,
+    /// What is recorded of the clicks of a channel's links, by channel: `full`, `anonymous` or `off`, as a link says it of itself in
+    /// `tracking`; `null`: nothing of its own. Channels that are left out stay as they are; at most 500 may say something. Of link,
+    /// campaign and channel the nearest counts, and the workspace's `tracking` and `anonymous` are above them all.
+    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>, example = json!({"sms": "off"}))]
+    channel_tracking: Option<Vec<Say>>,
+    /// The same by campaign.
+    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>, example = json!({"spring": "anonymous"}))]
+    campaign_tracking: Option<Vec<Say>>,
     /// What becomes of a click whose browser sends `Sec-GPC: 1`: `redact` drops address and User-Agent and keeps the ids that you
     /// gave, `anonymous` keeps nothing that tells who it was, `off` redirects and records nothing, `ignore` heeds it not. A link
     /// with `max_clicks` counts all of its clicks: there `off` is `anonymous`.
@@ -83,6 +92,8 @@ impl FromFields for SettingsChange {
         Some(Self {
             tracking: fields.change("tracking", boolean),
             anonymous: fields.change("anonymous", boolean),
+            channel_tracking: fields.change("channel_tracking", tracking::says),
+            campaign_tracking: fields.change("campaign_tracking", tracking::says),
             gpc_policy: fields.change("gpc_policy", word(SIGNAL_POLICIES)),
             dnt_policy: fields.change("dnt_policy", word(SIGNAL_POLICIES)),
             address_policy: fields.change("address_policy", word(TREATMENTS)),
@@ -165,6 +176,8 @@ pub async fn update(
     wanted: SettingsChange,
 ) -> Result<LinkSettings, ApiError> {
     let now = now();
+    let channels = tracking::told(wanted.channel_tracking.as_deref());
+    let campaigns = tracking::told(wanted.campaign_tracking.as_deref());
     let mut conn = shared.pool.get().await?;
     let saved = conn
         .transaction::<_, ApiError, _>(async |conn| {
@@ -173,6 +186,8 @@ pub async fn update(
             check_match(if_match, saved.revision)?;
             saved.is_tracking = wanted.tracking.unwrap_or(saved.is_tracking);
             saved.is_anonymous = wanted.anonymous.unwrap_or(saved.is_anonymous);
+            tracking::apply("/channel_tracking", &mut saved.channel_tracking, wanted.channel_tracking)?;
+            tracking::apply("/campaign_tracking", &mut saved.campaign_tracking, wanted.campaign_tracking)?;
             saved.signals.gpc = wanted.gpc_policy.unwrap_or(saved.signals.gpc);
             saved.signals.dnt = wanted.dnt_policy.unwrap_or(saved.signals.dnt);
             saved.address_treatment = wanted.address_policy.unwrap_or(saved.address_treatment);
@@ -193,6 +208,8 @@ pub async fn update(
             let details = json!({
                 "tracking": saved.is_tracking,
                 "anonymous": saved.is_anonymous,
+                "channel_tracking": channels,
+                "campaign_tracking": campaigns,
                 "gpc_policy": saved.signals.gpc,
                 "dnt_policy": saved.signals.dnt,
                 "address_policy": saved.address_treatment,

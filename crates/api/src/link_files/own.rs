@@ -1,6 +1,7 @@
-//! Our own: CSV whose columns have the names of the API's fields (`url`, `slug`, `tags`, …, and `metadata.NAME`, `utm.source`,
-//! `preview.title` for what is within one), or JSON with the bodies themselves. What `clickwire links list --all --json` and
-//! `GET /v1/links` tell of links can be read again: what the server sets by itself is left out.
+//! Our own: CSV whose columns have the names of the API's fields (`url`, `slug`, `tags`, …, and `metadata.NAME`, `utm.source` or
+//! `utm_source`, `preview.title` or `preview_title` for what is within one), or JSON with the bodies themselves. What
+//! `clickwire links list --all --json`, `GET /v1/links` and `GET /v1/links/export` tell of links can be read again: what the server
+//! sets by itself is left out.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,10 +12,13 @@ use super::draft::Draft;
 use super::record::{Record, flag, moment, texts_of, written};
 
 /// What the server sets.
-const READ_ONLY: [&str; 13] = [
+const READ_ONLY: [&str; 16] = [
     "id",
+    "link_id",
     "tracked_url",
     "undercounts",
+    "recording",
+    "recording_decided_by",
     "counted_clicks",
     "exhausted_at",
     "has_password",
@@ -29,6 +33,9 @@ const READ_ONLY: [&str; 13] = [
 
 /// Fields that are objects.
 const OBJECTS: [&str; 3] = ["metadata", "utm", "preview"];
+
+/// Those of them whose fields are named with `_` as well.
+const UNDERSCORED: [&str; 2] = ["utm", "preview"];
 
 /// Fields that are times.
 const TIMES: [&str; 3] = ["starts_at", "expires_at", "sent_at"];
@@ -51,14 +58,14 @@ pub(super) fn draft(record: &Record) -> Draft {
             Value::String(text) => typed(&name, text),
             value => value.clone(),
         };
-        match name.split_once('.') {
-            Some((object, within)) if OBJECTS.contains(&object) => {
+        match within(&name) {
+            Some((object, within)) => {
                 let object = body.entry(object).or_insert_with(|| Value::Object(Map::new()));
                 if let Some(object) = object.as_object_mut() {
                     object.insert(within.to_owned(), value);
                 }
             }
-            _ => {
+            None => {
                 body.insert(name, value);
             }
         }
@@ -73,6 +80,12 @@ pub(super) fn draft(record: &Record) -> Draft {
         );
     }
     draft
+}
+
+/// The object that a name is about, and the field within it.
+fn within(name: &str) -> Option<(&str, &str)> {
+    let dotted = name.split_once('.').filter(|(object, _)| OBJECTS.contains(object));
+    dotted.or_else(|| name.split_once('_').filter(|(object, _)| UNDERSCORED.contains(object)))
 }
 
 /// A text as the value that the field wants; what is none stays a text, which the API refuses with its rule.

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::ReadRecord;
 use super::csv::CsvRow;
+use crate::csv::as_meant;
 use crate::error::FieldError;
 
 /// A row of a file.
@@ -37,7 +38,7 @@ pub(super) fn of_row(row: CsvRow, columns: &[String]) -> ReadRecord {
             format!("has {has} fields, and the first row {wanted}: is a quote or a comma out of place?");
         return Err((line, error("", "malformed", detail)));
     }
-    let values = fields.into_iter().map(Value::String);
+    let values = fields.iter().map(|cell| Value::String(as_meant(cell).to_owned()));
     Ok(Record { line, fields: columns.iter().map(|name| name.trim().to_owned()).zip(values).collect() })
 }
 

@@ -13,6 +13,7 @@ use model::link::LinkPreview;
 use model::{LinkId, Utm};
 use store::link_state::LinkState;
 use store::links::{Link, LinkFilter};
+use store::settings::LinkSettings;
 
 use super::conditional::tagged;
 use super::{done, if_match, time};
@@ -26,6 +27,7 @@ use crate::desk::link_change::LinkChange;
 use crate::desk::link_fields;
 use crate::desk::link_upsert::{self, Upserted};
 use crate::desk::links::{self, tracked_url};
+use crate::desk::{settings, tracking};
 use crate::error::{ApiError, Problem};
 use crate::fields::{Fields, FromFields, parsed, text, word};
 use crate::page::{Page, PageRequest};
@@ -34,66 +36,76 @@ use crate::page::{Page, PageRequest};
 #[derive(Serialize, ToSchema)]
 pub struct LinkView {
     #[schema(example = "lnk_01jd8m3x5v9k2n4p6q8r0s1t3w")]
-    id: String,
+    pub(super) id: String,
     /// What to send to people.
     #[schema(example = "https://go.example.com/k7m2xq9ra")]
-    tracked_url: String,
+    pub(super) tracked_url: String,
     /// Where it leads.
     #[schema(example = "https://example.com/offer")]
-    url: String,
-    domain: String,
-    slug: String,
+    pub(super) url: String,
+    pub(super) domain: String,
+    pub(super) slug: String,
     /// `shareable`, `message` or `honeypot`.
-    kind: &'static str,
-    campaign_id: Option<String>,
-    conversation_id: Option<String>,
-    contact_id: Option<String>,
-    message_id: Option<String>,
-    channel: Option<String>,
-    sequence_id: Option<String>,
-    step_id: Option<String>,
-    external_id: Option<String>,
-    tags: Vec<String>,
-    metadata: BTreeMap<String, String>,
+    pub(super) kind: &'static str,
+    pub(super) campaign_id: Option<String>,
+    pub(super) conversation_id: Option<String>,
+    pub(super) contact_id: Option<String>,
+    pub(super) message_id: Option<String>,
+    pub(super) channel: Option<String>,
+    pub(super) sequence_id: Option<String>,
+    pub(super) step_id: Option<String>,
+    pub(super) external_id: Option<String>,
+    pub(super) tags: Vec<String>,
+    pub(super) metadata: BTreeMap<String, String>,
     #[schema(value_type = UtmText)]
-    utm: Utm,
-    sent_at: Option<String>,
-    starts_at: Option<String>,
-    expires_at: Option<String>,
-    expired_url: Option<String>,
-    enabled: bool,
-    tracking: &'static str,
-    status_code: u16,
+    pub(super) utm: Utm,
+    pub(super) sent_at: Option<String>,
+    pub(super) starts_at: Option<String>,
+    pub(super) expires_at: Option<String>,
+    pub(super) expired_url: Option<String>,
+    pub(super) enabled: bool,
+    /// What the link says itself: `inherit`, `full`, `anonymous` or `off`.
+    pub(super) tracking: &'static str,
+    /// What is recorded of its clicks, all told: `full`, `anonymous` or `off`.
+    #[schema(value_type = String, example = "full")]
+    pub(super) recording: &'static str,
+    /// Who decided that: `link` itself, or what the link settings say of its `campaign`, of its `channel`, or of all links
+    /// (`workspace`).
+    #[schema(value_type = String, example = "workspace")]
+    pub(super) recording_decided_by: &'static str,
+    pub(super) status_code: u16,
     /// Browsers keep the redirect (301, 308), so that later clicks are not seen.
-    undercounts: bool,
-    query_mode: &'static str,
+    pub(super) undercounts: bool,
+    pub(super) query_mode: &'static str,
     /// Soft: clicks within about a second after the last one still pass.
-    max_clicks: Option<u32>,
+    pub(super) max_clicks: Option<u32>,
     /// Recorded clicks that are not automated, counted while there is a `max_clicks`.
-    counted_clicks: u32,
+    pub(super) counted_clicks: u32,
     /// Since when it has had `max_clicks` and leads nowhere.
-    exhausted_at: Option<String>,
+    pub(super) exhausted_at: Option<String>,
     /// Whether a visitor has to know a password.
-    has_password: bool,
+    pub(super) has_password: bool,
     #[schema(value_type = Option<PreviewText>)]
-    preview: Option<LinkPreview>,
+    pub(super) preview: Option<LinkPreview>,
     /// Counts the changes; the `ETag` begins with it.
-    revision: u32,
+    pub(super) revision: u32,
     /// The id of the key that made it; a console session is that of the key it was opened with. Of old links it is not
     /// known.
     #[schema(example = "key_01jd8m3x5v9k2n4p6q8r0s1t3w")]
-    created_by: Option<String>,
-    created_at: String,
-    updated_at: String,
+    pub(super) created_by: Option<String>,
+    pub(super) created_at: String,
+    pub(super) updated_at: String,
     /// When it was put away; its slug stays taken.
-    archived_at: Option<String>,
+    pub(super) archived_at: Option<String>,
     /// Since when who runs the server has it blocked: visitors get 451.
-    blocked_at: Option<String>,
+    pub(super) blocked_at: Option<String>,
 }
 
 impl LinkView {
-    fn of(shared: &Shared, link: Link) -> Self {
+    /// A link of a workspace with these settings.
+    pub fn of(shared: &Shared, settings: &LinkSettings, link: Link) -> Self {
         let tracked_url = tracked_url(shared, &link);
+        let (recording, decided_by) = tracking::of(&link, settings);
         let options = link.options;
         Self {
             id: link.id.to_string(),
@@ -119,6 +131,8 @@ impl LinkView {
             expired_url: options.expired_url.map(|url| url.to_string()),
             enabled: options.enabled,
             tracking: options.tracking.as_str(),
+            recording: recording.as_str(),
+            recording_decided_by: decided_by.as_str(),
             status_code: options.status_code.code(),
             undercounts: options.status_code.is_cacheable(),
             query_mode: options.query_mode.as_str(),
@@ -180,15 +194,20 @@ pub struct Asked {
 
 impl FromFields for Asked {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        let filter = LinkFilter {
-            external_id: fields.optional("external_id", text::<{ link_fields::EXTERNAL_ID_CHARS_MAX }>),
-            campaign_id: fields.optional("campaign_id", text::<{ link_fields::LABEL_CHARS_MAX }>),
-            tag: fields.optional("tag", text::<{ link_fields::TAG_CHARS_MAX }>),
-            text: fields.optional("q", text::<200>),
-            host: fields.optional("domain", parsed),
-            state: fields.optional("state", word(LINK_STATES)).map(|state| (state, desk::now())),
-        };
+        let filter = filter(fields);
         Some(Self { filter, page: PageRequest::from_fields(fields) })
+    }
+}
+
+/// The conditions of a query.
+pub fn filter(fields: &mut Fields<'_>) -> LinkFilter {
+    LinkFilter {
+        external_id: fields.optional("external_id", text::<{ link_fields::EXTERNAL_ID_CHARS_MAX }>),
+        campaign_id: fields.optional("campaign_id", text::<{ link_fields::LABEL_CHARS_MAX }>),
+        tag: fields.optional("tag", text::<{ link_fields::TAG_CHARS_MAX }>),
+        text: fields.optional("q", text::<200>),
+        host: fields.optional("domain", parsed),
+        state: fields.optional("state", word(LINK_STATES)).map(|state| (state, desk::now())),
     }
 }
 
@@ -205,8 +224,10 @@ pub async fn create_link(
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::LinksWrite)?;
     let key = IdempotencyKey::of(&shared, &request, body.bytes())?;
-    let made = links::create(&shared, &caller, body.read()?, key.as_ref()).await?;
-    done(made, |link| Ok(created(&shared, &request, link)))
+    let new = body.read()?;
+    let settings = settings::find(&shared, &caller).await?;
+    let made = links::create(&shared, &caller, new, key.as_ref()).await?;
+    done(made, |link| Ok(created(&request, &LinkView::of(&shared, &settings, link))))
 }
 
 /// List links, newest first
@@ -221,7 +242,12 @@ pub async fn list_links(
     caller.require(Scope::LinksRead)?;
     let Asked { filter, page } = query.read()?;
     let rows = links::list(&shared, &caller, &filter, &page).await?;
-    Ok(HttpResponse::Ok().json(page.page(rows, |link| link.id, |link| LinkView::of(&shared, link))))
+    let settings = settings::find(&shared, &caller).await?;
+    Ok(HttpResponse::Ok().json(page.page(
+        rows,
+        |link| link.id,
+        |link| LinkView::of(&shared, &settings, link),
+    )))
 }
 
 /// Show a link
@@ -237,7 +263,8 @@ pub async fn show_link(
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::LinksRead)?;
     let link = links::find(&shared, &caller, path_id(&id, "link")?).await?;
-    Ok(shown(&shared, &request, link))
+    let settings = settings::find(&shared, &caller).await?;
+    Ok(shown(&request, &LinkView::of(&shared, &settings, link)))
 }
 
 /// Change a link
@@ -256,8 +283,10 @@ pub async fn update_link(
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::LinksWrite)?;
     let id = path_id(&id, "link")?;
-    let link = links::update(&shared, &caller, id, if_match(&request), body.read()?).await?;
-    Ok(shown(&shared, &request, link))
+    let change = body.read()?;
+    let settings = settings::find(&shared, &caller).await?;
+    let link = links::update(&shared, &caller, id, if_match(&request), change).await?;
+    Ok(shown(&request, &LinkView::of(&shared, &settings, link)))
 }
 
 /// Make or change the link with your own id
@@ -280,10 +309,12 @@ pub async fn put_link(
     caller.require(Scope::LinksWrite)?;
     let id = link_fields::external_id(&id.into_inner().into())
         .map_err(|wrong| ApiError::Invalid(vec![wrong.of("external_id")]))?;
-    match link_upsert::upsert(&shared, &caller, id, if_match(&request), body.read()?).await? {
-        Upserted::Created(link) => Ok(created(&shared, &request, link)),
-        Upserted::Kept(link) => Ok(shown(&shared, &request, link)),
-    }
+    let wanted = body.read()?;
+    let settings = settings::find(&shared, &caller).await?;
+    Ok(match link_upsert::upsert(&shared, &caller, id, if_match(&request), wanted).await? {
+        Upserted::Created(link) => created(&request, &LinkView::of(&shared, &settings, link)),
+        Upserted::Kept(link) => shown(&request, &LinkView::of(&shared, &settings, link)),
+    })
 }
 
 /// Archive a link
@@ -304,18 +335,16 @@ pub async fn archive_link(
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn created(shared: &Shared, request: &HttpRequest, link: Link) -> HttpResponse {
-    let location = format!("/v1/links/{}", link.id);
+fn created(request: &HttpRequest, view: &LinkView) -> HttpResponse {
+    let location = format!("/v1/links/{}", view.id);
     let location = HeaderValue::from_str(&location).expect("an id is visible ASCII");
-    let view = LinkView::of(shared, link);
-    let mut answer = tagged(request, StatusCode::CREATED, view.revision, &view);
+    let mut answer = tagged(request, StatusCode::CREATED, view.revision, view);
     answer.headers_mut().insert(header::LOCATION, location);
     answer
 }
 
-fn shown(shared: &Shared, request: &HttpRequest, link: Link) -> HttpResponse {
-    let view = LinkView::of(shared, link);
-    tagged(request, StatusCode::OK, view.revision, &view)
+fn shown(request: &HttpRequest, view: &LinkView) -> HttpResponse {
+    tagged(request, StatusCode::OK, view.revision, view)
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ pub mod endpoints;
 pub mod event_types;
 pub mod exports;
 pub mod keys;
+mod link_csv;
+pub mod link_export;
 pub mod links;
 pub mod live;
 pub mod people;
@@ -70,7 +72,8 @@ macro_rules! routes {
 }
 
 routes! {
-    links::create_link, links::list_links, links::show_link, links::update_link, links::archive_link,
+    // words come before `{id}`, which would match them
+    links::create_link, links::list_links, link_export::export_links, links::show_link, links::update_link, links::archive_link,
     links::put_link, bulk::create_links, qr::show_qr,
     endpoints::create_endpoint, endpoints::list_endpoints, endpoints::show_endpoint, endpoints::update_endpoint,
     endpoints::delete_endpoint, endpoints::pause_endpoint, endpoints::resume_endpoint, endpoints::test_endpoint,

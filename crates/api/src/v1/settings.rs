@@ -1,5 +1,7 @@
 //! `/v1/settings/links`: what a workspace has decided about its links.
 
+use std::collections::BTreeMap;
+
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, get, patch};
@@ -7,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use model::AddressTreatment;
+use model::link::Tracking;
 use model::privacy::SignalPolicy;
 use store::settings::LinkSettings;
 
@@ -24,6 +27,13 @@ pub struct SettingsView {
     tracking: bool,
     /// Clicks of every link are recorded without what tells who it was.
     anonymous: bool,
+    /// What is recorded of the clicks of a channel's links, by channel: `full`, `anonymous` or `off`. Of link, campaign and channel
+    /// the nearest counts.
+    #[schema(value_type = BTreeMap<String, String>, example = json!({"sms": "off"}))]
+    channel_tracking: BTreeMap<String, Tracking>,
+    /// The same by campaign.
+    #[schema(value_type = BTreeMap<String, String>, example = json!({"spring": "anonymous"}))]
+    campaign_tracking: BTreeMap<String, Tracking>,
     /// What becomes of a click whose browser sends `Sec-GPC: 1`: `ignore`, `redact`, `anonymous` or `off`.
     #[schema(value_type = String, example = "redact")]
     gpc_policy: SignalPolicy,
@@ -46,6 +56,8 @@ fn shown(request: &HttpRequest, saved: LinkSettings) -> HttpResponse {
         app_schemes: settings::scheme_words(&saved),
         tracking: saved.is_tracking,
         anonymous: saved.is_anonymous,
+        channel_tracking: saved.channel_tracking,
+        campaign_tracking: saved.campaign_tracking,
         gpc_policy: saved.signals.gpc,
         dnt_policy: saved.signals.dnt,
         address_policy: saved.address_treatment,

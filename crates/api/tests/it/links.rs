@@ -55,6 +55,8 @@ async fn a_link_is_made_from_a_url_alone() {
       "metadata": {},
       "preview": null,
       "query_mode": "fill_missing",
+      "recording": "full",
+      "recording_decided_by": "workspace",
       "revision": 1,
       "sent_at": null,
       "sequence_id": null,

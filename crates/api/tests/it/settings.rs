@@ -20,7 +20,7 @@ async fn settings_have_defaults_and_are_changed_one_by_one() {
     let defaults = api.get("/v1/settings/links").await;
     assert_eq!(
         defaults.body,
-        json!({"tracking": true, "anonymous": false, "gpc_policy": "redact", "dnt_policy": "ignore", "address_policy": "drop", "fallback_url": null, "app_schemes": [], "revision": 0})
+        json!({"tracking": true, "anonymous": false, "channel_tracking": {}, "campaign_tracking": {}, "gpc_policy": "redact", "dnt_policy": "ignore", "address_policy": "drop", "fallback_url": null, "app_schemes": [], "revision": 0})
     );
 
     let changed = api
@@ -28,7 +28,7 @@ async fn settings_have_defaults_and_are_changed_one_by_one() {
         .await;
     assert_eq!(
         changed.body,
-        json!({"tracking": false, "anonymous": false, "gpc_policy": "redact", "dnt_policy": "ignore", "address_policy": "drop", "fallback_url": "https://example.com/", "app_schemes": [], "revision": 1})
+        json!({"tracking": false, "anonymous": false, "channel_tracking": {}, "campaign_tracking": {}, "gpc_policy": "redact", "dnt_policy": "ignore", "address_policy": "drop", "fallback_url": "https://example.com/", "app_schemes": [], "revision": 1})
     );
     let cleared =
         api.patch("/v1/settings/links", json!({"fallback_url": null, "address_policy": "truncate"})).await;

@@ -1,5 +1,5 @@
 //! The ten acceptance tests of the delivery engine, each against real processes, brokers and databases. Those that are
-//! not here stand beside what they are about:
+//! not here stand beside what they are about. The twelve of links and clicks follow them.
 //!
 //! | | what must hold | tests |
 //! |---|---|---|
@@ -14,17 +14,22 @@
 //! | 9 | two creations of an endpoint at once under one `Idempotency-Key` make one, and a body that differs is refused | `whatever_is_asked_for_twice_with_one_key_is_done_once`, `a_key_is_refused_with_a_body_that_differs_in_its_password_alone_or_with_another_path` |
 //! | 10 | old days are dropped without holding up what is being written | `a_day_is_dropped_without_holding_up_inserts` |
 //!
-//! And those of links and clicks that the engine answers for:
+//! Of links and clicks:
 //!
 //! | | what must hold | tests |
 //! |---|---|---|
-//! | 1 | three HEADs and a preview are four hits and no click | `three_heads_and_a_preview_are_four_hits_and_no_click` |
-//! | 2 | a prefetch is a hit and no click | `a_prefetch_is_a_hit_and_no_click` |
-//! | 3 | ten links of one message at once end automated, and the person is told of once | `ten_links_of_one_message_at_once_end_automated_and_the_person_is_told_of_once` |
+//! | 1 | three HEADs and a preview's GET are four hits and no click | `three_heads_and_a_preview_are_four_hits_and_no_click` |
+//! | 2 | what a browser asks for ahead is a hit and no click | `a_prefetch_is_a_hit_and_no_click` |
+//! | 3 | ten links of one message at once end automated, and who clicks later is told of once | `ten_links_of_one_message_at_once_end_automated_and_the_person_is_told_of_once`, `ten_links_of_one_message_in_800_ms_all_end_automated` |
 //! | 4 | people in the browsers of apps are people | `people_in_the_browsers_of_apps_are_people`, `people_in_the_browsers_of_apps_trip_nothing`, `people_in_the_browsers_of_apps_trip_nothing_together` |
-//! | 8 | a click that comes twice is a first one once | `a_click_that_comes_twice_is_a_first_one_once` |
-//! | 9 | a GPC request reaches the webhook without address and User-Agent, and says so | `a_gpc_request_reaches_the_webhook_with_the_senders_ids_and_without_address_and_user_agent` |
-//! | 12 | a preview does not use a link for one click up | `a_link_for_one_click_is_used_up_by_a_person_and_not_by_a_preview` |
+//! | 5 | a forged address is ignored; behind three proxies the visitor is found | `a_forged_x_forwarded_for_from_an_untrusted_peer_is_ignored_and_a_chain_of_three_proxies_resolves`, `a_trusted_proxy_names_the_visitor` |
+//! | 6 | dangerous destinations are refused or inert; no query moves one | `a_dangerous_url_is_refused_with_the_rule`, `whatever_the_mode_a_query_never_moves_the_destination`, `whatever_the_request_target_the_answer_is_not_our_fault_and_stays_on_the_destination` |
+//! | 7 | clicks while the broker is killed arrive, each once | `clicks_that_waited_for_the_broker_arrive_all_and_in_order`, `clicks_wait_for_the_broker_and_arrive_once` |
+//! | 8 | what is delivered twice leaves the counts as they were | `a_click_that_comes_twice_is_one_event_with_one_answer`, `a_click_that_comes_twice_is_a_first_one_once`, `rollups_equal_a_full_count_before_and_after_redelivery_of_a_tenth_and_amendment_of_a_hundredth` |
+//! | 9 | a click with `Sec-GPC` is told of without address and User-Agent, and says so; without contact too, if the workspace wants that | `a_gpc_request_reaches_the_webhook_with_the_senders_ids_and_without_address_and_user_agent`, `a_visitors_wish_is_told_with_the_click_as_the_workspace_heeds_it` |
+//! | 10 | an edit shows at once, and clicks tell which revision they met | `an_edit_a_disable_and_an_archive_show_on_every_node_with_one_notice`, `an_edit_a_disable_and_an_archive_reach_the_redirect_by_notice` |
+//! | 11 | a malformed percent-encoding is not found, and nothing worse | `a_malformed_percent_encoding_is_not_found` |
+//! | 12 | a link for one click that a preview looked at first still lets the person through | `with_one_click_and_a_slackbot_preview_first_the_person_still_gets_through`, `a_link_for_one_click_is_used_up_by_a_person_and_not_by_a_preview` |
 
 use std::collections::HashSet;
 use std::path::Path;

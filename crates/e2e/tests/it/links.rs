@@ -18,6 +18,7 @@ async fn visit(stack: &Stack, slug: &str, user_agent: &str) -> (StatusCode, Opti
     (answer.status(), location)
 }
 
+/// Acceptance test 10 of links and clicks.
 #[tokio::test]
 async fn an_edit_a_disable_and_an_archive_reach_the_redirect_by_notice() {
     // age does not help
@@ -50,6 +51,7 @@ async fn an_edit_a_disable_and_an_archive_reach_the_redirect_by_notice() {
     }
 }
 
+/// Acceptance test 12 of links and clicks.
 #[tokio::test]
 async fn a_link_for_one_click_is_used_up_by_a_person_and_not_by_a_preview() {
     let stack = Stack::start().await;

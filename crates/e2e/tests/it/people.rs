@@ -53,6 +53,7 @@ async fn recorded(stack: &Stack, verdict: &str, count: usize) {
     until(LIMIT, || async { (clicks(stack, verdict).await.len() == count).then_some(()) }).await;
 }
 
+/// Acceptance test 1 of links and clicks.
 #[tokio::test]
 async fn three_heads_and_a_preview_are_four_hits_and_no_click() {
     let stack = Stack::start().await;
@@ -78,6 +79,7 @@ async fn three_heads_and_a_preview_are_four_hits_and_no_click() {
     assert_eq!((clicks(&stack, "human").await.len(), people.count()), (1, 1));
 }
 
+/// Acceptance test 2 of links and clicks.
 #[tokio::test]
 async fn a_prefetch_is_a_hit_and_no_click() {
     let stack = Stack::start().await;
@@ -97,6 +99,7 @@ async fn a_prefetch_is_a_hit_and_no_click() {
     assert_eq!(told["device"]["type"], "mobile");
 }
 
+/// Acceptance test 3 of links and clicks.
 #[tokio::test]
 async fn ten_links_of_one_message_at_once_end_automated_and_the_person_is_told_of_once() {
     let stack = Stack::start().await;
@@ -176,6 +179,7 @@ async fn a_burst_is_seen_across_a_kill_of_enrich() {
     assert_eq!(types.iter().filter(|name| **name == "link.click.amended").count(), 1, "{types:?}");
 }
 
+/// Acceptance test 4 of links and clicks.
 #[tokio::test]
 async fn people_in_the_browsers_of_apps_are_people() {
     let stack = Stack::start().await;

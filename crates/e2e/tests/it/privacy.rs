@@ -122,6 +122,7 @@ async fn an_erased_contact_stands_nowhere_in_the_database_and_no_redelivered_cli
     assert_eq!((&again["id"], &again["erased_at"]), (&erasure["id"], &erasure["erased_at"]));
 }
 
+/// Acceptance test 9 of links and clicks.
 #[tokio::test]
 async fn a_gpc_request_reaches_the_webhook_with_the_senders_ids_and_without_address_and_user_agent() {
     let stack = Stack::start().await;

@@ -127,6 +127,7 @@ async fn one_more_is_stored(stack: &Stack) {
     until(LIMIT, || async { (newest().await != before).then_some(()) }).await;
 }
 
+/// Acceptance test 7 of links and clicks.
 #[tokio::test]
 async fn clicks_that_waited_for_the_broker_arrive_all_and_in_order() {
     let mut stack = Stack::start().await;

@@ -92,6 +92,25 @@ async fn a_workspace_without_tracking_redirects_and_records_nothing() {
     assert_eq!(recorded(&stack, &while_off).await, 0);
 }
 
+#[tokio::test]
+async fn a_campaign_without_tracking_redirects_and_records_nothing_but_of_links_that_say_otherwise() {
+    let stack = Stack::start().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    stack.endpoint(&subscriber, json!({})).await;
+    let off = json!({"campaign_tracking": {"spring": "off"}});
+    let (status, answer) = stack.api(Method::PATCH, "/v1/settings/links", off).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let untracked = stack.link(json!({"campaign_id": "spring"})).await;
+    let tracked = stack.link(json!({"campaign_id": "spring", "tracking": "full"})).await;
+
+    stack.click(&untracked).await;
+    stack.click(&tracked).await;
+
+    let requests = subscriber.received(1).await;
+    assert_eq!(body(&requests[0])["data"]["link"]["id"], tracked.id, "only the click after it arrives");
+    assert_eq!(recorded(&stack, &untracked).await, 0);
+}
+
 /// How many of its clicks are recorded.
 pub async fn recorded(stack: &Stack, link: &Link) -> usize {
     let path = format!("/v1/clicks?link_id={}", link.id);

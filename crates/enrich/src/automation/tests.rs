@@ -24,6 +24,7 @@ fn people_in_the_browsers_that_most_have_trip_nothing() {
     }
 }
 
+/// Acceptance test 4 of links and clicks.
 #[test]
 fn people_in_the_browsers_of_apps_trip_nothing() {
     let android = "Mozilla/5.0 (Linux; Android 14; SM-S918B Build/UP1A.231005.007; wv) AppleWebKit/537.36 \

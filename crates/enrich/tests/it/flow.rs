@@ -123,6 +123,7 @@ async fn a_click_comes_out_with_place_device_and_verdict() {
     running.stop().await;
 }
 
+/// Acceptance test 8 of links and clicks.
 #[tokio::test]
 async fn a_click_that_comes_twice_is_one_event_with_one_answer() {
     let (nats, database) = (TestNats::start().await, TestDatabase::new().await);

@@ -100,6 +100,7 @@ async fn marked(pool: &Pool) -> Vec<Bucket> {
     rollups::due(&mut conn, Grain::Quarter, Utc::now() + TimeDelta::hours(1), 1000).await.unwrap()
 }
 
+/// Acceptance test 8 of links and clicks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rollups_equal_a_full_count_before_and_after_redelivery_of_a_tenth_and_amendment_of_a_hundredth() {
     const CLICKS: usize = 50_000;

@@ -33,6 +33,7 @@ fn with_preview() -> LinkOptions {
     LinkOptions { preview: Some(preview), ..options() }
 }
 
+/// Acceptance test 12 of links and clicks.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_one_click_and_a_slackbot_preview_first_the_person_still_gets_through() {
     let house = House::new().await;

@@ -76,6 +76,7 @@ async fn a_click_tells_what_the_visitor_sent() {
     redirect.stop().await;
 }
 
+/// Acceptance test 5 of links and clicks.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trusted_proxy_names_the_visitor() {
     let house = House::new().await;

@@ -15,6 +15,7 @@ fn elsewhere() -> LinkOptions {
     LinkOptions { original_url: "https://example.com/elsewhere".parse().expect("a URL"), ..options() }
 }
 
+/// Acceptance test 10 of links and clicks.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_a_disable_and_an_archive_show_on_every_node_with_one_notice() {
     let house = House::new().await;

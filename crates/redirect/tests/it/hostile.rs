@@ -71,6 +71,7 @@ fn slug() -> impl Strategy<Value = String> {
     prop::sample::select(QueryMode::ALL.map(|mode| mode.as_str().to_owned()).to_vec())
 }
 
+/// Acceptance test 6 of links and clicks.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_the_request_target_the_answer_is_not_our_fault_and_stays_on_the_destination() {
     let house = House::new().await;

@@ -22,6 +22,7 @@ async fn scanners_are_answered_at_once_and_counted_apart() {
     redirect.stop().await;
 }
 
+/// Acceptance test 11 of links and clicks.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_malformed_percent_encoding_is_not_found() {
     let house = House::new().await;

@@ -1,6 +1,6 @@
 //! What visitors ask for, and what is told of them then.
 
-use model::link::Tracking;
+use model::link::{LinkLabels, Tracking};
 use model::privacy::{SignalPolicies, SignalPolicy};
 use store::links::LinkOptions;
 use store::settings::LinkSettings;
@@ -8,6 +8,7 @@ use store::settings::LinkSettings;
 use crate::client::get;
 use crate::house::{House, options};
 
+/// Acceptance test 9 of links and clicks.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_visitors_wish_is_told_with_the_click_as_the_workspace_heeds_it() {
     let house = House::new().await;
@@ -60,5 +61,43 @@ async fn a_workspace_may_have_all_of_its_clicks_anonymous_and_no_link_says_more(
     get(redirect.addr, "/abc", &[]).await;
 
     assert!(house.clicks_when(1).await[0].is_anonymous);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_nearest_of_link_campaign_and_channel_says_what_is_recorded() {
+    let house = House::new().await;
+    let says = |name: &str, tracking| [(name.to_owned(), tracking)].into();
+    house
+        .decide(LinkSettings {
+            channel_tracking: says("sms", Tracking::Off),
+            campaign_tracking: says("spring", Tracking::Anonymous),
+            ..LinkSettings::default()
+        })
+        .await;
+    let labelled = |campaign_id: Option<&str>, tracking| {
+        let labels = LinkLabels {
+            channel: Some("sms".to_owned()),
+            campaign_id: campaign_id.map(str::to_owned),
+            ..options().labels
+        };
+        LinkOptions { labels, tracking, ..options() }
+    };
+    house.link("by-channel", labelled(None, Tracking::Inherit)).await;
+    house.link("by-campaign", labelled(Some("spring"), Tracking::Inherit)).await;
+    house.link("by-link", labelled(Some("spring"), Tracking::Full)).await;
+    house.link("usual", options()).await;
+    let redirect = house.start().await;
+
+    for path in ["/by-channel", "/by-campaign", "/by-link", "/usual"] {
+        assert_eq!(get(redirect.addr, path, &[]).await.status, 302);
+    }
+
+    let clicks = house.clicks_when(3).await;
+    let mut told: Vec<_> =
+        clicks.iter().map(|click| (click.link.slug.as_str(), click.is_anonymous)).collect();
+    told.sort();
+    assert_eq!(told, [("by-campaign", true), ("by-link", false), ("usual", false)]);
+    assert_eq!(redirect.count("answers", "followed_untracked"), 1);
     redirect.stop().await;
 }

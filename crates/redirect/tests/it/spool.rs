@@ -24,6 +24,7 @@ async fn with_clicks_left(count: usize) -> House {
     house
 }
 
+/// Acceptance test 7 of links and clicks.
 #[tokio::test(flavor = "multi_thread")]
 async fn clicks_wait_for_the_broker_and_arrive_once() {
     let mut house = House::new().await;

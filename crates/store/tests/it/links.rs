@@ -10,7 +10,8 @@ use model::link::{LinkKind, LinkLabels, LinkPreview, QueryMode, RedirectStatus, 
 use model::{DestinationUrl, Host, LinkId, PasswordHash, Slug, Utm, WorkspaceId};
 use store::link_import::NewLink;
 use store::links::{self, LinkFilter, LinkOptions};
-use store::{Connection, link_import, routes};
+use store::settings::LinkSettings;
+use store::{Connection, link_import, routes, settings};
 use testkit::{TestDatabase, given};
 
 /// A password's hash as it is kept: hashing thousands takes long.
@@ -137,6 +138,46 @@ async fn undoing_the_kinds_archives_links_to_apps_and_makes_honeypots_shareable(
     for (id, is_archived) in [(honeypot, false), (app, true), (web, false)] {
         let link = links::find(&mut conn, workspace_id, id).await.unwrap().unwrap();
         assert_eq!((link.options.kind, link.archived_at.is_some()), (LinkKind::Shareable, is_archived));
+    }
+}
+
+#[tokio::test]
+async fn undoing_the_tracking_of_campaigns_has_no_click_recorded_that_was_not() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    let says = |name: &str, tracking| [(name.to_owned(), tracking)].into();
+    let decided = LinkSettings {
+        channel_tracking: says("sms", Tracking::Anonymous),
+        campaign_tracking: says("spring", Tracking::Off),
+        ..LinkSettings::default()
+    };
+    settings::save(&mut conn, workspace_id, &decided, Utc::now()).await.unwrap();
+    let options = |campaign_id: Option<&str>, tracking| {
+        let labels = LinkLabels {
+            channel: Some("sms".to_owned()),
+            campaign_id: campaign_id.map(str::to_owned),
+            ..LinkLabels::default()
+        };
+        LinkOptions { labels, tracking, ..LinkOptions::to("https://example.com/".parse().unwrap()) }
+    };
+    let by_channel = made(&mut conn, workspace_id, "a.example", &options(None, Tracking::Inherit)).await;
+    let by_campaign =
+        made(&mut conn, workspace_id, "b.example", &options(Some("spring"), Tracking::Inherit)).await;
+    let by_link = made(&mut conn, workspace_id, "c.example", &options(Some("spring"), Tracking::Full)).await;
+
+    for sql in [
+        include_str!("../../migrations/00000000000027_tracking_and_destinations/down.sql"),
+        include_str!("../../migrations/00000000000027_tracking_and_destinations/up.sql"),
+    ] {
+        conn.batch_execute(sql).await.unwrap();
+    }
+
+    for (id, tracking) in
+        [(by_channel, Tracking::Anonymous), (by_campaign, Tracking::Off), (by_link, Tracking::Inherit)]
+    {
+        let link = links::find(&mut conn, workspace_id, id).await.unwrap().unwrap();
+        assert_eq!(link.options.tracking, tracking);
     }
 }
 

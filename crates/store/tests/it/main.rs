@@ -5,6 +5,7 @@
 mod base;
 mod click_log;
 mod confirmation;
+mod destinations;
 mod domains;
 mod endpoint_stats;
 mod erasures;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use model::Link;
-use model::link::{Closed, Recording};
+use model::link::{Closed, DecidedBy, Recording};
 
 use super::{Finding, moment};
 
@@ -21,13 +21,32 @@ pub fn findings(link: &Link, is_tracking: bool, now: DateTime<Utc>) -> Vec<Findi
                 .at("/settings/links"),
         );
     } else if link.recording == Recording::Nothing {
-        let text = "tracking is off for this link: its clicks are not recorded";
-        findings.push(
-            Finding::stop("link_tracking_off", text, "set the tracking of the link to that of the workspace")
-                .at(format!("/links/{}/edit", link.id)),
-        );
+        findings.push(untracked(link));
     }
     findings
+}
+
+fn untracked(link: &Link) -> Finding {
+    let labels = &link.labels;
+    let group = match link.recording_decided_by {
+        DecidedBy::Channel => labels.channel.as_ref().map(|name| format!("channel `{name}`")),
+        DecidedBy::Campaign => labels.campaign_id.as_ref().map(|name| format!("campaign `{name}`")),
+        DecidedBy::Workspace | DecidedBy::Link => None,
+    };
+    match group {
+        Some(group) => Finding::stop(
+            "link_tracking_off",
+            format!("tracking is off for the {group} of this link: its clicks are not recorded"),
+            format!("have the clicks of {group} recorded in the link settings, or set the tracking of the link to full"),
+        )
+        .at("/settings/links"),
+        None => Finding::stop(
+            "link_tracking_off",
+            "tracking is off for this link: its clicks are not recorded",
+            "set the tracking of the link to that of the workspace",
+        )
+        .at(format!("/links/{}/edit", link.id)),
+    }
 }
 
 fn closed_finding(link: &Link, closed: Closed) -> Finding {

@@ -69,7 +69,7 @@ async fn limits_are_held() {
         ("expires_at", json!("tomorrow")),
         ("kind", json!("template")),
         ("query_mode", json!("merge")),
-        ("tracking", json!("full")),
+        ("tracking", json!("everything")),
         ("utm", json!({"source": "x".repeat(129)})),
         ("utm", json!({"utm_source": "x"})),
         ("utm", json!("x")),

@@ -1,0 +1,155 @@
+//! Destinations that an operator has blocked: hosts that no link may lead to, whosever it is, nor to a name below them.
+
+use std::collections::HashSet;
+use std::iter::successors;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use model::{DestinationUrl, Host, LinkId, Slug, WorkspaceId};
+
+use crate::schema::{blocked_destinations, domains, links};
+use crate::{Connection, QueryResult};
+
+/// Links of one look.
+const LOOK_MAX: usize = 1000;
+
+/// A link that leads to a destination, or did while it leads nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leading {
+    /// Its id.
+    pub id: LinkId,
+    /// Whose it is.
+    pub workspace_id: WorkspaceId,
+    /// Where it is served.
+    pub host: Host,
+    /// Its name there.
+    pub slug: Slug,
+    /// Since when it is blocked, for whatever reason.
+    pub blocked_at: Option<DateTime<Utc>>,
+}
+
+/// Blocks a destination for new links; tells since when it is.
+pub async fn block(conn: &mut Connection, host: &Host, now: DateTime<Utc>) -> QueryResult<DateTime<Utc>> {
+    diesel::insert_into(blocked_destinations::table)
+        .values((blocked_destinations::host.eq(host.as_str()), blocked_destinations::blocked_at.eq(now)))
+        .on_conflict(blocked_destinations::host)
+        .do_update()
+        // what is there is told
+        .set(blocked_destinations::host.eq(host.as_str()))
+        .returning(blocked_destinations::blocked_at)
+        .get_result(conn)
+        .await
+}
+
+/// Lifts the block of a destination; tells since when it was, or `None` when it was not.
+pub async fn unblock(conn: &mut Connection, host: &Host) -> QueryResult<Option<DateTime<Utc>>> {
+    diesel::delete(blocked_destinations::table.find(host.as_str()))
+        .returning(blocked_destinations::blocked_at)
+        .get_result(conn)
+        .await
+        .optional()
+}
+
+/// Those of these hosts that are blocked, by themselves or by a name above them.
+pub async fn blocked_among(conn: &mut Connection, hosts: &[Host]) -> QueryResult<HashSet<Host>> {
+    if hosts.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let names: Vec<&str> = hosts.iter().flat_map(names_of).collect();
+    let blocked: Vec<String> = blocked_destinations::table
+        .filter(blocked_destinations::host.eq_any(names))
+        .select(blocked_destinations::host)
+        .load(conn)
+        .await?;
+    let is_blocked = |host: &&Host| names_of(host).any(|name| blocked.iter().any(|known| known == name));
+    Ok(hosts.iter().filter(is_blocked).cloned().collect())
+}
+
+/// The next links behind `after` that lead there or below, none archived, and behind which link the next look begins. Reads through
+/// all links.
+pub async fn leading_to(
+    conn: &mut Connection,
+    host: &Host,
+    after: Option<LinkId>,
+) -> QueryResult<(Vec<Leading>, Option<LinkId>)> {
+    type Row = (Uuid, Uuid, String, String, String, Option<String>, Option<DateTime<Utc>>);
+    // finds more than is meant: which it is, the parser says
+    let pattern = format!("%{host}%");
+    let is_near = links::original_url.like(&pattern).nullable().or(links::expired_url.like(&pattern));
+    let rows: Vec<Row> = links::table
+        .inner_join(domains::table)
+        .filter(links::id.gt(after.map_or_else(Uuid::nil, |id| id.uuid())))
+        .filter(links::archived_at.is_null())
+        .filter(is_near)
+        .order(links::id)
+        .limit(LOOK_MAX as i64)
+        .select((
+            links::id,
+            links::workspace_id,
+            domains::host,
+            links::slug,
+            links::original_url,
+            links::expired_url,
+            links::blocked_at,
+        ))
+        .load(conn)
+        .await?;
+    let next = rows.last().filter(|_| rows.len() == LOOK_MAX).map(|row| LinkId::from_uuid(row.0));
+    let leading =
+        rows.into_iter().filter_map(|(id, workspace_id, served, slug, url, expired_url, blocked_at)| {
+            let leads = leads_to(&url, host) || expired_url.is_some_and(|url| leads_to(&url, host));
+            leads.then(|| Leading {
+                id: LinkId::from_uuid(id),
+                workspace_id: WorkspaceId::from_uuid(workspace_id),
+                host: Host::kept(served),
+                slug: Slug::kept(slug),
+                blocked_at,
+            })
+        });
+    Ok((leading.collect(), next))
+}
+
+/// Blocks links since `at`, or lifts that.
+pub async fn set_links(conn: &mut Connection, ids: &[LinkId], at: Option<DateTime<Utc>>) -> QueryResult<()> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    diesel::update(links::table.filter(links::id.eq_any(ids)))
+        .set(links::blocked_at.eq(at))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// A host, and every name above it.
+fn names_of(host: &Host) -> impl Iterator<Item = &str> {
+    successors(Some(host.as_str()), |name| name.split_once('.').map(|(_, above)| above))
+}
+
+fn leads_to(url: &str, host: &Host) -> bool {
+    let url = DestinationUrl::of_any_scheme(url).ok().filter(DestinationUrl::is_web);
+    let led: Option<Host> = url.and_then(|url| url.url().host_str()?.parse().ok());
+    led.is_some_and(|led| names_of(&led).any(|name| name == host.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_leads_to_its_host_and_to_the_names_above() {
+        let host: Host = "evil.example".parse().expect("a host");
+        for url in ["https://evil.example/", "http://www.EVIL.example:8443/x", "https://evil.example./"] {
+            assert!(leads_to(url, &host), "{url}");
+        }
+        for url in [
+            "https://notevil.example/",
+            "https://evil.example.com/",
+            "https://example.com/evil.example",
+            "mailto:a@evil.example",
+        ] {
+            assert!(!leads_to(url, &host), "{url}");
+        }
+    }
+}
