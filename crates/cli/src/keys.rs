@@ -13,6 +13,7 @@ use store::first_run::WORKSPACE_NAME;
 use store::workspaces::{self, Workspace};
 use store::{AsyncConnection as _, invitations};
 
+use crate::block::ACTOR;
 use crate::connections::ConnectionOptions;
 use crate::out;
 
@@ -128,6 +129,7 @@ async fn create(options: Create) -> anyhow::Result<ExitCode> {
         key: &key,
         scopes: &scopes,
         expires_at: expires_at.transpose()?,
+        created_by: ACTOR,
     };
     let stored =
         api_keys::insert(&mut conn, new, now).await?.context("the key is there already: try again")?;

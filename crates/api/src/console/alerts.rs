@@ -9,6 +9,7 @@ use model::AlertFormat;
 use store::endpoints::Endpoint;
 
 use super::form::{self, Errors, Form};
+use super::session::ShownAs;
 use super::view::{Chip, endpoint_chip, html_with};
 use super::{Flash, PageResult, Signed, see_other, session, webhook_list};
 use crate::app::Shared;
@@ -75,7 +76,7 @@ async fn save(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
             }
             let id = saved.endpoint.id;
             let flash = match saved.secret_id {
-                Some(secret_id) => signed.reveal(text, id, vec![secret_id]),
+                Some(secret_id) => signed.reveal(text, id, vec![secret_id], ShownAs::Made),
                 None => Flash::Done(text),
             };
             Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))

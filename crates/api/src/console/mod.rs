@@ -16,6 +16,7 @@ mod domains;
 mod findings;
 mod form;
 mod keys;
+mod known;
 mod link;
 mod link_form;
 mod link_import;

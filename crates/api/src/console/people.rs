@@ -118,7 +118,7 @@ async fn page(
             .collect(),
         roles: role_choices(caller, chosen),
         link: match &signed.flash {
-            Some(Flash::Link { text, url }) => Some((text.clone(), url.clone())),
+            Some(Flash::Link { text, url, .. }) if may_write => Some((text.clone(), url.clone())),
             _ => None,
         },
         email: typed.and_then(|form| form.text("email")).unwrap_or_default().to_owned(),
@@ -153,7 +153,7 @@ async fn invite(request: HttpRequest, signed: Signed, form: Form, shared: Data<S
         Ok(made) => {
             let made = made.into_inner();
             let text = format!("The invitation of {}", made.invitation.email);
-            Ok(with_link(&request, &shared, text, &made))
+            Ok(with_link((&request, &signed), &shared, text, &made))
         }
         Err(error) => {
             let errors = Errors::of(error)?;
@@ -163,13 +163,13 @@ async fn invite(request: HttpRequest, signed: Signed, form: Form, shared: Data<S
 }
 
 fn with_link(
-    request: &HttpRequest,
+    (request, signed): (&HttpRequest, &Signed),
     shared: &Shared,
     text: String,
     made: &people::NewLink,
 ) -> actix_web::HttpResponse {
     let flash = match v1::people::link(request, shared, made) {
-        Some(url) => Flash::Link { text, url },
+        Some(url) => signed.link(text, url),
         None => Flash::Done("The link was made before.".to_owned()),
     };
     session::leave(shared, see_other(PATH), &flash)
@@ -202,7 +202,7 @@ async fn reset(
     match people::reset(&shared, &signed.caller, path_id(&id, "person")?).await {
         Ok(made) => {
             let text = format!("The new password of {}", made.invitation.email);
-            Ok(with_link(&request, &shared, text, &made))
+            Ok(with_link((&request, &signed), &shared, text, &made))
         }
         Err(error) => done(&shared, Err(error)),
     }
@@ -212,7 +212,17 @@ async fn reset(
 async fn remove(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::PeopleWrite)?;
     let removed = people::remove(&shared, &signed.caller, path_id(&id, "person")?).await;
-    done(&shared, removed.map(|()| "They are removed, and signed out of this workspace.".to_owned()))
+    done(&shared, removed.map(removal))
+}
+
+/// That somebody was removed, and how many API keys that they made go on.
+fn removal(keys: usize) -> String {
+    let removed = "They are removed, and signed out of this workspace.";
+    match keys {
+        0 => removed.to_owned(),
+        1 => format!("{removed} An API key that they made goes on: revoke it if they know it."),
+        _ => format!("{removed} {keys} API keys that they made go on: revoke those that they know."),
+    }
 }
 
 #[post("/settings/people/invitations/{id}/revoke")]

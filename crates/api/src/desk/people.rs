@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use model::{PersonId, Role, Token};
 use store::invitations::{self, Invitation, NewInvitation, Purpose};
 use store::memberships::{self, Changed, Member};
-use store::{AsyncConnection as _, Connection};
+use store::{AsyncConnection as _, Connection, api_keys};
 
 use super::{Change, audit, now};
 use crate::app::Shared;
@@ -52,8 +52,8 @@ pub async fn list(
     Ok(memberships::list(&mut conn, caller.workspace_id, page.before, page.rows()).await?)
 }
 
-/// Makes a person something else, from their next request on. Links that they made end, and so do those with which their
-/// password would be set.
+/// Makes a person something else, from their next request on. Links that they made end, also those that an API key of theirs made,
+/// and so do those with which their password would be set.
 ///
 /// # Errors
 /// When the workspace has no such person, it would lose its last owner, or either role holds more than the caller does.
@@ -80,12 +80,13 @@ pub async fn change(
     .await
 }
 
-/// Removes a person from the workspace: what they have open there ends, and so do links that were made for them or by them.
-/// Who belongs to no other workspace cannot sign in any more.
+/// Removes a person from the workspace: what they have open there ends, and so do links that were made for them or by them, or by
+/// an API key that they made. The keys go on, since programs use them; how many do is told. Who belongs to no other workspace
+/// cannot sign in any more.
 ///
 /// # Errors
 /// When the workspace has no such person, it would lose its last owner, or they hold more than the caller does.
-pub async fn remove(shared: &Shared, caller: &Caller, id: PersonId) -> Result<(), ApiError> {
+pub async fn remove(shared: &Shared, caller: &Caller, id: PersonId) -> Result<usize, ApiError> {
     let now = now();
     let mut conn = shared.pool.get().await?;
     conn.transaction::<_, ApiError, _>(async |conn| {
@@ -93,8 +94,12 @@ pub async fn remove(shared: &Shared, caller: &Caller, id: PersonId) -> Result<()
         let role = done(memberships::remove(conn, caller.workspace_id, id, now).await?)?;
         invitations::revoke_for(conn, caller.workspace_id, &member.person.email, now).await?;
         invitations::revoke_by(conn, caller.workspace_id, &id.to_string(), now).await?;
-        let details = json!({"name": member.person.name, "email": member.person.email, "role": role});
-        audit(conn, entry(caller, now, "person.removed", id, details)).await
+        let keys = api_keys::made_by(conn, caller.workspace_id, &id.to_string()).await?;
+        let keys = keys.iter().filter(|key| key.is_live(now)).count();
+        let details =
+            json!({"name": member.person.name, "email": member.person.email, "role": role, "keys": keys});
+        audit(conn, entry(caller, now, "person.removed", id, details)).await?;
+        Ok(keys)
     })
     .await
 }
