@@ -59,6 +59,7 @@ use crate::error::ApiError;
 use crate::openapi;
 use form::Form;
 use session::{Flash, Signed};
+pub use upload::{AT_ONCE_MAX as UPLOADS_MAX, OWN_AT_ONCE_MAX as SESSION_UPLOADS_MAX};
 use view::{Layout, html_with};
 
 /// What the address of a link begins with that invites somebody.
