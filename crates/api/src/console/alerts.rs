@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use model::AlertFormat;
 use store::endpoints::Endpoint;
 
+use super::flash::ShownAs;
 use super::form::{self, Errors, Form};
-use super::session::ShownAs;
 use super::view::{Chip, endpoint_chip, html_with};
 use super::{Flash, PageResult, Signed, see_other, session, webhook_list};
 use crate::app::Shared;

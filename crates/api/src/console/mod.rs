@@ -14,6 +14,7 @@ mod deliveries;
 mod delivery_list;
 mod domains;
 mod findings;
+mod flash;
 mod form;
 mod keys;
 mod known;
@@ -57,8 +58,9 @@ use askama::Template;
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::openapi;
+use flash::Flash;
 use form::Form;
-use session::{Flash, Signed};
+use session::Signed;
 pub use upload::{AT_ONCE_MAX as UPLOADS_MAX, OWN_AT_ONCE_MAX as SESSION_UPLOADS_MAX};
 use view::{Layout, html_with};
 

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, get, post};
 use askama::Template;
 use chrono::Utc;
 
-use model::Role;
+use model::{PersonId, Role};
 use store::invitations::Purpose;
 
 use super::form::{self, Errors, Form};
@@ -183,10 +183,17 @@ async fn change(signed: Signed, form: Form, id: Path<String>, shared: Data<Share
         Ok(change) => people::change(&shared, &signed.caller, id, change).await,
         Err(error) => Err(error),
     };
-    let told = changed.map(|member| {
-        let role = roles::name(member.role).to_lowercase();
-        format!("From now on {} is {role}.", member.person.name)
-    });
+    let told = match changed {
+        Ok(member) => {
+            let role = roles::name(member.role).to_lowercase();
+            let told = format!("From now on {} is {role}.", member.person.name);
+            match member.role {
+                Role::Owner => Ok(told),
+                Role::Operator | Role::Viewer => Ok(with_keys(&shared, &signed.caller, id, &told).await),
+            }
+        }
+        Err(error) => Err(error),
+    };
     done(&shared, told)
 }
 
@@ -211,17 +218,23 @@ async fn reset(
 #[post("/settings/people/{id}/remove")]
 async fn remove(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::PeopleWrite)?;
-    let removed = people::remove(&shared, &signed.caller, path_id(&id, "person")?).await;
-    done(&shared, removed.map(removal))
+    let id = path_id(&id, "person")?;
+    let told = "They are removed, and signed out of this workspace.";
+    let told = match people::remove(&shared, &signed.caller, id).await {
+        Ok(()) => Ok(with_keys(&shared, &signed.caller, id, told).await),
+        Err(error) => Err(error),
+    };
+    done(&shared, told)
 }
 
-/// That somebody was removed, and how many API keys that they made go on.
-fn removal(keys: usize) -> String {
-    let removed = "They are removed, and signed out of this workspace.";
+/// The same, and how many API keys of somebody go on who may do less from now on.
+async fn with_keys(shared: &Shared, caller: &Caller, id: PersonId, told: &str) -> String {
+    // what was done is done, whether or not they can be counted
+    let keys = people::keys_of(shared, caller, id).await.inspect_err(ApiError::log).unwrap_or_default();
     match keys {
-        0 => removed.to_owned(),
-        1 => format!("{removed} An API key that they made goes on: revoke it if they know it."),
-        _ => format!("{removed} {keys} API keys that they made go on: revoke those that they know."),
+        0 => told.to_owned(),
+        1 => format!("{told} An API key that they made goes on: revoke it if they know it."),
+        keys => format!("{told} {keys} API keys that they made go on: revoke those that they know."),
     }
 }
 

@@ -8,7 +8,7 @@ use actix_web::cookie::time::Duration as CookieAge;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::dev::Payload;
 use actix_web::web::Data;
-use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use actix_web::{FromRequest, HttpRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,6 +21,8 @@ use store::key_sessions;
 use store::memberships::Membership;
 
 use super::PageError;
+use super::flash::{self, Flash, ShownAs};
+pub use super::flash::{leave, taken};
 use super::view::{Layout, Notice, WorkspaceChoice};
 use crate::app::Shared;
 use crate::auth::{self, Caller, Scope};
@@ -28,11 +30,7 @@ use crate::desk::account::{self, Opened, SignedPerson};
 use crate::error::ApiError;
 
 const SESSION_COOKIE: &str = "clickwire_session";
-const FLASH_COOKIE: &str = "clickwire_flash";
 const FORM_COOKIE: &str = "clickwire_form";
-
-/// How long a message waits for the next page.
-const FLASH_AGE: CookieAge = CookieAge::minutes(1);
 
 /// What browsers take only from the host itself, over https, for all of its paths (RFC 6265bis section 4.1.3.2).
 const HOST_PREFIX: &str = "__Host-";
@@ -61,69 +59,6 @@ pub struct Session {
     expires_at: DateTime<Utc>,
     /// Forms of this session carry it.
     pub token: String,
-}
-
-/// What one page leaves for the next, as its cookie holds it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Left<F> {
-    flash: F,
-    /// It is shown until then, whatever a browser does with its cookies.
-    expires_at: DateTime<Utc>,
-}
-
-/// What one page leaves for the next, sealed in a cookie.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum Flash {
-    /// Something was done.
-    Done(String),
-    /// Something was not.
-    Failed(String),
-    /// Something was done, and secrets of an endpoint are to be shown, this once.
-    Reveal {
-        text: String,
-        endpoint_id: EndpointId,
-        /// Those that were just made or asked for, and no others.
-        secret_ids: Vec<SecretId>,
-        /// As what they are shown.
-        shown_as: ShownAs,
-        /// The token of the session that they are shown in.
-        token: String,
-    },
-    /// A key was made: this is the one time it is shown.
-    NewKey {
-        /// The key.
-        key: String,
-        /// The token of the session that it is shown in.
-        token: String,
-    },
-    /// A link for somebody was made: this is the one time it is shown.
-    Link {
-        /// For whom and what for.
-        text: String,
-        /// The link.
-        url: String,
-        /// The token of the session that it is shown in.
-        token: String,
-    },
-}
-
-/// As what a secret is shown. Whether that is theirs to see is asked again when it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ShownAs {
-    /// As one that was there.
-    Kept,
-    /// As one that they have just made.
-    Made,
-}
-
-impl ShownAs {
-    /// What it takes to see it.
-    pub const fn scope(self) -> Scope {
-        match self {
-            Self::Kept => Scope::SecretsRead,
-            Self::Made => Scope::EndpointsWrite,
-        }
-    }
 }
 
 /// A caller with a session, and what the page before left for this one.
@@ -224,10 +159,10 @@ impl FromRequest for Signed {
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
         let shared = request.app_data::<Data<Shared>>().expect("the app is made with it").clone();
         let session = current(request, &shared);
-        let left = open::<Left<Flash>>(request, &shared, FLASH_COOKIE);
+        let left = flash::left(request, &shared);
         Box::pin(async move {
             let session = session.ok_or(ApiError::Unauthorized("sign in first"))?;
-            let flash = left.filter(|left| left.is_for(&session)).map(|left| left.flash);
+            let flash = left.and_then(|left| left.shown_in(&session.token));
             let (caller, person) = match &session.opener {
                 Opener::Key { id, session_id } => (auth::by_session(&shared, *id, *session_id).await?, None),
                 Opener::Person(token) => {
@@ -237,19 +172,6 @@ impl FromRequest for Signed {
             };
             Ok(Self { caller, person, session, flash })
         })
-    }
-}
-
-impl Left<Flash> {
-    /// Whether a session is still to see it.
-    fn is_for(&self, session: &Session) -> bool {
-        let is_own = match &self.flash {
-            Flash::Reveal { token, .. } | Flash::NewKey { token, .. } | Flash::Link { token, .. } => {
-                *token == session.token
-            }
-            Flash::Done(_) | Flash::Failed(_) => true,
-        };
-        is_own && Utc::now() < self.expires_at
     }
 }
 
@@ -328,24 +250,6 @@ pub fn expected_form_token(request: &HttpRequest, shared: &Shared) -> Option<Str
     open(request, shared, FORM_COOKIE)
 }
 
-/// Leaves something for the next page.
-pub fn leave(shared: &Shared, mut response: HttpResponse, flash: &Flash) -> HttpResponse {
-    let expires_at = Utc::now() + TimeDelta::seconds(FLASH_AGE.whole_seconds());
-    let cookie = sealed(shared, FLASH_COOKIE, &Left { flash, expires_at }, FLASH_AGE);
-    response.add_cookie(&cookie).expect("a sealed cookie is visible ASCII");
-    response
-}
-
-/// Takes away what the page before left, once it is shown.
-pub fn taken(shared: &Shared, mut response: HttpResponse, flash: Option<&Flash>) -> HttpResponse {
-    if flash.is_some() {
-        response
-            .add_cookie(&removed(shared, FLASH_COOKIE))
-            .expect("a cookie without a value is visible ASCII");
-    }
-    response
-}
-
 pub(super) fn random_token() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>())
 }
@@ -361,7 +265,7 @@ pub(super) fn sealed<T: Serialize>(
     cookie(shared, name, text, age)
 }
 
-fn removed(shared: &Shared, name: &'static str) -> Cookie<'static> {
+pub(super) fn removed(shared: &Shared, name: &'static str) -> Cookie<'static> {
     cookie(shared, name, String::new(), CookieAge::ZERO)
 }
 
@@ -392,34 +296,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_left_is_shown_for_its_time_and_a_secret_in_its_session_alone() {
-        let session = |token: &str| Session {
-            opener: Opener::Key { id: KeyId::generate(), session_id: SessionId::generate() },
-            expires_at: Utc::now() + TimeDelta::hours(1),
-            token: token.to_owned(),
-        };
-        let left =
-            |flash: Flash, minutes| Left { flash, expires_at: Utc::now() + TimeDelta::minutes(minutes) };
-        let done = || Flash::Done("Saved.".to_owned());
-        let token = || "own".to_owned();
-        let secrets: [fn(String) -> Flash; 3] = [
-            |token| Flash::Reveal {
-                text: String::new(),
-                endpoint_id: EndpointId::generate(),
-                secret_ids: vec![SecretId::generate()],
-                shown_as: ShownAs::Made,
-                token,
-            },
-            |token| Flash::NewKey { key: "cw_".to_owned(), token },
-            |token| Flash::Link { text: String::new(), url: "https://example.com/".to_owned(), token },
-        ];
+    fn a_session_reads_as_it_was_written() {
+        let (id, session_id) = (KeyId::generate(), SessionId::generate());
+        for opener in [Opener::Key { id, session_id }, Opener::Person(Token::generate())] {
+            let session = Session { opener, expires_at: Utc::now(), token: random_token() };
+            let written = serde_json::to_vec(&session).expect("JSON");
 
-        assert!(left(done(), 1).is_for(&session("other")));
-        for secret in secrets {
-            assert!(left(secret(token()), 1).is_for(&session("own")));
-            assert!(!left(secret(token()), 1).is_for(&session("other")));
-            assert!(!left(secret(token()), -1).is_for(&session("own")));
+            let read: Session = serde_json::from_slice(&written).expect("a session");
+
+            assert_eq!((&read.token, read.expires_at), (&session.token, session.expires_at));
+            match (read.opener, session.opener) {
+                (Opener::Key { id: read, session_id: at }, Opener::Key { .. }) => {
+                    assert_eq!((read, at), (id, session_id));
+                }
+                (Opener::Person(read), Opener::Person(token)) => assert_eq!(read.reveal(), token.reveal()),
+                (read, _) => panic!("{read:?}"),
+            }
         }
-        assert!(!left(done(), -1).is_for(&session("own")));
     }
 }

@@ -15,8 +15,8 @@ use store::endpoints::Endpoint;
 use webhook::CustomHeaders;
 use webhook::filter::Refusal;
 
+use super::flash::ShownAs;
 use super::form::{self, Errors, Form};
-use super::session::ShownAs;
 use super::view::{ClickRow, Layout, click_row, html, html_with};
 use super::webhook_fields::{MASK, OWN_SCHEDULE, filter, object};
 use super::webhooks::audience;

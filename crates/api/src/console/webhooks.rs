@@ -13,9 +13,9 @@ use store::delivery_log::{DeliveryFilter, LoggedDelivery};
 use store::endpoints::{Endpoint, Kind, State};
 
 use super::findings::{FindingText, wanting};
+use super::flash::ShownAs;
 use super::form::Form;
 use super::plot::TimePlot;
-use super::session::ShownAs;
 use super::view::{
     Chip, DeliveryRow, Layout, When, delivery_row, endpoint_chip, html, outcome, pretty, timings_text, when,
 };

@@ -53,7 +53,8 @@ pub async fn list(
 }
 
 /// Makes a person something else, from their next request on. Links that they made end, also those that an API key of theirs made,
-/// and so do those with which their password would be set.
+/// and so do those with which their password would be set. The
+/// keys go on, since programs use them: [`keys_of`] counts them.
 ///
 /// # Errors
 /// When the workspace has no such person, it would lose its last owner, or either role holds more than the caller does.
@@ -81,12 +82,11 @@ pub async fn change(
 }
 
 /// Removes a person from the workspace: what they have open there ends, and so do links that were made for them or by them, or by
-/// an API key that they made. The keys go on, since programs use them; how many do is told. Who belongs to no other workspace
-/// cannot sign in any more.
+/// an API key that they made. The keys go on: [`keys_of`] counts them. Who belongs to no other workspace cannot sign in any more.
 ///
 /// # Errors
 /// When the workspace has no such person, it would lose its last owner, or they hold more than the caller does.
-pub async fn remove(shared: &Shared, caller: &Caller, id: PersonId) -> Result<usize, ApiError> {
+pub async fn remove(shared: &Shared, caller: &Caller, id: PersonId) -> Result<(), ApiError> {
     let now = now();
     let mut conn = shared.pool.get().await?;
     conn.transaction::<_, ApiError, _>(async |conn| {
@@ -94,14 +94,20 @@ pub async fn remove(shared: &Shared, caller: &Caller, id: PersonId) -> Result<us
         let role = done(memberships::remove(conn, caller.workspace_id, id, now).await?)?;
         invitations::revoke_for(conn, caller.workspace_id, &member.person.email, now).await?;
         invitations::revoke_by(conn, caller.workspace_id, &id.to_string(), now).await?;
-        let keys = api_keys::made_by(conn, caller.workspace_id, &id.to_string()).await?;
-        let keys = keys.iter().filter(|key| key.is_live(now)).count();
-        let details =
-            json!({"name": member.person.name, "email": member.person.email, "role": role, "keys": keys});
-        audit(conn, entry(caller, now, "person.removed", id, details)).await?;
-        Ok(keys)
+        let details = json!({"name": member.person.name, "email": member.person.email, "role": role});
+        audit(conn, entry(caller, now, "person.removed", id, details)).await
     })
     .await
+}
+
+/// How many API keys of the workspace open something that somebody made, or that such a key made.
+///
+/// # Errors
+/// When the database is away.
+pub async fn keys_of(shared: &Shared, caller: &Caller, id: PersonId) -> Result<usize, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    let keys = api_keys::made_by(&mut conn, caller.workspace_id, &id.to_string()).await?;
+    Ok(keys.iter().filter(|key| key.is_live(now())).count())
 }
 
 /// Makes a link with which a person sets another password. It opens what the person opens, so it is made for nobody who belongs
