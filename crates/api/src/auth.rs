@@ -13,6 +13,7 @@ use chrono::Utc;
 use model::secret::ApiKey;
 use model::{KeyId, PersonId, Role, SessionId, WorkspaceId};
 use store::api_keys::{self, StoredKey};
+use store::key_sessions;
 use store::memberships;
 use store::people::Person;
 use store::sessions;
@@ -148,7 +149,7 @@ pub struct Caller {
     pub identity: Identity,
     /// What the key or the person is called.
     pub name: String,
-    /// With which a person asks: what goes on for long ends with it.
+    /// With which they ask, unless it is with a key itself: what goes on for long ends with it.
     session_id: Option<SessionId>,
     scopes: Vec<String>,
 }
@@ -314,21 +315,35 @@ pub async fn by_key(shared: &Shared, key: &ApiKey) -> Result<Caller, ApiError> {
     admit(&mut conn, found).await
 }
 
-/// Who signed in with the key of this id.
+/// Who holds the key of this id.
 ///
 /// # Errors
 /// [`ApiError::Unauthorized`] when it opens nothing any more.
-pub async fn by_id(shared: &Shared, id: KeyId) -> Result<Caller, ApiError> {
+async fn by_id(shared: &Shared, id: KeyId) -> Result<Caller, ApiError> {
     let mut conn = shared.pool.get().await?;
     let found = api_keys::find(&mut conn, id).await?;
     admit(&mut conn, found).await
 }
 
+/// Who signed in with the key of this id, in a session that was not signed out of.
+///
+/// # Errors
+/// [`ApiError::Unauthorized`] when the key opens nothing any more, or the session was ended.
+pub async fn by_session(shared: &Shared, id: KeyId, session_id: SessionId) -> Result<Caller, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    if key_sessions::is_ended(&mut conn, session_id).await? {
+        return Err(ApiError::Unauthorized("sign in again"));
+    }
+    let found = api_keys::find(&mut conn, id).await?;
+    Ok(admit(&mut conn, found).await?.in_session(session_id))
+}
+
 /// Who asked before, as they are now.
 async fn again(shared: &Shared, caller: &Caller) -> Result<Caller, ApiError> {
-    let person_id = match caller.identity {
-        Identity::Key(id) => return by_id(shared, id).await,
-        Identity::Person(id) => id,
+    let person_id = match (caller.identity, caller.session_id) {
+        (Identity::Key(id), Some(session_id)) => return by_session(shared, id, session_id).await,
+        (Identity::Key(id), None) => return by_id(shared, id).await,
+        (Identity::Person(id), _) => id,
     };
     let ended = || ApiError::Unauthorized("sign in again");
     let session_id = caller.session_id.ok_or_else(ended)?;

@@ -11,7 +11,7 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use futures::StreamExt as _;
 
 use crate::app::Shared;
-use crate::error::ApiError;
+use crate::error::{ApiError, FieldError};
 use crate::fields::{self, FromFields};
 
 /// A body whose bytes have arrived, or what is wrong with them: the handler is told when it reads, which is after it has looked
@@ -104,30 +104,41 @@ fn names_json(request: &HttpRequest) -> bool {
 }
 
 /// The query of a request: `?name=value`, each name once.
-pub struct Query(serde_json::Value);
+pub struct Query {
+    value: serde_json::Value,
+    /// Names that came again: which of the values is meant nobody knows, and proxies and programs would each take another.
+    repeated: Vec<String>,
+}
 
 impl Query {
     /// What the query says.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] names every parameter that is wrong, unknown ones included.
+    /// [`ApiError::Invalid`] names every parameter that is wrong, those that are unknown or came twice included.
     pub fn read<T: FromFields>(&self) -> Result<T, ApiError> {
-        fields::read(&self.0).map_err(|error| match error {
-            ApiError::Invalid(mut errors) => {
-                for error in &mut errors {
-                    error.pointer.replace_range(..1, "?");
-                }
-                ApiError::Invalid(errors)
+        let repeated = self.repeated.iter().map(|name| {
+            fields::wrong("repeated", "must be given once").of(&name.replace('~', "~0").replace('/', "~1"))
+        });
+        let mut errors: Vec<FieldError> = repeated.collect();
+        let read = match fields::read(&self.value) {
+            Err(ApiError::Invalid(others)) => {
+                errors.extend(others);
+                None
             }
-            other => other,
-        })
+            Err(other) => return Err(other),
+            Ok(read) => Some(read),
+        };
+        for error in &mut errors {
+            error.pointer.replace_range(..1, "?");
+        }
+        read.filter(|_| errors.is_empty()).ok_or(ApiError::Invalid(errors))
     }
 }
 
 impl Query {
     /// What a form says that sends every field, those left empty among them.
     pub fn filled(mut self) -> Self {
-        if let serde_json::Value::Object(object) = &mut self.0 {
+        if let serde_json::Value::Object(object) = &mut self.value {
             object.retain(|_, value| value.as_str().is_none_or(|text| !text.trim().is_empty()));
         }
         self
@@ -135,13 +146,24 @@ impl Query {
 
     /// Reads a value another way, as a form has it that knows dates only; what cannot be read stays.
     pub fn translated(mut self, name: &str, to: impl Fn(&str) -> Option<String>) -> Self {
-        let value = self.0.get_mut(name);
+        let value = self.value.get_mut(name);
         if let Some(value) = value
             && let Some(translated) = value.as_str().and_then(to)
         {
             *value = translated.into();
         }
         self
+    }
+
+    fn parse(text: &str) -> Self {
+        let (mut object, mut repeated) = (serde_json::Map::new(), Vec::new());
+        for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
+            let before = object.insert(name.clone().into_owned(), value.into_owned().into());
+            if before.is_some() && !repeated.iter().any(|known| *known == name) {
+                repeated.push(name.into_owned());
+            }
+        }
+        Self { value: serde_json::Value::Object(object), repeated }
     }
 }
 
@@ -150,13 +172,48 @@ impl FromRequest for Query {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        let pairs = url::form_urlencoded::parse(request.query_string().as_bytes());
-        let object = pairs.map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
-        ready(Ok(Self(serde_json::Value::Object(object))))
+        ready(Ok(Self::parse(request.query_string())))
     }
 }
 
 /// The id in the path. One that cannot be an id names nothing, like one that does not exist.
 pub fn path_id<T: FromStr>(text: &str, noun: &'static str) -> Result<T, ApiError> {
     text.parse().map_err(|_| ApiError::NotFound(noun))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::fields::{Fields, text};
+
+    #[derive(Debug)]
+    struct Named(Option<String>);
+
+    impl FromFields for Named {
+        fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+            Some(Self(fields.optional("name", text::<5>)))
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_comes_twice_is_refused_by_its_name_beside_what_else_is_wrong() {
+        let errors = |text: &str| -> Vec<(String, &'static str)> {
+            let error = Query::parse(text).read::<Named>().expect_err("wrong");
+            error.field_errors().into_iter().map(|error| (error.pointer, error.code)).collect()
+        };
+
+        let Named(name) = Query::parse("name=ada").read().expect("a query");
+        assert_eq!(name.as_deref(), Some("ada"));
+        assert_eq!(errors("name=ada&name=ada"), [("?name".to_owned(), "repeated")]);
+        assert_eq!(errors("name=ada&na%6de=&name=x"), [("?name".to_owned(), "repeated")]);
+        assert_eq!(
+            errors("a/b=1&a/b=2&name=longer"),
+            [
+                ("?a~1b".to_owned(), "repeated"),
+                ("?name".to_owned(), "too_long"),
+                ("?a~1b".to_owned(), "unknown_field"),
+            ]
+        );
+    }
 }

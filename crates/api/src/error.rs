@@ -111,7 +111,7 @@ pub struct FieldError {
     /// The field, as a JSON pointer (RFC 6901) into the body, or `?name` for one of the query.
     #[schema(example = "/url")]
     pub pointer: String,
-    /// Stable word: `required`, `unknown_field`, `wrong_type`, `invalid`, `too_long`, `forbidden_address`, ….
+    /// Stable word: `required`, `repeated`, `unknown_field`, `wrong_type`, `invalid`, `too_long`, `forbidden_address`, ….
     #[schema(example = "invalid")]
     pub code: &'static str,
     /// For people.

@@ -5,14 +5,15 @@ use std::time::Instant;
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpMessage as _, ResponseError as _};
+use actix_web::{Error, HttpMessage as _, HttpResponse, ResponseError};
 
 use crate::app::Shared;
 use crate::error::ApiError;
-use crate::limits::Quota;
+use crate::limits::Noted;
 use crate::settings::ApiSettings;
 
 /// Nothing but our own stylesheet, script and forms, none of them inline: a page that is injected into can do nothing.
@@ -37,6 +38,8 @@ pub async fn guard(
     let shared = request.app_data::<Data<Shared>>().expect("the app is made with it").clone();
     let door = door(request.path());
     let began = Instant::now();
+    let noted = Noted::default();
+    request.extensions_mut().insert(noted.clone());
 
     let refusal = check_size(&request, &shared.settings).map_err(|error| match door {
         "v1" => shared.limits.count_unknown(request.request()).err().unwrap_or(error),
@@ -53,6 +56,16 @@ pub async fn guard(
         shared.metrics.requests.with_label_values(&[door, status]).inc();
         shared.metrics.seconds.with_label_values(&[door]).observe(began.elapsed().as_secs_f64());
     };
+    let complete = |headers: &mut HeaderMap| {
+        if door == "v1" {
+            noted.tell(headers);
+        }
+        for (name, value) in &HEADERS {
+            if !headers.contains_key(name) {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+    };
     let mut response = match answer {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
@@ -61,19 +74,13 @@ pub async fn guard(
         }
         Err(_) => {
             count("5xx");
-            return Err(ApiError::TimedOut.into());
+            let mut headers = HeaderMap::new();
+            complete(&mut headers);
+            return Err(Late(headers).into());
         }
     };
 
-    let quota = response.request().extensions().get::<Quota>().copied();
-    if let Some(quota) = quota.filter(|_| door == "v1") {
-        quota.tell(response.headers_mut());
-    }
-    for (name, value) in &HEADERS {
-        if !response.headers().contains_key(name) {
-            response.headers_mut().insert(name.clone(), value.clone());
-        }
-    }
+    complete(response.headers_mut());
     let status = match response.status().as_u16() {
         100..=299 => "2xx",
         300..=399 => "3xx",
@@ -82,6 +89,25 @@ pub async fn guard(
     };
     count(status);
     Ok(response)
+}
+
+/// No answer came in time. The request is gone with its handler, so the headers that every answer carries come along.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer came in time")]
+struct Late(HeaderMap);
+
+impl ResponseError for Late {
+    fn status_code(&self) -> StatusCode {
+        ApiError::TimedOut.status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = ApiError::TimedOut.error_response();
+        for (name, value) in &self.0 {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
+        response
+    }
 }
 
 /// Refuses what is larger than its handler could want.

@@ -1,5 +1,5 @@
-//! How many bulk requests, exports or live streams run at once: in all, and for one workspace or key, so that none keeps the others
-//! out.
+//! How many bulk requests, exports, live streams or forms with files run at once: in all, and for one workspace, key or session, so
+//! that none keeps the others out.
 
 use std::collections::HashMap;
 use std::hash::Hash;

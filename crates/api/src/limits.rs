@@ -6,9 +6,11 @@
 //! fields): the limit is the bucket, the window is the time in which an empty one is full again. Each process counts for
 //! itself.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
+use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -53,6 +55,19 @@ pub struct Quota {
     reset: Duration,
     /// Until an empty one is.
     window: Duration,
+}
+
+/// What is left to whoever made a request, once that is known: also who answers in place of its handler says so.
+#[derive(Debug, Clone, Default)]
+pub struct Noted(Rc<Cell<Option<Quota>>>);
+
+impl Noted {
+    /// Says it in an answer, if it is known.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        if let Some(quota) = self.0.get() {
+            quota.tell(headers);
+        }
+    }
 }
 
 /// A bucket that is empty.
@@ -126,7 +141,7 @@ impl Limits {
     /// Who was not known is: their request does not count for their address.
     pub fn forgive_unknown(&self, request: &HttpRequest) {
         self.addresses.give_back(&self.network(request));
-        request.extensions_mut().remove::<Quota>();
+        noted(request).0.set(None);
     }
 
     /// A key opens nothing any more.
@@ -142,10 +157,10 @@ impl Limits {
         by: &'static str,
     ) -> Result<(), ApiError> {
         let quota = taken.unwrap_or_else(|empty| empty.quota);
-        let mut extensions = request.extensions_mut();
-        match extensions.get::<Quota>() {
-            Some(noted) if taken.is_ok() && noted.remaining <= quota.remaining => {}
-            _ => drop(extensions.insert(quota)),
+        let noted = noted(request);
+        match noted.0.get() {
+            Some(least) if taken.is_ok() && least.remaining <= quota.remaining => {}
+            _ => noted.0.set(Some(quota)),
         }
         taken.map(drop).map_err(|empty| {
             self.metrics.limited.with_label_values(&[by]).inc();
@@ -155,14 +170,18 @@ impl Limits {
 }
 
 impl Quota {
-    /// Says it in an answer.
-    pub fn tell(&self, headers: &mut HeaderMap) {
+    fn tell(&self, headers: &mut HeaderMap) {
         headers.insert(LIMIT, self.limit.into());
         headers.insert(REMAINING, self.remaining.into());
         headers.insert(RESET, whole_seconds(self.reset).into());
         let policy = format!("{};w={}", self.limit, whole_seconds(self.window));
         headers.insert(POLICY, HeaderValue::from_str(&policy).expect("digits are visible"));
     }
+}
+
+/// Where it stands what is left to whoever makes this request.
+fn noted(request: &HttpRequest) -> Noted {
+    request.extensions().get::<Noted>().cloned().unwrap_or_default()
 }
 
 fn bytes(key: &ApiKeyHash) -> [u8; 32] {

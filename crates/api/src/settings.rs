@@ -79,6 +79,8 @@ pub struct ApiSettings {
     pub rate_buckets_max: usize,
     /// Links of one bulk request.
     pub bulk_lines_max: u64,
+    /// Links with a password of one bulk request.
+    pub bulk_passwords_max: u64,
     /// Links of one transaction of a bulk request.
     pub bulk_batch_max: usize,
     /// Bulk requests at a time.

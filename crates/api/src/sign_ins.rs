@@ -1,6 +1,9 @@
 //! How often somebody may fail to sign in: so often from an address, and with an e-mail address wherever they are. Tried is
 //! counted before the password is looked at, so that many at once are no more than one after the other.
 //!
+//! Whoever wants to keep somebody out could use that up for them, so a browser that somebody has signed in with before is counted
+//! for itself, and only itself: what others do changes nothing for it, and it guesses no more often than an address may.
+//!
 //! Both are counted in memory of a fixed size. Who has very many addresses may share a slot with others and use theirs up for
 //! a minute; nobody is ever let through more often.
 
@@ -14,13 +17,16 @@ use service::tally::{SLOTS, Taken, Tally, network};
 pub struct SignIns {
     of_address: Tally,
     of_account: Tally,
+    of_browser: Tally,
 }
 
 /// One that is going on: whoever gets in has it forgiven.
 #[must_use = "drop it to have it counted as failed"]
-pub struct Try {
-    of_address: Taken,
-    of_account: Option<Taken>,
+pub struct Try(Tried);
+
+enum Tried {
+    Known(Taken),
+    Unknown { of_address: Taken, of_account: Option<Taken> },
 }
 
 /// Somebody tried too often.
@@ -30,6 +36,8 @@ pub enum Limited {
     Address,
     /// With this e-mail address, from wherever.
     Account,
+    /// With this browser.
+    Browser,
 }
 
 impl Limited {
@@ -38,6 +46,7 @@ impl Limited {
         match self {
             Self::Address => "Too many failed sign-ins from your address. Try again in a minute.",
             Self::Account => "Too many failed sign-ins with this e-mail address. Try again in a minute.",
+            Self::Browser => "Too many failed sign-ins with this browser. Try again in a minute.",
         }
     }
 }
@@ -48,6 +57,7 @@ impl SignIns {
         Self {
             of_address: Tally::new(SLOTS, address_failures_max),
             of_account: Tally::new(SLOTS, account_failures_max),
+            of_browser: Tally::new(SLOTS, address_failures_max),
         }
     }
 
@@ -65,14 +75,28 @@ impl SignIns {
             Some(email) => Some(self.of_account.take(email, now).map_err(|_| Limited::Account)?),
             None => None,
         };
-        Ok(Try { of_address, of_account })
+        Ok(Try(Tried::Unknown { of_address, of_account }))
+    }
+
+    /// Begins a try with a browser that somebody has signed in with before, and their address; it is known by a word.
+    ///
+    /// # Errors
+    /// [`Limited`] when there were too many.
+    pub fn begin_known(&self, browser: &str, now: Instant) -> Result<Try, Limited> {
+        let taken = self.of_browser.take(browser, now).map_err(|_| Limited::Browser)?;
+        Ok(Try(Tried::Known(taken)))
     }
 
     /// Forgets a try that was none: it got in.
     pub fn forgive(&self, it: Try) {
-        self.of_address.give_back(it.of_address);
-        if let Some(taken) = it.of_account {
-            self.of_account.give_back(taken);
+        match it.0 {
+            Tried::Known(taken) => self.of_browser.give_back(taken),
+            Tried::Unknown { of_address, of_account } => {
+                self.of_address.give_back(of_address);
+                if let Some(taken) = of_account {
+                    self.of_account.give_back(taken);
+                }
+            }
         }
     }
 }
@@ -117,6 +141,19 @@ mod tests {
         let elsewhere = IpAddr::from([198, 51, 100, 1]);
         assert_eq!(fails(&sign_ins, elsewhere, Some(&email), now), Some(Limited::Account));
         assert_eq!(fails(&sign_ins, elsewhere, Some(&other), now), None);
+    }
+
+    #[test]
+    fn what_others_fail_keeps_no_browser_out_that_is_known_and_it_guesses_no_more_than_an_address() {
+        let sign_ins = SignIns::new(2, 1);
+        let (address, now) = (IpAddr::from([192, 0, 2, 1]), Instant::now());
+        let email: Email = "ada@example.com".parse().expect("an address");
+        assert_eq!(fails(&sign_ins, address, Some(&email), now), None);
+        assert_eq!(fails(&sign_ins, address, Some(&email), now), Some(Limited::Account));
+
+        let known = |browser| sign_ins.begin_known(browser, now).map(drop).err();
+        assert_eq!([known("a"), known("a"), known("a")], [None, None, Some(Limited::Browser)]);
+        assert_eq!(known("b"), None);
     }
 
     #[test]

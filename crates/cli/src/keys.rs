@@ -11,6 +11,7 @@ use serde::Serialize;
 use store::api_keys::{self, NewKey, StoredKey};
 use store::{AsyncConnection as _, invitations};
 
+use crate::block::ACTOR;
 use crate::out;
 use crate::scope::Scope;
 
@@ -101,6 +102,7 @@ async fn create(options: Create) -> anyhow::Result<ExitCode> {
         key: &key,
         scopes: &scopes,
         expires_at: expires_at.transpose()?,
+        created_by: ACTOR,
     };
     let stored =
         api_keys::insert(&mut conn, new, now).await?.context("the key is there already: try again")?;

@@ -23,6 +23,7 @@ use store::first_run::FirstRun;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::block::ACTOR;
 use crate::data_dir::{DataDir, DataDirOption, Running, kept_secret, write_private};
 use crate::layers::Layers;
 use crate::{out, setup};
@@ -255,6 +256,7 @@ async fn keep_key(database: &store::Settings, first_run: &FirstRun, key: &ApiKey
         key,
         scopes: &scopes,
         expires_at: None,
+        created_by: ACTOR,
     };
     if api_keys::insert(&mut conn, new, now).await.context("failed to keep the API key")?.is_some() {
         return Ok(());

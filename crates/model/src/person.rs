@@ -55,7 +55,11 @@ impl fmt::Display for Role {
 
 /// An e-mail address, folded to lower case: who types theirs otherwise is the same person.
 ///
-/// Nothing is sent to it. It is a name to sign in with, so it is checked for slips and not by the grammar of mail.
+/// Nothing is sent to it, so nobody has ever proven that it is theirs: it is a name to sign in with, and no more than that. It is
+/// checked for slips and not by the grammar of mail. Nothing may be given to somebody for what their address is: not by its
+/// domain, not because an invitation names it. What lets somebody into a workspace is the link of the invitation, which whoever
+/// invites passes on, together with the password of the account with that name; what lets them in again is that password.
+/// Whoever is shown an address is shown what somebody was called when they were invited.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Email(Box<str>);
 

@@ -35,6 +35,8 @@ pub struct StoredKey {
     pub last_used_at: Option<DateTime<Utc>>,
     /// When it was taken back.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// Who made it, as the audit log names them; `None`: nobody knows.
+    pub created_by: Option<String>,
 }
 
 impl StoredKey {
@@ -57,6 +59,8 @@ pub struct NewKey<'a> {
     pub scopes: &'a [String],
     /// It opens nothing from then on.
     pub expires_at: Option<DateTime<Utc>>,
+    /// Who makes it, as the audit log names them.
+    pub created_by: &'a str,
 }
 
 #[derive(Queryable, Selectable)]
@@ -72,6 +76,7 @@ struct Row {
     expires_at: Option<DateTime<Utc>>,
     last_used_at: Option<DateTime<Utc>>,
     revoked_at: Option<DateTime<Utc>>,
+    created_by: Option<String>,
 }
 
 impl From<Row> for StoredKey {
@@ -86,6 +91,7 @@ impl From<Row> for StoredKey {
             expires_at: row.expires_at,
             last_used_at: row.last_used_at,
             revoked_at: row.revoked_at,
+            created_by: row.created_by,
         }
     }
 }
@@ -106,6 +112,7 @@ pub async fn insert(
             api_keys::scopes.eq(new.scopes),
             api_keys::created_at.eq(now),
             api_keys::expires_at.eq(new.expires_at),
+            api_keys::created_by.eq(new.created_by),
         ))
         .on_conflict_do_nothing()
         .returning(Row::as_returning())
@@ -174,6 +181,28 @@ pub async fn names(
         .load(conn)
         .await?;
     Ok(rows.into_iter().map(|(id, name)| (KeyId::from_uuid(id), name)).collect())
+}
+
+/// The keys of a workspace that somebody made, those that such a key made, and so on; taken back or not. Who is named as in the
+/// audit log.
+pub async fn made_by(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    maker: &str,
+) -> QueryResult<Vec<StoredKey>> {
+    let (mut makers, mut found) = (vec![maker.to_owned()], Vec::new());
+    // a key is older than what it makes: each is met once
+    while !makers.is_empty() {
+        let made: Vec<Row> = api_keys::table
+            .filter(api_keys::workspace_id.eq(workspace_id.uuid()).and(api_keys::created_by.eq_any(&makers)))
+            .select(Row::as_select())
+            .load(conn)
+            .await?;
+        let made: Vec<StoredKey> = made.into_iter().map(StoredKey::from).collect();
+        makers = made.iter().map(|key| key.id.to_string()).collect();
+        found.extend(made);
+    }
+    Ok(found)
 }
 
 /// How many keys of a workspace open something at `now`.

@@ -9,7 +9,7 @@ use model::{Email, InvitationId, Role, TokenHash, WorkspaceId};
 
 use crate::parse::parsed;
 use crate::schema::invitations;
-use crate::{Connection, QueryResult};
+use crate::{Connection, QueryResult, api_keys};
 
 /// How long a link works.
 pub const LIFETIME: TimeDelta = TimeDelta::days(7);
@@ -238,16 +238,20 @@ pub async fn revoke_resets(conn: &mut Connection, email: &Email, now: DateTime<U
     Ok(())
 }
 
-/// Takes back what links of a workspace somebody made, who is named as in the audit log: they may not make such any more.
+/// Takes back what links of a workspace somebody made, who is named as in the audit log, also with API keys that they made:
+/// they may not make such any more.
 pub async fn revoke_by(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
     created_by: &str,
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
+    let keys = api_keys::made_by(conn, workspace_id, created_by).await?;
+    let makers: Vec<String> =
+        keys.iter().map(|key| key.id.to_string()).chain([created_by.to_owned()]).collect();
     let theirs = unspent()
         .filter(invitations::workspace_id.eq(workspace_id.uuid()))
-        .filter(invitations::created_by.eq(created_by));
+        .filter(invitations::created_by.eq_any(makers));
     diesel::update(theirs).set(invitations::revoked_at.eq(now)).execute(conn).await?;
     Ok(())
 }

@@ -31,6 +31,7 @@ mod folding;
 pub mod held;
 pub mod idempotency;
 pub mod invitations;
+pub mod key_sessions;
 pub mod leases;
 pub mod link_import;
 mod link_row;

@@ -12,6 +12,7 @@ diesel::table! {
         expires_at -> Nullable<Timestamptz>,
         last_used_at -> Nullable<Timestamptz>,
         revoked_at -> Nullable<Timestamptz>,
+        created_by -> Nullable<Text>,
     }
 }
 
@@ -163,6 +164,14 @@ diesel::table! {
         verified_at -> Nullable<Timestamptz>,
         proof_checked_at -> Nullable<Timestamptz>,
         proof_failure -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    ended_key_sessions (id) {
+        id -> Uuid,
+        key_id -> Uuid,
+        expires_at -> Timestamptz,
     }
 }
 
@@ -493,6 +502,7 @@ diesel::table! {
 diesel::joinable!(api_keys -> workspaces (workspace_id));
 diesel::joinable!(audit -> workspaces (workspace_id));
 diesel::joinable!(domains -> workspaces (workspace_id));
+diesel::joinable!(ended_key_sessions -> api_keys (key_id));
 diesel::joinable!(endpoint_secrets -> endpoints (endpoint_id));
 diesel::joinable!(endpoint_secrets -> workspaces (workspace_id));
 diesel::joinable!(endpoint_state -> endpoints (endpoint_id));
@@ -523,6 +533,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     deliveries,
     dirty_buckets,
     domains,
+    ended_key_sessions,
     endpoint_changes,
     endpoint_secrets,
     endpoint_state,

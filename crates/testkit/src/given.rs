@@ -77,7 +77,14 @@ pub fn endpoint_options(url: &str) -> EndpointOptions {
 pub async fn api_key(conn: &mut Connection, workspace_id: WorkspaceId) -> ApiKey {
     let key = ApiKey::generate();
     let scopes = ["*".to_owned()];
-    let new = NewKey { workspace_id, name: "Given", key: &key, scopes: &scopes, expires_at: None };
+    let new = NewKey {
+        workspace_id,
+        name: "Given",
+        key: &key,
+        scopes: &scopes,
+        expires_at: None,
+        created_by: "operator",
+    };
     store::api_keys::insert(conn, new, Utc::now()).await.expect("a key").expect("a new key");
     key
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use model::AlertFormat;
 use store::endpoints::Endpoint;
 
+use super::flash::ShownAs;
 use super::form::{self, Errors, Form};
 use super::view::{Chip, endpoint_chip, html_with};
 use super::{Flash, PageResult, Signed, see_other, session, webhook_list};
@@ -75,7 +76,7 @@ async fn save(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
             }
             let id = saved.endpoint.id;
             let flash = match saved.secret_id {
-                Some(secret_id) => signed.reveal(text, id, vec![secret_id]),
+                Some(secret_id) => signed.reveal(text, id, vec![secret_id], ShownAs::Made),
                 None => Flash::Done(text),
             };
             Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))

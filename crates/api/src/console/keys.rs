@@ -101,7 +101,7 @@ async fn page(
         may_all: caller.may_word(ALL),
         is_all: ticked.contains(&ALL),
         new_key: match &signed.flash {
-            Some(Flash::NewKey(key)) => Some(key.clone()),
+            Some(Flash::NewKey { key, .. }) => Some(key.clone()),
             _ => None,
         },
         name: typed.and_then(|form| form.text("name")).unwrap_or_default().to_owned(),
@@ -123,7 +123,7 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
     match made {
         Ok(Created { key, .. }) => {
             let flash = match key {
-                Some(key) => Flash::NewKey(key.reveal().to_owned()),
+                Some(key) => signed.new_key(&key),
                 None => Flash::Done("The key was made before.".to_owned()),
             };
             Ok(session::leave(&shared, see_other("/settings/keys"), &flash))
@@ -147,7 +147,7 @@ async fn rotate(signed: Signed, form: Form, id: Path<String>, shared: Data<Share
         Err(error) => Err(error),
     };
     let flash = match made {
-        Ok(Created { key: Some(key), .. }) => Flash::NewKey(key.reveal().to_owned()),
+        Ok(Created { key: Some(key), .. }) => signed.new_key(&key),
         Ok(Created { key: None, .. }) => Flash::Done("The key was replaced before.".to_owned()),
         Err(error @ (ApiError::Conflict { .. } | ApiError::Invalid(_))) => {
             Flash::Failed(format!("{}.", capital(&error.to_string())))

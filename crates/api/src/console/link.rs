@@ -1,11 +1,10 @@
 //! One link: what to send, its code, how often it was followed and by whom.
 
 use actix_web::http::header;
-use actix_web::web::{self, Data, Path, ServiceConfig};
+use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{HttpResponse, get};
 use askama::Template;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 
 use model::link::{DecidedBy, LinkKind, Recording};
 use store::click_log::ClickFilter;
@@ -17,14 +16,13 @@ use super::link_state::{Explained, Remedy, explained, tracked_because};
 use super::links::{LinkRow, link_row};
 use super::plot::{BarList, TimePlot, grouped};
 use super::report::{self, natural};
-use super::span::{Choice, Span};
+use super::span::{AskedSpan, Choice, Span};
 use super::view::{ClickRow, Layout, click_row, html, when};
 use super::zone::Zone;
 use super::{PageError, PageResult, Signed, link_form, session};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Query, path_id};
-use crate::desk::report_query::{Reported, Steps};
 use crate::desk::{analytics, clicks, links, qr, settings, tracking};
 use crate::page::PageRequest;
 
@@ -93,25 +91,20 @@ impl LinkPage {
     }
 }
 
-/// How far back the plot looks.
-#[derive(Deserialize)]
-struct Asked {
-    range: Option<String>,
-}
-
 #[get("/links/{id}")]
 async fn show(
     signed: Signed,
     id: Path<String>,
     zone: Zone,
-    asked: web::Query<Asked>,
+    query: Query,
     shared: Data<Shared>,
 ) -> PageResult {
     let caller = &signed.caller;
     caller.require(Scope::LinksRead)?;
     let link = links::find(&shared, caller, path_id(&id, "link")?).await?;
     let now = Utc::now();
-    let span = asked.range.as_deref().and_then(Span::of).unwrap_or(Span::Month);
+    let AskedSpan(span) = query.read()?;
+    let span = span.unwrap_or(Span::Month);
     let clicks = match caller.may(Scope::ClicksRead) {
         true => Some(clicks_of(&shared, caller, &link, span, zone, now).await?),
         false => None,
@@ -149,12 +142,10 @@ async fn clicks_of(
     let (range, interval) = span.range(zone, now, link.created_at);
     let title = format!("Clicks on {} {}", link.slug, span.words());
     let plot = report::plot(shared, caller, Some(link.id), (range, interval), zone, title).await?;
-    let reported = Reported { link_id: Some(link.id), range, verdict: None };
-    // its points are those of the plot, which has a clock of its own
-    let steps = Steps { interval, zone: "UTC".to_owned() };
-    let report = analytics::link_report(shared, caller, link.id, &reported, &steps, VALUES_SHOWN).await?;
+    let summary = analytics::counted(shared, caller, Some(link.id), range).await?;
+    let makeup = analytics::makeup(shared, caller, link.id, range, VALUES_SHOWN).await?;
     let list = |(dimension, title): (Dimension, &'static str)| {
-        let found = report.tops.iter().find(|(by, _)| *by == dimension)?;
+        let found = makeup.tops.iter().find(|(by, _)| *by == dimension)?;
         let bars = report::bars(title, dimension, &found.1);
         (!bars.is_empty()).then_some((title, bars))
     };
@@ -164,12 +155,12 @@ async fn clicks_of(
     let asked = clicks::Asked { filter, page: PageRequest::first(CLICKS_SHOWN - 1) };
     let rows = clicks::list(shared, caller, &asked).await?;
     Ok(Clicks {
-        figures: figures(report.report.summary),
+        figures: figures(summary),
         plot,
         choices: span.choices(&SPANS),
         words: span.words(),
         lists,
-        only_newest: report.only_newest.map(|read| grouped(natural(read))),
+        only_newest: makeup.only_newest.map(|read| grouped(natural(read))),
         rows: rows.iter().map(|shown| click_row(shown, now)).collect(),
     })
 }

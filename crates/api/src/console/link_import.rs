@@ -1,6 +1,8 @@
 //! Many links from a spreadsheet: what was read is shown first, with what is wrong at its row and column; then links are made, and
 //! what was refused can be taken home.
 
+use std::time::Instant;
+
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{HttpResponse, get, post};
@@ -15,6 +17,9 @@ use crate::auth::Scope;
 use crate::desk::link_body::NewLink;
 use crate::desk::link_import::{self, Imported};
 use crate::error::ApiError;
+
+/// The part of a request's time after which no more links are made: the rest is for the batch in hand, and for telling.
+const WORK_SHARE: f64 = 0.6;
 
 /// Rows that are shown before anything is done, those with errors beside.
 const ROWS_SHOWN: usize = 10;
@@ -186,17 +191,27 @@ async fn import(signed: Signed, upload: Upload, shared: Data<Shared>) -> PageRes
     let _running = shared.imports.begin(signed.caller.workspace_id).map_err(|_| {
         ApiError::Busy("as many imports as may run at once are running: try again in a moment")
     })?;
-    let results = make(&signed, &shared, &sheet).await?;
+    let until = upload.began_at + shared.settings.request_timeout.mul_f64(WORK_SHARE);
+    let results = make(&signed, &shared, &sheet, until).await?;
     Ok(html(&done_page(&signed, &sheet, &results)))
 }
 
+/// Makes links of rows, and tells what became of each. No batch is begun after `until`: what was made is told before the request
+/// runs out of time.
 async fn make(
     signed: &Signed,
     shared: &Shared,
     sheet: &Sheet,
+    until: Instant,
 ) -> Result<Vec<Result<Imported, ApiError>>, PageError> {
     let mut results = Vec::with_capacity(sheet.rows.len());
     for rows in sheet.rows.chunks(shared.settings.bulk_batch_max) {
+        if Instant::now() >= until {
+            let late =
+                || Err(ApiError::Busy("this row was not looked at, since time ran out: import it again"));
+            results.resize_with(sheet.rows.len(), late);
+            break;
+        }
         let batch: Vec<Result<NewLink, ApiError>> = rows.iter().map(|row| sheet.link(row)).collect();
         match link_import::import(shared, &signed.caller, batch).await {
             Ok(made) => results.extend(made),

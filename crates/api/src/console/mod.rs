@@ -14,8 +14,10 @@ mod deliveries;
 mod delivery_list;
 mod domains;
 mod findings;
+mod flash;
 mod form;
 mod keys;
+mod known;
 mod link;
 mod link_form;
 mod link_import;
@@ -57,8 +59,10 @@ use askama::Template;
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::openapi;
+use flash::Flash;
 use form::Form;
-use session::{Flash, Signed};
+use session::Signed;
+pub use upload::{AT_ONCE_MAX as UPLOADS_MAX, OWN_AT_ONCE_MAX as SESSION_UPLOADS_MAX};
 use view::{Layout, html_with};
 
 /// What the address of a link begins with that invites somebody.

@@ -1,10 +1,9 @@
 //! Overview: what happened today, how it went lately, what needs attention, whether webhooks arrive, and clicks as they come.
 
 use actix_web::get;
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Deserialize;
 
 use store::click_log::ClickFilter;
 use store::endpoints::Endpoint;
@@ -14,12 +13,13 @@ use store::rollups::{Dimension, Range, Summary};
 use super::attention::{self, Item};
 use super::plot::{Bar, BarList, TimePlot, grouped};
 use super::report::{self, natural};
-use super::span::{Choice, Span};
+use super::span::{AskedSpan, Choice, Span};
 use super::view::{Chip, ClickRow, Layout, click_row, endpoint_chip, html};
 use super::zone::Zone;
 use super::{PageError, PageResult, Signed, session};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
+use crate::body::Query;
 use crate::desk::report_query::Reported;
 use crate::desk::{analytics, clicks, endpoints, links};
 use crate::page::PageRequest;
@@ -76,15 +76,10 @@ struct OverviewPage {
     may_make_links: bool,
 }
 
-/// How far back the plot looks.
-#[derive(Deserialize)]
-struct Asked {
-    range: Option<String>,
-}
-
 #[get("/")]
-pub async fn page(signed: Signed, zone: Zone, asked: web::Query<Asked>, shared: Data<Shared>) -> PageResult {
+pub async fn page(signed: Signed, zone: Zone, query: Query, shared: Data<Shared>) -> PageResult {
     let caller = &signed.caller;
+    let AskedSpan(span) = query.read()?;
     let now = Utc::now();
     let may_see_endpoints = caller.may(Scope::EndpointsRead);
     let endpoints = match may_see_endpoints {
@@ -93,7 +88,7 @@ pub async fn page(signed: Signed, zone: Zone, asked: web::Query<Asked>, shared: 
     };
     let clicks = match caller.may(Scope::ClicksRead) {
         true => {
-            let span = asked.range.as_deref().and_then(Span::of).filter(|span| SPANS.contains(span));
+            let span = span.filter(|span| SPANS.contains(span));
             Some(clicks_of(&shared, caller, span.unwrap_or(Span::Day), zone, now).await?)
         }
         false => None,
@@ -143,10 +138,10 @@ async fn clicks_of(
 ) -> Result<Clicks, PageError> {
     let midnight = zone.midnight(now, 0);
     let yesterday = zone.midnight(now, 1);
-    let today = analytics::counted(shared, caller, Range::new(midnight, now)).await?;
+    let today = analytics::counted(shared, caller, None, Range::new(midnight, now)).await?;
     // until the same time of the day, or a morning would always be a bad one
     let same_time = Range::new(yesterday, yesterday + (now - midnight));
-    let before = analytics::counted(shared, caller, same_time).await?;
+    let before = analytics::counted(shared, caller, None, same_time).await?;
 
     let (range, interval) = span.range(zone, now, now - TimeDelta::days(1));
     let title = format!("Clicks {}", span.words());

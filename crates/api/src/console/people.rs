@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, get, post};
 use askama::Template;
 use chrono::Utc;
 
-use model::Role;
+use model::{PersonId, Role};
 use store::invitations::Purpose;
 
 use super::form::{self, Errors, Form};
@@ -118,7 +118,7 @@ async fn page(
             .collect(),
         roles: role_choices(caller, chosen),
         link: match &signed.flash {
-            Some(Flash::Link { text, url }) => Some((text.clone(), url.clone())),
+            Some(Flash::Link { text, url, .. }) if may_write => Some((text.clone(), url.clone())),
             _ => None,
         },
         email: typed.and_then(|form| form.text("email")).unwrap_or_default().to_owned(),
@@ -153,7 +153,7 @@ async fn invite(request: HttpRequest, signed: Signed, form: Form, shared: Data<S
         Ok(made) => {
             let made = made.into_inner();
             let text = format!("The invitation of {}", made.invitation.email);
-            Ok(with_link(&request, &shared, text, &made))
+            Ok(with_link((&request, &signed), &shared, text, &made))
         }
         Err(error) => {
             let errors = Errors::of(error)?;
@@ -163,13 +163,13 @@ async fn invite(request: HttpRequest, signed: Signed, form: Form, shared: Data<S
 }
 
 fn with_link(
-    request: &HttpRequest,
+    (request, signed): (&HttpRequest, &Signed),
     shared: &Shared,
     text: String,
     made: &people::NewLink,
 ) -> actix_web::HttpResponse {
     let flash = match v1::people::link(request, shared, made) {
-        Some(url) => Flash::Link { text, url },
+        Some(url) => signed.link(text, url),
         None => Flash::Done("The link was made before.".to_owned()),
     };
     session::leave(shared, see_other(PATH), &flash)
@@ -183,10 +183,17 @@ async fn change(signed: Signed, form: Form, id: Path<String>, shared: Data<Share
         Ok(change) => people::change(&shared, &signed.caller, id, change).await,
         Err(error) => Err(error),
     };
-    let told = changed.map(|member| {
-        let role = roles::name(member.role).to_lowercase();
-        format!("From now on {} is {role}.", member.person.name)
-    });
+    let told = match changed {
+        Ok(member) => {
+            let role = roles::name(member.role).to_lowercase();
+            let told = format!("From now on {} is {role}.", member.person.name);
+            match member.role {
+                Role::Owner => Ok(told),
+                Role::Operator | Role::Viewer => Ok(with_keys(&shared, &signed.caller, id, &told).await),
+            }
+        }
+        Err(error) => Err(error),
+    };
     done(&shared, told)
 }
 
@@ -202,7 +209,7 @@ async fn reset(
     match people::reset(&shared, &signed.caller, path_id(&id, "person")?).await {
         Ok(made) => {
             let text = format!("The new password of {}", made.invitation.email);
-            Ok(with_link(&request, &shared, text, &made))
+            Ok(with_link((&request, &signed), &shared, text, &made))
         }
         Err(error) => done(&shared, Err(error)),
     }
@@ -211,8 +218,24 @@ async fn reset(
 #[post("/settings/people/{id}/remove")]
 async fn remove(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::PeopleWrite)?;
-    let removed = people::remove(&shared, &signed.caller, path_id(&id, "person")?).await;
-    done(&shared, removed.map(|()| "They are removed, and signed out of this workspace.".to_owned()))
+    let id = path_id(&id, "person")?;
+    let told = "They are removed, and signed out of this workspace.";
+    let told = match people::remove(&shared, &signed.caller, id).await {
+        Ok(()) => Ok(with_keys(&shared, &signed.caller, id, told).await),
+        Err(error) => Err(error),
+    };
+    done(&shared, told)
+}
+
+/// The same, and how many API keys of somebody go on who may do less from now on.
+async fn with_keys(shared: &Shared, caller: &Caller, id: PersonId, told: &str) -> String {
+    // what was done is done, whether or not they can be counted
+    let keys = people::keys_of(shared, caller, id).await.inspect_err(ApiError::log).unwrap_or_default();
+    match keys {
+        0 => told.to_owned(),
+        1 => format!("{told} An API key that they made goes on: revoke it if they know it."),
+        keys => format!("{told} {keys} API keys that they made go on: revoke those that they know."),
+    }
 }
 
 #[post("/settings/people/invitations/{id}/revoke")]

@@ -1,5 +1,5 @@
-//! Who is signed in: a sealed cookie with the id of their key, or with the token of a person's session, and a token that their
-//! forms carry.
+//! Who is signed in: a sealed cookie with the ids of their key and their session, or with the token of a person's session, and a
+//! token that their forms carry.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,17 +8,21 @@ use actix_web::cookie::time::Duration as CookieAge;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::dev::Payload;
 use actix_web::web::Data;
-use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use actix_web::{FromRequest, HttpRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use model::{EndpointId, KeyId, SecretId, Token};
+use model::secret::ApiKey;
+use model::{EndpointId, KeyId, SecretId, SessionId, Token};
+use store::key_sessions;
 use store::memberships::Membership;
 
 use super::PageError;
+use super::flash::{self, Flash, ShownAs};
+pub use super::flash::{leave, taken};
 use super::view::{Layout, Notice, WorkspaceChoice};
 use crate::app::Shared;
 use crate::auth::{self, Caller, Scope};
@@ -26,11 +30,7 @@ use crate::desk::account::{self, Opened, SignedPerson};
 use crate::error::ApiError;
 
 const SESSION_COOKIE: &str = "clickwire_session";
-const FLASH_COOKIE: &str = "clickwire_flash";
 const FORM_COOKIE: &str = "clickwire_form";
-
-/// How long a message waits for the next page.
-const FLASH_AGE: CookieAge = CookieAge::minutes(1);
 
 /// What browsers take only from the host itself, over https, for all of its paths (RFC 6265bis section 4.1.3.2).
 const HOST_PREFIX: &str = "__Host-";
@@ -38,9 +38,14 @@ const HOST_PREFIX: &str = "__Host-";
 /// With what a session was begun.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Opener {
-    /// A key: the session lasts as long as it, and as its own time.
-    #[serde(rename = "key_id")]
-    Key(KeyId),
+    /// A key: the session lasts as long as it, and as its own time, unless it is signed out of.
+    #[serde(rename = "key")]
+    Key {
+        /// Which key.
+        id: KeyId,
+        /// Which of the sessions that it began.
+        session_id: SessionId,
+    },
     /// E-mail and password: the token of a row.
     #[serde(rename = "person")]
     Person(Token),
@@ -54,41 +59,6 @@ pub struct Session {
     expires_at: DateTime<Utc>,
     /// Forms of this session carry it.
     pub token: String,
-}
-
-/// What one page leaves for the next, as its cookie holds it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Left<F> {
-    flash: F,
-    /// It is shown until then, whatever a browser does with its cookies.
-    expires_at: DateTime<Utc>,
-}
-
-/// What one page leaves for the next, sealed in a cookie.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum Flash {
-    /// Something was done.
-    Done(String),
-    /// Something was not.
-    Failed(String),
-    /// Something was done, and secrets of an endpoint are to be shown, this once.
-    Reveal {
-        text: String,
-        endpoint_id: EndpointId,
-        /// Those that were just made or asked for, and no others.
-        secret_ids: Vec<SecretId>,
-        /// The token of the session that they are shown in.
-        token: String,
-    },
-    /// A key was made: this is the one time it is shown.
-    NewKey(String),
-    /// A link for somebody was made: this is the one time it is shown.
-    Link {
-        /// For whom and what for.
-        text: String,
-        /// The link.
-        url: String,
-    },
 }
 
 /// A caller with a session, and what the page before left for this one.
@@ -111,7 +81,7 @@ impl Signed {
                 Some(Notice { kind: "good", text: text.clone() })
             }
             Some(Flash::Failed(text)) => Some(Notice { kind: "bad", text: text.clone() }),
-            Some(Flash::NewKey(_) | Flash::Link { .. }) | None => None,
+            Some(Flash::NewKey { .. } | Flash::Link { .. }) | None => None,
         };
         Layout {
             section,
@@ -137,22 +107,38 @@ impl Signed {
         self.person.as_ref().ok_or(ApiError::NotFound("account"))
     }
 
-    /// Lets the next page show these secrets, in this session. Who may see them is for the caller to say.
+    /// Lets the next page show these secrets, in this session, to who may see what is shown so.
     pub fn reveal(
         &self,
         text: impl Into<String>,
         endpoint_id: EndpointId,
         secret_ids: Vec<SecretId>,
+        shown_as: ShownAs,
     ) -> Flash {
-        Flash::Reveal { text: text.into(), endpoint_id, secret_ids, token: self.session.token.clone() }
+        let (text, token) = (text.into(), self.session.token.clone());
+        Flash::Reveal { text, endpoint_id, secret_ids, shown_as, token }
     }
 
-    /// Which secrets of an endpoint the page before let this one show.
+    /// Which secrets of an endpoint the page before let this one show, if they may still be seen.
     pub fn revealed(&self, id: EndpointId) -> &[SecretId] {
         match &self.flash {
-            Some(Flash::Reveal { endpoint_id, secret_ids, .. }) if *endpoint_id == id => secret_ids,
+            Some(Flash::Reveal { endpoint_id, secret_ids, shown_as, .. })
+                if *endpoint_id == id && self.caller.may(shown_as.scope()) =>
+            {
+                secret_ids
+            }
             _ => &[],
         }
+    }
+
+    /// Lets the next page show a new key, in this session.
+    pub fn new_key(&self, key: &ApiKey) -> Flash {
+        Flash::NewKey { key: key.reveal().to_owned(), token: self.session.token.clone() }
+    }
+
+    /// Lets the next page show a link for somebody, in this session.
+    pub fn link(&self, text: String, url: String) -> Flash {
+        Flash::Link { text, url, token: self.session.token.clone() }
     }
 
     fn workspaces(&self) -> Vec<WorkspaceChoice> {
@@ -173,12 +159,12 @@ impl FromRequest for Signed {
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
         let shared = request.app_data::<Data<Shared>>().expect("the app is made with it").clone();
         let session = current(request, &shared);
-        let left = open::<Left<Flash>>(request, &shared, FLASH_COOKIE);
+        let left = flash::left(request, &shared);
         Box::pin(async move {
             let session = session.ok_or(ApiError::Unauthorized("sign in first"))?;
-            let flash = left.filter(|left| left.is_for(&session)).map(|left| left.flash);
+            let flash = left.and_then(|left| left.shown_in(&session.token));
             let (caller, person) = match &session.opener {
-                Opener::Key(id) => (auth::by_id(&shared, *id).await?, None),
+                Opener::Key { id, session_id } => (auth::by_session(&shared, *id, *session_id).await?, None),
                 Opener::Person(token) => {
                     let person = account::resume(&shared, token).await?;
                     (person.caller.clone(), Some(person))
@@ -186,17 +172,6 @@ impl FromRequest for Signed {
             };
             Ok(Self { caller, person, session, flash })
         })
-    }
-}
-
-impl Left<Flash> {
-    /// Whether a session is still to see it.
-    fn is_for(&self, session: &Session) -> bool {
-        let is_own = match &self.flash {
-            Flash::Reveal { token, .. } => *token == session.token,
-            Flash::Done(_) | Flash::Failed(_) | Flash::NewKey(_) | Flash::Link { .. } => true,
-        };
-        is_own && Utc::now() < self.expires_at
     }
 }
 
@@ -208,7 +183,8 @@ pub fn current(request: &HttpRequest, shared: &Shared) -> Option<Session> {
 /// The cookie of a new session that a key begins.
 pub fn begin(shared: &Shared, key_id: KeyId) -> Cookie<'static> {
     let lifetime = TimeDelta::from_std(shared.settings.session_lifetime).unwrap_or(TimeDelta::days(1));
-    session_cookie(shared, Opener::Key(key_id), Utc::now() + lifetime)
+    let opener = Opener::Key { id: key_id, session_id: SessionId::generate() };
+    session_cookie(shared, opener, Utc::now() + lifetime)
 }
 
 /// The cookie of a person's session. Whatever the browser had before, its token is new, and so is the one of its forms.
@@ -227,14 +203,28 @@ fn session_cookie(shared: &Shared, opener: Opener, expires_at: DateTime<Utc>) ->
     sealed(shared, SESSION_COOKIE, &session, age)
 }
 
-/// Ends what the browser was signed in as before, where that is a row.
+/// Ends what the browser was signed in as before.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn end_before(request: &HttpRequest, shared: &Shared) -> Result<(), ApiError> {
-    match current(request, shared).map(|session| session.opener) {
-        Some(Opener::Person(token)) => account::end(shared, &token).await,
-        Some(Opener::Key(_)) | None => Ok(()),
+    match current(request, shared) {
+        Some(session) => end_kept(shared, &session).await,
+        None => Ok(()),
+    }
+}
+
+/// Ends a session for everybody who has its cookie.
+///
+/// # Errors
+/// When the database is away.
+pub async fn end_kept(shared: &Shared, session: &Session) -> Result<(), ApiError> {
+    match &session.opener {
+        Opener::Person(token) => account::end(shared, token).await,
+        Opener::Key { id, session_id } => {
+            let mut conn = shared.pool.get().await?;
+            Ok(key_sessions::end(&mut conn, *session_id, *id, session.expires_at, Utc::now()).await?)
+        }
     }
 }
 
@@ -260,35 +250,22 @@ pub fn expected_form_token(request: &HttpRequest, shared: &Shared) -> Option<Str
     open(request, shared, FORM_COOKIE)
 }
 
-/// Leaves something for the next page.
-pub fn leave(shared: &Shared, mut response: HttpResponse, flash: &Flash) -> HttpResponse {
-    let expires_at = Utc::now() + TimeDelta::seconds(FLASH_AGE.whole_seconds());
-    let cookie = sealed(shared, FLASH_COOKIE, &Left { flash, expires_at }, FLASH_AGE);
-    response.add_cookie(&cookie).expect("a sealed cookie is visible ASCII");
-    response
-}
-
-/// Takes away what the page before left, once it is shown.
-pub fn taken(shared: &Shared, mut response: HttpResponse, flash: Option<&Flash>) -> HttpResponse {
-    if flash.is_some() {
-        response
-            .add_cookie(&removed(shared, FLASH_COOKIE))
-            .expect("a cookie without a value is visible ASCII");
-    }
-    response
-}
-
-fn random_token() -> String {
+pub(super) fn random_token() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>())
 }
 
-fn sealed<T: Serialize>(shared: &Shared, name: &'static str, value: &T, age: CookieAge) -> Cookie<'static> {
+pub(super) fn sealed<T: Serialize>(
+    shared: &Shared,
+    name: &'static str,
+    value: &T,
+    age: CookieAge,
+) -> Cookie<'static> {
     let json = serde_json::to_vec(value).expect("what cookies hold is JSON");
     let text = URL_SAFE_NO_PAD.encode(shared.keyring.seal(name.as_bytes(), &json));
     cookie(shared, name, text, age)
 }
 
-fn removed(shared: &Shared, name: &'static str) -> Cookie<'static> {
+pub(super) fn removed(shared: &Shared, name: &'static str) -> Cookie<'static> {
     cookie(shared, name, String::new(), CookieAge::ZERO)
 }
 
@@ -307,7 +284,7 @@ fn cookie(shared: &Shared, name: &'static str, value: String, age: CookieAge) ->
         .finish()
 }
 
-fn open<T: DeserializeOwned>(request: &HttpRequest, shared: &Shared, name: &str) -> Option<T> {
+pub(super) fn open<T: DeserializeOwned>(request: &HttpRequest, shared: &Shared, name: &str) -> Option<T> {
     let cookie = request.cookie(&cookie_name(shared, name))?;
     let bytes = URL_SAFE_NO_PAD.decode(cookie.value()).ok()?;
     let json = shared.keyring.open(name.as_bytes(), &bytes).ok()?;
@@ -319,26 +296,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_left_is_shown_for_its_time_and_a_secret_in_its_session_alone() {
-        let session = |token: &str| Session {
-            opener: Opener::Key(KeyId::generate()),
-            expires_at: Utc::now() + TimeDelta::hours(1),
-            token: token.to_owned(),
-        };
-        let left =
-            |flash: Flash, minutes| Left { flash, expires_at: Utc::now() + TimeDelta::minutes(minutes) };
-        let done = || Flash::Done("Saved.".to_owned());
-        let reveal = || Flash::Reveal {
-            text: String::new(),
-            endpoint_id: EndpointId::generate(),
-            secret_ids: vec![SecretId::generate()],
-            token: "own".to_owned(),
-        };
+    fn a_session_reads_as_it_was_written() {
+        let (id, session_id) = (KeyId::generate(), SessionId::generate());
+        for opener in [Opener::Key { id, session_id }, Opener::Person(Token::generate())] {
+            let session = Session { opener, expires_at: Utc::now(), token: random_token() };
+            let written = serde_json::to_vec(&session).expect("JSON");
 
-        assert!(left(done(), 1).is_for(&session("other")));
-        assert!(left(reveal(), 1).is_for(&session("own")));
-        assert!(!left(reveal(), 1).is_for(&session("other")));
-        assert!(!left(reveal(), -1).is_for(&session("own")));
-        assert!(!left(done(), -1).is_for(&session("own")));
+            let read: Session = serde_json::from_slice(&written).expect("a session");
+
+            assert_eq!((&read.token, read.expires_at), (&session.token, session.expires_at));
+            match (read.opener, session.opener) {
+                (Opener::Key { id: read, session_id: at }, Opener::Key { .. }) => {
+                    assert_eq!((read, at), (id, session_id));
+                }
+                (Opener::Person(read), Opener::Person(token)) => assert_eq!(read.reveal(), token.reveal()),
+                (read, _) => panic!("{read:?}"),
+            }
+        }
     }
 }

@@ -10,6 +10,9 @@ use crate::fields;
 /// Rows of one import.
 pub const ROWS_MAX: usize = 10_000;
 
+/// Rows of one import that have a password: each takes some hundredths of a second to hash, and the answer is waited for.
+pub const PASSWORDS_MAX: usize = 200;
+
 /// Columns of a sheet.
 const COLUMNS_MAX: usize = 100;
 
@@ -117,7 +120,7 @@ impl Sheet {
     /// Reads a sheet: columns apart by commas, semicolons or tabs.
     ///
     /// # Errors
-    /// When it is no text, has no column with URLs, or too many rows.
+    /// When it is no text, has no column with URLs, too many rows, or too many with a password.
     pub fn read(bytes: &[u8]) -> Result<Self, Unreadable> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let text = std::str::from_utf8(bytes).map_err(|_| {
@@ -138,7 +141,8 @@ impl Sheet {
                     .to_owned(),
             ));
         }
-        let mut rows = Vec::new();
+        let password_at = columns.iter().position(|column| *column == Column::Text("password"));
+        let (mut rows, mut passwords) = (Vec::new(), 0);
         let mut lines = Lines { text, at: 0, number: 1 };
         for record in reader.records() {
             let record = record.map_err(broken)?;
@@ -151,6 +155,13 @@ impl Sheet {
                 )));
             }
             let number = lines.number_of(record.position().map_or(0, csv::Position::byte));
+            passwords += usize::from(password_at.is_some_and(|at| is_filled(&record, at)));
+            if passwords > PASSWORDS_MAX {
+                return Err(Unreadable(format!(
+                    "More than {PASSWORDS_MAX} rows have a password, each of which takes time to be kept safely. Split the sheet, \
+                     or use the API, which takes more."
+                )));
+            }
             if record.len() > COLUMNS_MAX {
                 return Err(Unreadable(format!("Row {number} has more than {COLUMNS_MAX} columns.")));
             }
@@ -225,6 +236,10 @@ impl Sheet {
             Column::Unknown => false,
         })
     }
+}
+
+fn is_filled(record: &csv::StringRecord, at: usize) -> bool {
+    record.get(at).is_some_and(|cell| !cell.trim().is_empty())
 }
 
 /// What stands between the columns: what the first line has most of.
@@ -364,6 +379,12 @@ mod tests {
         assert!(why(b"url\n\xff\xfe").contains("UTF-8"));
         let long = format!("url\n{}", "https://example.com/\n".repeat(ROWS_MAX + 1));
         assert!(why(long.as_bytes()).contains("more than 10000 rows"));
+        let with_password = "https://example.com/,open sesame\n";
+        let most = format!("url,password\n{}https://example.com/, \n", with_password.repeat(PASSWORDS_MAX));
+        assert_eq!(sheet(&most).rows.len(), PASSWORDS_MAX + 1);
+        assert!(
+            why(format!("{most}{with_password}").as_bytes()).contains("More than 200 rows have a password")
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Signing in, as a person or with an API key, and out again. Guessing is slow: few failures a minute for each address, and
-//! for each account.
+//! for each account; a browser that let somebody in before has a few of its own.
 
 use std::time::Instant;
 
@@ -11,9 +11,8 @@ use askama::Template;
 
 use model::Email;
 
-use super::session::Opener;
 use super::view::{Layout, Notice, html_with};
-use super::{Form, PageError, PageResult, Signed, see_other, session};
+use super::{Form, PageError, PageResult, Signed, known, see_other, session};
 use crate::app::Shared;
 use crate::auth::{self, Identity};
 use crate::desk::account;
@@ -82,7 +81,10 @@ pub async fn submit(request: HttpRequest, form: Form, shared: Data<Shared>) -> P
     succeeded(&shared, it);
     session::end_before(&request, &shared).await?;
     let mut response = see_other("/");
-    response.add_cookie(&cookie).expect("a sealed cookie is visible ASCII");
+    let known = email.as_ref().map(|email| known::remember(&request, &shared, email));
+    for cookie in [Some(cookie), known].into_iter().flatten() {
+        response.add_cookie(&cookie).expect("a sealed cookie is visible ASCII");
+    }
     Ok(response)
 }
 
@@ -102,16 +104,20 @@ async fn by_key(
     }
 }
 
-/// Begins a try to get in, from the address of who asks.
+/// Begins a try to get in, from the address of who asks, or with a browser that let them in before.
 pub(super) fn begin_try(
     request: &HttpRequest,
     shared: &Shared,
     email: Option<&Email>,
 ) -> Result<Try, sign_ins::Limited> {
-    let address = client::address(request, &shared.settings.trusted_proxies);
-    shared.sign_ins.begin(address, email, Instant::now()).inspect_err(|_| {
-        shared.metrics.sign_ins.with_label_values(&["limited"]).inc();
-    })
+    let begun = match email.and_then(|email| known::browser(request, shared, email)) {
+        Some(browser) => shared.sign_ins.begin_known(&browser, Instant::now()),
+        None => {
+            let address = client::address(request, &shared.settings.trusted_proxies);
+            shared.sign_ins.begin(address, email, Instant::now())
+        }
+    };
+    begun.inspect_err(|_| shared.metrics.sign_ins.with_label_values(&["limited"]).inc())
 }
 
 /// Notes that a try got in.
@@ -133,9 +139,7 @@ pub(super) fn user_agent(request: &HttpRequest) -> Option<&str> {
 
 #[post("/logout")]
 pub async fn sign_out(signed: Signed, _form: Form, shared: Data<Shared>) -> PageResult {
-    if let Opener::Person(token) = &signed.session.opener {
-        account::end(&shared, token).await?;
-    }
+    session::end_kept(&shared, &signed.session).await?;
     let mut response = see_other("/login");
     response.add_cookie(&session::end(&shared)).expect("a cookie without a value is visible ASCII");
     Ok(response)

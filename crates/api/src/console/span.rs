@@ -5,6 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use store::rollups::{Interval, Range};
 
 use super::zone::Zone;
+use crate::fields::{Fields, FromFields};
 
 /// Days until which everything there is is told by days.
 const DAYS_BY_DAY_MAX: i64 = 100;
@@ -25,6 +26,16 @@ pub enum Span {
     Quarter,
     /// Since the beginning.
     All,
+}
+
+/// What the address of a page with a plot says: how far back it looks, if that is said in a word that there is.
+pub struct AskedSpan(pub Option<Span>);
+
+impl FromFields for AskedSpan {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let range = fields.optional("range", |value| Ok(value.as_str().and_then(Span::of)));
+        Some(Self(range.flatten()))
+    }
 }
 
 /// One choice, as a link.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Instant;
 
 use actix_multipart::Multipart;
 use actix_web::dev::Payload;
@@ -13,20 +14,32 @@ use subtle::ConstantTimeEq as _;
 use super::{PageError, session};
 use crate::app::Shared;
 use crate::error::ApiError;
+use crate::imports::Running;
 
 /// Bytes of all fields together.
 pub const UPLOAD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Forms with files that are in hand at once, with all that they hold.
+pub const AT_ONCE_MAX: usize = 32;
+
+/// The same of one session.
+pub const OWN_AT_ONCE_MAX: usize = 4;
 
 /// Fields of a form, files among them.
 const FIELDS_MAX: usize = 20;
 
 /// A form whose token is the session's.
-pub struct Upload(Vec<(String, Vec<u8>)>);
+pub struct Upload {
+    /// When its first byte was looked at, which is when its request began.
+    pub began_at: Instant,
+    fields: Vec<(String, Vec<u8>)>,
+    _running: Running<String>,
+}
 
 impl Upload {
     /// The bytes of a field or file; `None` when it was left empty.
     pub fn bytes(&self, name: &str) -> Option<&[u8]> {
-        let found = self.0.iter().find(|(field, value)| field == name && !value.is_empty());
+        let found = self.fields.iter().find(|(field, value)| field == name && !value.is_empty());
         found.map(|(_, value)| value.as_slice())
     }
 
@@ -42,12 +55,16 @@ impl FromRequest for Upload {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let shared = request.app_data::<Data<Shared>>().expect("the app is made with it").clone();
+        let began_at = Instant::now();
         let expected = session::current(request, &shared).map(|session| session.token);
         let multipart = Multipart::new(request.headers(), payload.take());
         Box::pin(async move {
             // without a session there is nothing to read: its page sends people to sign in
             let expected = expected.ok_or(ApiError::Unauthorized("sign in first"))?;
-            let upload = read(multipart).await?;
+            let running = shared.uploads.begin(expected.clone()).map_err(|_| {
+                ApiError::Busy("as many files as may be sent at once are on their way: try again in a moment")
+            })?;
+            let upload = Self { began_at, fields: read(multipart).await?, _running: running };
             let given = upload.bytes("csrf").unwrap_or_default();
             let is_own: bool = given.ct_eq(expected.as_bytes()).into();
             if is_own { Ok(upload) } else { Err(ApiError::ForeignForm.into()) }
@@ -55,7 +72,7 @@ impl FromRequest for Upload {
     }
 }
 
-async fn read(mut multipart: Multipart) -> Result<Upload, ApiError> {
+async fn read(mut multipart: Multipart) -> Result<Vec<(String, Vec<u8>)>, ApiError> {
     let malformed = |error: actix_multipart::MultipartError| ApiError::Malformed(error.to_string());
     let mut fields = Vec::new();
     let mut left = UPLOAD_BYTES_MAX;
@@ -73,5 +90,5 @@ async fn read(mut multipart: Multipart) -> Result<Upload, ApiError> {
         }
         fields.push((name, bytes.to_vec()));
     }
-    Ok(Upload(fields))
+    Ok(fields)
 }

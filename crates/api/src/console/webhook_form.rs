@@ -15,6 +15,7 @@ use store::endpoints::Endpoint;
 use webhook::CustomHeaders;
 use webhook::filter::Refusal;
 
+use super::flash::ShownAs;
 use super::form::{self, Errors, Form};
 use super::view::{ClickRow, Layout, click_row, html, html_with};
 use super::webhook_fields::{MASK, OWN_SCHEDULE, filter, object};
@@ -285,7 +286,7 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
             {
                 error.log();
             }
-            let flash = signed.reveal(text, id, created.secret_id.into_iter().collect());
+            let flash = signed.reveal(text, id, created.secret_id.into_iter().collect(), ShownAs::Made);
             Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}/try")), &flash))
         }
         Err(error) => refused(FormPage::blank(&signed, &shared), &form, error),

@@ -13,6 +13,7 @@ use store::delivery_log::{DeliveryFilter, LoggedDelivery};
 use store::endpoints::{Endpoint, Kind, State};
 
 use super::findings::{FindingText, wanting};
+use super::flash::ShownAs;
 use super::form::Form;
 use super::plot::TimePlot;
 use super::view::{
@@ -300,7 +301,7 @@ async fn reveal(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shar
     let id = endpoint_id(&id)?;
     let listed = secrets::list(&shared, &signed.caller, id).await?;
     let ids = listed.into_iter().map(|secret| secret.id).collect();
-    let flash = signed.reveal("The secret is shown until you leave this page.", id, ids);
+    let flash = signed.reveal("The secret is shown until you leave this page.", id, ids, ShownAs::Kept);
     Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))
 }
 
@@ -311,7 +312,7 @@ async fn rotate(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shar
     let flash = match secrets::rotate(&shared, &signed.caller, id, None).await {
         Ok(rotated) => {
             let text = "A new secret signs from now on; the old one ends in 24 hours.";
-            signed.reveal(text, id, vec![rotated.into_inner().id])
+            signed.reveal(text, id, vec![rotated.into_inner().id], ShownAs::Made)
         }
         Err(error @ ApiError::Conflict { .. }) => {
             Flash::Failed(format!("{}.", super::capital(&error.to_string())))

@@ -11,7 +11,7 @@ use store::invitations::Purpose;
 use super::form::{self, Errors, Form};
 use super::sign_in::{begin_try, failed, succeeded, user_agent};
 use super::view::{Layout, Notice, html_with};
-use super::{Flash, PageResult, see_other, session};
+use super::{Flash, PageResult, known, see_other, session};
 use crate::app::Shared;
 use crate::desk::invitations::{self, Acceptance, Named, Welcome};
 use crate::desk::person_password::CHARS_MIN;
@@ -107,7 +107,10 @@ async fn submit(request: HttpRequest, form: Form, token: Path<String>, shared: D
                 Purpose::ResetPassword => "Your new password holds from now on.".to_owned(),
             };
             let mut response = session::leave(&shared, see_other("/"), &Flash::Done(text));
-            response.add_cookie(&cookie).expect("a sealed cookie is visible ASCII");
+            let known = known::remember(&request, &shared, &welcome.invitation.email);
+            for cookie in [cookie, known] {
+                response.add_cookie(&cookie).expect("a sealed cookie is visible ASCII");
+            }
             Ok(response)
         }
         Ok(None) => {

@@ -97,7 +97,14 @@ pub struct LinkReport {
     pub report: Report,
     /// The same step by step.
     pub points: Vec<Point>,
-    /// What its clicks are made of: of each of [`OF_LINK`] the values with most clicks.
+    /// What its clicks are made of.
+    pub makeup: Makeup,
+}
+
+/// What the clicks of a link are made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Makeup {
+    /// Of each of [`OF_LINK`] the values with most clicks.
     pub tops: Vec<(Dimension, TopList)>,
     /// How many of the newest hits were read for that, when there are more.
     pub only_newest: Option<i64>,
@@ -119,13 +126,48 @@ pub async fn summary(shared: &Shared, caller: &Caller, reported: &Reported) -> R
     report(&mut conn, caller, reported).await
 }
 
-/// Counts hits and clicks alone.
+/// Counts hits and clicks alone, of a link or of all.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn counted(shared: &Shared, caller: &Caller, range: Range) -> Result<Summary, ApiError> {
+pub async fn counted(
+    shared: &Shared,
+    caller: &Caller,
+    link_id: Option<LinkId>,
+    range: Range,
+) -> Result<Summary, ApiError> {
     let mut conn = shared.pool.get().await?;
-    Ok(rollups::summary(&mut conn, scope(caller, None), range).await?)
+    Ok(rollups::summary(&mut conn, scope(caller, link_id), range).await?)
+}
+
+/// What the clicks of a link of the caller's are made of, whatever their verdict.
+///
+/// # Errors
+/// When the database is away.
+pub async fn makeup(
+    shared: &Shared,
+    caller: &Caller,
+    id: LinkId,
+    range: Range,
+    limit: i64,
+) -> Result<Makeup, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    made_of(&mut conn, caller, id, (range, None), limit).await
+}
+
+async fn made_of(
+    conn: &mut Connection,
+    caller: &Caller,
+    id: LinkId,
+    (range, verdict): (Range, Option<Verdict>),
+    limit: i64,
+) -> Result<Makeup, ApiError> {
+    let of = (caller.workspace_id, id);
+    let mut made = rollups::sample(conn, of, range, &OF_LINK, verdict, limit).await?;
+    Ok(Makeup {
+        tops: OF_LINK.map(|by| (by, made.tops.remove(&by).unwrap_or_default())).into(),
+        only_newest: (!made.is_whole()).then_some(made.read),
+    })
 }
 
 async fn report(conn: &mut Connection, caller: &Caller, reported: &Reported) -> Result<Report, ApiError> {
@@ -234,12 +276,6 @@ pub async fn link_report(
     let Reported { range, verdict, .. } = reported;
     let report = report(&mut conn, caller, &reported).await?;
     let points = series(&mut conn, caller, &reported, steps).await?;
-    let of = (caller.workspace_id, id);
-    let mut made = rollups::sample(&mut conn, of, range, &OF_LINK, verdict, limit).await?;
-    Ok(LinkReport {
-        report,
-        points,
-        tops: OF_LINK.map(|by| (by, made.tops.remove(&by).unwrap_or_default())).into(),
-        only_newest: (!made.is_whole()).then_some(made.read),
-    })
+    let makeup = made_of(&mut conn, caller, id, (range, verdict), limit).await?;
+    Ok(LinkReport { report, points, makeup })
 }

@@ -154,6 +154,10 @@ pub async fn rotate(
         }
         let ends_at = old.expires_at.map_or(now + overlap, |ends_at| ends_at.min(now + overlap));
         api_keys::expire(conn, caller.workspace_id, id, ends_at).await?;
+        if ends_at <= now {
+            // as if it were revoked
+            invitations::revoke_by(conn, caller.workspace_id, &id.to_string(), now).await?;
+        }
         let key = ApiKey::generate();
         let new = NewKey { name: old.name, scopes: old.scopes, expires_at: old.expires_at };
         let stored = insert(shared, conn, caller, &new, &key, now).await?;
@@ -198,6 +202,7 @@ async fn insert(
         key,
         scopes: &new.scopes,
         expires_at: new.expires_at,
+        created_by: &caller.actor(),
     };
     let stored = api_keys::insert(conn, kept, now).await?;
     let stored =
@@ -235,7 +240,8 @@ pub async fn list(
     Ok(api_keys::list(&mut conn, caller.workspace_id, page.before, page.rows()).await?)
 }
 
-/// Revokes a key: it opens nothing any more, and ends the sessions that were begun with it and the links that it made.
+/// Revokes a key: it opens nothing any more, and ends the sessions that were begun with it and the links that it made, or a key
+/// that it made. Those keys go on.
 ///
 /// # Errors
 /// When the workspace has no such key.

@@ -185,6 +185,11 @@ impl FromFields for NewLink {
 }
 
 impl NewLink {
+    /// Whether visitors will be asked for a password, which takes time to hash.
+    pub fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+
     /// What it asks for, with what is usual filled in.
     pub fn into_wanted(self) -> Wanted {
         let is_to_one =

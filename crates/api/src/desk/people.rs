@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use model::{PersonId, Role, Token};
 use store::invitations::{self, Invitation, NewInvitation, Purpose};
 use store::memberships::{self, Changed, Member};
-use store::{AsyncConnection as _, Connection};
+use store::{AsyncConnection as _, Connection, api_keys};
 
 use super::{Change, audit, now};
 use crate::app::Shared;
@@ -52,8 +52,9 @@ pub async fn list(
     Ok(memberships::list(&mut conn, caller.workspace_id, page.before, page.rows()).await?)
 }
 
-/// Makes a person something else, from their next request on. Links that they made end, and so do those with which their
-/// password would be set.
+/// Makes a person something else, from their next request on. Links that they made end, also those that an API key of theirs made,
+/// and so do those with which their password would be set. The
+/// keys go on, since programs use them: [`keys_of`] counts them.
 ///
 /// # Errors
 /// When the workspace has no such person, it would lose its last owner, or either role holds more than the caller does.
@@ -80,8 +81,8 @@ pub async fn change(
     .await
 }
 
-/// Removes a person from the workspace: what they have open there ends, and so do links that were made for them or by them.
-/// Who belongs to no other workspace cannot sign in any more.
+/// Removes a person from the workspace: what they have open there ends, and so do links that were made for them or by them, or by
+/// an API key that they made. The keys go on: [`keys_of`] counts them. Who belongs to no other workspace cannot sign in any more.
 ///
 /// # Errors
 /// When the workspace has no such person, it would lose its last owner, or they hold more than the caller does.
@@ -97,6 +98,16 @@ pub async fn remove(shared: &Shared, caller: &Caller, id: PersonId) -> Result<()
         audit(conn, entry(caller, now, "person.removed", id, details)).await
     })
     .await
+}
+
+/// How many API keys of the workspace open something that somebody made, or that such a key made.
+///
+/// # Errors
+/// When the database is away.
+pub async fn keys_of(shared: &Shared, caller: &Caller, id: PersonId) -> Result<usize, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    let keys = api_keys::made_by(&mut conn, caller.workspace_id, &id.to_string()).await?;
+    Ok(keys.iter().filter(|key| key.is_live(now())).count())
 }
 
 /// Makes a link with which a person sets another password. It opens what the person opens, so it is made for nobody who belongs

@@ -411,7 +411,7 @@ pub async fn show_link_stats(
     caller.require(Scope::ClicksRead)?;
     let id = path_id(&id, "link")?;
     let AskedStats { reported, steps, limit } = query.read()?;
-    let LinkReport { report, points, tops, only_newest } =
+    let LinkReport { report, points, makeup } =
         analytics::link_report(&shared, &caller, id, &reported, &steps, limit).await?;
     let reported = Reported { link_id: Some(id), ..reported };
     Ok(HttpResponse::Ok().json(LinkStatsView {
@@ -419,7 +419,7 @@ pub async fn show_link_stats(
         interval: interval_word(steps.interval),
         tz: steps.zone,
         points: points.into_iter().map(PointView::from).collect(),
-        top: LinkTopsView::of(tops),
-        only_newest,
+        top: LinkTopsView::of(makeup.tops),
+        only_newest: makeup.only_newest,
     }))
 }

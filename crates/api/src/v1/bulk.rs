@@ -118,7 +118,8 @@ impl BulkResult {
 ///
 /// One link a line, as newline-delimited JSON. The answer has a line for each, in the same order, and comes while you send:
 /// read it at the same time, or send at most some thousand lines at once. Empty lines are skipped. A line that is refused
-/// does not stop the rest. When something ends the request early, the last line of the answer says so with the number of
+/// does not stop the rest. Of links with a password, each of which takes time to be kept safely, a request may have 10,000
+/// unless the server is set otherwise; those beyond are refused one by one. When something ends the request early, the last line of the answer says so with the number of
 /// the first line that was not looked at; an answer that breaks off was not read in time. It takes no `Idempotency-Key`:
 /// give each link an `external_id`, and a line that is sent again is refused with `external_id_taken`.
 #[utoipa::path(tag = "links", request_body(content = NewLink, content_type = "application/x-ndjson"),
@@ -151,7 +152,8 @@ pub async fn create_links(
     let is_whole = Arc::new(AtomicBool::new(false));
     let answer = Answer { results, is_whole: is_whole.clone() };
     let caller = LongCaller::new(caller, Scope::LinksWrite);
-    let import = Import { shared, caller, lines, line: 0, answers, is_whole, _running: running };
+    let import =
+        Import { shared, caller, lines, line: 0, passwords: 0, answers, is_whole, _running: running };
     // a task of its own: when the client goes away, the batch in hand is finished
     actix_web::rt::spawn(import.run());
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, NDJSON)).streaming(answer))
@@ -186,6 +188,8 @@ struct Import<S> {
     lines: Lines<S>,
     /// The number of the last line that was read.
     line: u64,
+    /// Passwords that were hashed.
+    passwords: u64,
     answers: mpsc::Sender<Bytes>,
     /// Whether every result was handed over.
     is_whole: Arc<AtomicBool>,
@@ -302,13 +306,13 @@ where
         }
     }
 
-    async fn import(&self, lines: Vec<(u64, Line)>) -> Result<Vec<BulkResult>, ApiError> {
+    async fn import(&mut self, lines: Vec<(u64, Line)>) -> Result<Vec<BulkResult>, ApiError> {
         if lines.is_empty() {
             return Ok(Vec::new());
         }
         let numbers: Vec<u64> = lines.iter().map(|(number, _)| *number).collect();
         let line_max = self.shared.settings.body_max_bytes;
-        let batch = lines.into_iter().map(|(_, line)| read(line, line_max)).collect();
+        let batch = lines.into_iter().map(|(_, line)| self.bounded(read(line, line_max)?)).collect();
         let results = link_import::import(&self.shared, self.caller.get(), batch).await?;
         let made = results.iter().filter(|result| result.is_ok()).count();
         let count = |outcome: &str, lines: usize| {
@@ -321,6 +325,21 @@ where
             Err(error) => BulkResult::refused(line, &error),
         });
         Ok(results.collect())
+    }
+
+    /// Refuses a link with a password once there were as many as one request may have.
+    fn bounded(&mut self, new: NewLink) -> Result<NewLink, ApiError> {
+        let max = self.shared.settings.bulk_passwords_max;
+        if !new.has_password() {
+            return Ok(new);
+        }
+        if self.passwords == max {
+            let rule =
+                format!("a request may have at most {max} links with a password: send this one in another");
+            return Err(ApiError::field("/password", "limit_reached", rule));
+        }
+        self.passwords += 1;
+        Ok(new)
     }
 
     /// Says why the rest is not looked at; `false` when that could not be handed over.

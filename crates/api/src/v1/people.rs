@@ -174,7 +174,8 @@ pub async fn update_person(
 
 /// Remove a person from the workspace
 ///
-/// Their sessions here end, and open links for them are taken back. Whoever belongs to no other workspace cannot sign in any more.
+/// Their sessions here end, and open links for them, or made by them or by API keys that they made, are taken back. Those keys go on:
+/// revoke what they may know. Whoever belongs to no other workspace cannot sign in any more.
 #[utoipa::path(tag = "people", params(("id" = String, Path)), security(("api_key" = ["people:write"])),
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[delete("/v1/people/{id}")]

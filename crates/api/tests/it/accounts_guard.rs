@@ -118,6 +118,82 @@ async fn invitations_end_with_what_whoever_made_them_may_do() {
     assert_eq!(opens(&api, &link).await, 404);
 }
 
+/// Makes a key for everything with another one.
+async fn key_of(api: &Api, key: &str) -> (String, String) {
+    let body = json!({"name": "CI", "scopes": ["*"]});
+    let made = api.call_as(key, Method::POST, "/v1/api-keys", Some(body)).await.body;
+    let text = |name: &str| made[name].as_str().expect("a text").to_owned();
+    (text("id"), text("key"))
+}
+
+#[tokio::test]
+async fn invitations_end_with_who_made_the_keys_that_made_them() {
+    let api = Api::start().await;
+    let mut bob = join(&api, "bob@example.com", "owner").await;
+    let others = invite(&api, &key_of(&api, &api.key).await.1, "other@example.com", "owner").await;
+    for is_removed in [false, true] {
+        let email = if is_removed { "eve@example.com" } else { "ada@example.com" };
+        let mut owner = join(&api, email, "owner").await;
+        let page = owner.fill("/settings/keys", "/settings/keys", &[("name", "CI"), ("scopes", "*")]).await;
+        let (_, rest) = page.split_once("data-key>").expect("a key");
+        let key = rest.split_once('<').expect("its end").0.to_owned();
+        let (_, keys_key) = key_of(&api, &key).await;
+        let links = [
+            invite(&api, &key, "back@example.com", "owner").await,
+            invite(&api, &keys_key, "again@example.com", "owner").await,
+        ];
+        for link in &links {
+            assert_eq!(opens(&api, link).await, 200);
+        }
+
+        let person = person_id(&api, email).await;
+        let change = if is_removed { "remove" } else { "role" };
+        let path = format!("/settings/people/{person}/{change}");
+        let page = bob.fill("/settings/people", &path, &[("role", "viewer")]).await;
+
+        for link in &links {
+            assert_eq!(opens(&api, link).await, 404, "{change}");
+        }
+        assert!(page.contains("2 API keys that they made go on"), "{change}: {page}");
+        assert_eq!(api.call_as(&keys_key, Method::GET, "/v1/links", None).await.status, 200);
+    }
+    assert_eq!(opens(&api, &others).await, 200, "those of others go on");
+}
+
+#[tokio::test]
+async fn invitations_end_with_a_key_that_is_replaced_at_once() {
+    let api = Api::start().await;
+    let (id, key) = key_of(&api, &api.key).await;
+    let link = invite(&api, &key, "ada@example.com", "owner").await;
+    let rotate = format!("/v1/api-keys/{id}/rotate");
+
+    assert_eq!(api.post(&rotate, json!({"overlap_seconds": 60})).await.status, 201);
+    assert_eq!(opens(&api, &link).await, 200);
+    assert_eq!(api.post(&rotate, json!({"overlap_seconds": 0})).await.status, 201);
+    assert_eq!(opens(&api, &link).await, 404);
+}
+
+#[tokio::test]
+async fn an_address_alone_lets_nobody_in_who_has_it_elsewhere() {
+    let api = Api::start().await;
+    let (other_id, other_key) = api.other_workspace().await;
+    let mut eve = join(&api, "ada@example.com", "owner").await;
+    let link = invite(&api, &other_key, "ada@example.com", "owner").await;
+    let other_id = other_id.to_string();
+
+    let (_, page) = eve.open("/account").await;
+    assert!(!page.contains(&other_id), "{page}");
+    let token = eve.token("/account").await;
+    let fields = [("csrf", token.as_str()), ("workspace", other_id.as_str())];
+    assert_eq!(eve.submit("/account/workspace", &fields).await.0, 404);
+    // with the link, and signed in, it still takes the password
+    let token = eve.token(&link).await;
+    assert_eq!(eve.submit(&link, &[("csrf", &token), ("name", "Ada")]).await.0, 401);
+
+    let people = api.call_as(&other_key, Method::GET, "/v1/people", None).await.body;
+    assert_eq!(people["data"], json!([]));
+}
+
 #[tokio::test]
 async fn a_secret_is_shown_in_the_session_that_made_it_and_no_other_beside_it() {
     let api = Api::start().await;
@@ -152,15 +228,9 @@ async fn a_form_of_the_workspace_before_is_not_taken_for_the_one_that_is_looked_
     ada.fill("/links/new", "/links", &[("url", "https://example.com/")]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_live_stream_ends_with_its_session() {
-    let api = Api::start_with_nats_and(|settings| {
-        settings.api.bulk_key_interval = Duration::from_millis(1);
-        settings.api.live_heartbeat = Duration::from_millis(50);
-    })
-    .await;
-    let mut ada = join(&api, "ada@example.com", "viewer").await;
-    let request = api.request(Method::GET, "/live/clicks").header("cookie", ada.cookie());
+/// Opens a live stream, signs out, and waits until the stream says that it ends for that.
+async fn sign_out_while_it_streams(api: &Api, mut browser: Browser<'_>) {
+    let request = api.request(Method::GET, "/live/clicks").header("cookie", browser.cookie());
     let mut stream = request.send().await.expect("an answer");
     assert_eq!(stream.status(), 200);
     let mut text = String::new();
@@ -173,10 +243,44 @@ async fn a_live_stream_ends_with_its_session() {
     };
     read_until("event: ready").await;
 
-    let token = ada.token("/account").await;
-    ada.submit("/logout", &[("csrf", &token)]).await;
+    let token = browser.token("/account").await;
+    browser.submit("/logout", &[("csrf", &token)]).await;
 
     read_until("\"unauthorized\"").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_live_stream_ends_with_its_session() {
+    let api = Api::start_with_nats_and(|settings| {
+        settings.api.bulk_key_interval = Duration::from_millis(1);
+        settings.api.live_heartbeat = Duration::from_millis(50);
+    })
+    .await;
+
+    sign_out_while_it_streams(&api, join(&api, "ada@example.com", "viewer").await).await;
+    sign_out_while_it_streams(&api, Browser::signed_in(&api).await).await;
+}
+
+#[tokio::test]
+async fn signing_out_ends_the_session_of_a_key_and_not_the_cookie_alone() {
+    let api = Api::start().await;
+    let (mut browser, mut other) = (Browser::signed_in(&api).await, Browser::signed_in(&api).await);
+    let before = browser.cookies.clone();
+    let token = browser.token("/account").await;
+
+    assert_eq!(browser.submit("/logout", &[("csrf", &token)]).await, (303, "/login".to_owned()));
+
+    browser.cookies = before;
+    assert_eq!(browser.open("/").await, (303, "/login".to_owned()));
+    assert_eq!(other.open("/").await.0, 200, "another session of the same key goes on");
+
+    // who signs in anew leaves none behind
+    let before = other.cookies.clone();
+    let token = other.token("/login?with=key").await;
+    assert_eq!(other.submit("/login", &[("csrf", &token), ("key", &api.key)]).await.0, 303);
+    assert_eq!(other.open("/").await.0, 200);
+    other.cookies = before;
+    assert_eq!(other.open("/").await, (303, "/login".to_owned()));
 }
 
 #[tokio::test]

@@ -173,3 +173,66 @@ async fn a_page_looks_at_a_limited_number_of_clicks_and_the_next_goes_on() {
     assert_eq!(ids(&all.body).len(), 2);
     assert!(all.body["next_cursor"].is_string());
 }
+
+#[tokio::test]
+async fn moments_of_any_year_are_looked_for_where_they_are() {
+    let api = Api::start().await;
+    let (link, endpoint) = (api.link().await, api.endpoint().await);
+    let click = recorded_click(&api, &link).await;
+    failed_delivery(&api, &endpoint, &click).await;
+    let (first, last) = ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z");
+    let before_ids = "1969-12-31T23:59:59.999Z";
+    let asked = [
+        (format!("since={first}"), true),
+        (format!("since={before_ids}"), true),
+        (format!("until={last}"), true),
+        (format!("since={first}&until={last}"), true),
+        // in UTC it is the year 10000
+        ("until=9999-12-31T23:59:59-23:59".to_owned(), true),
+        (format!("since={last}"), false),
+        (format!("until={first}"), false),
+        (format!("until={before_ids}"), false),
+    ];
+
+    for list in ["/v1/clicks", "/v1/deliveries", "/v1/audit"] {
+        for (query, is_found) in &asked {
+            let page = api.get(&format!("{list}?{query}")).await;
+            let found = page.body["data"].as_array().map(|found| !found.is_empty());
+            assert_eq!((page.status, found), (200, Some(*is_found)), "{list}?{query}: {}", page.body);
+        }
+    }
+    for (since, until) in [
+        ("9999-01-01T00:00:00.000Z", "9999-12-01T00:00:00.000Z"),
+        ("0001-01-01T00:00:00.000Z", "0001-12-01T00:00:00.000Z"),
+        ("1969-06-01T00:00:00.000Z", "1970-01-01T00:00:00.000Z"),
+    ] {
+        let query = format!("since={since}&until={until}");
+        let summary = api.get(&format!("/v1/analytics/summary?{query}")).await;
+        let told = (&summary.body["since"], &summary.body["until"], &summary.body["clicks"]);
+        assert_eq!(told, (&json!(since), &json!(until), &json!(0)), "{}", summary.body);
+        let series = api.get(&format!("/v1/analytics/timeseries?{query}&interval=month")).await;
+        assert_eq!(series.body["points"][0]["at"], since, "{}", series.body);
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_given_twice_is_refused_by_its_name() {
+    let api = Api::start().await;
+    let mut browser = Browser::signed_in(&api).await;
+
+    for path in ["/v1/clicks", "/v1/links", "/v1/deliveries", "/v1/audit", "/v1/api-keys"] {
+        let refused = api.get(&format!("{path}?limit=1&limit=2")).await;
+        let error = &refused.body["errors"][0];
+        assert_eq!(
+            (refused.status, &error["pointer"], &error["code"]),
+            (422, &json!("?limit"), &json!("repeated")),
+            "{path}: {}",
+            refused.body
+        );
+    }
+    for path in ["/?range=7d&range=7d", "/clicks?verdict=human&verdict=human"] {
+        let (status, page) = browser.open(path).await;
+        assert_eq!(status, 422, "{path}");
+        assert!(page.contains("must be given once"), "{path}: {page}");
+    }
+}

@@ -150,6 +150,7 @@ impl Api {
             key: &key,
             scopes: &scopes,
             expires_at,
+            created_by: "operator",
         };
         api_keys::insert(&mut conn, new, Utc::now()).await.expect("a key").expect("a new key");
         key.reveal().to_owned()

@@ -1,9 +1,13 @@
 //! Links from a spreadsheet, by the console's form.
 
+use std::time::Duration;
+
+use reqwest::{Body, Method};
 use serde_json::json;
+use testkit::until;
 
 use crate::console::Browser;
-use crate::harness::Api;
+use crate::harness::{Api, LIMIT};
 
 const SHEET: &str = "url,slug,campaign,tags,max_clicks,colour\r\n\
     https://example.com/a,one,Summer,\"vip, sms\",100,red\r\n\
@@ -87,4 +91,67 @@ async fn a_hostile_sheet_is_shown_as_text() {
         assert_eq!(status, 200, "{path}");
         assert!(!page.contains("<script>alert") && !page.contains("<img src=x"), "{path}: {page}");
     }
+}
+
+#[tokio::test]
+async fn a_sheet_with_more_passwords_than_there_is_time_for_is_refused_before_anything_is_made() {
+    let api = Api::start().await;
+    let mut browser = Browser::signed_in(&api).await;
+    let token = browser.token("/links/import").await;
+    let sheet = format!("url,password\n{}", "https://example.com/,open sesame\n".repeat(201));
+
+    for path in ["/links/import/preview", "/links/import"] {
+        let fields = [("csrf", token.as_str())];
+        let (status, page) = browser.upload(path, &fields, Some(&sheet)).await;
+        assert_eq!(status, 422, "{path}");
+        assert!(page.contains("More than 200 rows have a password"), "{path}: {page}");
+    }
+    assert_eq!(api.get("/v1/links").await.body["data"], json!([]));
+}
+
+#[tokio::test]
+async fn a_sheet_that_time_runs_out_for_tells_what_was_made_and_what_was_not() {
+    let api = Api::start_with(|settings| {
+        settings.api.bulk_batch_max = 1;
+        settings.api.test_timeout = Duration::from_millis(100);
+        settings.api.request_timeout = Duration::from_secs(6);
+    })
+    .await;
+    let mut browser = Browser::signed_in(&api).await;
+    let token = browser.token("/links/import").await;
+    // a transaction a row: more than anybody's database does in that time
+    let sheet = format!("url\n{}", "https://example.com/\n".repeat(10_000));
+
+    let (status, page) = browser.upload("/links/import", &[("csrf", token.as_str())], Some(&sheet)).await;
+
+    assert_eq!(status, 200, "{page}");
+    assert!(page.contains("this row was not looked at, since time ran out"), "{page}");
+    let mut conn = api.pool.get().await.expect("the database runs");
+    let made = store::links::list(&mut conn, api.workspace_id, &Default::default(), None, 20_000).await;
+    let made = made.expect("links").len();
+    assert!((1..10_000).contains(&made), "{made}");
+    assert!(page.contains(&format!("{made} links are live")), "{made}: {page}");
+    assert!(page.contains(&format!("{} rows were left out", 10_000 - made)), "{made}: {page}");
+}
+
+#[tokio::test]
+async fn files_that_are_never_whole_hold_up_nobody_but_who_sends_them() {
+    let api = Api::start().await;
+    let (browser, other) = (Browser::signed_in(&api).await, Browser::signed_in(&api).await);
+    let send = |browser: &Browser<'_>, body: Body| {
+        let request = api.request(Method::POST, "/links/import").header("cookie", browser.cookie());
+        request.header("content-type", "multipart/form-data; boundary=form").body(body).send()
+    };
+    let field = "--form\r\ncontent-disposition: form-data; name=\"text\"\r\n\r\nurl\r\n--form--\r\n";
+    let whole = || Body::from(field);
+    let never = || Body::wrap_stream(futures::stream::pending::<Result<String, std::io::Error>>());
+    let hanging: Vec<_> = (0..4).map(|_| tokio::spawn(send(&browser, never()))).collect();
+
+    let status =
+        async |browser: &Browser<'_>| send(browser, whole()).await.expect("an answer").status().as_u16();
+    until(LIMIT, async || (status(&browser).await == 503).then_some(())).await;
+    assert_eq!(status(&other).await, 403, "another session has its own share");
+
+    hanging.iter().for_each(tokio::task::JoinHandle::abort);
+    until(LIMIT, async || (status(&browser).await == 403).then_some(())).await;
 }

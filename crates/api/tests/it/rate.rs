@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
 use reqwest::header::HeaderMap;
+use reqwest::{Body, Method};
 use serde_json::json;
 
 use crate::harness::Api;
@@ -130,4 +130,27 @@ async fn a_bulk_request_counts_once() {
 
     assert_eq!((told.status, told.text.lines().count()), (200, 50));
     assert_eq!(number(&told.headers, "ratelimit-remaining"), 2);
+}
+
+#[tokio::test]
+async fn answers_that_are_given_in_place_of_the_one_that_was_asked_for_say_what_is_left_too() {
+    let api = Api::start_with(|settings| {
+        slow(settings);
+        settings.api.requests_burst = 5;
+        settings.api.test_timeout = Duration::from_millis(100);
+        settings.api.request_timeout = Duration::from_secs(3);
+    })
+    .await;
+    let never = Body::wrap_stream(futures::stream::pending::<Result<String, std::io::Error>>());
+
+    let request = api.request(Method::POST, "/v1/links").bearer_auth(&api.key);
+    let late = told(request.header("content-type", "application/json").body(never)).await;
+    let long = api.request(Method::GET, &format!("/v1/links?campaign_id={}", "x".repeat(9000)));
+    let long = told(long.bearer_auth(&api.key)).await;
+
+    assert_eq!((late.status, &late.json()["code"]), (503, &json!("unavailable")), "{}", late.text);
+    assert_eq!(late.headers["content-type"], "application/problem+json");
+    assert_eq!((number(&late.headers, "ratelimit-limit"), number(&late.headers, "retry-after")), (5, 1));
+    assert_eq!(late.headers["x-content-type-options"], "nosniff");
+    assert_eq!((long.status, number(&long.headers, "ratelimit-limit")), (414, 600));
 }

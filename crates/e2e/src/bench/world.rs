@@ -258,6 +258,7 @@ async fn make_workspace(
         key: api_key,
         scopes: &["*".to_owned()],
         expires_at: None,
+        created_by: "operator",
     };
     store::api_keys::insert(&mut conn, key, now).await?;
     Ok(workspace.id)

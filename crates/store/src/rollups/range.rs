@@ -1,6 +1,6 @@
 //! The time that is asked for.
 
-use chrono::{DateTime, DurationRound as _, Utc};
+use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl;
@@ -19,8 +19,6 @@ pub struct Range {
 impl Range {
     /// The quarters from the one with `since` to the last that begins before `until`; none when that is earlier.
     pub fn new(since: DateTime<Utc>, until: DateTime<Utc>) -> Self {
-        // years that a duration cannot reach have no clicks
-        let floor = |at: DateTime<Utc>| at.duration_trunc(QUARTER).unwrap_or(DateTime::UNIX_EPOCH);
         let since = floor(since);
         let end = floor(until);
         let until = if end < until { end + QUARTER } else { end };
@@ -36,6 +34,12 @@ impl Range {
     pub const fn until(self) -> DateTime<Utc> {
         self.until
     }
+}
+
+/// The beginning of the quarter of an hour that a moment of any year is in.
+fn floor(at: DateTime<Utc>) -> DateTime<Utc> {
+    let past = at.timestamp().rem_euclid(QUARTER.num_seconds());
+    DateTime::from_timestamp(at.timestamp() - past, 0).unwrap_or(at)
 }
 
 /// How far apart the points of a time series are, by the clock of its zone: a day has 23 to 25 hours.
@@ -102,6 +106,10 @@ mod tests {
         let whole = (at("2026-03-01T10:15:00Z"), at("2026-03-01T10:45:00Z"));
         assert_eq!(of("2026-03-01T10:15:00Z", "2026-03-01T10:45:00Z"), whole);
         assert_eq!(of("2026-03-01T10:29:59.999Z", "2026-03-01T10:30:00.001Z"), whole);
+        for far in ["0001-03-01T10:15:00Z", "1969-12-31T23:45:00Z", "9999-12-31T23:45:00Z"] {
+            assert_eq!(of(far, far), (at(far), at(far)), "years of any distance are themselves");
+        }
+        assert_eq!(of("1969-12-31T23:59:59.999Z", "9999-12-31T23:59:59Z").0, at("1969-12-31T23:45:00Z"));
         let none = (at("2026-03-01T10:15:00Z"), at("2026-03-01T10:15:00Z"));
         assert_eq!(of("2026-03-01T10:20:00Z", "2026-03-01T09:00:00Z"), none);
     }

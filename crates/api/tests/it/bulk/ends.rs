@@ -35,6 +35,25 @@ async fn a_request_beyond_its_limits_says_where_it_ended() {
 }
 
 #[tokio::test]
+async fn more_passwords_than_a_request_may_have_are_refused_line_by_line() {
+    let api = Api::start_with(|settings| {
+        settings.api.bulk_passwords_max = 1;
+        settings.api.bulk_batch_max = 2;
+    })
+    .await;
+    let line = |password: Option<&str>| json!({"url": "https://example.com/", "password": password});
+    let lines = [line(Some("open sesame")), line(None), line(None), line(Some("open sesame"))];
+    let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+
+    let results = sent(&api, lines.join("\n")).await;
+
+    let told: Vec<_> = results.iter().map(brief).collect();
+    assert_eq!(told, [(1, 201, ""), (2, 201, ""), (3, 201, ""), (4, 422, "invalid")]);
+    let error = &results[3]["errors"][0];
+    assert_eq!((&error["pointer"], &error["code"]), (&json!("/password"), &json!("limit_reached")));
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_leaves_whole_batches_and_its_place_to_others() {
     let api = Api::start_with(|settings| {
         settings.api.bulk_requests_max = 1;
