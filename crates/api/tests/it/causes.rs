@@ -4,7 +4,6 @@
 use chrono::{TimeDelta, Utc};
 use model::EnrichedClick;
 use model::click::{Enrichment, LocationMissing};
-use model::delivery::DeliveryStatus;
 use store::deliveries::Progress;
 
 use crate::console::Browser;
@@ -80,8 +79,7 @@ async fn what_became_of_a_delivery_is_told() {
         clicked.is_told(code).await;
     }
     let click = clicked.click(|_| {}).await;
-    let waiting = Progress { status: DeliveryStatus::Pending, ..Progress::due(Utc::now(), None) };
-    delivery(&api, &endpoint, &click, waiting).await;
+    delivery(&api, &endpoint, &click, Progress::due(Utc::now(), None)).await;
     api.delete(&format!("/v1/webhook-endpoints/{endpoint}")).await;
     clicked.is_told("endpoint_removed").await;
 }

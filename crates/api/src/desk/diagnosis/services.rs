@@ -23,7 +23,7 @@ pub async fn findings(bus: &Bus, is_awaited: bool) -> Vec<Finding> {
         return vec![away()];
     }
     let asked_at = Instant::now();
-    let pending = tokio::time::timeout(LIMIT, ask(bus)).await.unwrap_or(None);
+    let pending = tokio::time::timeout(LIMIT, ask(bus)).await.ok().flatten();
     let Some(pending) = pending else {
         return vec![bus.refused_since(asked_at).map_or_else(away, |forbidden| refuses(&forbidden))];
     };
