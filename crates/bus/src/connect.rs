@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::connection::State;
 use async_nats::jetstream::context::ContextBuilder;
@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{error, info, warn};
 
 use crate::publish::{Confirmations, IN_FLIGHT_MAX, PublishError, Publisher};
+use crate::refusals::{Forbidden, Refusals};
 use crate::settings::Settings;
 use crate::topology::{ConsumerName, Durable};
 
@@ -77,7 +78,7 @@ struct Inner {
     /// The service's, without `clickwire-`.
     name: &'static str,
     /// What the broker has refused us.
-    refused: watch::Sender<Vec<String>>,
+    refusals: Refusals,
 }
 
 impl Bus {
@@ -88,9 +89,9 @@ impl Bus {
     pub async fn connect(settings: &Settings, name: &'static str) -> Result<Self, ConnectError> {
         let servers = parse_servers(&settings.url).map_err(ConnectError::Url)?;
         let (interrupted, interruptions) = watch::channel(0);
-        let refused = watch::Sender::new(Vec::new());
         let name = name.strip_prefix("clickwire-").unwrap_or(name);
-        let notes = Notes { interrupted, refused: refused.clone() };
+        let refusals = Refusals::of(name);
+        let notes = Notes { interrupted, refusals: refusals.clone() };
         let options = options(settings, &servers, name, notes).await?;
         let client = options.connect(servers).await?;
         let context = ContextBuilder::new().timeout(settings.request_timeout).build(client.clone());
@@ -102,7 +103,7 @@ impl Bus {
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             confirmations: Mutex::default(),
             name,
-            refused,
+            refusals,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -199,22 +200,14 @@ impl Bus {
         self.inner.name
     }
 
-    /// Forgets what the broker has refused us: it may have been told otherwise.
-    pub(crate) fn forget_refusals(&self) {
-        self.inner.refused.send_replace(Vec::new());
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.inner.refusals
     }
 
-    /// What the broker has refused us; waits so long for the first refusal.
-    pub(crate) async fn refused_within(&self, limit: Duration) -> Vec<String> {
-        let mut refused = self.inner.refused.subscribe();
-        let _ = tokio::time::timeout(limit, refused.wait_for(|refused| !refused.is_empty())).await;
-        // the others follow on its heels
-        let mut known = 0;
-        while known < refused.borrow().len() {
-            known = refused.borrow().len();
-            let _ = tokio::time::timeout(limit / 4, refused.wait_for(|refused| refused.len() > known)).await;
-        }
-        refused.borrow().clone()
+    /// What the broker has refused us at that moment or later: the likely reason why something that was asked since has no
+    /// answer.
+    pub fn refused_since(&self, moment: Instant) -> Option<Forbidden> {
+        self.inner.refusals.since(moment)
     }
 
     /// Changes whenever messages to a subscription may have been lost.
@@ -296,13 +289,10 @@ fn reconnect_delay(attempts: usize) -> Duration {
     delay.mul_f64(rand::rng().random_range(1.0..1.5))
 }
 
-/// Refusals that are remembered; more of them say nothing new.
-const REFUSED_MAX: usize = 100;
-
 /// Where the events of a connection are written down.
 struct Notes {
     interrupted: watch::Sender<u64>,
-    refused: watch::Sender<Vec<String>>,
+    refusals: Refusals,
 }
 
 impl Notes {
@@ -321,28 +311,13 @@ impl Notes {
             Event::Draining | Event::Closed => info!("the connection to NATS is closed"),
             // a publish without permission shows nowhere else
             Event::ServerError(source) => {
-                error!(error = %source, "nats-server reported an error");
-                if let Some(refusal) = refusal(&source.to_string()) {
-                    self.refused.send_if_modified(|refused| {
-                        let is_new = refused.len() < REFUSED_MAX && !refused.contains(&refusal);
-                        if is_new {
-                            refused.push(refusal);
-                        }
-                        is_new
-                    });
+                if !self.refusals.note(&source.to_string()) {
+                    error!(error = %source, "nats-server reported an error");
                 }
             }
             Event::ClientError(source) => warn!(error = %source, "the NATS client reported an error"),
         }
     }
-}
-
-/// What the broker does not permit, if that is what it says: the only place where it does is this text.
-fn refusal(error: &str) -> Option<String> {
-    let (_, refused) = error.split_once("Permissions Violation for ")?;
-    let (what, subject) = refused.split_once(" to \"")?;
-    let what = if what.starts_with("Subscription") { "subscribe to" } else { "publish to" };
-    Some(format!("{what} {}", subject.split('"').next()?))
 }
 
 #[cfg(test)]
@@ -354,15 +329,6 @@ mod tests {
         for attempts in [0, 1, 9, 1000, usize::MAX] {
             assert!(reconnect_delay(attempts) < Duration::from_secs(1), "{attempts}");
         }
-    }
-
-    #[test]
-    fn a_refusal_names_the_subject() {
-        let refused = |text: &str| refusal(&format!("nats: Permissions Violation for {text}"));
-
-        assert_eq!(refused(r#"Publish to "a.b""#).as_deref(), Some("publish to a.b"));
-        assert_eq!(refused(r#"Subscription to "a.*" using queue "q""#).as_deref(), Some("subscribe to a.*"));
-        assert_eq!(refusal("nats: maximum connections exceeded"), None);
     }
 
     #[test]

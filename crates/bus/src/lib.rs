@@ -3,7 +3,7 @@
 //! In reading order: [`topology`] says what there is and `shard` what stays together, `setup` makes it, `connect` reaches it, `messages` says what
 //! travels (`borrowed` the same without owning it, and `codec` how it is encoded), `publish` sends it, [`consume`] works it off,
 //! `recent` reads again what was sent lately, `live` what is sent just now. Beside the streams:
-//! [`permissions`] says what each service may do there, [`changes`] tells caches what is stale, [`erased`] empties what names an erased contact, and `test_requests` lets `api` ask `deliver` to send a test.
+//! [`permissions`] says what each service may do there and `refusals` what it was not let do, [`changes`] tells caches what is stale, [`erased`] empties what names an erased contact, and `test_requests` lets `api` ask `deliver` to send a test.
 
 mod borrowed;
 pub mod changes;
@@ -18,6 +18,7 @@ mod messages;
 pub mod permissions;
 mod publish;
 mod recent;
+mod refusals;
 mod settings;
 mod setup;
 mod shard;
@@ -32,6 +33,7 @@ pub use live::{EnrichedTail, LiveError, Reread, Stored};
 pub use messages::{DecodeError, Event, Message, Outgoing, Quarantined};
 pub use publish::{PublishError, Publisher};
 pub use recent::{Part, RecentError};
+pub use refusals::Forbidden;
 pub use settings::{DEFAULTS, Settings};
 pub use setup::{RoomError, SetupError, VerifyError};
 pub use test_requests::RequestError;

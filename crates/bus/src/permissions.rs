@@ -10,6 +10,7 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 
 use crate::connect::Bus;
+use crate::refusals::Forbidden;
 use crate::topology::{ConsumerName, NOBODY_SUBJECT, StreamName, TEST_SUBJECT};
 
 /// The refusal of a message follows it on the same connection, and is then handed from one task to another.
@@ -42,14 +43,6 @@ pub struct Permissions {
     pub never_publish: Vec<String>,
     /// Subjects to subscribe to.
     pub subscribe: Vec<String>,
-}
-
-/// Subjects that the broker refuses us.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("nats-server does not let us {}: give this user the permissions of deploy/nats/permissions.conf", refused.join(", "))]
-pub struct Forbidden {
-    /// `publish to …` and `subscribe to …`, as the broker calls them.
-    pub refused: Vec<String>,
 }
 
 impl Role {
@@ -209,11 +202,11 @@ impl Bus {
     /// cannot be read, acknowledgements of nothing. A connection that is no service's has nothing to try.
     ///
     /// # Errors
-    /// [`Forbidden`], which names every subject that was refused.
+    /// [`Forbidden`], which names every permission that is missing.
     pub(crate) async fn check_permissions(&self) -> Result<(), Forbidden> {
         let Some(role) = Role::of(self.name()) else { return Ok(()) };
         let needs = role.permissions();
-        self.forget_refusals();
+        self.refusals().forget();
         for subject in &needs.subscribe {
             // ended at once: who listens where tests are asked for is taken for somebody who answers
             if let Ok(mut subscription) = self.client().subscribe(subject.clone()).await {
@@ -230,7 +223,7 @@ impl Bus {
         // the broker takes what one connection sends in order: it has refused by then what it refuses
         let nobody = self.client().request(NOBODY_SUBJECT, Bytes::new());
         let _ = tokio::time::timeout(self.settings().request_timeout, nobody).await;
-        let refused = self.refused_within(REFUSALS_LIMIT).await;
+        let refused = self.refusals().within(REFUSALS_LIMIT).await;
         if refused.is_empty() { Ok(()) } else { Err(Forbidden { refused }) }
     }
 }
@@ -255,6 +248,7 @@ fn concrete(pattern: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusals::covers;
 
     #[test]
     fn nobody_but_its_owner_pulls_from_a_consumer_or_removes_it() {
@@ -290,16 +284,5 @@ mod tests {
     fn may_publish(permissions: &Permissions, subject: &str) -> bool {
         let covered = |patterns: &[String]| patterns.iter().any(|pattern| covers(pattern, subject));
         covered(&permissions.publish) && !covered(&permissions.never_publish)
-    }
-
-    fn covers(pattern: &str, subject: &str) -> bool {
-        let (mut pattern, mut subject) = (pattern.split('.'), subject.split('.'));
-        loop {
-            match (pattern.next(), subject.next()) {
-                (Some(">"), Some(_)) | (None, None) => return true,
-                (Some(wanted), Some(token)) if wanted == "*" || wanted == token => {}
-                _ => return false,
-            }
-        }
     }
 }

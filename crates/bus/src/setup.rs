@@ -9,7 +9,7 @@ use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind, PurgeError
 use tracing::{info, warn};
 
 use crate::connect::{Bus, ConnectError, PendingError};
-use crate::permissions::Forbidden;
+use crate::refusals::Forbidden;
 use crate::topology::{ConsumerName, Durable, SERVER_VERSION_MIN, StreamName};
 
 /// How long `setup` and `verify` wait for the broker.
@@ -85,6 +85,14 @@ pub enum VerifyError {
 }
 
 impl VerifyError {
+    /// What a service waits for that tries again, for its log.
+    pub const fn awaited(&self) -> &'static str {
+        match self {
+            Self::Forbidden(_) => "nats-server lacks a permission for this service, waiting for it",
+            _ => "the broker is away, waiting for it",
+        }
+    }
+
     /// Whether only an operator can mend it; otherwise the broker is away and may come back.
     pub fn is_permanent(&self) -> bool {
         matches!(

@@ -1,6 +1,7 @@
 //! `clickwire why`: what keeps a link's clicks from becoming webhooks, in the order of a click's way.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::Utc;
@@ -9,13 +10,17 @@ use url::Url;
 
 use api::diagnosis::{self, Finding};
 use bus::Bus;
-use model::{Host, Link, LinkId, TypedSlug};
+use model::{Host, LinkId, TypedSlug, WorkspaceId};
 use store::first_run::WORKSPACE_NAME;
-use store::{Connection, domains, links, routes, workspaces};
+use store::links::{self, Link};
+use store::{Connection, domains, obstacles, routes, workspaces};
 
 use crate::connections::{ConnectionOptions, Connections};
 use crate::out;
 use crate::tracked_url::{slug_in, slug_of};
+
+/// How long NATS may take to be reached.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Say what keeps a link's clicks from becoming webhooks
 #[derive(Debug, Args)]
@@ -37,17 +42,10 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let public_url = connections.layers.named()?.links.public_url;
     let now = Utc::now();
     let findings = match find(&mut conn, &options.link, public_url.as_ref()).await? {
-        None => vec![Finding::stop(
-            "link_not_found",
-            format!("no link leads from `{}`: it was never made, or is archived", options.link),
-            "check the slug and the domain",
-        )],
-        Some(link) => {
-            let mut findings = diagnosis::look(&mut conn, &link, now).await?;
-            // what waits on the streams is only of interest when something is waited for
-            if findings.iter().any(Finding::is_awaited) {
-                findings.extend(services(&connections).await);
-            }
+        None => vec![diagnosis::link::not_found(&options.link)],
+        Some((workspace_id, link)) => {
+            let mut findings = diagnosis::look(&mut conn, workspace_id, &link, now).await?;
+            findings.extend(services(&connections, &findings).await);
             findings
         }
     };
@@ -69,26 +67,37 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// What waits on the streams, as far as the broker can be asked.
-async fn services(connections: &Connections) -> Vec<Finding> {
-    match Bus::connect(&connections.nats, "clickwire-why").await {
-        Ok(bus) => diagnosis::services::findings(&bus).await,
-        Err(_) => vec![diagnosis::services::away()],
-    }
+async fn services(connections: &Connections, found: &[Finding]) -> Vec<Finding> {
+    let Ok(bus) = Bus::connect(&connections.nats, "clickwire-why").await else {
+        return vec![diagnosis::services::away()];
+    };
+    // who is not reached by then is told to be away
+    let _ = bus.wait_connected(PATIENCE).await;
+    diagnosis::services(&bus, found).await
 }
 
-async fn find(conn: &mut Connection, text: &str, public_url: Option<&Url>) -> anyhow::Result<Option<Link>> {
-    if text.starts_with(LinkId::PREFIX) {
+/// The link that is meant, whether or not it leads anywhere, and whose it is.
+async fn find(
+    conn: &mut Connection,
+    text: &str,
+    public_url: Option<&Url>,
+) -> anyhow::Result<Option<(WorkspaceId, Link)>> {
+    let named = if text.starts_with(LinkId::PREFIX) {
         let id: LinkId = text.parse()?;
-        let Some(workspace) = workspaces::find_by_name(conn, WORKSPACE_NAME).await? else { return Ok(None) };
-        let Some(link) = links::find(conn, workspace.id, id).await? else { return Ok(None) };
-        return Ok(routes::find_for_redirect(conn, &link.host, &link.slug).await?);
-    }
-    let (host, slug) = parse(text, public_url)?;
-    let host = match host {
-        Some(host) => host,
-        None => default_host(conn).await?,
+        workspaces::find_by_name(conn, WORKSPACE_NAME).await?.map(|workspace| (workspace.id, id))
+    } else {
+        let (host, slug) = parse(text, public_url)?;
+        let host = match host {
+            Some(host) => host,
+            None => default_host(conn).await?,
+        };
+        match routes::find_as_typed(conn, &host, &slug).await? {
+            Some(route) => Some((route.workspace_id, route.id)),
+            None => obstacles::made_with(conn, &host, &slug).await?,
+        }
     };
-    Ok(routes::find_as_typed(conn, &host, &slug).await?)
+    let Some((workspace_id, id)) = named else { return Ok(None) };
+    Ok(links::find(conn, workspace_id, id).await?.map(|link| (workspace_id, link)))
 }
 
 async fn default_host(conn: &mut Connection) -> anyhow::Result<Host> {

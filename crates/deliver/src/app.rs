@@ -351,7 +351,9 @@ async fn verify(pool: &Pool, bus: &Bus, stop: &CancellationToken) -> anyhow::Res
     loop {
         let Some(result) = stop.run_until_cancelled(verify_once(pool, bus)).await else { return Ok(()) };
         let Some(absent) = result? else { return Ok(()) };
-        warn!(error = format!("{absent:#}"), "the database or the broker is away, waiting for it");
+        let of_broker = absent.downcast_ref::<VerifyError>();
+        let awaited = of_broker.map_or("the database is away, waiting for it", VerifyError::awaited);
+        warn!(error = format!("{absent:#}"), "{awaited}");
         stop.run_until_cancelled(tokio::time::sleep(VERIFY_PAUSE)).await;
     }
 }

@@ -193,8 +193,8 @@ async fn verify(bus: &Bus, stop: &CancellationToken) -> anyhow::Result<()> {
                 | VerifyError::ConsumerMissing(_)),
             ) => return Err(error.into()),
             Err(error) => {
-                let error = format!("{:#}", anyhow::Error::from(error));
-                warn!(error, "the broker is away, waiting for it");
+                let awaited = error.awaited();
+                warn!(error = format!("{:#}", anyhow::Error::from(error)), "{awaited}");
                 stop.run_until_cancelled(tokio::time::sleep(VERIFY_PAUSE)).await;
             }
         }

@@ -41,6 +41,7 @@ pub mod locks;
 mod lost;
 pub mod memberships;
 pub mod migrations;
+pub mod obstacles;
 pub mod occurrences;
 pub mod outbox;
 mod parse;

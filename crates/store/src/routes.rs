@@ -49,7 +49,7 @@ const FALLBACK_URL: &str = "COALESCE(links.expired_url, settings.fallback_url)";
 /// Whether a URL leads to a host under which the workspace serves links: whoever follows could go round in circles. It is
 /// refused when a link is saved; here it matters for domains that were added later. A URL with a port leads to something else,
 /// and all that are saved are written in one way.
-fn leads_back(url: &str) -> String {
+pub(crate) fn leads_back(url: &str) -> String {
     format!(
         "EXISTS (SELECT 1 FROM domains led WHERE led.workspace_id = links.workspace_id AND led.verified_at IS NOT NULL \
          AND led.host = substring({url} from '^https?://([^/:?#]+)(?:[/?#]|$)'))"

@@ -6,13 +6,13 @@ use store::links::Link;
 
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
-use crate::desk::diagnosis::{self, Finding};
+use crate::desk::diagnosis::{self, Code, Finding};
 use crate::error::ApiError;
 
 /// A finding in sentences.
 pub struct FindingText {
     /// For tests and scripts.
-    pub code: &'static str,
+    pub code: Code,
     /// Whether it keeps webhooks from arriving.
     pub stops: bool,
     /// What is so.
@@ -40,7 +40,7 @@ pub fn wanting(findings: &[Finding]) -> Vec<FindingText> {
     findings.iter().filter(|finding| finding.stops || finding.fix.is_some()).map(FindingText::from).collect()
 }
 
-/// What there is to say of a link's last click, for who may see clicks and webhooks; nothing of one that is archived.
+/// What there is to say of a link and its last click, for who may see clicks and webhooks.
 ///
 /// # Errors
 /// When the database is away.
@@ -50,15 +50,9 @@ pub async fn of_link(shared: &Shared, caller: &Caller, link: &Link) -> Result<Ve
         return Ok(Vec::new());
     }
     let mut conn = shared.pool.get().await?;
-    let route = store::routes::find_for_redirect(&mut conn, &link.host, &link.slug).await?;
-    let Some(route) = route.filter(|route| route.workspace_id == caller.workspace_id) else {
-        return Ok(Vec::new());
-    };
-    let mut findings = diagnosis::look(&mut conn, &route, Utc::now()).await?;
+    let mut findings = diagnosis::look(&mut conn, caller.workspace_id, link, Utc::now()).await?;
     drop(conn);
-    if findings.iter().any(Finding::is_awaited) {
-        findings.extend(diagnosis::services::findings(&shared.bus).await);
-    }
+    findings.extend(diagnosis::services(&shared.bus, &findings).await);
     Ok(findings.iter().map(FindingText::from).collect())
 }
 

@@ -19,7 +19,7 @@ use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::Query;
 use crate::desk::clicks::place;
-use crate::desk::diagnosis::Finding;
+use crate::desk::diagnosis::{Code, Finding};
 use crate::desk::sent::CheckedSignature;
 use crate::desk::tryout::{self, Progress, Sent};
 use crate::desk::{endpoints, links, secrets};
@@ -243,7 +243,11 @@ fn steps(progress: &Progress, now: DateTime<Utc>) -> Vec<Step> {
 }
 
 fn waiting_steps(progress: &Progress) -> Vec<Step> {
-    let waits = |finding: &Finding| finding.code == "no_click" || finding.code.ends_with("_behind");
+    // what is behind may catch up
+    let waits = |finding: &Finding| {
+        let behind = [Code::NoClick, Code::EnrichBehind, Code::RecordBehind, Code::DeliverBehind];
+        !finding.stops || behind.contains(&finding.code)
+    };
     let is_stopped = !progress.before.iter().all(waits);
     let (state, text) = match is_stopped {
         true => ("bad", "A click would not get any further than this."),
@@ -268,10 +272,10 @@ fn waiting_steps(progress: &Progress) -> Vec<Step> {
 fn delivery_steps(progress: &Progress, clicked_at: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Step> {
     let Some(sent) = &progress.delivery else {
         let (name, state, text) = match &progress.matched {
-            Some(finding) if matches!(finding.code, "on_its_way" | "not_told") => {
+            Some(finding) if matches!(finding.code, Code::OnItsWay | Code::NotTold) => {
                 ("Matched", "now", "It is about to be told.")
             }
-            Some(finding) if matches!(finding.code, "filtered" | "automated") => {
+            Some(finding) if matches!(finding.code, Code::Filtered | Code::Automated) => {
                 ("Filtered", "bad", "This webhook does not want such a click.")
             }
             _ => ("Matched", "bad", "This webhook does not get the click."),
@@ -286,7 +290,9 @@ fn delivery_steps(progress: &Progress, clicked_at: DateTime<Utc>, now: DateTime<
     };
     let delivery = &sent.delivery;
     let mut matched = Step::new("Matched", "done", "This webhook wants the click.");
-    if let Some(finding) = progress.matched.as_ref().filter(|finding| finding.code == "endpoint_paused") {
+    // what it is owed waits, or nothing more is owed to it
+    let of_state = [Code::EndpointPaused, Code::EndpointWaits, Code::EndpointDisabled];
+    if let Some(finding) = progress.matched.as_ref().filter(|finding| of_state.contains(&finding.code)) {
         matched.findings = wanting(std::slice::from_ref(finding));
     }
     let delivered = match (&sent.attempt, progress.is_done()) {

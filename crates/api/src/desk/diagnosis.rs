@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod click;
+mod code;
 pub mod delivery;
 pub mod endpoint;
 pub mod link;
@@ -14,12 +15,15 @@ pub mod services;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use bus::Message as _;
-use model::{EnrichedClick, Link};
+use bus::{Bus, Message as _};
+use model::{EnrichedClick, WorkspaceId};
 use store::click_log::{self, ClickFilter, RecordedClick};
 use store::delivery_log::{self, DeliveryFilter, LoggedDelivery};
 use store::endpoints::{self, Endpoint};
-use store::{Connection, QueryResult, settings};
+use store::links::Link;
+use store::{Connection, QueryResult};
+
+pub use code::Code;
 
 /// More endpoints, and more deliveries of one click, are not looked at.
 pub const LOOKED_AT_MAX: i64 = 1_000;
@@ -27,8 +31,8 @@ pub const LOOKED_AT_MAX: i64 = 1_000;
 /// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// For scripts; it never changes.
-    pub code: &'static str,
+    /// For scripts.
+    pub code: Code,
     /// Whether it keeps webhooks from arriving, or from arriving now.
     pub stops: bool,
     /// What is so.
@@ -43,23 +47,18 @@ pub struct Finding {
 
 impl Finding {
     /// Something that keeps webhooks from arriving, and what to do about it.
-    pub fn stop(code: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub fn stop(code: Code, text: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { code, stops: true, text: text.into(), fix: Some(fix.into()), page: None }
     }
 
     /// Something that is as it should be.
-    pub fn note(code: &'static str, text: impl Into<String>) -> Self {
+    pub fn note(code: Code, text: impl Into<String>) -> Self {
         Self { code, stops: false, text: text.into(), fix: None, page: None }
     }
 
     /// Something that keeps nothing back, and still wants looking at.
-    pub fn hint(code: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub fn hint(code: Code, text: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { stops: false, ..Self::stop(code, text, fix) }
-    }
-
-    /// Whether it says that something has not come yet: then it is of interest what waits on the streams.
-    pub fn is_awaited(&self) -> bool {
-        ["no_click", "not_told", "on_its_way", "no_slot"].contains(&self.code)
     }
 
     /// With the page where it is mended.
@@ -70,16 +69,20 @@ impl Finding {
     }
 }
 
-/// Looks at a link, the last click on it, and every webhook of its workspace.
+/// Looks at a link of a workspace, the last click on it, and every webhook of the workspace.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn look(conn: &mut Connection, link: &Link, now: DateTime<Utc>) -> QueryResult<Vec<Finding>> {
-    let is_tracking = settings::find(conn, link.workspace_id).await?.is_tracking;
-    let mut findings = link::findings(link, is_tracking, now);
-    let endpoints = endpoints::list(conn, link.workspace_id, None, LOOKED_AT_MAX).await?;
+pub async fn look(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    link: &Link,
+    now: DateTime<Utc>,
+) -> QueryResult<Vec<Finding>> {
+    let mut findings = link::look(conn, workspace_id, link, now).await?;
+    let endpoints = endpoints::list(conn, workspace_id, None, LOOKED_AT_MAX).await?;
     let filter = ClickFilter { link_id: Some(link.id), ..ClickFilter::default() };
-    let last = click_log::list(conn, link.workspace_id, &filter, None, 1).await?.into_iter().next();
+    let last = click_log::list(conn, workspace_id, &filter, None, 1).await?.into_iter().next();
     let event = last.as_ref().and_then(|click| EnrichedClick::decode(&click.event).ok());
     if endpoints.is_empty() {
         findings.push(endpoint::none());
@@ -90,17 +93,23 @@ pub async fn look(conn: &mut Connection, link: &Link, now: DateTime<Utc>) -> Que
         return Ok(findings);
     };
     let filter = DeliveryFilter { click_id: Some(last.id), ..DeliveryFilter::default() };
-    let deliveries = delivery_log::list(conn, link.workspace_id, &filter, None, LOOKED_AT_MAX).await?;
+    let deliveries = delivery_log::list(conn, workspace_id, &filter, None, LOOKED_AT_MAX).await?;
     findings.extend(of_last(&endpoints, &last, event.as_ref(), &deliveries, now));
     Ok(findings)
+}
+
+/// What waits on the streams, besides what was found by [`look`]: it stops what is awaited.
+pub async fn services(bus: &Bus, found: &[Finding]) -> Vec<Finding> {
+    services::findings(bus, found.iter().any(|finding| finding.code.is_awaited())).await
 }
 
 /// No click of the link has come as far as the database.
 pub fn no_click() -> Finding {
     Finding::stop(
-        "no_click",
+        Code::NoClick,
         "no click of this link has been recorded yet",
-        "open the link; if you did, `enrich` or `record` does not run or is behind",
+        "open the link (`no_track` in its query, or a browser that asks for privacy, may keep it from being recorded); if you \
+         did, `enrich` or `record` does not run or is behind",
     )
 }
 
@@ -117,17 +126,19 @@ fn of_last(
         .map(|endpoint| match endpoint::finding(endpoint, event, now) {
             // it wants the click, and nobody has begun to give it
             fine if !fine.stops && !of(endpoint) => endpoint::not_told(endpoint, last, now),
+            // what it was told before, it was told
+            erased if erased.code == Code::Erased && of(endpoint) => endpoint::active(endpoint),
             finding => finding,
         })
         .collect();
     findings.push(Finding::note(
-        "click",
+        Code::Click,
         format!("the last click is {} of {}", last.id, moment(last.id.timestamp())),
     ));
     findings.extend(event.into_iter().flat_map(click::findings));
     if deliveries.is_empty() && !endpoints.is_empty() {
         findings.push(Finding::stop(
-            "no_delivery",
+            Code::NoDelivery,
             "that click is owed to no endpoint",
             "mend what is named above, and click again; what was missed can be replayed",
         ));

@@ -1,15 +1,16 @@
 //! How an endpoint stands to a click: whether it would get it, as both are now, and if not, why.
 //!
 //! `deliver` decided by what was set when the click came. What was set since may differ, so that what is told here of a click that
-//! was delivered nowhere is the likely reason, not a record.
+//! was delivered nowhere is the likely reason, not a record. The trace of a click says it in a sentence, and
+//! [`diagnosis`](super::diagnosis) with what to do about it.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::Value;
 
 use model::EnrichedClick;
 use model::event_type::LINK_CLICKED;
 use store::endpoints::{Endpoint, State};
 use webhook::Filter;
+use webhook::filter::Refusal;
 
 /// How an endpoint stands to a click.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,8 +25,8 @@ pub enum Standing {
     Disabled(Option<String>),
     /// It did not choose `link.clicked`.
     NotSubscribed,
-    /// Its filter does not let the click through: these of its conditions do not hold.
-    Filtered(Value),
+    /// Its filter does not let the click through: this condition does not hold.
+    Filtered(Refusal),
     /// It is owed clicks from a later moment on.
     TooOld(DateTime<Utc>),
     /// The contact was erased: nobody is told of the click any more.
@@ -33,11 +34,9 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// How the endpoint stands to this click now.
-    pub fn of(endpoint: &Endpoint, click: &EnrichedClick, now: DateTime<Utc>) -> Self {
-        let filter = endpoint.options.filter.as_ref().and_then(|filter| Filter::parse(filter).ok());
-        let health = endpoint.health.as_ref();
-        if click.is_erased {
+    /// How the endpoint stands to this click now; without one, to any.
+    pub fn of(endpoint: &Endpoint, click: Option<&EnrichedClick>, now: DateTime<Utc>) -> Self {
+        if click.is_some_and(|click| click.is_erased) {
             return Self::Erased;
         }
         if endpoint.state == State::Disabled {
@@ -46,16 +45,18 @@ impl Standing {
         if !endpoint.options.event_types.iter().any(|wanted| wanted.matches(LINK_CLICKED)) {
             return Self::NotSubscribed;
         }
-        if let Some(filter) = filter.filter(|filter| !filter.matches(click)) {
-            return Self::Filtered(filter.failing(click));
+        let filter = endpoint.options.filter.as_ref().and_then(|filter| Filter::parse(filter).ok());
+        if let Some(refusal) = filter.zip(click).and_then(|(filter, click)| filter.refusal(click)) {
+            return Self::Filtered(refusal);
         }
-        if click.click.clicked_at < endpoint.owed_from {
+        if click.is_some_and(|click| click.click.clicked_at < endpoint.owed_from) {
             return Self::TooOld(endpoint.owed_from);
         }
         if endpoint.state == State::Paused {
             return Self::Paused(endpoint.state_reason.clone());
         }
-        match health.and_then(|health| health.paused_until).filter(|until| *until > now) {
+        let paused_until = endpoint.health.as_ref().and_then(|health| health.paused_until);
+        match paused_until.filter(|until| *until > now) {
             Some(until) => Self::Waits(until),
             None => Self::Wanted,
         }
@@ -90,7 +91,7 @@ impl Standing {
             Self::Waits(until) => format!("It asked for a pause until {}.", moment(until)),
             Self::Disabled(reason) => format!("It is disabled{}. Nothing is sent to it.", because(reason)),
             Self::NotSubscribed => format!("It did not choose {LINK_CLICKED}."),
-            Self::Filtered(failing) => format!("Its filter asks for {failing}, which this click is not."),
+            Self::Filtered(refusal) => format!("Its filter keeps this click back: {refusal}."),
             Self::TooOld(from) => format!("It gets clicks from {} on; this one is older.", moment(from)),
             Self::Erased => "The contact was erased: nobody is told of this click any more.".to_owned(),
         }

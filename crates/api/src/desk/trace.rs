@@ -114,7 +114,7 @@ fn at_endpoints(
         .map(|endpoint| AtEndpoint {
             id: endpoint.id,
             url: Some(endpoint.options.url.to_string()),
-            standing: Some(Standing::of(&endpoint, &shown.click, now)),
+            standing: Some(Standing::of(&endpoint, Some(&shown.click), now)),
             deliveries: Vec::new(),
         })
         .collect();

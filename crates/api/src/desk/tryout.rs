@@ -9,10 +9,9 @@ use store::click_log::{self, ClickFilter, RecordedClick};
 use store::delivery_log::{self, LoggedAttempt, LoggedDelivery};
 use store::endpoints::Endpoint;
 use store::links::{self, Link};
-use store::{routes, settings};
 
 use super::clicks::{ShownClick, decode};
-use super::diagnosis::{self, Finding};
+use super::diagnosis::{self, Code, Finding};
 use super::link_upsert::{Upserted, upsert};
 use super::sent::{self, CheckedSignature};
 use super::{deliveries, endpoints, now};
@@ -138,7 +137,7 @@ pub async fn progress(
     };
     let Some(recorded) = recorded else {
         progress.before = before(shared, caller, link, now).await?;
-        if progress.before.is_empty() && now - since >= CLICK_AWAITED {
+        if !progress.before.iter().any(|finding| finding.stops) && now - since >= CLICK_AWAITED {
             progress.before.push(diagnosis::no_click());
         }
         progress.matched = Some(diagnosis::endpoint::finding(&progress.endpoint, None, now));
@@ -153,8 +152,8 @@ pub async fn progress(
         }
         finding => finding,
     });
-    if progress.matched.as_ref().is_some_and(|matched| matched.code == "not_told") {
-        progress.before = diagnosis::services::findings(&shared.bus).await;
+    if progress.matched.as_ref().is_some_and(|matched| matched.code == Code::NotTold) {
+        progress.before = diagnosis::services::findings(&shared.bus, true).await;
     }
     progress.click = Some(decode(recorded)?);
     Ok(progress)
@@ -179,16 +178,11 @@ async fn before(
     now: DateTime<Utc>,
 ) -> Result<Vec<Finding>, ApiError> {
     let mut conn = shared.pool.get().await?;
-    let is_tracking = settings::find(&mut conn, caller.workspace_id).await?.is_tracking;
-    let route = routes::find_for_redirect(&mut conn, &link.host, &link.slug).await?;
+    let mut findings = diagnosis::link::look(&mut conn, caller.workspace_id, link, now).await?;
     drop(conn);
-    let mut findings: Vec<Finding> = route
-        .iter()
-        .flat_map(|link| diagnosis::link::findings(link, is_tracking, now))
-        .filter(|finding| finding.stops)
-        .collect();
-    if findings.is_empty() {
-        findings = diagnosis::services::findings(&shared.bus).await;
+    findings.retain(|finding| !finding.code.is_fine());
+    if !findings.iter().any(|finding| finding.stops) {
+        findings.extend(diagnosis::services::findings(&shared.bus, true).await);
     }
     Ok(findings)
 }

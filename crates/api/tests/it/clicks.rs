@@ -75,7 +75,8 @@ async fn a_trace_says_why_an_endpoint_was_not_told() {
 
     let (word, sentence) = reason(&trace, &filtered);
     assert_eq!(word, "filtered");
-    assert!(sentence.contains(r#"{"location.country":"NO"}"#), "only what does not hold: {sentence}");
+    let expected = r#"location.country is "SE", and the filter wants {"location.country":"NO"}"#;
+    assert!(sentence.contains(expected), "only what does not hold: {sentence}");
     assert_eq!(reason(&trace, &unsubscribed).0, "not_subscribed");
     assert_eq!(reason(&trace, &late).0, "too_old");
     assert_eq!(reason(&trace, &disabled).0, "disabled");
@@ -85,7 +86,7 @@ async fn a_trace_says_why_an_endpoint_was_not_told() {
     assert_eq!(trace["endpoints"][0]["url"], Value::Null);
     let mut browser = Browser::signed_in(&api).await;
     let (status, page) = browser.open(&format!("/clicks/{}", click.click.id)).await;
-    assert!(status == 200 && page.contains("Its filter asks for"), "{page}");
+    assert!(status == 200 && page.contains("Its filter keeps this click back"), "{page}");
 }
 
 #[tokio::test]

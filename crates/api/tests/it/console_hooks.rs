@@ -14,7 +14,7 @@ use crate::harness::{Api, failed_delivery, recorded_click};
 const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>";
 
 /// A delivery of a click that stands so, as `deliver` stores it.
-async fn delivery(api: &Api, endpoint: &str, click: &EnrichedClick, progress: Progress) -> DeliveryId {
+pub async fn delivery(api: &Api, endpoint: &str, click: &EnrichedClick, progress: Progress) -> DeliveryId {
     let new = NewDelivery {
         id: DeliveryId::generate_at(click.click.clicked_at),
         workspace_id: api.workspace_id,

@@ -9,6 +9,7 @@ mod audited;
 mod auth;
 mod browser;
 mod bulk;
+mod causes;
 mod click_export;
 mod clicks;
 mod conditional;

@@ -54,6 +54,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 2;
 const GATHER_EACH: Duration = Duration::from_millis(2);
 
+/// For how long after a refusal of the broker's a consumer is not ready: what is not acknowledged comes again, and is refused
+/// again, after [`ACK_WAIT`](crate::topology::ACK_WAIT).
+const REFUSED_LATELY: Duration = Duration::from_secs(60);
+
 /// How long acknowledgements may take to reach the broker.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
@@ -154,9 +158,15 @@ impl Consumer {
 
     /// The readiness check: fails when for 20 s no batch was finished although there are messages, or when the broker
     /// has not been heard of for so long; where the stream is partitioned, in any partition. A batch that is to be retried as a whole is not finished.
+    /// It fails as well while the broker refuses what this process needs: an acknowledgement that is refused shows nowhere else.
     pub fn progress(&self) -> impl Fn() -> Result<(), String> + Send + Sync + use<> {
-        let progress = self.progress.clone();
-        move || progress.check()
+        let (progress, bus) = (self.progress.clone(), self.bus.clone());
+        move || {
+            progress.check()?;
+            let lately = Instant::now().into_std().checked_sub(REFUSED_LATELY);
+            let refused = lately.and_then(|lately| bus.refused_since(lately));
+            refused.map_or(Ok(()), |forbidden| Err(forbidden.to_string()))
+        }
     }
 
     /// Works until `stop`, then drains.

@@ -4,7 +4,7 @@
 //! nothing is heard of, is forgotten and made again. A stream or consumer that was deleted and made anew, a server that
 //! was frozen, restarted or came back empty: all of that is one failed request.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::header::NATS_PIN_ID;
 use async_nats::jetstream::{AckKind, Message};
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::progress::Progress;
 use super::sharing::{Holdings, give_up};
 use crate::connect::Bus;
+use crate::refusals::Forbidden;
 use crate::topology::{Durable, PIN_GROUP, PIN_TIMEOUT};
 
 /// How long one request waits on the server for a message.
@@ -43,6 +44,9 @@ pub(super) enum PullError {
     /// The broker said nothing.
     #[error("the broker is silent")]
     Silent,
+    /// The broker does not let us ask.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// Nobody serves the consumer: it is gone, its stream is, or JetStream is off.
     #[error("the broker does not know the consumer")]
     Unknown,
@@ -164,6 +168,7 @@ impl Puller {
         self.interruptions.mark_unchanged();
         self.requests += 1;
         let inbox = format!("{}.{}", self.inbox, self.requests);
+        let asked_at = Instant::now();
         let send = self.bus.client().publish_with_reply(
             self.request_subject.clone(),
             inbox.clone(),
@@ -184,7 +189,7 @@ impl Puller {
             let message = match news {
                 Ok(Some(message)) => message,
                 Ok(None) => return Err(PullError::Ended),
-                Err(_) if self.taken.is_empty() => return Err(PullError::Silent),
+                Err(_) if self.taken.is_empty() => return Err(self.silence(asked_at)),
                 Err(_) => return Ok(()),
             };
             if is_message(&message) {
@@ -201,6 +206,11 @@ impl Puller {
                 return end;
             }
         }
+    }
+
+    /// Why nothing was heard of a request.
+    fn silence(&self, asked_at: Instant) -> PullError {
+        self.bus.refused_since(asked_at).map_or(PullError::Silent, PullError::Forbidden)
     }
 
     /// The body of a request to `$JS.API.CONSUMER.MSG.NEXT` (NATS ADR-37, ADR-42); durations are nanoseconds.

@@ -15,6 +15,7 @@ use self::confirmations::{headers, stored};
 use self::window::Window;
 use crate::connect::Bus;
 use crate::messages::Outgoing;
+use crate::refusals::Forbidden;
 
 /// Publishes of one process that may wait for their confirmation; more wait for a place.
 pub(crate) const IN_FLIGHT_MAX: usize = 4096;
@@ -31,6 +32,9 @@ pub enum PublishError {
     /// The broker is away.
     #[error("NATS is not connected")]
     Disconnected,
+    /// The broker does not let us.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// No stream takes the subject.
     #[error("no stream takes the subject; run `clickwire setup`")]
     StreamMissing,
@@ -46,9 +50,9 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// Whether the broker said nothing.
+    /// Whether there was no confirmation, nor a stream's refusal.
     const fn is_silence(&self) -> bool {
-        matches!(self, Self::Timeout | Self::Disconnected)
+        matches!(self, Self::Timeout | Self::Disconnected | Self::Forbidden(_))
     }
 
     /// Whether trying again cannot help.
@@ -84,11 +88,12 @@ impl Publisher {
     /// [`PublishError`]
     pub async fn publish_new(&self, message: Outgoing) -> Result<bool, PublishError> {
         let headers = headers(&message.id, message.schema, message.traceparent)?;
+        let begun_at = Instant::now();
         let request = self.bus.client().request_with_headers(message.subject, headers, message.payload);
         match tokio::time::timeout(self.limit(), request).await {
             Ok(Ok(answer)) => stored(&answer),
             Ok(Err(error)) if self.bus.is_connected() => Err(PublishError::Other(chain(&error))),
-            Ok(Err(_)) | Err(_) => Err(self.unconfirmed()),
+            Ok(Err(_)) | Err(_) => Err(self.unconfirmed(begun_at)),
         }
     }
 
@@ -99,7 +104,8 @@ impl Publisher {
     /// that were not sent yet are not sent.
     pub async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), PublishError>> {
         let count = messages.len();
-        let deadline = Instant::now() + self.limit();
+        let begun_at = Instant::now();
+        let deadline = begun_at + self.limit();
         let begin = async {
             let places = u32::try_from(count.min(WINDOW)).expect("WINDOW fits");
             let places = self.bus.in_flight().acquire_many(places).await;
@@ -109,7 +115,7 @@ impl Publisher {
         let (_places, confirmations) = match tokio::time::timeout_at(deadline, begin).await {
             Ok(Ok(begun)) => begun,
             Ok(Err(error)) => return vec![Err(error); count],
-            Err(_) => return vec![Err(self.unconfirmed()); count],
+            Err(_) => return vec![Err(self.unconfirmed(begun_at)); count],
         };
         let (confirmations, results) = Window::new(self, confirmations, count).publish(messages).await;
         if let Some(confirmations) = confirmations {
@@ -118,8 +124,12 @@ impl Publisher {
         results
     }
 
-    fn unconfirmed(&self) -> PublishError {
-        if self.bus.is_connected() { PublishError::Timeout } else { PublishError::Disconnected }
+    /// Why there is no confirmation of what was sent at that moment or later.
+    fn unconfirmed(&self, begun_at: Instant) -> PublishError {
+        if !self.bus.is_connected() {
+            return PublishError::Disconnected;
+        }
+        self.bus.refused_since(begun_at.into_std()).map_or(PublishError::Timeout, PublishError::Forbidden)
     }
 
     fn limit(&self) -> Duration {

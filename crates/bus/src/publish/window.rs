@@ -11,6 +11,7 @@ pub(super) struct Window<'a> {
     publisher: &'a Publisher,
     /// Gone when the client has closed the subscription.
     confirmations: Option<Confirmations>,
+    begun_at: Instant,
     /// The number of the first message.
     first: u64,
     /// What is known of each message that was sent, or could not be.
@@ -28,6 +29,7 @@ impl<'a> Window<'a> {
     pub(super) fn new(publisher: &'a Publisher, confirmations: Confirmations, count: usize) -> Self {
         Self {
             publisher,
+            begun_at: Instant::now(),
             first: confirmations.number(),
             confirmations: Some(confirmations),
             results: Vec::with_capacity(count),
@@ -48,7 +50,7 @@ impl<'a> Window<'a> {
                 self.receive().await;
             }
             if self.gave_up {
-                self.note_sent(Err(self.publisher.unconfirmed()), Instant::now());
+                self.note_sent(Err(self.unconfirmed()), Instant::now());
             } else {
                 self.send(message).await;
             }
@@ -56,7 +58,7 @@ impl<'a> Window<'a> {
         while self.unconfirmed > 0 {
             self.receive().await;
         }
-        let unconfirmed = self.publisher.unconfirmed();
+        let unconfirmed = self.unconfirmed();
         let results = self.results.into_iter().map(|result| result.unwrap_or(Err(unconfirmed.clone())));
         (self.confirmations, results.collect())
     }
@@ -73,8 +75,12 @@ impl<'a> Window<'a> {
             confirmations.send(message).await
         };
         let sent = timeout_at(deadline, sending).await;
-        let sent = sent.unwrap_or_else(|_| Err(self.publisher.unconfirmed()));
+        let sent = sent.unwrap_or_else(|_| Err(self.unconfirmed()));
         self.note_sent(sent, deadline);
+    }
+
+    fn unconfirmed(&self) -> PublishError {
+        self.publisher.unconfirmed(self.begun_at)
     }
 
     fn note_sent(&mut self, sent: Result<(), PublishError>, deadline: Instant) {
@@ -99,7 +105,7 @@ impl<'a> Window<'a> {
             Ok(None) => return self.end(),
             Err(_) => {
                 self.gave_up = true;
-                let silence = self.publisher.unconfirmed();
+                let silence = self.unconfirmed();
                 self.settle((self.first + self.oldest as u64, Err(silence)));
             }
         }

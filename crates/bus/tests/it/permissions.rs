@@ -1,12 +1,15 @@
 //! What each service may do on the broker, and how it learns what is missing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus::permissions::Role;
-use bus::{Bus, Message, Settings, StreamName, VerifyError};
-use testkit::TestNats;
+use bus::{Bus, ConsumerName, Handler, Message, Settings, StreamName, Verdict, Verdicts, VerifyError};
+use model::EnrichedClick;
+use testkit::{TestNats, until};
 
 use crate::given;
+use crate::support::{LIMIT, LIMITS, Running};
 
 /// What deployments give the users.
 const FILE: &str = include_str!("../../../../deploy/nats/permissions.conf");
@@ -50,8 +53,8 @@ async fn every_service_finds_all_permissions_and_trying_them_out_stores_nothing(
 #[tokio::test]
 async fn whatever_is_missing_is_named() {
     for (missing, role, named) in [
-        ("clickwire.clicks.raw.*.*", Role::Redirect, "publish to clickwire.clicks.raw.none.none"),
-        ("$JS.ACK.CLICKS.enrich-2.>", Role::Enrich, "publish to $JS.ACK.CLICKS.enrich-2.1.0.0.0.0"),
+        ("clickwire.clicks.raw.*.*", Role::Redirect, "publish to clickwire.clicks.raw.*.*"),
+        ("$JS.ACK.CLICKS.enrich-2.>", Role::Enrich, "publish to $JS.ACK.CLICKS.enrich-2.>"),
         ("$JS.API.CONSUMER.MSG.NEXT.EVENTS.deliver-events", Role::Deliver, "MSG.NEXT.EVENTS.deliver-events"),
         ("clickwire.deliver.test", Role::Deliver, "subscribe to clickwire.deliver.test"),
         ("_INBOX_deliver.>", Role::Deliver, "subscribe to _INBOX_deliver.>"),
@@ -82,4 +85,47 @@ async fn a_service_cannot_do_the_work_of_another() {
     its_own.unwrap();
     assert!(not_its.is_err());
     assert_eq!(nats.messages("ENRICHED").await, []);
+}
+
+/// Is done with everything at once.
+struct Done;
+
+impl Handler for Done {
+    type Message = EnrichedClick;
+
+    async fn handle(&self, _: &[EnrichedClick]) -> Verdicts {
+        Verdicts::all(Verdict::Done)
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_later_is_named_where_it_is_missed() {
+    let lacking = FILE
+        .replace("      \"clickwire.clicks.raw.*.*\"\n", "")
+        .replace("      \"$JS.ACK.ENRICHED.record.>\"\n", "");
+    let nats = TestNats::start_guarded(&lacking).await;
+    let settings = Settings {
+        url: nats.url_of("redirect"),
+        request_timeout: Duration::from_millis(500),
+        ..nats.settings()
+    };
+    let redirect = Bus::connect(&settings, "redirect").await.unwrap();
+    redirect.wait_connected(Duration::from_secs(30)).await.unwrap();
+
+    let refused = redirect.publisher().publish(given::click().outgoing()).await.expect_err("refused");
+    let enriched = nats.bus("test").await.publisher().publish(given::enriched_click().outgoing()).await;
+    let record = connect(&nats, Role::Record).await;
+    let running = Running::start(&record, ConsumerName::Record, LIMITS, Arc::new(Done));
+    let unready =
+        until(LIMIT, async || (running.ready)().err().filter(|told| told.contains("permissions"))).await;
+    running.stop().await;
+
+    enriched.unwrap();
+    assert_eq!(
+        refused.to_string(),
+        "nats-server does not let us publish to clickwire.clicks.raw.*.*: give this user the permissions of \
+         deploy/nats/permissions.conf"
+    );
+    assert!(!refused.is_permanent(), "the permission may be given");
+    assert!(unready.contains("publish to $JS.ACK.ENRICHED.record.>"), "{unready}");
 }

@@ -55,4 +55,6 @@ async fn a_service_that_lacks_a_permission_says_which_and_does_not_work() {
     })
     .await;
     assert!(services.complaint(Service::Record).await.is_some(), "it is not ready");
+    let said = services.said(Service::Record);
+    assert!(!said.contains("broker is away") && said.contains("lacks a permission"), "{said}");
 }

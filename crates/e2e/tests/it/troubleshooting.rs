@@ -1,99 +1,20 @@
 //! Why did no webhook come? Each cause is made, on the real processes, and found by all three that look: the wizard of a
-//! webhook, the page of a link, and `clickwire why`; each names what to do.
+//! webhook, the page of a link, and `clickwire why`; each names what to do. Causes that no process makes at will are in the
+//! tests of `api` (`causes.rs`).
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+mod trial;
+
+use chrono::{TimeDelta, Utc};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use testkit::{Answer, Subscriber, until};
+use testkit::{Answer, NameAnswer, NameServer, Response, Subscriber, TestDatabase, TestNats, until};
 
-use crate::console::Session;
-use crate::services::{LIMIT, Service};
-use crate::stack::{Endpoint, Link, PERSON, Stack};
+use crate::services::{LIMIT, Service, Services};
+use crate::stack::{Database, HOST, PERSON, ROME, Stack};
+use trial::Trial;
 
-/// A webhook that is tried with the workspace's test link.
-struct Trial<'a> {
-    stack: &'a Stack,
-    session: Session<'a>,
-    link: Link,
-}
-
-impl<'a> Trial<'a> {
-    async fn of(stack: &'a Stack) -> Self {
-        // cargo may have to build it first, and no wait is to count that
-        stack.services.clickwire(&["--version"]).await;
-        let session = Session::begin(stack).await;
-        // the wizard makes the link where it has none
-        let subscriber = Subscriber::start(Answer::Status(200)).await;
-        let endpoint = stack.endpoint(&subscriber, json!({})).await;
-        session.submit(&format!("/settings/webhooks/{}/try", endpoint.id)).await;
-        let trial = Self { stack, session, link: test_link(stack).await };
-        trial.remove(endpoint).await;
-        trial
-    }
-
-    async fn remove(&self, endpoint: Endpoint) {
-        let path = format!("/v1/webhook-endpoints/{}", endpoint.id);
-        assert_eq!(self.stack.api(Method::DELETE, &path, Value::Null).await.0, StatusCode::NO_CONTENT);
-    }
-
-    async fn patch(&self, path: &str, change: Value) {
-        let (status, answer) = self.stack.api(Method::PATCH, path, change).await;
-        assert_eq!(status, StatusCode::OK, "{answer}");
-    }
-
-    async fn patch_link(&self, change: Value) {
-        self.patch(&format!("/v1/links/{}", self.link.id), change).await;
-    }
-
-    /// Waits until all three name the cause and what to do about it.
-    async fn is_told(&self, endpoint: &Endpoint, since: DateTime<Utc>, code: &str) {
-        let since = since.to_rfc3339_opts(SecondsFormat::Millis, true);
-        let wizard = format!("/settings/webhooks/{}/try/progress?since={since}", endpoint.id);
-        let page = format!("/links/{}", self.link.id);
-        let mark = format!("data-code=\"{code}\"");
-        for path in [wizard, page] {
-            let told = async || {
-                let text = self.session.open(&path).await;
-                let (_, finding) = text.split_once(&mark)?;
-                let finding = finding.split("</li>").next()?.to_owned();
-                Some(finding)
-            };
-            let finding = until(LIMIT, told).await;
-            assert!(finding.contains("What to do:"), "{path}, {code}: {finding}");
-        }
-        let why = until(LIMIT, async || {
-            let output = self.stack.services.clickwire(&["why", &self.link.id_url(), "--json"]).await;
-            let findings: Vec<Value> = serde_json::from_slice(&output.stdout).ok()?;
-            findings.into_iter().find(|finding| finding["code"] == code)
-        })
-        .await;
-        assert!(why["fix"].is_string(), "{why}");
-    }
-
-    /// A webhook, a click by a person, and the cause.
-    async fn click_is_told(&self, subscriber: &Subscriber, options: Value, code: &str) {
-        let endpoint = self.stack.endpoint(subscriber, options).await;
-        let since = Utc::now();
-        self.stack.click(&self.link).await;
-        self.is_told(&endpoint, since, code).await;
-        self.remove(endpoint).await;
-    }
-}
-
-impl Link {
-    /// Its tracked URL.
-    fn id_url(&self) -> String {
-        format!("https://{}/{}", crate::stack::HOST, self.slug)
-    }
-}
-
-async fn test_link(stack: &Stack) -> Link {
-    let (_, links) = stack.api(Method::GET, "/v1/links", Value::Null).await;
-    let link = &links["data"][0];
-    assert_eq!(link["campaign_id"], "clickwire-test");
-    let text = |name: &str| link[name].as_str().expect("a text").to_owned();
-    Link { id: text("id"), slug: text("slug") }
-}
+/// What deployments give the users of NATS.
+const PERMISSIONS: &str = include_str!("../../../../deploy/nats/permissions.conf");
 
 #[tokio::test]
 async fn a_click_that_triggers_nothing_is_explained() {
@@ -101,12 +22,22 @@ async fn a_click_that_triggers_nothing_is_explained() {
     let subscriber = Subscriber::start(Answer::Status(200)).await;
     {
         let trial = Trial::of(&stack).await;
+        trial.link_is_told(HOST, &trial.link, "no_endpoint").await;
+        trial.why_tells(&format!("https://{HOST}/never-made"), "link_not_found").await;
+        let archived = stack.link(json!({})).await;
+        trial.delete(&format!("/v1/links/{}", archived.id)).await;
+        trial.link_is_told(HOST, &archived, "link_archived").await;
+        trial.link_of_a_domain_that_is_only_claimed().await;
+
         let endpoint = stack.endpoint(&subscriber, json!({})).await;
-
-        trial.patch("/v1/settings/links", json!({"tracking": false})).await;
-        trial.is_told(&endpoint, Utc::now(), "tracking_off").await;
-        trial.patch("/v1/settings/links", json!({"tracking": true})).await;
-
+        for (broken, mended, code) in [
+            (json!({"tracking": false}), json!({"tracking": true}), "tracking_off"),
+            (json!({"gpc_policy": "off"}), json!({"gpc_policy": "redact"}), "signals_off"),
+        ] {
+            trial.patch_settings(broken).await;
+            trial.is_told(&endpoint, Utc::now(), code).await;
+            trial.patch_settings(mended).await;
+        }
         let soon = Utc::now() + TimeDelta::seconds(2);
         for (broken, mended, code) in [
             (json!({"tracking": "off"}), json!({"tracking": "inherit"}), "link_tracking_off"),
@@ -118,24 +49,65 @@ async fn a_click_that_triggers_nothing_is_explained() {
             trial.is_told(&endpoint, Utc::now(), code).await;
             trial.patch_link(mended).await;
         }
+        trial.patch_settings(json!({"app_schemes": ["myapp"]})).await;
+        trial.patch_link(json!({"url": "myapp://offer"})).await;
+        trial.patch_settings(json!({"app_schemes": []})).await;
+        trial.is_told(&endpoint, Utc::now(), "link_scheme").await;
+        trial.patch_link(json!({"url": "https://example.com/"})).await;
+        trial.operator("block").await;
+        trial.is_told(&endpoint, Utc::now(), "link_blocked").await;
+        trial.operator("unblock").await;
+        trial.destination_that_became_a_link_domain(&endpoint).await;
+
         trial.is_told(&endpoint, Utc::now(), "no_click").await;
+        trial.clicks_that_are_used_up(&endpoint).await;
         trial.remove(endpoint).await;
     }
 
-    for (service, code) in [(Service::Enrich, "enrich_behind"), (Service::Deliver, "not_told")] {
+    for (service, codes) in [
+        (Service::Enrich, &["enrich_behind"][..]),
+        (Service::Record, &["record_behind"][..]),
+        (Service::Deliver, &["not_told", "deliver_behind"][..]),
+    ] {
         stack.services.kill(service).await;
         let endpoint = stack.endpoint(&subscriber, json!({})).await;
         {
-            let trial =
-                Trial { stack: &stack, session: Session::begin(&stack).await, link: test_link(&stack).await };
+            let trial = Trial::again(&stack).await;
             let since = Utc::now();
             stack.click(&trial.link).await;
-            trial.is_told(&endpoint, since, code).await;
+            for code in codes {
+                trial.is_told(&endpoint, since, code).await;
+            }
             trial.remove(endpoint).await;
         }
         stack.services.launch(service);
         stack.services.wait_ready(service).await;
     }
+
+    stack.nats.kill().await;
+    let endpoint = stack.endpoint(&subscriber, json!({})).await;
+    Trial::again(&stack).await.is_told(&endpoint, Utc::now(), "broker_away").await;
+}
+
+#[tokio::test]
+async fn a_broker_that_lets_nobody_ask_is_explained() {
+    let (others, of_console) = PERMISSIONS.split_once("\nAPI: ").expect("the last role");
+    let lacking = of_console.replace("      \"$JS.API.CONSUMER.INFO.ENRICHED.record\"\n", "");
+    assert_ne!(of_console, lacking);
+    let nats = TestNats::start_guarded(&format!("{others}\nAPI: {lacking}")).await;
+    let database = Database::Shared(TestDatabase::new().await);
+    let mut services = Services::new(database.url(), nats.url());
+    for service in Service::ALL {
+        services.set_for(service, "NATS__URL", nats.url_of(service.name()));
+    }
+    let stack = Stack::start_around(database, nats, services).await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let trial = Trial::of(&stack).await;
+    let endpoint = stack.endpoint(&subscriber, json!({})).await;
+
+    let told = trial.wizard_tells(&endpoint, Utc::now(), "broker_refuses").await;
+
+    assert!(told.contains("publish to $JS.API.CONSUMER.INFO.ENRICHED.record"), "{told}");
 }
 
 #[tokio::test]
@@ -159,11 +131,12 @@ async fn a_webhook_that_gets_no_data_is_explained() {
 
     let people = stack.endpoint(&subscriber, json!({"filter": {"verdicts": ["human", "unknown"]}})).await;
     let since = Utc::now();
-    stack
-        .visit(&trial.link.slug, &[("user-agent", "curl/8.5.0"), ("x-forwarded-for", crate::stack::ROME)])
-        .await;
+    stack.visit(&trial.link.slug, &[("user-agent", "curl/8.5.0"), ("x-forwarded-for", ROME)]).await;
     trial.is_told(&people, since, "automated").await;
+    trial.link_is_told(HOST, &trial.link, "no_delivery").await;
     trial.remove(people).await;
+    let late = stack.endpoint(&subscriber, json!({})).await;
+    trial.is_told(&late, since, "too_old").await;
 }
 
 #[tokio::test]
@@ -181,7 +154,11 @@ async fn what_is_missing_or_late_is_explained() {
         stack.visit(&trial.link.slug, &headers).await;
         trial.is_told(&everything, since, code).await;
     }
-    trial.is_told(&everything, Utc::now() - TimeDelta::minutes(1), "redacted").await;
+    let since = Utc::now();
+    let asking = PERSON.into_iter().chain([("sec-gpc", "1")]).collect::<Vec<_>>();
+    stack.visit(&trial.link.slug, &asking).await;
+    let redacted = trial.is_told(&everything, since, "redacted").await;
+    assert!(redacted.contains("Sec-GPC") && redacted.contains("user_agent"), "{redacted}");
     trial.remove(everything).await;
 
     trial.click_is_told(&subscriber, json!({"settle_ms": 600_000}), "settling").await;
@@ -193,6 +170,16 @@ async fn what_is_missing_or_late_is_explained() {
     }
     trial.is_told(&slow, since, "rate_limited").await;
     trial.remove(slow).await;
+
+    let held = Subscriber::start(Answer::Held).await;
+    let full = stack.endpoint(&held, json!({"max_in_flight": 1, "timeout_ms": 30_000})).await;
+    stack.click(&trial.link).await;
+    held.received(1).await;
+    let since = Utc::now();
+    stack.click(&trial.link).await;
+    trial.is_told(&full, since, "no_slot").await;
+    held.release();
+    trial.remove(full).await;
 
     let busy = Subscriber::start(Answer::Cut).await;
     let failing = stack.endpoint(&busy, json!({"retry_schedule": [600, 600]})).await;
@@ -209,8 +196,12 @@ async fn what_is_missing_or_late_is_explained() {
 
 #[tokio::test]
 async fn an_answer_that_is_wrong_is_explained() {
-    let stack = Stack::start().await;
+    let names = NameServer::start(|_, _| NameAnswer::Unknown).await;
+    let database = Database::Shared(TestDatabase::new().await);
+    let stack = Stack::start_as(database, &[("DELIVER__DNS_SERVERS", &names.addr().to_string())]).await;
     let trial = Trial::of(&stack).await;
+    let sign_in =
+        Response::new(200).header("content-type", "text/html").body("<!doctype html><h1>Sign in</h1>");
 
     for (answer, code) in [
         (Answer::Status(500), "answer_error"),
@@ -218,7 +209,9 @@ async fn an_answer_that_is_wrong_is_explained() {
         (Answer::Status(404), "answer_no_route"),
         (Answer::Status(413), "answer_too_large"),
         (Answer::Status(422), "answer_unreadable"),
+        (Answer::Status(418), "answer_other"),
         (Answer::Redirect("https://example.com/".to_owned()), "answer_redirect"),
+        (Answer::Response(sign_in), "html_answer"),
         (Answer::Hang, "timeout"),
         (Answer::Cut, "protocol"),
     ] {
@@ -229,39 +222,33 @@ async fn an_answer_that_is_wrong_is_explained() {
 
     let subscriber = Subscriber::start(Answer::Status(200)).await;
     let encrypted = subscriber.url().replace("http://", "https://");
-    trial.click_is_told(&subscriber, json!({"url": encrypted, "retry_schedule": [600]}), "tls").await;
     let nobody = format!("http://127.0.0.1:{}/", embedded::free_port());
-    trial.click_is_told(&subscriber, json!({"url": nobody, "retry_schedule": [600]}), "connect").await;
+    for (url, code) in [(encrypted, "tls"), (nobody, "connect"), ("http://nobody.test/".to_owned(), "dns")] {
+        trial.click_is_told(&subscriber, json!({"url": url, "retry_schedule": [600]}), code).await;
+    }
     let dead = Subscriber::start(Answer::Status(500)).await;
     trial.click_is_told(&dead, json!({"retry_schedule": []}), "dead").await;
+
+    let pause = Response::new(429).header("retry-after", "600");
+    let gone = Answer::Status(410);
+    for (answer, codes, words) in [
+        (Answer::Response(pause), ["answer_too_many", "endpoint_waits"], "Retry-After"),
+        (gone, ["dead", "endpoint_disabled"], "410"),
+    ] {
+        let subscriber = Subscriber::start(answer).await;
+        let endpoint = stack.endpoint(&subscriber, json!({})).await;
+        let since = Utc::now();
+        stack.click(&trial.link).await;
+        for code in codes {
+            let told = trial.is_told(&endpoint, since, code).await;
+            assert!(told.contains(words), "{code}: {told}");
+        }
+        trial.remove(endpoint).await;
+    }
 
     let (status, refused) =
         stack.api(Method::POST, "/v1/webhook-endpoints", json!({"url": "http://10.0.0.1/"})).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(refused.to_string().contains("private address"), "{refused}");
     trial.address_that_is_forbidden_later().await;
-}
-
-impl Trial<'_> {
-    /// A URL that was allowed when it was saved, and leads inside by now.
-    async fn address_that_is_forbidden_later(&self) {
-        let subscriber = Subscriber::start(Answer::Status(200)).await;
-        let endpoint = self.stack.endpoint(&subscriber, json!({"retry_schedule": [600]})).await;
-        self.stack.click(&self.link).await;
-        let told = crate::stack::body(&subscriber.received(1).await[0]);
-        let workspace_id = told["data"]["workspace_id"].as_str().expect("an id").parse().expect("an id");
-        let id = endpoint.id.parse().expect("an id");
-        let mut conn = self.stack.database.pool().get().await.expect("a connection");
-        let mut options = store::endpoints::find(&mut conn, workspace_id, id)
-            .await
-            .expect("a query")
-            .expect("there")
-            .options;
-        options.url = "http://10.0.0.1/".parse().expect("a URL");
-        store::endpoints::update(&mut conn, workspace_id, id, &options, Utc::now()).await.expect("a change");
-        drop(conn);
-        let since = Utc::now();
-        self.stack.click(&self.link).await;
-        self.is_told(&endpoint, since, "blocked").await;
-    }
 }

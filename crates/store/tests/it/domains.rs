@@ -2,7 +2,8 @@
 
 use chrono::Utc;
 use model::{Host, Slug, WorkspaceId};
-use store::links::LinkOptions;
+use store::links::{self, LinkOptions};
+use store::obstacles::{self, Obstacle};
 use store::{Connection, blocks, domain_proofs, domains, routes, settings};
 use testkit::{TestDatabase, given};
 
@@ -38,10 +39,18 @@ async fn nothing_is_served_under_a_domain_that_is_only_claimed() {
         (served, routes::find_for_redirect(conn, &host("go.example"), &slug).await.unwrap().is_some())
     };
     assert_eq!(find(&mut conn).await, (false, false));
+    let made = obstacles::made_with(&mut conn, &host("go.example"), &"X1".parse().unwrap()).await.unwrap();
+    let (of, id) = made.expect("it was made all the same");
+    let made = links::find(&mut conn, of, id).await.unwrap().unwrap();
+    let obstacle = async |conn: &mut Connection| obstacles::of_link(conn, of, &made, &[]).await.unwrap();
+    assert_eq!((of, obstacle(&mut conn).await), (workspace_id, Some(Obstacle::DomainNotVerified)));
     let verified = domain_proofs::verified(&mut conn, workspace_id, claimed.id, Utc::now()).await;
 
     assert!(verified.unwrap().is_some_and(|domain| domain.is_verified() && domain.is_default));
     assert_eq!(find(&mut conn).await, (true, true));
+    assert_eq!(obstacle(&mut conn).await, None);
+    blocks::set_domain(&mut conn, &host("go.example"), Some(Utc::now())).await.unwrap();
+    assert_eq!(obstacle(&mut conn).await, Some(Obstacle::DomainBlocked));
 }
 
 #[tokio::test]
@@ -119,5 +128,13 @@ async fn a_link_to_a_host_that_became_a_link_domain_later_leads_nowhere() {
     let told = ask(&mut conn).await;
     let enabled: Vec<bool> = told.iter().map(|(enabled, _)| *enabled).collect();
     assert_eq!(enabled, [false, false, true, true, true, false]);
+    let mut in_the_way = Vec::new();
+    for slug in &made {
+        let route = routes::find_for_redirect(&mut conn, &domain.host, slug).await.unwrap().unwrap();
+        let link = links::find(&mut conn, workspace_id, route.id).await.unwrap().unwrap();
+        in_the_way.push(obstacles::of_link(&mut conn, workspace_id, &link, &[]).await.unwrap());
+    }
+    let is_loop = in_the_way.iter().map(|obstacle| *obstacle == Some(Obstacle::Loop)).collect::<Vec<_>>();
+    assert_eq!(is_loop, [true, true, false, false, false, false], "one that is only off is none");
     assert!(told.iter().all(|(_, has_fallback)| !has_fallback));
 }

@@ -57,12 +57,6 @@ impl Conditions {
         self.0.iter().all(|condition| condition.holds(click))
     }
 
-    /// Those that do not hold, as they are written.
-    pub fn failing(&self, click: &EnrichedClick) -> Value {
-        let failing = self.0.iter().filter(|condition| !condition.holds(click));
-        Value::Object(failing.map(Condition::entry).collect())
-    }
-
     /// The first of them that does not hold, as it is written, and what the click has there where it asks about one field.
     pub fn refusal(&self, click: &EnrichedClick) -> Option<(Value, Option<HeldBy>)> {
         let refusing = self.0.iter().find(|condition| !condition.holds(click))?;

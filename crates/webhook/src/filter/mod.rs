@@ -60,11 +60,6 @@ impl Filter {
         self.0.hold(click)
     }
 
-    /// Those of its conditions that do not hold for this click, as they are written; an empty object when all do.
-    pub fn failing(&self, click: &EnrichedClick) -> Value {
-        self.0.failing(click)
-    }
-
     /// Why the endpoint does not want this click; `None` when it does.
     pub fn refusal(&self, click: &EnrichedClick) -> Option<Refusal> {
         self.0.refusal(click).map(|(condition, held)| Refusal { condition, held })

@@ -1,10 +1,12 @@
 //! What an answer, or none, means, and what to do at the receiving end.
 
+use super::Code;
+
 /// Why an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
     /// For scripts.
-    pub code: &'static str,
+    pub code: Code,
     /// What came back.
     pub text: String,
     /// What to do about it.
@@ -20,87 +22,89 @@ pub fn cause(status: Option<u16>, error: Option<&str>) -> Cause {
         }
         (_, Some(error)) => of_error(error),
         (Some(_) | None, None) => {
-            Cause { code: "pending", text: "it was not tried yet".to_owned(), fix: "wait" }
+            Cause { code: Code::Pending, text: "it was not tried yet".to_owned(), fix: "wait" }
         }
     }
 }
 
-fn of_status(status: u16) -> (&'static str, &'static str) {
+fn of_status(status: u16) -> (Code, &'static str) {
     match status {
         300..=399 => (
-            "answer_redirect",
+            Code::AnswerRedirect,
             "redirects are not followed: give the webhook the URL that it leads to (https, with or without the slash at the end)",
         ),
         401 | 403 => (
-            "answer_refused",
+            Code::AnswerRefused,
             "your program refused it: check its signature with \"Verify my signature\", and the custom headers it asks for",
         ),
-        404 | 405 => ("answer_no_route", "nothing takes POST there: check the path of the URL"),
+        404 | 405 => (Code::AnswerNoRoute, "nothing takes POST there: check the path of the URL"),
         410 => (
-            "answer_gone",
+            Code::AnswerGone,
             "410 says for good that it is gone, and disables the webhook: answer 404 or 503 instead",
         ),
-        413 => ("answer_too_large", "your program takes too small a body: let it take 64 KiB"),
+        413 => (Code::AnswerTooLarge, "your program takes too small a body: let it take 64 KiB"),
         400 | 415 | 422 => (
-            "answer_unreadable",
+            Code::AnswerUnreadable,
             "your program could not read it: it is JSON in UTF-8, unknown values are null, and fields are added over time",
         ),
         429 => (
-            "answer_too_many",
+            Code::AnswerTooMany,
             "your program takes fewer requests: give the webhook a rate, or answer Retry-After with 429",
         ),
         500..=599 => {
-            ("answer_error", "your program failed: its log has the reason; it is tried again by itself")
+            (Code::AnswerError, "your program failed: its log has the reason; it is tried again by itself")
         }
-        _ => ("answer_other", "answer 2xx when the event is yours"),
+        _ => (Code::AnswerOther, "answer 2xx when the event is yours"),
     }
 }
 
 fn of_error(error: &str) -> Cause {
     let (code, text, fix) = match error {
         "timeout" => (
-            "timeout",
+            Code::Timeout,
             "no whole answer came in time",
             "answer 2xx at once and work afterwards, or raise the timeout of the webhook (at most 30 s)",
         ),
         "dns" => (
-            "dns",
+            Code::Dns,
             "the name of its host cannot be resolved",
             "check the host in the URL, and its DNS records",
         ),
         "connect" => (
-            "connect",
+            Code::Connect,
             "no connection could be made",
             "see that your program listens on that host and port, and that the firewall lets Clickwire in",
         ),
         "tls" => (
-            "tls",
+            Code::Tls,
             "no encrypted connection could be made",
             "give the server a certificate that is valid for that name, with its whole chain",
         ),
         "blocked" => (
-            "blocked",
+            Code::Blocked,
             "the address policy forbids the address that its name leads to",
             "use a public address; for one of your own network, an operator allows it with deliver.allowed_networks and \
              deliver.allowed_ports",
         ),
         "protocol" => (
-            "protocol",
+            Code::Protocol,
             "the connection broke, or what came back was not HTTP",
             "check that the port speaks HTTP (https for https), and that nothing cuts the connection",
         ),
         "event_lost" => (
-            "event_lost",
+            Code::EventLost,
             "the click is not kept any more",
             "nothing: its retention is over, or its contact was erased",
         ),
-        _ => ("failed", "the attempt failed", "look at its attempts"),
+        _ => (Code::Failed, "the attempt failed", "look at its attempts"),
     };
     Cause { code, text: text.to_owned(), fix }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -110,15 +114,13 @@ mod tests {
         let errors =
             ["timeout", "dns", "connect", "tls", "blocked", "protocol"].map(|error| cause(None, Some(error)));
 
-        let mut codes: Vec<&str> = answers.iter().chain(&errors).map(|cause| cause.code).collect();
+        let codes: HashSet<Code> = answers.iter().chain(&errors).map(|cause| cause.code).collect();
         assert!(answers.iter().chain(&errors).all(|cause| !cause.fix.is_empty() && !cause.text.is_empty()));
-        codes.sort_unstable();
-        codes.dedup();
         assert_eq!(codes.len(), answers.len() + errors.len(), "{codes:?}");
     }
 
     #[test]
     fn a_body_that_does_not_end_is_a_timeout_whatever_its_status() {
-        assert_eq!(cause(Some(200), Some("timeout")).code, "timeout");
+        assert_eq!(cause(Some(200), Some("timeout")).code, Code::Timeout);
     }
 }

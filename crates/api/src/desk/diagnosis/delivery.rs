@@ -6,7 +6,7 @@ use model::delivery::DeliveryStatus;
 use store::delivery_log::LoggedDelivery;
 use store::endpoints::{Endpoint, State};
 
-use super::{Finding, answer, moment};
+use super::{Code, Finding, answer, moment};
 
 /// What there is to say of a delivery. `endpoint` is `None` when it was removed.
 pub fn finding(delivery: &LoggedDelivery, endpoint: Option<&Endpoint>, now: DateTime<Utc>) -> Finding {
@@ -26,7 +26,7 @@ pub fn finding(delivery: &LoggedDelivery, endpoint: Option<&Endpoint>, now: Date
         DeliveryStatus::Dead => {
             let cause = answer::cause(delivery.last_status, delivery.last_error.as_deref());
             Finding::stop(
-                "dead",
+                Code::Dead,
                 format!("{} was given up after {}: {}", name(delivery), attempts(delivery), cause.text),
                 format!("{}; then send it again", cause.fix),
             )
@@ -53,12 +53,12 @@ fn accepted(delivery: &LoggedDelivery) -> Finding {
         || body.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("<!doctype"))
     {
         return Finding::hint(
-            "html_answer",
+            Code::HtmlAnswer,
             format!("{text}, but with a web page as its answer"),
             "perhaps a sign-in or landing page answers under that URL instead of your program: check the URL",
         );
     }
-    Finding::note("delivered", text)
+    Finding::note(Code::Delivered, text)
 }
 
 /// It was not tried yet: why.
@@ -66,21 +66,25 @@ fn waiting(delivery: &LoggedDelivery, endpoint: Option<&Endpoint>, now: DateTime
     let name = name(delivery);
     let Some(endpoint) = endpoint else {
         return Finding::stop(
-            "endpoint_removed",
+            Code::EndpointRemoved,
             format!("{name} waits, and its endpoint was removed"),
             "nothing: it ends by itself",
         );
     };
     let options = &endpoint.options;
     match (endpoint.state, delivery.next_attempt_at) {
-        (State::Paused, _) => {
-            Finding::stop("pending", format!("{name} waits: its endpoint is paused"), "resume the endpoint")
-        }
-        (State::Disabled, _) => {
-            Finding::stop("pending", format!("{name} waits: its endpoint is disabled"), "enable the endpoint")
-        }
+        (State::Paused, _) => Finding::stop(
+            Code::Pending,
+            format!("{name} waits: its endpoint is paused"),
+            "resume the endpoint",
+        ),
+        (State::Disabled, _) => Finding::stop(
+            Code::Pending,
+            format!("{name} waits: its endpoint is disabled"),
+            "enable the endpoint",
+        ),
         (State::Active, Some(at)) if at > now && options.settle_ms > 0 => Finding::stop(
-            "settling",
+            Code::Settling,
             format!(
                 "{name} waits until {} for evidence that a machine clicked (settle_ms is {})",
                 moment(at),
@@ -89,7 +93,7 @@ fn waiting(delivery: &LoggedDelivery, endpoint: Option<&Endpoint>, now: DateTime
             "wait; or let the webhook be told at once, and corrected later",
         ),
         (State::Active, _) if options.rate_per_second.is_some() => Finding::stop(
-            "rate_limited",
+            Code::RateLimited,
             format!(
                 "{name} waits its turn: the endpoint takes at most {} requests a second",
                 options.rate_per_second.unwrap_or_default()
@@ -98,13 +102,13 @@ fn waiting(delivery: &LoggedDelivery, endpoint: Option<&Endpoint>, now: DateTime
         ),
         (State::Active, _) if endpoint.health.as_ref().is_some_and(|health| health.failed > 0) => {
             Finding::stop(
-                "circuit_open",
+                Code::CircuitOpen,
                 format!("{name} waits: the endpoint fails, and gets little until it answers again"),
                 "mend what its last attempts say; what waits is sent by itself then",
             )
         }
         (State::Active, _) => Finding::stop(
-            "no_slot",
+            Code::NoSlot,
             format!("{name} waits for a free slot"),
             "if that takes long, your program answers slowly (max_in_flight requests at a time), or `deliver` does not run",
         ),
