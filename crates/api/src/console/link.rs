@@ -25,7 +25,7 @@ use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Query, path_id};
 use crate::desk::report_query::{Reported, Steps};
-use crate::desk::{analytics, clicks, links, qr, settings};
+use crate::desk::{analytics, clicks, domains, links, qr, settings};
 use crate::page::PageRequest;
 
 /// Clicks that are shown.
@@ -119,7 +119,9 @@ async fn show(
     let (is_tracking, has_fallback) = match caller.may(Scope::SettingsRead) {
         true => {
             let saved = settings::find(&shared, caller).await?;
-            (saved.is_tracking, saved.fallback_url.is_some())
+            let domain = domains::list(&shared, caller).await?.into_iter().find(|at| at.host == link.host);
+            let of_domain = domain.and_then(|domain| domain.fallback_url);
+            (saved.is_tracking, of_domain.or(saved.fallback_url).is_some())
         }
         // who may not see them is told nothing of them
         false => (true, false),

@@ -49,6 +49,18 @@ pub const QUERY_MODES: &[(&str, QueryMode)] = &[
 pub const TRACKINGS: &[(&str, Tracking)] =
     &[("inherit", Tracking::Inherit), ("anonymous", Tracking::Anonymous), ("off", Tracking::Off)];
 
+/// What a link is about, and for whom: fields with one text each.
+pub const LABEL_NAMES: [&str; 8] = [
+    "campaign_id",
+    "conversation_id",
+    "contact_id",
+    "message_id",
+    "channel",
+    "sequence_id",
+    "step_id",
+    "external_id",
+];
+
 /// The names within `preview`.
 pub const PREVIEW_NAMES: &[&str] = &["title", "description", "image_url"];
 

@@ -188,7 +188,7 @@ impl FromFields for Asked {
             host: fields.optional("domain", parsed),
             state: fields.optional("state", word(LINK_STATES)).map(|state| (state, desk::now())),
         };
-        Some(Self { filter, page: PageRequest::from_fields(fields) })
+        Some(Self { filter, page: PageRequest::from_fields(fields)? })
     }
 }
 
