@@ -103,7 +103,8 @@ mod tests {
     use super::*;
     use crate::auth::Scope;
     use crate::desk::{
-        alerts, endpoint_body, invitations, keys, link_body, link_change, people, replay_body, settings,
+        alerts, domain_body, endpoint_body, invitations, keys, link_body, link_change, people, replay_body,
+        settings,
     };
     use crate::fields::{FromFields, known_fields};
 
@@ -125,7 +126,8 @@ mod tests {
         assert_described::<settings::SettingsChange>("SettingsChange");
         assert_described::<alerts::WorkspaceChange>("WorkspaceChange");
         assert_described::<alerts::NewAlert>("NewAlert");
-        assert_described::<settings::NewDomain>("NewDomain");
+        assert_described::<domain_body::NewDomain>("NewDomain");
+        assert_described::<domain_body::DomainChange>("DomainChange");
         assert_described::<invitations::NewInvitation>("NewInvitation");
         assert_described::<people::PersonChange>("PersonChange");
         assert_described::<keys::NewKey>("NewKey");

@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use crate::fields::{Fields, invalid};
+use crate::fields::{Fields, FromFields, invalid};
 
 /// Entries of a page unless the request says otherwise.
 pub const LIMIT_DEFAULT: i64 = 50;
@@ -76,9 +76,19 @@ fn cursor(id: &impl fmt::Display) -> String {
     format!("{CURSOR_BEGINNING}{id}")
 }
 
-impl<Id: FromStr> PageRequest<Id> {
-    /// Reads `cursor` and `limit` of a query.
-    pub fn from_fields(fields: &mut Fields<'_>) -> Self {
+/// What a query says of the page that it asks for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
+pub struct PageQuery {
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Entries of a page, 1 to 250. Default: 50.
+    limit: Option<u32>,
+}
+
+impl<Id: FromStr> FromFields for PageRequest<Id> {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let before = fields.optional("cursor", |value| {
             let id = value.as_str().and_then(|text| text.strip_prefix(CURSOR_BEGINNING)?.parse().ok());
             id.ok_or_else(|| invalid("must be the `next_cursor` of the page before"))
@@ -89,7 +99,7 @@ impl<Id: FromStr> PageRequest<Id> {
                 .filter(|limit| (1..=LIMIT_MAX).contains(limit))
                 .ok_or_else(|| invalid(format_args!("must be a number from 1 to {LIMIT_MAX}")))
         });
-        Self { before, limit: limit.unwrap_or(LIMIT_DEFAULT) }
+        Some(Self { before, limit: limit.unwrap_or(LIMIT_DEFAULT) })
     }
 }
 
@@ -100,14 +110,15 @@ mod tests {
     use model::LinkId;
     use serde_json::json;
 
-    use crate::fields::{FromFields, read};
+    use crate::fields::{known_fields, read};
 
-    struct Asked(PageRequest<LinkId>);
+    type Asked = PageRequest<LinkId>;
 
-    impl FromFields for Asked {
-        fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-            Some(Self(PageRequest::from_fields(fields)))
-        }
+    #[test]
+    fn a_query_knows_what_its_description_says() {
+        let described: Vec<String> = PageQuery::into_params(|| None).into_iter().map(|p| p.name).collect();
+
+        assert_eq!(known_fields::<Asked>(), described);
     }
 
     #[test]
@@ -117,7 +128,7 @@ mod tests {
 
         let page = first.page(ids.clone(), |id| *id, |id| id);
         assert_eq!(page.data, ids[..2]);
-        let Asked(next) = read(&json!({"cursor": page.next_cursor})).expect("a cursor");
+        let next: Asked = read(&json!({"cursor": page.next_cursor})).expect("a cursor");
         assert_eq!(next.before, Some(ids[1]));
 
         assert_eq!(first.page(ids[2..].to_vec(), |id| *id, |id| id).next_cursor, None);

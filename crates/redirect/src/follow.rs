@@ -92,7 +92,8 @@ impl Follow {
             }
         };
         let (Some(route), Some(host)) = (&entry.value, &host) else {
-            return Box::pin(self.nowhere(request, host.as_deref(), Nowhere::Counted, started_at)).await;
+            let nowhere = Nowhere::NoLink { is_inspected };
+            return Box::pin(self.nowhere(request, host.as_deref(), nowhere, started_at)).await;
         };
         let met = if is_inspected {
             self.inspect(head, route)

@@ -78,6 +78,21 @@ struct Inner {
     metrics: Metrics,
 }
 
+/// What the domain of a host says of requests that reach no link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfHost {
+    /// What it tells browsers about https.
+    pub hsts: Hsts,
+    /// Where visitors go of a slug that no link has.
+    pub fallback_url: Option<DestinationUrl>,
+}
+
+impl From<Hsts> for OfHost {
+    fn from(hsts: Hsts) -> Self {
+        Self { hsts, fallback_url: None }
+    }
+}
+
 /// What the domain of a host tells browsers about https.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hsts {
@@ -169,18 +184,20 @@ impl Links {
         inner.route(host, name.of(case), now, guesser).await
     }
 
-    /// What the domain of this host tells browsers. A host that is nobody's counts as a guess when `guesser` is given: whoever
-    /// makes hosts up would have each looked up.
-    pub async fn hsts(&self, host: &str, now: Instant, guesser: Option<&impl Guesser>) -> Hsts {
+    /// What the domain of this host says where no link is reached. A host that is nobody's counts as a guess when `guesser` is
+    /// given: whoever makes hosts up would have each looked up.
+    pub async fn of_host(&self, host: &str, now: Instant, guesser: Option<&impl Guesser>) -> OfHost {
         let told = |entry: &Entry<ServedDomain>| {
-            let max_age = entry.value.as_ref().and_then(|domain| domain.hsts_max_age);
-            max_age.map_or(Hsts::AsSet, |seconds| Hsts::Own(max_age_value(seconds)))
+            let Some(domain) = &entry.value else { return Hsts::AsSet.into() };
+            let max_age = domain.hsts_max_age;
+            let hsts = max_age.map_or(Hsts::AsSet, |seconds| Hsts::Own(max_age_value(seconds)));
+            OfHost { hsts, fallback_url: domain.fallback_url.clone() }
         };
         if let Some(entry) = self.inner.hosts.fresh(host, now) {
             return told(&entry);
         }
         let guesser = guesser.filter(|_| !self.inner.hosts.holds(host));
-        let Ok(guess) = guesser.map(Guesser::take).transpose() else { return Hsts::Unknown };
+        let Ok(guess) = guesser.map(Guesser::take).transpose() else { return Hsts::Unknown.into() };
         // who gives up waiting leaves the question asked: the next one finds the answer in memory
         let found = timeout(HOST_WAIT, self.inner.domain(host, now)).await;
         let entry = found.ok().and_then(Result::ok);
@@ -190,7 +207,7 @@ impl Links {
         if let Some((guess, guesser)) = guess.zip(guesser).filter(|_| !is_made_up) {
             guesser.give_back(guess);
         }
-        entry.map_or(Hsts::Unknown, |entry| told(&entry))
+        entry.map_or(Hsts::Unknown.into(), |entry| told(&entry))
     }
 
     /// Whose links are served under this host.

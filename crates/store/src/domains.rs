@@ -10,7 +10,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use model::domain_proof::{ProofFailure, ProofStatus};
-use model::{DomainId, Host, SlugCase, WorkspaceId};
+use model::{DestinationUrl, DomainId, Host, SlugCase, WorkspaceId};
 
 use crate::schema::{domains, links};
 use crate::{Connection, QueryResult};
@@ -33,6 +33,8 @@ pub struct Domain {
     pub hsts_max_age: Option<u32>,
     /// Whether capital letters in slugs tell its links apart.
     pub slug_case: SlugCase,
+    /// Where visitors go of a closed link under it that names nothing of its own, and of a slug that no link has.
+    pub fallback_url: Option<DestinationUrl>,
     /// Since when an operator has all of its links blocked.
     pub blocked_at: Option<DateTime<Utc>>,
     /// What has been shown of whose it is.
@@ -97,6 +99,7 @@ pub(crate) struct Row {
     verified_at: Option<DateTime<Utc>>,
     proof_checked_at: Option<DateTime<Utc>>,
     proof_failure: Option<String>,
+    fallback_url: Option<String>,
 }
 
 pub(crate) fn read(row: Row) -> Domain {
@@ -108,6 +111,8 @@ pub(crate) fn read(row: Row) -> Domain {
         // not below 0
         hsts_max_age: row.hsts_max_age.map(i32::unsigned_abs),
         slug_case: slug_case(&row.slug_case),
+        // one that only a newer release can read is none here
+        fallback_url: row.fallback_url.and_then(|url| url.parse().ok()),
         blocked_at: row.blocked_at,
         proof: Proof {
             token: row.proof_token,
@@ -298,6 +303,20 @@ pub async fn set_hsts(
         domains::table.filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::id.eq(id.uuid())));
     let max_age = max_age.map(|seconds| i32::try_from(seconds).unwrap_or(i32::MAX));
     let changed = diesel::update(own).set(domains::hsts_max_age.eq(max_age)).execute(conn).await?;
+    Ok(changed > 0)
+}
+
+/// Says where visitors go whom no link of a domain leads anywhere; `false` when the workspace has no such domain.
+pub async fn set_fallback(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: DomainId,
+    fallback_url: Option<&DestinationUrl>,
+) -> QueryResult<bool> {
+    let own =
+        domains::table.filter(domains::workspace_id.eq(workspace_id.uuid()).and(domains::id.eq(id.uuid())));
+    let fallback_url = fallback_url.map(DestinationUrl::as_str);
+    let changed = diesel::update(own).set(domains::fallback_url.eq(fallback_url)).execute(conn).await?;
     Ok(changed > 0)
 }
 

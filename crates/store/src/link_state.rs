@@ -74,8 +74,8 @@ pub(crate) fn is_in(state: LinkState, now: DateTime<Utc>) -> SqlLiteral<Bool> {
 /// Links that are looked at for [`ended`], the newest ones.
 const ENDED_AMONG: i64 = 2000;
 
-/// Those of the newest links that led somewhere until not long ago, `since`, and now lead to nothing of their own: their
-/// time is over, or they had as many clicks as they may have. The newest first, at most `limit`.
+/// Those of the newest links that led somewhere until not long ago, `since`, and now lead to nothing of their own, nor of
+/// their domain: their time is over, or they had as many clicks as they may have. The newest first, at most `limit`.
 pub async fn ended(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
@@ -94,6 +94,7 @@ pub async fn ended(
         "SELECT id, slug FROM (SELECT * FROM links WHERE workspace_id = $1 AND archived_at IS NULL
              ORDER BY id DESC LIMIT $5) AS newest
          WHERE enabled AND blocked_at IS NULL AND expired_url IS NULL
+             AND NOT EXISTS (SELECT 1 FROM domains WHERE domains.id = domain_id AND fallback_url IS NOT NULL)
              AND (expires_at > $2 AND expires_at <= $3 OR exhausted_at > $2)
          ORDER BY id DESC LIMIT $4",
     )

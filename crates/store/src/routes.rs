@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use model::link::{Tracking, TrackingSays};
 use model::privacy::SignalPolicies;
-use model::{Host, Link, LinkId, Slug, SlugCase, TypedSlug, WorkspaceId};
+use model::{DestinationUrl, Host, Link, LinkId, Slug, SlugCase, TypedSlug, WorkspaceId};
 
 use crate::domains::slug_case;
 use crate::link_row::{Row, unreadable};
@@ -35,6 +35,14 @@ struct OfDomain {
     hsts_max_age: Option<i32>,
     slug_case: String,
     blocked_at: Option<DateTime<Utc>>,
+    fallback_url: Option<String>,
+}
+
+impl OfDomain {
+    /// One that cannot be read is none: links under the domain are followed all the same.
+    fn fallback_url(&self) -> Option<DestinationUrl> {
+        self.fallback_url.as_deref()?.parse().ok()
+    }
 }
 
 /// What the workspace says of the recording of a link's channel, in SQL.
@@ -44,14 +52,14 @@ const CHANNEL_TRACKING: &str = "settings.channel_tracking ->> links.channel";
 const CAMPAIGN_TRACKING: &str = "settings.campaign_tracking ->> links.campaign_id";
 
 /// Where visitors go of a link that leads nowhere, in SQL.
-const FALLBACK_URL: &str = "COALESCE(links.expired_url, settings.fallback_url)";
+const FALLBACK_URL: &str = "COALESCE(links.expired_url, domains.fallback_url, settings.fallback_url)";
 
 /// Whether a URL leads to a host under which the workspace serves links: whoever follows could go round in circles. It is
 /// refused when a link is saved; here it matters for domains that were added later. A URL with a port leads to something else,
 /// and all that are saved are written in one way.
 pub(crate) fn leads_back(url: &str) -> String {
     format!(
-        "EXISTS (SELECT 1 FROM domains led WHERE led.workspace_id = links.workspace_id AND led.verified_at IS NOT NULL \
+        "EXISTS (SELECT 1 FROM domains led WHERE led.workspace_id = domains.workspace_id AND led.verified_at IS NOT NULL \
          AND led.host = substring({url} from '^https?://([^/:?#]+)(?:[/?#]|$)'))"
     )
 }
@@ -113,6 +121,8 @@ pub struct ServedDomain {
     pub hsts_max_age: Option<u32>,
     /// Whether capital letters in slugs tell its links apart.
     pub slug_case: SlugCase,
+    /// Where visitors go of a slug that no link has; `None`: they see a page that says so.
+    pub fallback_url: Option<DestinationUrl>,
 }
 
 /// The link that a tracked URL with this host and this slug, as somebody typed it, leads to. A host that no domain has may be
@@ -137,7 +147,7 @@ pub async fn domain(conn: &mut Connection, host: &Host) -> QueryResult<Option<Se
 /// several workspaces have one).
 pub async fn serving_domain(conn: &mut Connection, host: &Host) -> QueryResult<Option<ServedDomain>> {
     let is_it = domains::host.eq(host.as_str());
-    let found: Option<(String, Uuid, OfDomain, Option<bool>)> = domains::table
+    let found: Option<(String, Uuid, OfDomain, Option<bool>, bool)> = domains::table
         .left_join(settings::table.on(settings::workspace_id.eq(domains::workspace_id)))
         .filter(is_it.or(domains::is_default).and(domains::verified_at.is_not_null()))
         .order((is_it.desc(), domains::id))
@@ -146,17 +156,21 @@ pub async fn serving_domain(conn: &mut Connection, host: &Host) -> QueryResult<O
             domains::workspace_id,
             OfDomain::as_select(),
             settings::is_tracking.nullable(),
+            sql::<Bool>(&leads_back("domains.fallback_url")),
         ))
         .first(conn)
         .await
         .optional()?;
-    let Some((host, workspace_id, domain, is_tracking)) = found else { return Ok(None) };
+    let Some((host, workspace_id, domain, is_tracking, is_fallback_loop)) = found else { return Ok(None) };
+    // a fallback is as much the owner's as what was blocked
+    let has_fallback = !is_fallback_loop && domain.blocked_at.is_none();
     Ok(Some(ServedDomain {
         host: Host::kept(host),
         workspace_id: WorkspaceId::from_uuid(workspace_id),
         is_tracking: is_tracking.unwrap_or(true),
         hsts_max_age: domain.hsts_max_age.and_then(|seconds| u32::try_from(seconds).ok()),
         slug_case: slug_case(&domain.slug_case),
+        fallback_url: domain.fallback_url().filter(|_| has_fallback),
     }))
 }
 
@@ -210,7 +224,7 @@ fn read(
         expires_at: options.expires_at,
         max_clicks: options.max_clicks,
         is_exhausted: row.exhausted_at.is_some(),
-        fallback_url: options.expired_url.or(fallback_url),
+        fallback_url: options.expired_url.or(domain.fallback_url()).or(fallback_url),
         recording,
         recording_decided_by,
         signals: signals_of(&decided.gpc_policy, &decided.dnt_policy),

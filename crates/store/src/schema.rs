@@ -164,6 +164,7 @@ diesel::table! {
         verified_at -> Nullable<Timestamptz>,
         proof_checked_at -> Nullable<Timestamptz>,
         proof_failure -> Nullable<Text>,
+        fallback_url -> Nullable<Text>,
     }
 }
 

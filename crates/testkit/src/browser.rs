@@ -100,7 +100,8 @@ impl Browser {
             let metrics = json!({"width": width, "height": height, "pixelRatio": 1, "touch": true});
             chrome["mobileEmulation"] = json!({"deviceMetrics": metrics});
         }
-        let capabilities = json!({"goog:chromeOptions": chrome});
+        let script_ms = u64::try_from(LIMIT.as_millis()).expect("a minute");
+        let capabilities = json!({"goog:chromeOptions": chrome, "timeouts": {"script": script_ms}});
         let url = format!("http://127.0.0.1:{port}");
         let client = until(LIMIT, || async {
             let capabilities = capabilities.as_object().expect("an object").clone();

@@ -11,7 +11,7 @@ use super::PageError;
 use super::view::when;
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
-use crate::desk::{deliveries, link_lists, quarantine, settings};
+use crate::desk::{deliveries, domains, link_lists, quarantine, settings};
 use crate::page::PageRequest;
 
 /// How long something that was given up, or that ended, is worth a word.
@@ -35,6 +35,8 @@ pub struct Item {
     pub action: &'static str,
     /// Where it is done.
     pub href: String,
+    /// What that takes.
+    needs: Scope,
 }
 
 /// All there is, as far as the caller may see it.
@@ -57,6 +59,9 @@ pub async fn items(
     if caller.may(Scope::Admin) {
         items.extend(put_aside(shared, caller).await?);
     }
+    for item in items.iter_mut().filter(|item| !caller.may(item.needs)) {
+        item.action = "Look at it";
+    }
     items.sort_by_key(|item| item.kind != "bad");
     Ok(items)
 }
@@ -74,6 +79,7 @@ fn of_endpoint(endpoint: &Endpoint, now: DateTime<Utc>) -> Option<Item> {
                 text: format!("Nothing is sent to it: {}.", reason.trim_end_matches('.')),
                 action: "Mend and enable it",
                 href,
+                needs: Scope::EndpointsWrite,
             })
         }
         State::Paused => Some(Item {
@@ -82,6 +88,7 @@ fn of_endpoint(endpoint: &Endpoint, now: DateTime<Utc>) -> Option<Item> {
             text: "What it is owed is kept until you resume it.".to_owned(),
             action: "Look at it",
             href,
+            needs: Scope::EndpointsRead,
         }),
         State::Active if health.failed > 0 => {
             let since = health.first_failure_at.map_or("lately".to_owned(), |at| when(at, now).near);
@@ -93,6 +100,7 @@ fn of_endpoint(endpoint: &Endpoint, now: DateTime<Utc>) -> Option<Item> {
                 text: format!("{status} failed {attempts}, the first {since}. We keep trying."),
                 action: "See what it answers",
                 href,
+                needs: Scope::EndpointsRead,
             })
         }
         State::Active => None,
@@ -134,6 +142,7 @@ async fn given_up(
             Some(id) => format!("/settings/webhooks/{id}#dead"),
             None => "/settings/webhooks".to_owned(),
         },
+        needs: Scope::DeliveriesWrite,
     }))
 }
 
@@ -147,7 +156,7 @@ fn counted(number: usize, one: &'static str, many: &'static str) -> (String, &'s
 }
 
 async fn of_domains(shared: &Shared, caller: &Caller) -> Result<Vec<Item>, PageError> {
-    let domains = settings::domains(shared, caller).await?;
+    let domains = domains::list(shared, caller).await?;
     if domains.is_empty() {
         return Ok(vec![Item {
             kind: "bad",
@@ -155,6 +164,7 @@ async fn of_domains(shared: &Shared, caller: &Caller) -> Result<Vec<Item>, PageE
             text: "Links need a host name under which they are served, such as go.example.com.".to_owned(),
             action: "Add a domain",
             href: "/settings/links".to_owned(),
+            needs: Scope::SettingsWrite,
         }]);
     }
     let blocked = domains.iter().filter(|domain| domain.blocked_at.is_some()).map(|domain| Item {
@@ -164,6 +174,7 @@ async fn of_domains(shared: &Shared, caller: &Caller) -> Result<Vec<Item>, PageE
             .to_owned(),
         action: "See your domains",
         href: "/settings/links".to_owned(),
+        needs: Scope::SettingsRead,
     });
     Ok(blocked.collect())
 }
@@ -192,6 +203,7 @@ async fn without_destination(
         ),
         action: if ended.len() == 1 { "See the link" } else { "Name a fallback" },
         href: if ended.len() == 1 { format!("/links/{first}") } else { "/settings/links".to_owned() },
+        needs: if ended.len() == 1 { Scope::LinksRead } else { Scope::SettingsWrite },
     }))
 }
 
@@ -210,6 +222,7 @@ async fn put_aside(shared: &Shared, caller: &Caller) -> Result<Option<Item>, Pag
             .to_owned(),
         action: "Open the quarantine",
         href: "/quarantine".to_owned(),
+        needs: Scope::Admin,
     }))
 }
 

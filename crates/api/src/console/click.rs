@@ -32,6 +32,7 @@ struct ClickPage {
     labels: Vec<(&'static str, String)>,
     steps: Vec<(&'static str, When, String)>,
     endpoints: Vec<EndpointLine>,
+    may_add_webhook: bool,
 }
 
 /// What became of the click at an endpoint.
@@ -99,6 +100,7 @@ pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> Pag
             ("Recorded", when(shown.recorded_at, now), "Stored for reports.".to_owned()),
         ],
         endpoints: endpoints.iter().map(|at| endpoint_line(&signed, at, now)).collect(),
+        may_add_webhook: signed.caller.may(Scope::EndpointsWrite),
     };
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
 }

@@ -76,7 +76,7 @@ pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> Pag
         body: body.map(|body| pretty(&String::from_utf8_lossy(&body))).unwrap_or_default(),
         curl,
         may_retry,
-        findings: wanting(std::slice::from_ref(&finding)),
+        findings: wanting(std::slice::from_ref(&finding), &signed.caller),
         layout: signed.layout("webhooks"),
         row: delivery_row(&delivery, now),
         event_id: delivery.event_id.to_string(),

@@ -10,12 +10,12 @@ use store::domains::Domain;
 
 use super::form::{self, Form};
 use super::settings::finish;
-use super::{Flash, PageResult, Signed, capital, see_other, session};
+use super::{Flash, PageResult, Signed, capital, refused, see_other, session};
 use crate::app::Shared;
-use crate::auth::Scope;
+use crate::auth::{Caller, Scope};
 use crate::body::path_id;
 use crate::desk::idempotency::Done;
-use crate::desk::{domain_proof, settings};
+use crate::desk::{domain_proof, domains};
 use crate::error::ApiError;
 
 /// Where the page is.
@@ -46,6 +46,8 @@ pub struct DomainRow {
     pub is_case_sensitive: bool,
     /// Whether whoever runs the server has it blocked.
     pub is_blocked: bool,
+    /// Where visitors go whom no link leads anywhere; empty: as the link settings say.
+    pub fallback_url: String,
     /// How long browsers keep to https, to choose from.
     pub hsts: Vec<HstsChoice>,
     /// Name and value of the record that proves whose it is, while nothing does.
@@ -79,9 +81,18 @@ impl From<Domain> for DomainRow {
             is_default: domain.is_default,
             is_case_sensitive: domain.slug_case == SlugCase::Sensitive,
             is_blocked: domain.blocked_at.is_some(),
+            fallback_url: domain.fallback_url.map(|url| url.to_string()).unwrap_or_default(),
             hsts: hsts_choices(domain.hsts_max_age),
         }
     }
+}
+
+/// The workspace's domains, the default one first.
+///
+/// # Errors
+/// When the database is away.
+pub async fn rows(shared: &Shared, caller: &Caller) -> Result<Vec<DomainRow>, ApiError> {
+    Ok(domains::list(shared, caller).await?.into_iter().map(DomainRow::from).collect())
 }
 
 fn hsts_choices(current: Option<u32>) -> Vec<HstsChoice> {
@@ -132,7 +143,7 @@ async fn add(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
         object.insert("case".to_owned(), SlugCase::Sensitive.as_str().into());
     }
     let added = match form::read(object) {
-        Ok(new) => settings::add_domain(&shared, &signed.caller, new, None).await,
+        Ok(new) => domains::add(&shared, &signed.caller, new, None).await,
         Err(error) => Err(error),
     };
     let added = added.map(Done::into_inner);
@@ -156,8 +167,7 @@ async fn verify(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shar
             ProofStatus::Failed(failure) => Flash::Failed(format!("{}.", capital(failure.detail()))),
             ProofStatus::Pending => Flash::Failed("Nothing was found.".to_owned()),
         },
-        Err(error @ ApiError::Conflict { .. }) => Flash::Failed(format!("{}.", capital(&error.to_string()))),
-        Err(error) => return Err(error.into()),
+        Err(error) => refused(error)?,
     };
     Ok(session::leave(&shared, see_other(PATH), &flash))
 }
@@ -176,6 +186,9 @@ async fn change(signed: Signed, form: Form, id: Path<String>, shared: Data<Share
             seconds.map_or(Value::Null, |text| text.parse::<u32>().map_or_else(|_| text.into(), Value::from));
         object.insert("hsts_max_age".to_owned(), value);
     }
+    if form.has("fallback_url") {
+        object.insert("fallback_url".to_owned(), form.text("fallback_url").map_or(Value::Null, Value::from));
+    }
     // a box that is not ticked is not sent: the form says that it has one
     if form.has("has_case") {
         let is_sensitive = form.is_set("case_sensitive");
@@ -183,7 +196,7 @@ async fn change(signed: Signed, form: Form, id: Path<String>, shared: Data<Share
         object.insert("case".to_owned(), case.as_str().into());
     }
     let changed = match form::read(object) {
-        Ok(change) => settings::change_domain(&shared, &signed.caller, id, None, change).await.map(|_| ()),
+        Ok(change) => domains::change(&shared, &signed.caller, id, None, change).await.map(|_| ()),
         Err(error) => Err(error),
     };
     done(&shared, changed, "Saved. Visitors of the domain meet it within a second.")
@@ -192,17 +205,14 @@ async fn change(signed: Signed, form: Form, id: Path<String>, shared: Data<Share
 #[post("/settings/domains/{id}/remove")]
 async fn remove(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::SettingsWrite)?;
-    let removed = settings::remove_domain(&shared, &signed.caller, path_id(&id, "domain")?, None).await;
+    let removed = domains::remove(&shared, &signed.caller, path_id(&id, "domain")?, None).await;
     done(&shared, removed, "The domain is removed.")
 }
 
 fn done(shared: &Shared, told: Result<(), ApiError>, text: &str) -> PageResult {
     let flash = match told {
         Ok(()) => Flash::Done(text.to_owned()),
-        Err(error @ (ApiError::Conflict { .. } | ApiError::Invalid(_))) => {
-            Flash::Failed(format!("{}.", capital(&error.to_string())))
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => refused(error)?,
     };
     Ok(session::leave(shared, see_other(PATH), &flash))
 }

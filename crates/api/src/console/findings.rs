@@ -23,21 +23,31 @@ pub struct FindingText {
     pub page: String,
 }
 
-impl From<&Finding> for FindingText {
-    fn from(finding: &Finding) -> Self {
+impl FindingText {
+    /// The finding for somebody: pages that are closed to them are not named.
+    fn of(finding: &Finding, caller: &Caller) -> Self {
+        let page = finding.page.as_deref().filter(|page| may_open(caller, page));
         Self {
             code: finding.code,
             stops: finding.stops,
             text: sentence(&finding.text),
             fix: finding.fix.as_deref().map(sentence).unwrap_or_default(),
-            page: finding.page.clone().unwrap_or_default(),
+            page: page.unwrap_or_default().to_owned(),
         }
     }
 }
 
 /// Those of several that want looking at.
-pub fn wanting(findings: &[Finding]) -> Vec<FindingText> {
-    findings.iter().filter(|finding| finding.stops || finding.fix.is_some()).map(FindingText::from).collect()
+pub fn wanting(findings: &[Finding], caller: &Caller) -> Vec<FindingText> {
+    let wanting = findings.iter().filter(|finding| finding.stops || finding.fix.is_some());
+    wanting.map(|finding| FindingText::of(finding, caller)).collect()
+}
+
+/// Whether somebody may open what a finding names: forms take more than looking.
+fn may_open(caller: &Caller, page: &str) -> bool {
+    let is_form = page.ends_with("/new") || page.ends_with("/edit");
+    !is_form
+        || caller.may(if page.starts_with("/links/") { Scope::LinksWrite } else { Scope::EndpointsWrite })
 }
 
 /// What there is to say of a link and its last click, for who may see clicks and webhooks.
@@ -53,7 +63,7 @@ pub async fn of_link(shared: &Shared, caller: &Caller, link: &Link) -> Result<Ve
     let mut findings = diagnosis::look(&mut conn, caller.workspace_id, link, Utc::now()).await?;
     drop(conn);
     findings.extend(diagnosis::services(&shared.bus, &findings).await);
-    Ok(findings.iter().map(FindingText::from).collect())
+    Ok(findings.iter().map(|finding| FindingText::of(finding, caller)).collect())
 }
 
 fn sentence(text: &str) -> String {

@@ -9,13 +9,12 @@ use serde_json::Value;
 
 use super::form::{self, Errors, Form};
 use super::view::{Layout, When, html_with, when};
-use super::{Flash, PageResult, Signed, capital, see_other, session};
+use super::{Flash, PageResult, Signed, refused, see_other, session};
 use crate::app::Shared;
 use crate::auth::{ALL, Identity, Scope};
 use crate::body::path_id;
 use crate::desk::idempotency::Done;
 use crate::desk::keys::{self, Created};
-use crate::error::ApiError;
 use crate::page::{LIMIT_MAX, PageRequest};
 
 /// Adds the pages.
@@ -149,10 +148,7 @@ async fn rotate(signed: Signed, form: Form, id: Path<String>, shared: Data<Share
     let flash = match made {
         Ok(Created { key: Some(key), .. }) => signed.new_key(&key),
         Ok(Created { key: None, .. }) => Flash::Done("The key was replaced before.".to_owned()),
-        Err(error @ (ApiError::Conflict { .. } | ApiError::Invalid(_))) => {
-            Flash::Failed(format!("{}.", capital(&error.to_string())))
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => refused(error)?,
     };
     Ok(session::leave(&shared, see_other("/settings/keys"), &flash))
 }

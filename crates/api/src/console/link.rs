@@ -23,7 +23,7 @@ use super::{PageError, PageResult, Signed, link_form, session};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Query, path_id};
-use crate::desk::{analytics, clicks, links, qr, settings, tracking};
+use crate::desk::{analytics, clicks, domains, links, qr, settings, tracking};
 use crate::page::PageRequest;
 
 /// Clicks that are shown.
@@ -112,7 +112,10 @@ async fn show(
     let saved = settings::find(&shared, caller).await?;
     let decided = tracking::of(&link, &saved);
     // where else visitors go is told to who may see the settings
-    let has_fallback = caller.may(Scope::SettingsRead) && saved.fallback_url.is_some();
+    let has_fallback = caller.may(Scope::SettingsRead) && {
+        let domain = domains::list(&shared, caller).await?.into_iter().find(|at| at.host == link.host);
+        domain.and_then(|domain| domain.fallback_url).or(saved.fallback_url).is_some()
+    };
     let why = findings::of_link(&shared, caller, &link).await?;
     let page = LinkPage {
         layout: signed.layout("links"),

@@ -19,21 +19,9 @@ use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::path_id;
 use crate::desk::idempotency::Done;
-use crate::desk::{etag, links, settings};
+use crate::desk::link_fields::LABEL_NAMES;
+use crate::desk::{domains, etag, links};
 use crate::error::ApiError;
-
-/// Texts that may be empty, under the names of the API.
-const TEXTS: [&str; 9] = [
-    "campaign_id",
-    "conversation_id",
-    "contact_id",
-    "message_id",
-    "channel",
-    "sequence_id",
-    "step_id",
-    "external_id",
-    "expired_url",
-];
 
 /// Choices; one is always made.
 const CHOICES: [&str; 2] = ["tracking", "query_mode"];
@@ -164,9 +152,10 @@ struct Values(Vec<(&'static str, String)>);
 
 impl Values {
     fn typed(form: &Form) -> Self {
-        let fixed = ["url", "slug", "domain", "kind", "tags", "max_clicks", "status_code", "revision"];
+        let fixed =
+            ["url", "slug", "domain", "kind", "tags", "expired_url", "max_clicks", "status_code", "revision"];
         let utm = UTM.into_iter().chain(PREVIEW).map(|(field, _)| field);
-        let names = fixed.into_iter().chain(TEXTS).chain(CHOICES).chain(MOMENTS).chain(utm);
+        let names = fixed.into_iter().chain(LABEL_NAMES).chain(CHOICES).chain(MOMENTS).chain(utm);
         Self(names.map(|name| (name, form.text(name).unwrap_or_default().to_owned())).collect())
     }
 
@@ -230,7 +219,7 @@ fn body(form: &Form, is_change: bool) -> Map<String, Value> {
         None if is_change => drop(body.insert(name.to_owned(), Value::Null)),
         None => {}
     };
-    for name in TEXTS {
+    for name in LABEL_NAMES.into_iter().chain(["expired_url"]) {
         put(name, form.text(name).map(Value::from));
     }
     for name in MOMENTS {
@@ -290,7 +279,7 @@ async fn page(
     values: Values,
     errors: Errors,
 ) -> PageResult {
-    let domains = settings::domains(shared, &signed.caller).await?;
+    let domains = domains::list(shared, &signed.caller).await?;
     let domains = domains.into_iter().map(|domain| domain.host.to_string()).collect();
     let query_modes = QUERY_MODES.map(|(mode, words)| (mode.as_str(), words));
     let page = LinkFormPage { layout: signed.layout("links"), changed, domains, query_modes, values, errors };

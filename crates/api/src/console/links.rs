@@ -22,9 +22,8 @@ use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::{Query, path_id};
 use crate::desk::link_change::LinkChange;
-use crate::desk::link_lists;
 use crate::desk::links::{self, tracked_url};
-use crate::desk::{settings, tracking};
+use crate::desk::{domains, link_lists, settings, tracking};
 use crate::fields::{Fields, FromFields, word};
 use crate::page::Page;
 use crate::v1::link_export;
@@ -166,7 +165,7 @@ async fn list(signed: Signed, zone: Zone, query: Query, shared: Data<Shared>) ->
         add_clicks(&mut rows, &ids, &days);
     }
     let domains = match caller.may(Scope::SettingsRead) {
-        true => settings::domains(&shared, caller).await?,
+        true => domains::list(&shared, caller).await?,
         false => Vec::new(),
     };
     let next = next_cursor.map(|cursor| query_of(&filter, ("cursor", &cursor)));

@@ -180,6 +180,16 @@ fn capital(text: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
+/// Why a form was not heeded, for the next page; what no answer to it would help stays an error.
+fn refused(error: ApiError) -> Result<Flash, PageError> {
+    let text = match &error {
+        ApiError::Invalid(errors) => errors.first().map(|error| error.detail.clone()).unwrap_or_default(),
+        ApiError::Conflict { .. } | ApiError::Away(_) => error.to_string(),
+        _ => return Err(error.into()),
+    };
+    Ok(Flash::Failed(format!("{}.", capital(&text))))
+}
+
 /// Go there, with GET.
 fn see_other(location: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((header::LOCATION, location)).finish()

@@ -11,7 +11,7 @@ use store::invitations::Purpose;
 
 use super::form::{self, Errors, Form};
 use super::view::{Layout, When, html_with, when};
-use super::{Flash, PageResult, Signed, capital, see_other, session};
+use super::{Flash, PageResult, Signed, refused, see_other, session};
 use crate::app::Shared;
 use crate::auth::{Caller, Identity, Scope};
 use crate::body::path_id;
@@ -249,12 +249,7 @@ async fn revoke(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shar
 fn done(shared: &Shared, told: Result<String, ApiError>) -> PageResult {
     let flash = match told {
         Ok(text) => Flash::Done(text),
-        Err(ApiError::Invalid(errors)) => {
-            let text = errors.into_iter().next().map(|error| error.detail).unwrap_or_default();
-            Flash::Failed(format!("{}.", capital(&text)))
-        }
-        Err(error @ ApiError::Conflict { .. }) => Flash::Failed(format!("{}.", capital(&error.to_string()))),
-        Err(error) => return Err(error.into()),
+        Err(error) => refused(error)?,
     };
     Ok(session::leave(shared, see_other(PATH), &flash))
 }

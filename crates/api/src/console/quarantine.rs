@@ -10,11 +10,10 @@ use store::quarantine::Entry;
 
 use super::form::Form;
 use super::view::{Chip, Layout, When, html, when};
-use super::{Flash, PageResult, Signed, see_other, session};
+use super::{Flash, PageResult, Signed, refused, see_other, session};
 use crate::app::Shared;
 use crate::desk::idempotency::Done;
 use crate::desk::quarantine::{self, Asked};
-use crate::error::ApiError;
 use crate::page::{LIMIT_DEFAULT, PageRequest};
 use crate::v1::quarantine::{download, hex, printable, quarantine_id};
 
@@ -130,10 +129,7 @@ async fn replay(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shar
             "It is on {} again. If it cannot be handled now either, it comes back here, and this page says so.",
             entry.stream
         )),
-        Err(error @ (ApiError::Conflict { .. } | ApiError::Away(_))) => {
-            Flash::Failed(format!("{}.", super::capital(&error.to_string())))
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => refused(error)?,
     };
     Ok(session::leave(&shared, see_other(&format!("/quarantine/{id}")), &flash))
 }

@@ -109,7 +109,7 @@ async fn page(
             .unwrap_or_default(),
         app_schemes: typed_text("app_schemes").unwrap_or(app_schemes),
         tracking,
-        domains: settings::domains(shared, caller).await?.into_iter().map(DomainRow::from).collect(),
+        domains: domains::rows(shared, caller).await?,
         new_domain: NewDomainForm::of(typed),
         endpoints,
         may_change: caller.may(Scope::SettingsWrite),

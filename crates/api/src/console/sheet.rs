@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::desk::link_body::NewLink;
-use crate::desk::link_fields::{PREVIEW_NAMES, UTM_NAMES};
+use crate::desk::link_fields::{LABEL_NAMES, PREVIEW_NAMES, UTM_NAMES};
 use crate::error::{ApiError, FieldError};
 use crate::fields;
 
@@ -16,20 +16,12 @@ pub const PASSWORDS_MAX: usize = 200;
 /// Columns of a sheet.
 const COLUMNS_MAX: usize = 100;
 
-/// Columns whose names are fields of the API.
-const TEXTS: [&str; 19] = [
+/// Columns whose names are fields of the API, beside the labels.
+const TEXTS: [&str; 11] = [
     "url",
     "slug",
     "domain",
     "kind",
-    "campaign_id",
-    "conversation_id",
-    "contact_id",
-    "message_id",
-    "channel",
-    "sequence_id",
-    "step_id",
-    "external_id",
     "tracking",
     "query_mode",
     "password",
@@ -253,7 +245,7 @@ fn delimiter(text: &str) -> u8 {
 fn column(name: &str) -> Column {
     let name = name.trim().to_lowercase().replace([' ', '-'], "_");
     let name = NAMES.iter().find(|(other, _)| *other == name).map_or(name.as_str(), |(_, field)| *field);
-    if let Some(text) = TEXTS.iter().find(|text| **text == name) {
+    if let Some(text) = LABEL_NAMES.into_iter().chain(TEXTS).find(|text| *text == name) {
         return Column::Text(text);
     }
     match name {

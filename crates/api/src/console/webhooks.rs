@@ -21,9 +21,9 @@ use super::view::{
 };
 use super::webhook_list::advice;
 use super::webhook_stats::{FiguresText, span, stats_plot};
-use super::{Flash, PageResult, Signed, see_other, session};
+use super::{Flash, PageResult, Signed, refused, see_other, session};
 use crate::app::Shared;
-use crate::auth::Scope;
+use crate::auth::{Caller, Scope};
 use crate::body::path_id;
 use crate::desk::endpoints::Tested;
 use crate::desk::{deliveries, diagnosis, endpoint_stats, endpoints, secrets};
@@ -228,7 +228,7 @@ async fn webhook_page(
         figures = Some(FiguresText::of(stats.figures, backlog.waiting, backlog.due, complete));
         plot = Some(stats_plot(&stats));
     }
-    let troubles = troubles(&endpoint, &rows, now);
+    let troubles = troubles(caller, &endpoint, &rows, now);
     let headers = endpoints::open_headers(shared, caller, &endpoint)?;
     Ok(WebhookPage {
         layout: signed.layout("webhooks"),
@@ -258,13 +258,18 @@ async fn webhook_page(
 }
 
 /// What is wrong with the last delivery that did not go well; each cause once.
-fn troubles(endpoint: &Endpoint, rows: &[LoggedDelivery], now: DateTime<Utc>) -> Vec<FindingText> {
+fn troubles(
+    caller: &Caller,
+    endpoint: &Endpoint,
+    rows: &[LoggedDelivery],
+    now: DateTime<Utc>,
+) -> Vec<FindingText> {
     let failed = rows.iter().find(|row| row.status != DeliveryStatus::Delivered);
     // what was mended since needs no more saying
     let is_over = rows.first().is_some_and(|newest| newest.status == DeliveryStatus::Delivered);
     let finding =
         failed.filter(|_| !is_over).map(|row| diagnosis::delivery::finding(row, Some(endpoint), now));
-    wanting(finding.as_slice())
+    wanting(finding.as_slice(), caller)
 }
 
 /// What was given up of an endpoint.
@@ -314,10 +319,7 @@ async fn rotate(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shar
             let text = "A new secret signs from now on; the old one ends in 24 hours.";
             signed.reveal(text, id, vec![rotated.into_inner().id], ShownAs::Made)
         }
-        Err(error @ ApiError::Conflict { .. }) => {
-            Flash::Failed(format!("{}.", super::capital(&error.to_string())))
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => refused(error)?,
     };
     Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))
 }
@@ -334,10 +336,7 @@ async fn revoke(
     let id = endpoint_id(&path.0)?;
     let flash = match secrets::revoke(&shared, &signed.caller, id, path_id(&path.1, "secret")?).await {
         Ok(()) => Flash::Done("That secret signs nothing any more.".to_owned()),
-        Err(error @ ApiError::Conflict { .. }) => {
-            Flash::Failed(format!("{}.", super::capital(&error.to_string())))
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => refused(error)?,
     };
     Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))
 }

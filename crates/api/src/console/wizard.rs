@@ -2,6 +2,8 @@
 //!
 //! The page polls its own part with a script (`assets/scripts/wizard.js`), and without one has a button that looks again.
 
+use std::net::IpAddr;
+
 use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{get, post};
 use askama::Template;
@@ -16,7 +18,7 @@ use super::view::{Layout, When, device, html, outcome, pretty, timings_text, ver
 use super::webhook_stats::span;
 use super::{PageError, PageResult, Signed, see_other, session};
 use crate::app::Shared;
-use crate::auth::Scope;
+use crate::auth::{Caller, Scope};
 use crate::body::Query;
 use crate::desk::clicks::place;
 use crate::desk::diagnosis::{Code, Finding};
@@ -126,7 +128,12 @@ struct WizardPage {
     /// The link to click; empty while there is none.
     tracked_url: String,
     link_id: String,
+    /// Whether the link's page and code may be seen.
+    may_see_link: bool,
+    /// Whether the link leads to this machine alone.
+    is_local: bool,
     may_make_link: bool,
+    may_test: bool,
     since: String,
     now: String,
     part: Option<ProgressPart>,
@@ -156,9 +163,12 @@ async fn show(signed: Signed, id: Path<String>, query: Query, shared: Data<Share
         endpoint_id: id.to_string(),
         url: endpoint.options.url.to_string(),
         secret,
+        is_local: link.as_ref().is_some_and(|link| is_local(link.host.as_str())),
         tracked_url: link.as_ref().map(|link| links::tracked_url(&shared, link)).unwrap_or_default(),
+        may_see_link: caller.may(Scope::LinksRead),
         link_id: link.map(|link| link.id.to_string()).unwrap_or_default(),
         may_make_link: caller.may(Scope::LinksWrite),
+        may_test: caller.may(Scope::EndpointsWrite),
         since: time(since),
         now: time(now),
         part,
@@ -187,6 +197,12 @@ async fn make_link(signed: Signed, _form: Form, id: Path<String>, shared: Data<S
     Ok(see_other(&format!("/settings/webhooks/{id}/try")))
 }
 
+/// Whether a host name is every machine's own.
+fn is_local(host: &str) -> bool {
+    let is_loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    is_loopback || host == "localhost" || host.ends_with(".localhost")
+}
+
 fn since(asked: Asked, created_at: DateTime<Utc>) -> DateTime<Utc> {
     asked.since.unwrap_or_else(|| created_at.max(Utc::now() - LOOK_BACK))
 }
@@ -201,7 +217,7 @@ async fn part(
     signed.caller.require(Scope::ClicksRead)?;
     signed.caller.require(Scope::DeliveriesRead)?;
     let progress = tryout::progress(shared, &signed.caller, id, link, since).await?;
-    let steps = steps(&progress, Utc::now());
+    let steps = steps(&progress, &signed.caller, Utc::now());
     let is_done = progress.is_done();
     let click_id = progress.click.as_ref().map(|shown| shown.click.click.id.to_string());
     let delivery_id = progress.delivery.as_ref().map(|sent| sent.delivery.id.to_string());
@@ -220,8 +236,8 @@ async fn part(
     })
 }
 
-fn steps(progress: &Progress, now: DateTime<Utc>) -> Vec<Step> {
-    let Some(shown) = &progress.click else { return waiting_steps(progress) };
+fn steps(progress: &Progress, caller: &Caller, now: DateTime<Utc>) -> Vec<Step> {
+    let Some(shown) = &progress.click else { return waiting_steps(progress, caller) };
     let (enriched, click) = (&shown.click, &shown.click.click);
     let clicked_at = click.clicked_at;
     let told = format!(
@@ -235,14 +251,14 @@ fn steps(progress: &Progress, now: DateTime<Utc>) -> Vec<Step> {
             .at(clicked_at, clicked_at, now),
         Step::new("Enriched", "done", told)
             .at(enriched.enriched_at, clicked_at, now)
-            .with(wanting(&progress.incomplete)),
+            .with(wanting(&progress.incomplete, caller)),
         Step::new("Recorded", "done", "It counts in reports.").at(shown.recorded_at, clicked_at, now),
     ];
-    steps.extend(delivery_steps(progress, clicked_at, now));
+    steps.extend(delivery_steps(progress, caller, clicked_at, now));
     steps
 }
 
-fn waiting_steps(progress: &Progress) -> Vec<Step> {
+fn waiting_steps(progress: &Progress, caller: &Caller) -> Vec<Step> {
     // what is behind may catch up
     let waits = |finding: &Finding| {
         let behind = [Code::NoClick, Code::EnrichBehind, Code::RecordBehind, Code::DeliverBehind];
@@ -259,17 +275,22 @@ fn waiting_steps(progress: &Progress) -> Vec<Step> {
         None => Step::new("Matched", "todo", ""),
     };
     vec![
-        Step::new("Redirected", state, text).with(wanting(&progress.before)),
+        Step::new("Redirected", state, text).with(wanting(&progress.before, caller)),
         Step::new("Enriched", "todo", ""),
         Step::new("Recorded", "todo", ""),
-        will_match.with(wanting(progress.matched.as_slice())),
+        will_match.with(wanting(progress.matched.as_slice(), caller)),
         Step::new("Delivered", "todo", ""),
         Step::new("Signature checked", "todo", ""),
     ]
 }
 
 /// Whether the webhook wants the click, and how its delivery went.
-fn delivery_steps(progress: &Progress, clicked_at: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Step> {
+fn delivery_steps(
+    progress: &Progress,
+    caller: &Caller,
+    clicked_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Vec<Step> {
     let Some(sent) = &progress.delivery else {
         let (name, state, text) = match &progress.matched {
             Some(finding) if matches!(finding.code, Code::OnItsWay | Code::NotTold) => {
@@ -280,8 +301,8 @@ fn delivery_steps(progress: &Progress, clicked_at: DateTime<Utc>, now: DateTime<
             }
             _ => ("Matched", "bad", "This webhook does not get the click."),
         };
-        let mut findings = wanting(progress.matched.as_slice());
-        findings.extend(wanting(&progress.before));
+        let mut findings = wanting(progress.matched.as_slice(), caller);
+        findings.extend(wanting(&progress.before, caller));
         return vec![
             Step::new(name, state, text).with(findings),
             Step::new("Delivered", "todo", ""),
@@ -293,7 +314,7 @@ fn delivery_steps(progress: &Progress, clicked_at: DateTime<Utc>, now: DateTime<
     // what it is owed waits, or nothing more is owed to it
     let of_state = [Code::EndpointPaused, Code::EndpointWaits, Code::EndpointDisabled];
     if let Some(finding) = progress.matched.as_ref().filter(|finding| of_state.contains(&finding.code)) {
-        matched.findings = wanting(std::slice::from_ref(finding));
+        matched.findings = wanting(std::slice::from_ref(finding), caller);
     }
     let delivered = match (&sent.attempt, progress.is_done()) {
         (Some(attempt), true) => {
@@ -318,7 +339,7 @@ fn delivery_steps(progress: &Progress, clicked_at: DateTime<Utc>, now: DateTime<
         }
         None => Step::new("Signature checked", "todo", ""),
     };
-    vec![matched, delivered.with(wanting(std::slice::from_ref(&sent.finding))), signature]
+    vec![matched, delivered.with(wanting(std::slice::from_ref(&sent.finding), caller)), signature]
 }
 
 fn answer(sent: &Sent) -> Option<AnswerText> {

@@ -112,7 +112,7 @@ impl FromFields for Asked {
             since: fields.optional("since", moment),
             until: fields.optional("until", moment),
         };
-        Some(Self { filter, page: PageRequest::from_fields(fields) })
+        Some(Self { filter, page: PageRequest::from_fields(fields)? })
     }
 }
 

@@ -70,7 +70,7 @@ pub struct Asked {
 
 impl FromFields for Asked {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        Some(Self { filter: filter(fields), page: PageRequest::from_fields(fields) })
+        Some(Self { filter: filter(fields), page: PageRequest::from_fields(fields)? })
     }
 }
 

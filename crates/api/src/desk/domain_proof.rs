@@ -5,7 +5,8 @@ use model::{DomainId, Host};
 use store::domains::{self, Domain};
 use store::{AsyncConnection as _, domain_proofs, workspaces};
 
-use super::settings::{domain_change, notify, told};
+use super::domains::{domain_change, told};
+use super::settings::notify;
 use super::{announce, now};
 use crate::app::Shared;
 use crate::auth::Caller;

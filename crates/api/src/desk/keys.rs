@@ -10,8 +10,7 @@ use store::api_keys::{self, NewKey as KeptKey, StoredKey};
 use store::{AsyncConnection as _, Connection, invitations};
 
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
-use super::settings::limit_reached;
-use super::{Change, audit, now};
+use super::{Change, audit, limit_reached, now};
 use crate::app::Shared;
 use crate::auth::{ALL, Caller, Scope};
 use crate::error::{ApiError, FieldError};

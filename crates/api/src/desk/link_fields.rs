@@ -53,6 +53,18 @@ pub const TRACKINGS: &[(&str, Tracking)] = &[
     ("off", Tracking::Off),
 ];
 
+/// What a link is about, and for whom: fields with one text each.
+pub const LABEL_NAMES: [&str; 8] = [
+    "campaign_id",
+    "conversation_id",
+    "contact_id",
+    "message_id",
+    "channel",
+    "sequence_id",
+    "step_id",
+    "external_id",
+];
+
 /// The names within `preview`.
 pub const PREVIEW_NAMES: &[&str] = &["title", "description", "image_url"];
 

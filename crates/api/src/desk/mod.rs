@@ -12,7 +12,9 @@ pub mod clicks;
 pub mod contacts;
 pub mod deliveries;
 pub mod diagnosis;
+pub mod domain_body;
 pub mod domain_proof;
+pub mod domains;
 pub mod endpoint_body;
 pub mod endpoint_create;
 pub mod endpoint_stats;
@@ -85,6 +87,15 @@ async fn announce(conn: &mut Connection, change: Change<'_>) -> Result<(), ApiEr
     let event = json!({"id": change.subject, "actor": change.caller.actor(), "details": change.details});
     events::announce(conn, change.caller.workspace_id, change.action, event, change.now).await?;
     audit(conn, change).await
+}
+
+/// Too many of something.
+fn limit_reached(max: u32, what: &str) -> ApiError {
+    ApiError::Conflict {
+        code: "limit_reached",
+        pointer: None,
+        detail: format!("the workspace has {max} {what}, as many as it may have"),
+    }
 }
 
 /// Stands in an entity tag between a revision and the digest of an answer.

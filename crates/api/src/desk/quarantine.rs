@@ -51,7 +51,7 @@ pub struct Asked {
 impl FromFields for Asked {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let consumer = fields.optional("consumer", text::<CONSUMER_CHARS_MAX>);
-        Some(Self { consumer, page: PageRequest::from_fields(fields) })
+        Some(Self { consumer, page: PageRequest::from_fields(fields)? })
     }
 }
 

@@ -43,7 +43,7 @@ pub struct Asked {
 impl FromFields for Asked {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let endpoint_id = fields.optional("endpoint_id", parsed);
-        Some(Self { endpoint_id, page: PageRequest::from_fields(fields) })
+        Some(Self { endpoint_id, page: PageRequest::from_fields(fields)? })
     }
 }
 

@@ -14,9 +14,9 @@ use super::{done, if_match, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, path_id};
-use crate::desk::domain_proof;
+use crate::desk::domain_body::{DomainChange, NewDomain};
 use crate::desk::idempotency::IdempotencyKey;
-use crate::desk::settings::{self, DomainChange, NewDomain};
+use crate::desk::{domain_proof, domains};
 use crate::error::{ApiError, Problem};
 use crate::page::Page;
 
@@ -33,6 +33,10 @@ pub struct DomainView {
     /// Whether capital letters in slugs tell links apart: `insensitive` or `sensitive`.
     #[schema(value_type = String, example = "insensitive")]
     case: &'static str,
+    /// Where visitors go of a closed link under it that names nothing of its own, and of a slug that no link has; `null`: for closed
+    /// links where the link settings say, else a small page.
+    #[schema(example = "https://example.com/")]
+    fallback_url: Option<String>,
     created_at: String,
     /// Since when who runs the server has all of its links blocked: visitors get 451.
     blocked_at: Option<String>,
@@ -88,6 +92,7 @@ impl From<Domain> for DomainView {
             default: domain.is_default,
             hsts_max_age: domain.hsts_max_age,
             case: domain.slug_case.as_str(),
+            fallback_url: domain.fallback_url.map(|url| url.to_string()),
             created_at: time(domain.created_at),
             blocked_at: domain.blocked_at.map(time),
         }
@@ -107,12 +112,12 @@ pub async fn add_domain(
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::SettingsWrite)?;
     let key = IdempotencyKey::of(&shared, &request, body.bytes())?;
-    let added = settings::add_domain(&shared, &caller, body.read()?, key.as_ref()).await?;
+    let added = domains::add(&shared, &caller, body.read()?, key.as_ref()).await?;
     done(added, |domain| Ok(shown(&request, StatusCode::CREATED, domain)))
 }
 
 fn shown(request: &HttpRequest, status: StatusCode, domain: Domain) -> HttpResponse {
-    let revision = settings::domain_revision(&domain);
+    let revision = domains::revision(&domain);
     tagged(request, status, revision, &DomainView::from(domain))
 }
 
@@ -122,7 +127,7 @@ fn shown(request: &HttpRequest, status: StatusCode, domain: Domain) -> HttpRespo
 #[get("/v1/domains")]
 pub async fn list_domains(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::SettingsRead)?;
-    let data = settings::domains(&shared, &caller).await?.into_iter().map(DomainView::from).collect();
+    let data = domains::list(&shared, &caller).await?.into_iter().map(DomainView::from).collect();
     Ok(HttpResponse::Ok().json(Page { data, next_cursor: None }))
 }
 
@@ -139,7 +144,7 @@ pub async fn show_domain(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::SettingsRead)?;
-    let domain = settings::find_domain(&shared, &caller, path_id(&id, "domain")?).await?;
+    let domain = domains::find(&shared, &caller, path_id(&id, "domain")?).await?;
     Ok(shown(&request, StatusCode::OK, domain))
 }
 
@@ -157,7 +162,7 @@ pub async fn update_domain(
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::SettingsWrite)?;
     let id = path_id(&id, "domain")?;
-    let domain = settings::change_domain(&shared, &caller, id, if_match(&request), body.read()?).await?;
+    let domain = domains::change(&shared, &caller, id, if_match(&request), body.read()?).await?;
     Ok(shown(&request, StatusCode::OK, domain))
 }
 
@@ -189,6 +194,6 @@ pub async fn remove_domain(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::SettingsWrite)?;
-    settings::remove_domain(&shared, &caller, path_id(&id, "domain")?, if_match(&request)).await?;
+    domains::remove(&shared, &caller, path_id(&id, "domain")?, if_match(&request)).await?;
     Ok(HttpResponse::NoContent().finish())
 }

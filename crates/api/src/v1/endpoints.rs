@@ -8,7 +8,7 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post};
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use model::EndpointId;
 use model::retry::RetryPreset;
@@ -26,8 +26,7 @@ use crate::desk::endpoints::{self, Tested};
 use crate::desk::idempotency::{self, IdempotencyKey};
 use crate::desk::previews;
 use crate::error::{ApiError, Problem};
-use crate::fields::{Fields, FromFields};
-use crate::page::{Page, PageRequest};
+use crate::page::{Page, PageQuery, PageRequest};
 
 /// What is shown instead of the value of a custom header.
 const MASK: &str = "********";
@@ -181,24 +180,6 @@ impl From<Tested> for TestView {
     }
 }
 
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
-struct PageQuery {
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// Entries of a page, 1 to 250. Default: 50.
-    limit: Option<u32>,
-}
-
-struct Asked(PageRequest<EndpointId>);
-
-impl FromFields for Asked {
-    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        Some(Self(PageRequest::from_fields(fields)))
-    }
-}
-
 /// Make an endpoint
 ///
 /// The answer holds the signing secret. Verify each webhook with it as Standard Webhooks 1.0.0 says. The answer to a repeat with the same
@@ -239,7 +220,7 @@ pub async fn list_endpoints(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::EndpointsRead)?;
-    let Asked(page) = query.read()?;
+    let page: PageRequest<EndpointId> = query.read()?;
     let rows = endpoints::list(&shared, &caller, &page).await?;
     let Page { data, next_cursor } =
         page.page(rows, |endpoint| endpoint.id, |endpoint| EndpointView::of(&shared, &caller, endpoint));

@@ -4,7 +4,7 @@ use actix_web::http::header;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use model::KeyId;
 use store::api_keys::StoredKey;
@@ -17,8 +17,7 @@ use crate::body::{Body, Query, path_id};
 use crate::desk::idempotency::IdempotencyKey;
 use crate::desk::keys::{self, Created, NewKey, Rotation};
 use crate::error::{ApiError, Problem};
-use crate::fields::{Fields, FromFields};
-use crate::page::{Page, PageRequest};
+use crate::page::{Page, PageQuery, PageRequest};
 
 /// An API key.
 #[derive(Serialize, ToSchema)]
@@ -54,24 +53,6 @@ impl From<StoredKey> for KeyView {
     }
 }
 
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
-struct PageQuery {
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// Entries of a page, 1 to 250. Default: 50.
-    limit: Option<u32>,
-}
-
-struct Asked(PageRequest<KeyId>);
-
-impl FromFields for Asked {
-    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        Some(Self(PageRequest::from_fields(fields)))
-    }
-}
-
 /// Make an API key
 ///
 /// The answer holds the key: keep it, it is never shown again. The answer to a repeat with the same `Idempotency-Key` is without it,
@@ -99,7 +80,7 @@ pub async fn create_key(
 #[get("/v1/api-keys")]
 pub async fn list_keys(caller: Caller, query: Query, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::KeysWrite)?;
-    let Asked(page) = query.read()?;
+    let page: PageRequest<KeyId> = query.read()?;
     let rows = keys::list(&shared, &caller, &page).await?;
     Ok(HttpResponse::Ok().json(page.page(rows, |key| key.id, KeyView::from)))
 }

@@ -195,7 +195,7 @@ pub struct Asked {
 impl FromFields for Asked {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let filter = filter(fields);
-        Some(Self { filter, page: PageRequest::from_fields(fields) })
+        Some(Self { filter, page: PageRequest::from_fields(fields)? })
     }
 }
 

@@ -4,7 +4,7 @@ use actix_web::http::header::HOST;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use model::{InvitationId, PersonId};
 use store::invitations::{Invitation, Purpose};
@@ -19,8 +19,7 @@ use crate::desk::idempotency::{self, IdempotencyKey};
 use crate::desk::people::NewLink;
 use crate::desk::{invitations, people};
 use crate::error::{ApiError, Problem};
-use crate::fields::{Fields, FromFields};
-use crate::page::{Page, PageRequest};
+use crate::page::{Page, PageQuery, PageRequest};
 
 /// A person of the workspace.
 #[derive(Serialize, ToSchema)]
@@ -110,32 +109,6 @@ fn shown(request: &HttpRequest, shared: &Shared, made: NewLink) -> HttpResponse 
     HttpResponse::Created().json(InvitationView { url, ..made.invitation.into() })
 }
 
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
-struct PageQuery {
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// Entries of a page, 1 to 250. Default: 50.
-    limit: Option<u32>,
-}
-
-struct AskedPeople(PageRequest<PersonId>);
-
-impl FromFields for AskedPeople {
-    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        Some(Self(PageRequest::from_fields(fields)))
-    }
-}
-
-struct AskedInvitations(PageRequest<InvitationId>);
-
-impl FromFields for AskedInvitations {
-    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        Some(Self(PageRequest::from_fields(fields)))
-    }
-}
-
 /// List people, those first who came last
 #[utoipa::path(tag = "people", params(PageQuery), security(("api_key" = ["people:read"])),
     responses((status = 200, body = Page<PersonView>),
@@ -147,7 +120,7 @@ pub async fn list_people(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::PeopleRead)?;
-    let AskedPeople(page) = query.read()?;
+    let page: PageRequest<PersonId> = query.read()?;
     let rows = people::list(&shared, &caller, &page).await?;
     Ok(HttpResponse::Ok().json(page.page(rows, |member| member.person.id, PersonView::from)))
 }
@@ -245,7 +218,7 @@ pub async fn list_invitations(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::PeopleRead)?;
-    let AskedInvitations(page) = query.read()?;
+    let page: PageRequest<InvitationId> = query.read()?;
     let rows = invitations::list(&shared, &caller, &page).await?;
     Ok(HttpResponse::Ok().json(page.page(rows, |invitation| invitation.id, InvitationView::from)))
 }

@@ -97,6 +97,31 @@ async fn a_new_webhook_is_tried_with_a_click_that_is_followed_until_it_is_there(
 }
 
 #[tokio::test]
+async fn the_test_link_has_a_code_for_phones_which_says_where_no_phone_gets() {
+    let api = Api::start_with_nats().await;
+    let mut browser = Browser::signed_in(&api).await;
+    let endpoint = api.endpoint().await;
+    let path = format!("/settings/webhooks/{endpoint}/try");
+    assert!(!browser.open(&path).await.1.contains("/qr?"), "there is no link yet");
+
+    let page = browser.fill(&path, &path, &[]).await;
+    let code = format!("/links/{}/qr?size=296", test_link(&api).await);
+    assert!(page.contains(&code) && page.contains("alt=\"QR code of http://localhost:8080/"), "{page}");
+    assert!(page.contains("A phone does not get there"), "{page}");
+    let (status, picture) = browser.open(&code).await;
+    assert!(status == 200 && picture.starts_with("<svg"), "{picture}");
+
+    api.delete(&format!("/v1/links/{}", test_link(&api).await)).await;
+    let domain = json!({"host": "go.example.com", "default": true});
+    assert_eq!(api.post("/v1/domains", domain).await.status, 201);
+    let page = browser.fill(&path, &path, &[]).await;
+    assert!(
+        page.contains("QR code of http://go.example.com/") && page.contains("A phone gets there"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
 async fn the_list_and_the_api_tell_how_a_webhook_does() {
     let api = Api::start().await;
     let mut browser = Browser::signed_in(&api).await;

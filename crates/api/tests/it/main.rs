@@ -1,5 +1,6 @@
 //! The API and the console against a real PostgreSQL and a real nats-server, over HTTP.
 
+mod accessibility;
 mod accounts;
 mod accounts_guard;
 mod activity;
@@ -33,8 +34,10 @@ mod link_pages;
 mod link_upsert;
 mod links;
 mod live;
+mod offered;
 mod openapi;
 mod outages;
+mod pages;
 mod people;
 mod qr;
 mod quarantine;

@@ -6,42 +6,9 @@
 use testkit::browser::{self, Browser, Options};
 
 use crate::harness::Api;
-use crate::world::{World, world};
-
-/// Every page by the name of its picture. Who adds a page adds it here.
-fn pages(world: &World) -> Vec<(&'static str, String)> {
-    let World { link, expired, click, endpoint, delivery } = world;
-    vec![
-        ("overview", "/".to_owned()),
-        ("overview-30d", "/?range=30d".to_owned()),
-        ("links", "/links".to_owned()),
-        ("links-most-clicked", "/links?sort=clicks".to_owned()),
-        ("links-nothing-found", "/links?q=nothing".to_owned()),
-        ("link", format!("/links/{link}")),
-        ("link-90d", format!("/links/{link}?range=90d")),
-        ("link-expired", format!("/links/{expired}")),
-        ("link-new", "/links/new".to_owned()),
-        ("link-edit", format!("/links/{link}/edit")),
-        ("link-import", "/links/import".to_owned()),
-        ("clicks", "/clicks".to_owned()),
-        ("click", format!("/clicks/{click}")),
-        ("delivery", format!("/deliveries/{delivery}")),
-        ("webhooks", "/settings/webhooks".to_owned()),
-        ("webhook", format!("/settings/webhooks/{endpoint}")),
-        ("webhook-new", "/settings/webhooks/new".to_owned()),
-        ("replays", format!("/settings/webhooks/{endpoint}/replays")),
-        ("webhook-try", format!("/settings/webhooks/{endpoint}/try")),
-        ("webhook-verify", format!("/settings/webhooks/{endpoint}/verify")),
-        ("webhook-deliveries", format!("/settings/webhooks/{endpoint}/deliveries")),
-        ("settings", "/settings/links".to_owned()),
-        ("retention", "/settings/retention".to_owned()),
-        ("people", "/settings/people".to_owned()),
-        ("activity", "/settings/activity".to_owned()),
-        ("troubleshooting", "/docs/troubleshooting".to_owned()),
-        ("docs", "/docs".to_owned()),
-        ("keys", "/settings/keys".to_owned()),
-    ]
-}
+use crate::pages;
+use crate::people::invite;
+use crate::world::world;
 
 /// A sheet with something wrong in it.
 const SHEET: &str = "url,slug,campaign,tags,max_clicks,colour\n\
@@ -56,6 +23,8 @@ async fn every_page_is_pictured_and_none_is_wider_than_a_phone() {
     }
     let api = Api::start_with_nats().await;
     let world = world(&api).await;
+    let key = api.key_with(&["*", "admin"], None).await;
+    let invitation = invite(&api, &api.key, "ada@example.com", "operator").await;
 
     let mut wide = Vec::new();
     for is_dark in [false, true] {
@@ -66,12 +35,15 @@ async fn every_page_is_pictured_and_none_is_wider_than_a_phone() {
                 format!("{page}-{scheme}-{}", size.0)
             };
             let browser = Browser::start(Options { size, is_dark, is_phone, ..Options::default() }).await;
+            for (page, path) in pages::signed_out(&invitation) {
+                browser.open(&format!("{}{path}", api.url)).await;
+                browser.picture(&name(page)).await;
+            }
             browser.open(&format!("{}/login?with=key", api.url)).await;
-            browser.picture(&name("sign-in")).await;
-            browser.fill("#key", &api.key).await;
+            browser.fill("#key", &key).await;
             browser.press("Sign in").await;
             browser.text("nav").await;
-            for (page, path) in pages(&world) {
+            for (page, path) in pages::signed_in(&world) {
                 browser.open(&format!("{}{path}", api.url)).await;
                 browser.picture(&name(page)).await;
                 if is_phone && browser.overflow().await > 0 {

@@ -339,3 +339,55 @@ async fn a_domain_is_changed_by_form() {
     let page = browser.fill("/settings/links", &format!("{path}/remove"), &[]).await;
     assert!(page.contains("make another one the default first"), "{page}");
 }
+
+#[tokio::test]
+async fn a_domain_names_where_visitors_go_whom_no_link_leads_anywhere() {
+    let api = Api::start().await;
+    let new = json!({"host": "go.example.com", "fallback_url": "https://example.com/over"});
+    let added = api.post("/v1/domains", new).await;
+    assert_eq!((added.status, &added.body["fallback_url"]), (201, &json!("https://example.com/over")));
+    let path = format!("/v1/domains/{}", added.body["id"].as_str().expect("an id"));
+
+    for own in ["https://go.example.com/x", "http://localhost/x"] {
+        let refused = api.patch(&path, json!({"fallback_url": own})).await;
+        assert_eq!(
+            (refused.status, &refused.body["errors"][0]["pointer"], &refused.body["errors"][0]["code"]),
+            (422, &json!("/fallback_url"), &json!("loop")),
+            "{own}"
+        );
+    }
+    let refused = api.patch(&path, json!({"fallback_url": "javascript:alert(1)"})).await;
+    assert_eq!((refused.status, &refused.body["errors"][0]["pointer"]), (422, &json!("/fallback_url")));
+    let kept = api.patch(&path, json!({"hsts_max_age": 60})).await.body;
+    assert_eq!(kept["fallback_url"], "https://example.com/over", "what is left out stays");
+    let loops = json!({"host": "round.example.com", "fallback_url": "https://round.example.com/"});
+    assert_eq!(api.post("/v1/domains", loops).await.status, 422);
+    let hosts = api.get("/v1/domains").await.body["data"].as_array().map(Vec::len);
+    assert_eq!(hosts, Some(2), "a refused domain is not added");
+
+    let cleared = api.patch(&path, json!({"fallback_url": null})).await;
+    assert_eq!((cleared.status, &cleared.body["fallback_url"]), (200, &Value::Null));
+    assert_ne!(cleared.etag, added.etag);
+}
+
+#[tokio::test]
+async fn a_domains_fallback_is_named_by_form_and_told_where_its_links_are_closed() {
+    let api = Api::start().await;
+    let mut browser = Browser::signed_in(&api).await;
+    let domain = api.get("/v1/domains").await.body["data"][0].clone();
+    let form = format!("/settings/domains/{}", domain["id"].as_str().expect("an id"));
+    let link = api.link().await;
+    assert_eq!(api.patch(&format!("/v1/links/{link}"), json!({"enabled": false})).await.status, 200);
+    assert!(browser.open(&format!("/links/{link}")).await.1.contains("there is no fallback"));
+
+    let fields = [("fallback_url", "https://example.com/over")];
+    let page = browser.fill("/settings/links", &form, &fields).await;
+
+    assert!(page.contains("name=\"fallback_url\" type=\"url\" value=\"https://example.com/over\""), "{page}");
+    assert_eq!(api.get("/v1/domains").await.body["data"][0]["fallback_url"], "https://example.com/over");
+    assert!(browser.open(&format!("/links/{link}")).await.1.contains("Visitors go to the fallback"));
+    let page = browser.fill("/settings/links", &form, &[("fallback_url", "http://localhost/x")]).await;
+    assert!(page.to_lowercase().contains("leads to a tracked link"), "{page}");
+    browser.fill("/settings/links", &form, &[("fallback_url", "")]).await;
+    assert_eq!(api.get("/v1/domains").await.body["data"][0]["fallback_url"], Value::Null);
+}

@@ -155,7 +155,9 @@ impl World {
             "PATCH /v1/settings/links" => json!({"gpc_policy": "redact", "address_policy": "truncate"}),
             "PATCH /v1/settings" => json!({"alert": {"url": "http://127.0.0.1:9/alerts", "format": "slack"}}),
             "POST /v1/domains" => json!({"host": "go2.example.com"}),
-            "PATCH /v1/domains/{id}" => json!({"hsts_max_age": 86400}),
+            "PATCH /v1/domains/{id}" => {
+                json!({"hsts_max_age": 86400, "fallback_url": "https://example.com/"})
+            }
             "POST /v1/api-keys" => json!({"name": "Warehouse", "scopes": ["clicks:read", "deliveries:read"]}),
             "POST /v1/api-keys/{id}/rotate" => json!({"overlap_seconds": 3600}),
             "POST /v1/invitations" => json!({"email": "ada@example.com", "role": "operator"}),

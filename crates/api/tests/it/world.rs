@@ -7,6 +7,7 @@ use model::{ClickId, EnrichedClick};
 use serde_json::json;
 
 use crate::harness::{Api, count_clicks, enriched_click, failed_delivery, record};
+use crate::quarantine::put_aside;
 
 /// What pages may be opened with.
 pub struct World {
@@ -15,6 +16,7 @@ pub struct World {
     pub click: String,
     pub endpoint: String,
     pub delivery: String,
+    pub quarantined: String,
 }
 
 /// Country, its name, city, language and what visitors there use.
@@ -110,6 +112,8 @@ pub async fn world(api: &Api) -> World {
         json!({"url": "https://shop.example.com/black-friday", "slug": "black-friday", "campaign_id": "Black Friday",
             "expires_at": soon}),
         json!({"url": "https://example.com/a/very/long/address/that/goes/on/and/on?with=many&parameters=in&it=yes", "enabled": false}),
+        // the wizard's
+        json!({"url": "https://example.com/", "external_id": "clickwire-test", "campaign_id": "clickwire-test", "tags": ["test"]}),
         json!({"url": "https://example.com/after-new-year", "slug": "new-year", "starts_at": "2036-01-01T00:00:00Z"}),
     ];
     let mut made = Vec::new();
@@ -147,5 +151,6 @@ pub async fn world(api: &Api) -> World {
         click: newest.click.id.to_string(),
         endpoint,
         delivery: delivery.to_string(),
+        quarantined: put_aside(api, "clk_malformed", now - TimeDelta::hours(1), b"\x0a\x1aclk_\xff").await,
     }
 }

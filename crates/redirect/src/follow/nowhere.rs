@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use actix_web::http::{Method, header};
+use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse};
 
 use model::orphan::OrphanReason;
 
 use super::{Follow, Guessing};
-use crate::links::Hsts;
+use crate::links::{Hsts, OfHost};
 use crate::methods::{Methods, is_read};
 use crate::pages::{self, Refusal};
 use crate::target::Target;
@@ -17,8 +17,11 @@ use crate::target::Target;
 pub(super) enum Nowhere {
     /// It was answered, or refused, without asking for one.
     Answered(Result<HttpResponse, Refusal>),
-    /// There is none, and that was counted as a guess.
-    Counted,
+    /// There is no such link, and that was counted as a guess.
+    NoLink {
+        /// Who asks would only see where it leads.
+        is_inspected: bool,
+    },
 }
 
 impl From<Refusal> for Nowhere {
@@ -37,14 +40,19 @@ impl Follow {
         started_at: Instant,
     ) -> HttpResponse {
         let guessing = Guessing { follow: self, request, started_at };
-        let guesser = if matches!(nowhere, Nowhere::Counted) { None } else { Some(&guessing) };
-        let hsts = match host {
-            Some(host) => self.links.hsts(host, started_at, guesser).await,
-            None => Hsts::AsSet,
+        let guesser = if matches!(nowhere, Nowhere::NoLink { .. }) { None } else { Some(&guessing) };
+        let OfHost { hsts, fallback_url } = match host {
+            Some(host) => self.links.of_host(host, started_at, guesser).await,
+            None => Hsts::AsSet.into(),
         };
-        let answered = match nowhere {
-            Nowhere::Answered(answered) => answered,
-            Nowhere::Counted => Err(Refusal::NotFound),
+        let answered = match (nowhere, fallback_url) {
+            (Nowhere::Answered(answered), _) => answered,
+            (Nowhere::NoLink { is_inspected: false }, Some(url)) if is_read(request.method()) => {
+                self.metrics.not_found.inc();
+                let target = pages::location(&url);
+                Ok(pages::redirect(StatusCode::FOUND, false, self.referrer_policy.clone(), target))
+            }
+            (Nowhere::NoLink { .. }, _) => Err(Refusal::NotFound),
         };
         let mut answer = answered.unwrap_or_else(|refusal| self.refuse(refusal));
         let hsts = match hsts {

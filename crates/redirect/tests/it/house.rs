@@ -8,7 +8,7 @@ use std::time::Duration;
 use bus::Message;
 use chrono::Utc;
 use model::link::LinkLabels;
-use model::{Click, LinkId, Orphan, SlugCase, TypedSlug, WorkspaceId};
+use model::{Click, DestinationUrl, LinkId, Orphan, SlugCase, TypedSlug, WorkspaceId};
 use redirect::{App, Settings};
 use service::ops::Ops;
 use store::domains::{self, Domain};
@@ -138,6 +138,13 @@ impl House {
     pub async fn decide(&self, decided: store::settings::LinkSettings) {
         let mut conn = self.pool.get().await.expect("the database runs");
         store::settings::save(&mut conn, self.workspace_id, &decided, Utc::now()).await.expect("saved");
+    }
+
+    /// Where visitors go whom no link of the domain leads anywhere.
+    pub async fn fall_back_to(&self, url: Option<&DestinationUrl>) {
+        let mut conn = self.pool.get().await.expect("the database runs");
+        let (workspace_id, id) = (self.workspace_id, self.domain.id);
+        assert!(domains::set_fallback(&mut conn, workspace_id, id, url).await.expect("saved"));
     }
 
     pub fn settings(&self) -> Settings {

@@ -1,11 +1,14 @@
 //! Visits that no link answers: what is not there, and what is closed.
 
+use bus::{Changed, Table};
 use chrono::{TimeDelta, Utc};
+use model::DestinationUrl;
 use store::links::LinkOptions;
 use store::settings::LinkSettings;
+use testkit::until;
 
-use crate::client::get;
-use crate::house::{House, options};
+use crate::client::{get, send};
+use crate::house::{House, LIMIT, Running, options};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scanners_are_answered_at_once_and_counted_apart() {
@@ -112,5 +115,62 @@ async fn a_workspaces_fallback_serves_links_without_their_own() {
     let redirect = house.start().await;
 
     assert_eq!(get(redirect.addr, "/disabled", &[]).await.location(), "https://example.com/all-over");
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domains_fallback_serves_its_closed_links_and_slugs_that_no_link_has() {
+    let house = House::new().await;
+    let url = |path: &str| format!("https://example.com/{path}").parse::<DestinationUrl>().expect("a URL");
+    let fallback_url = Some(url("of-settings"));
+    house.decide(LinkSettings { fallback_url, ..LinkSettings::default() }).await;
+    house.link("disabled", LinkOptions { enabled: false, ..options() }).await;
+    let own = LinkOptions { enabled: false, expired_url: Some(url("of-link")), ..options() };
+    house.link("own", own).await;
+    house.domain_of_its_own("plain.example.com", "x1").await;
+    house.fall_back_to(Some(&url("of-domain"))).await;
+    let mut settings = house.settings();
+    // neither does age help, nor is anybody slowed
+    settings.links.refresh = std::time::Duration::from_secs(3600);
+    settings.redirect.not_found_per_minute = 0;
+    let redirect = Running::start(settings).await;
+
+    let go = "go.example.com";
+    // whoever asks first does not wait for long to learn what the host says
+    until(LIMIT, async || (get(redirect.addr, "/unknown", &[]).await.status == 302).then_some(())).await;
+    for (method, path, host, status, leads_to) in [
+        ("GET", "/disabled", go, 302, "of-domain"),
+        ("GET", "/own", go, 302, "of-link"),
+        ("GET", "/unknown?a=1", go, 302, "of-domain"),
+        ("HEAD", "/unknown", go, 302, "of-domain"),
+        ("POST", "/unknown", go, 404, ""),
+        ("GET", "/unknown+", go, 404, ""),
+        ("GET", "/.env", go, 404, ""),
+        ("GET", "/", go, 404, ""),
+        ("GET", "/unknown", "plain.example.com", 404, ""),
+        ("GET", "/unknown", "nobody.example", 404, ""),
+    ] {
+        let answer = send(redirect.addr, method, path, &[("host", host), ("content-length", "0")]).await;
+        let location = answer.header("location").and_then(|url| url.strip_prefix("https://example.com/"));
+        assert_eq!(
+            (answer.status, location.unwrap_or_default()),
+            (status, leads_to),
+            "{method} {path} {host}"
+        );
+        assert_eq!(answer.header("cache-control"), Some("private, no-store, max-age=0"), "{method} {path}");
+    }
+    let orphans = house.orphans_when(1).await;
+    assert!(orphans.iter().any(|(_, orphan)| orphan.path == "/unknown"), "it is still told of");
+
+    house.fall_back_to(None).await;
+    let bus = house.nats.bus("test").await;
+    let changed = Changed { table: Table::Settings, workspace_id: house.workspace_id, keys: vec![] };
+    until(LIMIT, async || {
+        bus.notify(&changed).await;
+        let gone = get(redirect.addr, "/unknown", &[]).await.status == 404;
+        let closed = get(redirect.addr, "/disabled", &[]).await;
+        (gone && closed.header("location") == Some("https://example.com/of-settings")).then_some(())
+    })
+    .await;
     redirect.stop().await;
 }

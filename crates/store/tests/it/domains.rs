@@ -1,7 +1,7 @@
 //! Domains that are claimed and proven, and links that lead back to where links are served.
 
 use chrono::Utc;
-use model::{Host, Slug, WorkspaceId};
+use model::{DestinationUrl, Host, Slug, WorkspaceId};
 use store::links::{self, LinkOptions};
 use store::obstacles::{self, Obstacle};
 use store::{Connection, blocks, domain_proofs, domains, routes, settings};
@@ -137,4 +137,49 @@ async fn a_link_to_a_host_that_became_a_link_domain_later_leads_nowhere() {
     let is_loop = in_the_way.iter().map(|obstacle| *obstacle == Some(Obstacle::Loop)).collect::<Vec<_>>();
     assert_eq!(is_loop, [true, true, false, false, false, false], "one that is only off is none");
     assert!(told.iter().all(|(_, has_fallback)| !has_fallback));
+}
+
+#[tokio::test]
+async fn a_domains_fallback_goes_before_that_of_the_settings_and_leads_to_no_link_domain() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    let domain = given::domain(&mut conn, workspace_id, "go.example").await;
+    let saved = settings::LinkSettings {
+        fallback_url: Some("https://example.com/of-settings".parse().unwrap()),
+        ..settings::LinkSettings::default()
+    };
+    settings::save(&mut conn, workspace_id, &saved, Utc::now()).await.unwrap();
+    let mut options = LinkOptions::to("https://example.com/".parse().unwrap());
+    let plain = link(&mut conn, workspace_id, &domain, "plain", &options).await;
+    options.expired_url = Some("https://example.com/of-link".parse().unwrap());
+    let own = link(&mut conn, workspace_id, &domain, "own", &options).await;
+
+    let ask = async |conn: &mut Connection| {
+        let mut told = Vec::new();
+        for slug in [&plain, &own] {
+            let link = routes::find_for_redirect(conn, &domain.host, slug).await.unwrap().unwrap();
+            told.push(link.fallback_url);
+        }
+        told.push(routes::domain(conn, &domain.host).await.unwrap().unwrap().fallback_url);
+        let path = |url: Option<DestinationUrl>| url.map(|url| url.url().path().to_owned());
+        told.into_iter().map(path).collect::<Vec<_>>()
+    };
+    let paths = |expected: [Option<&str>; 3]| expected.map(|path| path.map(str::to_owned)).to_vec();
+    let (of_link, of_settings) = (Some("/of-link"), Some("/of-settings"));
+    assert_eq!(ask(&mut conn).await, paths([of_settings, of_link, None]));
+
+    let fallback: DestinationUrl = "https://later.example/of-domain".parse().unwrap();
+    assert!(domains::set_fallback(&mut conn, workspace_id, domain.id, Some(&fallback)).await.unwrap());
+    let (of_domain, others) = (Some("/of-domain"), given::workspace(&mut conn).await);
+    assert_eq!(ask(&mut conn).await, paths([of_domain, of_link, of_domain]));
+    let kept = domains::find(&mut conn, workspace_id, domain.id).await.unwrap().unwrap();
+    assert_eq!(kept.fallback_url, Some(fallback));
+    assert!(!domains::set_fallback(&mut conn, others, domain.id, None).await.unwrap(), "it is not theirs");
+
+    blocks::set_domain(&mut conn, &domain.host, Some(Utc::now())).await.unwrap();
+    assert_eq!(ask(&mut conn).await[2], None, "it is as much the owner's as what was blocked");
+    blocks::set_domain(&mut conn, &domain.host, None).await.unwrap();
+    given::domain(&mut conn, workspace_id, "later.example").await;
+    assert_eq!(ask(&mut conn).await, paths([None, of_link, None]), "nobody goes round in circles");
 }
