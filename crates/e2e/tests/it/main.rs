@@ -18,6 +18,7 @@ mod services;
 mod stack;
 mod start;
 mod storm;
+mod subscribers;
 mod trace;
 mod troubleshooting;
 mod verifiers;
