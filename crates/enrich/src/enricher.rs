@@ -124,11 +124,11 @@ impl Enricher {
         Some(Candidate { link_id: click.link.id, visitor, click_id: click.id, contact_of })
     }
 
-    /// The steps that begin with a batch: of clicks that have a trace.
+    /// The steps that begin with a batch: of clicks that have a trace, and are not anonymous.
     fn steps(&self, batch: &[Click]) -> Vec<Step> {
         let step = |click: &Click| {
-            let mut step =
-                self.traces.step("enrich", SpanKind::Consumer, Some(click.traceparent.as_deref()?))?;
+            let parent = click.traceparent.as_deref().filter(|_| !click.is_anonymous)?;
+            let mut step = self.traces.step("enrich", SpanKind::Consumer, Some(parent))?;
             step.note("clickwire.click.id", click.id.to_string());
             Some(step)
         };

@@ -317,10 +317,14 @@ impl Follow {
         let head = request.head();
         let theirs = visitor::traceparent(&head.headers);
         let id = ClickId::generate_at(now);
-        let step = self.traces.step("redirect", SpanKind::Server, theirs).map(|mut step| {
+        // nobody is followed who is nobody
+        let mut step = match telling {
+            Telling::Anonymous => None,
+            _ => self.traces.step("redirect", SpanKind::Server, theirs),
+        };
+        if let Some(step) = &mut step {
             step.note("clickwire.click.id", id.to_string());
-            step
-        });
+        }
         let ours = step.as_ref().map(Step::traceparent);
         let click = ClickRef {
             template: &route.clicks,
