@@ -227,7 +227,7 @@ class Services:
         work.mkdir(exist_ok=True)
         self.work, self.programs, self.nats, self.postgres = work, programs, nats, postgres
         # the present one, and the one before if there was one
-        self.sealing_keys = sealing_keys
+        self.sealing_keys, self.visitor_secret = sealing_keys, new_key()
         self.redirect, self.api, *ops = free_ports(7)
         self.ops, self.running = dict(zip(SERVICES, ops)), {}
 
@@ -239,6 +239,7 @@ class Services:
             "DATABASE__URL": self.postgres.url(),
             "SEALING__KEY": self.sealing_keys[0],
             **{"SEALING__PREVIOUS_KEYS": key for key in self.sealing_keys[1:]},
+            "ENRICH__VISITOR_SECRET": self.visitor_secret,
             "LINKS__PUBLIC_URL": f"http://127.0.0.1:{self.redirect}",
             "REDIRECT__ADDR": f"127.0.0.1:{self.redirect}",
             "REDIRECT__SPOOL__DIR": str(self.spool()),
@@ -249,9 +250,10 @@ class Services:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("CLICKWIRE")}
         return {**ours, **{f"CLICKWIRE__{name}": value for name, value in settings.items()}}
 
-    def command(self, *arguments):
+    def command(self, *arguments, **more):
         command = [self.programs / "clickwire", *arguments]
-        done = subprocess.run(command, env=self.environment("operator"), capture_output=True, text=True, check=False)
+        environment = {**self.environment("operator"), **more}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"FAILED: clickwire {' '.join(arguments)}: {done.stderr}")
         return done.stdout.strip()
@@ -305,14 +307,23 @@ class Api:
         return self.post("/v1/links", {"url": "https://example.com/offer"})["slug"]
 
     def endpoint(self, subscriber):
-        return self.post("/v1/webhook-endpoints", {"url": subscriber.url, "event_types": ["link.clicked"]})["secret"]
+        made = self.post("/v1/webhook-endpoints", {"url": subscriber.url, "event_types": ["link.clicked"]})
+        return made["id"], made["secret"]
+
+    def another_secret(self, endpoint):
+        return self.post(f"/v1/webhook-endpoints/{endpoint}/secrets", {})["secret"]
+
+    def replay(self, endpoint):
+        url = f"http://127.0.0.1:{self.services.api}"
+        arguments = ("--endpoint", endpoint, "--since", "1h", "--status", "delivered", "--wait")
+        self.services.command("replay", *arguments, CLICKWIRE_API_URL=url, CLICKWIRE_API_KEY=self.key)
 
 
 class Subscriber:
     """Remembers which clicks it was told of, and how much it could not verify."""
 
     def __init__(self):
-        self.secrets, self.ids, self.unverified = [], set(), 0
+        self.secrets, self.ids, self.verified, self.unverified = [], set(), 0, 0
         subscriber = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -336,6 +347,7 @@ class Subscriber:
         keys = [base64.b64decode(secret.removeprefix("whsec_")) for secret in self.secrets]
         ours = {"v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode() for key in keys}
         if ours & set(headers["webhook-signature"].split()):
+            self.verified += 1
             # of a telling that came later: the click's own
             self.ids.add("_".join(headers["webhook-id"].split("_")[:2]))
         else:
