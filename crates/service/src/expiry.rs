@@ -15,13 +15,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use prometheus::{IntGaugeVec, Opts, Registry};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use probe::Greeting;
 
-/// How often it is looked.
+/// How often it is looked, and how soon again when somebody did not answer.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Of the metric's name, what follows the service's.
 const METRIC: &str = "credential_expiry_timestamp_seconds";
@@ -69,45 +71,57 @@ impl Expirings {
     pub(crate) async fn keep_looking(self, stop: CancellationToken) {
         loop {
             let all = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-            // files and handshakes take their time
-            let looked = tokio::task::spawn_blocking(move || all.iter().for_each(|expiring| expiring.look()));
-            if let Err(error) = looked.await {
-                warn!(%error, "looking for what expires failed");
-            }
+            let (told, looked) = oneshot::channel();
+            // files and handshakes take their time, and no end of a process waits for this thread
+            std::thread::spawn(move || {
+                let seen = all.iter().filter(|expiring| expiring.look()).count();
+                let _ = told.send(seen == all.len());
+            });
+            let pause = if looked.await == Ok(true) { LOOK_EVERY } else { LOOK_AGAIN };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
 }
 
 impl Expiring {
-    fn look(&self) {
-        if let Some(path) = &self.watched.nats_creds {
-            match credentials_expire_at(path) {
-                Ok(expires_at) => self.tell(NATS_CREDENTIALS, expires_at),
-                Err(error) => {
-                    warn!(%error, path = %path.display(), "cannot tell when the credentials expire")
-                }
+    /// Whether everything could be looked at.
+    fn look(&self) -> bool {
+        let credentials = self.watched.nats_creds.as_deref().is_none_or(|path| self.look_into(path));
+        let nats = self.look_at(NATS_CERTIFICATE, &self.watched.nats_servers, Greeting::Nats);
+        let database = self.look_at(DATABASE_CERTIFICATE, &self.watched.database_servers, Greeting::Postgres);
+        credentials && nats && database
+    }
+
+    fn look_into(&self, path: &Path) -> bool {
+        match credentials_expire_at(path) {
+            Ok(expires_at) => {
+                self.tell(NATS_CREDENTIALS, expires_at);
+                true
+            }
+            Err(error) => {
+                warn!(%error, path = %path.display(), "cannot tell when the credentials expire");
+                false
             }
         }
-        self.look_at(NATS_CERTIFICATE, &self.watched.nats_servers, Greeting::Nats);
-        self.look_at(DATABASE_CERTIFICATE, &self.watched.database_servers, Greeting::Postgres);
     }
 
     /// Of all servers that answer, the first to expire. Who does not answer is missed elsewhere.
-    fn look_at(&self, credential: &str, servers: &[(String, u16)], greeting: Greeting) {
+    fn look_at(&self, credential: &str, servers: &[(String, u16)], greeting: Greeting) -> bool {
         let mut seen = Vec::new();
         for (host, port) in servers {
             match probe::certificate_expires_at(host, *port, greeting) {
-                Ok(expires_at) => seen.extend(expires_at),
+                Ok(expires_at) => seen.push(expires_at),
                 Err(error) => debug!(%error, host, port, "the certificate could not be looked at"),
             }
         }
-        if let Some(first) = seen.into_iter().min() {
+        let all = seen.len() == servers.len();
+        if let Some(first) = seen.into_iter().flatten().min() {
             self.tell(credential, Some(first));
         }
+        all
     }
 
     fn tell(&self, credential: &str, expires_at: Option<i64>) {
