@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 use probe::Greeting;
 
 /// How often it is looked, and how soon again when somebody did not answer.
-const LOOK_EVERY: Duration = Duration::from_secs(3600);
+const LOOK_EVERY: Duration = Duration::from_secs(600);
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Of the metric's name, what follows the service's.
