@@ -98,6 +98,12 @@ impl App {
         settings.validate()?;
         service::tls::install_provider();
         let keyring = settings.sealing.resolve(|path| std::fs::read_to_string(path))?;
+        let watched = service::expiry::Watched {
+            nats_creds: settings.nats.creds.clone(),
+            nats_servers: settings.nats.servers(),
+            database_servers: settings.database.encrypted_servers(),
+        };
+        ops.watch_expiry("api", watched)?;
         let pool = Pool::connect(&settings.database)?;
         let bus =
             Bus::connect(&settings.nats, "api").await.context("failed to set up the connection to NATS")?;

@@ -14,6 +14,7 @@ use rand::RngExt;
 use tokio::sync::{Semaphore, watch};
 use tracing::{error, info, warn};
 
+use crate::credentials;
 use crate::publish::{Confirmations, IN_FLIGHT_MAX, PublishError, Publisher};
 use crate::refusals::{Forbidden, Refusals};
 use crate::settings::Settings;
@@ -92,7 +93,7 @@ impl Bus {
         let name = name.strip_prefix("clickwire-").unwrap_or(name);
         let refusals = Refusals::of(name);
         let notes = Notes { interrupted, refusals: refusals.clone() };
-        let options = options(settings, &servers, name, notes).await?;
+        let options = options(settings, &servers, name, notes)?;
         let client = options.connect(servers).await?;
         let context = ContextBuilder::new().timeout(settings.request_timeout).build(client.clone());
         let inner = Inner {
@@ -227,13 +228,20 @@ pub struct PendingError {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-async fn options(
+fn options(
     settings: &Settings,
     servers: &[ServerAddr],
     name: &'static str,
     notes: Notes,
 ) -> Result<ConnectOptions, ConnectError> {
-    let mut options = ConnectOptions::new()
+    let mut options = match &settings.creds {
+        Some(path) => {
+            let unreadable = |source| ConnectError::Credentials { path: path.clone(), source };
+            credentials::options(path.clone()).map_err(unreadable)?
+        }
+        None => ConnectOptions::new(),
+    };
+    options = options
         .name(format!("clickwire-{name}"))
         .retry_on_initial_connect()
         .ping_interval(PING_INTERVAL)
@@ -248,10 +256,6 @@ async fn options(
     if let Some((user, password)) = credentials_of(servers) {
         options = options.user_and_password(user, password);
     }
-    if let Some(path) = &settings.creds {
-        let unreadable = |source| ConnectError::Credentials { path: path.clone(), source };
-        options = options.credentials_file(path).await.map_err(unreadable)?;
-    }
     if let Some(path) = &settings.tls_ca {
         check_readable(path)?;
         options = options.add_root_certificates(path.clone());
@@ -265,7 +269,7 @@ fn check_readable(path: &Path) -> Result<(), ConnectError> {
     std::fs::File::open(path).map(drop).map_err(unreadable)
 }
 
-fn parse_servers(url: &str) -> io::Result<Vec<ServerAddr>> {
+pub(crate) fn parse_servers(url: &str) -> io::Result<Vec<ServerAddr>> {
     let parse = |server: &str| match server.trim() {
         // which the parser takes for a host without a name
         "" => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is empty")),

@@ -51,6 +51,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Host and port of each server; none when the URL is none.
+    pub fn servers(&self) -> Vec<(String, u16)> {
+        let servers = crate::connect::parse_servers(&self.url).unwrap_or_default();
+        servers.iter().map(|server| (server.host().to_owned(), server.port())).collect()
+    }
+
     /// Looks for values that contradict each other.
     ///
     /// # Errors
@@ -91,6 +97,15 @@ mod tests {
     #[test]
     fn the_defaults_are_complete_and_do_not_contradict_each_other() {
         assert_eq!(defaults().validate(), Ok(()));
+    }
+
+    #[test]
+    fn each_server_is_named() {
+        let url = "nats://user:secret@a:4223,tls://[::1]".to_owned();
+
+        let servers = Settings { url, ..defaults() }.servers();
+
+        assert_eq!(servers, [("a".to_owned(), 4223), ("::1".to_owned(), 4222)]);
     }
 
     #[test]

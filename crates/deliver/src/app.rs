@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use bus::{Bus, Changed, Consumer, ConsumerMetrics, ConsumerName, Limits, Table, VerifyError};
 use service::ops::Ops;
+use service::telemetry::Traces;
 use store::Pool;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
@@ -86,9 +87,15 @@ impl App {
         let metrics = Metrics::register(ops.registry()).context("failed to register metrics")?;
         let consumer_metrics =
             ConsumerMetrics::register(ops.registry(), "deliver").context("failed to register metrics")?;
+        let watched = service::expiry::Watched {
+            nats_creds: settings.nats.creds.clone(),
+            nats_servers: settings.nats.servers(),
+            database_servers: settings.database.encrypted_servers(),
+        };
+        ops.watch_expiry("deliver", watched)?;
         let pool = Pool::connect(&settings.database)?;
         let bus = Bus::connect(&settings.nats, "clickwire-deliver").await?;
-        let sender = Sender::new(&deliver.send())?;
+        let sender = Sender::new(&deliver.send())?.with_traces(Traces::new(&settings.telemetry));
 
         let lanes = Lanes::new(deliver.in_flight_max, deliver.max_in_flight);
         let endpoints =

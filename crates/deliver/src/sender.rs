@@ -16,6 +16,7 @@ use model::{AddressPolicy, DeliveryId, EgressPolicy, EventId};
 use rustls::client::Resumption;
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use service::names::{self, ResolverError};
+use service::telemetry::{SpanKind, Step, Traces};
 use webhook::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
 use crate::destination::{DestinationError, GuardedResolver};
@@ -76,6 +77,7 @@ pub struct Sender {
     client: reqwest::Client,
     policy: Arc<EgressPolicy>,
     timeout: Duration,
+    traces: Traces,
 }
 
 /// What is sent, beside what the endpoint itself says.
@@ -127,14 +129,22 @@ impl Sender {
             .http2_max_header_list_size(RESPONSE_HEADER_LIST_BYTES_MAX)
             .build()
             .map_err(SenderError::Client)?;
-        Ok(Self { client, policy, timeout: settings.request_timeout })
+        Ok(Self { client, policy, timeout: settings.request_timeout, traces: Traces::default() })
+    }
+
+    /// Makes each first attempt a step of the click's trace.
+    pub fn with_traces(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Makes one attempt and says what it came to. Never waits longer than the endpoint's timeout.
     pub async fn send(&self, endpoint: &Endpoint, shipment: &Shipment) -> Attempt {
         let started_at = Utc::now();
         let clock = Instant::now();
-        let headers = request_headers(endpoint, shipment, started_at);
+        let step = self.step(shipment);
+        let ours = step.as_ref().map(Step::traceparent);
+        let traceparent = ours.as_deref().or(shipment.traceparent.as_deref());
+        let headers = request_headers(endpoint, shipment, traceparent, started_at);
         let mut attempt = Attempt {
             request_headers: shown_request_headers(&headers, endpoint),
             ..Attempt::begun(started_at)
@@ -145,7 +155,19 @@ impl Sender {
             Err(error) => fail(&mut attempt, ErrorClass::Blocked, &error),
         }
         attempt.duration_ms = u32::try_from(clock.elapsed().as_millis()).unwrap_or(u32::MAX);
+        if let Some(step) = step {
+            end(step, &attempt);
+        }
         attempt
+    }
+
+    /// The step of a shipment whose event has a trace.
+    fn step(&self, shipment: &Shipment) -> Option<Step> {
+        let mut step =
+            self.traces.step("deliver", SpanKind::Client, Some(shipment.traceparent.as_deref()?))?;
+        step.note("clickwire.event.id", shipment.event_id.to_string());
+        step.note("clickwire.delivery.id", shipment.delivery_id.to_string());
+        Some(step)
     }
 
     /// The status decides. What follows it is read for the log, as far as time and bounds allow.
@@ -189,6 +211,16 @@ impl Sender {
     }
 }
 
+/// Ends the step of an attempt with what it came to.
+fn end(mut step: Step, attempt: &Attempt) {
+    if let Some(status) = attempt.status {
+        step.note("http.response.status_code", i64::from(status));
+    }
+    if let Some(error) = attempt.error {
+        step.fail(error.as_str());
+    }
+}
+
 /// Checks subscribers' certificates as the client does by itself, with sessions that tell when a handshake begins.
 fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
     let mut config = rustls::ClientConfig::builder().with_platform_verifier()?.with_no_client_auth();
@@ -208,7 +240,12 @@ async fn read_body(mut response: reqwest::Response, kept: &mut Vec<u8>) {
     }
 }
 
-fn request_headers(endpoint: &Endpoint, shipment: &Shipment, now: DateTime<Utc>) -> HeaderMap {
+fn request_headers(
+    endpoint: &Endpoint,
+    shipment: &Shipment,
+    traceparent: Option<&str>,
+    now: DateTime<Utc>,
+) -> HeaderMap {
     let id = shipment.event_id.to_string();
     let seconds = now.timestamp();
     let signature = sign(&endpoint.secrets, &id, seconds, &shipment.body);
@@ -234,7 +271,7 @@ fn request_headers(endpoint: &Endpoint, shipment: &Shipment, now: DateTime<Utc>)
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(USER_AGENT, HeaderValue::from_static(OUR_USER_AGENT));
     // it came from a visitor, so it may be anything
-    if let Some(traceparent) = shipment.traceparent.as_ref().and_then(|t| HeaderValue::try_from(t).ok()) {
+    if let Some(traceparent) = traceparent.and_then(|text| HeaderValue::try_from(text).ok()) {
         headers.insert("traceparent", traceparent);
     }
     headers

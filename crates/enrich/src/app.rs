@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bus::{Bus, Consumer, ConsumerMetrics, ConsumerName, Limits, VerifyError};
 use service::ops::Ops;
+use service::telemetry::Traces;
 use store::Pool;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -57,12 +58,19 @@ impl App {
         let metrics = Arc::new(Metrics::new(ops.registry()).context("failed to register metrics")?);
         let consumer_metrics =
             ConsumerMetrics::register(ops.registry(), "enrich").context("failed to register metrics")?;
+        let watched = service::expiry::Watched {
+            nats_creds: settings.nats.creds.clone(),
+            nats_servers: settings.nats.servers(),
+            database_servers: settings.database.encrypted_servers(),
+        };
+        ops.watch_expiry("enrich", watched)?;
         let pool = Pool::connect(&settings.database)?;
         let bus = Bus::connect(&settings.nats, "clickwire-enrich").await?;
         let look_up = Arc::new(open(&enrich, &metrics).await?);
         let first_clicks = FirstClicks::new(pool, enrich.first_click_timeout, enrich.first_click_pause);
         let enricher =
-            Enricher::new(Arc::clone(&look_up), visitors(&enrich), first_clicks, bus.clone(), metrics);
+            Enricher::new(Arc::clone(&look_up), visitors(&enrich), first_clicks, bus.clone(), metrics)
+                .with_traces(Traces::new(&settings.telemetry));
         let limits = Limits {
             batch_max: enrich.batch_max,
             batches_max: enrich.batches_max,

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use model::automation::Verdict as Who;
 use model::click::Enrichment;
 use model::{Click, ClickId, EnrichedClick};
+use service::telemetry::{SpanKind, Step, Traces};
 use tracing::{debug, info, warn};
 
 use crate::evidence::{self, Amendment, Evidence};
@@ -37,6 +38,7 @@ pub struct Enricher {
     amending: tokio::sync::Mutex<()>,
     bus: Bus,
     publisher: Publisher,
+    traces: Traces,
     metrics: Arc<Metrics>,
 }
 
@@ -58,8 +60,14 @@ impl Enricher {
             amending: tokio::sync::Mutex::default(),
             bus,
             publisher,
+            traces: Traces::default(),
             metrics,
         }
+    }
+
+    /// Makes each click's enrichment a step of its trace.
+    pub fn with_traces(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Asks for all people of a batch at once. Machines are no first visitors, and take no visitor's place. Clicks of
@@ -114,6 +122,17 @@ impl Enricher {
             }
         };
         Some(Candidate { link_id: click.link.id, visitor, click_id: click.id, contact_of })
+    }
+
+    /// The steps that begin with a batch: of clicks that have a trace, and are not anonymous.
+    fn steps(&self, batch: &[Click]) -> Vec<Step> {
+        let step = |click: &Click| {
+            let parent = click.traceparent.as_deref().filter(|_| !click.is_anonymous)?;
+            let mut step = self.traces.step("enrich", SpanKind::Consumer, Some(parent))?;
+            step.note("clickwire.click.id", click.id.to_string());
+            Some(step)
+        };
+        batch.iter().filter_map(step).collect()
     }
 
     fn pass_unknown(&self, click: &mut EnrichedClick) {
@@ -214,6 +233,7 @@ impl Handler for Enricher {
 
     async fn handle(&self, batch: &[Click]) -> Verdicts {
         let now = Utc::now();
+        let steps = self.steps(batch);
         let mut enriched: Vec<EnrichedClick> =
             batch.iter().map(|click| self.look_up.enrich(click, now)).collect();
         let mut candidates = Vec::with_capacity(batch.len());
@@ -223,6 +243,7 @@ impl Handler for Enricher {
         self.evidence.note(batch, &mut enriched, &candidates, now);
         self.settle_first_clicks(&mut enriched, candidates).await;
         let results = self.tell(&enriched).await;
+        drop(steps);
         if !self.amend().await {
             // what the last click of a burst has shown must not wait for another click
             return Verdicts::all(Verdict::Retry(RETRY_DELAY));

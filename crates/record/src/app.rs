@@ -60,6 +60,12 @@ impl App {
         let metrics = Metrics::register(ops.registry()).context("failed to register metrics")?;
         let consumer_metrics =
             ConsumerMetrics::register(ops.registry(), "record").context("failed to register metrics")?;
+        let watched = service::expiry::Watched {
+            nats_creds: settings.nats.creds.clone(),
+            nats_servers: settings.nats.servers(),
+            database_servers: settings.database.encrypted_servers(),
+        };
+        ops.watch_expiry("record", watched)?;
         let pool = Pool::connect(&settings.database)?;
         let bus = Bus::connect(&settings.nats, "clickwire-record").await?;
         let consumer = |name| Consumer::new(&bus, name, settings.record.limits(), consumer_metrics.clone());

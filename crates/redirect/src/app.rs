@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use bus::Bus;
 use futures::FutureExt;
 use service::ops::Ops;
+use service::telemetry::Traces;
 use store::Pool;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -37,6 +38,7 @@ pub struct App {
     pool: Pool,
     links: Links,
     ranges: Option<ProviderRanges>,
+    traces: Traces,
     spooling: Opened,
     /// What is wrong with the database, as long as it has not been seen in order.
     database: watch::Sender<Result<(), String>>,
@@ -60,7 +62,13 @@ impl App {
     /// As [`App::build`].
     pub async fn build_with(settings: Settings, ops: Ops) -> anyhow::Result<Self> {
         settings.validate()?;
-        let Settings { nats, database, links, redirect, telemetry: _ } = settings;
+        let Settings { nats, database, links, redirect, telemetry } = settings;
+        let watched = service::expiry::Watched {
+            nats_creds: nats.creds.clone(),
+            nats_servers: nats.servers(),
+            database_servers: database.encrypted_servers(),
+        };
+        ops.watch_expiry("redirect", watched)?;
         let metrics = Metrics::register(ops.registry()).context("failed to register metrics")?;
         let ranges = redirect.provider_ranges().map(ProviderRanges::read).transpose();
         let ranges = ranges.context("redirect.provider_ranges cannot be used")?;
@@ -86,6 +94,7 @@ impl App {
             pool,
             links,
             ranges,
+            traces: Traces::new(&telemetry),
             spooling,
             database,
         })
@@ -117,6 +126,7 @@ impl App {
             pool,
             links,
             ranges,
+            traces,
             spooling,
             database,
         } = self;
@@ -143,7 +153,7 @@ impl App {
         shipping.spawn(orphan_publisher.run(publisher, answered.clone(), drain));
         let serving = ops_listener.map(|(listener, _)| tokio::spawn(ops.serve(listener, shipped.clone())));
 
-        let parts = Parts { links, spool, orphans, ranges, metrics };
+        let parts = Parts { links, spool, orphans, ranges, traces, metrics };
         let server = server(&settings, listener, parts)?;
         let handle = server.handle();
         info!(addr = %addr, "answering tracked links");

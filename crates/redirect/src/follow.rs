@@ -39,6 +39,7 @@ use crate::target::{self, Target};
 use crate::{destination, inspect, previews, visitor};
 use nowhere::Nowhere;
 use service::tally::{Over, Taken, Tally, network};
+use service::telemetry::{SpanKind, Step, Traces};
 
 /// Who connected, where a preamble may have named somebody else, or nobody: then a request has no `peer_addr`.
 pub struct Connected(pub Option<SocketAddr>);
@@ -68,6 +69,8 @@ pub struct Follow {
     pub referrer_policy: HeaderValue,
     /// `Strict-Transport-Security` of hosts whose domain says nothing of its own.
     pub hsts: Option<HeaderValue>,
+    /// Makes each visit the first step of a trace.
+    pub traces: Traces,
     /// Counts the answers.
     pub metrics: Metrics,
 }
@@ -186,12 +189,7 @@ impl Follow {
             (merged, telling(link, request.headers(), no_track))
         };
         if telling != Telling::Nothing {
-            // the click is encoded before the wait: what waits holds nothing of it
-            let appended = {
-                let click = self.click(request, route, merged.as_ref(), telling, now);
-                self.clicks.append(&click, started_at)
-            };
-            appended.await;
+            self.append(request, route, merged.as_ref(), telling, now, started_at).await;
             self.metrics.followed_tracked.inc();
         } else {
             self.metrics.followed_untracked.inc();
@@ -305,23 +303,42 @@ impl Follow {
         Some((client, quality))
     }
 
-    fn click<'a>(
+    /// Appends the click to the spool, as the first step of its trace. It is encoded before the wait: what waits holds
+    /// nothing of it.
+    fn append(
         &self,
-        request: &'a HttpRequest,
-        route: &'a Route,
-        destination_url: Option<&'a DestinationUrl>,
+        request: &HttpRequest,
+        route: &Route,
+        destination_url: Option<&DestinationUrl>,
         telling: Telling,
         now: DateTime<Utc>,
-    ) -> ClickRef<'a> {
+        started_at: Instant,
+    ) -> impl Future<Output = ()> {
         let head = request.head();
-        ClickRef {
+        let theirs = visitor::traceparent(&head.headers);
+        let id = ClickId::generate_at(now);
+        // nobody is followed who is nobody
+        let mut step = match telling {
+            Telling::Anonymous => None,
+            _ => self.traces.step("redirect", SpanKind::Server, theirs),
+        };
+        if let Some(step) = &mut step {
+            step.note("clickwire.click.id", id.to_string());
+        }
+        let ours = step.as_ref().map(Step::traceparent);
+        let click = ClickRef {
             template: &route.clicks,
-            id: ClickId::generate_at(now),
+            id,
             clicked_at: now,
             destination_url: destination_url.map(DestinationUrl::as_str),
             telling,
             request: visitor::request(head.method.as_str(), self.asker(request), &head.headers),
-            traceparent: visitor::traceparent(&head.headers),
+            traceparent: ours.as_deref().or(theirs),
+        };
+        let appended = self.clicks.append(&click, started_at);
+        async move {
+            appended.await;
+            drop(step);
         }
     }
 

@@ -32,6 +32,7 @@ use crate::proxies::Proxies;
 use crate::settings::RedirectSettings;
 use crate::spool::{Appender, Spool};
 use service::tally::{SLOTS, Tally};
+use service::telemetry::Traces;
 
 /// How long a client may take to close a connection that is over.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -46,6 +47,8 @@ pub struct Parts {
     pub orphans: Orphans,
     /// Of the provider that names clients.
     pub ranges: Option<ProviderRanges>,
+    /// Makes each visit the first step of a trace.
+    pub traces: Traces,
     /// Counts the answers.
     pub metrics: Metrics,
 }
@@ -55,7 +58,7 @@ pub struct Parts {
 /// # Errors
 /// When the listener cannot be used.
 pub fn server(settings: &RedirectSettings, listener: TcpListener, parts: Parts) -> anyhow::Result<Server> {
-    let Parts { links, spool, orphans, ranges, metrics } = parts;
+    let Parts { links, spool, orphans, ranges, traces, metrics } = parts;
     let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.address_header)
         .with_hops(settings.trusted_hops)
         .with_ranges(ranges);
@@ -83,6 +86,7 @@ pub fn server(settings: &RedirectSettings, listener: TcpListener, parts: Parts) 
             prefetch,
             referrer_policy: referrer_policy.clone(),
             hsts: hsts.clone(),
+            traces: traces.clone(),
             metrics: metrics.clone(),
         });
         App::new().default_service(web::to(move |request: HttpRequest, body: web::Payload| {

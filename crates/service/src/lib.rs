@@ -1,9 +1,10 @@
-//! What every process does alike: memory, settings, logs and traces, shutdown, the ops port, who is asked for names, and how
-//! often somebody may try.
+//! What every process does alike: memory, settings, logs and traces, shutdown, the ops port, what expires, who is asked for
+//! names, and how often somebody may try.
 //!
 //! Knows nothing of the bus or the database: a service hands its own checks and metrics to [`ops::Ops`].
 
 mod args;
+pub mod expiry;
 mod memory;
 pub mod names;
 pub mod ops;

@@ -15,6 +15,8 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use crate::expiry::{Expirings, Watched};
+
 /// The answer of `/livez`: that the process answers, and which version it is.
 const LIVE: &str = concat!("ok ", env!("CARGO_PKG_VERSION"), "\n");
 
@@ -34,6 +36,7 @@ type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 pub struct Ops {
     registry: Registry,
     checks: Arc<RwLock<Vec<(&'static str, Probe)>>>,
+    expiring: Expirings,
 }
 
 /// The body of `/readyz`.
@@ -68,7 +71,7 @@ impl Ops {
     pub fn new() -> Self {
         let registry = Registry::new();
         process::register(&registry);
-        Self { registry, checks: Arc::default() }
+        Self { registry, checks: Arc::default(), expiring: Expirings::default() }
     }
 
     /// Where metrics are registered.
@@ -80,6 +83,14 @@ impl Ops {
     pub fn check(&self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
         let mut checks = self.checks.write().expect("no probe panics while checks are added");
         checks.push((name, Box::new(probe)));
+    }
+
+    /// Tells in a metric of `service` until when it can go on with what it lives on; it is looked at while the port is served.
+    ///
+    /// # Errors
+    /// When the service has said so before.
+    pub fn watch_expiry(&self, service: &str, watched: Watched) -> anyhow::Result<()> {
+        self.expiring.add(service, watched, &self.registry).context("failed to register metrics")
     }
 
     /// Runs every check.
@@ -97,6 +108,7 @@ impl Ops {
     /// # Errors
     /// When the listener cannot be used.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        let looking = tokio::spawn(self.expiring.clone().keep_looking(stop.clone()));
         let ops = Data::new(self);
         let app = move || {
             App::new()
@@ -117,10 +129,12 @@ impl Ops {
             handle.stop(true).await;
         };
         tokio::pin!(server);
-        tokio::select! {
+        let ended = tokio::select! {
             result = &mut server => result,
             () = stopped => server.await,
-        }
+        };
+        looking.abort();
+        ended
     }
 }
 

@@ -1,26 +1,23 @@
 //! Logs to standard error, and traces over OTLP when a collector is named.
 
 mod json;
+mod traces;
 
 use opentelemetry::global;
-use opentelemetry::propagation::{Extractor, Injector};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{Protocol, WithExportConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use serde::Deserialize;
-use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+pub use opentelemetry::trace::SpanKind;
+pub use traces::{Step, Traces};
+
 /// Path of traces under an OTLP endpoint (OpenTelemetry protocol specification, "OTLP/HTTP Request").
 const TRACES_PATH: &str = "v1/traces";
-
-/// Header of W3C Trace Context.
-const TRACEPARENT: &str = "traceparent";
 
 /// What `[telemetry]` says.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -121,42 +118,10 @@ fn provider(service: &'static str, endpoint: &str) -> Result<SdkTracerProvider, 
         .with_endpoint(format!("{}/{TRACES_PATH}", endpoint.trim_end_matches('/')))
         .build()
         .map_err(|source| TelemetryError::Exporter { endpoint: endpoint.to_owned(), source })?;
-    global::set_text_map_propagator(TraceContextPropagator::new());
-    Ok(SdkTracerProvider::builder()
+    let provider = SdkTracerProvider::builder()
         .with_resource(Resource::builder().with_service_name(format!("clickwire-{service}")).build())
         .with_batch_exporter(exporter)
-        .build())
-}
-
-/// The current span as a `traceparent` header; `None` when no traces are made.
-pub fn traceparent() -> Option<String> {
-    struct Header(Option<String>);
-    impl Injector for Header {
-        fn set(&mut self, key: &str, value: String) {
-            if key == TRACEPARENT {
-                self.0 = Some(value);
-            }
-        }
-    }
-    let mut header = Header(None);
-    global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(&Span::current().context(), &mut header);
-    });
-    header.0
-}
-
-/// Makes `span` a child of the span that a `traceparent` header tells of.
-pub fn continue_trace(span: &Span, traceparent: &str) {
-    struct Header<'a>(&'a str);
-    impl Extractor for Header<'_> {
-        fn get(&self, key: &str) -> Option<&str> {
-            (key == TRACEPARENT).then_some(self.0)
-        }
-        fn keys(&self) -> Vec<&str> {
-            vec![TRACEPARENT]
-        }
-    }
-    let parent = global::get_text_map_propagator(|propagator| propagator.extract(&Header(traceparent)));
-    // an error says that no traces are made, which is no error
-    let _ = span.set_parent(parent);
+        .build();
+    global::set_tracer_provider(provider.clone());
+    Ok(provider)
 }

@@ -51,6 +51,11 @@ impl fmt::Debug for Settings {
 }
 
 impl Settings {
+    /// Host and port of each server that is spoken to over TLS.
+    pub fn encrypted_servers(&self) -> Vec<(String, u16)> {
+        tls::encrypted_servers(&self.url)
+    }
+
     /// The defaults of `defaults.toml` for the database at `url`.
     pub fn at(url: impl Into<String>) -> Self {
         Self {

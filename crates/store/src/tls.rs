@@ -7,9 +7,16 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use tokio_postgres::config::Host;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::pool::ConnectError;
+
+/// PostgreSQL's, where the URL names none.
+const DEFAULT_PORT: u16 = 5432;
+
+/// Modes of `sslmode` that ask for TLS.
+const ENCRYPTED: [&str; 3] = ["require", "verify-ca", "verify-full"];
 
 /// What stands between us and the server.
 #[derive(Clone)]
@@ -28,7 +35,7 @@ pub(crate) fn of_url(url: &str, ca: Option<&Path>) -> Result<(String, Encryption
     let mode = mode.last().and_then(|pair| pair.strip_prefix("sslmode=")).unwrap_or("disable");
     let (mode, encryption) = match mode {
         "disable" | "prefer" | "allow" => ("disable", Encryption::None),
-        "require" | "verify-ca" | "verify-full" => {
+        mode if ENCRYPTED.contains(&mode) => {
             ("require", Encryption::Verified(MakeRustlsConnect::new(client_config(ca)?)))
         }
         other => return Err(ConnectError::SslMode(other.to_owned())),
@@ -39,6 +46,26 @@ pub(crate) fn of_url(url: &str, ca: Option<&Path>) -> Result<(String, Encryption
         url.push_str(pair);
     }
     Ok((url, encryption))
+}
+
+/// Host and port of each server that a URL asks to be spoken to over TLS.
+pub(crate) fn encrypted_servers(url: &str) -> Vec<(String, u16)> {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let mode = query.split('&').rev().find_map(|pair| pair.strip_prefix("sslmode="));
+    let config = base.parse::<tokio_postgres::Config>().ok();
+    let Some(config) = config.filter(|_| mode.is_some_and(|mode| ENCRYPTED.contains(&mode))) else {
+        return Vec::new();
+    };
+    // one port for each host, or one for all
+    let ports = config.get_ports();
+    let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(DEFAULT_PORT);
+    let hosts = config.get_hosts().iter().enumerate();
+    hosts
+        .filter_map(|(index, host)| match host {
+            Host::Tcp(host) => Some((host.clone(), port(index))),
+            Host::Unix(_) => None,
+        })
+        .collect()
 }
 
 fn client_config(ca: Option<&Path>) -> Result<ClientConfig, ConnectError> {
@@ -84,6 +111,16 @@ mod tests {
             error.to_string(),
             "database.url: sslmode must be disable, require or verify-full, not `maybe`"
         );
+    }
+
+    #[test]
+    fn servers_that_are_spoken_to_over_tls_are_named() {
+        let two = [("a".to_owned(), 5432), ("b".to_owned(), 5433)];
+
+        assert_eq!(encrypted_servers("postgres://u:p@a:5432,b:5433/d?sslmode=require"), two);
+        assert_eq!(encrypted_servers("postgres://u@a/d?application_name=x&sslmode=verify-full"), two[..1]);
+        assert!(encrypted_servers("postgres://u@a/d").is_empty());
+        assert!(encrypted_servers("postgres://u@a/d?sslmode=disable").is_empty());
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl TestNats {
     /// # Panics
     /// When nats-server is not installed.
     pub async fn start_empty() -> Self {
-        Self::start_as("").await
+        Self::start_configured("").await
     }
 
     /// Starts it with our streams, for one user a service with these permissions (the content of
@@ -62,7 +62,8 @@ impl TestNats {
         let users: String = Role::ALL.iter().map(user).collect();
         let users = format!("    {{ user: {OPERATOR}, password: {OPERATOR} }}\n{users}");
         let mut guarded =
-            Self::start_as(&format!("{permissions}\nauthorization {{\n  users: [\n{users}  ]\n}}\n")).await;
+            Self::start_configured(&format!("{permissions}\nauthorization {{\n  users: [\n{users}  ]\n}}\n"))
+                .await;
         guarded.settings.url = guarded.url_of(OPERATOR);
         guarded.bus("testkit").await.setup().await.expect("the streams are made");
         guarded
@@ -83,7 +84,11 @@ impl TestNats {
         options.connect(self.url()).await.expect("the server runs")
     }
 
-    async fn start_as(more: &str) -> Self {
+    /// Starts it without streams, with these lines of nats-server's configuration.
+    ///
+    /// # Panics
+    /// When nats-server is not installed, or does not understand them.
+    pub async fn start_configured(more: &str) -> Self {
         let dir = ScratchDir::new("nats");
         let options =
             NatsOptions { more: more.to_owned(), ..NatsOptions::throwaway(dir.path().join("nats")) };

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod consume;
+mod credentials;
 mod faults;
 #[path = "../../src/given.rs"]
 mod given;

@@ -3,21 +3,22 @@
 //! Real processes in release form, a private PostgreSQL with fsync on and a private nats-server. Every figure
 //! comes from one run; figures that compare (a share, a ratio) have both sides in the same run, taken in turns.
 
+mod accuracy;
 mod backlog;
 mod bulk;
 mod deliver;
-mod endpoints;
 mod enrich;
 mod export;
 mod figures;
+mod isolation;
 mod latency;
 mod load;
-mod neighbour;
 mod path;
 mod peer;
 mod process;
 mod redirect;
 mod rollups;
+mod scale;
 mod sink;
 mod streams;
 mod visitors;
@@ -68,20 +69,20 @@ enum Part {
     Record,
     /// A month of clicks counted by quarters of an hour, held against a full count, and read.
     Rollups,
-    /// Deliveries a second through `deliver`, with one endpoint and with ten.
+    /// Deliveries a second through `deliver`, with one endpoint and with ten, and of 200,000 that waited for a paused one.
     Deliver,
-    /// Deliveries that wait for a paused endpoint, 200,000 of them.
-    Backlog,
     /// A healthy endpoint beside one that never answers.
-    Neighbour,
+    Isolation,
     /// A click beside 1 to 100,000 endpoints of others.
-    Endpoints,
+    Scale,
     /// From the click to the webhook, at 200 clicks a second and at 2,000.
     Latency,
     /// Clicks a second all the way.
     Path,
     /// A million clicks as a file, and the memory of the API meanwhile.
     Export,
+    /// How often enrichment is right, by suite and field.
+    Accuracy,
 }
 
 /// What the measurement starts of itself.
@@ -137,13 +138,16 @@ async fn main() -> anyhow::Result<()> {
             Part::Enrich => enrich::measure(&mut figures, args.geo.as_deref()).await?,
             Part::Record => streams::measure_record(&mut figures).await?,
             Part::Rollups => rollups::measure(&mut figures, args.clicks).await?,
-            Part::Deliver => deliver::measure(&mut figures).await?,
-            Part::Backlog => backlog::measure(&mut figures).await?,
-            Part::Neighbour => neighbour::measure(&mut figures).await?,
-            Part::Endpoints => endpoints::measure(&mut figures).await?,
+            Part::Deliver => {
+                deliver::measure(&mut figures).await?;
+                backlog::measure(&mut figures).await?;
+            }
+            Part::Isolation => isolation::measure(&mut figures).await?,
+            Part::Scale => scale::measure(&mut figures).await?,
             Part::Latency => latency::measure(&mut figures).await?,
             Part::Path => path::measure(&mut figures).await?,
             Part::Export => export::measure(&mut figures).await?,
+            Part::Accuracy => accuracy::measure(&mut figures).await?,
         }
     }
     figures.print();

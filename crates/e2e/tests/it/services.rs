@@ -177,6 +177,12 @@ impl Services {
         Some((status, response.json().await.ok()?))
     }
 
+    /// The metrics of a process; `None` when it does not answer.
+    pub async fn metrics(&self, service: Service) -> Option<String> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.ops_ports[&service]);
+        self.client.get(url).send().await.ok()?.text().await.ok()
+    }
+
     /// What keeps a process from working: the checks that fail, or, if it has ended, the last it said. `None` when
     /// it does not answer yet, or works.
     pub async fn complaint(&self, service: Service) -> Option<String> {

@@ -1,6 +1,6 @@
 //! How often enrichment is right, over the cases of `tests/data`; a bar for each field.
 //!
-//! `scripts/bench accuracy` prints the table, and what was wrong in each field of each suite.
+//! `scripts/bench accuracy` prints the table, and what was wrong in each field of each suite; with `--json`, the shares.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -16,6 +16,9 @@ use crate::given;
 
 /// Names another file of cases; the bars are those of the kept ones, and are not asked of it.
 const OTHER_CASES: &str = "CLICKWIRE_ACCURACY_CASES";
+
+/// Names the file that the shares of right answers are written to, as `accuracy.<suite>.<field>`.
+const SHARES: &str = "CLICKWIRE_ACCURACY_JSON";
 
 /// Least share of right answers, in per cent. Most cases come from the lists whose rules we use: these bars show that
 /// everything is wired, not how it fares with strangers.
@@ -95,6 +98,9 @@ fn enrichment_is_as_right_as_its_bars_demand() {
     }
 
     print(&scores);
+    if let Some(file) = std::env::var_os(SHARES) {
+        std::fs::write(file, shares(&scores)).expect("the file can be written");
+    }
     if other.is_none() {
         for (field, bar) in BARS {
             let percent = percent(scores[field].values());
@@ -231,6 +237,18 @@ fn add(scores: &mut Scores, case: &Value, field: &str, is_right: Option<bool>, s
 
 fn folded(text: Option<&str>) -> Option<String> {
     text.map(|text| text.trim().to_lowercase())
+}
+
+/// A JSON object of shares, 0 to 1; of all suites together too, as the suite `all`.
+fn shares(scores: &Scores) -> String {
+    let mut shares = BTreeMap::new();
+    for (field, suites) in scores {
+        shares.insert(format!("accuracy.all.{field}"), percent(suites.values()) / 100.0);
+        for (suite, score) in suites {
+            shares.insert(format!("accuracy.{suite}.{field}"), percent(std::iter::once(score)) / 100.0);
+        }
+    }
+    serde_json::to_string_pretty(&shares).expect("numbers by name") + "\n"
 }
 
 fn print(scores: &Scores) {

@@ -61,11 +61,7 @@ impl Follow {
         let no_track = destination::without_no_track(request.uri().query()).1;
         let telling = telling(&route.link, request.headers(), no_track);
         if telling != Telling::Nothing {
-            let appended = {
-                let click = self.click(request, route, None, telling, now);
-                self.clicks.append(&click, started_at)
-            };
-            appended.await;
+            self.append(request, route, None, telling, now, started_at).await;
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{Gauge, IntGauge, Opts, Registry};
+use prometheus::{Counter, Gauge, IntGauge, Registry};
 
 /// Clock ticks a second in `/proc`: fixed for programs on every Linux that Rust supports (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -13,7 +13,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 struct Process {
     resident_bytes: IntGauge,
     open_fds: IntGauge,
-    cpu_seconds: Gauge,
+    cpu_seconds: Counter,
     start_seconds: Gauge,
 }
 
@@ -28,10 +28,7 @@ impl Process {
         let process = Self {
             resident_bytes: IntGauge::new("process_resident_memory_bytes", "Memory held, in bytes.")?,
             open_fds: IntGauge::new("process_open_fds", "Open file descriptors.")?,
-            cpu_seconds: Gauge::with_opts(Opts::new(
-                "process_cpu_seconds_total",
-                "CPU time used, in seconds.",
-            ))?,
+            cpu_seconds: Counter::new("process_cpu_seconds_total", "CPU time used, in seconds.")?,
             start_seconds: Gauge::new(
                 "process_start_time_seconds",
                 "When the process began, in seconds since 1970.",
@@ -49,7 +46,8 @@ impl Process {
         }
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         if let Some(seconds) = cpu_seconds(&stat) {
-            self.cpu_seconds.set(seconds);
+            // a counter only grows, also when two ask at once
+            self.cpu_seconds.inc_by((seconds - self.cpu_seconds.get()).max(0.0));
         }
         if let Ok(fds) = fs::read_dir("/proc/self/fd") {
             self.open_fds.set(i64::try_from(fds.count()).unwrap_or(i64::MAX));

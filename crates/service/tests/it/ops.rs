@@ -12,13 +12,13 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-struct Served {
-    addr: SocketAddr,
-    stop: CancellationToken,
-    server: JoinHandle<std::io::Result<()>>,
+pub struct Served {
+    pub addr: SocketAddr,
+    pub stop: CancellationToken,
+    pub server: JoinHandle<std::io::Result<()>>,
 }
 
-fn serve(ops: Ops) -> Served {
+pub fn serve(ops: Ops) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
@@ -26,7 +26,7 @@ fn serve(ops: Ops) -> Served {
     Served { addr, stop, server }
 }
 
-async fn get(addr: SocketAddr, path: &'static str) -> (String, String) {
+pub async fn get(addr: SocketAddr, path: &'static str) -> (String, String) {
     spawn_blocking(move || {
         let mut stream = TcpStream::connect(addr).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();

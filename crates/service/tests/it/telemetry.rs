@@ -4,8 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
 
-use service::telemetry::{Format, Settings, continue_trace, init, traceparent};
-use tracing::info_span;
+use service::telemetry::{Format, Settings, SpanKind, Traces, init};
 
 fn settings(log_filter: &str, otlp_endpoint: Option<String>) -> Settings {
     Settings { log_filter: log_filter.to_owned(), log_format: Format::Json, otlp_endpoint }
@@ -37,15 +36,21 @@ async fn a_trace_is_continued_and_sent_to_the_collector() {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
         String::from_utf8_lossy(&request).into_owned()
     });
-    let telemetry = init("test", &settings("info", Some(endpoint))).unwrap();
+    let settings_with_collector = settings("error", Some(endpoint));
+    let telemetry = init("test", &settings_with_collector).unwrap();
     assert!(init("test", &settings("info", None)).is_err());
 
-    let span = info_span!("a_click");
-    continue_trace(&span, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
-    let child = span.in_scope(traceparent).unwrap();
+    let traces = Traces::new(&settings_with_collector);
+    let unwanted = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+    assert!(traces.step("a_click", SpanKind::Server, Some(unwanted)).is_none());
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mut step = traces.step("a_click", SpanKind::Server, Some(parent)).unwrap();
+    step.note("http.response.status_code", 302_i64);
+    let child = step.traceparent();
+    assert!(child.ends_with("-01") && child.len() == parent.len(), "{child}");
     assert!(child.starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{child}");
     assert!(!child.contains("b7ad6b7169203331"), "{child}");
-    drop(span);
+    drop(step);
     tokio::task::spawn_blocking(move || drop(telemetry)).await.unwrap();
 
     let request = request.join().unwrap();

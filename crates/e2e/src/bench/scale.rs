@@ -42,12 +42,12 @@ pub async fn measure(figures: &mut Figures) -> anyhow::Result<()> {
         let used = process::cpu(deliver.pid()) - before;
 
         figures.add(
-            format!("endpoints.cpu_ms_per_click.{endpoints}"),
+            format!("scale.cpu_ms_per_click.{endpoints}"),
             used.as_secs_f64() * 1000.0 / CLICKS as f64,
             format!("CPU of deliver for a click that one of {endpoints} endpoints is subscribed to, ms"),
         );
         figures.add(
-            format!("endpoints.rss_mb.{endpoints}"),
+            format!("scale.rss_mb.{endpoints}"),
             process::peak_mib(deliver.pid()),
             format!("the most resident memory that deliver had with {endpoints} endpoints, MiB"),
         );

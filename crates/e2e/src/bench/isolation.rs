@@ -26,33 +26,33 @@ const WARM_UP: u64 = 1_000;
 /// How long the last webhook may take.
 const LAST_LIMIT: Duration = Duration::from_secs(30);
 
-/// Throughput beside a hanging neighbour as a share of that without, and the gain of the 99th percentile.
+/// Throughput beside a hanging neighbour as a share of that without, and what is added to the 99th percentile.
 pub async fn measure(figures: &mut Figures) -> anyhow::Result<()> {
-    let (mut shares, mut gains, mut alone_p99, mut rss_mib) = (Vec::new(), Vec::new(), Vec::new(), 0.0_f64);
+    let (mut shares, mut added, mut alone_p99, mut rss_mib) = (Vec::new(), Vec::new(), Vec::new(), 0.0_f64);
     for _ in 0..PAIRS {
         let alone = run(false).await?;
         let beside = run(true).await?;
         shares.push(beside.per_second / alone.per_second);
-        gains.push(beside.p99_ms - alone.p99_ms);
+        added.push(beside.p99_ms - alone.p99_ms);
         alone_p99.push(alone.p99_ms);
         rss_mib = rss_mib.max(beside.rss_mib);
     }
-    for values in [&mut shares, &mut gains, &mut alone_p99] {
+    for values in [&mut shares, &mut added, &mut alone_p99] {
         values.sort_by(f64::total_cmp);
     }
     let median = |values: &[f64]| quantile(values, 0.5);
     figures.add(
-        "neighbour.throughput_share",
+        "isolation.throughput_share",
         median(&shares),
         "deliveries a second beside an endpoint that never answers / without it, 1,000 clicks a second, median of five pairs",
     );
     figures.add(
-        "neighbour.p99_gain_ms",
-        median(&gains),
-        "what the 99th percentile from click to webhook gains by it, ms",
+        "isolation.p99_added_ms",
+        median(&added),
+        "what it adds to the 99th percentile from click to webhook, ms",
     );
-    figures.add("neighbour.p99_ms", median(&alone_p99), "that percentile without the neighbour, ms");
-    figures.add("neighbour.rss_mb", rss_mib, "the most resident memory that deliver had beside it, MiB");
+    figures.add("isolation.p99_ms", median(&alone_p99), "that percentile without the neighbour, ms");
+    figures.add("isolation.rss_mb", rss_mib, "the most resident memory that deliver had beside it, MiB");
     Ok(())
 }
 
