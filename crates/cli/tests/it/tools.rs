@@ -330,10 +330,7 @@ async fn an_operator_blocks_where_links_lead_and_lifts_it_again_but_of_links_tha
         ("c", "https://example.com/evil.example"),
     ] {
         let options = LinkOptions::to(url.parse().expect("a URL"));
-        let (slug, id) = (slug.parse().expect("a slug"), LinkId::generate());
-        let new = NewLink { id, domain_id: domain.id, slug: &slug, options: &options, created_by: "test" };
-        store::links::insert(&mut conn, workspace_id, &new, Utc::now()).await.expect("inserted");
-        ids.push(id);
+        ids.push(testkit::given::link(&mut conn, workspace_id, domain.id, slug, &options).await);
     }
     let clickwire = Clickwire::new()
         .with("CLICKWIRE__DATABASE__URL", database.url())

@@ -7,7 +7,6 @@ use chrono::Utc;
 use deliver::{App, Settings};
 use model::automation::Verdict;
 use model::delivery::{Attempt, DeliveryStatus, TestReply, TestRequest};
-use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
 use model::{EndpointId, EnrichedClick, WorkspaceId};
 use service::ops::Ops;
