@@ -5,11 +5,12 @@ use std::path::Path;
 use crate::world::World;
 
 /// What is answered to GET and is no page: parts of pages, files, and a way to another page.
-const NO_PAGES: [&str; 10] = [
+const NO_PAGES: [&str; 11] = [
     "/assets/console.css",
     "/assets/console.js",
     "/assets/icon.svg",
     "/live/clicks",
+    "/links/export",
     "/links/{id}/qr",
     "/settings",
     "/settings/webhooks/{id}/dead.ndjson",
