@@ -193,10 +193,10 @@ async fn without_destination(
     if ended.len() > LINKS_NAMED {
         names.push("…".to_owned());
     }
-    let (count, links) = counted(ended.len(), "link has", "links have");
+    let (count, links) = counted(ended.len(), "link has ended and leads", "links have ended and lead");
     Ok(Some(Item {
         kind: "wait",
-        title: format!("{count} {links} ended and lead nowhere"),
+        title: format!("{count} {links} nowhere"),
         text: format!(
             "Who opens {} sees a page that says so. Name a fallback for all links, or an address for each.",
             names.join(", ")

@@ -54,7 +54,7 @@ async fn a_service_that_lacks_a_permission_says_which_and_does_not_work() {
         said.contains("publish to $JS.ACK.ENRICHED.record.").then_some(())
     })
     .await;
-    assert!(services.complaint(Service::Record).await.is_some(), "it is not ready");
+    until(LIMIT, || services.complaint(Service::Record)).await;
     let said = services.said(Service::Record);
     assert!(!said.contains("broker is away") && said.contains("lacks a permission"), "{said}");
 }

@@ -51,9 +51,7 @@ fn of_status(status: u16) -> (Code, &'static str) {
             Code::AnswerTooMany,
             "your program takes fewer requests: give the webhook a rate, or answer Retry-After with 429",
         ),
-        500..=599 => {
-            (Code::AnswerError, "your program failed: its log has the reason; it is tried again by itself")
-        }
+        500..=599 => (Code::AnswerError, "your program failed: its log has the reason"),
         _ => (Code::AnswerOther, "answer 2xx when the event is yours"),
     }
 }

@@ -20,7 +20,7 @@ pub fn finding(delivery: &LoggedDelivery, endpoint: Option<&Endpoint>, now: Date
             Finding::stop(
                 cause.code,
                 format!("{} waits after {}: {}{next}", name(delivery), attempts(delivery), cause.text),
-                cause.fix,
+                format!("{}; it is tried again by itself", cause.fix),
             )
         }
         DeliveryStatus::Dead => {
