@@ -43,9 +43,20 @@ impl Row {
         write!(self.text, "{value}").expect("a Vec takes every byte");
     }
 
-    /// An empty cell.
-    pub fn empty(&mut self) {
-        self.separate();
+    /// A cell with a text from anywhere, empty if there is none.
+    pub fn maybe_text(&mut self, text: Option<impl AsRef<str>>) {
+        match text {
+            Some(text) => self.text(text.as_ref()),
+            None => self.separate(),
+        }
+    }
+
+    /// A cell with a number or a word of ours, empty if there is none.
+    pub fn maybe_own(&mut self, value: Option<impl std::fmt::Display>) {
+        match value {
+            Some(value) => self.own(value),
+            None => self.separate(),
+        }
     }
 
     /// The row with its end.
@@ -60,6 +71,13 @@ impl Row {
         }
         self.has_cells = true;
     }
+}
+
+/// The row of headings.
+pub fn headings(columns: &[&str]) -> Vec<u8> {
+    let mut row = Row::default();
+    columns.iter().for_each(|name| row.own(name));
+    row.end()
 }
 
 /// A cell as it was before [`Row::text`] wrote it.
@@ -105,8 +123,9 @@ mod tests {
         );
         let mut numbers = Row::default();
         numbers.own(-15.6);
-        numbers.empty();
+        numbers.maybe_own(None::<i64>);
+        numbers.maybe_text(None::<&str>);
         numbers.own("human");
-        assert_eq!(numbers.end(), b"-15.6,,human\r\n");
+        assert_eq!(numbers.end(), b"-15.6,,,human\r\n");
     }
 }

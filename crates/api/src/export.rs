@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use crate::app::Shared;
 use crate::auth::{Caller, LongCaller, Scope};
 use crate::error::ApiError;
+use crate::fields::{Fields, word};
 use crate::imports::{Full, Running};
 
 /// Rows of one query and one piece of the answer.
@@ -55,6 +56,12 @@ impl Form {
             Self::Csv => "csv",
         }
     }
+}
+
+/// The form that a query asks for.
+pub fn form(fields: &mut Fields<'_>) -> Form {
+    let forms = word(&[("ndjson", Form::Ndjson), ("csv", Form::Csv)]);
+    fields.optional("format", forms).unwrap_or(Form::Ndjson)
 }
 
 /// Where the pieces of an export come from.
@@ -176,4 +183,17 @@ pub fn line(value: &impl Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(value).expect("it is JSON");
     line.push(b'\n');
     line
+}
+
+#[cfg(test)]
+pub mod tests {
+    /// That the description of a route names its columns, in their order.
+    pub fn names_in_order(description: &str, columns: &[&str]) {
+        let listed = description.split_once("at the end: ").expect("columns").1;
+        let mut at = 0;
+        for column in columns {
+            let found = listed[at..].find(column).unwrap_or_else(|| panic!("{column}"));
+            at += found + column.len();
+        }
+    }
 }

@@ -51,13 +51,6 @@ pub const COLUMNS: [&str; 42] = [
     "recorded_at",
 ];
 
-/// The row of headings.
-pub fn headings() -> Vec<u8> {
-    let mut row = Row::default();
-    COLUMNS.iter().for_each(|name| row.own(name));
-    row.end()
-}
-
 /// The row of a click.
 pub fn row(enriched: &EnrichedClick, recorded_at: chrono::DateTime<chrono::Utc>) -> Vec<u8> {
     let mut row = Row::default();
@@ -79,23 +72,23 @@ pub fn row(enriched: &EnrichedClick, recorded_at: chrono::DateTime<chrono::Utc>)
         &labels.sequence_id,
         &labels.step_id,
     ] {
-        text(&mut row, label.as_deref());
+        row.maybe_text(label.as_deref());
     }
     row.text(&labels.tags.join(";"));
     row.own(automation.verdict.as_str());
-    own(&mut row, automation.class.map(|class| class.as_str()));
+    row.maybe_own(automation.class.map(|class| class.as_str()));
     row.own(automation.score);
-    own(&mut row, enriched.is_first_click);
+    row.maybe_own(enriched.is_first_click);
     row.own(enriched.event_id.revision());
     for part in
         [&location.country, &location.country_name, &location.region, &location.city, &location.postal_code]
     {
-        text(&mut row, part.as_deref());
+        row.maybe_text(part.as_deref());
     }
-    own(&mut row, location.latitude);
-    own(&mut row, location.longitude);
-    text(&mut row, location.timezone.as_deref());
-    text(&mut row, location.as_organization.as_deref());
+    row.maybe_own(location.latitude);
+    row.maybe_own(location.longitude);
+    row.maybe_text(location.timezone.as_deref());
+    row.maybe_text(location.as_organization.as_deref());
     row.own(device.kind.as_str());
     for part in [
         &device.brand,
@@ -106,28 +99,14 @@ pub fn row(enriched: &EnrichedClick, recorded_at: chrono::DateTime<chrono::Utc>)
         &device.browser_version,
         &device.in_app,
     ] {
-        text(&mut row, part.as_deref());
+        row.maybe_text(part.as_deref());
     }
-    text(&mut row, click.request.referrer.as_deref());
-    text(&mut row, click.request.language());
-    text(&mut row, click.request.user_agent.as_deref());
-    own(&mut row, click.request.ip);
+    row.maybe_text(click.request.referrer.as_deref());
+    row.maybe_text(click.request.language());
+    row.maybe_text(click.request.user_agent.as_deref());
+    row.maybe_own(click.request.ip);
     row.own(time(recorded_at));
     row.end()
-}
-
-fn text(row: &mut Row, text: Option<&str>) {
-    match text {
-        Some(text) => row.text(text),
-        None => row.empty(),
-    }
-}
-
-fn own(row: &mut Row, value: Option<impl std::fmt::Display>) {
-    match value {
-        Some(value) => row.own(value),
-        None => row.empty(),
-    }
 }
 
 #[cfg(test)]
@@ -146,7 +125,7 @@ mod tests {
         click.click.link.labels.channel = Some("=cmd()".to_owned());
         click.click.request.user_agent = Some("agent, with a comma".to_owned());
 
-        let headings = String::from_utf8(headings()).expect("text");
+        let headings = String::from_utf8(crate::csv::headings(&COLUMNS)).expect("text");
         let line = String::from_utf8(row(&click, now)).expect("text");
 
         let cells: Vec<&str> = line.trim_end().split(',').collect();

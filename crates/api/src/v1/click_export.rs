@@ -12,14 +12,13 @@ use super::click_csv;
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::Query;
+use crate::csv;
 use crate::desk::click_query::{Asked, filter};
 use crate::desk::clicks::{self, ShownClick};
 use crate::error::{ApiError, Problem};
 use crate::export::{self, Form, PAGE, Pages};
-use crate::fields::{Fields, FromFields, word};
+use crate::fields::{Fields, FromFields};
 use crate::page::PageRequest;
-
-const FORMS: &[(&str, Form)] = &[("ndjson", Form::Ndjson), ("csv", Form::Csv)];
 
 /// Which clicks are exported, and how: all of them, not a page.
 #[derive(IntoParams)]
@@ -57,7 +56,7 @@ struct AskedAll {
 
 impl FromFields for AskedAll {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        let form = fields.optional("format", word(FORMS)).unwrap_or(Form::Ndjson);
+        let form = export::form(fields);
         Some(Self { form, filter: filter(fields) })
     }
 }
@@ -107,7 +106,7 @@ impl Pages for Clicks {
         self.asked.page.before = next;
         let is_first = !std::mem::replace(&mut self.has_begun, true);
         let mut lines = match self.form {
-            Form::Csv if is_first => click_csv::headings(),
+            Form::Csv if is_first => csv::headings(&click_csv::COLUMNS),
             Form::Csv | Form::Ndjson => Vec::new(),
         };
         for shown in clicks {
@@ -127,15 +126,12 @@ impl Pages for Clicks {
 mod tests {
     use utoipa::Path as _;
 
+    use super::*;
+
     #[test]
     fn every_column_is_described() {
         let operation = super::__path_export_clicks::operation();
         let text = operation.description.expect("it is described");
-        let listed = text.split_once("at the end: ").expect("columns").1;
-        let mut at = 0;
-        for column in super::click_csv::COLUMNS {
-            let found = listed[at..].find(column).unwrap_or_else(|| panic!("{column}"));
-            at += found + column.len();
-        }
+        export::tests::names_in_order(&text, &click_csv::COLUMNS);
     }
 }

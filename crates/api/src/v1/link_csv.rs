@@ -52,13 +52,6 @@ pub const COLUMNS: [&str; 44] = [
     "blocked_at",
 ];
 
-/// The row of headings.
-pub fn headings() -> Vec<u8> {
-    let mut row = Row::default();
-    COLUMNS.iter().for_each(|name| row.own(name));
-    row.end()
-}
-
 /// The row of a link.
 pub fn row(link: &LinkView) -> Vec<u8> {
     let mut row = Row::default();
@@ -76,24 +69,24 @@ pub fn row(link: &LinkView) -> Vec<u8> {
         &link.sequence_id,
         &link.step_id,
     ] {
-        text(&mut row, label.as_deref());
+        row.maybe_text(label.as_deref());
     }
     row.text(&link.tags.join(";"));
     let metadata =
         (!link.metadata.is_empty()).then(|| serde_json::to_string(&link.metadata).expect("texts are JSON"));
-    text(&mut row, metadata.as_deref());
+    row.maybe_text(metadata.as_deref());
     let utm = &link.utm;
     for part in [&utm.source, &utm.medium, &utm.campaign, &utm.term, &utm.content, &utm.id] {
-        text(&mut row, part.as_deref());
+        row.maybe_text(part.as_deref());
     }
     let preview = link.preview.as_ref();
-    text(&mut row, preview.map(|preview| preview.title.as_str()));
-    text(&mut row, preview.and_then(|preview| preview.description.as_deref()));
-    text(&mut row, preview.and_then(|preview| Some(preview.image_url.as_ref()?.as_str())));
+    row.maybe_text(preview.map(|preview| preview.title.as_str()));
+    row.maybe_text(preview.and_then(|preview| preview.description.as_deref()));
+    row.maybe_text(preview.and_then(|preview| Some(preview.image_url.as_ref()?.as_str())));
     for part in [&link.sent_at, &link.starts_at, &link.expires_at, &link.expired_url] {
-        text(&mut row, part.as_deref());
+        row.maybe_text(part.as_deref());
     }
-    own(&mut row, link.max_clicks);
+    row.maybe_own(link.max_clicks);
     row.own(link.enabled);
     row.own(link.tracking);
     row.own(link.status_code);
@@ -109,24 +102,10 @@ fn set_by_the_server(row: &mut Row, link: &LinkView) {
     row.own(link.recording_decided_by);
     row.own(link.has_password);
     row.own(link.counted_clicks);
-    own(row, link.exhausted_at.as_ref());
+    row.maybe_own(link.exhausted_at.as_ref());
     row.own(link.revision);
-    own(row, link.created_by.as_ref());
+    row.maybe_own(link.created_by.as_ref());
     row.own(&link.created_at);
     row.own(&link.updated_at);
-    own(row, link.blocked_at.as_ref());
-}
-
-fn text(row: &mut Row, text: Option<&str>) {
-    match text {
-        Some(text) => row.text(text),
-        None => row.empty(),
-    }
-}
-
-fn own(row: &mut Row, value: Option<impl std::fmt::Display>) {
-    match value {
-        Some(value) => row.own(value),
-        None => row.empty(),
-    }
+    row.maybe_own(link.blocked_at.as_ref());
 }

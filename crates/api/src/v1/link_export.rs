@@ -12,13 +12,12 @@ use super::links::{LinkView, filter};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::Query;
+use crate::csv;
 use crate::desk::{links, settings};
 use crate::error::{ApiError, Problem};
 use crate::export::{self, Form, PAGE, Pages, line};
-use crate::fields::{Fields, FromFields, word};
+use crate::fields::{Fields, FromFields};
 use crate::page::PageRequest;
-
-const FORMS: &[(&str, Form)] = &[("ndjson", Form::Ndjson), ("csv", Form::Csv)];
 
 /// Which links are exported, and how: all of them, not a page.
 #[derive(IntoParams)]
@@ -49,7 +48,7 @@ pub struct AskedAll {
 
 impl FromFields for AskedAll {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        let form = fields.optional("format", word(FORMS)).unwrap_or(Form::Ndjson);
+        let form = export::form(fields);
         Some(Self { form, filter: filter(fields) })
     }
 }
@@ -112,7 +111,7 @@ impl Pages for Links {
         self.page.before = page.data.last().map(|link| link.id);
         let is_first = !std::mem::replace(&mut self.has_begun, true);
         let mut lines = match self.form {
-            Form::Csv if is_first => link_csv::headings(),
+            Form::Csv if is_first => csv::headings(&link_csv::COLUMNS),
             Form::Csv | Form::Ndjson => Vec::new(),
         };
         for link in page.data {
@@ -144,11 +143,6 @@ mod tests {
     fn every_column_is_described() {
         let operation = super::__path_export_links::operation();
         let text = operation.description.expect("it is described");
-        let listed = text.split_once("at the end: ").expect("columns").1;
-        let mut at = 0;
-        for column in link_csv::COLUMNS {
-            let found = listed[at..].find(column).unwrap_or_else(|| panic!("{column}"));
-            at += found + column.len();
-        }
+        export::tests::names_in_order(&text, &link_csv::COLUMNS);
     }
 }

@@ -1,5 +1,8 @@
--- Invitations end with whoever made them, also when that was an API key of theirs; sessions of keys end when they are signed out;
--- the audit log is read by kind. The release before neither reads nor writes any of it.
+-- Invitations end with whoever made them, also when that was an API key of theirs; sessions of keys end when they are signed out.
+-- The release before neither reads nor writes any of it.
+
+-- Rather try again later than have everybody queue behind us.
+SET LOCAL lock_timeout = '5s';
 
 ALTER TABLE api_keys ADD COLUMN created_by text;
 COMMENT ON COLUMN api_keys.created_by IS 'who made it, as the audit log names them; null: nobody knows';
@@ -23,6 +26,3 @@ CREATE TABLE ended_key_sessions (
 COMMENT ON TABLE ended_key_sessions IS 'sign-ins with API keys that were signed out: their cookies open nothing any more';
 COMMENT ON COLUMN ended_key_sessions.expires_at IS 'the cookie opens nothing from then on anyhow: the row may go';
 CREATE INDEX ended_key_sessions_over ON ended_key_sessions (expires_at);
-
--- the first word of an action is the kind of thing that it was done to
-CREATE INDEX audit_by_kind ON audit (workspace_id, split_part(action, '.', 1), id DESC);

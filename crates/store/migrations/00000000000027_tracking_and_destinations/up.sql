@@ -1,17 +1,14 @@
--- What is recorded of the clicks of a channel's and a campaign's links, and a word with which a link says the same of itself. The
--- release before neither reads nor writes the columns, and records a link that says `full` anonymously: let none say so, and
--- switch no campaign off, while it still runs.
+-- What is recorded of the clicks of a channel's and a campaign's links, and where no link may lead. The release before neither
+-- reads nor writes any of it: switch no campaign off while it still runs.
+
+-- Rather try again later than have everybody queue behind us.
+SET LOCAL lock_timeout = '5s';
 
 ALTER TABLE settings
     ADD COLUMN channel_tracking jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(channel_tracking) = 'object'),
     ADD COLUMN campaign_tracking jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(campaign_tracking) = 'object');
 COMMENT ON COLUMN settings.channel_tracking IS 'full, anonymous or off by channel; the nearest of link, campaign and channel counts';
 COMMENT ON COLUMN settings.campaign_tracking IS 'the same by campaign';
-
-ALTER TABLE links DROP CONSTRAINT links_tracking_check;
--- rows that are there kept to less, and are not looked at: that would hold everybody up
-ALTER TABLE links
-    ADD CONSTRAINT links_tracking_check CHECK (tracking IN ('inherit', 'full', 'anonymous', 'off')) NOT VALID;
 
 -- Asked when a URL is set; the links that led there before are blocked themselves.
 CREATE TABLE blocked_destinations (

@@ -167,8 +167,10 @@ async fn undoing_the_tracking_of_campaigns_has_no_click_recorded_that_was_not() 
     let by_link = made(&mut conn, workspace_id, "c.example", &options(Some("spring"), Tracking::Full)).await;
 
     for sql in [
+        include_str!("../../migrations/00000000000028_tracking_full/down.sql"),
         include_str!("../../migrations/00000000000027_tracking_and_destinations/down.sql"),
         include_str!("../../migrations/00000000000027_tracking_and_destinations/up.sql"),
+        include_str!("../../migrations/00000000000028_tracking_full/up.sql"),
     ] {
         conn.batch_execute(sql).await.unwrap();
     }
