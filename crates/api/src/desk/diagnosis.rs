@@ -89,7 +89,7 @@ pub async fn look(
     }
     let Some(last) = last else {
         findings.extend(endpoints.iter().map(|endpoint| endpoint::finding(endpoint, event.as_ref(), now)));
-        findings.push(no_click());
+        findings.push(no_click(None));
         return Ok(findings);
     };
     let filter = DeliveryFilter { click_id: Some(last.id), ..DeliveryFilter::default() };
@@ -103,11 +103,12 @@ pub async fn services(bus: &Bus, found: &[Finding]) -> Vec<Finding> {
     services::findings(bus, found.iter().any(|finding| finding.code.is_awaited())).await
 }
 
-/// No click of the link has come as far as the database.
-pub fn no_click() -> Finding {
+/// No click of the link has come as far as the database, since a moment if one is given.
+pub fn no_click(since: Option<DateTime<Utc>>) -> Finding {
+    let when = since.map_or_else(|| "yet".to_owned(), |at| format!("since {}", moment(at)));
     Finding::stop(
         Code::NoClick,
-        "no click of this link has been recorded yet",
+        format!("no click of this link has been recorded {when}"),
         "open the link (`no_track` in its query, or a browser that asks for privacy, may keep it from being recorded); if you \
          did, `enrich` or `record` does not run or is behind",
     )

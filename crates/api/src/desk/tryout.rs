@@ -138,7 +138,7 @@ pub async fn progress(
     let Some(recorded) = recorded else {
         progress.before = before(shared, caller, link, now).await?;
         if !progress.before.iter().any(|finding| finding.stops) && now - since >= CLICK_AWAITED {
-            progress.before.push(diagnosis::no_click());
+            progress.before.push(diagnosis::no_click(Some(since)));
         }
         progress.matched = Some(diagnosis::endpoint::finding(&progress.endpoint, None, now));
         return Ok(progress);

@@ -165,7 +165,7 @@ async fn what_is_missing_or_late_is_explained() {
 
     let slow = stack.endpoint(&subscriber, json!({"rate_per_second": 1, "rate_burst": 1})).await;
     let since = Utc::now();
-    for _ in 0..60 {
+    for _ in 0..240 {
         stack.click(&trial.link).await;
     }
     trial.is_told(&slow, since, "rate_limited").await;

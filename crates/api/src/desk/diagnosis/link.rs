@@ -30,7 +30,7 @@ pub async fn look(
         Some(obstacle) => of_obstacle(link, obstacle),
         None => of_state(link, now),
     };
-    Ok([Some(way), of_tracking(link, &settings), of_signals(&settings)].into_iter().flatten().collect())
+    Ok([Some(way), of_tracking(link, &settings), of_signals(link, &settings)].into_iter().flatten().collect())
 }
 
 /// No link was ever made with that URL.
@@ -142,14 +142,18 @@ fn of_tracking(link: &Link, settings: &LinkSettings) -> Option<Finding> {
         None => Finding::stop(
             Code::LinkTrackingOff,
             "tracking is off for this link: its clicks are not recorded",
-            "set the tracking of the link to that of the workspace",
+            "set the tracking of the link to full, or to that of the workspace",
         )
         .at(format!("/links/{}/edit", link.id)),
     })
 }
 
 /// Some visitors are not recorded.
-fn of_signals(settings: &LinkSettings) -> Option<Finding> {
+fn of_signals(link: &Link, settings: &LinkSettings) -> Option<Finding> {
+    if link.options.max_clicks.is_some() {
+        // they are counted, without who it was
+        return None;
+    }
     let wishes = [("Sec-GPC", settings.signals.gpc), ("DNT", settings.signals.dnt)];
     let unseen: Vec<&str> =
         wishes.into_iter().filter(|(_, policy)| *policy == SignalPolicy::Off).map(|(name, _)| name).collect();

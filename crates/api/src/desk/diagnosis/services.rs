@@ -6,11 +6,11 @@ use bus::{Bus, ConsumerName};
 
 use super::{Code, Finding};
 
-/// Each consumer, and what it means that messages wait for it.
-const STEPS: [(ConsumerName, Code, &str); 3] = [
-    (ConsumerName::Enrich, Code::EnrichBehind, "wait to be enriched: `enrich` does not run, or is behind"),
-    (ConsumerName::Record, Code::RecordBehind, "wait to be recorded: `record` does not run, or is behind"),
-    (ConsumerName::Deliver, Code::DeliverBehind, "wait to be told of: `deliver` does not run, or is behind"),
+/// Each consumer, the service that has it, and what is to become of the messages that wait for it.
+const STEPS: [(ConsumerName, Code, &str, &str); 3] = [
+    (ConsumerName::Enrich, Code::EnrichBehind, "enrich", "enriched"),
+    (ConsumerName::Record, Code::RecordBehind, "record", "recorded"),
+    (ConsumerName::Deliver, Code::DeliverBehind, "deliver", "told of"),
 ];
 
 /// A broker that has not answered by then counts as away: somebody waits for the page.
@@ -28,7 +28,9 @@ pub async fn findings(bus: &Bus, is_awaited: bool) -> Vec<Finding> {
         return vec![bus.refused_since(asked_at).map_or_else(away, |forbidden| refuses(&forbidden))];
     };
     let waiting = STEPS.into_iter().zip(pending).filter(|(_, pending)| *pending > 0);
-    waiting.map(|((_, code, text), pending)| behind(code, text, pending, is_awaited)).collect()
+    waiting
+        .map(|((_, code, service, done), pending)| behind(code, (service, done), pending, is_awaited))
+        .collect()
 }
 
 /// How many messages wait for each consumer; `None` when that cannot be asked.
@@ -47,10 +49,20 @@ async fn ask(bus: &Bus) -> Option<[u64; STEPS.len()]> {
     Some(waiting)
 }
 
-fn behind(code: Code, text: &str, pending: u64, is_awaited: bool) -> Finding {
-    let text = format!("{pending} messages {text}");
+fn behind(code: Code, (service, done): (&str, &str), pending: u64, is_awaited: bool) -> Finding {
     let fix = "if that number does not fall, see that the service runs: `clickwire doctor`, or its /readyz";
-    if is_awaited { Finding::stop(code, text, fix) } else { Finding::hint(code, text, fix) }
+    let wait = match pending {
+        1 => "1 message waits".to_owned(),
+        _ => format!("{pending} messages wait"),
+    };
+    if is_awaited {
+        let text = format!("{wait} to be {done}: `{service}` does not run, or is behind");
+        return Finding::stop(code, text, fix);
+    }
+    let text = format!(
+        "{wait} at this moment to be {done}, of whichever link: while clicks come in, some always do"
+    );
+    Finding::hint(code, text, fix)
 }
 
 /// The broker does not answer.
