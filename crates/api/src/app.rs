@@ -55,7 +55,7 @@ pub(crate) struct Shared {
     pub passwords: Passwords,
     pub imports: Imports,
     pub exports: Imports,
-    /// Forms with files, by the session that sends them.
+    /// Forms with files, by who sends them.
     pub uploads: Imports<String>,
     pub zones: Zones,
     pub live: Live,
@@ -148,7 +148,7 @@ impl App {
             passwords: Passwords::new(),
             imports: Imports::new(settings.api.bulk_requests_max, settings.api.bulk_workspace_requests_max),
             exports: Imports::new(settings.api.exports_max, settings.api.exports_workspace_max),
-            uploads: Imports::new(console::UPLOADS_MAX, console::SESSION_UPLOADS_MAX),
+            uploads: Imports::new(console::UPLOADS_MAX, console::OWN_UPLOADS_MAX),
             zones: Zones::new(),
             live: Live::new(
                 settings.api.live_streams_max,

@@ -144,6 +144,15 @@ impl Query {
         self
     }
 
+    /// What a page reads of its address. Other names are forgiven: whoever shares an address hangs theirs on.
+    pub fn only(mut self, names: &[&str]) -> Self {
+        if let serde_json::Value::Object(object) = &mut self.value {
+            object.retain(|name, _| names.contains(&name.as_str()));
+        }
+        self.repeated.retain(|name| names.contains(&name.as_str()));
+        self
+    }
+
     /// Reads a value another way, as a form has it that knows dates only; what cannot be read stays.
     pub fn translated(mut self, name: &str, to: impl Fn(&str) -> Option<String>) -> Self {
         let value = self.value.get_mut(name);
@@ -215,5 +224,15 @@ mod tests {
                 ("?a~1b".to_owned(), "unknown_field"),
             ]
         );
+    }
+
+    #[test]
+    fn a_page_reads_the_names_it_knows_and_forgives_the_others() {
+        let read = |text: &str| Query::parse(text).only(&["name"]).read::<Named>();
+
+        let Named(name) = read("utm_source=mail&name=ada&ref=a&ref=b").expect("a query");
+        assert_eq!(name.as_deref(), Some("ada"));
+        let error = read("utm_source=mail&name=ada&name=ada").expect_err("given twice");
+        assert_eq!(error.field_errors()[0].code, "repeated");
     }
 }

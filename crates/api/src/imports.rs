@@ -1,4 +1,4 @@
-//! How many bulk requests, exports, live streams or forms with files run at once: in all, and for one workspace, key or session, so
+//! How many bulk requests, exports, live streams or forms with files run at once: in all, and for one workspace, key or person, so
 //! that none keeps the others out.
 
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ pub struct Running<Whose: Eq + Hash = WorkspaceId> {
 pub enum Full {
     /// As many as may be are running.
     Everywhere,
-    /// The workspace, or the key, runs as many as it may.
+    /// The workspace, the key or the person runs as many as it may.
     Workspace,
 }
 

@@ -2,9 +2,10 @@
 //! counted before the password is looked at, so that many at once are no more than one after the other.
 //!
 //! Whoever wants to keep somebody out could use that up for them, so a browser that somebody has signed in with before is counted
-//! for itself, and only itself: what others do changes nothing for it, and it guesses no more often than an address may.
+//! for itself: what others do changes nothing for it, and it guesses no more often than an address may. All such browsers of an
+//! account together guess no more often than [`KNOWN_BROWSERS`] addresses: somebody who knows its password can have any number.
 //!
-//! Both are counted in memory of a fixed size. Who has very many addresses may share a slot with others and use theirs up for
+//! All are counted in memory of a fixed size. Who has very many addresses may share a slot with others and use theirs up for
 //! a minute; nobody is ever let through more often.
 
 use std::net::IpAddr;
@@ -13,11 +14,15 @@ use std::time::Instant;
 use model::Email;
 use service::tally::{SLOTS, Taken, Tally, network};
 
+/// Browsers of one person that may all fail as often as they may within a minute.
+const KNOWN_BROWSERS: u32 = 5;
+
 /// Tries of the last minute.
 pub struct SignIns {
     of_address: Tally,
     of_account: Tally,
     of_browser: Tally,
+    of_known: Tally,
 }
 
 /// One that is going on: whoever gets in has it forgiven.
@@ -25,7 +30,7 @@ pub struct SignIns {
 pub struct Try(Tried);
 
 enum Tried {
-    Known(Taken),
+    Known { of_browser: Taken, of_known: Taken },
     Unknown { of_address: Taken, of_account: Option<Taken> },
 }
 
@@ -58,6 +63,7 @@ impl SignIns {
             of_address: Tally::new(SLOTS, address_failures_max),
             of_account: Tally::new(SLOTS, account_failures_max),
             of_browser: Tally::new(SLOTS, address_failures_max),
+            of_known: Tally::new(SLOTS, address_failures_max.saturating_mul(KNOWN_BROWSERS)),
         }
     }
 
@@ -82,15 +88,19 @@ impl SignIns {
     ///
     /// # Errors
     /// [`Limited`] when there were too many.
-    pub fn begin_known(&self, browser: &str, now: Instant) -> Result<Try, Limited> {
-        let taken = self.of_browser.take(browser, now).map_err(|_| Limited::Browser)?;
-        Ok(Try(Tried::Known(taken)))
+    pub fn begin_known(&self, browser: &str, account: &Email, now: Instant) -> Result<Try, Limited> {
+        let of_browser = self.of_browser.take(browser, now).map_err(|_| Limited::Browser)?;
+        let of_known = self.of_known.take(account, now).map_err(|_| Limited::Account)?;
+        Ok(Try(Tried::Known { of_browser, of_known }))
     }
 
     /// Forgets a try that was none: it got in.
     pub fn forgive(&self, it: Try) {
         match it.0 {
-            Tried::Known(taken) => self.of_browser.give_back(taken),
+            Tried::Known { of_browser, of_known } => {
+                self.of_browser.give_back(of_browser);
+                self.of_known.give_back(of_known);
+            }
             Tried::Unknown { of_address, of_account } => {
                 self.of_address.give_back(of_address);
                 if let Some(taken) = of_account {
@@ -151,9 +161,29 @@ mod tests {
         assert_eq!(fails(&sign_ins, address, Some(&email), now), None);
         assert_eq!(fails(&sign_ins, address, Some(&email), now), Some(Limited::Account));
 
-        let known = |browser| sign_ins.begin_known(browser, now).map(drop).err();
+        let known = |browser| sign_ins.begin_known(browser, &email, now).map(drop).err();
         assert_eq!([known("a"), known("a"), known("a")], [None, None, Some(Limited::Browser)]);
         assert_eq!(known("b"), None);
+    }
+
+    #[test]
+    fn many_known_browsers_guess_no_more_often_than_a_few() {
+        let sign_ins = SignIns::new(2, 1);
+        let now = Instant::now();
+        let email: Email = "ada@example.com".parse().expect("an address");
+        let other: Email = "bob@example.com".parse().expect("an address");
+        let fails = |browser: u32, account: &Email| {
+            sign_ins.begin_known(&browser.to_string(), account, now).map(drop).err()
+        };
+
+        for browser in 0..KNOWN_BROWSERS {
+            assert_eq!([fails(browser, &email), fails(browser, &email)], [None, None]);
+        }
+
+        assert_eq!(fails(KNOWN_BROWSERS, &email), Some(Limited::Account));
+        assert_eq!(fails(KNOWN_BROWSERS + 1, &other), None);
+        let it = sign_ins.begin_known("later", &email, now + MINUTE).expect("a try");
+        sign_ins.forgive(it);
     }
 
     #[test]

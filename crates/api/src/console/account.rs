@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::form::{self, Errors, Form};
 use super::view::{Layout, When, html_with, when};
-use super::{Flash, PageResult, Signed, see_other, session};
+use super::{Flash, PageResult, Signed, known, see_other, session};
 use crate::app::Shared;
 use crate::body::path_id;
 use crate::desk::account;
@@ -157,7 +157,7 @@ async fn change_password(
     shared: Data<Shared>,
 ) -> PageResult {
     let own = signed.person()?;
-    let it = match super::sign_in::begin_try(&request, &shared, Some(&own.person.email)) {
+    let it = match super::sign_in::begin_try(&request, &shared, Some(&own.person.email)).await {
         Ok(it) => it,
         Err(limited) => {
             let error = ApiError::field("/current", "limited", limited.text());
@@ -171,7 +171,10 @@ async fn change_password(
             let text = "Your password is changed. Everywhere else you are signed out.".to_owned();
             let mut response = session::leave(&shared, see_other(PATH), &Flash::Done(text));
             let cookie = session::begin_for_person(&shared, opened);
-            response.add_cookie(&cookie).expect("a sealed cookie is visible ASCII");
+            let known = known::remember(&request, &shared, &own.person.email).await;
+            for cookie in [Some(cookie), known].into_iter().flatten() {
+                response.add_cookie(&cookie).expect("a sealed cookie is visible ASCII");
+            }
             Ok(response)
         }
         Err(error) => wrong(&signed, &shared, error).await,

@@ -16,7 +16,7 @@ use super::link_state::{Explained, Remedy, explained, tracked_because};
 use super::links::{LinkRow, link_row};
 use super::plot::{BarList, TimePlot, grouped};
 use super::report::{self, natural};
-use super::span::{AskedSpan, Choice, Span};
+use super::span::{Choice, Span};
 use super::view::{ClickRow, Layout, click_row, html, when};
 use super::zone::Zone;
 use super::{PageError, PageResult, Signed, link_form, session};
@@ -103,8 +103,7 @@ async fn show(
     caller.require(Scope::LinksRead)?;
     let link = links::find(&shared, caller, path_id(&id, "link")?).await?;
     let now = Utc::now();
-    let AskedSpan(span) = query.read()?;
-    let span = span.unwrap_or(Span::Month);
+    let span = Span::asked(query)?.unwrap_or(Span::Month);
     let clicks = match caller.may(Scope::ClicksRead) {
         true => Some(clicks_of(&shared, caller, &link, span, zone, now).await?),
         false => None,

@@ -62,7 +62,7 @@ use crate::openapi;
 use flash::Flash;
 use form::Form;
 use session::Signed;
-pub use upload::{AT_ONCE_MAX as UPLOADS_MAX, OWN_AT_ONCE_MAX as SESSION_UPLOADS_MAX};
+pub use upload::{AT_ONCE_MAX as UPLOADS_MAX, OWN_AT_ONCE_MAX as OWN_UPLOADS_MAX};
 use view::{Layout, html_with};
 
 /// What the address of a link begins with that invites somebody.

@@ -13,7 +13,7 @@ use store::rollups::{Dimension, Range, Summary};
 use super::attention::{self, Item};
 use super::plot::{Bar, BarList, TimePlot, grouped};
 use super::report::{self, natural};
-use super::span::{AskedSpan, Choice, Span};
+use super::span::{Choice, Span};
 use super::view::{Chip, ClickRow, Layout, click_row, endpoint_chip, html};
 use super::zone::Zone;
 use super::{PageError, PageResult, Signed, session};
@@ -80,7 +80,7 @@ struct OverviewPage {
 #[get("/")]
 pub async fn page(signed: Signed, zone: Zone, query: Query, shared: Data<Shared>) -> PageResult {
     let caller = &signed.caller;
-    let AskedSpan(span) = query.read()?;
+    let span = Span::asked(query)?;
     let now = Utc::now();
     let may_see_endpoints = caller.may(Scope::EndpointsRead);
     let endpoints = match may_see_endpoints {

@@ -57,7 +57,7 @@ pub async fn submit(request: HttpRequest, form: Form, shared: Data<Shared>) -> P
     let again = |status, failure| {
         Ok(show(&request, &shared, Shown { status, failure: Some(failure), with_key, email: typed }))
     };
-    let it = match begin_try(&request, &shared, email.as_ref()) {
+    let it = match begin_try(&request, &shared, email.as_ref()).await {
         Ok(it) => it,
         Err(limited) => return again(StatusCode::TOO_MANY_REQUESTS, limited.text()),
     };
@@ -81,7 +81,10 @@ pub async fn submit(request: HttpRequest, form: Form, shared: Data<Shared>) -> P
     succeeded(&shared, it);
     session::end_before(&request, &shared).await?;
     let mut response = see_other("/");
-    let known = email.as_ref().map(|email| known::remember(&request, &shared, email));
+    let known = match &email {
+        Some(email) => known::remember(&request, &shared, email).await,
+        None => None,
+    };
     for cookie in [Some(cookie), known].into_iter().flatten() {
         response.add_cookie(&cookie).expect("a sealed cookie is visible ASCII");
     }
@@ -105,13 +108,17 @@ async fn by_key(
 }
 
 /// Begins a try to get in, from the address of who asks, or with a browser that let them in before.
-pub(super) fn begin_try(
+pub(super) async fn begin_try(
     request: &HttpRequest,
     shared: &Shared,
     email: Option<&Email>,
 ) -> Result<Try, sign_ins::Limited> {
-    let begun = match email.and_then(|email| known::browser(request, shared, email)) {
-        Some(browser) => shared.sign_ins.begin_known(&browser, Instant::now()),
+    let known = match email {
+        Some(email) => known::browser(request, shared, email).await.map(|browser| (browser, email)),
+        None => None,
+    };
+    let begun = match known {
+        Some((browser, email)) => shared.sign_ins.begin_known(&browser, email, Instant::now()),
         None => {
             let address = client::address(request, &shared.settings.trusted_proxies);
             shared.sign_ins.begin(address, email, Instant::now())

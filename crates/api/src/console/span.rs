@@ -5,6 +5,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use store::rollups::{Interval, Range};
 
 use super::zone::Zone;
+use crate::body::Query;
+use crate::error::ApiError;
 use crate::fields::{Fields, FromFields};
 
 /// Days until which everything there is is told by days.
@@ -29,7 +31,7 @@ pub enum Span {
 }
 
 /// What the address of a page with a plot says: how far back it looks, if that is said in a word that there is.
-pub struct AskedSpan(pub Option<Span>);
+struct AskedSpan(Option<Span>);
 
 impl FromFields for AskedSpan {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
@@ -49,6 +51,15 @@ pub struct Choice {
 }
 
 impl Span {
+    /// The span that the address of a page asks for, whatever else it says.
+    ///
+    /// # Errors
+    /// When it asks twice.
+    pub fn asked(query: Query) -> Result<Option<Self>, ApiError> {
+        let AskedSpan(span) = query.only(&["range"]).read()?;
+        Ok(span)
+    }
+
     /// The span that an address asks for; `None` for what is none.
     pub fn of(word: &str) -> Option<Self> {
         [Self::Day, Self::Week, Self::Month, Self::Quarter, Self::All]

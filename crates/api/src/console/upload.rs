@@ -11,7 +11,7 @@ use actix_web::{FromRequest, HttpRequest};
 use futures::StreamExt as _;
 use subtle::ConstantTimeEq as _;
 
-use super::{PageError, session};
+use super::{PageError, Signed};
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::imports::Running;
@@ -22,7 +22,7 @@ pub const UPLOAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Forms with files that are in hand at once, with all that they hold.
 pub const AT_ONCE_MAX: usize = 32;
 
-/// The same of one session.
+/// The same of one person, or one key, however often they are signed in.
 pub const OWN_AT_ONCE_MAX: usize = 4;
 
 /// Fields of a form, files among them.
@@ -56,17 +56,17 @@ impl FromRequest for Upload {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let shared = request.app_data::<Data<Shared>>().expect("the app is made with it").clone();
         let began_at = Instant::now();
-        let expected = session::current(request, &shared).map(|session| session.token);
+        let signed = Signed::from_request(request, payload);
         let multipart = Multipart::new(request.headers(), payload.take());
         Box::pin(async move {
-            // without a session there is nothing to read: its page sends people to sign in
-            let expected = expected.ok_or(ApiError::Unauthorized("sign in first"))?;
-            let running = shared.uploads.begin(expected.clone()).map_err(|_| {
+            // without a session, or with one that has ended, there is nothing to read: its page sends people to sign in
+            let Signed { caller, session, .. } = signed.await?;
+            let running = shared.uploads.begin(caller.actor()).map_err(|_| {
                 ApiError::Busy("as many files as may be sent at once are on their way: try again in a moment")
             })?;
             let upload = Self { began_at, fields: read(multipart).await?, _running: running };
             let given = upload.bytes("csrf").unwrap_or_default();
-            let is_own: bool = given.ct_eq(expected.as_bytes()).into();
+            let is_own: bool = given.ct_eq(session.token.as_bytes()).into();
             if is_own { Ok(upload) } else { Err(ApiError::ForeignForm.into()) }
         })
     }

@@ -84,7 +84,7 @@ async fn submit(request: HttpRequest, form: Form, token: Path<String>, shared: D
     };
     // only where a password is asked for that somebody might guess
     let guessed = Some(&welcome.invitation.email).filter(|_| welcome.asks_for_password());
-    let it = match begin_try(&request, &shared, guessed) {
+    let it = match begin_try(&request, &shared, guessed).await {
         Ok(it) => it,
         Err(limited) => {
             return again(StatusCode::TOO_MANY_REQUESTS, Errors::default(), Some(limited.text()));
@@ -107,8 +107,8 @@ async fn submit(request: HttpRequest, form: Form, token: Path<String>, shared: D
                 Purpose::ResetPassword => "Your new password holds from now on.".to_owned(),
             };
             let mut response = session::leave(&shared, see_other("/"), &Flash::Done(text));
-            let known = known::remember(&request, &shared, &welcome.invitation.email);
-            for cookie in [cookie, known] {
+            let known = known::remember(&request, &shared, &welcome.invitation.email).await;
+            for cookie in [Some(cookie), known].into_iter().flatten() {
                 response.add_cookie(&cookie).expect("a sealed cookie is visible ASCII");
             }
             Ok(response)

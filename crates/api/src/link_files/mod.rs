@@ -32,6 +32,7 @@ use crate::error::FieldError;
 use crate::fields;
 use draft::Draft;
 use record::{Record, plain};
+pub(crate) use record::{tags_cell, tags_of};
 
 /// A row is not longer, nor is an entry of a list.
 pub const ROW_BYTES_MAX: usize = 256 * 1024;

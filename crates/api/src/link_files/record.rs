@@ -8,6 +8,9 @@ use super::csv::CsvRow;
 use crate::csv::as_meant;
 use crate::error::FieldError;
 
+/// What stands between texts.
+const SEPARATORS: [char; 3] = ['|', ',', ';'];
+
 /// A row of a file.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -137,8 +140,20 @@ pub(super) fn texts_of(value: &Value) -> Vec<String> {
     }
 }
 
+/// The tags that a cell names: a list as JSON, or texts with one of [`SEPARATORS`] between them.
+pub(crate) fn tags_of(cell: &str) -> Vec<String> {
+    texts_of(&Value::String(cell.to_owned()))
+}
+
+/// The cell that [`tags_of`] reads as these tags.
+pub(crate) fn tags_cell(tags: &[String]) -> String {
+    let joined = tags.join(";");
+    let is_told_apart = !joined.starts_with('[') && !tags.iter().any(|tag| tag.contains(SEPARATORS));
+    if is_told_apart { joined } else { Value::from(tags).to_string() }
+}
+
 fn split(text: &str) -> Vec<String> {
-    let parts = text.split(['|', ',', ';']).map(str::trim);
+    let parts = text.split(SEPARATORS).map(str::trim);
     parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
@@ -214,5 +229,20 @@ mod tests {
             assert_eq!(record(value.clone()).texts(&["tags"]), ["spring", "sale"], "{value}");
         }
         assert!(record(json!("")).texts(&["tags"]).is_empty());
+    }
+
+    #[test]
+    fn tags_are_read_from_their_cell_as_they_were() {
+        for (tags, cell) in [
+            (vec!["spring", "new customers"], "spring;new customers"),
+            (vec!["a|b", "c"], r#"["a|b","c"]"#),
+            (vec!["a;\"b\""], r#"["a;\"b\""]"#),
+            (vec!["[1]"], r#"["[1]"]"#),
+            (vec![], ""),
+        ] {
+            let tags: Vec<String> = tags.into_iter().map(str::to_owned).collect();
+            assert_eq!(tags_cell(&tags), cell);
+            assert_eq!(tags_of(cell), tags, "{cell}");
+        }
     }
 }

@@ -71,7 +71,7 @@ pub fn row(link: &LinkView) -> Vec<u8> {
     ] {
         row.maybe_text(label.as_deref());
     }
-    row.text(&link.tags.join(";"));
+    row.text(&crate::link_files::tags_cell(&link.tags));
     let metadata =
         (!link.metadata.is_empty()).then(|| serde_json::to_string(&link.metadata).expect("texts are JSON"));
     row.maybe_text(metadata.as_deref());

@@ -59,7 +59,8 @@ impl FromFields for AskedAll {
 /// (RFC 4180: commas, CRLF, UTF-8, one row of headings; a text that a spreadsheet would run as a formula has an apostrophe before it;
 /// what is empty is not set). Both can be imported again: what the server sets by itself is left out then, and passwords, which nobody
 /// can read, are not in it. Columns of CSV, to which more may be added at the end: url, slug, domain, kind, external_id, campaign_id,
-/// conversation_id, contact_id, message_id, channel, sequence_id, step_id, tags (separated by semicolons), metadata (as JSON),
+/// conversation_id, contact_id, message_id, channel, sequence_id, step_id, tags (separated by semicolons; as JSON where one has a
+/// semicolon or a bar in it), metadata (as JSON),
 /// utm_source, utm_medium, utm_campaign, utm_term, utm_content, utm_id, preview_title, preview_description, preview_image_url, sent_at,
 /// starts_at, expires_at, expired_url, max_clicks, enabled, tracking, status_code, query_mode, link_id, tracked_url, recording,
 /// recording_decided_by, has_password, counted_clicks, exhausted_at, revision, created_by, created_at, updated_at, blocked_at. An

@@ -43,6 +43,41 @@ async fn who_fails_elsewhere_keeps_nobody_out_who_comes_back_with_their_browser(
 }
 
 #[tokio::test]
+async fn many_browsers_that_somebody_came_in_with_are_counted_together() {
+    let api = Api::start_with(|settings| settings.api.sign_in_failures_max = 1).await;
+    join(&api, "ada@example.com", "viewer").await;
+    let mut browsers: Vec<Browser<'_>> = (0..6).map(|_| Browser::new(&api)).collect();
+    for browser in &mut browsers {
+        assert_eq!(sign_in(browser, "ada@example.com", PASSWORD).await.0, 303);
+    }
+
+    let mut last = browsers.pop().expect("one more than guess");
+    for browser in &mut browsers {
+        assert_eq!(sign_in(browser, "ada@example.com", "not the password").await.0, 401);
+    }
+
+    let (status, page) = sign_in(&mut last, "ada@example.com", "not the password").await;
+    assert_eq!(status, 429);
+    assert!(page.contains("with this e-mail address"), "{page}");
+}
+
+#[tokio::test]
+async fn another_password_ends_what_browsers_are_known_by_but_not_where_it_was_chosen() {
+    let api = Api::start_with(|settings| settings.api.sign_in_account_failures_max = 1).await;
+    let mut ada = join(&api, "ada@example.com", "viewer").await;
+    let mut eve = Browser::new(&api);
+    assert_eq!(sign_in(&mut eve, "ada@example.com", PASSWORD).await.0, 303);
+    let wanted = "a dozen of blue eels";
+    ada.fill("/account", "/account/password", &[("current", PASSWORD), ("password", wanted)]).await;
+
+    assert_eq!(sign_in(&mut eve, "ada@example.com", PASSWORD).await.0, 401);
+    let (status, page) = sign_in(&mut eve, "ada@example.com", PASSWORD).await;
+    assert_eq!(status, 429);
+    assert!(page.contains("with this e-mail address"), "{page}");
+    assert_eq!(sign_in(&mut ada, "ada@example.com", wanted).await.0, 303);
+}
+
+#[tokio::test]
 async fn what_says_that_a_browser_is_known_opens_nothing_and_cannot_be_made() {
     let api = Api::start_with(|settings| settings.api.sign_in_account_failures_max = 1).await;
     let ada = join(&api, "ada@example.com", "viewer").await;

@@ -33,7 +33,7 @@ fn everything() -> Map<String, Value> {
     let Value::Object(link) = json!({
         "url": "https://example.com/offer?a=1", "slug": "spring-sale", "domain": "localhost", "kind": "message",
         "campaign_id": "=1+1", "conversation_id": "conv_7", "contact_id": "cont_9", "message_id": "msg_1",
-        "channel": "sms", "sequence_id": "seq_5", "step_id": "step_2", "external_id": "ext-1", "tags": ["spring", "vip"],
+        "channel": "sms", "sequence_id": "seq_5", "step_id": "step_2", "external_id": "ext-1", "tags": ["spring", "vip", "a|b;c"],
         "metadata": {"source": "crm, old"}, "starts_at": "2026-01-01T00:00:00Z", "expires_at": "2036-01-01T00:00:00Z",
         "expired_url": "https://example.com/over", "enabled": true, "tracking": "full", "status_code": 307,
         "query_mode": "override", "sent_at": "2026-01-01T00:00:00Z", "max_clicks": 7,
@@ -109,6 +109,27 @@ async fn what_was_exported_can_be_imported_again_in_both_forms() {
     let cell = |name: &str| &row[head.iter().position(|column| column == name).expect("a column")];
     assert_eq!(cell("campaign_id"), "'=1+1", "no spreadsheet runs it");
     assert_eq!((cell("link_id"), cell("recording")), (made.body["id"].as_str().expect("an id"), "full"));
+}
+
+#[tokio::test]
+async fn a_sheet_that_was_exported_makes_the_same_links_in_the_console() {
+    let (api, other) = (Api::start().await, Api::start().await);
+    let given = everything();
+    assert_eq!(api.post("/v1/links", Value::Object(given.clone())).await.status, 201);
+    let (_, sheet) = export(&api, &api.key, "format=csv").await;
+    let mut browser = Browser::signed_in(&other).await;
+    let token = browser.token("/links/import").await;
+
+    let (status, page) =
+        browser.upload("/links/import", &[("csrf", token.as_str())], Some(sheet.as_str())).await;
+
+    assert_eq!(status, 200, "{page}");
+    assert!(page.contains("1 link is live"), "{page}");
+    let made = other.get("/v1/links").await.body["data"][0].clone();
+    for (name, value) in &given {
+        let read: Option<Value> = made[name].as_str().map(|text| text.replace(".000Z", "Z").into());
+        assert_eq!(&read.unwrap_or_else(|| made[name].clone()), value, "{name} in {sheet}");
+    }
 }
 
 #[tokio::test]

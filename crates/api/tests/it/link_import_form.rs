@@ -8,6 +8,7 @@ use testkit::until;
 
 use crate::console::Browser;
 use crate::harness::{Api, LIMIT};
+use crate::people::join;
 
 const SHEET: &str = "url,slug,campaign,tags,max_clicks,colour\r\n\
     https://example.com/a,one,Summer,\"vip, sms\",100,red\r\n\
@@ -137,7 +138,13 @@ async fn a_sheet_that_time_runs_out_for_tells_what_was_made_and_what_was_not() {
 #[tokio::test]
 async fn files_that_are_never_whole_hold_up_nobody_but_who_sends_them() {
     let api = Api::start().await;
-    let (browser, other) = (Browser::signed_in(&api).await, Browser::signed_in(&api).await);
+    let (browser, again) = (Browser::signed_in(&api).await, Browser::signed_in(&api).await);
+    let other = join(&api, "ada@example.com", "operator").await;
+    let mut gone = Browser::signed_in(&api).await;
+    let cookies = gone.cookies.clone();
+    let token = gone.token("/links/import").await;
+    assert_eq!(gone.submit("/logout", &[("csrf", &token)]).await.0, 303);
+    gone.cookies = cookies;
     let send = |browser: &Browser<'_>, body: Body| {
         let request = api.request(Method::POST, "/links/import").header("cookie", browser.cookie());
         request.header("content-type", "multipart/form-data; boundary=form").body(body).send()
@@ -155,7 +162,9 @@ async fn files_that_are_never_whole_hold_up_nobody_but_who_sends_them() {
         (status(&browser).await == 503).then_some(())
     })
     .await;
-    assert_eq!(status(&other).await, 403, "another session has its own share");
+    assert_eq!(status(&again).await, 503, "to sign in again gives no other share");
+    assert_eq!(status(&gone).await, 303, "a session that has ended has none");
+    assert_eq!(status(&other).await, 403, "somebody else has their own");
 
     hanging.borrow().iter().for_each(tokio::task::JoinHandle::abort);
     until(LIMIT, async || (status(&browser).await == 403).then_some(())).await;

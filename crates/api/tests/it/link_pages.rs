@@ -39,6 +39,9 @@ async fn the_overview_counts_today_beside_yesterday_and_shows_who_is_told() {
     for range in ["24h", "7d", "30d", "nonsense"] {
         assert_eq!(browser.open(&format!("/?range={range}")).await.0, 200, "{range}");
     }
+    for path in ["/?utm_source=mail".to_owned(), format!("/links/{link}?fbclid=a&fbclid=b&range=7d")] {
+        assert_eq!(browser.open(&path).await.0, 200, "{path}");
+    }
 }
 
 #[tokio::test]
