@@ -315,9 +315,9 @@ impl Follow {
         started_at: Instant,
     ) -> impl Future<Output = ()> {
         let head = request.head();
-        let theirs = visitor::traceparent(&head.headers);
-        let id = ClickId::generate_at(now);
         // nobody is followed who is nobody
+        let theirs = visitor::traceparent(&head.headers).filter(|_| telling != Telling::Anonymous);
+        let id = ClickId::generate_at(now);
         let mut step = match telling {
             Telling::Anonymous => None,
             _ => self.traces.step("redirect", SpanKind::Server, theirs),
