@@ -229,7 +229,8 @@ impl Follow {
     ) -> Result<HttpResponse, Refusal> {
         self.tell(request, host, Some(&route.link), closed.into(), started_at);
         // a fallback is as much the owner's as what was blocked
-        if let Some(url) = route.link.fallback_url.as_ref().filter(|_| closed != Closed::Blocked) {
+        let serves = |url: &&DestinationUrl| closed != Closed::Blocked && !nowhere::leads_back(url, host);
+        if let Some(url) = route.link.fallback_url.as_ref().filter(serves) {
             self.metrics.closed.inc();
             let target = pages::location(url);
             return Ok(pages::redirect(StatusCode::FOUND, false, self.referrer_policy.clone(), target));

@@ -60,7 +60,7 @@ const FALLBACK_URL: &str = "COALESCE(links.expired_url, domains.fallback_url, se
 pub(crate) fn leads_back(url: &str) -> String {
     format!(
         "EXISTS (SELECT 1 FROM domains led WHERE led.workspace_id = domains.workspace_id AND led.verified_at IS NOT NULL \
-         AND led.host = substring({url} from '^https?://([^/:?#]+)(?:[/?#]|$)'))"
+         AND led.host = rtrim(substring({url} from '^https?://([^/:?#]+)(?:[/?#]|$)'), '.'))"
     )
 }
 
