@@ -1,6 +1,6 @@
 //! Destinations that an operator has blocked: hosts that no link may lead to, whosever it is, nor to a name below them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::iter::successors;
 
 use chrono::{DateTime, Utc};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use model::{DestinationUrl, Host, LinkId, Slug, WorkspaceId};
 
-use crate::schema::{blocked_destinations, domains, links};
+use crate::schema::{blocked_destinations, domains, links, settings};
 use crate::{Connection, QueryResult};
 
 /// Links of one look.
@@ -110,6 +110,27 @@ pub async fn leading_to(
             })
         });
     Ok((leading.collect(), next))
+}
+
+/// The workspaces that have a fallback which leads there or below, of a domain or in the settings. Links with one of their own are
+/// among [`leading_to`].
+pub async fn falling_back_to(conn: &mut Connection, host: &Host) -> QueryResult<BTreeSet<WorkspaceId>> {
+    let pattern = format!("%{host}%");
+    let of_domains: Vec<(Uuid, Option<String>)> = domains::table
+        .filter(domains::fallback_url.like(&pattern))
+        .select((domains::workspace_id, domains::fallback_url))
+        .load(conn)
+        .await?;
+    let of_settings: Vec<(Uuid, Option<String>)> = settings::table
+        .filter(settings::fallback_url.like(&pattern))
+        .select((settings::workspace_id, settings::fallback_url))
+        .load(conn)
+        .await?;
+    let leading = of_domains
+        .into_iter()
+        .chain(of_settings)
+        .filter(|(_, url)| url.as_deref().is_some_and(|url| leads_to(url, host)));
+    Ok(leading.map(|(workspace_id, _)| WorkspaceId::from_uuid(workspace_id)).collect())
 }
 
 /// Blocks links since `at`, or lifts that.

@@ -42,8 +42,9 @@ pub(super) async fn run(
             None => bail!("`{destination}` is no destination that is blocked"),
         },
     };
-    let (mut links, mut workspaces) = (0, BTreeSet::new());
-    let mut after = None;
+    // a fallback is asked about when it is looked up
+    let mut workspaces = destinations::falling_back_to(&mut conn, &destination).await?;
+    let (mut links, mut after) = (0, None);
     loop {
         let (leading, next) = destinations::leading_to(&mut conn, &destination, after).await?;
         let those: Vec<Leading> = leading.into_iter().filter(|link| link.blocked_at == from).collect();
@@ -61,7 +62,8 @@ pub(super) async fn run(
         out::json(&done);
     } else if done.blocked {
         out::line(&format!(
-            "{} is blocked as a destination: no link may lead there from now on; links that did, and are blocked: {links}",
+            "{} is blocked as a destination: no link and no fallback may lead there from now on; \
+             links that did, and are blocked: {links}",
             done.destination
         ));
     } else {
