@@ -25,6 +25,11 @@ async fn a_blocked_destination_is_known_with_the_names_below_it() {
 
     let blocked = destinations::blocked_among(&mut conn, &asked).await.unwrap();
     assert_eq!(blocked, [host("evil.example"), host("a.b.evil.example")].into());
+    let later = at + TimeDelta::hours(2);
+    assert_eq!(destinations::block(&mut conn, &host("b.evil.example"), later).await.unwrap(), later);
+    let since = destinations::blocks_of(&mut conn, &asked).await.unwrap();
+    assert_eq!(since, [(host("evil.example"), at), (host("a.b.evil.example"), at)].into());
+    destinations::unblock(&mut conn, &host("b.evil.example")).await.unwrap();
     assert_eq!(destinations::unblock(&mut conn, &host("evil.example")).await.unwrap(), Some(at));
     assert_eq!(destinations::unblock(&mut conn, &host("evil.example")).await.unwrap(), None);
     assert!(destinations::blocked_among(&mut conn, &asked).await.unwrap().is_empty());
@@ -81,6 +86,8 @@ async fn links_that_lead_there_are_found_whosever_they_are_look_by_look() {
     destinations::set_links(&mut conn, &found[..1], Some(at)).await.unwrap();
     let (leading, _) = destinations::leading_to(&mut conn, &host("evil.example"), None).await.unwrap();
     assert_eq!((leading[0].blocked_at, leading[1].blocked_at), (Some(at), None));
+    let (since, next) = destinations::blocked_since(&mut conn, at, None).await.unwrap();
+    assert_eq!((&since[..], next), (&leading[..1], None));
 }
 
 #[tokio::test]
