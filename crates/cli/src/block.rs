@@ -32,7 +32,7 @@ pub(crate) struct Options {
     /// A tracked URL, the id of a link, or the host name of a domain with all of its links
     what: String,
 
-    /// It is the host name of a destination: no link may lead there, or to a name below it
+    /// It is the host name of a destination: no link and no fallback may lead there, or to a name below it
     #[arg(long)]
     destination: bool,
 

@@ -229,7 +229,8 @@ impl Follow {
     ) -> Result<HttpResponse, Refusal> {
         self.tell(request, host, Some(&route.link), closed.into(), started_at);
         // a fallback is as much the owner's as what was blocked
-        if let Some(url) = route.link.fallback_url.as_ref().filter(|_| closed != Closed::Blocked) {
+        let serves = |url: &&DestinationUrl| closed != Closed::Blocked && !nowhere::leads_back(url, host);
+        if let Some(url) = route.link.fallback_url.as_ref().filter(serves) {
             self.metrics.closed.inc();
             let target = pages::location(url);
             return Ok(pages::redirect(StatusCode::FOUND, false, self.referrer_policy.clone(), target));
@@ -315,9 +316,9 @@ impl Follow {
         started_at: Instant,
     ) -> impl Future<Output = ()> {
         let head = request.head();
-        let theirs = visitor::traceparent(&head.headers);
-        let id = ClickId::generate_at(now);
         // nobody is followed who is nobody
+        let theirs = visitor::traceparent(&head.headers).filter(|_| telling != Telling::Anonymous);
+        let id = ClickId::generate_at(now);
         let mut step = match telling {
             Telling::Anonymous => None,
             _ => self.traces.step("redirect", SpanKind::Server, theirs),

@@ -1,6 +1,6 @@
 //! Destinations that an operator has blocked: hosts that no link may lead to, whosever it is, nor to a name below them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::iter::successors;
 
 use chrono::{DateTime, Utc};
@@ -10,13 +10,13 @@ use uuid::Uuid;
 
 use model::{DestinationUrl, Host, LinkId, Slug, WorkspaceId};
 
-use crate::schema::{blocked_destinations, domains, links};
+use crate::schema::{blocked_destinations, domains, links, settings};
 use crate::{Connection, QueryResult};
 
 /// Links of one look.
 const LOOK_MAX: usize = 1000;
 
-/// A link that leads to a destination, or did while it leads nowhere.
+/// A link that leads to a destination, or is blocked since it did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leading {
     /// Its id.
@@ -29,6 +29,19 @@ pub struct Leading {
     pub slug: Slug,
     /// Since when it is blocked, for whatever reason.
     pub blocked_at: Option<DateTime<Utc>>,
+    /// The hosts that it leads to, open and closed.
+    pub leads_to: Vec<Host>,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = links)]
+struct Row {
+    id: Uuid,
+    workspace_id: Uuid,
+    slug: String,
+    original_url: String,
+    expired_url: Option<String>,
+    blocked_at: Option<DateTime<Utc>>,
 }
 
 /// Blocks a destination for new links; tells since when it is.
@@ -44,6 +57,12 @@ pub async fn block(conn: &mut Connection, host: &Host, now: DateTime<Utc>) -> Qu
         .await
 }
 
+/// Since when a destination is blocked, if it is.
+pub async fn since(conn: &mut Connection, host: &Host) -> QueryResult<Option<DateTime<Utc>>> {
+    let of_host = blocked_destinations::table.find(host.as_str());
+    of_host.select(blocked_destinations::blocked_at).first(conn).await.optional()
+}
+
 /// Lifts the block of a destination; tells since when it was, or `None` when it was not.
 pub async fn unblock(conn: &mut Connection, host: &Host) -> QueryResult<Option<DateTime<Utc>>> {
     diesel::delete(blocked_destinations::table.find(host.as_str()))
@@ -55,17 +74,28 @@ pub async fn unblock(conn: &mut Connection, host: &Host) -> QueryResult<Option<D
 
 /// Those of these hosts that are blocked, by themselves or by a name above them.
 pub async fn blocked_among(conn: &mut Connection, hosts: &[Host]) -> QueryResult<HashSet<Host>> {
+    Ok(blocks_of(conn, hosts, None).await?.into_keys().collect())
+}
+
+/// The same, with the moment since when each is; of several the first. As if the destination `but` were not blocked.
+pub async fn blocks_of(
+    conn: &mut Connection,
+    hosts: &[Host],
+    but: Option<&Host>,
+) -> QueryResult<HashMap<Host, DateTime<Utc>>> {
     if hosts.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(HashMap::new());
     }
-    let names: Vec<&str> = hosts.iter().flat_map(names_of).collect();
-    let blocked: Vec<String> = blocked_destinations::table
+    let is_meant = |name: &&str| but.is_none_or(|but| but.as_str() != *name);
+    let names: Vec<&str> = hosts.iter().flat_map(names_of).filter(is_meant).collect();
+    let blocks: Vec<(String, DateTime<Utc>)> = blocked_destinations::table
         .filter(blocked_destinations::host.eq_any(names))
-        .select(blocked_destinations::host)
+        .select((blocked_destinations::host, blocked_destinations::blocked_at))
         .load(conn)
         .await?;
-    let is_blocked = |host: &&Host| names_of(host).any(|name| blocked.iter().any(|known| known == name));
-    Ok(hosts.iter().filter(is_blocked).cloned().collect())
+    let blocks: HashMap<String, DateTime<Utc>> = blocks.into_iter().collect();
+    let since = |host: &Host| names_of(host).filter_map(|name| blocks.get(name)).min().copied();
+    Ok(hosts.iter().filter_map(|host| Some((host.clone(), since(host)?))).collect())
 }
 
 /// The next links behind `after` that lead there or below, none archived, and behind which link the next look begins. Reads through
@@ -75,41 +105,80 @@ pub async fn leading_to(
     host: &Host,
     after: Option<LinkId>,
 ) -> QueryResult<(Vec<Leading>, Option<LinkId>)> {
-    type Row = (Uuid, Uuid, String, String, String, Option<String>, Option<DateTime<Utc>>);
     // finds more than is meant: which it is, the parser says
     let pattern = format!("%{host}%");
     let is_near = links::original_url.like(&pattern).nullable().or(links::expired_url.like(&pattern));
-    let rows: Vec<Row> = links::table
+    let rows: Vec<(Row, String)> = links::table
         .inner_join(domains::table)
         .filter(links::id.gt(after.map_or_else(Uuid::nil, |id| id.uuid())))
         .filter(links::archived_at.is_null())
         .filter(is_near)
         .order(links::id)
         .limit(LOOK_MAX as i64)
-        .select((
-            links::id,
-            links::workspace_id,
-            domains::host,
-            links::slug,
-            links::original_url,
-            links::expired_url,
-            links::blocked_at,
-        ))
+        .select((Row::as_select(), domains::host))
         .load(conn)
         .await?;
-    let next = rows.last().filter(|_| rows.len() == LOOK_MAX).map(|row| LinkId::from_uuid(row.0));
-    let leading =
-        rows.into_iter().filter_map(|(id, workspace_id, served, slug, url, expired_url, blocked_at)| {
-            let leads = leads_to(&url, host) || expired_url.is_some_and(|url| leads_to(&url, host));
-            leads.then(|| Leading {
-                id: LinkId::from_uuid(id),
-                workspace_id: WorkspaceId::from_uuid(workspace_id),
-                host: Host::kept(served),
-                slug: Slug::kept(slug),
-                blocked_at,
-            })
-        });
-    Ok((leading.collect(), next))
+    let (mut leading, next) = read(rows);
+    leading.retain(|link| link.leads_to.iter().any(|led| is_under(led, host)));
+    Ok((leading, next))
+}
+
+/// The next links behind `after` that are blocked since then, none archived, wherever they lead by now, and behind which link the
+/// next look begins. Reads through all links.
+pub async fn blocked_since(
+    conn: &mut Connection,
+    since: DateTime<Utc>,
+    after: Option<LinkId>,
+) -> QueryResult<(Vec<Leading>, Option<LinkId>)> {
+    let rows: Vec<(Row, String)> = links::table
+        .inner_join(domains::table)
+        .filter(links::id.gt(after.map_or_else(Uuid::nil, |id| id.uuid())))
+        .filter(links::archived_at.is_null())
+        .filter(links::blocked_at.eq(since))
+        .order(links::id)
+        .limit(LOOK_MAX as i64)
+        .select((Row::as_select(), domains::host))
+        .load(conn)
+        .await?;
+    Ok(read(rows))
+}
+
+fn read(rows: Vec<(Row, String)>) -> (Vec<Leading>, Option<LinkId>) {
+    let next = rows.last().filter(|_| rows.len() == LOOK_MAX).map(|(row, _)| LinkId::from_uuid(row.id));
+    let read = |(row, served): (Row, String)| Leading {
+        id: LinkId::from_uuid(row.id),
+        workspace_id: WorkspaceId::from_uuid(row.workspace_id),
+        host: Host::kept(served),
+        slug: Slug::kept(row.slug),
+        blocked_at: row.blocked_at,
+        leads_to: [Some(row.original_url), row.expired_url]
+            .into_iter()
+            .flatten()
+            .filter_map(|url| led(&url))
+            .collect(),
+    };
+    (rows.into_iter().map(read).collect(), next)
+}
+
+/// The workspaces that have a fallback which leads there or below, of a domain or in the settings. Links with one of their own
+/// are among [`leading_to`].
+pub async fn falling_back_to(conn: &mut Connection, host: &Host) -> QueryResult<BTreeSet<WorkspaceId>> {
+    let pattern = format!("%{host}%");
+    let of_domains: Vec<(Uuid, Option<String>)> = domains::table
+        .filter(domains::fallback_url.like(&pattern))
+        .select((domains::workspace_id, domains::fallback_url))
+        .load(conn)
+        .await?;
+    let of_settings: Vec<(Uuid, Option<String>)> = settings::table
+        .filter(settings::fallback_url.like(&pattern))
+        .select((settings::workspace_id, settings::fallback_url))
+        .load(conn)
+        .await?;
+    let leading = of_domains
+        .into_iter()
+        .chain(of_settings)
+        .filter(|(_, url)| url.as_deref().is_some_and(|url| leads_to(url, host)));
+    Ok(leading.map(|(workspace_id, _)| WorkspaceId::from_uuid(workspace_id)).collect())
 }
 
 /// Blocks links since `at`, or lifts that.
@@ -128,9 +197,18 @@ fn names_of(host: &Host) -> impl Iterator<Item = &str> {
 }
 
 fn leads_to(url: &str, host: &Host) -> bool {
+    led(url).is_some_and(|led| is_under(&led, host))
+}
+
+/// The host that a URL leads to, unless it is one of an app.
+fn led(url: &str) -> Option<Host> {
     let url = DestinationUrl::of_any_scheme(url).ok().filter(DestinationUrl::is_web);
-    let led: Option<Host> = url.and_then(|url| url.url().host_str()?.parse().ok());
-    led.is_some_and(|led| names_of(&led).any(|name| name == host.as_str()))
+    url.and_then(|url| url.url().host_str()?.parse().ok())
+}
+
+/// Whether it is this host, or a name below it.
+fn is_under(led: &Host, host: &Host) -> bool {
+    names_of(led).any(|name| name == host.as_str())
 }
 
 #[cfg(test)]

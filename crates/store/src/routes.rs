@@ -60,15 +60,29 @@ const FALLBACK_URL: &str = "COALESCE(links.expired_url, domains.fallback_url, se
 pub(crate) fn leads_back(url: &str) -> String {
     format!(
         "EXISTS (SELECT 1 FROM domains led WHERE led.workspace_id = domains.workspace_id AND led.verified_at IS NOT NULL \
-         AND led.host = substring({url} from '^https?://([^/:?#]+)(?:[/?#]|$)'))"
+         AND led.host = rtrim(substring({url} from '^https?://([^/:?#]+)(?:[/?#]|$)'), '.'))"
     )
+}
+
+/// Whether a URL leads to a host that an operator has blocked as a destination, or below one; each name is found by its key.
+fn leads_to_blocked(url: &str) -> String {
+    let led = format!(r"rtrim(substring({url} from '^https?://(\[[^]]+\]|[^/:?#]+)'), '.')");
+    format!(
+        "EXISTS (SELECT 1 FROM string_to_array({led}, '.') labels, generate_subscripts(labels, 1) n, blocked_destinations blocked \
+         WHERE blocked.host = array_to_string(labels[n:], '.'))"
+    )
+}
+
+/// Whether a fallback is not to be served. It may have been there before what it leads to was blocked.
+fn leads_wrong(url: &str) -> String {
+    format!("({} OR {})", leads_back(url), leads_to_blocked(url))
 }
 
 /// What the workspace says of the recording of a link's channel and campaign, if anything.
 type Said = (Option<String>, Option<String>);
 
-/// A link's row, its domain, what its workspace decided of all links and of those of its channel and campaign, and whether it and
-/// its fallback lead back to tracked links.
+/// A link's row, its domain, what its workspace decided of all links and of those of its channel and campaign, whether it leads
+/// back to tracked links, and whether its fallback does or leads to what is blocked.
 type Found = (Row, OfDomain, Option<Decided>, Said, (bool, bool));
 
 /// The link that this host and slug lead to. One that leads to a tracked link leads nowhere, as if it were switched off. Archived links lead nowhere.
@@ -83,17 +97,17 @@ pub async fn find_for_redirect(conn: &mut Connection, host: &Host, slug: &Slug) 
             OfDomain::as_select(),
             Option::<Decided>::as_select(),
             (sql::<Nullable<Text>>(CHANNEL_TRACKING), sql::<Nullable<Text>>(CAMPAIGN_TRACKING)),
-            (sql::<Bool>(&leads_back("links.original_url")), sql::<Bool>(&leads_back(FALLBACK_URL))),
+            (sql::<Bool>(&leads_back("links.original_url")), sql::<Bool>(&leads_wrong(FALLBACK_URL))),
         ))
         .first(conn)
         .await
         .optional()?;
-    let read = |(row, domain, decided, said, (is_loop, is_fallback_loop)): Found| {
+    let read = |(row, domain, decided, said, (is_loop, is_fallback_wrong)): Found| {
         let link_id = LinkId::from_uuid(row.id);
         let link = read(row, domain, (decided, said), host, slug);
         let mut link = link.map_err(|source| UnreadableLink { link_id, source })?;
         link.enabled &= !is_loop;
-        link.fallback_url = link.fallback_url.filter(|_| !is_fallback_loop);
+        link.fallback_url = link.fallback_url.filter(|_| !is_fallback_wrong);
         Ok(link)
     };
     let link: Result<_, UnreadableLink> = found.map(read).transpose();
@@ -156,14 +170,14 @@ pub async fn serving_domain(conn: &mut Connection, host: &Host) -> QueryResult<O
             domains::workspace_id,
             OfDomain::as_select(),
             settings::is_tracking.nullable(),
-            sql::<Bool>(&leads_back("domains.fallback_url")),
+            sql::<Bool>(&leads_wrong("domains.fallback_url")),
         ))
         .first(conn)
         .await
         .optional()?;
-    let Some((host, workspace_id, domain, is_tracking, is_fallback_loop)) = found else { return Ok(None) };
+    let Some((host, workspace_id, domain, is_tracking, is_fallback_wrong)) = found else { return Ok(None) };
     // a fallback is as much the owner's as what was blocked
-    let has_fallback = !is_fallback_loop && domain.blocked_at.is_none();
+    let has_fallback = !is_fallback_wrong && domain.blocked_at.is_none();
     Ok(Some(ServedDomain {
         host: Host::kept(host),
         workspace_id: WorkspaceId::from_uuid(workspace_id),

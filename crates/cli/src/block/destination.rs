@@ -1,6 +1,6 @@
 //! `clickwire block --destination`: no new link may lead to a host or below it, and those that do are blocked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -15,6 +15,9 @@ use store::{AsyncConnection as _, Connection, QueryError, audit};
 use super::{ACTOR, tell_caches};
 use crate::connections::Connections;
 use crate::out;
+
+/// Links by since when they are blocked from now on; under `None` those that are not any more.
+type Stamps = BTreeMap<Option<DateTime<Utc>>, Vec<LinkId>>;
 
 /// What was done.
 #[derive(Debug, Serialize)]
@@ -35,19 +38,21 @@ pub(super) async fn run(
     let destination: Host = host.parse().with_context(|| format!("`{host}` is no host name"))?;
     let mut conn = connections.database().await?;
     // by the moment of the block its links are told from those that are blocked for something else
-    let (from, to) = match at {
-        Some(at) => (None, Some(destinations::block(&mut conn, &destination, at).await?)),
-        None => match destinations::unblock(&mut conn, &destination).await? {
-            Some(since) => (Some(since), None),
+    let since = match at {
+        Some(at) => destinations::block(&mut conn, &destination, at).await?,
+        None => match destinations::since(&mut conn, &destination).await? {
+            Some(since) => since,
             None => bail!("`{destination}` is no destination that is blocked"),
         },
     };
-    let (mut links, mut workspaces) = (0, BTreeSet::new());
-    let mut after = None;
+    // a fallback is asked about when it is looked up
+    let mut workspaces = destinations::falling_back_to(&mut conn, &destination).await?;
+    let (mut links, mut after) = (0, None);
     loop {
-        let (leading, next) = destinations::leading_to(&mut conn, &destination, after).await?;
-        let those: Vec<Leading> = leading.into_iter().filter(|link| link.blocked_at == from).collect();
-        set(&mut conn, &destination, &those, to).await?;
+        let (those, next) = match at {
+            Some(_) => block_next(&mut conn, &destination, since, after).await?,
+            None => lift_next(&mut conn, &destination, since, after).await?,
+        };
         links += those.len();
         workspaces.extend(those.iter().map(|link| link.workspace_id));
         match next {
@@ -55,13 +60,18 @@ pub(super) async fn run(
             None => break,
         }
     }
+    if at.is_none() {
+        // last: whoever is interrupted can do it again
+        destinations::unblock(&mut conn, &destination).await?;
+    }
     tell(connections, &workspaces).await;
     let done = Done { destination, blocked: at.is_some(), links };
     if is_json {
         out::json(&done);
     } else if done.blocked {
         out::line(&format!(
-            "{} is blocked as a destination: no link may lead there from now on; links that did, and are blocked: {links}",
+            "{} is blocked as a destination: no link and no fallback may lead there from now on; \
+             links that did, and are blocked: {links}",
             done.destination
         ));
     } else {
@@ -73,17 +83,55 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Blocks these links, or lifts that, with an entry in the audit log of whose each is.
+/// Blocks the next links behind `after` that lead there, but for those that are blocked already.
+async fn block_next(
+    conn: &mut Connection,
+    destination: &Host,
+    since: DateTime<Utc>,
+    after: Option<LinkId>,
+) -> Result<(Vec<Leading>, Option<LinkId>), QueryError> {
+    let (mut those, next) = destinations::leading_to(conn, destination, after).await?;
+    those.retain(|link| link.blocked_at.is_none());
+    let ids: Vec<LinkId> = those.iter().map(|link| link.id).collect();
+    let stamps = Stamps::from([(Some(since), ids)]);
+    set(conn, destination, &stamps, "link.blocked", &those).await?;
+    Ok((those, next))
+}
+
+/// Lifts the block of the next links behind `after` that are blocked since then, wherever they lead by now. One that leads to
+/// another destination that is blocked stays blocked, as one of that.
+async fn lift_next(
+    conn: &mut Connection,
+    destination: &Host,
+    since: DateTime<Utc>,
+    after: Option<LinkId>,
+) -> Result<(Vec<Leading>, Option<LinkId>), QueryError> {
+    let (mut those, next) = destinations::blocked_since(conn, since, after).await?;
+    let hosts: Vec<Host> = those.iter().flat_map(|link| link.leads_to.clone()).collect();
+    let others = destinations::blocks_of(conn, &hosts, Some(destination)).await?;
+    let still = |link: &Leading| link.leads_to.iter().filter_map(|host| others.get(host)).min().copied();
+    let mut stamps = Stamps::new();
+    for link in &those {
+        stamps.entry(still(link)).or_default().push(link.id);
+    }
+    those.retain(|link| still(link).is_none());
+    set(conn, destination, &stamps, "link.unblocked", &those).await?;
+    Ok((those, next))
+}
+
+/// Has links blocked since then, or not any more, with an entry of `action` for each of `those` in the audit log of whose it is.
 async fn set(
     conn: &mut Connection,
     destination: &Host,
+    stamps: &Stamps,
+    action: &str,
     those: &[Leading],
-    at: Option<DateTime<Utc>>,
 ) -> Result<(), QueryError> {
-    let action = if at.is_some() { "link.blocked" } else { "link.unblocked" };
-    let (ids, now): (Vec<LinkId>, _) = (those.iter().map(|link| link.id).collect(), Utc::now());
+    let now = Utc::now();
     conn.transaction::<_, QueryError, _>(async |conn| {
-        destinations::set_links(conn, &ids, at).await?;
+        for (at, ids) in stamps {
+            destinations::set_links(conn, ids, *at).await?;
+        }
         for link in those {
             let (subject, details) = (link.id.to_string(), json!({"destination": destination}));
             audit::insert(conn, link.workspace_id, ACTOR, action, &subject, details, now).await?;

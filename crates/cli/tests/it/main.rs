@@ -4,6 +4,7 @@
 
 mod command;
 mod daily;
+mod destinations;
 mod listen;
 mod quarantine;
 mod receivers;

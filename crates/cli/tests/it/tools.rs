@@ -317,48 +317,6 @@ async fn an_operator_blocks_a_link_or_a_domain_and_lifts_it_again() {
     assert_eq!(lifted["domain_blocked"], true, "{lifted}");
 }
 
-#[tokio::test]
-async fn an_operator_blocks_where_links_lead_and_lifts_it_again_but_of_links_that_are_blocked_themselves() {
-    let (database, nats) = tokio::join!(OwnDatabase::start(), TestNats::start());
-    let mut conn = database.pool().get().await.expect("a connection");
-    let workspace_id = testkit::given::workspace(&mut conn).await;
-    let domain = testkit::given::domain(&mut conn, workspace_id, "go.example.com").await;
-    let mut ids = Vec::new();
-    for (slug, url) in [
-        ("a", "https://www.evil.example/"),
-        ("b", "https://evil.example/x"),
-        ("c", "https://example.com/evil.example"),
-    ] {
-        let options = LinkOptions::to(url.parse().expect("a URL"));
-        ids.push(testkit::given::link(&mut conn, workspace_id, domain.id, slug, &options).await);
-    }
-    let clickwire = Clickwire::new()
-        .with("CLICKWIRE__DATABASE__URL", database.url())
-        .with("CLICKWIRE__NATS__URL", nats.url());
-    let mut are_blocked = async || {
-        let mut blocked = Vec::new();
-        for id in &ids {
-            let link = store::links::find(&mut conn, workspace_id, *id).await.expect("a row");
-            blocked.push(link.expect("there").blocked_at.is_some());
-        }
-        blocked
-    };
-
-    clickwire.ok(&["block", &ids[1].to_string()]).await;
-    let blocked = clickwire.ok(&["block", "--destination", "evil.example", "--json"]).await.json();
-    assert_eq!((&blocked["blocked"], &blocked["links"]), (&true.into(), &1.into()), "{blocked}");
-    assert_eq!(are_blocked().await, [true, true, false]);
-    let again = clickwire.ok(&["block", "--destination", "evil.example", "--json"]).await.json();
-    assert_eq!(again["links"], 0, "{again}");
-
-    let lifted = clickwire.ok(&["unblock", "--destination", "evil.example"]).await;
-    assert!(lifted.stdout.contains("not blocked any more: 1"), "{lifted:?}");
-    assert_eq!(are_blocked().await, [false, true, false]);
-    for (command, wrong) in [("unblock", "evil.example"), ("block", "https://evil.example/")] {
-        clickwire.fails(&[command, "--destination", wrong]).await;
-    }
-}
-
 fn keyring(key: &str) -> Keyring {
     Keyring::new(key, &[]).expect("a key")
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse};
 
+use model::DestinationUrl;
 use model::orphan::OrphanReason;
 
 use super::{Follow, Guessing};
@@ -45,6 +46,7 @@ impl Follow {
             Some(host) => self.links.of_host(host, started_at, guesser).await,
             None => Hsts::AsSet.into(),
         };
+        let fallback_url = fallback_url.filter(|url| host.is_none_or(|host| !leads_back(url, host)));
         let answered = match (nowhere, fallback_url) {
             (Nowhere::Answered(answered), _) => answered,
             (Nowhere::NoLink { is_inspected: false }, Some(url)) if is_read(request.method()) => {
@@ -94,4 +96,11 @@ impl Follow {
         }
         Err(Refusal::NotFound)
     }
+}
+
+/// Whether a fallback leads to the host that was asked for: whoever follows could go round in circles. With `links.any_host` that
+/// may be a host that is nobody's domain. A URL with a port leads to something else.
+pub(super) fn leads_back(url: &DestinationUrl, host: &str) -> bool {
+    let url = url.url();
+    url.port().is_none() && url.host_str().is_some_and(|led| led.strip_suffix('.').unwrap_or(led) == host)
 }

@@ -174,3 +174,28 @@ async fn a_domains_fallback_serves_its_closed_links_and_slugs_that_no_link_has()
     .await;
     redirect.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fallback_to_the_host_that_is_asked_for_sends_nobody_round_in_circles() {
+    let house = House::new().await;
+    house.link("closed", LinkOptions { enabled: false, ..options() }).await;
+    // nobody's domain, and it points here
+    let url = "https://alias.example.net./unknown".parse::<DestinationUrl>().expect("a URL");
+    house.fall_back_to(Some(&url)).await;
+    let mut settings = house.settings();
+    settings.links.any_host = true;
+    settings.redirect.not_found_per_minute = 0;
+    let redirect = Running::start(settings).await;
+
+    until(LIMIT, async || (get(redirect.addr, "/unknown", &[]).await.status == 302).then_some(())).await;
+    for (path, host, status) in [
+        ("/closed", "go.example.com", 302),
+        ("/unknown", "other.example.net", 302),
+        ("/unknown", "alias.example.net", 404),
+        ("/unknown", "alias.example.net.", 404),
+        ("/closed", "alias.example.net", 410),
+    ] {
+        assert_eq!(get(redirect.addr, path, &[("host", host)]).await.status, status, "{path} {host}");
+    }
+    redirect.stop().await;
+}

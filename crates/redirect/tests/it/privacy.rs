@@ -65,6 +65,26 @@ async fn a_workspace_may_have_all_of_its_clicks_anonymous_and_no_link_says_more(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_anonymous_click_has_no_trace_of_the_visitors_own() {
+    let house = House::new().await;
+    house.link("full", options()).await;
+    house.link("anonymous", LinkOptions { tracking: Tracking::Anonymous, ..options() }).await;
+    let redirect = house.start().await;
+
+    let theirs = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for path in ["/full", "/anonymous"] {
+        assert_eq!(get(redirect.addr, path, &[("traceparent", theirs)]).await.status, 302, "{path}");
+    }
+
+    let clicks = house.clicks_when(2).await;
+    let mut told: Vec<_> =
+        clicks.iter().map(|click| (click.link.slug.as_str(), click.traceparent.as_deref())).collect();
+    told.sort();
+    assert_eq!(told, [("anonymous", None), ("full", Some(theirs))]);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_nearest_of_link_campaign_and_channel_says_what_is_recorded() {
     let house = House::new().await;
     let says = |name: &str, tracking| [(name.to_owned(), tracking)].into();

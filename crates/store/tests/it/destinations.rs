@@ -1,10 +1,10 @@
 //! Destinations that an operator has blocked.
 
 use chrono::{SubsecRound as _, TimeDelta, Utc};
-use model::{Host, LinkId};
+use model::{DestinationUrl, Host, LinkId};
 use store::link_import::NewLink;
 use store::links::{self, LinkOptions};
-use store::{Connection, destinations};
+use store::{Connection, destinations, domains, routes, settings};
 use testkit::{TestDatabase, given};
 
 fn host(text: &str) -> Host {
@@ -25,6 +25,11 @@ async fn a_blocked_destination_is_known_with_the_names_below_it() {
 
     let blocked = destinations::blocked_among(&mut conn, &asked).await.unwrap();
     assert_eq!(blocked, [host("evil.example"), host("a.b.evil.example")].into());
+    let later = at + TimeDelta::hours(2);
+    assert_eq!(destinations::block(&mut conn, &host("b.evil.example"), later).await.unwrap(), later);
+    let since = destinations::blocks_of(&mut conn, &asked, None).await.unwrap();
+    assert_eq!(since, [(host("evil.example"), at), (host("a.b.evil.example"), at)].into());
+    destinations::unblock(&mut conn, &host("b.evil.example")).await.unwrap();
     assert_eq!(destinations::unblock(&mut conn, &host("evil.example")).await.unwrap(), Some(at));
     assert_eq!(destinations::unblock(&mut conn, &host("evil.example")).await.unwrap(), None);
     assert!(destinations::blocked_among(&mut conn, &asked).await.unwrap().is_empty());
@@ -81,4 +86,56 @@ async fn links_that_lead_there_are_found_whosever_they_are_look_by_look() {
     destinations::set_links(&mut conn, &found[..1], Some(at)).await.unwrap();
     let (leading, _) = destinations::leading_to(&mut conn, &host("evil.example"), None).await.unwrap();
     assert_eq!((leading[0].blocked_at, leading[1].blocked_at), (Some(at), None));
+    let (since, next) = destinations::blocked_since(&mut conn, at, None).await.unwrap();
+    assert_eq!((&since[..], next), (&leading[..1], None));
+}
+
+#[tokio::test]
+async fn a_fallback_of_a_domain_or_of_settings_that_leads_there_is_not_served_while_that_is_blocked() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let (one, other) = (given::workspace(&mut conn).await, given::workspace(&mut conn).await);
+    let domain = given::domain(&mut conn, one, "go.example").await;
+    let options = LinkOptions::to("https://example.com/".parse().unwrap());
+    given::link(&mut conn, one, domain.id, "plain", &options).await;
+    let settings_with = |url: &str| settings::LinkSettings {
+        fallback_url: Some(url.parse().unwrap()),
+        ..settings::LinkSettings::default()
+    };
+    settings::save(&mut conn, other, &settings_with("https://notevil.example/"), Utc::now()).await.unwrap();
+
+    // of a slug that no link has, and of a link
+    let ask = async |conn: &mut Connection| {
+        let of_domain = routes::domain(conn, &domain.host).await.unwrap().unwrap().fallback_url;
+        let link = routes::find_for_redirect(conn, &domain.host, &"plain".parse().unwrap()).await.unwrap();
+        (of_domain.is_some(), link.unwrap().fallback_url.is_some())
+    };
+    for url in [
+        "https://evil.example/x",
+        "http://www.evil.example:8443?x",
+        "https://a.b.evil.example.#x",
+        "https://notevil.example/evil.example",
+    ] {
+        let is_led = !url.contains("notevil");
+        for is_of_domain in [false, true] {
+            let fallback: DestinationUrl = url.parse().unwrap();
+            let of_domain = Some(&fallback).filter(|_| is_of_domain);
+            domains::set_fallback(&mut conn, one, domain.id, of_domain).await.unwrap();
+            let of_settings = if is_of_domain { "https://example.com/" } else { url };
+            settings::save(&mut conn, one, &settings_with(of_settings), Utc::now()).await.unwrap();
+            assert_eq!(ask(&mut conn).await, (is_of_domain, true), "{url}");
+
+            destinations::block(&mut conn, &host("evil.example"), Utc::now()).await.unwrap();
+            assert_eq!(ask(&mut conn).await, (is_of_domain && !is_led, !is_led), "{url}");
+            let found = destinations::falling_back_to(&mut conn, &host("evil.example")).await.unwrap();
+            assert_eq!(
+                found.into_iter().collect::<Vec<_>>(),
+                if is_led { vec![one] } else { vec![] },
+                "{url}"
+            );
+
+            destinations::unblock(&mut conn, &host("evil.example")).await.unwrap();
+            assert_eq!(ask(&mut conn).await, (is_of_domain, true), "{url}");
+        }
+    }
 }
