@@ -35,20 +35,25 @@ const MEASURE_EVERY: Duration = Duration::from_secs(10);
 const AUDIT_EVERY: Duration = Duration::from_secs(3600);
 
 /// How many days are, one after the other, from yesterday back: a program that slept for longer is not waited for.
-const AUDITED_DAYS: u64 = 31;
+const AUDITED_DAYS: u32 = 31;
 
 /// Keeps the counts of clicks. Several may run: a bucket that another is counting is passed over.
 pub struct Rollups {
     pool: Pool,
     pause: Duration,
+    audited_days: u32,
     metrics: Metrics,
 }
 
 impl Rollups {
     /// Counts that rest for `pause` after the first change since they were made: what is clicked all the time is counted so
-    /// often and no more.
-    pub fn new(pool: Pool, pause: Duration, metrics: Metrics) -> Self {
-        Self { pool, pause, metrics }
+    /// often and no more. They are kept for `kept_days`, 0: for ever; what is deleted is not missed.
+    pub fn new(pool: Pool, pause: Duration, kept_days: u32, metrics: Metrics) -> Self {
+        let audited_days = match kept_days {
+            0 => AUDITED_DAYS,
+            kept => kept.min(AUDITED_DAYS),
+        };
+        Self { pool, pause, audited_days, metrics }
     }
 
     /// Counts until `stop`. What cannot be counted is tried again.
@@ -57,7 +62,7 @@ impl Rollups {
         let (mut audited_at, mut audits) = (Instant::now(), 0);
         while !stop.is_cancelled() {
             if audited_at.elapsed() >= AUDIT_EVERY {
-                let day = Utc::now().date_naive() - Days::new(1 + audits % AUDITED_DAYS);
+                let day = Utc::now().date_naive() - Days::new(1 + audits % u64::from(self.audited_days));
                 if let Some(Err(error)) = stop.run_until_cancelled(self.audit(day, Utc::now())).await {
                     warn!(error = format!("{error:#}"), %day, "the counts of a day could not be checked");
                 }

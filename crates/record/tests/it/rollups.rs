@@ -73,7 +73,7 @@ fn seeded_click(seeded: &mut Seeded, workspace_id: WorkspaceId, links: &[LinkId]
 }
 
 fn counting(pool: &Pool) -> Rollups {
-    Rollups::new(pool.clone(), Duration::ZERO, Metrics::register(&Default::default()).unwrap())
+    Rollups::new(pool.clone(), Duration::ZERO, 0, Metrics::register(&Default::default()).unwrap())
 }
 
 /// Counts until nothing is left, days too.
