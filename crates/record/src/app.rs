@@ -18,7 +18,7 @@ use crate::outbox::Outbox;
 use crate::partitions;
 use crate::quarantine::QuarantineKeeper;
 use crate::recorder::Recorder;
-use crate::rollups::Rollups;
+use crate::rollups::{AUDIT_EVERY, Rollups};
 use crate::room;
 use crate::settings::{RecordSettings, Settings};
 
@@ -144,7 +144,7 @@ impl App {
         parts.spawn({
             let stop = stop_all.clone();
             async move {
-                rollups.run(stop).await;
+                rollups.run(AUDIT_EVERY, stop).await;
                 Ok(())
             }
         });
