@@ -16,10 +16,14 @@ pub fn shares(rooms: &[(WorkspaceId, usize)], of_all: usize, turn: usize) -> Vec
     }
     let room = |place: &usize| rooms[*place].1;
     let wanted: Vec<usize> = workspaces.values().map(|own| own.iter().map(room).sum()).collect();
+    let level = Level::of(&wanted, of_all);
+    let before = level.after(turn);
     let mut shares = vec![0; rooms.len()];
-    for (own, of_workspace) in workspaces.values().zip(fill(&wanted, of_all, turn)) {
+    for ((own, of_workspace), before) in workspaces.values().zip(level.with_rest(turn)).zip(before) {
         let wanted: Vec<usize> = own.iter().map(room).collect();
-        for (place, share) in own.iter().zip(fill(&wanted, of_workspace, turn)) {
+        // by turns, an endpoint would starve whose workspace has its turn only when the endpoint has not
+        let of_endpoints = Level::of(&wanted, of_workspace).with_rest_after(before);
+        for (place, share) in own.iter().zip(of_endpoints) {
             shares[*place] = share;
         }
     }
@@ -27,25 +31,57 @@ pub fn shares(rooms: &[(WorkspaceId, usize)], of_all: usize, turn: usize) -> Vec
 }
 
 /// To each as much as to the others, but no more than it wants.
-fn fill(wanted: &[usize], of_all: usize, turn: usize) -> Vec<usize> {
-    let (mut got, mut left) = (vec![0; wanted.len()], of_all);
-    let mut hungry: Vec<usize> = (0..wanted.len()).filter(|place| wanted[*place] > 0).collect();
-    while !hungry.is_empty() && left >= hungry.len() {
-        let each = left / hungry.len();
-        for place in &hungry {
-            let more = each.min(wanted[*place] - got[*place]);
-            got[*place] += more;
-            left -= more;
+struct Level {
+    got: Vec<usize>,
+    /// Who wants more.
+    hungry: Vec<usize>,
+    /// Less than one for each of them.
+    left: usize,
+}
+
+impl Level {
+    fn of(wanted: &[usize], of_all: usize) -> Self {
+        let (mut got, mut left) = (vec![0; wanted.len()], of_all);
+        let mut hungry: Vec<usize> = (0..wanted.len()).filter(|place| wanted[*place] > 0).collect();
+        while !hungry.is_empty() && left >= hungry.len() {
+            let each = left / hungry.len();
+            for place in &hungry {
+                let more = each.min(wanted[*place] - got[*place]);
+                got[*place] += more;
+                left -= more;
+            }
+            hungry.retain(|place| got[*place] < wanted[*place]);
         }
-        hungry.retain(|place| got[*place] < wanted[*place]);
+        Self { got, hungry, left }
     }
-    if !hungry.is_empty() {
-        let first = turn.wrapping_mul(left) % hungry.len();
-        for place in hungry.iter().cycle().skip(first).take(left) {
-            got[*place] += 1;
+
+    /// What each has at this turn: what is left goes to those after whoever had it at the turn before.
+    fn with_rest(&self, turn: usize) -> Vec<usize> {
+        self.with_rest_after(turn.wrapping_mul(self.left))
+    }
+
+    /// What each has when so much was given out before, one by one in their order.
+    fn with_rest_after(&self, before: usize) -> Vec<usize> {
+        let mut got = self.got.clone();
+        if !self.hungry.is_empty() {
+            let first = before % self.hungry.len();
+            for place in self.hungry.iter().cycle().skip(first).take(self.left) {
+                got[*place] += 1;
+            }
         }
+        got
     }
-    got
+
+    /// What each got in so many turns, if all were like this one.
+    fn after(&self, turns: usize) -> Vec<usize> {
+        let mut got: Vec<usize> = self.got.iter().map(|got| got.wrapping_mul(turns)).collect();
+        let rest = turns.wrapping_mul(self.left);
+        for (number, place) in self.hungry.iter().enumerate() {
+            let own = rest.wrapping_add(self.hungry.len() - 1 - number) / self.hungry.len();
+            got[*place] = got[*place].wrapping_add(own);
+        }
+        got
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +129,48 @@ mod tests {
         }
     }
 
+    #[test]
+    fn nobody_is_passed_over_when_workspaces_and_endpoints_go_round_together() {
+        for (workspaces, endpoints, of_all) in
+            [(2, 2, 1), (4, 4, 2), (3, 3, 1), (3, 2, 2), (6, 4, 4), (3, 3, 4), (2, 4, 3), (2048, 2, 1024)]
+        {
+            for room in [1, 9] {
+                let rooms: Vec<_> = (0..workspaces)
+                    .flat_map(|of| (0..endpoints).map(move |_| (workspace(of), room)))
+                    .collect();
+                let mut begun = vec![0; rooms.len()];
+                for turn in 0..rooms.len().div_ceil(of_all) {
+                    for (begun, share) in begun.iter_mut().zip(shares(&rooms, of_all, turn)) {
+                        *begun += share;
+                    }
+                }
+
+                let passed_over = begun.iter().filter(|begun| **begun == 0).count();
+                assert_eq!(passed_over, 0, "{of_all} for {workspaces} workspaces of {endpoints} endpoints");
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_is_passed_over_in_workspaces_of_several_sizes() {
+        for (sizes, of_all) in [(&[2_usize, 3][..], 1), (&[5, 3, 2], 2), (&[7, 1, 1], 2), (&[2, 4, 1], 1)] {
+            let of_sizes = (0_u128..).zip(sizes);
+            let rooms: Vec<_> =
+                of_sizes.flat_map(|(of, size)| (0..*size).map(move |_| (workspace(of), 9_usize))).collect();
+            // as if all were as large as the largest
+            let largest = sizes.iter().max().copied().unwrap_or_default();
+            let turns = (sizes.len() * largest).div_ceil(of_all) + 1;
+            let mut begun = vec![0; rooms.len()];
+            for turn in 0..turns {
+                for (begun, share) in begun.iter_mut().zip(shares(&rooms, of_all, turn)) {
+                    *begun += share;
+                }
+            }
+
+            assert!(begun.iter().all(|begun| *begun > 0), "{of_all} for {sizes:?}: {begun:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn all_is_given_out_and_nobody_has_more_while_another_wants_more(
@@ -100,7 +178,7 @@ mod tests {
             of_all in 0_usize..2000,
             turn: usize,
         ) {
-            let got = fill(&wanted, of_all, turn);
+            let got = Level::of(&wanted, of_all).with_rest(turn);
 
             prop_assert_eq!(got.iter().sum::<usize>(), of_all.min(wanted.iter().sum()));
             let most = got.iter().max().copied().unwrap_or_default();

@@ -74,9 +74,11 @@ pub async fn as_known(
     Ok(settled)
 }
 
-/// Whether it is the first telling of a click to an endpoint that waits for evidence, and was not tried yet.
+/// Whether it is the first telling of a click to an endpoint that waits for evidence, and was not tried yet. Who had it in hand
+/// before us may have sent it: then its bytes stay, and the change is told as an amendment.
 fn has_waited(table: &EndpointTable, leased: &Leased) -> bool {
     leased.attempt_count == 0
+        && !leased.is_taken_over
         && !leased.is_replay
         && leased.event_type == LINK_CLICKED
         && table.get(leased.owed.endpoint_id).is_some_and(|endpoint| endpoint.settles())

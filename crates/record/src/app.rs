@@ -18,7 +18,7 @@ use crate::outbox::Outbox;
 use crate::partitions;
 use crate::quarantine::QuarantineKeeper;
 use crate::recorder::Recorder;
-use crate::rollups::Rollups;
+use crate::rollups::{AUDIT_EVERY, Rollups};
 use crate::room;
 use crate::settings::{RecordSettings, Settings};
 
@@ -100,7 +100,8 @@ impl App {
         let recorder =
             Arc::new(Recorder::new(pool.clone(), self.bus.clone(), settings.retry_delay, metrics.clone()));
         let keeper = Arc::new(QuarantineKeeper::new(pool.clone(), settings.retry_delay, metrics.clone()));
-        let rollups = Rollups::new(pool.clone(), settings.rollup_pause, metrics.clone());
+        let rollups =
+            Rollups::new(pool.clone(), settings.rollup_pause, settings.rollups_kept_days, metrics.clone());
         let outbox = Outbox::new(pool.clone(), self.bus.publisher(), settings.outbox_batch_max, metrics);
         let (clicks, quarantine) = (self.clicks, self.quarantine);
         parts.spawn({
@@ -143,7 +144,7 @@ impl App {
         parts.spawn({
             let stop = stop_all.clone();
             async move {
-                rollups.run(stop).await;
+                rollups.run(AUDIT_EVERY, stop).await;
                 Ok(())
             }
         });

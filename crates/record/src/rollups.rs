@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use store::rollups::{self, Bucket, Grain};
 use store::{Connection, Pool};
 use tokio_util::sync::CancellationToken;
@@ -32,37 +32,42 @@ const REST: u32 = 4;
 const MEASURE_EVERY: Duration = Duration::from_secs(10);
 
 /// How often a day is held against its clicks.
-const AUDIT_EVERY: Duration = Duration::from_secs(3600);
+pub const AUDIT_EVERY: Duration = Duration::from_secs(HOUR_SECONDS.cast_unsigned());
+
+/// Each hour has a day.
+const HOUR_SECONDS: i64 = 3600;
 
 /// How many days are, one after the other, from yesterday back: a program that slept for longer is not waited for.
-const AUDITED_DAYS: u64 = 31;
+const AUDITED_DAYS: u32 = 31;
 
 /// Keeps the counts of clicks. Several may run: a bucket that another is counting is passed over.
 pub struct Rollups {
     pool: Pool,
     pause: Duration,
+    audited_days: u32,
     metrics: Metrics,
 }
 
 impl Rollups {
     /// Counts that rest for `pause` after the first change since they were made: what is clicked all the time is counted so
-    /// often and no more.
-    pub fn new(pool: Pool, pause: Duration, metrics: Metrics) -> Self {
-        Self { pool, pause, metrics }
+    /// often and no more. They are kept for `kept_days`, 0: for ever; what is deleted is not missed.
+    pub fn new(pool: Pool, pause: Duration, kept_days: u32, metrics: Metrics) -> Self {
+        let audited_days = match kept_days {
+            0 => AUDITED_DAYS,
+            kept => kept.min(AUDITED_DAYS),
+        };
+        Self { pool, pause, audited_days, metrics }
     }
 
-    /// Counts until `stop`. What cannot be counted is tried again.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Counts until `stop`, and every `audit_every` holds a day against its clicks. What cannot be counted is tried again.
+    pub async fn run(self, audit_every: Duration, stop: CancellationToken) {
+        // reading a day of millions of clicks takes minutes: they do not keep others from being counted
+        tokio::join!(self.count_until(&stop), self.audit_until(audit_every, &stop));
+    }
+
+    async fn count_until(&self, stop: &CancellationToken) {
         let mut measured_at: Option<Instant> = None;
-        let (mut audited_at, mut audits) = (Instant::now(), 0);
         while !stop.is_cancelled() {
-            if audited_at.elapsed() >= AUDIT_EVERY {
-                let day = Utc::now().date_naive() - Days::new(1 + audits % AUDITED_DAYS);
-                if let Some(Err(error)) = stop.run_until_cancelled(self.audit(day, Utc::now())).await {
-                    warn!(error = format!("{error:#}"), %day, "the counts of a day could not be checked");
-                }
-                (audited_at, audits) = (Instant::now(), audits + 1);
-            }
             if measured_at.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
                 if let Some(Err(error)) = stop.run_until_cancelled(self.measure(Utc::now())).await {
                     debug!(error = format!("{error:#}"), "what waits to be counted could not be measured");
@@ -81,6 +86,16 @@ impl Rollups {
                 }
             };
             stop.run_until_cancelled(tokio::time::sleep(rest)).await;
+        }
+    }
+
+    async fn audit_until(&self, every: Duration, stop: &CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+            let now = Utc::now();
+            let day = audited_day(now, self.audited_days);
+            if let Some(Err(error)) = stop.run_until_cancelled(self.audit(day, now)).await {
+                warn!(error = format!("{error:#}"), %day, "the counts of a day could not be checked");
+            }
         }
     }
 
@@ -159,5 +174,36 @@ impl Rollups {
         self.metrics.dirty_buckets.set(waiting.buckets);
         self.metrics.oldest_dirty_bucket_seconds.set(age.as_seconds_f64().max(0.0));
         Ok(())
+    }
+}
+
+/// The day that is held against its clicks at this hour. The clock chooses it, whenever a process began: from hour to hour the
+/// one before, and then from yesterday again.
+fn audited_day(now: DateTime<Utc>, audited_days: u32) -> NaiveDate {
+    let hours = now.timestamp().div_euclid(HOUR_SECONDS);
+    now.date_naive() - TimeDelta::days(1 + hours.rem_euclid(i64::from(audited_days)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_day_that_is_kept_is_checked_before_it_is_too_old() {
+        let hours = || (0..100 * 24).map(|hour| DateTime::<Utc>::UNIX_EPOCH + TimeDelta::hours(hour));
+        let days = || DateTime::<Utc>::UNIX_EPOCH.date_naive().iter_days().take(60);
+        for audited_days in 1..=AUDITED_DAYS {
+            let mut checked = HashSet::new();
+            for now in hours() {
+                let day = audited_day(now, audited_days);
+                let age = (now.date_naive() - day).num_days();
+                assert!((1..=i64::from(audited_days)).contains(&age), "{age} of {audited_days}");
+                checked.insert(day);
+            }
+
+            assert!(days().all(|day| checked.contains(&day)), "{audited_days}");
+        }
     }
 }

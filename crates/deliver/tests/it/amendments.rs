@@ -11,7 +11,9 @@ use model::{EndpointId, EnrichedClick, EventId};
 use serde_json::{Value, json};
 use store::delivery_log::{self, LoggedDelivery};
 use store::endpoints::{self, EndpointOptions, State};
+use store::leases;
 use testkit::{Answer, Received, Subscriber, until};
+use uuid::Uuid;
 
 use crate::rig::{LIMIT, Rig, Running};
 
@@ -312,6 +314,40 @@ async fn a_retry_after_the_wait_sends_the_bytes_of_the_first_attempt() {
     let requests = subscriber.requests();
     assert_eq!((requests.len(), &requests[0].body), (2, &requests[1].body));
     assert_eq!(body(&requests[1])["data"]["revision"], 0);
+}
+
+#[tokio::test]
+async fn what_another_had_in_hand_when_the_wait_was_over_keeps_its_bytes_and_the_change_is_told_after_it() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let (endpoint_id, _) = rig.endpoint_with(&subscriber.url(), settling).await;
+    let running = rig.start().await;
+    let click = rig.click();
+    rig.publish(&click).await;
+    let waiting = rig.stand(DeliveryStatus::Pending, 1).await.remove(0);
+    rig.all_acknowledged().await;
+    running.stop().await;
+    // it may have sent it, and died before it stored the result
+    rig.make_due(&waiting).await;
+    let (now, mut conn) = (Utc::now(), rig.pool.get().await.expect("a connection"));
+    let leased = leases::lease_due(&mut conn, &[(endpoint_id, 1)], Uuid::from_u128(7), now, now).await;
+    assert_eq!(leased.expect("a lease").len(), 1);
+    drop(conn);
+    let change = amended(&click, Verdict::Automated);
+    rig.record(&change).await;
+
+    let running = rig.start().await;
+    let first = body(&subscriber.received(1).await[0]);
+    rig.stand(DeliveryStatus::Delivered, 1).await;
+    rig.publish(&change).await;
+    let amendment = rig.stand(DeliveryStatus::Pending, 1).await.remove(0);
+    rig.make_due(&amendment).await;
+    let second = body(&subscriber.received(2).await[1]);
+    rig.stand(DeliveryStatus::Delivered, 2).await;
+    running.stop().await;
+
+    assert_eq!((&first["type"], &first["data"]["revision"]), (&json!("link.clicked"), &json!(0)));
+    assert_eq!((&second["type"], &second["data"]["revision"]), (&json!("link.click.amended"), &json!(1)));
 }
 
 #[tokio::test]

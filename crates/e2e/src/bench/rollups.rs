@@ -118,7 +118,7 @@ impl Month {
         partitions::ensure(&mut conn, first_day + Days::new(1), DAYS).await?;
         psql(&url, RANDOM).await?;
         let metrics = Metrics::register(Ops::new().registry())?;
-        let rollups = Rollups::new(Pool::connect(&settings)?, Duration::ZERO, metrics.clone());
+        let rollups = Rollups::new(Pool::connect(&settings)?, Duration::ZERO, 0, metrics.clone());
         let (_postgres, _dir) = (postgres, dir);
         Ok(Self { url, workspace_id, first_day, clicks, conn, rollups, metrics, _postgres, _dir })
     }

@@ -11,6 +11,7 @@ use store::clicks::{self, NewClick};
 use store::rollups::{self, Bucket, Grain, Range, Scope, Summary};
 use store::{AsyncConnection as _, Connection, Pool, partitions};
 use testkit::{TestDatabase, TestNats, until};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{LIMIT, Running, click, publish, recorder, when};
 
@@ -73,7 +74,7 @@ fn seeded_click(seeded: &mut Seeded, workspace_id: WorkspaceId, links: &[LinkId]
 }
 
 fn counting(pool: &Pool) -> Rollups {
-    Rollups::new(pool.clone(), Duration::ZERO, Metrics::register(&Default::default()).unwrap())
+    Rollups::new(pool.clone(), Duration::ZERO, 0, Metrics::register(&Default::default()).unwrap())
 }
 
 /// Counts until nothing is left, days too.
@@ -93,6 +94,13 @@ async fn deviations(conn: &mut Connection) -> i64 {
 async fn summary(pool: &Pool, workspace_id: WorkspaceId) -> Summary {
     let mut conn = pool.get().await.unwrap();
     rollups::summary(&mut conn, Scope::Workspace(workspace_id), two_days()).await.unwrap()
+}
+
+/// Hits of the UTC day that begins then.
+async fn hits_of_day(pool: &Pool, workspace_id: WorkspaceId, begins_at: DateTime<Utc>) -> i64 {
+    let range = Range::new(begins_at, begins_at + TimeDelta::days(1));
+    let mut conn = pool.get().await.unwrap();
+    rollups::summary(&mut conn, Scope::Workspace(workspace_id), range).await.unwrap().counts.hits
 }
 
 async fn marked(pool: &Pool) -> Vec<Bucket> {
@@ -160,8 +168,12 @@ async fn rollups_equal_a_full_count_before_and_after_redelivery_of_a_tenth_and_a
 }
 
 fn click_at_noon(workspace_id: WorkspaceId) -> EnrichedClick {
+    click_at(workspace_id, begin() + TimeDelta::hours(12))
+}
+
+fn click_at(workspace_id: WorkspaceId, at: DateTime<Utc>) -> EnrichedClick {
     let mut click = click(workspace_id);
-    click.click.id = ClickId::generate_at(begin() + TimeDelta::hours(12));
+    click.click.id = ClickId::generate_at(at);
     click.event_id = EventId::of_click(click.click.id, 0);
     click
 }
@@ -243,6 +255,35 @@ async fn replicas_that_count_while_clicks_come_in_miss_none_and_count_none_twice
 
     assert_eq!(summary(&pool, workspace_id).await.counts.hits, 600);
     assert_eq!(deviations(&mut pool.get().await.unwrap()).await, 0);
+}
+
+#[tokio::test]
+async fn a_day_without_counts_is_counted_again_unless_they_are_not_kept_for_so_long() {
+    let database = TestDatabase::new().await;
+    let (pool, workspace_id) = (database.pool(), WorkspaceId::generate());
+    let midnight = Utc::now().date_naive().and_time(NaiveTime::MIN).and_utc();
+    let (yesterday, not_kept) = (midnight - TimeDelta::days(1), midnight - TimeDelta::days(5));
+    // today is yesterday if midnight comes now
+    let clicks = [midnight, yesterday, not_kept].map(|at| click_at(workspace_id, at));
+    recorder(pool.clone()).await.handle(&clicks).await;
+    count_all(&pool).await;
+    let mut conn = pool.get().await.unwrap();
+    let deleted = rollups::delete_before(&mut conn, midnight + TimeDelta::days(1), 1000).await.unwrap();
+    assert!(deleted > 0 && marked(&pool).await.is_empty());
+    let metrics = Metrics::register(&Default::default()).unwrap();
+    let counting = Rollups::new(pool.clone(), Duration::ZERO, 1, metrics);
+    let stop = CancellationToken::new();
+
+    let running = tokio::spawn(counting.run(Duration::from_millis(10), stop.clone()));
+
+    until(LIMIT, async || {
+        let found = hits_of_day(&pool, workspace_id, yesterday).await;
+        when(found + hits_of_day(&pool, workspace_id, midnight).await > 0)
+    })
+    .await;
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(hits_of_day(&pool, workspace_id, not_kept).await, 0);
 }
 
 #[tokio::test]

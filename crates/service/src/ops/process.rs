@@ -1,6 +1,7 @@
 //! Metrics of the process itself, read from `/proc` when asked for.
 
 use std::fs;
+use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{Collector, Desc};
@@ -15,6 +16,8 @@ struct Process {
     open_fds: IntGauge,
     cpu_seconds: Counter,
     start_seconds: Gauge,
+    /// Held while CPU time is read and added: two who ask at once would add it twice.
+    adding: Mutex<()>,
 }
 
 /// Adds `process_…`, under the names that every Prometheus dashboard knows.
@@ -33,6 +36,7 @@ impl Process {
                 "process_start_time_seconds",
                 "When the process began, in seconds since 1970.",
             )?,
+            adding: Mutex::new(()),
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
         process.start_seconds.set(now);
@@ -44,13 +48,18 @@ impl Process {
         if let Some(bytes) = resident_bytes(&status) {
             self.resident_bytes.set(bytes);
         }
-        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        if let Some(seconds) = cpu_seconds(&stat) {
-            // a counter only grows, also when two ask at once
-            self.cpu_seconds.inc_by((seconds - self.cpu_seconds.get()).max(0.0));
-        }
+        self.add_cpu_seconds();
         if let Ok(fds) = fs::read_dir("/proc/self/fd") {
             self.open_fds.set(i64::try_from(fds.count()).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn add_cpu_seconds(&self) {
+        let _adding = self.adding.lock().expect("nobody panics with this in hand");
+        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        if let Some(seconds) = cpu_seconds(&stat) {
+            // a counter only grows
+            self.cpu_seconds.inc_by((seconds - self.cpu_seconds.get()).max(0.0));
         }
     }
 }
@@ -90,6 +99,8 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -101,6 +112,27 @@ mod tests {
         assert!(process.resident_bytes.get() > 100_000);
         assert!(process.open_fds.get() > 2);
         assert!(process.start_seconds.get() > 1.7e9);
+    }
+
+    #[test]
+    fn cpu_time_is_counted_once_also_when_several_ask_at_once() {
+        let process = Process::new().expect("valid names");
+
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        process.refresh();
+                    }
+                });
+            }
+        });
+
+        let stat = fs::read_to_string("/proc/self/stat").expect("it is there on Linux");
+        let used = cpu_seconds(&stat).expect("it is read");
+        let counted = process.cpu_seconds.get();
+        // sums of fractions are not exact
+        assert!(counted > 0.0 && counted < used + 1e-6, "{counted} of {used}");
     }
 
     #[test]

@@ -178,6 +178,40 @@ async fn old_days_of_attempts_are_dropped_before_those_of_their_deliveries() {
     assert_eq!(homes(&mut conn).await, [home("attempts_p20310518", 1), home("attempts_p20310519", 1)]);
 }
 
+/// An attempt of every delivery.
+async fn attempts_of_all(conn: &mut Connection, started_on: NaiveDate, number: i32) {
+    let insert = format!(
+        "INSERT INTO attempts (day, delivery_id, number, workspace_id, trigger, started_at, duration_ms,
+             request_headers, response_headers)
+         SELECT day, id, {number}, workspace_id, 'schedule', '{started_on}T12:00:00Z', 1, '{{}}', '{{}}' FROM deliveries"
+    );
+    conn.batch_execute(&insert).await.unwrap();
+}
+
+#[tokio::test]
+async fn attempts_that_came_late_for_a_dropped_day_are_deleted_when_they_are_old_unless_their_delivery_waits()
+{
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let kept = day() + Days::new(2);
+    for status in ["delivered", "pending"] {
+        deliveries(&mut conn, day(), status, 1).await;
+    }
+    attempts_of_all(&mut conn, day(), 1).await;
+    attempts_of_all(&mut conn, kept, 2).await;
+    attempt(&mut conn, day(), 1).await;
+    attempt(&mut conn, kept, 1).await;
+
+    partitions::drop_attempts_before(&mut conn, kept).await.unwrap();
+    let left = homes(&mut conn).await;
+    partitions::drop_attempts_before(&mut conn, kept + Days::new(1)).await.unwrap();
+
+    // of the delivery that waits both, and what was made later
+    assert_eq!(left, [home("attempts_default", 4)]);
+    assert_eq!(homes(&mut conn).await, [home("attempts_default", 2)]);
+    assert_eq!(days_of_deliveries(&mut conn).await, [home("deliveries_default", 2)]);
+}
+
 #[tokio::test]
 async fn what_came_late_for_a_dropped_day_is_deleted_unless_it_waits() {
     let database = TestDatabase::new().await;
