@@ -24,6 +24,8 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Where cargo builds.
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
 SERVICES = ("redirect", "enrich", "deliver", "record", "api")
 USERS = ("operator", *SERVICES)
 # Generous: it only ends a run that fails.
