@@ -1,11 +1,9 @@
 //! Types of events: `link.clicked`, `endpoint.disabled`, … and the patterns that endpoints choose them by.
 
-use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use crate::alert::ALERT_TYPES;
+use crate::text::as_text;
 
 /// A click on a tracked link.
 pub const LINK_CLICKED: &str = "link.clicked";
@@ -104,24 +102,7 @@ impl FromStr for EventTypePattern {
     }
 }
 
-impl fmt::Display for EventTypePattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Serialize for EventTypePattern {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for EventTypePattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+as_text! { EventTypePattern }
 
 #[cfg(test)]
 mod tests {

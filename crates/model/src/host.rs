@@ -1,10 +1,9 @@
 //! The name of the host that a link is served under.
 
-use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::text::as_text;
 
 /// Longest host name, in bytes (RFC 1035 section 2.3.4).
 pub const HOST_BYTES_MAX: usize = 253;
@@ -84,24 +83,7 @@ fn has_empty_label(host: &str) -> bool {
     host.starts_with('.') || host.ends_with('.') || host.contains("..")
 }
 
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Serialize for Host {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Host {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+as_text! { Host }
 
 #[cfg(test)]
 mod tests {

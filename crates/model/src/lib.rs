@@ -25,6 +25,7 @@ pub mod privacy;
 pub mod retry;
 pub mod secret;
 pub mod slug;
+mod text;
 pub mod token;
 pub mod tracking;
 pub mod url;

@@ -3,15 +3,14 @@
 //! A slug is kept and compared in one form: folded (case-folded, NFC), so that a link is found whichever way its letters
 //! were typed; or, under a domain that tells capital letters apart, as it was typed (NFC).
 
-use std::fmt;
 use std::str::FromStr;
 
 use icu_casemap::CaseMapper;
 use rand::RngExt;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::link::LinkKind;
+use crate::text::as_text;
 
 /// Lower case without what looks alike: no 0, 1, i, l, o.
 const ALPHABET: &[u8; 31] = b"23456789abcdefghjkmnpqrstuvwxyz";
@@ -250,24 +249,7 @@ fn is_invisible(c: char) -> bool {
         | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
 }
 
-impl fmt::Display for Slug {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Serialize for Slug {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Slug {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+as_text! { Slug }
 
 #[cfg(test)]
 mod tests {

@@ -8,8 +8,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::{Host, Url};
+
+use crate::text::as_text;
 
 /// Longest URL that is accepted, in bytes.
 pub const URL_BYTES_MAX: usize = 8 * 1024;
@@ -232,29 +233,6 @@ fn parse_any(text: &str) -> Result<Url, UrlError> {
         return Err(UrlError::TooLong);
     }
     Ok(url)
-}
-
-macro_rules! as_text {
-    ($($name:ident)+) => {$(
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.as_str())
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    )+};
 }
 
 as_text! { DestinationUrl EndpointUrl }

@@ -72,6 +72,28 @@ pub struct EndpointOptions {
     pub auto_disable: bool,
 }
 
+impl EndpointOptions {
+    /// An endpoint at this URL that wants these types of events, with the defaults for everything else.
+    pub fn to(kind: Kind, url: EndpointUrl, event_types: Vec<EventTypePattern>) -> Self {
+        Self {
+            kind,
+            url,
+            description: None,
+            event_types,
+            filter: None,
+            headers_sealed: None,
+            max_in_flight: None,
+            rate_per_second: None,
+            rate_burst: None,
+            settle_ms: 0,
+            timeout_ms: None,
+            retry_schedule: None,
+            permanent_statuses: Vec::new(),
+            auto_disable: true,
+        }
+    }
+}
+
 /// What an endpoint is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {

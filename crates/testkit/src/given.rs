@@ -52,22 +52,8 @@ pub async fn link(
 /// # Panics
 /// When the URL is not one.
 pub fn endpoint_options(url: &str) -> EndpointOptions {
-    EndpointOptions {
-        kind: Kind::Webhook,
-        url: url.parse().expect("a URL"),
-        description: None,
-        event_types: vec![EventTypePattern::link_clicked()],
-        filter: None,
-        headers_sealed: None,
-        max_in_flight: None,
-        rate_per_second: None,
-        rate_burst: None,
-        settle_ms: 0,
-        timeout_ms: None,
-        retry_schedule: None,
-        permanent_statuses: Vec::new(),
-        auto_disable: true,
-    }
+    let url = url.parse().expect("a URL");
+    EndpointOptions::to(Kind::Webhook, url, vec![EventTypePattern::link_clicked()])
 }
 
 /// An API key that may do everything in the workspace.

@@ -121,21 +121,10 @@ async fn insert(
 ) -> Result<(Endpoint, (SigningSecret, SecretId)), ApiError> {
     let now = now();
     let id = EndpointId::generate_at(now);
+    let kind = Kind::Alert(wanted.format.unwrap_or_default());
     let options = EndpointOptions {
-        kind: Kind::Alert(wanted.format.unwrap_or_default()),
-        url: wanted.url.clone(),
         description: Some("Alerts".to_owned()),
-        event_types: EventTypePattern::alerts(),
-        filter: None,
-        headers_sealed: None,
-        max_in_flight: None,
-        rate_per_second: None,
-        rate_burst: None,
-        settle_ms: 0,
-        timeout_ms: None,
-        retry_schedule: None,
-        permanent_statuses: Vec::new(),
-        auto_disable: true,
+        ..EndpointOptions::to(kind, wanted.url.clone(), EventTypePattern::alerts())
     };
     let secret = SigningSecret::generate();
     let sealed = shared.keyring.seal_secret(caller.workspace_id, id, &secret);
