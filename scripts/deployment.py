@@ -5,6 +5,7 @@ Needs PostgreSQL's programs and nats-server (scripts/needs up).
 """
 
 import base64
+import errno
 import hashlib
 import hmac
 import http.client
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -270,10 +272,21 @@ class Services:
             )
         wait(f"{service} is ready", lambda: fetch(f"http://127.0.0.1:{self.ops[service]}/readyz"))
 
+    def readiness(self, service):
+        """What it says of itself, ready or not."""
+        try:
+            return fetch(f"http://127.0.0.1:{self.ops[service]}/readyz").decode()
+        except urllib.error.HTTPError as answer:
+            return answer.read().decode()
+
+    def metric(self, service, name):
+        lines = fetch(f"http://127.0.0.1:{self.ops[service]}/metrics").decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+
     def end(self, service):
         process = self.running.pop(service)
         process.terminate()
-        process.wait(30)
+        process.wait(90)
 
     def kill(self, service):
         process = self.running.pop(service)
@@ -291,6 +304,34 @@ class Services:
     def stop(self):
         for service in list(self.running):
             self.end(service)
+
+
+class SmallDisk:
+    """A disk of its own for a folder, in memory. Only root can have one, and not in every container: OSError."""
+
+    def __init__(self, folder):
+        self.folder, self.filler = folder, folder / "filler"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", "size=2m", "clickwire-small-disk", folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise OSError(done.stderr.strip())
+
+    def fill(self):
+        """Leaves no room."""
+        with self.filler.open("wb", buffering=0) as filler:
+            try:
+                while True:
+                    filler.write(bytes(4096))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+
+    def make_room(self):
+        self.filler.unlink()
+
+    def stop(self):
+        subprocess.run(["umount", "--lazy", self.folder], check=True)
 
 
 class Api:
@@ -397,6 +438,8 @@ def carry_out(name, programs, procedures):
     work = pathlib.Path(tempfile.mkdtemp(prefix=f"clickwire-{name}-"))
     os.chmod(work, 0o755)  # as root, PostgreSQL runs as another user and must get in
     parts = []
+    # who is asked to end cleans up too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     try:
         procedures(work, parts)
     except SystemExit:

@@ -7,6 +7,7 @@ umask 022
 
 settings=/etc/clickwire
 sealing=/etc/clickwire/sealing
+minting=/etc/clickwire/minting
 # who has a user on NATS: the services, and `operator` for `setup` and the commands for people
 users='operator redirect enrich deliver record api'
 
@@ -52,11 +53,15 @@ visitor_secret = "$(cat "$settings/secrets/visitor")"
 
 [sealing]
 key_file = "$sealing/sealing.key"
+
+[minting]
+key_file = "$minting/minting.key"
 TOML
 done
 
-# What signing secrets are sealed with in the database: without it they cannot be opened again.
-if [ ! -e "$sealing/sealing.key" ]; then
-    umask 077
-    head -c 32 /dev/urandom | base64 | write "$sealing/sealing.key"
-fi
+# What signing secrets are sealed with in the database, and what keys of recipients' links are: without it they cannot be
+# opened again.
+umask 077
+for file in "$sealing/sealing.key" "$minting/minting.key"; do
+    if [ ! -e "$file" ]; then head -c 32 /dev/urandom | base64 | write "$file"; fi
+done

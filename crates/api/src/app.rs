@@ -14,6 +14,7 @@ use tracing::info;
 
 use bus::{Bus, StreamName};
 use model::EgressPolicy;
+use model::ownership::OwnershipCheck;
 use service::names::{self, AskNames, AskTexts};
 use service::ops::Ops;
 use store::Pool;
@@ -25,9 +26,10 @@ use crate::imports::Imports;
 use crate::limits::Limits;
 use crate::live::{self, Live};
 use crate::metrics::Metrics;
+use crate::pulls::{self, Pulls};
 use crate::settings::{ApiSettings, DomainVerification, RecordSettings, Settings};
 use crate::sign_ins::SignIns;
-use crate::{console, guard, openapi, v1};
+use crate::{console, guard, openapi, public_keys, v1};
 
 /// How often readiness asks the database.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
@@ -37,6 +39,8 @@ pub(crate) struct Shared {
     pub pool: Pool,
     pub bus: Bus,
     pub keyring: Keyring,
+    /// Seals the keys of recipients' links; `None`: there are none.
+    pub minting: Option<Keyring>,
     pub settings: ApiSettings,
     pub public_url: url::Url,
     pub egress: EgressPolicy,
@@ -48,6 +52,8 @@ pub(crate) struct Shared {
     pub domain_verification: DomainVerification,
     /// How long an endpoint may only fail before `deliver` disables it.
     pub auto_disable_after: Duration,
+    /// What it takes until an endpoint gets as much as it bears.
+    pub ownership: OwnershipCheck,
     /// How long `record` keeps things: the console says so.
     pub kept: RecordSettings,
     pub metrics: Metrics,
@@ -59,6 +65,7 @@ pub(crate) struct Shared {
     pub uploads: Imports<String>,
     pub zones: Zones,
     pub live: Live,
+    pub pulls: Pulls,
     pub limits: Limits,
     /// How long the broker remembers the id of a message.
     pub duplicate_window: Duration,
@@ -98,6 +105,9 @@ impl App {
         settings.validate()?;
         service::tls::install_provider();
         let keyring = settings.sealing.resolve(|path| std::fs::read_to_string(path))?;
+        let minting = settings.minting.resolve_if_set(|path| std::fs::read_to_string(path));
+        let minting = minting
+            .context("the settings of `[minting]`, which are like those of `[sealing]`, cannot be used")?;
         let watched = service::expiry::Watched {
             nats_creds: settings.nats.creds.clone(),
             nats_servers: settings.nats.servers(),
@@ -128,11 +138,13 @@ impl App {
             pool,
             bus,
             keyring,
+            minting,
             public_url: settings.links.public_url,
             domain_verification: settings.links.domain_verification,
             ask_names,
             ask_texts,
             auto_disable_after: settings.deliver.auto_disable_after,
+            ownership: settings.deliver.ownership,
             kept: settings.record,
             egress: EgressPolicy {
                 addresses: settings.deliver.allowed_networks,
@@ -155,6 +167,7 @@ impl App {
                 settings.api.live_workspace_streams_max,
                 settings.api.live_key_streams_max,
             ),
+            pulls: Pulls::new(settings.api.pulls_waiting_max, settings.api.pulls_workspace_waiting_max),
             duplicate_window: settings.nats.duplicate_window,
             kept_on_streams: [
                 (StreamName::Clicks, settings.nats.clicks_max_age),
@@ -189,6 +202,7 @@ impl App {
                 .wrap(from_fn(guard::guard))
                 .configure(v1::configure)
                 .configure(openapi::configure)
+                .configure(public_keys::configure)
                 .configure(console::configure)
         })
         .workers(settings.workers)
@@ -209,6 +223,8 @@ impl App {
         let ops = self.ops_listener.map(|listener| tokio::spawn(self.ops.serve(listener, stop.clone())));
         let shared = self.shared.clone();
         let follow = tokio::spawn(async move { live::follow(&shared.live, &shared.bus).await });
+        let shared = self.shared.clone();
+        let hear = tokio::spawn(async move { pulls::follow(&shared.pulls, &shared.bus).await });
         let probe = tokio::spawn(watch_database(self.shared.pool.clone(), self.database, stop.clone()));
         let ops = async {
             match ops {
@@ -232,9 +248,11 @@ impl App {
         };
         // streams that go on would be waited for
         self.shared.live.end();
+        self.shared.pulls.end();
         handle.stop(true).await;
         stop.cancel();
         follow.await.context("following live clicks panicked")?;
+        hear.await.context("following deliveries panicked")?;
         probe.await.context("asking for the database panicked")?;
         ended
     }

@@ -132,7 +132,7 @@ fn check_size(request: &ServiceRequest, settings: &ApiSettings) -> Result<(), Ap
 fn door(path: &str) -> &'static str {
     match path {
         path if path.starts_with("/v1/") => "v1",
-        "/docs" | "/openapi.json" => "other",
+        "/docs" | "/openapi.json" | crate::public_keys::PATH => "other",
         path if path.starts_with("/assets/") => "other",
         _ => "console",
     }

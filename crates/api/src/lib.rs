@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`settings`] and [`app`] say what a process is made of; `auth` (with `roles`), `body`, `ndjson`, `fields`, `page`,
 //! `imports`, `limits`, `export`, `csv` and `error` are what every handler shares, `client` and `sign_ins` what slows guessing;
-//! `live` tells of clicks as they come in; [`link_files`] reads what other shorteners export; `desk` holds what can be done, `v1` and `console` are the two
+//! `live` tells of clicks as they come in, `pulls` wakes who waits for events; [`link_files`] reads what other shorteners export; `desk` holds what can be done, `v1` and `console` are the two
 //! doors to it. Nothing is sent to a subscriber from here: a test is asked of `deliver` over the bus, a retry is
 //! a row that `deliver` finds.
 
@@ -25,6 +25,9 @@ mod metrics;
 mod ndjson;
 mod openapi;
 mod page;
+mod prose;
+mod public_keys;
+mod pulls;
 mod qr;
 mod roles;
 pub mod settings;

@@ -133,6 +133,7 @@ mod tests {
         assert_described::<keys::NewKey>("NewKey");
         assert_described::<keys::Rotation>("Rotation");
         assert_described::<replay_body::NewReplay>("NewReplay");
+        assert_described::<crate::desk::templates::NewDenied>("NewDenied");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use model::AddressPolicy;
+use model::ownership::OwnershipCheck;
 use service::names;
 use service::settings::SettingsError;
 
@@ -31,6 +32,8 @@ pub struct Settings {
     pub telemetry: service::telemetry::Settings,
     /// The key that secrets and sessions are sealed with.
     pub sealing: webhook::sealing::Settings,
+    /// The key that those of recipients' links are sealed with.
+    pub minting: webhook::sealing::Settings,
     /// This service.
     pub api: ApiSettings,
     /// What it shares with `redirect`.
@@ -103,6 +106,10 @@ pub struct ApiSettings {
     pub live_workspace_streams_max: usize,
     /// Live streams of one key, or of sessions opened with it, at a time.
     pub live_key_streams_max: usize,
+    /// Requests that wait for events at a time.
+    pub pulls_waiting_max: usize,
+    /// Those of one workspace.
+    pub pulls_workspace_waiting_max: usize,
     /// How often a live stream gives a sign of life.
     #[serde(with = "humantime_serde")]
     pub live_heartbeat: Duration,
@@ -179,6 +186,8 @@ pub struct DeliverSettings {
     /// How long an endpoint may only fail before it is disabled: the console says so.
     #[serde(with = "humantime_serde")]
     pub auto_disable_after: Duration,
+    /// What it takes until an endpoint gets as much as it bears: the console says so.
+    pub ownership: OwnershipCheck,
 }
 
 /// The part of `[record]` that the console tells of; `record` reads the rest.
@@ -210,6 +219,7 @@ impl Settings {
         store::DEFAULTS,
         service::DEFAULTS,
         webhook::sealing::DEFAULTS,
+        webhook::sealing::MINTING_DEFAULTS,
         include_str!("../defaults.toml"),
     ];
 
@@ -270,6 +280,10 @@ impl Settings {
         if !(1..=api.live_workspace_streams_max).contains(&api.live_key_streams_max) {
             let rule = "must be at least 1 and at most api.live_workspace_streams_max";
             return refuse("api.live_key_streams_max", rule);
+        }
+        if !(1..=api.pulls_waiting_max).contains(&api.pulls_workspace_waiting_max) {
+            let rule = "must be at least 1 and at most api.pulls_waiting_max";
+            return refuse("api.pulls_workspace_waiting_max", rule);
         }
         if api.live_heartbeat.is_zero() {
             return refuse("api.live_heartbeat", "must be more than nothing");
@@ -368,6 +382,7 @@ mod tests {
             ("LIVE_WORKSPACE_STREAMS_MAX", "1000"),
             ("LIVE_KEY_STREAMS_MAX", "0"),
             ("LIVE_HEARTBEAT", "0s"),
+            ("PULLS_WORKSPACE_WAITING_MAX", "1000"),
             ("PUBLIC_URL", "console.example.com"),
             ("REQUESTS_PER_SECOND", "0"),
             ("UNKNOWN_REQUESTS_BURST", "0"),

@@ -114,6 +114,8 @@ pub struct ClickRef<'a> {
     pub clicked_at: DateTime<Utc>,
     /// Where the visitor was sent, if not where the template says.
     pub destination_url: Option<&'a str>,
+    /// Whose link was followed, if it is one of many recipients': its contact, whatever the template says.
+    pub recipient: Option<u64>,
     /// What the request told.
     pub request: RequestRef<'a>,
     /// What may be told of it after enrichment.

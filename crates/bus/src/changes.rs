@@ -20,15 +20,21 @@ const KEYS_MAX: usize = 1000;
 /// Pause before subscribing again when that failed.
 const SUBSCRIBE_PAUSE: Duration = Duration::from_secs(1);
 
+/// A key of [`Table::Links`]: what a workspace's recipients' links are signed with has changed. No link has it, so that a
+/// release that does not know it passes over it.
+pub const MINTING_KEYS: &str = "/minting-keys";
+
 /// A table that caches follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Table {
-    /// Links; a key is `host/slug`.
+    /// Links; a key is `host/slug`, or [`MINTING_KEYS`].
     Links,
     /// A workspace's settings; no keys.
     Settings,
     /// Endpoints; a key is an endpoint's id.
     Endpoints,
+    /// Deliveries that endpoints fetch; a key is such an endpoint's id.
+    Deliveries,
 }
 
 impl Table {
@@ -38,6 +44,7 @@ impl Table {
             Self::Links => "links",
             Self::Settings => "settings",
             Self::Endpoints => "endpoints",
+            Self::Deliveries => "deliveries",
         }
     }
 }

@@ -180,6 +180,7 @@ proptest! {
             id: click.id,
             clicked_at: click.clicked_at,
             destination_url: (!is_as_in_template).then_some(&click.destination_url),
+            recipient: None,
             request: RequestRef {
                 method: &click.request.method,
                 ip: click.request.ip,
@@ -205,6 +206,12 @@ proptest! {
         prop_assert_eq!(borrowed.traceparent(), expected.traceparent.as_deref());
         prop_assert_eq!(&template.destination()[..], led_to.as_bytes());
         prop_assert_eq!(&template.beside()[..], b"beside");
+
+        let mut payload = Vec::new();
+        ClickRef { recipient: Some(u64::MAX), ..borrowed.clone() }.append_payload(&mut payload);
+        let mut of_recipient = click.clone();
+        of_recipient.link.labels.contact_id = Some(u64::MAX.to_string());
+        prop_assert_eq!(decode_click(&payload).expect("decodes"), of_recipient);
     }
 
     #[test]

@@ -28,11 +28,11 @@ mod test_requests;
 pub mod topology;
 
 pub use borrowed::{ClickRef, ClickTemplate, Parts, RequestRef};
-pub use changes::{Change, Changed, Table};
+pub use changes::{Change, Changed, MINTING_KEYS, Table};
 pub use connect::{Bus, ConnectError, PendingError};
 pub use consume::{ConsumeError, Consumer, ConsumerMetrics, Handler, Limits, Takeover, Verdict, Verdicts};
 pub use live::{EnrichedTail, LiveError, Reread, Stored};
-pub use messages::{DecodeError, Event, Message, Outgoing, Quarantined};
+pub use messages::{DecodeError, Event, Message, Outgoing, Quarantined, trace_id};
 pub use publish::{PublishError, Publisher};
 pub use recent::{Part, RecentError};
 pub use refusals::Forbidden;

@@ -7,6 +7,19 @@ use model::{Click, EnrichedClick, EventId, Orphan, WorkspaceId};
 use crate::topology::StreamName;
 use crate::{codec, shard, topology};
 
+/// Header of W3C Trace Context.
+pub(crate) const TRACEPARENT: &str = "traceparent";
+
+/// Length of a trace's id, in hexadecimal digits.
+const TRACE_ID_DIGITS: usize = 32;
+
+/// The trace that a `traceparent` is of, for log lines.
+pub fn trace_id(traceparent: &str) -> Option<&str> {
+    let id = traceparent.split('-').nth(1)?;
+    let is_one = id.len() == TRACE_ID_DIGITS && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_one.then_some(id)
+}
+
 /// A message that is ready to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
@@ -203,5 +216,20 @@ impl Message for Quarantined {
 
     fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         codec::decode_quarantined(payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_traceparent_tells_its_trace_and_nothing_else_does() {
+        let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+        assert_eq!(trace_id(traceparent), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        for other in ["", "00", "00-4bf9-00f067aa0ba902b7-01", "00-4bf92f3577b34da6a3ce929d0e0e473\n-0-01"] {
+            assert_eq!(trace_id(other), None, "{other:?}");
+        }
     }
 }

@@ -88,6 +88,7 @@ impl Role {
                 needs.consume(ConsumerName::DeliverEvents);
                 // the answers to who asks for a test
                 needs.publish(["clickwire.changed.endpoints.*", "_INBOX_api.>"]);
+                needs.publish(["clickwire.changed.deliveries.*"]);
                 needs.subscribe.extend(["clickwire.changed.endpoints.*".to_owned(), TEST_SUBJECT.to_owned()]);
             }
             Self::Record => {
@@ -108,6 +109,7 @@ impl Role {
                     "clickwire.events.*.*.*",
                 ]);
                 needs.publish(["clickwire.changed.*.*", TEST_SUBJECT]);
+                needs.subscribe.push("clickwire.changed.deliveries.*".to_owned());
                 needs.read_again(StreamName::Enriched, &[]);
             }
         }

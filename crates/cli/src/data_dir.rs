@@ -170,6 +170,11 @@ impl DataDir {
         self.root.join("sealing.key")
     }
 
+    /// Where the key lies that those of recipients' links are sealed with.
+    pub(crate) fn minting_key(&self) -> PathBuf {
+        self.root.join("minting.key")
+    }
+
     /// Where the API key lies.
     pub(crate) fn api_key(&self) -> PathBuf {
         self.root.join("api.key")

@@ -19,6 +19,8 @@ pub(crate) enum Command {
     List(ListOptions),
     /// Try deliveries again now, whatever became of them
     Retry(RetryOptions),
+    /// Give deliveries up that wait, so that what waits behind them goes on
+    GiveUp(GiveUpOptions),
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +64,7 @@ enum Status {
     Pending,
     Delivered,
     Dead,
+    Offered,
 }
 
 #[derive(Debug, Args)]
@@ -83,10 +86,30 @@ pub(crate) struct RetryOptions {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  clickwire deliveries give-up dlv_01jd8m3x5v9k2n4p6q8r0s1t3w
+
+They can still be sent again with `clickwire deliveries retry`, or replayed.")]
+pub(crate) struct GiveUpOptions {
+    /// Ids of the deliveries
+    #[arg(required = true)]
+    ids: Vec<DeliveryId>,
+
+    #[command(flatten)]
+    api: ApiOptions,
+
+    /// Print a line of JSON for each
+    #[arg(long)]
+    json: bool,
+}
+
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List(options) => list(&options).await,
         Command::Retry(options) => retry(&options).await,
+        Command::GiveUp(options) => give_up(&options).await,
     }
 }
 
@@ -96,6 +119,7 @@ async fn list(options: &ListOptions) -> anyhow::Result<ExitCode> {
         Status::Pending => "pending".to_owned(),
         Status::Delivered => "delivered".to_owned(),
         Status::Dead => "dead".to_owned(),
+        Status::Offered => "offered".to_owned(),
     });
     let listing = Listing {
         path: "/v1/deliveries",
@@ -121,6 +145,22 @@ async fn retry(options: &RetryOptions) -> anyhow::Result<ExitCode> {
         if !answer.status.is_success() {
             if !options.json {
                 out::error(&format!("  {id} is not tried again"));
+            }
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
+}
+
+async fn give_up(options: &GiveUpOptions) -> anyhow::Result<ExitCode> {
+    let api = options.api.open()?;
+    let mut code = ExitCode::SUCCESS;
+    for id in &options.ids {
+        let answer = api.ask(Method::POST, &format!("/v1/deliveries/{id}/give-up"), None).await?;
+        answer.print(options.json, |delivery| vec![format!("{} is given up", text(&delivery["id"]))]);
+        if !answer.status.is_success() {
+            if !options.json {
+                out::error(&format!("  {id} is not given up"));
             }
             code = ExitCode::FAILURE;
         }

@@ -1,6 +1,7 @@
 //! `clickwire doctor`: looks at everything that Clickwire stands on, and says how to mend what is wrong.
 
 mod checks;
+mod expiry;
 
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use serde::Serialize;
 use crate::connections::ConnectionOptions;
 use crate::out;
 
-/// Check settings, PostgreSQL, NATS, location data, spool and ports, and say how to mend what is wrong
+/// Check settings, PostgreSQL, NATS, location data, spool, ports and what expires, and say how to mend what is wrong
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -44,25 +45,31 @@ struct Diagnosis {
     found: String,
     /// How to mend it.
     mend: Option<String>,
+    /// Of what expires, how many whole days it is still good.
+    days_left: Option<i64>,
 }
 
 impl Diagnosis {
     fn ok(part: &'static str, found: impl Into<String>) -> Self {
-        Self { part, health: Health::Ok, found: found.into(), mend: None }
+        Self { part, health: Health::Ok, found: found.into(), mend: None, days_left: None }
     }
 
     fn warn(part: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { part, health: Health::Warn, found: found.into(), mend: Some(mend.into()) }
+        Self { health: Health::Warn, mend: Some(mend.into()), ..Self::ok(part, found) }
     }
 
     fn fail(part: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { part, health: Health::Fail, found: found.into(), mend: Some(mend.into()) }
+        Self { health: Health::Fail, mend: Some(mend.into()), ..Self::ok(part, found) }
     }
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let diagnoses = match options.connections.find() {
-        Ok(connections) => checks::all(&connections, &options.connections).await?,
+        Ok(connections) => {
+            let mut diagnoses = checks::all(&connections, &options.connections).await?;
+            diagnoses.extend(expiry::all(&connections).await?);
+            diagnoses
+        }
         Err(error) => vec![Diagnosis::fail(
             "settings",
             format!("{error:#}"),

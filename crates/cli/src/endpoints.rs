@@ -1,8 +1,10 @@
 //! `clickwire endpoints`: adds, lists and tests webhook endpoints, through the API.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
 use model::EndpointId;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -57,6 +59,33 @@ pub(crate) struct AddOptions {
     #[arg(long, value_name = "NUMBER")]
     rate: Option<u32>,
 
+    /// Several events in one request, as JSON: '{"max_events": 100, "max_wait_ms": 1000}'
+    #[arg(long, value_name = "JSON", value_parser = object)]
+    batch: Option<Value>,
+    /// Nothing is sent to it: it fetches its events (`clickwire events pull`)
+    #[arg(long)]
+    pull: bool,
+
+    /// Send the clicks of a link, or everything, one after the other
+    #[arg(long, value_enum)]
+    order: Option<Order>,
+
+    /// With --order strict: give up what has failed so often, and go on
+    #[arg(long, value_name = "ATTEMPTS", requires = "order")]
+    skip_after: Option<u32>,
+
+    /// Make a checkpoint so often, with which a receiver proves that it has missed nothing
+    #[arg(long, value_name = "MINUTES")]
+    checkpoint_minutes: Option<u32>,
+
+    /// Sign with a private key too (v1a): whoever has the public key can verify, and cannot sign
+    #[arg(long)]
+    v1a: bool,
+
+    /// A file with what opens the receiver's door, as JSON: {"type": "bearer", "token": "…"}
+    #[arg(long, value_name = "FILE")]
+    auth_file: Option<PathBuf>,
+
     #[command(flatten)]
     api: ApiOptions,
 
@@ -95,6 +124,12 @@ pub(crate) struct ListOptions {
     json: bool,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Order {
+    PerLink,
+    Strict,
+}
+
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Add(options) => add(&options).await,
@@ -112,7 +147,11 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 async fn add(options: &AddOptions) -> anyhow::Result<ExitCode> {
-    let answer = options.api.ask(Method::POST, "/v1/webhook-endpoints", Some(&body(options))).await?;
+    let mut body = body(options);
+    if let Some(path) = &options.auth_file {
+        body["auth"] = auth(path).with_context(|| format!("cannot read {}", path.display()))?;
+    }
+    let answer = options.api.ask(Method::POST, "/v1/webhook-endpoints", Some(&body)).await?;
     answer.print(options.json, |endpoint| {
         let id = text(&endpoint["id"]);
         let mut lines = vec![id.clone(), format!("secret  {}", text(&endpoint["secret"]))];
@@ -122,6 +161,11 @@ async fn add(options: &AddOptions) -> anyhow::Result<ExitCode> {
         lines
     });
     Ok(answer.exit())
+}
+
+/// Not an argument of the command: others on the machine see those.
+fn auth(path: &Path) -> anyhow::Result<Value> {
+    Ok(serde_json::from_str(&std::fs::read_to_string(path)?)?)
 }
 
 fn body(options: &AddOptions) -> Value {
@@ -143,6 +187,25 @@ fn body(options: &AddOptions) -> Value {
     }
     if let Some(rate) = options.rate {
         body.insert("rate_per_second".to_owned(), rate.into());
+    }
+    if let Some(batch) = options.batch.clone() {
+        body.insert("batch".to_owned(), batch);
+    }
+    if options.pull {
+        body.insert("delivery".to_owned(), "pull".into());
+    }
+    if let Some(order) = options.order {
+        let mode = match order {
+            Order::PerLink => "per_link",
+            Order::Strict => "strict",
+        };
+        body.insert("ordering".to_owned(), json!({ "mode": mode, "skip_after": options.skip_after }));
+    }
+    if let Some(minutes) = options.checkpoint_minutes {
+        body.insert("checkpoint_minutes".to_owned(), minutes.into());
+    }
+    if options.v1a {
+        body.insert("signatures".to_owned(), json!(["v1", "v1a"]));
     }
     Value::Object(body)
 }
@@ -193,6 +256,10 @@ fn advice(attempt: &Value) -> Option<&'static str> {
             "the address is inside: see `deliver.allowed_networks` to allow receivers in your own network"
         }
         ("protocol", _) => "what listens there does not speak HTTP: is the port right, and http or https?",
+        ("token", _) => {
+            "no token came from its token URL: are client id and secret right, and does it answer?"
+        }
+        ("proxy", _) => "it is not the receiver's fault: an operator looks at `deliver.proxy`",
         (_, 300..=399) => "redirects are not followed: use the URL that it leads to",
         (_, 400 | 401 | 403) => {
             "the receiver refuses it: does it verify with this endpoint's secret, over the bytes as they came?"

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use model::ownership::OwnershipCheck;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use service::settings::{self, SettingsError};
@@ -17,7 +18,7 @@ pub(crate) struct Layers {
     variables: Vec<(String, String)>,
 }
 
-/// The settings that `up` decides itself unless they are named.
+/// The settings that `up` decides itself unless they are named, and that commands ask for.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Named {
     pub nats: Broker,
@@ -25,7 +26,9 @@ pub(crate) struct Named {
     pub redirect: Service,
     pub api: Service,
     pub sealing: Sealing,
+    pub minting: Sealing,
     pub links: Links,
+    pub deliver: Deliver,
 }
 
 /// Section `[nats]`.
@@ -46,7 +49,7 @@ pub(crate) struct Service {
     pub addr: Option<SocketAddr>,
 }
 
-/// Section `[sealing]`.
+/// Sections `[sealing]` and `[minting]`.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Sealing {
     pub key: Option<String>,
@@ -57,6 +60,12 @@ pub(crate) struct Sealing {
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Links {
     pub public_url: Option<Url>,
+}
+
+/// Section `[deliver]`.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Deliver {
+    pub ownership: Option<OwnershipCheck>,
 }
 
 impl Layers {
@@ -96,7 +105,7 @@ impl Layers {
 
     /// What file and variables say of the settings that `up` would decide.
     pub(crate) fn named(&self) -> anyhow::Result<Named> {
-        let sections = "[nats]\n[database]\n[redirect]\n[api]\n[sealing]\n[links]\n";
+        let sections = "[nats]\n[database]\n[redirect]\n[api]\n[sealing]\n[minting]\n[links]\n[deliver]\n";
         settings::load_from(&[sections], self.file.as_deref(), self.variables.iter().cloned())
             .context("settings cannot be used")
     }

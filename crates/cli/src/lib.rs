@@ -1,11 +1,11 @@
 //! The `clickwire` command: everything in one process, and tools for people.
 //!
 //! In reading order: [`up`] runs Clickwire with all it needs under one [`data_dir`]; `down` ends it. `setup`,
-//! `keys` and `people` prepare a database and a broker, `links`, `endpoints`, `deliveries` and `clicks` do the daily work,
+//! `keys` and `people` prepare a database and a broker, `links`, `endpoints`, `deliveries`, `events` and `clicks` do the daily work,
 //! `replay` and `quarantine` send again (all of them through the [`api`]), `click` and `listen` try things out. `status` says
 //! how things stand, `why`, `explain-ip`, `explain-ua`, `explain-click`, `doctor` and `healthcheck` what is wrong or why it is
 //! so. `rejudge` runs newer rules over old clicks, `reseal` changes the key that secrets are sealed with, `block` and `unblock`
-//! close links that are abused. `spool` looks after the clicks of a redirect that does not run.
+//! close links that are abused. `mint` makes recipients' links, offline. `spool` looks after the clicks of a redirect that does not run.
 //! Commands find a running `up` by the file that it leaves in its data directory.
 
 mod api;
@@ -18,6 +18,7 @@ mod deliveries;
 mod doctor;
 mod down;
 mod endpoints;
+mod events;
 mod explain;
 mod explain_click;
 mod explain_ip;
@@ -28,6 +29,7 @@ mod layers;
 mod links;
 mod listen;
 mod listing;
+mod mint;
 mod out;
 mod people;
 mod quarantine;
@@ -76,12 +78,17 @@ enum Command {
     /// Make and list links, and import what other shorteners export
     #[command(subcommand)]
     Links(links::Command),
+    /// Make recipients' links of a template, without asking anybody
+    Mint(mint::Options),
     /// Add, list and test webhook endpoints
     #[command(subcommand)]
     Endpoints(endpoints::Command),
     /// Look at what became of events, and try again
     #[command(subcommand)]
     Deliveries(deliveries::Command),
+    /// Fetch the events of an endpoint that nothing can be sent to
+    #[command(subcommand)]
+    Events(events::Command),
     /// Watch clicks as they come
     #[command(subcommand)]
     Clicks(clicks::Command),
@@ -110,7 +117,7 @@ enum Command {
     ExplainClick(explain_click::Options),
     /// Judge recorded clicks by the rules of this version, and say what would change
     Rejudge(rejudge::Options),
-    /// Check settings, PostgreSQL, NATS, location data, spool and ports, and say how to mend what is wrong
+    /// Check settings, PostgreSQL, NATS, location data, spool, ports and what expires, and say how to mend what is wrong
     Doctor(doctor::Options),
     /// Say where everything is: what waits for which service, in the spool and for endpoints, and who fails
     Status(status::Options),
@@ -143,8 +150,10 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Keys(command) => keys::run(command).await,
         Command::People(command) => people::run(command).await,
         Command::Links(command) => links::run(command).await,
+        Command::Mint(options) => mint::run(&options),
         Command::Endpoints(command) => endpoints::run(command).await,
         Command::Deliveries(command) => deliveries::run(command).await,
+        Command::Events(command) => events::run(command).await,
         Command::Clicks(command) => clicks::run(command).await,
         Command::Listen(options) => listen::run(options).await,
         Command::Click(options) => click::run(options).await,

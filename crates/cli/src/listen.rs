@@ -4,16 +4,20 @@
 use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Mutex;
 
 use actix_web::web::{Bytes, Data, PayloadConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use anyhow::Context;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use clap::Args;
-use model::secret::SigningSecret;
+use model::secret::{SigningSecret, SigningSecretError};
 use serde_json::Value;
-use webhook::signature::{self, ID_HEADER, SIGNATURE_HEADER, Signed, TIMESTAMP_HEADER};
+use webhook::asymmetric::{self, PublicKey, PublicKeyError};
+use webhook::signature::{
+    self, ID_HEADER, SIGNATURE_HEADER, Signed, TIMESTAMP_HEADER, TOLERANCE, VerifyError,
+};
 
 use crate::out;
 
@@ -30,9 +34,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
     addr: SocketAddr,
 
-    /// Secret of the endpoint (whsec_…), several while it is exchanged; without one nothing is verified
+    /// Secret of the endpoint (whsec_…) or public key of its v1a signatures (whpk_…), several while it is exchanged; without
+    /// one nothing is verified
     #[arg(long = "secret", value_name = "SECRET")]
-    secrets: Vec<SigningSecret>,
+    secrets: Vec<Key>,
 
     /// Share of webhooks to refuse with 500, from 0 to 1, to see them come again
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
@@ -41,6 +46,33 @@ pub(crate) struct Options {
     /// One line a webhook, without its body
     #[arg(long)]
     brief: bool,
+}
+
+/// What a webhook is verified with.
+#[derive(Debug, Clone)]
+enum Key {
+    Secret(SigningSecret),
+    Public(PublicKey),
+}
+
+impl FromStr for Key {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("whpk_") {
+            return text.parse().map(Self::Public).map_err(|error: PublicKeyError| error.to_string());
+        }
+        text.parse().map(Self::Secret).map_err(|error: SigningSecretError| error.to_string())
+    }
+}
+
+impl Key {
+    fn verify(&self, signed: &Signed<'_>, now: DateTime<Utc>) -> Result<(), VerifyError> {
+        match self {
+            Self::Secret(secret) => signature::verify(secret, signed, now, TOLERANCE),
+            Self::Public(key) => asymmetric::verify(key, signed, now, TOLERANCE),
+        }
+    }
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -142,13 +174,12 @@ async fn receive(request: HttpRequest, body: Bytes, receiver: Data<Receiver>) ->
 }
 
 /// What stands in the line, and whether the webhook is taken.
-fn judge(secrets: &[SigningSecret], signed: &Signed<'_>) -> (String, bool) {
+fn judge(secrets: &[Key], signed: &Signed<'_>) -> (String, bool) {
     if secrets.is_empty() {
         return ("unchecked".to_owned(), true);
     }
     let now = Utc::now();
-    let results = secrets.iter().map(|secret| signature::verify(secret, signed, now, signature::TOLERANCE));
-    let results: Vec<_> = results.collect();
+    let results: Vec<_> = secrets.iter().map(|key| key.verify(signed, now)).collect();
     match results
         .iter()
         .find_map(|result| result.as_ref().err())
@@ -166,7 +197,9 @@ fn describe(event: &Value) -> String {
         |parts: &[Option<&str>], by: &str| parts.iter().flatten().copied().collect::<Vec<_>>().join(by);
     let or = |text: String, other: &str| if text.is_empty() { other.to_owned() } else { text };
 
-    let mut parts = vec![text("/type").unwrap_or("no type").to_owned()];
+    // other formats name it otherwise, and a message for Slack is a sentence
+    let event_type = text("/type").or_else(|| text("/event")).or_else(|| text("/text"));
+    let mut parts = vec![event_type.unwrap_or("no type").to_owned()];
     if event.pointer("/data/click_id").is_some() {
         let place = join(&[text("/data/location/city"), text("/data/location/country_name")], ", ");
         parts.push(or(place, "place unknown"));
@@ -186,7 +219,7 @@ fn describe(event: &Value) -> String {
     if event.pointer("/data/test") == Some(&Value::Bool(true)) {
         parts.push("a test".to_owned());
     }
-    parts.push(text("/id").unwrap_or("no id").to_owned());
+    parts.push(text("/id").or_else(|| text("/request_id")).unwrap_or("no id").to_owned());
     parts.iter().map(|part| format!("  {part}")).collect()
 }
 
@@ -224,6 +257,8 @@ mod tests {
 
         assert_eq!(describe(&event), "  link.clicked  place unknown  device unknown  unknown  a test  evt_1");
         assert_eq!(describe(&json!([])), "  no type  no id");
+        let request = json!({ "data": { "host": "crm.example.com" }, "event": "endpoint.disabled", "request_id": "evt_1" });
+        assert_eq!(describe(&request), "  endpoint.disabled  evt_1");
     }
 
     #[test]
@@ -234,9 +269,31 @@ mod tests {
         let timestamp = timestamp.to_string();
         let signed = Signed { id: "evt_1", timestamp: &timestamp, signature: &value, body: b"{}" };
 
+        let [old, new] = [old, new].map(Key::Secret);
         assert_eq!(judge(&[old.clone(), new], &signed), ("verified".to_owned(), true));
         assert!(!judge(&[old], &signed).1);
         assert_eq!(judge(&[], &signed), ("unchecked".to_owned(), true));
+    }
+
+    #[test]
+    fn a_public_key_verifies_what_its_private_half_signed_and_nothing_else() {
+        let keyring = webhook::Keyring::new(&webhook::sealing::generate_key(), &[]).expect("a keyring");
+        let key = || {
+            let (workspace, endpoint) = (model::WorkspaceId::generate(), model::EndpointId::generate());
+            let sealed = asymmetric::SigningKey::generate_sealed(&keyring, workspace, endpoint);
+            asymmetric::SigningKey::open(&keyring, workspace, endpoint, &sealed).expect("it opens")
+        };
+        let (own, other) = (key(), key());
+        let timestamp = Utc::now().timestamp();
+        let mut value = signature::sign(&[SigningSecret::generate()], "evt_1", timestamp, b"{}");
+        asymmetric::append(std::slice::from_ref(&own), "evt_1", timestamp, b"{}", &mut value);
+        let timestamp = timestamp.to_string();
+        let signed = Signed { id: "evt_1", timestamp: &timestamp, signature: &value, body: b"{}" };
+        let read = |key: &asymmetric::SigningKey| -> Key { key.public().to_string().parse().expect("a key") };
+
+        assert_eq!(judge(&[read(&own)], &signed), ("verified".to_owned(), true));
+        assert!(!judge(&[read(&other)], &signed).1);
+        assert!("whpk_short".parse::<Key>().is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use model::{Email, PersonId, Role, Token};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use store::api_keys::{self, StoredKey};
 use store::invitations::{self, Invitation, NewInvitation, Purpose};
 use store::memberships::{self, Changed, Member};
 use store::workspaces::{self, Workspace};
@@ -70,6 +71,10 @@ pub(crate) struct Invite {
 pub(crate) struct Remove {
     #[command(flatten)]
     scope: Scope,
+
+    /// Revoke the API keys that they made too; otherwise those go on, since programs use them
+    #[arg(long)]
+    revoke_keys: bool,
 
     /// Their e-mail address, or id, as `clickwire people list` shows it
     person: String,
@@ -201,7 +206,7 @@ async fn invite(options: &Invite) -> anyhow::Result<ExitCode> {
 async fn remove(options: &Remove) -> anyhow::Result<ExitCode> {
     let (_, mut conn, workspace) = options.scope.open().await?;
     let now = Utc::now();
-    let removed = conn
+    let (removed, keys) = conn
         .transaction::<_, anyhow::Error, _>(async |conn| {
             let member = find(conn, &workspace, &options.person).await?;
             let id = member.person.id;
@@ -212,7 +217,8 @@ async fn remove(options: &Remove) -> anyhow::Result<ExitCode> {
                     let details =
                         json!({"name": member.person.name, "email": member.person.email, "role": role});
                     note(conn, &workspace, "person.removed", &id.to_string(), details, now).await?;
-                    Ok(member)
+                    let keys = their_keys(conn, &workspace, id, options.revoke_keys, now).await?;
+                    Ok((member, keys))
                 }
                 Changed::NotFound => bail!("they were removed already"),
                 Changed::LastOwner => {
@@ -226,11 +232,41 @@ async fn remove(options: &Remove) -> anyhow::Result<ExitCode> {
         })
         .await?;
     if options.scope.json {
-        out::json(&json!({ "id": removed.person.id, "removed": true }));
+        let shown: Vec<_> = keys.iter().map(|key| json!({ "id": key.id, "name": key.name })).collect();
+        let revoked = options.revoke_keys;
+        out::json(
+            &json!({ "id": removed.person.id, "removed": true, "keys": shown, "keys_revoked": revoked }),
+        );
     } else {
         out::line(&format!("removed {} from {}", removed.person.email, workspace.name));
+        let what = if options.revoke_keys { "revoked" } else { "goes on, see `clickwire keys revoke`" };
+        for key in &keys {
+            out::line(&format!("API key that they made, {what}: {} “{}”", key.id, key.name));
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The live API keys that somebody made who is removed, or such a key; revoked, if they are to be.
+async fn their_keys(
+    conn: &mut Connection,
+    workspace: &Workspace,
+    id: PersonId,
+    is_revoking: bool,
+    now: DateTime<Utc>,
+) -> Result<Vec<StoredKey>, QueryError> {
+    let maker = id.to_string();
+    if !is_revoking {
+        let mut made = api_keys::made_by(conn, workspace.id, &maker).await?;
+        made.retain(|key| key.is_live(now));
+        return Ok(made);
+    }
+    let revoked = api_keys::revoke_made_by(conn, workspace.id, &maker, now).await?;
+    for key in &revoked {
+        let details = json!({"name": key.name, "removed": id});
+        note(conn, workspace, "key.revoked", &key.id.to_string(), details, now).await?;
+    }
+    Ok(revoked)
 }
 
 async fn reset(options: &Reset) -> anyhow::Result<ExitCode> {

@@ -39,18 +39,24 @@ struct Done {
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let connections = options.connections.find()?;
-    let keyring = keyring(&connections)?;
+    let (keyring, minting) = keyrings(&connections)?;
     let mut conn = connections.database().await?;
     let mut done = Done::default();
     for kind in Kind::ALL {
-        reseal(&mut conn, &keyring, kind, &mut done).await?;
+        let keyring = match kind {
+            Kind::Secret | Kind::Headers | Kind::Key | Kind::Auth => Some(&keyring),
+            Kind::MintingKey => minting.as_ref(),
+        };
+        if let Some(keyring) = keyring {
+            reseal(&mut conn, keyring, kind, &mut done).await?;
+        }
     }
     if options.json {
         out::json(&done);
     } else {
         out::line(&format!("{} sealed again, {} had the present key already", done.resealed, done.current));
         match done.unreadable {
-            0 => out::line("sealing.previous_keys may be emptied; start api and deliver again then"),
+            0 => out::line("previous_keys may be emptied; start api, deliver and redirect again then"),
             some => {
                 out::line(&format!("{some} could not be opened and stay as they are: add the key they need"))
             }
@@ -59,14 +65,19 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if done.unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn keyring(connections: &Connections) -> anyhow::Result<Keyring> {
+/// What seals secrets and, if that is set, what seals the keys of recipients' links.
+fn keyrings(connections: &Connections) -> anyhow::Result<(Keyring, Option<Keyring>)> {
     #[derive(Deserialize)]
     struct Settings {
         sealing: webhook::sealing::Settings,
+        minting: webhook::sealing::Settings,
     }
-    let settings: Settings = connections.layers.load(&[webhook::sealing::DEFAULTS], &connections.ours)?;
+    let defaults = [webhook::sealing::DEFAULTS, webhook::sealing::MINTING_DEFAULTS];
+    let settings: Settings = connections.layers.load(&defaults, &connections.ours)?;
     let advice = "the keys that api and deliver have are needed";
-    settings.sealing.resolve(|path| std::fs::read_to_string(path)).context(advice)
+    let sealing = settings.sealing.resolve(|path| std::fs::read_to_string(path)).context(advice)?;
+    let minting = settings.minting.resolve_if_set(|path| std::fs::read_to_string(path));
+    Ok((sealing, minting.context("the keys of `[minting]` that api and redirect have are needed")?))
 }
 
 async fn reseal(conn: &mut Connection, keyring: &Keyring, kind: Kind, done: &mut Done) -> anyhow::Result<()> {
@@ -83,9 +94,17 @@ async fn reseal(conn: &mut Connection, keyring: &Keyring, kind: Kind, done: &mut
                 done.resealed += u64::from(sealed::replace(conn, old, &bytes).await?);
             } else {
                 done.unreadable += 1;
-                out::error(&format!("the {kind:?} of endpoint {} cannot be opened", old.endpoint_id));
+                out::error(&format!("the {kind:?} of {} cannot be opened", owner(old)));
             }
         }
+    }
+}
+
+/// Whose the bytes are, as people know it.
+fn owner(old: &Sealed) -> String {
+    match old.kind {
+        Kind::Secret | Kind::Headers | Kind::Key | Kind::Auth => format!("endpoint {}", old.endpoint_id),
+        Kind::MintingKey => format!("workspace {}", old.workspace_id),
     }
 }
 
@@ -93,6 +112,9 @@ fn again(keyring: &Keyring, old: &Sealed) -> Option<Vec<u8>> {
     let purpose = match old.kind {
         Kind::Secret => Purpose::SigningSecret,
         Kind::Headers => Purpose::Headers,
+        Kind::MintingKey => Purpose::MintingKey,
+        Kind::Key => Purpose::SigningKey,
+        Kind::Auth => Purpose::Auth,
     };
     let purpose = purpose.of(old.workspace_id, old.endpoint_id);
     let plain = keyring.open(&purpose, &old.bytes).ok()?;

@@ -231,6 +231,10 @@ fn ours(
         kept_secret(&data_dir.sealing_key(), webhook::sealing::generate_key)?;
         set("sealing", "key_file", path(data_dir.sealing_key()));
     }
+    if named.minting.key.is_none() && named.minting.key_file.is_none() {
+        kept_secret(&data_dir.minting_key(), webhook::sealing::generate_key)?;
+        set("minting", "key_file", path(data_dir.minting_key()));
+    }
     Ok(ours)
 }
 

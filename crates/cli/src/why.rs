@@ -10,6 +10,7 @@ use url::Url;
 
 use api::diagnosis::{self, Finding};
 use bus::Bus;
+use model::ownership::OwnershipCheck;
 use model::{Host, LinkId, TypedSlug, WorkspaceId};
 use store::first_run::WORKSPACE_NAME;
 use store::links::{self, Link};
@@ -39,12 +40,14 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let connections = options.connections.find()?;
     let mut conn = connections.database().await?;
-    let public_url = connections.layers.named()?.links.public_url;
+    let named = connections.layers.named()?;
+    let (public_url, check) =
+        (named.links.public_url, named.deliver.ownership.unwrap_or(OwnershipCheck::Off));
     let now = Utc::now();
     let findings = match find(&mut conn, &options.link, public_url.as_ref()).await? {
         None => vec![diagnosis::link::not_found(&options.link)],
         Some((workspace_id, link)) => {
-            let mut findings = diagnosis::look(&mut conn, workspace_id, &link, now).await?;
+            let mut findings = diagnosis::look(&mut conn, workspace_id, &link, check, now).await?;
             findings.extend(services(&connections, &findings).await);
             findings
         }

@@ -13,7 +13,7 @@ use model::event_type::{DELIVERY_DEAD, LINK_CLICKED};
 use model::{DeliveryId, EventId};
 use serde_json::{Map, Value, json};
 use store::alerts::{self, Dead};
-use store::deliveries::{self, NewDelivery, Owed, Progress};
+use store::deliveries::{self, NewDelivery, Owed};
 use store::{AsyncConnection as _, Connection, Pool, subscriptions};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -109,10 +109,6 @@ impl Alerts {
 
 /// A delivery of an event of ours, in the shape that the endpoint reads.
 pub fn row(endpoint: &Endpoint, event: &OwnEvent, event_type: &'static str) -> NewDelivery {
-    let body = match endpoint.alert_format {
-        Some(format) => webhook::alert::body(event, format),
-        None => event.body(),
-    };
     NewDelivery {
         // made at the event's moment: both live in the event's partition
         id: DeliveryId::generate_at(event.id.timestamp()),
@@ -121,8 +117,9 @@ pub fn row(endpoint: &Endpoint, event: &OwnEvent, event_type: &'static str) -> N
         event_type,
         click_id: None,
         told_revision: 0,
-        progress: Progress::due(Utc::now(), Some(body)),
+        progress: endpoint.untried(Utc::now(), Some(endpoint.body_of(event))),
         leased_until: None,
+        line: endpoint.line(event.occurred_at, None),
     }
 }
 

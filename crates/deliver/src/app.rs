@@ -15,15 +15,20 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
+use webhook::Site;
 
 use crate::alerts::Alerts;
 use crate::attempter::Attempter;
+use crate::batching::Batches;
+use crate::checkpointer::Checkpointer;
 use crate::courier::Courier;
 use crate::dispatch::{self, Dispatcher};
 use crate::endpoints::Endpoints;
+use crate::fetch_notices::FetchNotices;
 use crate::health::Health;
 use crate::lanes::Lanes;
 use crate::life::Life;
+use crate::lines::Lines;
 use crate::matching::Matching;
 use crate::metrics::Metrics;
 use crate::own_events::{self, OwnEvents};
@@ -32,6 +37,7 @@ use crate::recorder::{Recorder, Recording};
 use crate::replayer::Replayer;
 use crate::sender::Sender;
 use crate::settings::{DeliverSettings, Settings};
+use crate::sparing::Sparing;
 use crate::test_requests::Tester;
 
 /// Pause before an absent broker or database is asked again.
@@ -83,6 +89,7 @@ impl App {
         settings.validate().map_err(|error| anyhow!(error))?;
         service::tls::install_provider();
         let deliver = settings.deliver;
+        let site = Site::new(&settings.api.public_url);
         let keyring = settings.sealing.resolve(|path| std::fs::read_to_string(path))?;
         let metrics = Metrics::register(ops.registry()).context("failed to register metrics")?;
         let consumer_metrics =
@@ -100,13 +107,15 @@ impl App {
         let lanes = Lanes::new(deliver.in_flight_max, deliver.max_in_flight);
         let endpoints =
             Endpoints::new(pool.clone(), keyring, lanes.clone(), deliver.endpoints_max, metrics.clone());
-        let endpoints = Arc::new(endpoints);
+        let endpoints = Arc::new(endpoints.with_site(site).held_to(deliver.ownership));
         let health = Arc::new(Health::default());
         let attempter =
             Attempter::new(sender.clone(), Arc::clone(&health), metrics.clone(), deliver.retry_after_max);
         let attempter = Arc::new(attempter);
-        let (recorder, recording) = Recorder::new(pool.clone(), deliver.lease, metrics.clone());
         let (tasks, work) = (TaskTracker::new(), Arc::new(Notify::new()));
+        let notices = Arc::new(FetchNotices { bus: bus.clone(), tasks: tasks.clone() });
+        let (recorder, recording) =
+            Recorder::new(pool.clone(), deliver.lease, Arc::clone(&work), metrics.clone());
         let dispatcher = Dispatcher {
             matching: Matching {
                 endpoints: Arc::clone(&endpoints),
@@ -119,6 +128,7 @@ impl App {
             patience: deliver.patience,
             tasks: tasks.clone(),
             work: Arc::clone(&work),
+            notices: Arc::clone(&notices),
             metrics: metrics.clone(),
             in_hand: Mutex::default(),
             at_once: dispatch::at_once(),
@@ -136,6 +146,7 @@ impl App {
             alerts: Arc::clone(&alerts),
             pool: pool.clone(),
             work: Arc::clone(&work),
+            notices,
             metrics: metrics.clone(),
         };
         let courier = Courier {
@@ -150,6 +161,8 @@ impl App {
             tasks,
             work,
             round: Mutex::default(),
+            batches: Batches::default(),
+            lines: Lines::default(),
             metrics,
         };
         let limits = Limits {
@@ -177,7 +190,7 @@ impl App {
             courier: Arc::new(courier),
             recording,
             health,
-            tester: Tester { endpoints, sender },
+            tester: Tester { endpoints, sender, sparing: Sparing::default() },
             settings: deliver,
             ops: None,
         })
@@ -260,6 +273,10 @@ impl App {
         };
         let stop = aside.clone();
         beside.spawn(ended(async move { replayer.run(stop).await }));
+        let checkpointer =
+            Checkpointer { endpoints: Arc::clone(&self.courier.endpoints), pool: self.pool.clone() };
+        let stop = aside.clone();
+        beside.spawn(ended(async move { checkpointer.run(stop).await }));
         let reconciler = Reconciler {
             endpoints: Arc::clone(&self.courier.endpoints),
             pool: self.pool.clone(),
@@ -309,6 +326,9 @@ async fn drain(courier: &Courier, recording: JoinHandle<()>, finish: Cancellatio
     finish.cancel();
     if let Err(error) = courier.recorder.give_back_all().await {
         warn!(error = format!("{error:#}"), "leases could not be given back; they end by themselves");
+    }
+    if let Err(error) = courier.let_go().await {
+        warn!(error = format!("{error:#}"), "endpoints could not be let go; others wait for them a little");
     }
 }
 

@@ -17,7 +17,7 @@ use crate::outcome::{self, Outcome};
 use crate::schedule::Schedule;
 use crate::sender::{Sender, Shipment};
 
-/// Answers of 429 that do not use up a delivery's schedule; later ones do, so that every delivery ends.
+/// Answers of 429, and failures of ours, that do not use up a delivery's schedule; later ones do, so that every delivery ends.
 const THROTTLED_MAX: u32 = 10;
 
 /// Shortest wait after an answer of 429, whatever it asked for.
@@ -54,13 +54,19 @@ impl Settlement {
 
     /// The row of the attempt, unless the delivery's own row says it all.
     pub fn into_attempt_row(self, id: DeliveryId, endpoint: &Endpoint) -> Option<NewAttempt> {
-        (!self.is_first_try_success()).then_some(NewAttempt {
+        let is_told = self.is_first_try_success();
+        (!is_told).then(|| self.into_row_of_batch(id, endpoint))
+    }
+
+    /// The row of the attempt of a batch: it is kept whatever it came to, for all deliveries in it.
+    pub fn into_row_of_batch(self, id: DeliveryId, endpoint: &Endpoint) -> NewAttempt {
+        NewAttempt {
             delivery_id: id,
             workspace_id: endpoint.workspace_id,
             number: self.number,
             trigger: self.trigger,
             attempt: self.attempt,
-        })
+        }
     }
 }
 
@@ -80,12 +86,14 @@ impl Attempter {
         let duration = Duration::from_millis(attempt.duration_ms.into());
         let report = Report { signal: outcome::signal(&attempt), load: outcome::load(&attempt), duration };
         endpoint.lane.report(slot, report, now);
-        self.health.learn(endpoint, &attempt, shipment.number, outcome, now);
+        if !outcome::is_ours(&attempt) {
+            self.health.learn(endpoint, &attempt, shipment.number, shipment.deliveries(), outcome, now);
+        }
         self.metrics.attempted(&attempt);
         let place = Place { number: shipment.number, throttled: shipment.throttled };
         let settlement = settle(&endpoint.schedule, attempt, outcome, place, now, rand::random());
         if settlement.progress.status == DeliveryStatus::Dead {
-            self.metrics.dead(outcome);
+            self.metrics.dead(outcome, shipment.deliveries());
         }
         settlement
     }
@@ -127,7 +135,8 @@ fn settle(
 ) -> Settlement {
     let counted = number.saturating_sub(throttled);
     let again_at = schedule.next_attempt_at(counted, now, jitter);
-    let is_free = outcome::is_throttled(&attempt) && throttled < THROTTLED_MAX;
+    let is_free =
+        (outcome::is_throttled(&attempt) || outcome::is_ours(&attempt)) && throttled < THROTTLED_MAX;
     let next_attempt_at = match outcome {
         Outcome::Delivered | Outcome::Permanent | Outcome::Gone => None,
         Outcome::Retry if is_free => again_at.or(Some(now + THROTTLED_PAUSE)),
@@ -230,6 +239,23 @@ mod tests {
         assert_eq!((eleventh.next_attempt_at, eleventh.throttled), (Some(until), THROTTLED_MAX));
         let place = Place { number: 13, ..place };
         assert_eq!(answered(429, Outcome::Pause(until), place).progress.status, DeliveryStatus::Dead);
+    }
+
+    #[test]
+    fn failures_of_ours_use_up_nothing_of_the_schedule_at_first() {
+        let now = settled(Outcome::Retry, 1).attempt.started_at;
+        let failed = |number, throttled| {
+            let attempt = Attempt { error: Some(ErrorClass::Proxy), ..Attempt::begun(now) };
+            let place = Place { number, throttled };
+            settle(&Schedule::from_seconds(&[5, 60]), attempt, Outcome::Retry, place, now, 0.0).progress
+        };
+
+        let (first, tenth, last) = (failed(1, 0), failed(10, 9), failed(13, 10));
+        for (progress, throttled) in [(&first, 1), (&tenth, 10)] {
+            let wait = progress.next_attempt_at.expect("goes on") - now;
+            assert_eq!((wait.num_seconds(), progress.throttled), (5, throttled));
+        }
+        assert_eq!(last.status, DeliveryStatus::Dead);
     }
 
     #[test]

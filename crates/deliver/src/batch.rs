@@ -84,10 +84,11 @@ impl Dispatch {
             told_revision: click.event_id.revision(),
             progress,
             leased_until,
+            line: self.debt.endpoint.line_of(click),
         }
     }
 
     fn due(&self) -> Progress {
-        Progress::due(self.debt.due_at.unwrap_or_else(Utc::now), Some(self.body.to_vec()))
+        self.debt.endpoint.untried(self.debt.due_at.unwrap_or_else(Utc::now), Some(self.body.to_vec()))
     }
 }

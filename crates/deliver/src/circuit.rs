@@ -73,6 +73,7 @@ impl Circuit {
     pub fn report(&mut self, pass: Pass, signal: Signal, now: DateTime<Utc>) {
         let open_for = |pause| Self::Open { probe_at: now + pause, pause };
         *self = match (*self, signal, pass) {
+            (unchanged, Signal::Nothing, _) => unchanged,
             // whoever refuses one event is there for the others
             (_, Signal::Up | Signal::Unclear, _) => Self::default(),
             (Self::Closed { failures }, Signal::Down, _) if failures + 1 < CIRCUIT_FAILURES => {
@@ -104,6 +105,17 @@ mod tests {
             circuit.report(Pass::Ordinary, Signal::Down, at(seconds));
         }
         circuit
+    }
+
+    #[test]
+    fn who_was_not_asked_is_as_well_as_before() {
+        for mut circuit in [Circuit::Closed { failures: 4 }, opened_at(0)] {
+            let before = circuit;
+            for pass in [Pass::Ordinary, Pass::Probe] {
+                circuit.report(pass, Signal::Nothing, at(3));
+            }
+            assert_eq!(circuit, before);
+        }
     }
 
     #[test]

@@ -61,7 +61,8 @@ impl GuardedResolver {
         Self { policy, limit, ask, lookups: Arc::default() }
     }
 
-    async fn addresses(self, name: String) -> Result<Vec<SocketAddr>, DestinationError> {
+    /// The addresses of a name, if the policy allows all of them.
+    pub(crate) async fn addresses(self, name: String) -> Result<Vec<SocketAddr>, DestinationError> {
         let lookup = self.lookup(&name);
         let answer = match tokio::time::timeout(self.limit, lookup).await {
             Ok(answer) => answer,

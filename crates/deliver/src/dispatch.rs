@@ -29,6 +29,7 @@ use tracing::warn;
 use crate::attempter::{Attempter, Settlement};
 use crate::batch::{Dispatch, State};
 use crate::claim::Claim;
+use crate::fetch_notices::FetchNotices;
 use crate::later::Later;
 use crate::matching::{Bodies, Debt, Matching};
 use crate::metrics::Metrics;
@@ -73,6 +74,8 @@ pub struct Dispatcher {
     pub tasks: TaskTracker,
     /// Tells the courier that there is work.
     pub work: Arc<Notify>,
+    /// Tells who fetches events that there are some.
+    pub notices: Arc<FetchNotices>,
     /// Counts.
     pub metrics: Metrics,
     /// Events that batches have in hand: one that was published twice is not sent twice at the same time.
@@ -193,8 +196,17 @@ impl Dispatcher {
         if debt.due_at.is_some() {
             return dispatch(State::Later(Later::Settling));
         }
+        if endpoint.is_pulled() {
+            return dispatch(State::Later(Later::Fetched));
+        }
         if !endpoint.is_sendable() {
             return dispatch(State::Later(Later::Held));
+        }
+        if endpoint.batching().is_some() {
+            return dispatch(State::Later(Later::Batching));
+        }
+        if endpoint.is_counted() {
+            return dispatch(State::Later(Later::InLine));
         }
         if endpoint.lane.is_rated() {
             return dispatch(State::Later(Later::RateLimited));
@@ -213,6 +225,8 @@ impl Dispatcher {
             traceparent: click.click.traceparent.clone(),
             body: body.clone(),
             is_replay: false,
+            batch: None,
+            sequence: None,
         };
         let (reply, answer) = oneshot::channel();
         let (attempter, endpoint_of_task, patience) =
@@ -281,10 +295,12 @@ impl Dispatcher {
                 Err(error) => return Err(error),
             }
         };
+        let is_stored = |dispatch: &&Dispatch| stored.contains(&dispatch.id);
+        self.notices.tell(dispatches.iter().filter(is_stored).map(|dispatch| &dispatch.debt.endpoint));
         // what finds no room now is found by looking, when there is some
         let (now, patience) = (Utc::now(), self.patience);
         let is_work_left = dispatches.iter().any(|dispatch| {
-            matches!(dispatch.state, State::Later(_))
+            matches!(&dispatch.state, State::Later(later) if !matches!(later, Later::Batching | Later::Fetched))
                 && dispatch.debt.due_at.is_none_or(|due_at| due_at <= now)
                 && dispatch.debt.endpoint.lane.room(now, patience) > 0
         });

@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 use bus::{Bus, Change, Table};
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
+use model::ownership::OwnershipCheck;
 use model::{EndpointId, EnrichedClick, WorkspaceId};
 use store::Pool;
 use store::subscriptions::{self, Subscription};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
-use webhook::Keyring;
+use webhook::{Keyring, Site};
 
 use crate::endpoint::Endpoint;
 use crate::lanes::Lanes;
@@ -51,6 +52,11 @@ impl EndpointTable {
     /// An endpoint, if it is owed anything.
     pub fn get(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
         self.by_id.get(&id)
+    }
+
+    /// Everyone of whom is counted what they are owed.
+    pub fn counted(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.by_id.values().filter(|endpoint| endpoint.is_counted())
     }
 
     /// Everyone of a workspace who is owed anything.
@@ -98,7 +104,9 @@ pub struct Endpoints {
     keyring: Keyring,
     lanes: Lanes,
     endpoints_max: usize,
+    ownership: OwnershipCheck,
     metrics: Metrics,
+    site: Site,
 }
 
 impl Endpoints {
@@ -112,8 +120,26 @@ impl Endpoints {
             keyring,
             lanes,
             endpoints_max,
+            ownership: OwnershipCheck::Off,
             metrics,
+            site: Site::default(),
         }
+    }
+
+    /// Says where we are, for bodies that tell of it.
+    pub fn with_site(self, site: Site) -> Self {
+        Self { site, ..self }
+    }
+
+    /// The same with what it takes until an endpoint gets as much as it bears.
+    #[must_use]
+    pub fn held_to(self, ownership: OwnershipCheck) -> Self {
+        Self { ownership, ..self }
+    }
+
+    /// Whether an endpoint gets one request a second, because it has not shown that it wants more.
+    pub fn is_unproven(&self, endpoint: &Endpoint) -> bool {
+        self.ownership == OwnershipCheck::Required && !endpoint.is_verified()
     }
 
     /// The table as it is.
@@ -163,7 +189,10 @@ impl Endpoints {
         let mut conn = self.pool.get().await?;
         let found = subscriptions::find(&mut conn, workspace_id, id, Utc::now()).await?;
         drop(conn);
-        found.map(|source| Endpoint::open(source, &self.keyring, self.lanes.lane(None, None))).transpose()
+        let opened = found
+            .map(|source| Endpoint::open(source, &self.keyring, self.lanes.lane(None, None)))
+            .transpose()?;
+        Ok(opened.map(|endpoint| endpoint.at(&self.site)))
     }
 
     /// Keeps the table new until `stop`: by change notices, by age, and after every reconnect.
@@ -236,7 +265,9 @@ impl Endpoints {
     /// The endpoint with the lane it had. One that does not open still matches, so that its deliveries wait as rows.
     fn endpoint(&self, source: Subscription, old: &EndpointTable) -> Option<Arc<Endpoint>> {
         let slots = source.max_in_flight.and_then(|slots| usize::try_from(slots).ok());
-        let rate = source.rate_per_second.map(|per_second| Rate { per_second, burst: source.rate_burst });
+        let own = source.rate_per_second.map(|per_second| Rate { per_second, burst: source.rate_burst });
+        let is_unproven = self.ownership == OwnershipCheck::Required && source.verified_at.is_none();
+        let rate = if is_unproven { Some(Rate::UNPROVEN) } else { own };
         let known = old.get(source.endpoint_id).filter(|known| self.lanes.fits(&known.lane, slots, rate));
         if let Some(known) = known.filter(|known| known.is_of(&source)) {
             return Some(Arc::clone(known));
@@ -252,6 +283,6 @@ impl Endpoints {
                 |error| error!(%endpoint_id, error = format!("{error:#}"), "an endpoint gets nothing"),
             )
             .ok()
-            .map(Arc::new)
+            .map(|endpoint| Arc::new(endpoint.at(&self.site)))
     }
 }

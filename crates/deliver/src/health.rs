@@ -40,17 +40,20 @@ struct News {
 
 impl Health {
     /// Learns from an attempt, the `number`th of its delivery, and acts on what it says about the endpoint as a whole.
+    ///
+    /// A batch is one request, which fails once; accepted are all the `deliveries` in it.
     pub fn learn(
         &self,
         endpoint: &Endpoint,
         attempt: &Attempt,
         number: u32,
+        deliveries: u32,
         outcome: Outcome,
         now: DateTime<Utc>,
     ) {
         let mut all = self.learned.lock().expect("nobody panics with this in hand");
         let news = all.entry(endpoint.id).or_insert_with(|| News::none(endpoint.id, endpoint.workspace_id));
-        news.add(attempt, number, now);
+        news.add(attempt, number, deliveries, now);
         match outcome {
             Outcome::Pause(until) => {
                 news.paused_until = news.paused_until.max(Some(until));
@@ -137,10 +140,10 @@ impl News {
         Self { learned, paused_until: None, is_gone: false }
     }
 
-    fn add(&mut self, attempt: &Attempt, number: u32, now: DateTime<Utc>) {
+    fn add(&mut self, attempt: &Attempt, number: u32, deliveries: u32, now: DateTime<Utc>) {
         let learned = &mut self.learned;
         if attempt.is_success() {
-            learned.delivered += 1;
+            learned.delivered += i64::from(deliveries);
             learned.last_success_at = Some(now);
             (learned.failed, learned.failed_messages, learned.first_failure_at) = (0, 0, None);
         } else {
@@ -184,7 +187,7 @@ mod tests {
         for &(is_success, seconds) in attempts {
             let error = (!is_success).then_some(ErrorClass::Timeout);
             let attempt = Attempt { error, ..Attempt::begun(at(seconds)) };
-            news.add(&attempt, u32::try_from(seconds).unwrap(), at(seconds));
+            news.add(&attempt, u32::try_from(seconds).unwrap(), 1, at(seconds));
         }
         news
     }
@@ -203,6 +206,17 @@ mod tests {
         learned.follow(news(&[(false, 1)]));
 
         assert_eq!((learned.learned.failed, learned.learned.failed_messages), (4, 2));
+    }
+
+    #[test]
+    fn a_batch_fails_once_and_is_accepted_with_all_that_is_in_it() {
+        let mut news = News::none(EndpointId::generate(), WorkspaceId::generate());
+        let failed = Attempt { error: Some(ErrorClass::Timeout), ..Attempt::begun(at(1)) };
+        news.add(&failed, 1, 100, at(1));
+        assert_eq!((news.learned.failed, news.learned.failed_messages), (1, 1));
+
+        news.add(&Attempt::begun(at(2)), 2, 100, at(2));
+        assert_eq!((news.learned.delivered, news.learned.failed), (100, 0));
     }
 
     #[test]

@@ -17,6 +17,12 @@ pub enum Later {
     Held,
     /// The endpoint waits for the settled verdict.
     Settling,
+    /// The endpoint gets several events in one request.
+    Batching,
+    /// The endpoint fetches it.
+    Fetched,
+    /// What the endpoint is owed is counted before it is sent, and mostly sent in order.
+    InLine,
 }
 
 impl Later {
@@ -30,6 +36,9 @@ impl Later {
             Self::RateLimited => "rate_limited",
             Self::Held => "held",
             Self::Settling => "settling",
+            Self::Batching => "batching",
+            Self::Fetched => "fetched",
+            Self::InLine => "in_line",
         }
     }
 }

@@ -3,21 +3,27 @@
 //! Two lanes. The fast one ([`dispatch`]) sends a batch of clicks at once from memory and stores the results in
 //! one statement; [`matching`] finds who is owed what by it, as [`owing`] decides. What cannot go at once, or failed, is a row,
 //! and the slow one ([`courier`]) works those off, each endpoint its [`fair`] share; what waited for evidence is told as it is
-//! known by then ([`settled`]).
+//! known by then ([`settled`]); endpoints that want several events in one request get batches ([`batching`], [`forming`]).
+//! Endpoints that are sent to in order have [`lines`], whose heads alone are sent ([`order`]).
 //! Events of our own are rows from the beginning ([`own_events`]), and so is what the alert URL is told ([`alerts`]).
 //! Both make attempts in the same way ([`attempter`]): [`sender`] posts, [`outcome`] judges, [`schedule`] says when
 //! next; a [`lane`] (of all the [`lanes`]) says how much an endpoint may use of us (its [`limit`], its [`rate`], its [`circuit`]), [`destination`] where a
-//! request may go ([`service::names`] says who is asked for addresses), [`timings`] where its time went.
+//! request may go ([`service::names`] says who is asked for addresses), [`token`] and [`clients`] what opens the receiver's door, [`proxy`] and [`tunnel`] how it leaves the house, [`timings`] where its time went.
 //! [`endpoints`] knows who wants what (each an [`endpoint`]), [`recorder`] stores results of leased rows, [`health`] what was learned,
 //! and [`life`] acts on it by the rule of [`failing`].
+//! Who fetches events instead of being sent to hears of them by [`fetch_notices`].
+//! [`checkpointer`] tells by number what was owed to whom.
 //! [`replayer`] puts in line again what somebody asked for, [`reconciler`] what was lost on the way; the slow lane sends it.
 
 pub mod alerts;
 pub mod app;
 pub mod attempter;
 mod batch;
+pub mod batching;
+pub mod checkpointer;
 pub mod circuit;
 mod claim;
+pub mod clients;
 pub mod courier;
 pub mod destination;
 pub mod dispatch;
@@ -25,17 +31,22 @@ pub mod endpoint;
 pub mod endpoints;
 pub mod failing;
 pub mod fair;
+pub mod fetch_notices;
+pub mod forming;
 pub mod health;
 pub mod lane;
 pub mod lanes;
 pub mod later;
 pub mod life;
 pub mod limit;
+pub mod lines;
 pub mod matching;
 pub mod metrics;
+pub mod order;
 pub mod outcome;
 pub mod owing;
 pub mod own_events;
+pub mod proxy;
 pub mod rate;
 pub mod reconciler;
 pub mod recorder;
@@ -44,8 +55,11 @@ pub mod schedule;
 pub mod sender;
 pub mod settings;
 pub mod settled;
+pub mod sparing;
 pub mod test_requests;
 pub mod timings;
+pub mod token;
+pub mod tunnel;
 
 pub use app::App;
 pub use settings::Settings;

@@ -17,7 +17,7 @@ use model::{DeliveryId, EnrichedClick, EventId};
 use store::Pool;
 use store::deliveries::{self, NewDelivery, Owed, Progress, Standing};
 use store::settling;
-use webhook::payload;
+use webhook::Shape;
 
 use crate::endpoint::Endpoint;
 use crate::endpoints::{EndpointTable, Endpoints};
@@ -237,6 +237,7 @@ fn questions(interest: &Interest<'_>) -> impl Iterator<Item = Owed> {
 /// A first telling that waits for evidence.
 fn waiting(interest: &Interest<'_>, now: DateTime<Utc>) -> NewDelivery {
     let (click, debt) = (interest.telling.click, interest.debt(LINK_CLICKED, now));
+    let body = interest.endpoint.body(LINK_CLICKED, click);
     NewDelivery {
         id: DeliveryId::generate_at(click.event_id.timestamp()),
         workspace_id: interest.endpoint.workspace_id,
@@ -244,8 +245,10 @@ fn waiting(interest: &Interest<'_>, now: DateTime<Utc>) -> NewDelivery {
         event_type: LINK_CLICKED,
         click_id: Some(click.click.id),
         told_revision: interest.telling.revision(),
-        progress: Progress::due(debt.due_at.unwrap_or(now), Some(payload::link_clicked(click))),
+        progress: Progress::due(debt.due_at.unwrap_or(now), Some(body)),
         leased_until: None,
+        // what waits for evidence may be taken back
+        line: None,
     }
 }
 
@@ -254,14 +257,16 @@ fn is_early(interest: &Interest<'_>, now: DateTime<Utc>) -> bool {
     interest.stance.expects_first() && is_first_on_its_way(clicked_at, interest.endpoint.settle(), now)
 }
 
-/// The bytes of webhooks of a batch: endpoints of one click get the same.
+/// The bytes of webhooks of a batch: endpoints of one click that have the same shape get the same.
 #[derive(Default)]
-pub struct Bodies(HashMap<(usize, &'static str), Bytes>);
+pub struct Bodies(HashMap<(usize, &'static str, Arc<Shape>), Bytes>);
 
 impl Bodies {
     /// The body of this webhook.
     pub fn of(&mut self, debt: &Debt, click: &EnrichedClick) -> Bytes {
-        let render = || Bytes::from(payload::of_type(debt.event_type, click));
-        self.0.entry((debt.click, debt.event_type)).or_insert_with(render).clone()
+        let endpoint = &debt.endpoint;
+        let render = || Bytes::from(endpoint.body(debt.event_type, click));
+        let place = (debt.click, debt.event_type, Arc::clone(endpoint.shape()));
+        self.0.entry(place).or_insert_with(render).clone()
     }
 }

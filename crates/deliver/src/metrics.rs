@@ -1,6 +1,6 @@
 //! What `deliver` counts. Labels come from closed sets: no endpoint, no URL.
 
-use model::delivery::Attempt;
+use model::delivery::{Attempt, ErrorClass};
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
@@ -24,6 +24,7 @@ pub struct Metrics {
     queued: IntCounterVec,
     dead: IntCounterVec,
     blocked: IntCounter,
+    proxy_faults: IntCounter,
     own_events: IntCounter,
     /// Requests in flight.
     pub in_flight: IntGauge,
@@ -33,6 +34,8 @@ pub struct Metrics {
     pub oldest_due_seconds: IntGauge,
     /// Endpoints that have waiting deliveries.
     pub endpoints_waiting: IntGauge,
+    /// Endpoints that are sent to in order, and that something failed holds up.
+    pub endpoints_held_up: IntGauge,
     /// Endpoints that are owed events.
     pub endpoints: IntGauge,
     /// Endpoints that were disabled because they are gone or only failed.
@@ -83,11 +86,19 @@ impl Metrics {
             queued: counters("queued_total", "Deliveries that could not go at once, by reason", "reason")?,
             dead: counters("dead_total", "Deliveries that were given up: replay them", "reason")?,
             blocked: counter("blocked_total", "Attempts that the address policy refused")?,
+            proxy_faults: counter(
+                "proxy_faults_total",
+                "Attempts that failed at the proxy, not at the endpoint",
+            )?,
             own_events: counter("own_events_total", "Deliveries made of events that are not clicks")?,
             in_flight: gauge("in_flight", "Requests in flight")?,
             pending: gauge("pending", "Deliveries that wait for an attempt (counted up to 100,000)")?,
             oldest_due_seconds: gauge("oldest_due_seconds", "How long the oldest due delivery has been due")?,
             endpoints_waiting: gauge("endpoints_waiting", "Endpoints that have waiting deliveries")?,
+            endpoints_held_up: gauge(
+                "endpoints_held_up",
+                "Endpoints that are sent to in order, and that something failed holds up",
+            )?,
             endpoints: gauge("endpoints", "Endpoints that are owed events")?,
             endpoints_disabled: counter(
                 "endpoints_disabled_total",
@@ -114,13 +125,14 @@ impl Metrics {
                 "Amendments that came before the click was told of: it is told with them, or not at all",
             )?,
         };
-        let all: [Box<dyn prometheus::core::Collector>; 21] = [
+        let all: [Box<dyn prometheus::core::Collector>; 23] = [
             Box::new(metrics.attempts.clone()),
             Box::new(metrics.attempt_seconds.clone()),
             Box::new(metrics.click_to_webhook_seconds.clone()),
             Box::new(metrics.queued.clone()),
             Box::new(metrics.dead.clone()),
             Box::new(metrics.blocked.clone()),
+            Box::new(metrics.proxy_faults.clone()),
             Box::new(metrics.own_events.clone()),
             Box::new(metrics.in_flight.clone()),
             Box::new(metrics.pending.clone()),
@@ -136,6 +148,7 @@ impl Metrics {
             Box::new(metrics.reconciled.clone()),
             Box::new(metrics.erased.clone()),
             Box::new(metrics.settled.clone()),
+            Box::new(metrics.endpoints_held_up.clone()),
         ];
         for collector in all {
             registry.register(collector)?;
@@ -148,8 +161,10 @@ impl Metrics {
         let outcome = attempt.error.map_or("delivered", |error| error.as_str());
         self.attempts.with_label_values(&[outcome]).inc();
         self.attempt_seconds.with_label_values(&[outcome]).observe(f64::from(attempt.duration_ms) / 1000.0);
-        if outcome == "blocked" {
-            self.blocked.inc();
+        match attempt.error {
+            Some(ErrorClass::Blocked) => self.blocked.inc(),
+            Some(ErrorClass::Proxy) => self.proxy_faults.inc(),
+            _ => {}
         }
     }
 
@@ -168,14 +183,14 @@ impl Metrics {
         self.own_events.inc_by(deliveries as u64);
     }
 
-    /// Counts a delivery that is given up.
-    pub fn dead(&self, outcome: Outcome) {
+    /// Counts deliveries that are given up after one request.
+    pub fn dead(&self, outcome: Outcome, deliveries: u32) {
         let reason = match outcome {
             Outcome::Gone => "gone",
             Outcome::Permanent => "permanent",
             Outcome::Delivered | Outcome::Retry | Outcome::Pause(_) => "exhausted",
         };
-        self.dead.with_label_values(&[reason]).inc();
+        self.dead.with_label_values(&[reason]).inc_by(deliveries.into());
     }
 
     /// Counts deliveries that are given up because their endpoint was deleted.

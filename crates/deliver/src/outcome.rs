@@ -35,6 +35,8 @@ pub enum Signal {
     Down,
     /// It answered that it does not want this one.
     Unclear,
+    /// It was not asked: something of ours failed before.
+    Nothing,
 }
 
 /// Judges an attempt that ended at `now`; no pause is longer than `pause_max`.
@@ -61,6 +63,7 @@ pub fn judge(
 pub fn signal(attempt: &Attempt) -> Signal {
     match (attempt.error, attempt.status) {
         (None, _) => Signal::Up,
+        (Some(ErrorClass::Proxy), _) => Signal::Nothing,
         (Some(ErrorClass::Status), Some(status)) if status < 500 => Signal::Unclear,
         _ => Signal::Down,
     }
@@ -73,6 +76,11 @@ pub fn load(attempt: &Attempt) -> Load {
         (Some(ErrorClass::Timeout), _) | (_, Some(429 | 502 | 503 | 504)) => Load::TooMuch,
         _ => Load::Unclear,
     }
+}
+
+/// Whether it failed for a reason of ours, which is not the endpoint's to answer for.
+pub fn is_ours(attempt: &Attempt) -> bool {
+    attempt.error == Some(ErrorClass::Proxy)
 }
 
 /// Whether the subscriber said that it was asked too often, which is not the event's fault.
@@ -157,6 +165,16 @@ mod tests {
         for (status, outcome, said) in cases {
             assert_eq!((judged(&answered(status)), signal(&answered(status))), (outcome, said), "{status}");
         }
+    }
+
+    #[test]
+    fn what_failed_at_the_proxy_says_nothing_of_the_endpoint_and_is_tried_again() {
+        let at_proxy = attempt(None, Some(ErrorClass::Proxy));
+
+        assert!(is_ours(&at_proxy) && !is_ours(&attempt(None, Some(ErrorClass::Connect))));
+        assert_eq!((judged(&at_proxy), signal(&at_proxy)), (Outcome::Retry, Signal::Nothing));
+        assert_eq!(load(&at_proxy), Load::Unclear);
+        assert_eq!(signal(&attempt(None, Some(ErrorClass::Token))), Signal::Down);
     }
 
     #[test]

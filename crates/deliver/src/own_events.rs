@@ -2,7 +2,7 @@
 //!
 //! They are few, so each is a row at once, and the courier sends it. Who is told:
 //! - the endpoints of the workspace that chose the type, as long as they are owed anything; filters are about clicks;
-//! - never the endpoint that the event tells of: it would hear of its own failures by what fails;
+//! - never the endpoint that the event tells of: it would hear of its own failures by what fails; of a checkpoint it alone;
 //! - nobody, of a delivery that was not of a click: the webhook about it could fail in turn, without end;
 //! - of an endpoint's dead deliveries once an hour, and the alert URL as [`alerts`](crate::alerts) says. On EVENTS each is told.
 //!
@@ -15,7 +15,7 @@ use std::time::Duration;
 use bus::{Event, Handler, Verdict, Verdicts};
 use chrono::Utc;
 use model::EndpointId;
-use model::event_type::{self, DELIVERY_DEAD};
+use model::event_type::{self, DELIVERY_DEAD, ENDPOINT_CHECKPOINT};
 use serde_json::Value;
 use store::deliveries::{self, NewDelivery};
 use store::{AsyncConnection as _, Pool, endpoint_life, subscriptions};
@@ -27,6 +27,7 @@ use webhook::OwnEvent;
 use crate::alerts::{self, Alerts};
 use crate::endpoint::Endpoint;
 use crate::endpoints::Endpoints;
+use crate::fetch_notices::FetchNotices;
 use crate::metrics::Metrics;
 
 /// Messages of one batch.
@@ -48,6 +49,8 @@ pub struct OwnEvents {
     pub pool: Pool,
     /// Tells the courier that there is work.
     pub work: Arc<Notify>,
+    /// Tells who fetches events that there are some.
+    pub notices: Arc<FetchNotices>,
     /// Counts.
     pub metrics: Metrics,
 }
@@ -103,7 +106,9 @@ impl OwnEvents {
             }
             let of = event.endpoint_id();
             let wanting = table.wanting(event.workspace_id, event_type, event.occurred_at);
-            let endpoints: Vec<_> = wanting.filter(|endpoint| Some(endpoint.id) != of).cloned().collect();
+            // a checkpoint is for whom it tells of, and for nobody else
+            let is_told = |id: EndpointId| (Some(id) == of) == (event_type == ENDPOINT_CHECKPOINT);
+            let endpoints: Vec<_> = wanting.filter(|endpoint| is_told(endpoint.id)).cloned().collect();
             (!endpoints.is_empty()).then(|| Told { event: event.clone(), event_type, endpoints })
         };
         let told: Vec<Told> = events.filter_map(told).collect();
@@ -142,6 +147,7 @@ impl OwnEvents {
         });
         let stored = stored.await?;
         self.metrics.told(stored.len());
+        self.notices.tell(told.iter().flat_map(|told| &told.endpoints));
         if !counted.is_empty() {
             store::alerts::count_dead(&mut conn, &counted, now).await?;
             self.alerts.counted.notify_one();

@@ -23,6 +23,9 @@ pub struct Bucket {
 }
 
 impl Rate {
+    /// What an endpoint gets that has not shown that it wants what is sent to it.
+    pub const UNPROVEN: Self = Self { per_second: 1, burst: Some(1) };
+
     fn capacity(self) -> f64 {
         let per_second = f64::from(self.per_second);
         f64::from(self.burst.unwrap_or(self.per_second)).max(per_second * BURST_SECONDS_MIN).max(1.0)

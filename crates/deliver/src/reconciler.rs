@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use model::event_type::LINK_CLICKED;
 use model::{DeliveryId, EnrichedClick, EventId};
 use store::Pool;
-use store::deliveries::{self, NewDelivery, Owed, Progress};
+use store::deliveries::{self, NewDelivery, Owed};
 use store::untold::{self, Place};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -115,11 +115,10 @@ fn owed(table: &EndpointTable, event: &[u8], now: DateTime<Utc>) -> Vec<NewDeliv
         click_id: Some(click.click.id),
         told_revision: click.event_id.revision(),
         // the courier renders the body from the recorded click
-        progress: Progress::due(
-            endpoint.settled_at(&click, now).unwrap_or_else(|| click.event_id.timestamp()),
-            None,
-        ),
+        progress: endpoint
+            .untried(endpoint.settled_at(&click, now).unwrap_or_else(|| click.event_id.timestamp()), None),
         leased_until: None,
+        line: endpoint.line_of(&click),
     };
     table.matching(&click).map(new).collect()
 }

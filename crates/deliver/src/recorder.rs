@@ -1,21 +1,23 @@
 //! Results of leased deliveries: gathered, and stored many at a time; and the leases themselves, kept alive.
 //!
-//! A delivery is *in hand* from the moment its lease is ours until its result is stored. Results are only taken
+//! A delivery, or a batch of them, is *in hand* from the moment its lease is ours until its result is stored. Results are only taken
 //! while the lease is still ours, so a process that was frozen cannot overwrite what another has done since.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::mem;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::Utc;
-use model::DeliveryId;
+use model::{BatchId, DeliveryId};
 use store::Pool;
 use store::attempts::NewAttempt;
+use store::batches::{self, FinishedBatch, LeasedBatch};
 use store::deliveries::Owed;
 use store::leases::{self, Finished};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
@@ -35,9 +37,20 @@ const RENEWALS: u32 = 3;
 /// What became of a delivery in hand.
 #[derive(Debug)]
 enum Result {
-    Attempted(Box<(Finished, Option<NewAttempt>)>),
+    Attempted(Box<Attempted>),
     /// It could not be tried after all.
     NotTried(DeliveryId),
+    AttemptedBatch(Box<(FinishedBatch, NewAttempt)>),
+    NotTriedBatch(BatchId),
+}
+
+/// What came of a delivery in hand.
+#[derive(Debug)]
+struct Attempted {
+    finished: Finished,
+    attempt: Option<NewAttempt>,
+    /// What is behind it in line goes when this is stored.
+    is_awaited: bool,
 }
 
 /// Takes results, and knows what is in hand.
@@ -46,9 +59,12 @@ pub struct Recorder {
     leased_by: Uuid,
     lease: Duration,
     pool: Pool,
+    /// Tells the courier that something can go on.
+    work: Arc<Notify>,
     metrics: Metrics,
     /// Bounded by what the lanes let in.
     in_hand: Mutex<HashSet<DeliveryId>>,
+    batches_in_hand: Mutex<HashSet<BatchId>>,
     results: mpsc::UnboundedSender<Result>,
 }
 
@@ -60,11 +76,20 @@ pub struct Recording {
 
 impl Recorder {
     /// A recorder with an identity of its own, and the end that must be run.
-    pub fn new(pool: Pool, lease: Duration, metrics: Metrics) -> (Arc<Self>, Recording) {
+    pub fn new(pool: Pool, lease: Duration, work: Arc<Notify>, metrics: Metrics) -> (Arc<Self>, Recording) {
         let (sender, results) = mpsc::unbounded_channel();
         let leased_by = Uuid::from_u128(rand::random());
-        let in_hand = Mutex::default();
-        let recorder = Arc::new(Self { leased_by, lease, pool, metrics, in_hand, results: sender });
+        let (in_hand, batches_in_hand) = (Mutex::default(), Mutex::default());
+        let recorder = Arc::new(Self {
+            leased_by,
+            lease,
+            pool,
+            work,
+            metrics,
+            in_hand,
+            batches_in_hand,
+            results: sender,
+        });
         (Arc::clone(&recorder), Recording { recorder, results })
     }
 
@@ -83,6 +108,11 @@ impl Recorder {
         self.in_hand().insert(id)
     }
 
+    /// Takes a leased batch in hand; likewise.
+    pub fn take_batch(&self, id: BatchId) -> bool {
+        self.batches_in_hand().insert(id)
+    }
+
     /// Stores the result of a delivery in hand, soon.
     pub fn settle(
         &self,
@@ -95,12 +125,33 @@ impl Recorder {
         let mut progress = settlement.progress.clone();
         progress.body = body;
         let finished = Finished { id, workspace_id: endpoint.workspace_id, owed, progress };
-        self.send(Result::Attempted(Box::new((finished, settlement.into_attempt_row(id, endpoint)))));
+        let attempt = settlement.into_attempt_row(id, endpoint);
+        let is_awaited = endpoint.ordering.is_kept();
+        self.send(Result::Attempted(Box::new(Attempted { finished, attempt, is_awaited })));
     }
 
     /// Stores that a delivery in hand ended without an attempt.
     pub fn settle_without_attempt(&self, finished: Finished) {
-        self.send(Result::Attempted(Box::new((finished, None))));
+        self.send(Result::Attempted(Box::new(Attempted { finished, attempt: None, is_awaited: true })));
+    }
+
+    /// Stores the result of a batch in hand, soon.
+    pub fn settle_batch(&self, batch: &LeasedBatch, endpoint: &Endpoint, settlement: Settlement) {
+        let finished = FinishedBatch {
+            id: batch.id,
+            first_day: batch.first_day,
+            workspace_id: batch.workspace_id,
+            endpoint_id: batch.endpoint_id,
+            progress: settlement.progress.clone(),
+        };
+        // its attempts are kept under its id
+        let attempt = settlement.into_row_of_batch(DeliveryId::from_uuid(batch.id.uuid()), endpoint);
+        self.send(Result::AttemptedBatch(Box::new((finished, attempt))));
+    }
+
+    /// Gives a batch in hand back as it was.
+    pub fn give_back_batch(&self, id: BatchId) {
+        self.send(Result::NotTriedBatch(id));
     }
 
     /// Gives a delivery in hand back as it was.
@@ -114,12 +165,17 @@ impl Recorder {
     /// When the database is away; then the leases end by themselves.
     pub async fn give_back_all(&self) -> anyhow::Result<()> {
         let ids: Vec<DeliveryId> = mem::take(&mut *self.in_hand()).into_iter().collect();
-        if ids.is_empty() {
+        let batch_ids: Vec<BatchId> = mem::take(&mut *self.batches_in_hand()).into_iter().collect();
+        if ids.is_empty() && batch_ids.is_empty() {
             return Ok(());
         }
-        warn!(deliveries = ids.len(), "requests were broken off; their deliveries will be tried again");
+        let (deliveries, batches) = (ids.len(), batch_ids.len());
+        warn!(deliveries, batches, "requests were broken off; what they carried will be tried again");
         let mut conn = self.pool.get().await?;
-        leases::release(&mut conn, &ids, self.leased_by).await.context("failed to release leases")
+        leases::release(&mut conn, &ids, self.leased_by).await.context("failed to release leases")?;
+        batches::release(&mut conn, &batch_ids, self.leased_by)
+            .await
+            .context("failed to release leases of batches")
     }
 
     /// Keeps the leases of what is in hand alive, for ever.
@@ -127,15 +183,14 @@ impl Recorder {
         loop {
             tokio::time::sleep(self.lease / RENEWALS).await;
             let ids: Vec<DeliveryId> = self.in_hand().iter().copied().collect();
-            if ids.is_empty() {
+            let batch_ids: Vec<BatchId> = self.batches_in_hand().iter().copied().collect();
+            let held = ids.len() + batch_ids.len();
+            if held == 0 {
                 continue;
             }
-            match self.renew_once(&ids).await {
-                Ok(renewed) if renewed < ids.len() => {
-                    debug!(
-                        lost = ids.len() - renewed,
-                        "leases have ended, or their results are being stored"
-                    );
+            match self.renew_once(&ids, &batch_ids).await {
+                Ok(renewed) if renewed < held => {
+                    debug!(lost = held - renewed, "leases have ended, or their results are being stored");
                 }
                 Ok(_) => {}
                 Err(error) => warn!(error = format!("{error:#}"), "failed to renew leases"),
@@ -143,10 +198,17 @@ impl Recorder {
         }
     }
 
-    async fn renew_once(&self, ids: &[DeliveryId]) -> anyhow::Result<usize> {
+    async fn renew_once(&self, ids: &[DeliveryId], batch_ids: &[BatchId]) -> anyhow::Result<usize> {
         let mut conn = self.pool.get().await?;
-        let renewed = leases::renew(&mut conn, ids, self.leased_by, Utc::now() + self.lease).await?;
-        Ok(renewed.len())
+        let until = Utc::now() + self.lease;
+        let mut renewed = 0;
+        if !ids.is_empty() {
+            renewed += leases::renew(&mut conn, ids, self.leased_by, until).await?.len();
+        }
+        if !batch_ids.is_empty() {
+            renewed += batches::renew(&mut conn, batch_ids, self.leased_by, until).await?;
+        }
+        Ok(renewed)
     }
 
     fn send(&self, result: Result) {
@@ -156,6 +218,10 @@ impl Recorder {
 
     fn in_hand(&self) -> std::sync::MutexGuard<'_, HashSet<DeliveryId>> {
         self.in_hand.lock().expect("nobody panics with this in hand")
+    }
+
+    fn batches_in_hand(&self) -> std::sync::MutexGuard<'_, HashSet<BatchId>> {
+        self.batches_in_hand.lock().expect("nobody panics with this in hand")
     }
 }
 
@@ -186,13 +252,22 @@ impl Recording {
     async fn store(&self, results: &[Result]) -> anyhow::Result<()> {
         let recorder = &self.recorder;
         let (mut finished, mut attempts, mut not_tried) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ended, mut attempts_of_batches, mut batches_not_tried) =
+            (Vec::new(), Vec::new(), Vec::new());
+        let mut is_awaited = false;
         for result in results {
             match result {
                 Result::Attempted(attempted) => {
-                    finished.push(attempted.0.clone());
-                    attempts.extend(attempted.1.clone());
+                    finished.push(attempted.finished.clone());
+                    attempts.extend(attempted.attempt.clone());
+                    is_awaited |= attempted.is_awaited;
                 }
                 Result::NotTried(id) => not_tried.push(*id),
+                Result::AttemptedBatch(attempted) => {
+                    ended.push(attempted.0.clone());
+                    attempts_of_batches.push(attempted.1.clone());
+                }
+                Result::NotTriedBatch(id) => batches_not_tried.push(*id),
             }
         }
         let mut conn = recorder.pool.get().await?;
@@ -204,10 +279,26 @@ impl Recording {
         if !not_tried.is_empty() {
             leases::release(&mut conn, &not_tried, recorder.leased_by).await?;
         }
-        let mut in_hand = recorder.in_hand();
-        for id in finished.iter().map(|f| &f.id).chain(&not_tried) {
-            in_hand.remove(id);
+        if !ended.is_empty() {
+            let (by, now) = (recorder.leased_by, Utc::now());
+            let stored = batches::finish(&mut conn, &ended, &attempts_of_batches, by, now).await?;
+            recorder.metrics.leases_lost.inc_by((ended.len() - stored.len()) as u64);
+        }
+        if !batches_not_tried.is_empty() {
+            batches::release(&mut conn, &batches_not_tried, recorder.leased_by).await?;
+        }
+        remove(&mut recorder.in_hand(), finished.iter().map(|f| &f.id).chain(&not_tried));
+        remove(&mut recorder.batches_in_hand(), ended.iter().map(|f| &f.id).chain(&batches_not_tried));
+        if is_awaited {
+            recorder.work.notify_one();
         }
         Ok(())
+    }
+}
+
+/// What is stored is in hand no more.
+fn remove<'a, Id: Hash + Eq + 'a>(in_hand: &mut HashSet<Id>, ids: impl Iterator<Item = &'a Id>) {
+    for id in ids {
+        in_hand.remove(id);
     }
 }

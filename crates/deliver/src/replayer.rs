@@ -14,7 +14,7 @@ use bus::Message as _;
 use chrono::{DateTime, Utc};
 use model::event_type::LINK_CLICKED;
 use model::{ClickId, EnrichedClick, ReplayId};
-use store::endpoints::State;
+use store::endpoints::{DeliveryMode, State};
 use store::replay_source::{self, is_on_its_way};
 use store::replays::{self, Advance, Position, Replay, What};
 use store::subscriptions::{self, Subscription};
@@ -145,7 +145,8 @@ async fn step_of(conn: &mut Connection, id: ReplayId, now: DateTime<Utc>) -> any
             }
             Some(endpoint) => endpoint,
         };
-        if has_backlog(conn, &replay, now).await? {
+        // who fetches has no backlog: what is in line is there for it
+        if endpoint.delivery == DeliveryMode::Push && has_backlog(conn, &replay, now).await? {
             let due_at = now + BACKLOG_PAUSE;
             replays::advance(conn, &replay, Advance { position: None, made: 0, due_at }, now).await?;
             return Ok(Step::Waits);

@@ -1,28 +1,33 @@
 //! One signed POST, with bounds on everything that a subscriber can make long: time, headers, body.
 //!
-//! Both lanes and test requests send through here. One client serves all endpoints, so that connections are
-//! kept and reused; it follows no redirects, knows no proxies, keeps no cookies.
+//! Both lanes and test requests send through here, each request with the client that [`crate::clients`] has for its endpoint.
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use model::delivery::{Attempt, ErrorClass};
-use model::{AddressPolicy, DeliveryId, EgressPolicy, EventId};
-use rustls::client::Resumption;
-use rustls_platform_verifier::BuilderVerifierExt as _;
+use model::{AddressPolicy, BatchId, DeliveryId, EgressPolicy, EventId};
 use service::names::{self, ResolverError};
-use service::telemetry::{SpanKind, Step, Traces};
+use service::telemetry::{SpanKind, Step, Traces, around, within};
+use tokio::time::Instant;
+use tracing::debug;
+use webhook::asymmetric;
+use webhook::shape::content_type;
 use webhook::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
+use crate::clients::{Clients, SendError};
 use crate::destination::{DestinationError, GuardedResolver};
 use crate::endpoint::Endpoint;
+use crate::proxy::TunnelError;
 use crate::settings::SendSettings;
-use crate::timings::{Stopwatch, TimedConnections, TimedSessions};
+use crate::timings::Stopwatch;
+use crate::token::Refusal;
+use crate::tunnel::ConnectedTo;
 
 /// Most bytes of an answer's body that are read; then the connection is closed.
 pub const RESPONSE_READ_MAX: usize = 64 * 1024;
@@ -36,23 +41,14 @@ const RESPONSE_HEADERS_MAX: usize = 32;
 /// Most bytes of one kept header's value.
 const RESPONSE_HEADER_BYTES_MAX: usize = 512;
 
-/// Most headers that an HTTP/1 answer may have; with more it is not read.
-const RESPONSE_HEADERS_PARSED_MAX: usize = 100;
-
-/// Most bytes of headers that an HTTP/2 answer may have.
-const RESPONSE_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
-
 /// Most bytes of an error's text that are kept.
 const ERROR_DETAIL_BYTES_MAX: usize = 1024;
 
-/// Shorter than the minute after which many servers and balancers close an idle connection.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-
-/// Sessions of https that are kept, so that the next handshake is shorter: as many as rustls keeps by itself.
-const TLS_SESSIONS_MAX: usize = 256;
-
 /// Who we say we are.
 const OUR_USER_AGENT: &str = concat!("Clickwire/", env!("CARGO_PKG_VERSION"));
+
+/// The status that says that a token is not good.
+const UNAUTHORIZED: u16 = 401;
 
 /// What is shown instead of a custom header's value.
 const MASKED: &str = "***";
@@ -74,7 +70,7 @@ pub enum SenderError {
 /// Sends webhooks.
 #[derive(Clone)]
 pub struct Sender {
-    client: reqwest::Client,
+    clients: Arc<Clients>,
     policy: Arc<EgressPolicy>,
     timeout: Duration,
     traces: Traces,
@@ -99,6 +95,30 @@ pub struct Shipment {
     pub body: Bytes,
     /// `clickwire-replayed`: a replay put it in line.
     pub is_replay: bool,
+    /// It is a batch: `webhook-id` is the batch's, and no delivery is named.
+    pub batch: Option<Batched>,
+    /// `clickwire-sequence`: its place among what the endpoint is owed, if that is counted.
+    pub sequence: Option<u64>,
+}
+
+/// Several deliveries in one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batched {
+    /// `webhook-id`.
+    pub id: BatchId,
+    /// How many they are.
+    pub deliveries: u32,
+}
+
+impl Shipment {
+    /// How many deliveries the request carries.
+    pub fn deliveries(&self) -> u32 {
+        self.batch.map_or(1, |batch| batch.deliveries)
+    }
+
+    fn webhook_id(&self) -> String {
+        self.batch.map_or_else(|| self.event_id.to_string(), |batch| batch.id.to_string())
+    }
 }
 
 impl Sender {
@@ -113,23 +133,9 @@ impl Sender {
             allowed_ports: settings.allowed_ports.clone(),
         });
         let ask = names::ask(&settings.dns_servers, settings.dns_timeout, settings.in_flight_max)?;
-        let client = reqwest::Client::builder()
-            .dns_resolver(GuardedResolver::new(ask, Arc::clone(&policy), settings.dns_timeout))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .connector_layer(TimedConnections)
-            .tls_backend_preconfigured(tls().map_err(SenderError::Tls)?)
-            .connect_timeout(settings.connect_timeout)
-            .tcp_nodelay(true)
-            .tcp_keepalive(POOL_IDLE_TIMEOUT / 2)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(settings.in_flight_max)
-            .http1_max_headers(RESPONSE_HEADERS_PARSED_MAX)
-            .http2_max_header_list_size(RESPONSE_HEADER_LIST_BYTES_MAX)
-            .build()
-            .map_err(SenderError::Client)?;
-        Ok(Self { client, policy, timeout: settings.request_timeout, traces: Traces::default() })
+        let resolver = GuardedResolver::new(ask, Arc::clone(&policy), settings.dns_timeout);
+        let clients = Arc::new(Clients::new(settings, resolver)?);
+        Ok(Self { clients, policy, timeout: settings.request_timeout, traces: Traces::default() })
     }
 
     /// Makes each first attempt a step of the click's trace.
@@ -151,10 +157,24 @@ impl Sender {
         };
         let limit = endpoint.timeout.unwrap_or(self.timeout);
         match self.policy.check_url(&endpoint.url) {
-            Ok(()) => self.exchange(endpoint, headers, shipment.body.clone(), limit, &mut attempt).await,
+            Ok(()) => {
+                let exchange = self.exchange(endpoint, headers, &shipment.body, limit, &mut attempt);
+                around(step.as_ref(), exchange).await;
+            }
             Err(error) => fail(&mut attempt, ErrorClass::Blocked, &error),
         }
         attempt.duration_ms = u32::try_from(clock.elapsed().as_millis()).unwrap_or(u32::MAX);
+        within(step.as_ref(), || {
+            debug!(
+                delivery.id = %shipment.delivery_id,
+                endpoint.id = %endpoint.id,
+                attempt = shipment.number,
+                status = attempt.status,
+                error = attempt.error.map(ErrorClass::as_str),
+                duration_ms = attempt.duration_ms,
+                "an attempt has ended"
+            );
+        });
         if let Some(step) = step {
             end(step, &attempt);
         }
@@ -170,27 +190,66 @@ impl Sender {
         Some(step)
     }
 
-    /// The status decides. What follows it is read for the log, as far as time and bounds allow.
+    /// Posts, with a token where the endpoint wants one. A token that is refused is exchanged once, and the answer to the second request
+    /// is the attempt's.
     async fn exchange(
+        &self,
+        endpoint: &Endpoint,
+        mut headers: HeaderMap,
+        body: &Bytes,
+        limit: Duration,
+        attempt: &mut Attempt,
+    ) {
+        let deadline = Instant::now() + limit;
+        let Some(tokens) = &endpoint.tokens else {
+            return self.post(endpoint, headers, body.clone(), deadline, limit, attempt).await;
+        };
+        attempt.request_headers.push((AUTHORIZATION.as_str().to_owned(), MASKED.to_owned()));
+        let asked = attempt.clone();
+        for is_last in [false, true] {
+            let bearer = match tokens.bearer(self.clients.shared(), &self.policy, deadline).await {
+                Ok(bearer) => bearer,
+                // there is an answer already, which says more
+                Err(_) if is_last => return,
+                Err(Refusal { class, why }) => {
+                    attempt.error = Some(class);
+                    attempt.error_detail = Some(cut(&why));
+                    return;
+                }
+            };
+            headers.insert(AUTHORIZATION, bearer.clone());
+            *attempt = asked.clone();
+            self.post(endpoint, headers.clone(), body.clone(), deadline, limit, attempt).await;
+            if attempt.is_success() {
+                tokens.has_worked(&bearer);
+            }
+            if attempt.status != Some(UNAUTHORIZED) || !tokens.forget(&bearer) {
+                return;
+            }
+        }
+    }
+
+    /// The status decides. What follows it is read for the log, as far as time and bounds allow.
+    async fn post(
         &self,
         endpoint: &Endpoint,
         headers: HeaderMap,
         body: Bytes,
+        deadline: Instant,
         limit: Duration,
         attempt: &mut Attempt,
     ) {
-        let deadline = tokio::time::Instant::now() + limit;
-        let request = self.client.post(endpoint.url.url().clone()).headers(headers).body(body).send();
+        let client = match self.clients.of(endpoint) {
+            Ok(client) => client,
+            Err(error) => return fail(attempt, ErrorClass::Tls, &error),
+        };
+        let request = client.post(endpoint.url.url(), headers, body);
         let watch = Stopwatch::default();
         let answered = tokio::time::timeout_at(deadline, watch.time(request)).await;
         attempt.timings = watch.read();
         let response = match answered {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
-                // the URL is in the delivery already, and in the text it would hide the cause
-                let error = error.without_url();
-                return fail(attempt, classify(&error), &error);
-            }
+            Ok(Err(error)) => return fail(attempt, classify(&error), &error),
             Err(_) => {
                 attempt.error = Some(ErrorClass::Timeout);
                 attempt.error_detail = Some(format!("no answer within {} s", limit.as_secs_f32()));
@@ -198,7 +257,9 @@ impl Sender {
             }
         };
         attempt.status = Some(response.status().as_u16());
-        attempt.remote_ip = response.remote_addr().map(|address| address.ip().to_string());
+        let through_proxy = response.extensions().get::<ConnectedTo>().map(|connected| connected.0);
+        let remote_ip = through_proxy.or_else(|| response.remote_addr().map(|address| address.ip()));
+        attempt.remote_ip = remote_ip.map(|ip| ip.to_string());
         attempt.response_headers = kept_headers(response.headers());
         if !response.status().is_success() {
             attempt.error = Some(ErrorClass::Status);
@@ -221,14 +282,6 @@ fn end(mut step: Step, attempt: &Attempt) {
     }
 }
 
-/// Checks subscribers' certificates as the client does by itself, with sessions that tell when a handshake begins.
-fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
-    let mut config = rustls::ClientConfig::builder().with_platform_verifier()?.with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.resumption = Resumption::store(Arc::new(TimedSessions::new(TLS_SESSIONS_MAX)));
-    Ok(config)
-}
-
 /// Reads up to [`RESPONSE_READ_MAX`], so that an ordinary connection can be used again; keeps less.
 async fn read_body(mut response: reqwest::Response, kept: &mut Vec<u8>) {
     let mut read = 0;
@@ -246,20 +299,19 @@ fn request_headers(
     traceparent: Option<&str>,
     now: DateTime<Utc>,
 ) -> HeaderMap {
-    let id = shipment.event_id.to_string();
+    let id = shipment.webhook_id();
     let seconds = now.timestamp();
-    let signature = sign(&endpoint.secrets, &id, seconds, &shipment.body);
-    let mut headers = HeaderMap::with_capacity(10 + endpoint.headers.len());
+    let mut signature = sign(&endpoint.secrets, &id, seconds, &shipment.body);
+    asymmetric::append(&endpoint.keys, &id, seconds, &shipment.body, &mut signature);
+    let mut headers = HeaderMap::with_capacity(11 + endpoint.headers.len());
     for (name, value) in &endpoint.headers {
         headers.insert(name.clone(), value.clone());
     }
-    let ours = [
-        (ID_HEADER, id),
-        (TIMESTAMP_HEADER, seconds.to_string()),
-        (SIGNATURE_HEADER, signature),
-        ("clickwire-delivery-id", shipment.delivery_id.to_string()),
-        ("clickwire-attempt", shipment.number.to_string()),
-    ];
+    let delivery = ("clickwire-delivery-id", shipment.delivery_id.to_string());
+    let ours = [(ID_HEADER, id), (TIMESTAMP_HEADER, seconds.to_string()), (SIGNATURE_HEADER, signature)]
+        .into_iter()
+        .chain(shipment.batch.is_none().then_some(delivery))
+        .chain([("clickwire-attempt", shipment.number.to_string())]);
     for (name, value) in ours {
         let value = HeaderValue::try_from(value).expect("ids, numbers and base64 are visible ASCII");
         headers.insert(HeaderName::from_static(name), value);
@@ -268,7 +320,10 @@ fn request_headers(
     if shipment.is_replay {
         headers.insert("clickwire-replayed", HeaderValue::from_static("true"));
     }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(sequence) = shipment.sequence {
+        headers.insert("clickwire-sequence", HeaderValue::from(sequence));
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(&shipment.body)));
     headers.insert(USER_AGENT, HeaderValue::from_static(OUR_USER_AGENT));
     // it came from a visitor, so it may be anything
     if let Some(traceparent) = traceparent.and_then(|text| HeaderValue::try_from(text).ok()) {
@@ -308,16 +363,28 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn fail(attempt: &mut Attempt, class: ErrorClass, error: &(dyn Error + 'static)) {
-    let mut detail = causes(error).map(ToString::to_string).collect::<Vec<_>>();
-    // wrappers often repeat what they wrap
-    detail.dedup();
-    let detail = detail.join(": ");
     attempt.error = Some(class);
-    attempt.error_detail = Some(text(&detail.as_bytes()[..detail.len().min(ERROR_DETAIL_BYTES_MAX)]));
+    attempt.error_detail = Some(cut(&told(error)));
 }
 
-fn classify(error: &reqwest::Error) -> ErrorClass {
+/// An error with what caused it, in words.
+pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
+    let mut texts = causes(error).map(ToString::to_string).collect::<Vec<_>>();
+    // wrappers often repeat what they wrap
+    texts.dedup();
+    texts.join(": ")
+}
+
+/// The beginning of an error's text.
+fn cut(detail: &str) -> String {
+    text(&detail.as_bytes()[..detail.len().min(ERROR_DETAIL_BYTES_MAX)])
+}
+
+pub(crate) fn classify(error: &SendError) -> ErrorClass {
     for cause in causes(error) {
+        if let Some(tunnel) = cause.downcast_ref::<TunnelError>() {
+            return if tunnel.is_the_proxys() { ErrorClass::Proxy } else { ErrorClass::Connect };
+        }
         if let Some(destination) = cause.downcast_ref::<DestinationError>() {
             return match destination {
                 DestinationError::Forbidden(_) => ErrorClass::Blocked,

@@ -5,11 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use model::ownership::OwnershipCheck;
 use serde::Deserialize;
 use service::names;
 use service::settings::SettingsError;
 
 use crate::failing::Rule;
+use crate::proxy::Proxy;
 
 /// Leases shorter than this would be lost to a busy moment.
 const LEASE_MIN: Duration = Duration::from_secs(1);
@@ -28,6 +30,15 @@ pub struct Settings {
     pub telemetry: service::telemetry::Settings,
     /// `[deliver]`
     pub deliver: DeliverSettings,
+    /// `[api]`
+    pub api: ApiSettings,
+}
+
+/// The part of `[api]` that bodies tell of; `api` reads the rest.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ApiSettings {
+    /// Where the API and the console are reached; empty: nobody knows.
+    pub public_url: String,
 }
 
 /// `[deliver]`: see `defaults.toml`.
@@ -44,6 +55,9 @@ pub struct DeliverSettings {
     pub allowed_ports: Vec<u16>,
     /// Name servers that are asked instead of the machine's resolver.
     pub dns_servers: Vec<SocketAddr>,
+    /// What everything is sent through, if anything.
+    #[serde(default)]
+    pub proxy: Option<Proxy>,
     /// Longest look-up of a name.
     #[serde(with = "humantime_serde")]
     pub dns_timeout: Duration,
@@ -74,6 +88,8 @@ pub struct DeliverSettings {
     pub endpoints_refresh: Duration,
     /// Most endpoints that are held in memory.
     pub endpoints_max: usize,
+    /// Most endpoints that have connections of their own, with a certificate.
+    pub client_certificates_max: usize,
     /// Most clicks of one batch.
     pub batch_max: usize,
     /// Most batches at a time.
@@ -95,6 +111,8 @@ pub struct DeliverSettings {
     /// How long the end may take.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
+    /// What it takes until an endpoint gets as much as it bears.
+    pub ownership: OwnershipCheck,
 }
 
 /// How requests are sent: a part of [`DeliverSettings`].
@@ -108,6 +126,8 @@ pub struct SendSettings {
     pub allowed_ports: Vec<u16>,
     /// Name servers that are asked instead of the machine's resolver.
     pub dns_servers: Vec<SocketAddr>,
+    /// What everything is sent through, if anything.
+    pub proxy: Option<Proxy>,
     /// Longest look-up of a name.
     pub dns_timeout: Duration,
     /// Longest wait for a connection, look-up included.
@@ -116,6 +136,8 @@ pub struct SendSettings {
     pub request_timeout: Duration,
     /// Requests in flight in all, which may all go to one host.
     pub in_flight_max: usize,
+    /// Most endpoints that have connections of their own, with a certificate.
+    pub client_certificates_max: usize,
 }
 
 impl Settings {
@@ -142,6 +164,12 @@ impl Settings {
     /// The contradiction, in words.
     pub fn validate(&self) -> Result<(), String> {
         self.nats.validate()?;
+        let public_url = &self.api.public_url;
+        if !public_url.is_empty()
+            && !["http://", "https://"].iter().any(|scheme| public_url.starts_with(scheme))
+        {
+            return Err("api.public_url must be empty, or begin with http:// or https://".to_owned());
+        }
         self.deliver.validate()
     }
 }
@@ -154,10 +182,12 @@ impl DeliverSettings {
             https_only: self.https_only,
             allowed_ports: self.allowed_ports.clone(),
             dns_servers: self.dns_servers.clone(),
+            proxy: self.proxy.clone(),
             dns_timeout: self.dns_timeout,
             connect_timeout: self.connect_timeout,
             request_timeout: self.request_timeout,
             in_flight_max: self.in_flight_max,
+            client_certificates_max: self.client_certificates_max,
         }
     }
 
@@ -180,6 +210,7 @@ impl DeliverSettings {
                 "deliver.in_flight_max is below deliver.max_in_flight",
             ),
             (!self.dns_timeout.is_zero(), "deliver.dns_timeout must not be zero"),
+            (self.client_certificates_max > 0, "deliver.client_certificates_max must be at least 1"),
             (
                 self.dns_timeout <= self.connect_timeout,
                 "deliver.dns_timeout is longer than deliver.connect_timeout",
@@ -252,6 +283,16 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_is_one_or_is_refused() {
+        let settings =
+            with("CLICKWIRE__DELIVER__PROXY", "socks5://us:secret@proxy.internal").expect("settings");
+        assert_eq!(settings.validate(), Ok(()));
+        assert!(settings.deliver.proxy.is_some() && !format!("{settings:?}").contains("us:secret"));
+
+        assert!(with("CLICKWIRE__DELIVER__PROXY", "ftp://proxy.internal").is_err());
+    }
+
+    #[test]
     fn contradictions_are_refused_by_name() {
         for (key, value, named) in [
             ("CLICKWIRE__DELIVER__DNS_TIMEOUT", "6s", "dns_timeout"),
@@ -262,10 +303,12 @@ mod tests {
             ("CLICKWIRE__DELIVER__LEASE", "10ms", "lease"),
             ("CLICKWIRE__DELIVER__IN_FLIGHT_MAX", "1", "in_flight_max"),
             ("CLICKWIRE__DELIVER__BATCH_MAX", "0", "batch_max"),
+            ("CLICKWIRE__DELIVER__CLIENT_CERTIFICATES_MAX", "0", "client_certificates_max"),
             ("CLICKWIRE__DELIVER__PAUSE_HOLD", "0s", "pause_hold"),
             ("CLICKWIRE__DELIVER__ALERT_PAUSE", "0s", "alert_pause"),
             ("CLICKWIRE__DELIVER__AUTO_DISABLE_AFTER", "1h", "auto_disable_span_min"),
             ("CLICKWIRE__DELIVER__AUTO_DISABLE_FAILED_MIN", "0", "auto_disable_failed_min"),
+            ("CLICKWIRE__API__PUBLIC_URL", "clicks.example.com", "api.public_url"),
         ] {
             let error = with(key, value).expect("settings").validate().expect_err(key);
             assert!(error.contains(named), "{error}");

@@ -12,7 +12,6 @@ use store::leases::Leased;
 use store::{Connection, QueryResult, settling};
 use tracing::error;
 use uuid::Uuid;
-use webhook::payload;
 
 use crate::endpoints::EndpointTable;
 
@@ -35,43 +34,65 @@ pub async fn as_known(
     leased: Vec<Leased>,
     leased_by: Uuid,
 ) -> QueryResult<Settled> {
+    let known = known(conn, table, leased).await?;
+    if !known.told.is_empty() {
+        let told: Vec<_> =
+            known.told.iter().map(|(id, revision, body)| (*id, *revision, &body[..])).collect();
+        settling::retell(conn, &told, leased_by).await?;
+    }
+    if !known.unwanted.is_empty() {
+        settling::withdraw(conn, &known.unwanted, leased_by).await?;
+    }
+    let changed = known.told.len() + known.unwanted.len();
+    Ok(Settled { leased: known.leased, changed })
+}
+
+/// What is to be sent, and what has to be written down before it is.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// What is sent, in the order in which it came.
+    pub leased: Vec<Leased>,
+    /// Which of them tell another revision of their clicks, with these bytes.
+    pub told: Vec<(DeliveryId, u32, Vec<u8>)>,
+    /// What is not sent: the endpoint does not want to hear of it any more.
+    pub unwanted: Vec<DeliveryId>,
+}
+
+/// Holds deliveries that are leased or locked against what is recorded.
+///
+/// # Errors
+/// When the database is away.
+pub async fn known(conn: &mut Connection, table: &EndpointTable, leased: Vec<Leased>) -> QueryResult<Known> {
     let waited: Vec<_> = leased
         .iter()
         .filter(|leased| has_waited(table, leased))
         .filter_map(|leased| Some((leased.id, leased.click_id?, leased.told_revision)))
         .collect();
     if waited.is_empty() {
-        return Ok(Settled { leased, changed: 0 });
+        return Ok(Known { leased, ..Known::default() });
     }
     let later = settling::later(conn, &waited).await?;
     if later.is_empty() {
-        return Ok(Settled { leased, changed: 0 });
+        return Ok(Known { leased, ..Known::default() });
     }
-    let mut settled = Settled { leased: Vec::with_capacity(leased.len()), changed: 0 };
-    let (mut told, mut unwanted) = (Vec::new(), Vec::new());
+    let mut known = Known { leased: Vec::with_capacity(leased.len()), ..Known::default() };
     for mut leased in leased {
-        let known = later.get(&leased.id).and_then(|event| decoded(leased.id, event));
-        if let Some(click) = known {
-            settled.changed += 1;
-            if table.get(leased.owed.endpoint_id).is_none_or(|endpoint| !endpoint.lets_through(&click)) {
-                unwanted.push(leased.id);
+        let recorded = later.get(&leased.id).and_then(|event| decoded(leased.id, event));
+        if let Some(click) = recorded {
+            let endpoint =
+                table.get(leased.owed.endpoint_id).filter(|endpoint| endpoint.lets_through(&click));
+            let Some(endpoint) = endpoint else {
+                known.unwanted.push(leased.id);
                 continue;
-            }
+            };
             leased.told_revision = click.event_id.revision();
-            let body = payload::link_clicked(&click);
+            let body = endpoint.body(LINK_CLICKED, &click);
             leased.body = Some(body.clone());
-            told.push((leased.id, leased.told_revision, body));
+            known.told.push((leased.id, leased.told_revision, body));
         }
-        settled.leased.push(leased);
+        known.leased.push(leased);
     }
-    if !told.is_empty() {
-        let told: Vec<_> = told.iter().map(|(id, revision, body)| (*id, *revision, &body[..])).collect();
-        settling::retell(conn, &told, leased_by).await?;
-    }
-    if !unwanted.is_empty() {
-        settling::withdraw(conn, &unwanted, leased_by).await?;
-    }
-    Ok(settled)
+    Ok(known)
 }
 
 /// Whether it is the first telling of a click to an endpoint that waits for evidence, and was not tried yet. Who had it in hand

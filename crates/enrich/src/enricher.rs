@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use model::automation::Verdict as Who;
 use model::click::Enrichment;
 use model::{Click, ClickId, EnrichedClick};
-use service::telemetry::{SpanKind, Step, Traces};
+use service::telemetry::{SpanKind, Step, Traces, within};
 use tracing::{debug, info, warn};
 
 use crate::evidence::{self, Amendment, Evidence};
@@ -124,15 +124,15 @@ impl Enricher {
         Some(Candidate { link_id: click.link.id, visitor, click_id: click.id, contact_of })
     }
 
-    /// The steps that begin with a batch: of clicks that have a trace, and are not anonymous.
-    fn steps(&self, batch: &[Click]) -> Vec<Step> {
+    /// The steps that begin with a batch, one a click: of those that have a trace, and are not anonymous.
+    fn steps(&self, batch: &[Click]) -> Vec<Option<Step>> {
         let step = |click: &Click| {
             let parent = click.traceparent.as_deref().filter(|_| !click.is_anonymous)?;
             let mut step = self.traces.step("enrich", SpanKind::Consumer, Some(parent))?;
             step.note("clickwire.click.id", click.id.to_string());
             Some(step)
         };
-        batch.iter().filter_map(step).collect()
+        batch.iter().map(step).collect()
     }
 
     fn pass_unknown(&self, click: &mut EnrichedClick) {
@@ -233,9 +233,11 @@ impl Handler for Enricher {
 
     async fn handle(&self, batch: &[Click]) -> Verdicts {
         let now = Utc::now();
-        let steps = self.steps(batch);
-        let mut enriched: Vec<EnrichedClick> =
-            batch.iter().map(|click| self.look_up.enrich(click, now)).collect();
+        let mut steps = self.steps(batch);
+        let look_up = |(click, step): (&Click, &Option<Step>)| {
+            within(step.as_ref(), || self.look_up.enrich(click, now))
+        };
+        let mut enriched: Vec<EnrichedClick> = batch.iter().zip(&steps).map(look_up).collect();
         let mut candidates = Vec::with_capacity(batch.len());
         for (click, enriched) in batch.iter().zip(&enriched) {
             candidates.push(self.candidate(click, enriched, now).await);
@@ -243,18 +245,19 @@ impl Handler for Enricher {
         self.evidence.note(batch, &mut enriched, &candidates, now);
         self.settle_first_clicks(&mut enriched, candidates).await;
         let results = self.tell(&enriched).await;
-        drop(steps);
+        steps.iter_mut().flatten().for_each(Step::end);
         if !self.amend().await {
             // what the last click of a burst has shown must not wait for another click
             return Verdicts::all(Verdict::Retry(RETRY_DELAY));
         }
-        let verdicts = results.iter().zip(&enriched).map(|(result, click)| match result {
-            Ok(()) => {
-                self.count(click);
-                Verdict::Done
-            }
-            Err(error) => verdict_on(error),
-        });
+        let verdicts =
+            results.iter().zip(&enriched).zip(&steps).map(|((result, click), step)| match result {
+                Ok(()) => {
+                    within(step.as_ref(), || self.count(click));
+                    Verdict::Done
+                }
+                Err(error) => verdict_on(error),
+            });
         Verdicts::each(verdicts.collect())
     }
 

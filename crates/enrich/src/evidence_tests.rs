@@ -264,6 +264,36 @@ fn whoever_follows_the_hidden_link_has_opened_the_others_by_program() {
 }
 
 #[test]
+fn a_hidden_link_that_names_no_recipient_is_in_all_of_its_message() {
+    let recipients = [links(Some("msg_1"), Some("17"), 1), links(Some("msg_1"), Some("18"), 1)].concat();
+    let mut hidden = links(Some("msg_1"), None, 1);
+    hidden[0].kind = LinkKind::Honeypot;
+    let mut scene = Scene::new();
+
+    scene.visit(&Visit::of(&recipients[0], 0));
+    let followed = Visit { verdict: Verdict::Automated, ..Visit::of(&hidden[0], 3_000) };
+    assert_eq!(scene.visit(&followed).1, [(0, Verdict::Automated)]);
+    assert_eq!(scene.visit(&Visit::of(&recipients[1], 6_000)).0, Verdict::Automated);
+    let elsewhere = Visit { ip: "9.9.9.9", ..Visit::of(&recipients[1], 7_000) };
+    assert_eq!(scene.visit(&elsewhere).0, Verdict::Human);
+    let other_message = links(Some("msg_2"), Some("17"), 1);
+    assert_eq!(scene.visit(&Visit::of(&other_message[0], 8_000)).0, Verdict::Human);
+}
+
+#[test]
+fn a_hidden_link_of_one_recipient_says_nothing_of_others() {
+    let mut hidden = links(Some("msg_1"), Some("17"), 1);
+    hidden[0].kind = LinkKind::Honeypot;
+    let other = links(Some("msg_1"), Some("18"), 1);
+    let mut scene = Scene::new();
+
+    scene.visit(&Visit::of(&other[0], 0));
+    let followed = Visit { verdict: Verdict::Automated, ..Visit::of(&hidden[0], 3_000) };
+    assert_eq!(scene.visit(&followed).1, []);
+    assert_eq!(scene.visit(&Visit::of(&other[0], 6_000)).0, Verdict::Human);
+}
+
+#[test]
 fn one_address_that_opens_many_links_is_doubtful() {
     let links = links(None, None, 7);
     let mut scene = Scene::new();

@@ -15,6 +15,8 @@ pub enum DeliveryStatus {
     Delivered,
     /// Its schedule is exhausted, or its endpoint said for good that it does not want it.
     Dead,
+    /// Nothing is sent: its endpoint fetches it.
+    Offered,
 }
 
 impl DeliveryStatus {
@@ -24,6 +26,7 @@ impl DeliveryStatus {
             Self::Pending => "pending",
             Self::Delivered => "delivered",
             Self::Dead => "dead",
+            Self::Offered => "offered",
         }
     }
 }
@@ -46,6 +49,10 @@ pub enum ErrorClass {
     Blocked,
     /// A status other than 2xx.
     Status,
+    /// The server that gives tokens for the endpoint gave none.
+    Token,
+    /// The proxy that webhooks leave through failed: not the endpoint's fault.
+    Proxy,
 }
 
 impl ErrorClass {
@@ -59,6 +66,8 @@ impl ErrorClass {
             Self::Protocol => "protocol",
             Self::Blocked => "blocked",
             Self::Status => "status",
+            Self::Token => "token",
+            Self::Proxy => "proxy",
         }
     }
 }
@@ -168,6 +177,9 @@ pub struct TestRequest {
     pub workspace_id: WorkspaceId,
     /// Which endpoint.
     pub endpoint_id: EndpointId,
+    /// What it is to give back, if it is asked whether it wants what is sent to it instead of being sent a sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<String>,
 }
 
 /// What `deliver` answers.

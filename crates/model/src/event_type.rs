@@ -17,6 +17,9 @@ pub const ENDPOINT_DISABLED: &str = "endpoint.disabled";
 /// An endpoint only fails, and will be disabled.
 pub const ENDPOINT_WARNING: &str = "endpoint.warning";
 
+/// What an endpoint was owed by number, told to the endpoint itself.
+pub const ENDPOINT_CHECKPOINT: &str = "endpoint.checkpoint";
+
 /// A delivery has failed for the third time.
 pub const DELIVERY_FAILING: &str = "delivery.failing";
 
@@ -24,7 +27,7 @@ pub const DELIVERY_FAILING: &str = "delivery.failing";
 pub const DELIVERY_DEAD: &str = "delivery.dead";
 
 /// Every type that an endpoint can subscribe to today: clicks first, then what happens to endpoints and deliveries.
-pub const EVENT_TYPES: [&str; 14] = [
+pub const EVENT_TYPES: [&str; 15] = [
     LINK_CLICKED,
     LINK_CLICK_AMENDED,
     "endpoint.created",
@@ -35,6 +38,7 @@ pub const EVENT_TYPES: [&str; 14] = [
     ENDPOINT_DISABLED,
     "endpoint.recovered",
     "endpoint.removed",
+    ENDPOINT_CHECKPOINT,
     DELIVERY_FAILING,
     DELIVERY_DEAD,
     "secret.rotated",

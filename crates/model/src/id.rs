@@ -126,6 +126,8 @@ ids! {
     SecretId = "sec_";
     /// One event owed to one endpoint.
     DeliveryId = "dlv_";
+    /// Deliveries of one endpoint that go in one request; `webhook-id` of that request.
+    BatchId = "bat_";
     /// A job that puts deliveries in line again.
     ReplayId = "rpl_";
     /// A message that was put aside.
@@ -142,6 +144,8 @@ ids! {
     SessionId = "ses_";
     /// An entry of the audit log.
     AuditId = "aud_";
+    /// A key with which senders make recipients' links.
+    MintingKeyId = "mky_";
 }
 
 /// The id of an event: `evt_` and the ULID of the click it tells of; amendments append `_1`, `_2`, ….

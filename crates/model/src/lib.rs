@@ -1,12 +1,14 @@
 //! The nouns of Clickwire: values that parse themselves and hold what they say. No I/O.
 //!
-//! In reading order: [`id`], [`link`] with [`host`], [`slug`], [`url`], [`utm`], [`password`] and [`tracking`], [`click`] with [`location`], [`device`]
+//! In reading order: [`id`], [`link`] with [`host`], [`slug`], [`minting`], [`url`], [`utm`], [`password`] and [`tracking`], [`click`] with [`location`], [`device`]
 //! [`automation`] and [`privacy`], [`orphan`] (a visit that led nowhere), then what is owed to subscribers: [`event_type`],
-//! [`delivery`], [`retry`], [`alert`], [`address`] and [`egress`], [`secret`]; who signs in: [`person`], [`token`]; and whose a domain is: [`domain_proof`].
+//! [`delivery`], [`batching`], [`retry`], [`ordering`], [`checkpoint`], [`alert`], [`address`] and [`egress`], [`ownership`], [`secret`]; who signs in: [`person`], [`token`]; and whose a domain is: [`domain_proof`].
 
 pub mod address;
 pub mod alert;
 pub mod automation;
+pub mod batching;
+pub mod checkpoint;
 pub mod click;
 pub mod delivery;
 pub mod device;
@@ -18,7 +20,10 @@ pub mod host;
 pub mod id;
 pub mod link;
 pub mod location;
+pub mod minting;
+pub mod ordering;
 pub mod orphan;
+pub mod ownership;
 pub mod password;
 pub mod person;
 pub mod privacy;
@@ -33,14 +38,16 @@ pub mod utm;
 
 pub use address::{AddressPolicy, AddressTreatment};
 pub use alert::AlertFormat;
+pub use batching::Batching;
 pub use click::{Click, EnrichedClick};
 pub use egress::EgressPolicy;
 pub use host::Host;
 pub use id::{
-    AuditId, ClickId, DeliveryId, DomainId, EndpointId, ErasureId, EventId, InvitationId, KeyId, LinkId,
-    OrphanId, PersonId, QuarantineId, ReplayId, SecretId, SessionId, WorkspaceId,
+    AuditId, BatchId, ClickId, DeliveryId, DomainId, EndpointId, ErasureId, EventId, InvitationId, KeyId,
+    LinkId, MintingKeyId, OrphanId, PersonId, QuarantineId, ReplayId, SecretId, SessionId, WorkspaceId,
 };
 pub use link::Link;
+pub use ordering::Ordering;
 pub use orphan::Orphan;
 pub use password::PasswordHash;
 pub use person::{Email, Role};

@@ -175,6 +175,11 @@ impl EndpointUrl {
     pub fn is_https(&self) -> bool {
         self.0.scheme() == "https"
     }
+
+    /// Whether the other is at the same host and port.
+    pub fn is_of_same_server(&self, other: &Self) -> bool {
+        self.host() == other.host() && self.port() == other.port()
+    }
 }
 
 impl FromStr for DestinationUrl {

@@ -62,7 +62,7 @@ impl App {
     /// As [`App::build`].
     pub async fn build_with(settings: Settings, ops: Ops) -> anyhow::Result<Self> {
         settings.validate()?;
-        let Settings { nats, database, links, redirect, telemetry } = settings;
+        let Settings { nats, database, links, redirect, telemetry, minting } = settings;
         let watched = service::expiry::Watched {
             nats_creds: nats.creds.clone(),
             nats_servers: nats.servers(),
@@ -75,7 +75,10 @@ impl App {
         let spooling = Spool::open(&redirect.spool, &metrics)?;
         let pool = Pool::connect(&database)?;
         let bus = Bus::connect(&nats, "redirect").await?;
-        let links = Links::new(&links, &redirect, pool.clone(), Handle::current(), &metrics);
+        let keyring = minting.resolve_if_set(|path| std::fs::read_to_string(path));
+        let keyring = keyring
+            .context("the settings of `[minting]`, which are like those of `[sealing]`, cannot be used")?;
+        let links = Links::new(&links, &redirect, pool.clone(), Handle::current(), keyring, &metrics);
         let (listener, addr) = listen(redirect.addr)?;
 
         let (database, database_seen) = watch::channel(Err("not reached yet".to_owned()));

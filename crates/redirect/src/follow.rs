@@ -4,7 +4,9 @@
 //! link that is known is followed.
 
 mod asking;
+mod minted;
 mod nowhere;
+mod recording;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -16,17 +18,16 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
-use bus::ClickRef;
 use chrono::{DateTime, Utc};
 
 use model::click::IpQuality;
 use model::link::Closed;
 use model::orphan::{OrphanReason, PATH_BYTES_MAX};
 use model::privacy::Telling;
-use model::{ClickId, DestinationUrl, Link, Orphan, OrphanId};
+use model::{DestinationUrl, Link, Orphan, OrphanId};
 
 use crate::cache::Entry;
-use crate::links::{Guesser, Links, Route, Unknown};
+use crate::links::{Guesser, Links, Met, Route, Unknown};
 use crate::methods::{Methods, is_read};
 use crate::metrics::Metrics;
 use crate::orphans::Orphans;
@@ -38,8 +39,12 @@ use crate::spool::Appender;
 use crate::target::{self, Target};
 use crate::{destination, inspect, previews, visitor};
 use nowhere::Nowhere;
+use recording::telling;
 use service::tally::{Over, Taken, Tally, network};
-use service::telemetry::{SpanKind, Step, Traces};
+use service::telemetry::Traces;
+
+/// What is told of a recipient's path: the token behind it opens the link.
+const TOKEN_PATH: &str = "/_";
 
 /// Who connected, where a preamble may have named somebody else, or nobody: then a request has no `peer_addr`.
 pub struct Connected(pub Option<SocketAddr>);
@@ -85,9 +90,16 @@ impl Follow {
     }
 
     async fn follow(&self, request: &HttpRequest, body: Payload, started_at: Instant) -> HttpResponse {
-        let head = request.head();
-        let host = target::host(head);
-        let Found { entry, is_inspected } = match self.find(request, host.as_deref(), started_at).await {
+        let host = target::host(request.head());
+        let found = match self.target(request.head()) {
+            // boxed: visitors of other links would carry its room
+            Ok(Target::Minted(minted)) => {
+                return Box::pin(self.minted(request, body, host.as_deref(), &minted, started_at)).await;
+            }
+            Ok(target) => self.find(request, host.as_deref(), target, started_at).await,
+            Err(refusal) => Err(refusal.into()),
+        };
+        let Found { entry, is_inspected } = match found {
             Ok(found) => found,
             Err(nowhere) => {
                 // boxed: visitors of links would carry its room
@@ -98,16 +110,37 @@ impl Follow {
             let nowhere = Nowhere::NoLink { is_inspected };
             return Box::pin(self.nowhere(request, host.as_deref(), nowhere, started_at)).await;
         };
-        let met = if is_inspected {
-            self.inspect(head, route)
+        self.answer_of(request, body, Met::by_anybody(route), is_inspected, host, started_at).await
+    }
+
+    /// Answers who asks for a link that there is, or for what it is.
+    async fn answer_of(
+        &self,
+        request: &HttpRequest,
+        body: Payload,
+        met: Met<'_>,
+        is_inspected: bool,
+        host: &str,
+        started_at: Instant,
+    ) -> HttpResponse {
+        let answered = if is_inspected {
+            self.inspect(request.head(), met)
         } else {
-            self.meet(request, body, route, host, started_at).await
+            self.meet(request, body, met, host, started_at).await
         };
-        let mut answer = met.unwrap_or_else(|refusal| self.refuse(refusal));
-        if let Some(hsts) = route.hsts.as_ref().or(self.hsts.as_ref()) {
+        let mut answer = answered.unwrap_or_else(|refusal| self.refuse(refusal));
+        if let Some(hsts) = met.hsts.as_ref().or(self.hsts.as_ref()) {
             answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         answer
+    }
+
+    /// What is asked for.
+    fn target<'r>(&self, head: &'r RequestHead) -> Result<Target<'r>, Refusal> {
+        match head.uri.path_and_query().is_some_and(|url| url.as_str().len() > self.url_bytes_max) {
+            true => Err(Refusal::TooLong),
+            false => Ok(Target::of(head.uri.path())),
+        }
     }
 
     /// What stands under the link that is asked for, if one is.
@@ -115,20 +148,15 @@ impl Follow {
         &self,
         request: &HttpRequest,
         host: Option<&str>,
+        target: Target<'_>,
         started_at: Instant,
     ) -> Result<Found, Nowhere> {
-        let head = request.head();
-        if head.uri.path_and_query().is_some_and(|url| url.as_str().len() > self.url_bytes_max) {
-            return Err(Refusal::TooLong.into());
-        }
-        let (name, is_inspected) = match Target::of(head.uri.path()) {
+        let (name, is_inspected) = match target {
             Target::Link(name) => (name, false),
             Target::Inspect(name) => (name, true),
             other => return Err(Nowhere::Answered(self.no_link(request, host, other, started_at))),
         };
-        if self.prefetch == Prefetch::Refuse && visitor::is_prefetch(&head.headers) {
-            return Err(Refusal::Prefetch.into());
-        }
+        self.check_prefetch(&request.head().headers)?;
         let host = host.ok_or(Refusal::NotFound)?;
         let guessing = Guessing { follow: self, request, started_at };
         let entry =
@@ -142,42 +170,48 @@ impl Follow {
         Ok(Found { entry, is_inspected })
     }
 
-    /// Answers who asks for a link that there is.
+    /// Refuses browsers that ask ahead, if they are to be.
+    fn check_prefetch(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        match self.prefetch == Prefetch::Refuse && visitor::is_prefetch(headers) {
+            true => Err(Refusal::Prefetch),
+            false => Ok(()),
+        }
+    }
+
+    /// Answers who follows a link that there is.
     async fn meet(
         &self,
         request: &HttpRequest,
         body: Payload,
-        route: &Route,
+        met: Met<'_>,
         host: &str,
         started_at: Instant,
     ) -> Result<HttpResponse, Refusal> {
-        let (head, link, now) = (request.head(), &route.link, Utc::now());
+        let (head, route, link, now) = (request.head(), met.route, &met.route.link, Utc::now());
         if head.method == Method::OPTIONS {
             return Ok(pages::options(Methods::of(link)));
         }
         if !Methods::of(link).take(&head.method) {
             return Err(Refusal::Method(Methods::of(link)));
         }
-        if let Some(closed) = link.closed(now) {
+        if let Some(closed) = met.closed_at(now) {
             return self.turn_away(request, host, route, closed, started_at);
         }
         // boxed: few are asked or shown something first, and all others would carry its room
         match (&route.preview, &link.password) {
             (Some(page), _) if is_read(&head.method) && previews::is_agent(&head.headers) => {
-                Ok(Box::pin(self.preview(request, route, page, now, started_at)).await)
+                Ok(Box::pin(self.preview(request, met, page, now, started_at)).await)
             }
-            (_, Some(hash)) => Box::pin(self.unlock(request, body, route, hash, started_at)).await,
-            (_, None) if link.asks_first() => {
-                Ok(Box::pin(self.confirm(request, route, now, started_at)).await)
-            }
-            (_, None) => Ok(self.send_on(request, route, now, started_at).await),
+            (_, Some(hash)) => Box::pin(self.unlock(request, body, met, hash, started_at)).await,
+            (_, None) if link.asks_first() => Ok(Box::pin(self.confirm(request, met, now, started_at)).await),
+            (_, None) => Ok(self.send_on(request, met, now, started_at).await),
         }
     }
 
     async fn send_on(
         &self,
         request: &HttpRequest,
-        route: &Route,
+        route: Met<'_>,
         now: DateTime<Utc>,
         started_at: Instant,
     ) -> HttpResponse {
@@ -207,7 +241,7 @@ impl Follow {
     }
 
     /// Where the link leads, for who asks before following it. Not a visit.
-    fn inspect(&self, head: &RequestHead, route: &Route) -> Result<HttpResponse, Refusal> {
+    fn inspect(&self, head: &RequestHead, met: Met<'_>) -> Result<HttpResponse, Refusal> {
         if head.method == Method::OPTIONS {
             return Ok(pages::options(Methods::Follow));
         }
@@ -215,7 +249,7 @@ impl Follow {
             return Err(Refusal::Method(Methods::Follow));
         }
         self.metrics.inspected.inc();
-        Ok(inspect::page(route, route.link.closed(Utc::now())))
+        Ok(inspect::page(met.route, met.closed_at(Utc::now())))
     }
 
     /// A link that leads nowhere at the moment. Such a visit is not a click.
@@ -268,6 +302,7 @@ impl Follow {
             let now = Utc::now();
             let told = visitor::request(head.method.as_str(), None, &head.headers);
             let path = head.uri.path();
+            let path = if path.starts_with(TOKEN_PATH) { TOKEN_PATH } else { path };
             let is_full = telling == Telling::Full;
             Orphan {
                 id: OrphanId::generate_at(now),
@@ -304,45 +339,6 @@ impl Follow {
         Some((client, quality))
     }
 
-    /// Appends the click to the spool, as the first step of its trace. It is encoded before the wait: what waits holds
-    /// nothing of it.
-    fn append(
-        &self,
-        request: &HttpRequest,
-        route: &Route,
-        destination_url: Option<&DestinationUrl>,
-        telling: Telling,
-        now: DateTime<Utc>,
-        started_at: Instant,
-    ) -> impl Future<Output = ()> {
-        let head = request.head();
-        // nobody is followed who is nobody
-        let theirs = visitor::traceparent(&head.headers).filter(|_| telling != Telling::Anonymous);
-        let id = ClickId::generate_at(now);
-        let mut step = match telling {
-            Telling::Anonymous => None,
-            _ => self.traces.step("redirect", SpanKind::Server, theirs),
-        };
-        if let Some(step) = &mut step {
-            step.note("clickwire.click.id", id.to_string());
-        }
-        let ours = step.as_ref().map(Step::traceparent);
-        let click = ClickRef {
-            template: &route.clicks,
-            id,
-            clicked_at: now,
-            destination_url: destination_url.map(DestinationUrl::as_str),
-            telling,
-            request: visitor::request(head.method.as_str(), self.asker(request), &head.headers),
-            traceparent: ours.as_deref().or(theirs),
-        };
-        let appended = self.clicks.append(&click, started_at);
-        async move {
-            appended.await;
-            drop(step);
-        }
-    }
-
     /// Counts a refusal; its page.
     fn refuse(&self, refusal: Refusal) -> HttpResponse {
         match refusal {
@@ -361,11 +357,6 @@ impl Follow {
         }
         pages::refusal(refusal)
     }
-}
-
-/// What may be told of a click on this link by this visitor.
-fn telling(link: &Link, headers: &HeaderMap, no_track: bool) -> Telling {
-    link.recording.telling(visitor::wishes(headers, no_track), link.signals, link.max_clicks.is_some())
 }
 
 /// What a link's host and slug lead to.

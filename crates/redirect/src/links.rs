@@ -4,33 +4,36 @@
 //! may have been missed, and with age, every link is. With the database away, a link that was seen is served as it was,
 //! up to `links.stale_max`.
 
+mod minted;
+mod route;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::http::header::HeaderValue;
-use bus::{Bus, Change, Changed, ClickTemplate, Table};
-use bytes::Bytes;
+use bus::{Bus, Change, Changed, Table};
 use futures::{Stream, StreamExt};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use url::Url;
+use webhook::Keyring;
 
-use model::click::ClickedLink;
-use model::link::tracked_url;
-use model::{DestinationUrl, Link, Slug, SlugCase};
+use model::{DestinationUrl, Slug, SlugCase};
 use store::Pool;
 use store::routes::ServedDomain;
 
 use crate::cache::{Bounds, Cache, Entry, Source, Unavailable};
 use crate::lookups::{Database, LookupError};
 use crate::metrics::Metrics;
-use crate::pages;
-use crate::previews;
 use crate::route_key::{RouteKey, RouteRef};
 use crate::settings::{LinksSettings, RedirectSettings};
 use crate::target::Name;
+use minted::{TEMPLATES_MAX, Template, Templates};
 use service::tally::{Over, Taken};
+
+pub use minted::Proof;
+pub use route::{Met, Route};
 
 /// How long it is remembered that there is no such link: one that was just made is found soon.
 const REFRESH_ABSENT: Duration = Duration::from_secs(2);
@@ -40,25 +43,6 @@ const HOST_WAIT: Duration = Duration::from_millis(100);
 
 /// Hosts that are remembered; those that are somebody's are few.
 const HOSTS_MAX: usize = 1000;
-
-/// A link, and what its visitors are sent that does not depend on them.
-#[derive(Debug)]
-pub struct Route {
-    /// The link.
-    pub link: Link,
-    /// What all of its clicks tell.
-    pub clicks: ClickTemplate,
-    /// Where it leads, with the link's campaign parameters.
-    pub destination: DestinationUrl,
-    /// The same as a header, for visitors who bring no query.
-    pub location: HeaderValue,
-    /// The page of that redirect.
-    pub body: Bytes,
-    /// The page for programs that fetch previews.
-    pub preview: Option<Bytes>,
-    /// `Strict-Transport-Security` of its domain.
-    pub hsts: Option<HeaderValue>,
-}
 
 /// Finds links. Clones share one memory.
 #[derive(Clone)]
@@ -71,6 +55,7 @@ struct Inner {
     /// Which domain a host stands for: asked for every link with `links.any_host`, else only for visits that led nowhere and
     /// for slugs with capital letters.
     hosts: Arc<Cache<Box<str>, ServedDomain>>,
+    templates: Templates,
     any_host: bool,
     public_url: Url,
     database: Database,
@@ -132,12 +117,13 @@ pub fn max_age_value(seconds: impl std::fmt::Display) -> HeaderValue {
 }
 
 impl Links {
-    /// An empty memory. Look-ups run on `runtime`.
+    /// An empty memory. Look-ups run on `runtime`; `keyring` opens the keys of recipients' links.
     pub fn new(
         shared: &LinksSettings,
         own: &RedirectSettings,
         pool: Pool,
         runtime: Handle,
+        keyring: Option<Keyring>,
         metrics: &Metrics,
     ) -> Self {
         let bounds = Bounds {
@@ -149,6 +135,10 @@ impl Links {
         let inner = Inner {
             routes: Cache::new(bounds, Route::size),
             hosts: Cache::new(Bounds { entries_max: HOSTS_MAX, ..bounds }, |_| 0),
+            templates: Templates {
+                cache: Cache::new(Bounds { entries_max: TEMPLATES_MAX, ..bounds }, Template::size),
+                keyring,
+            },
             any_host: shared.any_host,
             public_url: shared.public_url.clone(),
             database: Database::new(pool, own.lookup_timeout),
@@ -232,10 +222,13 @@ impl Links {
 
     fn note(&self, change: &Change) {
         let (routes, hosts) = (&self.inner.routes, &self.inner.hosts);
-        let Change::Row(Changed { table, workspace_id, keys }) = change else {
+        let Change::Row(changed) = change else {
             routes.refresh_all();
+            self.inner.templates.cache.refresh_all();
             return hosts.refresh_all();
         };
+        self.note_templates(changed);
+        let Changed { table, workspace_id, keys } = changed;
         if *table != Table::Links || keys.is_empty() {
             // what was absent may be theirs by now
             routes.refresh_where(|route| route.is_none_or(|route| route.link.workspace_id == *workspace_id));
@@ -355,42 +348,5 @@ impl Inner {
             database.find_domain(&host, any_host).await
         };
         Box::pin(self.hosts.load(key, now, &self.runtime, lookup)).await.map(|(entry, _)| entry)
-    }
-}
-
-impl Route {
-    fn new(link: Link, public_url: &Url) -> Self {
-        let clicked = ClickedLink {
-            id: link.id,
-            kind: link.kind,
-            revision: link.revision,
-            domain: link.domain.to_string(),
-            slug: link.slug.to_string(),
-            tracked_url: tracked_url(public_url, &link.domain, &link.slug),
-            original_url: link.original_url.to_string(),
-            labels: link.labels.clone(),
-            sent_at: link.sent_at,
-        };
-        // parameters that make it too long are refused when the link is saved; without them it still leads there
-        let destination =
-            link.utm.applied_to(&link.original_url).unwrap_or_else(|_| link.original_url.clone());
-        let clicks = ClickTemplate::new(
-            link.workspace_id,
-            &clicked,
-            destination.as_str(),
-            link.address_treatment,
-            &pages::location(&destination).1,
-        );
-        let location = pages::shared_location(clicks.destination());
-        let body = clicks.beside();
-        let preview = link.preview.as_ref().map(|preview| previews::page(preview, &clicked.tracked_url));
-        let hsts = link.hsts_max_age.map(max_age_value);
-        Self { link, clicks, destination, location, body, preview, hsts }
-    }
-
-    /// What it takes, about: the link's texts stand in the template as well.
-    fn size(&self) -> usize {
-        let preview = self.preview.as_ref().map_or(0, Bytes::len);
-        2 * self.clicks.size() + self.destination.as_str().len() + 2 * preview
     }
 }

@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use model::{Host, Link, Slug};
 use store::Pool;
 use store::routes::ServedDomain;
+use store::templates::ServedTemplate;
 
 use crate::cache::Failure;
 
@@ -64,6 +65,22 @@ impl Database {
         self.ask(async {
             let mut conn = self.pool.get().await?;
             Ok(store::routes::find_for_redirect(&mut conn, host, slug).await?)
+        })
+        .await
+    }
+
+    /// The template with this number under this host.
+    ///
+    /// # Errors
+    /// [`LookupError`]
+    pub async fn find_template(
+        &self,
+        host: &Host,
+        number: u32,
+    ) -> Result<Option<ServedTemplate>, LookupError> {
+        self.ask(async {
+            let mut conn = self.pool.get().await?;
+            Ok(store::templates::find_for_redirect(&mut conn, host, number).await?)
         })
         .await
     }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub database: store::Settings,
     /// Logs and traces.
     pub telemetry: service::telemetry::Settings,
+    /// The key that opens those of recipients' links.
+    pub minting: webhook::sealing::Settings,
     /// What the redirect shares with the API.
     pub links: LinksSettings,
     /// The redirect's own.
@@ -194,8 +196,13 @@ impl ReferrerPolicy {
 
 impl Settings {
     /// Every setting this process reads, with its default.
-    pub const DEFAULTS: &[&str] =
-        &[bus::DEFAULTS, store::DEFAULTS, service::DEFAULTS, include_str!("../defaults.toml")];
+    pub const DEFAULTS: &[&str] = &[
+        bus::DEFAULTS,
+        store::DEFAULTS,
+        service::DEFAULTS,
+        webhook::sealing::MINTING_DEFAULTS,
+        include_str!("../defaults.toml"),
+    ];
 
     /// Loads and checks the settings.
     ///

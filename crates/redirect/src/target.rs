@@ -6,6 +6,7 @@ use actix_web::dev::RequestHead;
 use actix_web::http::header;
 use percent_encoding::percent_decode_str;
 
+use model::minting::{MARK, Presented};
 use model::slug::{CHARS_MAX, is_asked_by_clients, is_reserved, is_scanner_noise};
 use model::{Host, SlugCase, TypedSlug};
 
@@ -19,6 +20,8 @@ pub enum Target<'a> {
     Link(Name<'a>),
     /// `/{slug}+`: to see where the link leads.
     Inspect(Name<'a>),
+    /// `/_{token}`, or with a `+` behind it: a recipient's link.
+    Minted(Box<Minted>),
     /// `/robots.txt`
     Robots,
     /// `/favicon.ico`
@@ -31,6 +34,27 @@ pub enum Target<'a> {
     Noise,
     /// A path that no link can have.
     Bad,
+}
+
+/// A recipient's link, before it is known whether its sender made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Minted {
+    /// What is shown of it.
+    pub presented: Presented,
+    /// Whether to see where it leads, not to follow it.
+    pub is_inspected: bool,
+}
+
+impl Minted {
+    /// Reads the segment of a path, decoded.
+    fn read(segment: &str) -> Option<Self> {
+        let text = segment.strip_prefix(MARK)?;
+        let (token, is_inspected) = match text.strip_suffix(INSPECT) {
+            Some(token) => (token, true),
+            None => (text, false),
+        };
+        Some(Self { presented: Presented::read(token)?, is_inspected })
+    }
 }
 
 /// The name of a link, before it is known how its domain compares.
@@ -76,6 +100,10 @@ impl<'a> Target<'a> {
             return Self::Link(Name::Plain(text));
         }
         let Ok(decoded) = percent_decode_str(text).decode_utf8() else { return Self::Bad };
+        // no slug begins like it, and its capital letters count
+        if let Some(minted) = Minted::read(&decoded) {
+            return Self::Minted(Box::new(minted));
+        }
         let folded = decoded.to_lowercase();
         if folded.split('/').any(is_scanner_noise) {
             return Self::Noise;
@@ -161,6 +189,23 @@ mod tests {
         for path in ["/abc+", "/ABC+", "/abc%2B", "/abc+/"] {
             let Target::Inspect(name) = Target::of(path) else { panic!("{path}") };
             assert_eq!(name.of(SlugCase::Insensitive), "abc", "{path}");
+        }
+    }
+
+    #[test]
+    fn a_recipients_link_keeps_its_letters() {
+        let token = "RawCy4nsj_cjAxXdU734c2XcRQ";
+        let presented = Presented::read(token).expect("a token");
+        let of =
+            |is_inspected| Target::Minted(Box::new(Minted { presented: presented.clone(), is_inspected }));
+
+        for path in [format!("/_{token}"), format!("/_{token}/"), format!("/%5F{}", percent_encode(token))] {
+            assert_eq!(Target::of(&path), of(false), "{path}");
+        }
+        assert_eq!(Target::of(&format!("/_{token}+")), of(true));
+        assert_ne!(Target::of(&format!("/_{}", token.to_lowercase())), of(false));
+        for path in [format!("/_{token}="), format!("/_{}", &token[..13]), format!("/_x/{token}")] {
+            assert_eq!(Target::of(&path), Target::Reserved, "{path}");
         }
     }
 

@@ -15,6 +15,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use prometheus::{IntGaugeVec, Opts, Registry};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -28,10 +30,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Of the metric's name, what follows the service's.
 const METRIC: &str = "credential_expiry_timestamp_seconds";
 
-/// What the metric's label `credential` says.
-const NATS_CREDENTIALS: &str = "nats_credentials";
-const NATS_CERTIFICATE: &str = "nats_certificate";
-const DATABASE_CERTIFICATE: &str = "database_certificate";
+/// What the metric's label `credential` says of a credentials file of NATS.
+pub const NATS_CREDENTIALS: &str = "nats_credentials";
+
+/// What it says of a server of NATS.
+pub const NATS_CERTIFICATE: &str = "nats_certificate";
+
+/// What it says of a server of PostgreSQL.
+pub const DATABASE_CERTIFICATE: &str = "database_certificate";
 
 /// What a service lives on that can expire.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +48,17 @@ pub struct Watched {
     pub nats_servers: Vec<(String, u16)>,
     /// Servers of PostgreSQL that are spoken to over TLS, by host and port.
     pub database_servers: Vec<(String, u16)>,
+}
+
+/// Until when one of them is good.
+#[derive(Debug)]
+pub struct Looked {
+    /// What it is, as the metric's label says it.
+    pub credential: &'static str,
+    /// The file, or the server's host and port.
+    pub place: String,
+    /// In seconds since 1970; `None`: it does not expire, or the server does not speak TLS.
+    pub expires_at: io::Result<Option<i64>>,
 }
 
 /// What one service of a process watches, and where it tells of it.
@@ -86,53 +103,72 @@ impl Expirings {
     }
 }
 
+impl Watched {
+    /// Looks at each thing now. It waits for files and servers, so it is not for a thread that serves.
+    pub fn look(&self) -> Vec<Looked> {
+        let credentials = self.nats_creds.iter().map(|path| Looked {
+            credential: NATS_CREDENTIALS,
+            place: path.display().to_string(),
+            expires_at: credentials_expire_at(path),
+        });
+        let mut looked: Vec<Looked> = credentials.collect();
+        for (credential, servers, greeting) in [
+            (NATS_CERTIFICATE, &self.nats_servers, Greeting::Nats),
+            (DATABASE_CERTIFICATE, &self.database_servers, Greeting::Postgres),
+        ] {
+            looked.extend(servers.iter().map(|(host, port)| Looked {
+                credential,
+                place: format!("{host}:{port}"),
+                expires_at: probe::certificate_expires_at(host, *port, greeting),
+            }));
+        }
+        looked
+    }
+}
+
 impl Expiring {
     /// Whether everything could be looked at.
     fn look(&self) -> bool {
-        let credentials = self.watched.nats_creds.as_deref().is_none_or(|path| self.look_into(path));
-        let nats = self.look_at(NATS_CERTIFICATE, &self.watched.nats_servers, Greeting::Nats);
-        let database = self.look_at(DATABASE_CERTIFICATE, &self.watched.database_servers, Greeting::Postgres);
-        credentials && nats && database
+        let looked = self.watched.look();
+        for credential in [NATS_CREDENTIALS, NATS_CERTIFICATE, DATABASE_CERTIFICATE] {
+            let of = looked.iter().filter(|looked| looked.credential == credential);
+            let seen: Vec<Option<i64>> =
+                of.filter_map(|looked| looked.expires_at.as_ref().ok().copied()).collect();
+            match seen.iter().flatten().min() {
+                Some(first) => self.expires_at.with_label_values(&[credential]).set(*first),
+                // it was there when what was before had an end
+                None if !seen.is_empty() => {
+                    let _ = self.expires_at.remove_label_values(&[credential]);
+                }
+                None => {}
+            }
+        }
+        for Looked { credential, place, expires_at } in &looked {
+            match expires_at {
+                Ok(_) => {}
+                Err(error) if *credential == NATS_CREDENTIALS => {
+                    warn!(%error, path = place, "cannot tell when the credentials expire");
+                }
+                // who does not answer is missed elsewhere
+                Err(error) => debug!(%error, server = place, "the certificate could not be looked at"),
+            }
+        }
+        looked.iter().all(|looked| looked.expires_at.is_ok())
     }
+}
 
-    fn look_into(&self, path: &Path) -> bool {
-        match credentials_expire_at(path) {
-            Ok(expires_at) => {
-                self.tell(NATS_CREDENTIALS, expires_at);
-                true
-            }
-            Err(error) => {
-                warn!(%error, path = %path.display(), "cannot tell when the credentials expire");
-                false
-            }
-        }
+/// When the last of the authorities in a file ceases to be good, in seconds since 1970; `None` when it has none. (A file may
+/// still have an old one beside a new one.)
+///
+/// # Errors
+/// The file cannot be read, or something in it is no certificate.
+pub fn authorities_expire_at(path: &Path) -> io::Result<Option<i64>> {
+    let mut last = None;
+    for certificate in CertificateDer::pem_file_iter(path).map_err(io::Error::other)? {
+        let expires_at = probe::expires_at(&certificate.map_err(io::Error::other)?)?;
+        last = last.max(Some(expires_at));
     }
-
-    /// Of all servers that answer, the first to expire. Who does not answer is missed elsewhere.
-    fn look_at(&self, credential: &str, servers: &[(String, u16)], greeting: Greeting) -> bool {
-        let mut seen = Vec::new();
-        for (host, port) in servers {
-            match probe::certificate_expires_at(host, *port, greeting) {
-                Ok(expires_at) => seen.push(expires_at),
-                Err(error) => debug!(%error, host, port, "the certificate could not be looked at"),
-            }
-        }
-        let all = seen.len() == servers.len();
-        if let Some(first) = seen.into_iter().flatten().min() {
-            self.tell(credential, Some(first));
-        }
-        all
-    }
-
-    fn tell(&self, credential: &str, expires_at: Option<i64>) {
-        match expires_at {
-            Some(expires_at) => self.expires_at.with_label_values(&[credential]).set(expires_at),
-            // it was there when the credentials of before had an end
-            None => {
-                let _ = self.expires_at.remove_label_values(&[credential]);
-            }
-        }
-    }
+    Ok(last)
 }
 
 /// When the user JWT of a credentials file ceases to be good; `None`: never.
@@ -183,5 +219,17 @@ mod tests {
             "its JWT is not JSON"
         );
         assert!(credentials_expire_at(Path::new("/nowhere.creds")).is_err());
+    }
+
+    #[test]
+    fn authorities_are_good_as_long_as_the_last_of_them() {
+        let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/authority.pem");
+        let empty = tempfile::NamedTempFile::new().expect("a file");
+
+        let expires_at = authorities_expire_at(Path::new(authority)).expect("certificates");
+
+        assert!(expires_at.is_some_and(|at| at > 4_000_000_000), "{expires_at:?}");
+        assert_eq!(authorities_expire_at(empty.path()).expect("a file"), None);
+        assert!(authorities_expire_at(Path::new("/nowhere.pem")).is_err());
     }
 }

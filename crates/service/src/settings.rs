@@ -12,8 +12,19 @@ use config::{Config, ConfigBuilder, ConfigError, File, FileFormat, Map, Source, 
 use serde::de::DeserializeOwned;
 
 /// The sections that some process of Clickwire reads.
-const KNOWN_SECTIONS: [&str; 10] =
-    ["redirect", "enrich", "deliver", "record", "api", "links", "nats", "database", "sealing", "telemetry"];
+const KNOWN_SECTIONS: [&str; 11] = [
+    "redirect",
+    "enrich",
+    "deliver",
+    "record",
+    "api",
+    "links",
+    "nats",
+    "database",
+    "sealing",
+    "minting",
+    "telemetry",
+];
 
 /// What stands before the section in the name of a variable.
 const VARIABLE_PREFIX: &str = "CLICKWIRE__";

@@ -1,20 +1,27 @@
-//! Logs to standard error, and traces over OTLP when a collector is named.
+//! Logs to standard error, and traces over OTLP when a collector is named. Lines that are written while a step of a trace is
+//! worked at carry its ids.
 
 mod json;
+#[cfg(test)]
+mod lines_tests;
+mod text;
 mod traces;
 
-use opentelemetry::global;
-use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::trace::{TracerProvider as _, get_active_span};
+use opentelemetry::{SpanId, TraceId, global};
 use opentelemetry_otlp::{Protocol, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use serde::Deserialize;
+use tracing::Subscriber;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 pub use opentelemetry::trace::SpanKind;
-pub use traces::{Step, Traces};
+pub use traces::{Step, Traces, around, within};
 
 /// Path of traces under an OTLP endpoint (OpenTelemetry protocol specification, "OTLP/HTTP Request").
 const TRACES_PATH: &str = "v1/traces";
@@ -95,19 +102,37 @@ pub fn init(service: &'static str, settings: &Settings) -> Result<Telemetry, Tel
     let provider =
         settings.otlp_endpoint.as_deref().map(|endpoint| provider(service, endpoint)).transpose()?;
 
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines = match settings.log_format {
-        Format::Pretty => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
-        Format::Json => lines
-            .fmt_fields(tracing_subscriber::fmt::format::JsonFields::new())
-            .event_format(json::JsonLine)
-            .boxed(),
-    };
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let lines = lines(settings.log_format, is_terminal, std::io::stderr);
     let traces = provider
         .as_ref()
         .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)));
     tracing_subscriber::registry().with(filter).with(traces).with(lines).try_init()?;
     Ok(Telemetry { provider })
+}
+
+/// Writes lines of this format.
+fn lines<S, W>(format: Format, is_terminal: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    match format {
+        Format::Pretty => lines.with_ansi(is_terminal).event_format(text::TextLine::new(is_terminal)).boxed(),
+        Format::Json => lines
+            .fmt_fields(tracing_subscriber::fmt::format::JsonFields::new())
+            .event_format(json::JsonLine)
+            .boxed(),
+    }
+}
+
+/// The ids of the step that is worked at here and now, if one is.
+fn current_ids() -> Option<(TraceId, SpanId)> {
+    get_active_span(|step| {
+        let of = step.span_context();
+        of.is_valid().then(|| (of.trace_id(), of.span_id()))
+    })
 }
 
 fn provider(service: &'static str, endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {

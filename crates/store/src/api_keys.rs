@@ -168,6 +168,62 @@ pub async fn list(
     Ok(rows.into_iter().map(StoredKey::from).collect())
 }
 
+/// The keys of a workspace that open something at `now`, the newest first.
+pub async fn live(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> QueryResult<Vec<StoredKey>> {
+    let rows: Vec<Row> = api_keys::table
+        .filter(api_keys::workspace_id.eq(workspace_id.uuid()).and(api_keys::revoked_at.is_null()))
+        .filter(api_keys::expires_at.is_null().or(api_keys::expires_at.gt(now)))
+        .order(api_keys::id.desc())
+        .limit(limit)
+        .select(Row::as_select())
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(StoredKey::from).collect())
+}
+
+/// Who made each of these keys of a workspace, as the audit log names them; where a key did, who made that, and so on. Keys of which
+/// nobody knows are left out.
+pub async fn first_makers(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    keys: &[StoredKey],
+) -> QueryResult<HashMap<KeyId, String>> {
+    let mut makers: HashMap<KeyId, Option<String>> =
+        keys.iter().map(|key| (key.id, key.created_by.clone())).collect();
+    loop {
+        let met = makers.values().flatten().filter_map(|maker| maker.parse::<KeyId>().ok());
+        let unknown: Vec<KeyId> = met.filter(|id| !makers.contains_key(id)).collect();
+        if unknown.is_empty() {
+            break;
+        }
+        let ids: Vec<Uuid> = unknown.iter().map(|id| id.uuid()).collect();
+        let rows: Vec<(Uuid, Option<String>)> = api_keys::table
+            .filter(api_keys::workspace_id.eq(workspace_id.uuid()).and(api_keys::id.eq_any(ids)))
+            .select((api_keys::id, api_keys::created_by))
+            .load(conn)
+            .await?;
+        makers.extend(unknown.into_iter().map(|id| (id, None)));
+        makers.extend(rows.into_iter().map(|(id, maker)| (KeyId::from_uuid(id), maker)));
+    }
+    let first = |key: &StoredKey| {
+        let mut maker = key.created_by.as_ref()?;
+        // a key is older than what it makes: no way up is longer than there are keys
+        for _ in 0..makers.len() {
+            match maker.parse::<KeyId>().ok().and_then(|id| makers.get(&id)?.as_ref()) {
+                Some(above) => maker = above,
+                None => break,
+            }
+        }
+        Some((key.id, maker.clone()))
+    };
+    Ok(keys.iter().filter_map(first).collect())
+}
+
 /// What these keys are called, taken back or not, if they are the workspace's.
 pub async fn names(
     conn: &mut Connection,
@@ -203,6 +259,25 @@ pub async fn made_by(
         found.extend(made);
     }
     Ok(found)
+}
+
+/// Takes back those of [`made_by`] that open something at `now`; tells which. For whoever has the workspace locked no other is made
+/// meanwhile.
+pub async fn revoke_made_by(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    maker: &str,
+    now: DateTime<Utc>,
+) -> QueryResult<Vec<StoredKey>> {
+    let mut made = made_by(conn, workspace_id, maker).await?;
+    made.retain(|key| key.is_live(now));
+    let ids: Vec<Uuid> = made.iter().map(|key| key.id.uuid()).collect();
+    let theirs = api_keys::workspace_id.eq(workspace_id.uuid()).and(api_keys::id.eq_any(ids));
+    diesel::update(api_keys::table.filter(theirs).filter(api_keys::revoked_at.is_null()))
+        .set(api_keys::revoked_at.eq(now))
+        .execute(conn)
+        .await?;
+    Ok(made)
 }
 
 /// How many keys of a workspace open something at `now`.

@@ -1,6 +1,7 @@
 //! Deliveries: what is owed to endpoints, from the first attempt to the last.
 //!
-//! A row is `pending` until it is `delivered` or `dead`. Whoever works on a pending row holds its lease: that is
+//! A row is `pending` until it is `delivered` or `dead`, or from the beginning `offered`, to an endpoint that fetches its events
+//! (`pulled`). Whoever works on a pending row holds its lease: that is
 //! `leases`. People read the same rows through `delivery_log`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,6 +20,7 @@ use model::{ClickId, DeliveryId, EndpointId, EventId, WorkspaceId};
 
 use crate::attempts::{self, NewAttempt};
 use crate::schema::clicks;
+use crate::sequences::{self, Line};
 use crate::statement::statement;
 use crate::{Connection, QueryResult};
 
@@ -89,6 +91,12 @@ impl Progress {
             timings: Timings::default(),
         }
     }
+
+    /// Never sent: the endpoint fetches it; `body` is what it gets, unless it can be rendered then.
+    pub fn offered(body: Option<Vec<u8>>) -> Self {
+        let due = Self::due(DateTime::<Utc>::UNIX_EPOCH, body);
+        Self { status: DeliveryStatus::Offered, next_attempt_at: None, ..due }
+    }
 }
 
 /// A delivery that is not in the table yet.
@@ -110,6 +118,8 @@ pub struct NewDelivery {
     pub progress: Progress,
     /// Its first attempt is under way: it is leased until then.
     pub leased_until: Option<DateTime<Utc>>,
+    /// Where it comes in line, if its endpoint counts what it is owed.
+    pub line: Option<Line>,
 }
 
 #[derive(QueryableByName)]
@@ -208,11 +218,15 @@ pub async fn insert(
         .iter()
         .filter_map(|d| Ended::of(d.id, d.workspace_id, d.owed, d.event_type, &d.progress))
         .collect();
-    if attempts.is_empty() && ends.is_empty() {
+    let is_counted = new.iter().any(|d| d.line.is_some());
+    if attempts.is_empty() && ends.is_empty() && !is_counted {
         return insert_rows(conn, new, leased_by, now).await;
     }
     conn.transaction(async |conn| {
         let made = insert_rows(conn, new, leased_by, now).await?;
+        if is_counted {
+            sequences::number(conn, new, &made).await?;
+        }
         attempts::insert(conn, attempts.iter().filter(|a| made.contains(&a.delivery_id))).await?;
         tell(conn, ends.iter().filter(|end| made.contains(&end.id)), now).await?;
         QueryResult::Ok(made)

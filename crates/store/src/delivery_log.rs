@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{BigInt, Bool};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 use uuid::Uuid;
 
 use model::delivery::{DeliveryStatus, Timings};
-use model::{ClickId, DeliveryId, EndpointId, EventId, ReplayId, WorkspaceId};
+use model::{BatchId, ClickId, DeliveryId, EndpointId, EventId, ReplayId, WorkspaceId};
 
+use crate::batches;
 use crate::parse::earliest;
 use crate::schema::{attempts, deliveries};
 use crate::{Connection, QueryResult};
@@ -59,6 +60,10 @@ pub struct LoggedDelivery {
     pub replay_id: Option<ReplayId>,
     /// Where the time of a success at first try went; otherwise its attempts tell.
     pub timings: Timings,
+    /// The last batch that it went in, whose attempts those were that it does not have itself.
+    pub batch_id: Option<BatchId>,
+    /// Its place among what its endpoint is owed, if that is counted; of a replay, that of what it replays.
+    pub sequence: Option<u64>,
 }
 
 /// One attempt of a delivery that did not succeed at first try.
@@ -101,6 +106,8 @@ pub struct DeliveryFilter {
     pub click_id: Option<ClickId>,
     /// Put in line by this replay.
     pub replay_id: Option<ReplayId>,
+    /// Last in this batch.
+    pub batch_id: Option<BatchId>,
     /// Of an event at this moment or later.
     pub since: Option<DateTime<Utc>>,
     /// Of an event before this moment.
@@ -129,6 +136,8 @@ struct Row {
     replay_number: i32,
     replay_id: Option<Uuid>,
     timings: Option<Vec<u8>>,
+    batch_id: Option<Uuid>,
+    sequence: Option<i64>,
 }
 
 impl From<Row> for LoggedDelivery {
@@ -142,6 +151,7 @@ impl From<Row> for LoggedDelivery {
             status: match row.status.as_str() {
                 "delivered" => DeliveryStatus::Delivered,
                 "dead" => DeliveryStatus::Dead,
+                "offered" => DeliveryStatus::Offered,
                 _ => DeliveryStatus::Pending,
             },
             attempt_count: natural(row.attempt_count),
@@ -156,6 +166,8 @@ impl From<Row> for LoggedDelivery {
             replay_number: natural(row.replay_number),
             replay_id: row.replay_id.map(ReplayId::from_uuid),
             timings: row.timings.as_deref().map(Timings::unpack).unwrap_or_default(),
+            batch_id: row.batch_id.map(BatchId::from_uuid),
+            sequence: row.sequence.and_then(|sequence| u64::try_from(sequence).ok()),
         }
     }
 }
@@ -191,6 +203,11 @@ pub async fn list(
     }
     if let Some(replay_id) = filter.replay_id {
         query = query.filter(deliveries::replay_id.eq(replay_id.uuid()));
+    }
+    if let Some(batch_id) = filter.batch_id {
+        // it is of the day of its newest delivery
+        query =
+            query.filter(deliveries::batch_id.eq(batch_id.uuid())).filter(deliveries::day.le(batch_id.day()));
     }
     // ids sort by time; the day only tells PostgreSQL which partitions to leave out
     if let Some(since) = filter.since {
@@ -325,7 +342,8 @@ pub async fn attempts_of(
 
 /// Makes a delivery due at `now`, whatever became of it before; `false` when the workspace has no such delivery.
 ///
-/// A courier that has it in hand at this moment keeps its lease.
+/// A courier that has it in hand at this moment keeps its lease. One that is in a batch makes the whole batch due; one whose
+/// batch has ended goes alone. Who fetches events gets it once more.
 pub async fn retry(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
@@ -335,13 +353,19 @@ pub async fn retry(
     let own = deliveries::table
         .find((id.day(), id.uuid()))
         .filter(deliveries::workspace_id.eq(workspace_id.uuid()));
-    let changed = diesel::update(own)
+    let retried: Option<Option<Uuid>> = diesel::update(own)
         .set((
             deliveries::status.eq(DeliveryStatus::Pending.as_str()),
             deliveries::next_attempt_at.eq(now),
             deliveries::finished_at.eq(None::<DateTime<Utc>>),
+            deliveries::entered_in.eq(sql::<BigInt>("pg_current_xact_id()::text::bigint")),
         ))
-        .execute(conn)
-        .await?;
-    Ok(changed > 0)
+        .returning(deliveries::batch_id)
+        .get_result(conn)
+        .await
+        .optional()?;
+    if let Some(batch_id) = retried.flatten() {
+        batches::hurry(conn, BatchId::from_uuid(batch_id), now).await?;
+    }
+    Ok(retried.is_some())
 }

@@ -5,13 +5,20 @@ use std::iter::successors;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use uuid::Uuid;
 
 use model::{DestinationUrl, Host, LinkId, Slug, WorkspaceId};
 
 use crate::schema::{blocked_destinations, domains, links, settings};
-use crate::{Connection, QueryResult};
+use crate::{Connection, QueryError, QueryResult};
+
+/// Held together by all who set URLs, from before they ask what is blocked until what they set is there, and waited for by who blocks
+/// a destination (“destinat” in ASCII).
+const SETTING_LOCK: i64 = 0x6465_7374_696e_6174;
+
+/// How long whoever blocks a destination waits for those who set URLs.
+const SETTING_WAIT_MAX: &str = "30s";
 
 /// Links of one look.
 const LOOK_MAX: usize = 1000;
@@ -44,9 +51,10 @@ struct Row {
     blocked_at: Option<DateTime<Utc>>,
 }
 
-/// Blocks a destination for new links; tells since when it is.
+/// Blocks a destination for new links; tells since when it is. Returns once those that were being set are there, so that whoever looks
+/// for links from then on misses none. It may be done again.
 pub async fn block(conn: &mut Connection, host: &Host, now: DateTime<Utc>) -> QueryResult<DateTime<Utc>> {
-    diesel::insert_into(blocked_destinations::table)
+    let since: DateTime<Utc> = diesel::insert_into(blocked_destinations::table)
         .values((blocked_destinations::host.eq(host.as_str()), blocked_destinations::blocked_at.eq(now)))
         .on_conflict(blocked_destinations::host)
         .do_update()
@@ -54,7 +62,15 @@ pub async fn block(conn: &mut Connection, host: &Host, now: DateTime<Utc>) -> Qu
         .set(blocked_destinations::host.eq(host.as_str()))
         .returning(blocked_destinations::blocked_at)
         .get_result(conn)
+        .await?;
+    conn.transaction::<_, QueryError, _>(async |conn| {
+        conn.batch_execute(&format!(
+            "SET LOCAL lock_timeout = '{SETTING_WAIT_MAX}'; SELECT pg_advisory_xact_lock({SETTING_LOCK})"
+        ))
         .await
+    })
+    .await?;
+    Ok(since)
 }
 
 /// Since when a destination is blocked, if it is.
@@ -72,8 +88,14 @@ pub async fn unblock(conn: &mut Connection, host: &Host) -> QueryResult<Option<D
         .optional()
 }
 
-/// Those of these hosts that are blocked, by themselves or by a name above them.
+/// Those of these hosts that are blocked, by themselves or by a name above them. Belongs in the transaction that sets URLs to the others:
+/// who blocks one of them meanwhile waits for its end.
 pub async fn blocked_among(conn: &mut Connection, hosts: &[Host]) -> QueryResult<HashSet<Host>> {
+    if hosts.is_empty() {
+        return Ok(HashSet::new());
+    }
+    // a statement of its own: the next one sees what was there when the lock was got
+    conn.batch_execute(&format!("SELECT pg_advisory_xact_lock_shared({SETTING_LOCK})")).await?;
     Ok(blocks_of(conn, hosts, None).await?.into_keys().collect())
 }
 

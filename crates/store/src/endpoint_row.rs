@@ -2,16 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use model::event_type::EventTypePattern;
-use model::{AlertFormat, EndpointId};
+use model::{AlertFormat, EndpointId, Ordering};
 
-use crate::QueryResult;
-use crate::endpoints::{Endpoint, EndpointOptions, Health, Kind, State};
-use crate::parse::parsed;
+use crate::endpoints::{DeliveryMode, Endpoint, EndpointOptions, Health, Kind, State};
+use crate::parse::{parsed, parsed_json};
 use crate::schema::{endpoint_state, endpoints};
+use crate::{QueryError, QueryResult};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = endpoints)]
@@ -38,6 +38,14 @@ pub(crate) struct Row {
     revision: i64,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    payload: Option<Value>,
+    batch: Option<Value>,
+    delivery: String,
+    verified_at: Option<DateTime<Utc>>,
+    ordering: Option<Value>,
+    checkpoint_minutes: Option<i32>,
+    signs_v1a: bool,
+    auth_sealed: Option<Vec<u8>>,
 }
 
 #[derive(Queryable, Selectable)]
@@ -77,6 +85,13 @@ pub(crate) fn read((row, health): (Row, Option<HealthRow>)) -> QueryResult<Endpo
                 .map(|status| u16::try_from(status).unwrap_or_default())
                 .collect(),
             auto_disable: row.auto_disable,
+            payload: row.payload,
+            batch: row.batch.map(parsed_json).transpose()?,
+            delivery: DeliveryMode::from_word(&row.delivery),
+            ordering: read_ordering(row.ordering)?,
+            checkpoint_minutes: row.checkpoint_minutes.map(natural),
+            signs_v1a: row.signs_v1a,
+            auth_sealed: row.auth_sealed,
         },
         state: State::from_word(&row.state),
         state_reason: row.state_reason,
@@ -93,6 +108,7 @@ pub(crate) fn read((row, health): (Row, Option<HealthRow>)) -> QueryResult<Endpo
             delivered: h.delivered,
             failed: h.failed,
         }),
+        verified_at: row.verified_at,
     })
 }
 
@@ -116,6 +132,13 @@ pub(crate) struct Values<'a> {
     permanent_statuses: Vec<i16>,
     auto_disable: bool,
     updated_at: DateTime<Utc>,
+    payload: Option<&'a Value>,
+    batch: Option<Value>,
+    delivery: &'static str,
+    ordering: Option<Value>,
+    checkpoint_minutes: Option<i32>,
+    signs_v1a: bool,
+    auth_sealed: Option<&'a [u8]>,
 }
 
 /// What is written of what people set.
@@ -140,5 +163,20 @@ pub(crate) fn values(options: &EndpointOptions, now: DateTime<Utc>) -> Values<'_
         permanent_statuses: options.permanent_statuses.iter().copied().map(u16::cast_signed).collect(),
         auto_disable: options.auto_disable,
         updated_at: now,
+        payload: options.payload.as_ref(),
+        batch: options.batch.and_then(|batch| serde_json::to_value(batch).ok()),
+        delivery: options.delivery.as_str(),
+        ordering: options.ordering.is_kept().then(|| json!(options.ordering)),
+        checkpoint_minutes: options.checkpoint_minutes.map(u32::cast_signed),
+        signs_v1a: options.signs_v1a,
+        auth_sealed: options.auth_sealed.as_deref(),
     }
+}
+
+/// The order that the column says; someone must have written past us if it is none.
+pub(crate) fn read_ordering(stored: Option<Value>) -> QueryResult<Ordering> {
+    let read = |stored| {
+        serde_json::from_value(stored).map_err(|error| QueryError::DeserializationError(Box::new(error)))
+    };
+    stored.map_or(Ok(Ordering::None), read)
 }

@@ -128,6 +128,14 @@ pub async fn hold(
     Ok(rows.into_iter().map(|row| EndpointId::from_uuid(row.endpoint_id)).collect())
 }
 
+/// Lets all endpoints go that `courier` has taken for itself, so that others need not wait.
+pub async fn let_go(conn: &mut Connection, courier: Uuid) -> QueryResult<usize> {
+    statement("UPDATE endpoint_state SET courier = NULL, courier_until = NULL WHERE courier = $1")
+        .bind::<SqlUuid, _>(courier)
+        .execute(conn)
+        .await
+}
+
 /// The endpoints with a pause that is not over at `now`, and when it will be; at most `limit`.
 pub async fn paused(
     conn: &mut Connection,

@@ -7,7 +7,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use model::event_type::EventTypePattern;
-use model::{AlertFormat, EndpointId, EndpointUrl, WorkspaceId};
+use model::ownership::OwnershipCheck;
+use model::{AlertFormat, Batching, EndpointId, EndpointUrl, Ordering, WorkspaceId};
 
 use crate::endpoint_row::{HealthRow, Row, read, values};
 use crate::parse::parsed;
@@ -37,6 +38,15 @@ pub struct Endpoint {
     pub updated_at: DateTime<Utc>,
     /// What `deliver` has learned; `None` before the first attempt.
     pub health: Option<Health>,
+    /// When it showed that it wants what is sent to it.
+    pub verified_at: Option<DateTime<Utc>>,
+}
+
+impl Endpoint {
+    /// Whether it gets one request a second, because it has not shown that it wants more.
+    pub fn is_unproven(&self, check: OwnershipCheck) -> bool {
+        check == OwnershipCheck::Required && self.verified_at.is_none()
+    }
 }
 
 /// What people set of an endpoint.
@@ -70,6 +80,20 @@ pub struct EndpointOptions {
     pub permanent_statuses: Vec<u16>,
     /// Whether it is disabled when it has only failed for days.
     pub auto_disable: bool,
+    /// The shape of its bodies, as `webhook::shape` reads it.
+    pub payload: Option<Value>,
+    /// Several events go in one request; `None`: each goes alone.
+    pub batch: Option<Batching>,
+    /// How it gets its events.
+    pub delivery: DeliveryMode,
+    /// In which order it gets what it is owed.
+    pub ordering: Ordering,
+    /// How often a checkpoint of what it was owed is made, if it asks for them.
+    pub checkpoint_minutes: Option<u32>,
+    /// Whether its webhooks carry an asymmetric signature too.
+    pub signs_v1a: bool,
+    /// How it lets us in, sealed.
+    pub auth_sealed: Option<Vec<u8>>,
 }
 
 impl EndpointOptions {
@@ -90,7 +114,37 @@ impl EndpointOptions {
             retry_schedule: None,
             permanent_statuses: Vec::new(),
             auto_disable: true,
+            payload: None,
+            batch: None,
+            delivery: DeliveryMode::Push,
+            ordering: Ordering::None,
+            checkpoint_minutes: None,
+            signs_v1a: false,
+            auth_sealed: None,
         }
+    }
+}
+
+/// How an endpoint gets its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeliveryMode {
+    /// They are posted to it.
+    Push,
+    /// It fetches them; nothing is sent.
+    Pull,
+}
+
+impl DeliveryMode {
+    /// The word in the API and in PostgreSQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Pull => "pull",
+        }
+    }
+
+    pub(crate) fn from_word(word: &str) -> Self {
+        if word == Self::Pull.as_str() { Self::Pull } else { Self::Push }
     }
 }
 
@@ -238,6 +292,21 @@ pub async fn find_alert(conn: &mut Connection, workspace_id: WorkspaceId) -> Que
     row.map(read).transpose()
 }
 
+/// The shape of the bodies of an endpoint, as it is stored; also of one that was removed.
+pub async fn payload(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: EndpointId,
+) -> QueryResult<Option<Value>> {
+    let found: Option<Option<Value>> = endpoints::table
+        .filter(endpoints::id.eq(id.uuid()).and(endpoints::workspace_id.eq(workspace_id.uuid())))
+        .select(endpoints::payload)
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(found.flatten())
+}
+
 /// Locks the workspace's endpoint until the transaction ends; `false` when there is none.
 pub async fn lock(conn: &mut Connection, workspace_id: WorkspaceId, id: EndpointId) -> QueryResult<bool> {
     let found: Option<Uuid> = endpoints::table
@@ -273,7 +342,7 @@ pub async fn list(
     rows.into_iter().map(read).collect()
 }
 
-/// Saves the options of an endpoint and counts the change.
+/// Saves the options of an endpoint and counts the change. What it has shown holds for the server that it was at.
 pub async fn update(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
@@ -281,6 +350,7 @@ pub async fn update(
     options: &EndpointOptions,
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
+    crate::ownership::forget_if_moved(conn, workspace_id, id, &options.url).await?;
     diesel::update(own(workspace_id, id))
         .set((values(options, now), endpoints::revision.eq(endpoints::revision + 1)))
         .execute(conn)

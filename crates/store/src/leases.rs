@@ -69,6 +69,67 @@ pub struct Leased {
     pub told_revision: u32,
     /// Somebody had it in hand, and his lease ended before a result was stored.
     pub is_taken_over: bool,
+    /// Its place among what its endpoint is owed, if that is counted.
+    pub sequence: Option<u64>,
+}
+
+/// What [`LeasedRow`] is read from, but for `is_taken_over`; `d` is the delivery.
+pub(crate) const LEASED: &str = "d.id, d.workspace_id, d.endpoint_id, d.event_id, d.event_revision, d.event_type, \
+    d.click_id, d.attempt_count, d.body, d.throttled, d.told_revision, d.replay_id IS NOT NULL AS is_replay, \
+    d.sequence";
+
+#[derive(QueryableByName)]
+pub(crate) struct LeasedRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    workspace_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    endpoint_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    event_id: Uuid,
+    #[diesel(sql_type = Integer)]
+    event_revision: i32,
+    #[diesel(sql_type = Text)]
+    event_type: String,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    click_id: Option<Uuid>,
+    #[diesel(sql_type = Integer)]
+    attempt_count: i32,
+    #[diesel(sql_type = Nullable<Binary>)]
+    body: Option<Vec<u8>>,
+    #[diesel(sql_type = Bool)]
+    is_replay: bool,
+    #[diesel(sql_type = Integer)]
+    throttled: i32,
+    #[diesel(sql_type = Integer)]
+    told_revision: i32,
+    #[diesel(sql_type = Bool)]
+    is_taken_over: bool,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    sequence: Option<i64>,
+}
+
+impl From<LeasedRow> for Leased {
+    fn from(row: LeasedRow) -> Self {
+        Self {
+            id: DeliveryId::from_uuid(row.id),
+            workspace_id: WorkspaceId::from_uuid(row.workspace_id),
+            owed: Owed {
+                endpoint_id: EndpointId::from_uuid(row.endpoint_id),
+                event_id: EventId::from_parts(row.event_id, row.event_revision.cast_unsigned()),
+            },
+            event_type: row.event_type,
+            click_id: row.click_id.map(ClickId::from_uuid),
+            attempt_count: row.attempt_count.cast_unsigned(),
+            body: row.body,
+            is_replay: row.is_replay,
+            throttled: row.throttled.cast_unsigned(),
+            told_revision: row.told_revision.cast_unsigned(),
+            is_taken_over: row.is_taken_over,
+            sequence: row.sequence.and_then(|sequence| u64::try_from(sequence).ok()),
+        }
+    }
 }
 
 /// Of each endpoint ($1) up to so many ($2) deliveries that are due at $3 and in nobody's hands, locked.
@@ -141,70 +202,28 @@ pub async fn lease_due(
     now: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> QueryResult<Vec<Leased>> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
-        #[diesel(sql_type = SqlUuid)]
-        workspace_id: Uuid,
-        #[diesel(sql_type = SqlUuid)]
-        endpoint_id: Uuid,
-        #[diesel(sql_type = SqlUuid)]
-        event_id: Uuid,
-        #[diesel(sql_type = Integer)]
-        event_revision: i32,
-        #[diesel(sql_type = Text)]
-        event_type: String,
-        #[diesel(sql_type = Nullable<SqlUuid>)]
-        click_id: Option<Uuid>,
-        #[diesel(sql_type = Integer)]
-        attempt_count: i32,
-        #[diesel(sql_type = Nullable<Binary>)]
-        body: Option<Vec<u8>>,
-        #[diesel(sql_type = Bool)]
-        is_replay: bool,
-        #[diesel(sql_type = Integer)]
-        throttled: i32,
-        #[diesel(sql_type = Integer)]
-        told_revision: i32,
-        #[diesel(sql_type = Bool)]
-        is_taken_over: bool,
-    }
     let wanted: Vec<_> = wanted.iter().filter(|(_, limit)| *limit > 0).collect();
-    let rows: Vec<Row> = statement(format!(
-        "WITH due AS MATERIALIZED ({LEASE_KEYS}) \
+    let rows: Vec<LeasedRow> = statement(leasing(LEASE_KEYS))
+        .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(
+            wanted.iter().map(|(_, limit)| i64::try_from(*limit).unwrap_or(i64::MAX)).collect::<Vec<_>>(),
+        )
+        .bind::<Timestamptz, _>(now)
+        .bind::<SqlUuid, _>(leased_by)
+        .bind::<Timestamptz, _>(until)
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(Leased::from).collect())
+}
+
+/// The statement that leases what `keys` finds for $4 until $5.
+pub(crate) fn leasing(keys: &str) -> String {
+    format!(
+        "WITH due AS MATERIALIZED ({keys}) \
          UPDATE deliveries d SET leased_by = $4, leased_until = $5 FROM due \
          WHERE d.day = due.day AND d.id = due.id \
-         RETURNING d.id, d.workspace_id, d.endpoint_id, d.event_id, d.event_revision, d.event_type, d.click_id, \
-             d.attempt_count, d.body, d.throttled, d.told_revision, d.replay_id IS NOT NULL AS is_replay, \
-             due.is_taken_over"
-    ))
-    .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(
-        wanted.iter().map(|(_, limit)| i64::try_from(*limit).unwrap_or(i64::MAX)).collect::<Vec<_>>(),
+         RETURNING {LEASED}, due.is_taken_over"
     )
-    .bind::<Timestamptz, _>(now)
-    .bind::<SqlUuid, _>(leased_by)
-    .bind::<Timestamptz, _>(until)
-    .load(conn)
-    .await?;
-    let read = |row: Row| Leased {
-        id: DeliveryId::from_uuid(row.id),
-        workspace_id: WorkspaceId::from_uuid(row.workspace_id),
-        owed: Owed {
-            endpoint_id: EndpointId::from_uuid(row.endpoint_id),
-            event_id: EventId::from_parts(row.event_id, row.event_revision.cast_unsigned()),
-        },
-        event_type: row.event_type,
-        click_id: row.click_id.map(ClickId::from_uuid),
-        attempt_count: row.attempt_count.cast_unsigned(),
-        body: row.body,
-        is_replay: row.is_replay,
-        throttled: row.throttled.cast_unsigned(),
-        told_revision: row.told_revision.cast_unsigned(),
-        is_taken_over: row.is_taken_over,
-    };
-    Ok(rows.into_iter().map(read).collect())
 }
 
 /// Prolongs leases that are still ours; tells which they are. Rows that somebody has locked, mostly to store their result, are

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{QueryError, QueryResult};
@@ -15,6 +17,11 @@ where
     T::Err: Error + Send + Sync + 'static,
 {
     text.parse().map_err(|error: T::Err| QueryError::DeserializationError(Box::new(error)))
+}
+
+/// The value that a column holds as JSON. Likewise.
+pub(crate) fn parsed_json<T: DeserializeOwned>(json: Value) -> QueryResult<T> {
+    serde_json::from_value(json).map_err(|error| QueryError::DeserializationError(Box::new(error)))
 }
 
 /// The last millisecond that an id can begin with, in the year 10889.

@@ -24,7 +24,7 @@ pub use old_attempts::drop_attempts_before;
 pub use old_clicks::drop_clicks_before;
 
 /// The tables that have a partition a day, by a column `day`.
-pub const TABLES: [&str; 3] = ["clicks", "deliveries", "attempts"];
+pub const TABLES: [&str; 4] = ["clicks", "deliveries", "attempts", "delivery_batches"];
 
 /// Held while a partition is made ("partitio" in ASCII).
 const PARTITION_LOCK: i64 = 0x7061_7274_6974_696f;
@@ -73,7 +73,7 @@ pub async fn ensure(conn: &mut Connection, today: NaiveDate, days_ahead: u32) ->
     failed.map_or(Ok(made), Err)
 }
 
-/// Drops the deliveries and attempts of the days before `first_kept`; tells how many days.
+/// Drops the deliveries, batches and attempts of the days before `first_kept`; tells how many days.
 ///
 /// A day in which a delivery still waits stays. So does one whose table is being read for long; it does not keep the
 /// others from being dropped. What the default partitions have of such days is deleted, a bounded number of rows at a time.
@@ -83,6 +83,7 @@ pub async fn ensure(conn: &mut Connection, today: NaiveDate, days_ahead: u32) ->
 pub async fn drop_deliveries_before(conn: &mut Connection, first_kept: NaiveDate) -> QueryResult<usize> {
     let mut days = days(conn, "deliveries").await?;
     days.append(&mut self::days(conn, "attempts").await?);
+    days.append(&mut self::days(conn, "delivery_batches").await?);
     let mut dropped = 0;
     let mut failed = None;
     for day in days.into_iter().filter(|day| *day < first_kept) {
@@ -128,6 +129,7 @@ pub async fn held_days(conn: &mut Connection) -> QueryResult<HeldDays> {
 
 async fn drop_day(conn: &mut Connection, day: NaiveDate) -> QueryResult<bool> {
     let (deliveries, attempts) = (name("deliveries", day), name("attempts", day));
+    let batches = name("delivery_batches", day);
     let is_dropped = conn
         .transaction(async |conn| {
             let lock = format!(
@@ -136,19 +138,23 @@ async fn drop_day(conn: &mut Connection, day: NaiveDate) -> QueryResult<bool> {
             conn.batch_execute(&lock).await?;
             // another replica may have dropped it meanwhile
             let has_deliveries = exists(conn, &deliveries).await?;
-            if !has_deliveries && !exists(conn, &attempts).await? {
+            if !has_deliveries && !exists(conn, &attempts).await? && !exists(conn, &batches).await? {
                 return Ok(false);
             }
+            // a batch is of the day of its newest delivery, which waits as long as the batch does
             if has_deliveries && has_waiting(conn, &deliveries).await? {
                 return Ok(false);
             }
             // the tables before their partitions, as those who write take them
-            conn.batch_execute("LOCK TABLE ONLY deliveries, ONLY attempts IN ACCESS EXCLUSIVE MODE").await?;
+            conn.batch_execute(
+                "LOCK TABLE ONLY delivery_batches, ONLY deliveries, ONLY attempts IN ACCESS EXCLUSIVE MODE",
+            )
+            .await?;
             // somebody may have asked for a retry meanwhile
             if has_deliveries && has_waiting(conn, &deliveries).await? {
                 return Ok(false);
             }
-            conn.batch_execute(&format!("DROP TABLE IF EXISTS {attempts}, {deliveries}")).await?;
+            conn.batch_execute(&format!("DROP TABLE IF EXISTS {attempts}, {deliveries}, {batches}")).await?;
             QueryResult::Ok(true)
         })
         .await?;
@@ -158,13 +164,17 @@ async fn drop_day(conn: &mut Connection, day: NaiveDate) -> QueryResult<bool> {
     Ok(is_dropped)
 }
 
-/// Deletes what the default partitions have of the days before `first_kept`: deliveries that do not wait, and attempts
-/// whose delivery is not there any more.
+/// Deletes what the default partitions have of the days before `first_kept`: deliveries and batches that do not wait, and
+/// attempts whose delivery is not there any more.
 async fn delete_late(conn: &mut Connection, first_kept: NaiveDate) -> QueryResult<()> {
     // somebody may ask for a retry meanwhile: what is deleted is looked at once more
     let deliveries = format!(
         "DELETE FROM deliveries_default WHERE status <> 'pending' AND (day, id) IN \
              (SELECT day, id FROM deliveries_default WHERE day < $1 AND status <> 'pending' LIMIT {LATE_ROWS_MAX})"
+    );
+    let batches = format!(
+        "DELETE FROM delivery_batches_default WHERE status <> 'pending' AND (day, id) IN \
+             (SELECT day, id FROM delivery_batches_default WHERE day < $1 AND status <> 'pending' LIMIT {LATE_ROWS_MAX})"
     );
     let attempts = format!(
         "DELETE FROM attempts_default WHERE (day, delivery_id, number) IN \
@@ -173,7 +183,7 @@ async fn delete_late(conn: &mut Connection, first_kept: NaiveDate) -> QueryResul
              LIMIT {LATE_ROWS_MAX})"
     );
     let mut deleted = 0;
-    for delete in [deliveries, attempts] {
+    for delete in [deliveries, batches, attempts] {
         deleted += diesel::sql_query(delete).bind::<Date, _>(first_kept).execute(conn).await?;
     }
     if deleted > 0 {

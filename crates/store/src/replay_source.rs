@@ -72,7 +72,7 @@ pub async fn deliveries(
     let (only, statuses): (&str, &[&str]) = match selection.what {
         What::Dead => ("AND status = 'dead'", &["dead"]),
         What::Delivered => ("", &["delivered"]),
-        What::Any | What::Missing => ("", &["delivered", "dead"]),
+        What::Any | What::Missing => ("", &["delivered", "dead", "offered"]),
     };
     let after = position.unwrap_or_else(|| before(selection.since));
     // LIMIT keeps the planner from joining with whole partitions: it is one index look-up a delivery
@@ -176,7 +176,7 @@ pub fn is_on_its_way(clicked_at: DateTime<Utc>, owed_from: DateTime<Utc>, asked_
 
 /// Puts these deliveries in line once more: each a new delivery of the same event, with all of its schedule before it.
 ///
-/// The bytes that were kept are kept with it. Tells how many are new.
+/// The bytes that were kept are kept with it, and its number. Tells how many are new.
 pub async fn again(
     conn: &mut Connection,
     replay: &Replay,
@@ -185,9 +185,9 @@ pub async fn again(
 ) -> QueryResult<usize> {
     statement(
         "INSERT INTO deliveries (id, day, workspace_id, endpoint_id, event_id, event_revision, replay_number, \
-             replay_id, event_type, click_id, status, next_attempt_at, created_at, body) \
+             replay_id, event_type, click_id, status, next_attempt_at, created_at, body, sequence, order_key) \
          SELECT seen.new_id, d.day, d.workspace_id, d.endpoint_id, d.event_id, d.event_revision, d.replay_number + 1, \
-             $5, d.event_type, d.click_id, 'pending', $6 + seen.number * interval '1 microsecond', $6, d.body \
+             $5, d.event_type, d.click_id, 'pending', $6 + seen.number * interval '1 microsecond', $6, d.body, d.sequence, d.order_key \
          FROM unnest($1, $2, $3) WITH ORDINALITY AS seen (day, id, new_id, number) \
              JOIN deliveries d ON d.day = seen.day AND d.id = seen.id AND d.workspace_id = $4 \
          ON CONFLICT DO NOTHING",
@@ -216,9 +216,10 @@ pub async fn first(
 ) -> QueryResult<usize> {
     statement(
         "INSERT INTO deliveries (id, day, workspace_id, endpoint_id, event_id, replay_id, event_type, click_id, status, \
-             next_attempt_at, created_at, told_revision) \
+             next_attempt_at, created_at, told_revision, order_key) \
          SELECT missed.id, missed.day, $5, $6, missed.click_id, $7, $8, missed.click_id, \
-             'pending', $9 + missed.number * interval '1 microsecond', $9, missed.revision \
+             'pending', $9 + missed.number * interval '1 microsecond', $9, missed.revision, \
+             (SELECT c.link_id FROM clicks c WHERE c.day = missed.day AND c.id = missed.click_id LIMIT 1) \
          FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS missed (day, click_id, revision, id, number) \
          ON CONFLICT DO NOTHING",
     )

@@ -137,6 +137,39 @@ diesel::table! {
         throttled -> Int4,
         timings -> Nullable<Bytea>,
         told_revision -> Int4,
+        sequence -> Nullable<Int8>,
+        order_key -> Nullable<Uuid>,
+        batch_id -> Nullable<Uuid>,
+        entered_in -> Int8,
+    }
+}
+
+diesel::table! {
+    delivery_batches (day, id) {
+        id -> Uuid,
+        day -> Date,
+        first_day -> Date,
+        workspace_id -> Uuid,
+        endpoint_id -> Uuid,
+        status -> Text,
+        is_replay -> Bool,
+        events -> Int4,
+        attempt_count -> Int4,
+        throttled -> Int4,
+        next_attempt_at -> Nullable<Timestamptz>,
+        leased_until -> Nullable<Timestamptz>,
+        leased_by -> Nullable<Uuid>,
+        created_at -> Timestamptz,
+        finished_at -> Nullable<Timestamptz>,
+        body -> Nullable<Bytea>,
+    }
+}
+
+diesel::table! {
+    denied_recipients (template_number, recipient) {
+        template_number -> Int4,
+        recipient -> Int8,
+        denied_at -> Timestamptz,
     }
 }
 
@@ -184,6 +217,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    endpoint_checkpoints (endpoint_id, first_sequence) {
+        endpoint_id -> Uuid,
+        first_sequence -> Int8,
+        workspace_id -> Uuid,
+        last_sequence -> Int8,
+        deliveries -> Int8,
+        first_event_at -> Timestamptz,
+        last_event_at -> Timestamptz,
+        digest -> Bytea,
+        closed_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     endpoint_secrets (id) {
         id -> Uuid,
         endpoint_id -> Uuid,
@@ -192,6 +239,15 @@ diesel::table! {
         created_at -> Timestamptz,
         expires_at -> Nullable<Timestamptz>,
         revoked_at -> Nullable<Timestamptz>,
+        key_sealed -> Nullable<Bytea>,
+    }
+}
+
+diesel::table! {
+    endpoint_sequences (endpoint_id) {
+        endpoint_id -> Uuid,
+        workspace_id -> Uuid,
+        last -> Int8,
     }
 }
 
@@ -245,6 +301,14 @@ diesel::table! {
         kind -> Text,
         alert_format -> Nullable<Text>,
         settle_ms -> Int4,
+        ordering -> Nullable<Jsonb>,
+        batch -> Nullable<Jsonb>,
+        payload -> Nullable<Jsonb>,
+        signs_v1a -> Bool,
+        delivery -> Text,
+        verified_at -> Nullable<Timestamptz>,
+        checkpoint_minutes -> Nullable<Int4>,
+        auth_sealed -> Nullable<Bytea>,
     }
 }
 
@@ -324,6 +388,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    link_templates (number) {
+        number -> Int4,
+        link_id -> Uuid,
+        workspace_id -> Uuid,
+        created_at -> Timestamptz,
+        closed_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     links (id) {
         id -> Uuid,
         workspace_id -> Uuid,
@@ -370,6 +444,19 @@ diesel::table! {
         person_id -> Uuid,
         role -> Text,
         created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    minting_keys (id) {
+        id -> Uuid,
+        workspace_id -> Uuid,
+        number -> Int2,
+        sealed -> Nullable<Bytea>,
+        created_by -> Text,
+        created_at -> Timestamptz,
+        retired_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -502,10 +589,15 @@ diesel::table! {
 
 diesel::joinable!(api_keys -> workspaces (workspace_id));
 diesel::joinable!(audit -> workspaces (workspace_id));
+diesel::joinable!(denied_recipients -> link_templates (template_number));
 diesel::joinable!(domains -> workspaces (workspace_id));
 diesel::joinable!(ended_key_sessions -> api_keys (key_id));
+diesel::joinable!(endpoint_checkpoints -> endpoints (endpoint_id));
+diesel::joinable!(endpoint_checkpoints -> workspaces (workspace_id));
 diesel::joinable!(endpoint_secrets -> endpoints (endpoint_id));
 diesel::joinable!(endpoint_secrets -> workspaces (workspace_id));
+diesel::joinable!(endpoint_sequences -> endpoints (endpoint_id));
+diesel::joinable!(endpoint_sequences -> workspaces (workspace_id));
 diesel::joinable!(endpoint_state -> endpoints (endpoint_id));
 diesel::joinable!(endpoint_state -> workspaces (workspace_id));
 diesel::joinable!(endpoints -> workspaces (workspace_id));
@@ -513,10 +605,13 @@ diesel::joinable!(erasure_salts -> workspaces (workspace_id));
 diesel::joinable!(erasures -> workspaces (workspace_id));
 diesel::joinable!(idempotency_keys -> workspaces (workspace_id));
 diesel::joinable!(invitations -> workspaces (workspace_id));
+diesel::joinable!(link_templates -> links (link_id));
+diesel::joinable!(link_templates -> workspaces (workspace_id));
 diesel::joinable!(links -> domains (domain_id));
 diesel::joinable!(links -> workspaces (workspace_id));
 diesel::joinable!(memberships -> people (person_id));
 diesel::joinable!(memberships -> workspaces (workspace_id));
+diesel::joinable!(minting_keys -> workspaces (workspace_id));
 diesel::joinable!(replays -> endpoints (endpoint_id));
 diesel::joinable!(replays -> workspaces (workspace_id));
 diesel::joinable!(sessions -> people (person_id));
@@ -532,11 +627,15 @@ diesel::allow_tables_to_appear_in_same_query!(
     counted_clicks,
     daily_rollups,
     deliveries,
+    delivery_batches,
+    denied_recipients,
     dirty_buckets,
     domains,
     ended_key_sessions,
     endpoint_changes,
+    endpoint_checkpoints,
     endpoint_secrets,
+    endpoint_sequences,
     endpoint_state,
     endpoints,
     erasure_salts,
@@ -545,8 +644,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     idempotency_keys,
     invitations,
     link_rollups,
+    link_templates,
     links,
     memberships,
+    minting_keys,
     outbox,
     people,
     quarantine,

@@ -1,4 +1,4 @@
-//! Signing secrets of endpoints, sealed. The newest live one signs first.
+//! Signing secrets of endpoints, sealed, each with the key of asymmetric signatures that goes with it. The newest live one signs first.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use model::{EndpointId, SecretId, WorkspaceId};
 
-use crate::schema::endpoint_secrets;
+use crate::schema::{endpoint_secrets, endpoints};
 use crate::{Connection, QueryResult};
 
 /// A sealed signing secret.
@@ -21,6 +21,8 @@ pub struct Secret {
     pub created_at: DateTime<Utc>,
     /// It signs nothing from then on.
     pub expires_at: Option<DateTime<Utc>>,
+    /// The key of asymmetric signatures that goes with it, sealed.
+    pub key_sealed: Option<Vec<u8>>,
 }
 
 #[derive(Queryable, Selectable)]
@@ -30,12 +32,13 @@ struct Row {
     sealed: Vec<u8>,
     created_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
+    key_sealed: Option<Vec<u8>>,
 }
 
 impl From<Row> for Secret {
     fn from(row: Row) -> Self {
-        let Row { id, sealed, created_at, expires_at } = row;
-        Self { id: SecretId::from_uuid(id), sealed, created_at, expires_at }
+        let Row { id, sealed, created_at, expires_at, key_sealed } = row;
+        Self { id: SecretId::from_uuid(id), sealed, created_at, expires_at, key_sealed }
     }
 }
 
@@ -58,7 +61,21 @@ pub async fn insert(
         ))
         .execute(conn)
         .await?;
-    Ok(Secret { id, sealed: sealed.to_vec(), created_at: now, expires_at: None })
+    Ok(Secret { id, sealed: sealed.to_vec(), created_at: now, expires_at: None, key_sealed: None })
+}
+
+/// Keeps the key of asymmetric signatures that goes with a secret: it signs and ends with it.
+pub async fn set_key(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: SecretId,
+    key_sealed: &[u8],
+) -> QueryResult<()> {
+    let own = endpoint_secrets::table
+        .filter(endpoint_secrets::id.eq(id.uuid()))
+        .filter(endpoint_secrets::workspace_id.eq(workspace_id.uuid()));
+    diesel::update(own).set(endpoint_secrets::key_sealed.eq(key_sealed)).execute(conn).await?;
+    Ok(())
 }
 
 /// The secrets that sign at `now`, newest first.
@@ -78,6 +95,29 @@ pub async fn list_live(
         .load(conn)
         .await?;
     Ok(rows.into_iter().map(Secret::from).collect())
+}
+
+/// The keys that make an endpoint's asymmetric signatures at `now`, newest first, and whose they are. Not by workspace: their
+/// public halves are for everybody who knows the endpoint's id.
+pub async fn list_keys(
+    conn: &mut Connection,
+    endpoint_id: EndpointId,
+    now: DateTime<Utc>,
+) -> QueryResult<Vec<(WorkspaceId, Secret)>> {
+    let rows: Vec<(Uuid, Row)> = endpoint_secrets::table
+        .inner_join(endpoints::table)
+        .filter(endpoints::id.eq(endpoint_id.uuid()).and(endpoints::deleted_at.is_null()))
+        .filter(endpoints::signs_v1a)
+        .filter(endpoint_secrets::key_sealed.is_not_null())
+        .filter(endpoint_secrets::revoked_at.is_null())
+        .filter(
+            endpoint_secrets::expires_at.is_null().or(endpoint_secrets::expires_at.assume_not_null().gt(now)),
+        )
+        .order(endpoint_secrets::id.desc())
+        .select((endpoint_secrets::workspace_id, Row::as_select()))
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(|(workspace, row)| (WorkspaceId::from_uuid(workspace), row.into())).collect())
 }
 
 /// The newest secrets that an endpoint had and that sign no more at `now`; at most `limit`.

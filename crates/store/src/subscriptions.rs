@@ -10,10 +10,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use model::event_type::EventTypePattern;
-use model::{EndpointId, EndpointUrl, WorkspaceId};
+use model::{Batching, EndpointId, EndpointUrl, Ordering, WorkspaceId};
 
-use crate::endpoints::{Kind, State};
-use crate::parse::parsed;
+use crate::endpoint_row::read_ordering;
+use crate::endpoints::{DeliveryMode, Kind, State};
+use crate::parse::{parsed, parsed_json};
 use crate::schema::{endpoint_changes, endpoint_secrets, endpoints};
 use crate::{Connection, QueryResult};
 
@@ -54,6 +55,22 @@ pub struct Subscription {
     pub owed_from: DateTime<Utc>,
     /// Live signing secrets, sealed, newest first.
     pub secrets_sealed: Vec<Vec<u8>>,
+    /// The shape of its bodies, as `webhook::shape` reads it.
+    pub payload: Option<Value>,
+    /// Several events go in one request; `None`: each goes alone.
+    pub batch: Option<Batching>,
+    /// How it gets its events.
+    pub delivery: DeliveryMode,
+    /// When it showed that it wants what is sent to it.
+    pub verified_at: Option<DateTime<Utc>>,
+    /// In which order it gets what it is owed.
+    pub ordering: Ordering,
+    /// How often a checkpoint of what it was owed is made, if it asks for them.
+    pub checkpoint_minutes: Option<u32>,
+    /// Live keys of asymmetric signatures, sealed, newest first; none when the endpoint does not want such signatures.
+    pub keys_sealed: Vec<Vec<u8>>,
+    /// How it lets us in, sealed.
+    pub auth_sealed: Option<Vec<u8>>,
 }
 
 /// What [`load`] found.
@@ -88,7 +105,18 @@ struct Row {
     permanent_statuses: Vec<i16>,
     alert_format: Option<String>,
     owed_from: DateTime<Utc>,
+    payload: Option<Value>,
+    batch: Option<Value>,
+    delivery: String,
+    verified_at: Option<DateTime<Utc>>,
+    ordering: Option<Value>,
+    checkpoint_minutes: Option<i32>,
+    signs_v1a: bool,
+    auth_sealed: Option<Vec<u8>>,
 }
+
+/// A live secret: of which endpoint, itself, when it ends, and the key that goes with it.
+type SecretRow = (Uuid, Vec<u8>, Option<DateTime<Utc>>, Option<Vec<u8>>);
 
 /// Everyone who is owed events, at most `limit` endpoints.
 pub async fn load(conn: &mut Connection, now: DateTime<Utc>, limit: i64) -> QueryResult<Subscriptions> {
@@ -101,7 +129,7 @@ pub async fn load(conn: &mut Connection, now: DateTime<Utc>, limit: i64) -> Quer
         .select(Row::as_select())
         .load(conn)
         .await?;
-    let secrets: Vec<(Uuid, Vec<u8>, Option<DateTime<Utc>>)> = endpoint_secrets::table
+    let secrets: Vec<SecretRow> = endpoint_secrets::table
         .inner_join(endpoints::table)
         .filter(endpoints::deleted_at.is_null().and(endpoints::state.ne(State::Disabled.as_str())))
         .filter(endpoint_secrets::revoked_at.is_null())
@@ -109,17 +137,22 @@ pub async fn load(conn: &mut Connection, now: DateTime<Utc>, limit: i64) -> Quer
             endpoint_secrets::expires_at.is_null().or(endpoint_secrets::expires_at.assume_not_null().gt(now)),
         )
         .order((endpoint_secrets::endpoint_id, endpoint_secrets::id.desc()))
-        .select((endpoint_secrets::endpoint_id, endpoint_secrets::sealed, endpoint_secrets::expires_at))
+        .select((
+            endpoint_secrets::endpoint_id,
+            endpoint_secrets::sealed,
+            endpoint_secrets::expires_at,
+            endpoint_secrets::key_sealed,
+        ))
         .load(conn)
         .await?;
-    let valid_until = secrets.iter().filter_map(|(_, _, expires_at)| *expires_at).min();
+    let valid_until = secrets.iter().filter_map(|(_, _, expires_at, _)| *expires_at).min();
     let mut found = Subscriptions { version, valid_until, subscriptions: Vec::new(), unreadable: Vec::new() };
     for row in rows {
         let id = row.id;
         // both are sorted by endpoint
         let first = secrets.partition_point(|(endpoint, ..)| *endpoint < id);
         let own = secrets[first..].iter().take_while(|(endpoint, ..)| *endpoint == id);
-        let sealed = own.map(|(_, sealed, _)| sealed.clone()).collect();
+        let sealed = own.map(|(_, sealed, _, key)| (sealed.clone(), key.clone())).collect();
         match read(row, sealed) {
             Ok(subscription) => found.subscriptions.push(subscription),
             Err(error) => found.unreadable.push((EndpointId::from_uuid(id), error.to_string())),
@@ -144,7 +177,7 @@ pub async fn find(
         .optional()?;
     let Some(row) = row else { return Ok(None) };
     let secrets = crate::secrets::list_live(conn, workspace_id, endpoint_id, now).await?;
-    read(row, secrets.into_iter().map(|secret| secret.sealed).collect()).map(Some)
+    read(row, secrets.into_iter().map(|secret| (secret.sealed, secret.key_sealed)).collect()).map(Some)
 }
 
 /// The counter of changes.
@@ -152,7 +185,8 @@ pub async fn version(conn: &mut Connection) -> QueryResult<i64> {
     endpoint_changes::table.select(endpoint_changes::version).first(conn).await
 }
 
-fn read(row: Row, secrets_sealed: Vec<Vec<u8>>) -> QueryResult<Subscription> {
+fn read(row: Row, sealed: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> QueryResult<Subscription> {
+    let (secrets_sealed, keys): (Vec<_>, Vec<_>) = sealed.into_iter().unzip();
     // the columns' checks keep them positive
     let natural = |number: i32| u32::try_from(number).unwrap_or_default();
     Ok(Subscription {
@@ -177,5 +211,13 @@ fn read(row: Row, secrets_sealed: Vec<Vec<u8>>) -> QueryResult<Subscription> {
             .collect(),
         owed_from: row.owed_from,
         secrets_sealed,
+        payload: row.payload,
+        batch: row.batch.map(parsed_json).transpose()?,
+        delivery: DeliveryMode::from_word(&row.delivery),
+        verified_at: row.verified_at,
+        ordering: read_ordering(row.ordering)?,
+        checkpoint_minutes: row.checkpoint_minutes.map(natural),
+        keys_sealed: keys.into_iter().flatten().filter(|_| row.signs_v1a).collect(),
+        auth_sealed: row.auth_sealed,
     })
 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use model::{ClickId, LinkId, WorkspaceId};
 
 use crate::statement::statement;
-use crate::{Connection, QueryResult};
+use crate::{Connection, QueryResult, batches};
 
 /// Of the contacts ($1, $2) those that have a tombstone.
 const ERASED: &str = "\
@@ -106,7 +106,7 @@ pub async fn mark(conn: &mut Connection, late: &[Late<'_>], now: DateTime<Utc>) 
 
 /// Empties the deliveries of these clicks: the bytes that were sent or wait, and what subscribers answered, who may repeat
 /// what they got. What waits is dead from now on, with the error `erased`; that is told to nobody: it is no failure.
-/// Whoever has one in hand has lost its lease, and their result is not taken.
+/// Whoever has one in hand has lost its lease, and their result is not taken. A batch that one waits in is dissolved.
 pub(crate) async fn scrub_deliveries(
     conn: &mut Connection,
     days: &[NaiveDate],
@@ -120,6 +120,7 @@ pub(crate) async fn scrub_deliveries(
         #[diesel(sql_type = BigInt)]
         ended: i64,
     }
+    batches::dissolve(conn, days, ids, now).await?;
     let row: Row = statement(
         "WITH told AS MATERIALIZED (SELECT d.day, d.id, d.status = 'pending' AS is_waiting \
                  FROM unnest($1, $2) AS clicks (day, id) \

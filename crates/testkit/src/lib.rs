@@ -4,6 +4,7 @@
 //! Everything listens on loopback, belongs to one test process and ends with it, also when that process is killed.
 
 pub mod browser;
+pub mod certificates;
 mod database;
 pub mod egress;
 pub mod given;

@@ -22,7 +22,7 @@ pub fn body(event: &OwnEvent, format: AlertFormat) -> Vec<u8> {
 }
 
 /// A sentence for people, and what to do next.
-fn text(event: &OwnEvent) -> String {
+pub(crate) fn text(event: &OwnEvent) -> String {
     let fact = Fact(event);
     let (what, next) = match event.event_type.as_str() {
         ENDPOINT_WARNING => warned(fact),
@@ -141,7 +141,8 @@ impl<'a> Fact<'a> {
     }
 }
 
-fn escaped(text: &str) -> String {
+/// A text that Slack shows as it is.
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

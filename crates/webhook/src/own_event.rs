@@ -64,13 +64,18 @@ impl OwnEvent {
             event_type: &self.event_type,
             sequence: None,
             timestamp: Timestamp(self.occurred_at),
-            data: Data {
-                workspace_id: self.workspace_id,
-                endpoint_id: self.endpoint_id(),
-                rest: self.rest(),
-            },
+            data: self.told(),
         };
         serde_json::to_vec(&envelope).expect("keys are strings, and a Vec takes every byte")
+    }
+
+    /// The `data`, for who writes something else around it.
+    pub(crate) fn view(&self) -> impl Serialize {
+        self.told()
+    }
+
+    fn told(&self) -> Data {
+        Data { workspace_id: self.workspace_id, endpoint_id: self.endpoint_id(), rest: self.rest() }
     }
 
     /// What is left of `data`: `details` made flat, an id told once, a URL told by its host.
@@ -145,6 +150,11 @@ pub fn sample(event_type: &str, workspace_id: WorkspaceId, now: DateTime<Utc>) -
         "endpoint.disabled" => json!({
             "endpoint_id": endpoint_id, "host": host, "reason": "failing",
             "failing_since": text(now - TimeDelta::days(5)), "failed_messages": 62,
+        }),
+        "endpoint.checkpoint" => json!({
+            "endpoint_id": endpoint_id, "first_sequence": 41, "last_sequence": 43, "count": 3,
+            "first_event_at": text(now - TimeDelta::minutes(5)), "last_event_at": text(now),
+            "sha256": "1d6c255e25277c014125fbef7330148802a257a9d2c23b4317adb30e92d59b8d",
         }),
         "endpoint.recovered" => json!({ "endpoint_id": endpoint_id, "host": host }),
         "delivery.failing" => delivery(3),

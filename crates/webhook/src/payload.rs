@@ -13,7 +13,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use model::automation::{Automation, Verdict};
 use model::click::{Click, EnrichedClick};
 use model::device::Device;
-use model::event_type::{LINK_CLICK_AMENDED, LINK_CLICKED};
+use model::event_type::LINK_CLICKED;
 use model::location::Location;
 use model::{ClickId, EventId, LinkId, WorkspaceId};
 use serde::{Serialize, Serializer};
@@ -46,12 +46,16 @@ pub fn data(click: &EnrichedClick) -> Vec<u8> {
     data
 }
 
-/// The body of a delivery whose bytes were not kept, rendered again from the recorded click. What tells of the click tells
-/// what is known of it by now; an amendment tells the verdict that it told before. `None`: there was no such amendment.
-pub fn again(event_type: &'static str, click: &EnrichedClick, revision: u32) -> Option<Vec<u8>> {
+/// The `data`, for who writes something else around it.
+pub(crate) fn view(click: &EnrichedClick) -> impl Serialize {
+    Data::of(click)
+}
+
+/// The id of the event of this type that tells of a click.
+pub(crate) fn event_id(event_type: &str, click: &EnrichedClick) -> EventId {
     match event_type {
-        LINK_CLICK_AMENDED => Some(of_type(event_type, &click.as_of(revision)?)),
-        _ => Some(of_type(event_type, click)),
+        LINK_CLICKED => EventId::of_click(click.click.id, 0),
+        _ => click.event_id,
     }
 }
 
@@ -136,10 +140,7 @@ impl Serialize for Timestamp {
 impl<'a> Envelope<'a> {
     fn of(event_type: &'static str, enriched: &'a EnrichedClick) -> Self {
         Self {
-            id: match event_type {
-                LINK_CLICKED => EventId::of_click(enriched.click.id, 0),
-                _ => enriched.event_id,
-            },
+            id: event_id(event_type, enriched),
             event_type,
             sequence: None,
             timestamp: Timestamp(enriched.click.clicked_at),

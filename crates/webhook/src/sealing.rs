@@ -12,8 +12,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use model::minting::MintingKey;
 use model::secret::SigningSecret;
-use model::{EndpointId, WorkspaceId};
+use model::{EndpointId, MintingKeyId, WorkspaceId};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -21,6 +22,9 @@ use crate::fingerprint::{self, Fingerprint};
 
 /// The section `[sealing]`, each key explained.
 pub const DEFAULTS: &str = include_str!("../defaults.toml");
+
+/// The section `[minting]`, of the same keys.
+pub const MINTING_DEFAULTS: &str = include_str!("../minting.toml");
 
 /// Bytes of a sealing key.
 const KEY_BYTES: usize = 32;
@@ -31,7 +35,7 @@ const KEY_ID_BYTES: usize = 8;
 /// Bytes of a nonce: long enough to be random.
 const NONCE_BYTES: usize = 24;
 
-/// `[sealing]`: the key that secrets are sealed with. Who loads settings reads the file.
+/// `[sealing]`: the key that secrets are sealed with, and `[minting]`: the one that keys of recipients' links are sealed with. Who loads settings reads the file.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -110,13 +114,19 @@ pub enum OpenError {
     Content,
 }
 
-/// What an endpoint's sealed bytes are for.
+/// What sealed bytes are for: those of an endpoint, or what stands in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// A signing secret.
     SigningSecret,
     /// Custom headers.
     Headers,
+    /// A key with which senders make recipients' links; its own id stands in the endpoint's place.
+    MintingKey,
+    /// A key of asymmetric signatures.
+    SigningKey,
+    /// How an endpoint lets us in.
+    Auth,
 }
 
 impl Purpose {
@@ -125,6 +135,9 @@ impl Purpose {
         let kind = match self {
             Self::SigningSecret => "signing-secret",
             Self::Headers => "headers",
+            Self::MintingKey => "minting-key",
+            Self::SigningKey => "signing-key",
+            Self::Auth => "auth",
         };
         format!("{kind}/{workspace_id}/{endpoint_id}").into_bytes()
     }
@@ -151,6 +164,22 @@ impl Settings {
         };
         let previous: Vec<String> = self.previous_keys.iter().map(|KeyText(key)| key.clone()).collect();
         Keyring::new(&current, &previous)
+    }
+
+    /// The same for a keyring that need not be there: `None` when no key is set, or its file is not there.
+    ///
+    /// # Errors
+    /// [`KeyringError`] names what is wrong with a key that is set.
+    pub fn resolve_if_set(
+        &self,
+        read: impl Fn(&Path) -> io::Result<String>,
+    ) -> Result<Option<Keyring>, KeyringError> {
+        match self.resolve(read) {
+            Ok(keyring) => Ok(Some(keyring)),
+            Err(KeyringError::Missing) => Ok(None),
+            Err(KeyringError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -229,6 +258,30 @@ impl Keyring {
         let bytes = self.open(&Purpose::SigningSecret.of(workspace_id, endpoint_id), sealed)?;
         SigningSecret::from_bytes(bytes).map_err(|_| OpenError::Content)
     }
+
+    /// Seals a key with which senders make recipients' links.
+    pub fn seal_minting_key(&self, workspace_id: WorkspaceId, id: MintingKeyId, key: &MintingKey) -> Vec<u8> {
+        self.seal(&minting_purpose(workspace_id, id), key.bytes())
+    }
+
+    /// Opens what [`Keyring::seal_minting_key`] sealed under this id, as the key with this number.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the key is gone or the bytes are another's.
+    pub fn open_minting_key(
+        &self,
+        workspace_id: WorkspaceId,
+        id: MintingKeyId,
+        number: u8,
+        sealed: &[u8],
+    ) -> Result<MintingKey, OpenError> {
+        let bytes = self.open(&minting_purpose(workspace_id, id), sealed)?;
+        MintingKey::from_parts(number, &bytes).map_err(|_| OpenError::Content)
+    }
+}
+
+fn minting_purpose(workspace_id: WorkspaceId, id: MintingKeyId) -> Vec<u8> {
+    Purpose::MintingKey.of(workspace_id, EndpointId::from_uuid(id.uuid()))
 }
 
 impl Key {
@@ -280,6 +333,19 @@ mod tests {
         assert_eq!(keyring.open_secret(workspace, endpoint, &sealed), Ok(secret));
         assert_eq!(keyring.open_secret(workspace, EndpointId::generate(), &sealed), Err(OpenError::Forged));
         assert_eq!(keyring.open_secret(WorkspaceId::generate(), endpoint, &sealed), Err(OpenError::Forged));
+    }
+
+    #[test]
+    fn a_minting_key_opens_under_its_id_only() {
+        let keyring = keyring();
+        let (workspace, id) = (WorkspaceId::generate(), MintingKeyId::generate());
+        let key = MintingKey::generate(3).expect("a number");
+
+        let sealed = keyring.seal_minting_key(workspace, id, &key);
+
+        assert_eq!(keyring.open_minting_key(workspace, id, 3, &sealed), Ok(key));
+        let other = MintingKeyId::generate();
+        assert_eq!(keyring.open_minting_key(workspace, other, 3, &sealed), Err(OpenError::Forged));
     }
 
     #[test]
@@ -337,6 +403,12 @@ mod tests {
         assert!(matches!(settings(&None, Some("/x")).resolve(read), Err(KeyringError::File { .. })));
         let short = Some(KeyText(STANDARD.encode([0; 16])));
         assert!(matches!(settings(&short, None).resolve(read), Err(KeyringError::Malformed { .. })));
+
+        for (nothing, file) in [(None, None), (None, Some("/x"))] {
+            assert!(matches!(settings(&nothing, file).resolve_if_set(read), Ok(None)), "{file:?}");
+        }
+        assert!(matches!(settings(&key, None).resolve_if_set(read), Ok(Some(_))));
+        assert!(settings(&short, None).resolve_if_set(read).is_err());
     }
 
     #[test]

@@ -87,14 +87,7 @@ pub fn verify(
     now: DateTime<Utc>,
     tolerance: Duration,
 ) -> Result<(), VerifyError> {
-    let seconds: i64 = signed.timestamp.parse().map_err(|_| VerifyError::Timestamp)?;
-    let tolerance = i64::try_from(tolerance.as_secs()).unwrap_or(i64::MAX);
-    if seconds < now.timestamp().saturating_sub(tolerance) {
-        return Err(VerifyError::TooOld);
-    }
-    if seconds > now.timestamp().saturating_add(tolerance) {
-        return Err(VerifyError::TooNew);
-    }
+    check_clock(signed.timestamp, now, tolerance)?;
     let expected = STANDARD.encode(digest(secret, signed.id, signed.timestamp, signed.body));
     let matches = signed
         .signature
@@ -102,6 +95,23 @@ pub fn verify(
         .filter_map(|entry| entry.split_once(','))
         .any(|(version, value)| version == VERSION && value.as_bytes().ct_eq(expected.as_bytes()).into());
     if matches { Ok(()) } else { Err(VerifyError::NoMatch) }
+}
+
+/// Whether a request was sent about now.
+pub(crate) fn check_clock(
+    timestamp: &str,
+    now: DateTime<Utc>,
+    tolerance: Duration,
+) -> Result<(), VerifyError> {
+    let seconds: i64 = timestamp.parse().map_err(|_| VerifyError::Timestamp)?;
+    let tolerance = i64::try_from(tolerance.as_secs()).unwrap_or(i64::MAX);
+    if seconds < now.timestamp().saturating_sub(tolerance) {
+        return Err(VerifyError::TooOld);
+    }
+    if seconds > now.timestamp().saturating_add(tolerance) {
+        return Err(VerifyError::TooNew);
+    }
+    Ok(())
 }
 
 fn digest(secret: &SigningSecret, id: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {

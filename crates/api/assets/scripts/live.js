@@ -8,6 +8,7 @@
   const table = feed.querySelector("[data-live-table]");
   const body = table.querySelector("tbody");
   const most = Number(feed.dataset.liveRows) || 12;
+  const showsLinks = "liveLinks" in feed.dataset;
 
   const element = (name, className, ...children) => {
     const made = document.createElement(name);
@@ -32,7 +33,8 @@
     const kind = ["good", "bad", "wait"].find((known) => known === click.kind) ?? "plain";
     return element("tr", "fresh",
       cell("nowrap", anchor(`/clicks/${id(click.id)}`, "", time)),
-      cell("", anchor(`/links/${id(click.link_id)}`, "mono", click.slug ?? "")),
+      cell("", showsLinks ? anchor(`/links/${id(click.link_id)}`, "mono", click.slug ?? "")
+        : element("span", "mono", click.slug ?? "")),
       cell("", click.place ?? "", element("span", "sub", click.device ?? "")),
       cell("", element("span", `chip ${kind}`, click.text ?? "")));
   };

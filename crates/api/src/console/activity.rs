@@ -6,6 +6,7 @@ use askama::Template;
 use chrono::{NaiveDate, Utc};
 use serde_json::{Map, Value};
 
+use super::doors::Doors;
 use super::form::Errors;
 use super::view::{Layout, When, html, when};
 use super::{PageResult, Signed, session};
@@ -119,7 +120,8 @@ async fn show(signed: Signed, query: Query, shared: Data<Shared>) -> PageResult 
         Some(asked) => {
             let rows = activity::list(&shared, caller, asked).await?;
             let now = Utc::now();
-            asked.page.page(rows, |told| told.entry.id, |told| line(told, now))
+            let doors = signed.doors();
+            asked.page.page(rows, |told| told.entry.id, |told| line(told, doors, now))
         }
         None => Page { data: Vec::new(), next_cursor: None },
     };
@@ -143,12 +145,12 @@ fn choose((word, name): (String, String), chosen: &str) -> Choice {
     Choice { is_chosen: word == chosen, word, name }
 }
 
-fn line(told: Told, now: chrono::DateTime<Utc>) -> Line {
+fn line(told: Told, doors: Doors, now: chrono::DateTime<Utc>) -> Line {
     Line {
         when: when(told.entry.created_at, now),
         actor: told.actor,
         sentence: told.sentence,
         details: told.details,
-        path: told.path,
+        path: told.path.filter(|path| doors.opens(path)),
     }
 }

@@ -1,4 +1,4 @@
-//! One delivery with its attempts, and the button that tries it again.
+//! One delivery with its attempts, and the buttons that try it again or give it up.
 
 use actix_web::web::{Data, Path};
 use actix_web::{get, post};
@@ -7,15 +7,16 @@ use chrono::Utc;
 use serde_json::Value;
 
 use model::delivery::{DeliveryStatus, Timings};
+use model::{BatchId, DeliveryId};
 use store::delivery_log::LoggedAttempt;
 
 use super::findings::{FindingText, wanting};
 use super::view::{DeliveryRow, Layout, When, delivery_row, html, outcome, pretty, timings_text, when};
-use super::{Flash, Form, PageResult, Signed, see_other, session};
+use super::{Flash, Form, PageResult, Signed, refused, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::path_id;
-use crate::desk::{deliveries, diagnosis, endpoints, sent};
+use crate::desk::{deliveries, delivery_batches, diagnosis, endpoints, sent};
 use crate::error::ApiError;
 
 pub struct AttemptText {
@@ -42,7 +43,12 @@ struct DeliveryPage {
     event_id: String,
     click_id: Option<String>,
     is_delivered: bool,
+    /// It waits, and may be given up.
+    is_waiting: bool,
+    /// Its place among what its endpoint is owed; empty where that is not counted.
+    sequence: String,
     is_replay: bool,
+    batch: Option<BatchText>,
     attempts: Vec<AttemptText>,
     /// What was sent, each attempt the same bytes.
     body: String,
@@ -53,11 +59,19 @@ struct DeliveryPage {
     findings: Vec<FindingText>,
 }
 
+/// The request that it goes in with others.
+struct BatchText {
+    id: String,
+    events: u32,
+    status: String,
+}
+
 #[get("/deliveries/{id}")]
 pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::DeliveriesRead)?;
     let now = Utc::now();
-    let (delivery, attempts) = deliveries::find(&shared, &signed.caller, path_id(&id, "delivery")?).await?;
+    let (delivery, mut attempts) =
+        deliveries::find(&shared, &signed.caller, path_id(&id, "delivery")?).await?;
     let body = sent::body(&shared, &signed.caller, &delivery).await?;
     let may_retry = signed.caller.may(Scope::DeliveriesWrite);
     // who may have it sent again may also send it by hand; an endpoint that was removed has no URL any more
@@ -71,7 +85,11 @@ pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> Pag
         Err(ApiError::NotFound(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    let finding = diagnosis::delivery::finding(&delivery, endpoint.as_ref(), now);
+    let batch = match delivery.batch_id {
+        Some(id) => batch(&signed, &shared, id, &mut attempts).await?,
+        None => None,
+    };
+    let finding = diagnosis::delivery::finding(&delivery, endpoint.as_ref(), shared.ownership, now);
     let page = DeliveryPage {
         body: body.map(|body| pretty(&String::from_utf8_lossy(&body))).unwrap_or_default(),
         curl,
@@ -82,10 +100,30 @@ pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> Pag
         event_id: delivery.event_id.to_string(),
         click_id: delivery.click_id.map(|id| id.to_string()),
         is_delivered: delivery.status == DeliveryStatus::Delivered,
+        is_waiting: delivery.status == DeliveryStatus::Pending,
+        sequence: delivery.sequence.map(|sequence| sequence.to_string()).unwrap_or_default(),
         is_replay: delivery.replay_id.is_some(),
+        batch,
         attempts: attempts.iter().rev().map(|attempt| attempt_text(attempt, now)).collect(),
     };
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
+}
+
+/// The batch of a delivery, if it is kept; its attempts are shown among the delivery's own.
+async fn batch(
+    signed: &Signed,
+    shared: &Shared,
+    id: BatchId,
+    attempts: &mut Vec<LoggedAttempt>,
+) -> Result<Option<BatchText>, ApiError> {
+    let (batch, of_batch) = match delivery_batches::find(shared, &signed.caller, id).await {
+        Ok(found) => found,
+        Err(ApiError::NotFound(_)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    attempts.extend(of_batch);
+    attempts.sort_by_key(|attempt| attempt.started_at);
+    Ok(Some(BatchText { id: batch.id.to_string(), events: batch.events, status: batch.status }))
 }
 
 #[post("/deliveries/{id}/retry")]
@@ -95,6 +133,17 @@ pub async fn retry(signed: Signed, _form: Form, id: Path<String>, shared: Data<S
     let delivery = delivery.into_inner();
     let flash = Flash::Done("It is sent again now. Reload in a moment to see how it went.".to_owned());
     Ok(session::leave(&shared, see_other(&format!("/deliveries/{}", delivery.id)), &flash))
+}
+
+#[post("/deliveries/{id}/give-up")]
+pub async fn give_up(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+    signed.caller.require(Scope::DeliveriesWrite)?;
+    let id: DeliveryId = path_id(&id, "delivery")?;
+    let flash = match deliveries::give_up(&shared, &signed.caller, id, None).await {
+        Ok(_) => Flash::Done("Given up. It can still be sent again, or replayed.".to_owned()),
+        Err(error) => refused(error)?,
+    };
+    Ok(session::leave(&shared, see_other(&format!("/deliveries/{id}")), &flash))
 }
 
 fn attempt_text(attempt: &LoggedAttempt, now: chrono::DateTime<Utc>) -> AttemptText {

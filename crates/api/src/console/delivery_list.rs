@@ -25,11 +25,12 @@ use crate::v1::time;
 const SHOWN: i64 = 50;
 
 /// Which state is shown, and what it is called.
-const STATES: [(&str, &str, Option<DeliveryStatus>); 4] = [
+const STATES: [(&str, &str, Option<DeliveryStatus>); 5] = [
     ("", "Any state", None),
     ("pending", "Waiting or retrying", Some(DeliveryStatus::Pending)),
     ("delivered", "Delivered", Some(DeliveryStatus::Delivered)),
     ("dead", "Given up", Some(DeliveryStatus::Dead)),
+    ("offered", "To be fetched", Some(DeliveryStatus::Offered)),
 ];
 
 /// How far back, in hours; 0 is any time.

@@ -4,6 +4,7 @@ use chrono::Utc;
 
 use store::links::Link;
 
+use super::doors::Doors;
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::desk::diagnosis::{self, Code, Finding};
@@ -26,7 +27,8 @@ pub struct FindingText {
 impl FindingText {
     /// The finding for somebody: pages that are closed to them are not named.
     fn of(finding: &Finding, caller: &Caller) -> Self {
-        let page = finding.page.as_deref().filter(|page| may_open(caller, page));
+        let doors = Doors::of(caller);
+        let page = finding.page.as_deref().filter(|page| doors.opens(page));
         Self {
             code: finding.code,
             stops: finding.stops,
@@ -43,13 +45,6 @@ pub fn wanting(findings: &[Finding], caller: &Caller) -> Vec<FindingText> {
     wanting.map(|finding| FindingText::of(finding, caller)).collect()
 }
 
-/// Whether somebody may open what a finding names: forms take more than looking.
-fn may_open(caller: &Caller, page: &str) -> bool {
-    let is_form = page.ends_with("/new") || page.ends_with("/edit");
-    !is_form
-        || caller.may(if page.starts_with("/links/") { Scope::LinksWrite } else { Scope::EndpointsWrite })
-}
-
 /// What there is to say of a link and its last click, for who may see clicks and webhooks.
 ///
 /// # Errors
@@ -60,9 +55,13 @@ pub async fn of_link(shared: &Shared, caller: &Caller, link: &Link) -> Result<Ve
         return Ok(Vec::new());
     }
     let mut conn = shared.pool.get().await?;
-    let mut findings = diagnosis::look(&mut conn, caller.workspace_id, link, Utc::now()).await?;
+    let mut findings =
+        diagnosis::look(&mut conn, caller.workspace_id, link, shared.ownership, Utc::now()).await?;
     drop(conn);
-    findings.extend(diagnosis::services(&shared.bus, &findings).await);
+    // of a link whose clicks are not recorded none is under way
+    if !findings.iter().any(|finding| finding.code.is_closed()) {
+        findings.extend(diagnosis::services(&shared.bus, &findings).await);
+    }
     Ok(findings.iter().map(|finding| FindingText::of(finding, caller)).collect())
 }
 

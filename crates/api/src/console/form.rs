@@ -71,6 +71,17 @@ impl Errors {
         if errors.is_empty() { Err(PageError(error)) } else { Ok(Self(errors)) }
     }
 
+    /// Takes the parts of a field for fields of their own, as they are in the form: `/auth/token` is `auth_token`.
+    pub fn apart(mut self, name: &str) -> Self {
+        let begins = format!("/{name}/");
+        for error in &mut self.0 {
+            if let Some(part) = error.pointer.strip_prefix(&begins) {
+                error.pointer = format!("/{name}_{part}");
+            }
+        }
+        self
+    }
+
     /// What is wrong with one field, as a sentence.
     pub fn at(&self, name: &str) -> Option<String> {
         let is_at = |pointer: &str| pointer.trim_start_matches('/').split('/').next() == Some(name);

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{get, post};
 use askama::Template;
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use serde_json::Value;
 
 use super::form::{self, Errors, Form};
@@ -16,6 +16,10 @@ use crate::body::path_id;
 use crate::desk::idempotency::Done;
 use crate::desk::keys::{self, Created};
 use crate::page::{LIMIT_MAX, PageRequest};
+
+/// When a new key may end, in days from its making, and how the form says so. Empty: never.
+const ENDS: [(&str, &str); 4] =
+    [("", "Never"), ("30", "In 30 days"), ("90", "In 90 days"), ("365", "In a year")];
 
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
@@ -51,6 +55,9 @@ struct KeysPage {
     is_all: bool,
     new_key: Option<String>,
     name: String,
+    ends: [(&'static str, &'static str); ENDS.len()],
+    /// The one of them that was chosen.
+    ends_in: String,
     errors: Errors,
 }
 
@@ -104,6 +111,8 @@ async fn page(
             _ => None,
         },
         name: typed.and_then(|form| form.text("name")).unwrap_or_default().to_owned(),
+        ends: ENDS,
+        ends_in: typed.and_then(|form| form.text("expires_at")).unwrap_or_default().to_owned(),
         errors,
     };
     Ok(session::taken(shared, html_with(status, &page), signed.flash.as_ref()))
@@ -115,6 +124,14 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
     let mut object = form.object(&["name"]);
     let scopes = form.all("scopes").into_iter().map(Value::from).collect();
     object.insert("scopes".to_owned(), scopes);
+    if let Some(days) = form.text("expires_at") {
+        // what is no number of days is refused by the rules of the API
+        let ends_at = days.parse::<u16>().map(|days| Utc::now() + TimeDelta::days(days.into()));
+        object.insert(
+            "expires_at".to_owned(),
+            ends_at.map_or_else(|_| days.into(), |at| at.to_rfc3339().into()),
+        );
+    }
     let made = match form::read(object) {
         Ok(new) => keys::create(&shared, &signed.caller, new, None).await.map(Done::into_inner),
         Err(error) => Err(error),

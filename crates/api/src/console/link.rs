@@ -5,6 +5,7 @@ use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{HttpResponse, get};
 use askama::Template;
 use chrono::{DateTime, Utc};
+use tokio::try_join;
 
 use model::link::{DecidedBy, LinkKind, Recording};
 use store::click_log::ClickFilter;
@@ -19,11 +20,12 @@ use super::report::{self, natural};
 use super::span::{Choice, Span};
 use super::view::{ClickRow, Layout, click_row, html, when};
 use super::zone::Zone;
-use super::{PageError, PageResult, Signed, link_form, session};
+use super::{PageResult, Signed, link_form, session};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Query, path_id};
 use crate::desk::{analytics, clicks, domains, links, qr, settings, tracking};
+use crate::error::ApiError;
 use crate::page::PageRequest;
 
 /// Clicks that are shown.
@@ -104,18 +106,15 @@ async fn show(
     let link = links::find(&shared, caller, path_id(&id, "link")?).await?;
     let now = Utc::now();
     let span = Span::asked(query)?.unwrap_or(Span::Month);
-    let clicks = match caller.may(Scope::ClicksRead) {
-        true => Some(clicks_of(&shared, caller, &link, span, zone, now).await?),
-        false => None,
+    let clicks = async {
+        match caller.may(Scope::ClicksRead) {
+            true => clicks_of(&shared, caller, &link, span, zone, now).await.map(Some),
+            false => Ok(None),
+        }
     };
-    let saved = settings::find(&shared, caller).await?;
-    let decided = tracking::of(&link, &saved);
-    // where else visitors go is told to who may see the settings
-    let has_fallback = caller.may(Scope::SettingsRead) && {
-        let domain = domains::list(&shared, caller).await?.into_iter().find(|at| at.host == link.host);
-        domain.and_then(|domain| domain.fallback_url).or(saved.fallback_url).is_some()
-    };
-    let why = findings::of_link(&shared, caller, &link).await?;
+    // each holds one connection at a time, clicks two: a view takes four of the pool at most
+    let (clicks, Standing { decided, has_fallback }, why) =
+        try_join!(clicks, standing(&shared, caller, &link), findings::of_link(&shared, caller, &link))?;
     let page = LinkPage {
         layout: signed.layout("links"),
         row: link_row(&shared, &link, decided.0, now),
@@ -133,6 +132,24 @@ async fn show(
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
 }
 
+/// What the settings say of a link.
+struct Standing {
+    decided: (Recording, DecidedBy),
+    /// Whether visitors go somewhere else while it leads nowhere, as far as the caller may know.
+    has_fallback: bool,
+}
+
+async fn standing(shared: &Shared, caller: &Caller, link: &Link) -> Result<Standing, ApiError> {
+    let saved = settings::find(shared, caller).await?;
+    let decided = tracking::of(link, &saved);
+    // where else visitors go is told to who may see the settings
+    let has_fallback = caller.may(Scope::SettingsRead) && {
+        let domain = domains::list(shared, caller).await?.into_iter().find(|at| at.host == link.host);
+        domain.and_then(|domain| domain.fallback_url).or(saved.fallback_url).is_some()
+    };
+    Ok(Standing { decided, has_fallback })
+}
+
 async fn clicks_of(
     shared: &Shared,
     caller: &Caller,
@@ -140,22 +157,28 @@ async fn clicks_of(
     span: Span,
     zone: Zone,
     now: DateTime<Utc>,
-) -> Result<Clicks, PageError> {
+) -> Result<Clicks, ApiError> {
     let (range, interval) = span.range(zone, now, link.created_at);
     let title = format!("Clicks on {} {}", link.slug, span.words());
-    let plot = report::plot(shared, caller, Some(link.id), (range, interval), zone, title).await?;
-    let summary = analytics::counted(shared, caller, Some(link.id), range).await?;
-    let makeup = analytics::makeup(shared, caller, link.id, range, VALUES_SHOWN).await?;
+    let over_time = async {
+        let plot = report::plot(shared, caller, Some(link.id), (range, interval), zone, title).await?;
+        let summary = analytics::counted(shared, caller, Some(link.id), range).await?;
+        Ok::<_, ApiError>((plot, summary))
+    };
+    let filter = ClickFilter { link_id: Some(link.id), ..ClickFilter::default() };
+    let asked = clicks::Asked { filter, page: PageRequest::first(CLICKS_SHOWN - 1) };
+    let one_by_one = async {
+        let makeup = analytics::makeup(shared, caller, link.id, range, VALUES_SHOWN).await?;
+        let rows = clicks::list(shared, caller, &asked).await?;
+        Ok::<_, ApiError>((makeup, rows))
+    };
+    let ((plot, summary), (makeup, rows)) = try_join!(over_time, one_by_one)?;
     let list = |(dimension, title): (Dimension, &'static str)| {
         let found = makeup.tops.iter().find(|(by, _)| *by == dimension)?;
         let bars = report::bars(title, dimension, &found.1);
         (!bars.is_empty()).then_some((title, bars))
     };
     let lists = LISTS.into_iter().filter_map(list).collect();
-
-    let filter = ClickFilter { link_id: Some(link.id), ..ClickFilter::default() };
-    let asked = clicks::Asked { filter, page: PageRequest::first(CLICKS_SHOWN - 1) };
-    let rows = clicks::list(shared, caller, &asked).await?;
     Ok(Clicks {
         figures: figures(summary),
         plot,

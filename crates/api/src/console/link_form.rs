@@ -14,7 +14,7 @@ use store::links::Link;
 use super::form::{self, Errors, Form};
 use super::links::done;
 use super::view::{Layout, html_with};
-use super::{Flash, PageResult, Signed, see_other, session};
+use super::{PageResult, Signed, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::path_id;
@@ -295,8 +295,12 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
     };
     match made {
         Ok(Done::Now(link) | Done::Before(link)) => {
-            let flash = Flash::Done("The link is live. Copy it below and send it.".to_owned());
-            Ok(session::leave(&shared, see_other(&format!("/links/{}", link.id)), &flash))
+            let (doors, page) = (signed.doors(), format!("/links/{}", link.id));
+            let told = match doors.opens(&page) {
+                true => "The link is live. Copy it below and send it.".to_owned(),
+                false => format!("The link is live: {}", links::tracked_url(&shared, &link)),
+            };
+            Ok(done(&shared, doors.or_first(&page), &told))
         }
         Err(error) => {
             let errors = Errors::of(error)?;
@@ -324,7 +328,10 @@ async fn change(signed: Signed, form: Form, id: Path<String>, shared: Data<Share
         Err(error) => Err(error),
     };
     match saved {
-        Ok(link) => Ok(done(&shared, &format!("/links/{}", link.id), "The link is changed.")),
+        Ok(link) => {
+            let page = format!("/links/{}", link.id);
+            Ok(done(&shared, signed.doors().or_first(&page), "The link is changed."))
+        }
         Err(error) => {
             let errors = Errors::of(error)?;
             let link = find_live(&signed, &shared, &id).await?;

@@ -8,11 +8,13 @@ mod activity;
 mod alerts;
 pub mod assets;
 mod attention;
+mod auth_fields;
 mod click;
 mod clicks;
 mod deliveries;
 mod delivery_list;
 mod domains;
+mod doors;
 mod findings;
 mod flash;
 mod form;
@@ -24,7 +26,9 @@ mod link_import;
 mod link_state;
 mod links;
 mod live;
+mod minting;
 mod overview;
+mod ownership;
 mod people;
 pub mod plot;
 mod quarantine;
@@ -44,6 +48,8 @@ pub mod view;
 mod webhook_fields;
 mod webhook_form;
 mod webhook_list;
+mod webhook_order;
+mod webhook_payload;
 mod webhook_stats;
 mod webhooks;
 mod welcome;
@@ -81,11 +87,13 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(live::clicks)
         .service(deliveries::page)
         .service(deliveries::retry)
+        .service(deliveries::give_up)
         .configure(links::configure)
         // `new` comes before `{id}`, which would match it
         .configure(webhook_form::configure)
         .service(webhook_list::list)
         .configure(webhooks::configure)
+        .service(ownership::verify)
         .configure(wizard::configure)
         .configure(verify::configure)
         .service(delivery_list::show)
@@ -94,6 +102,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .configure(replays::configure)
         .configure(settings::configure)
         .configure(keys::configure)
+        .configure(minting::configure)
         .configure(people::configure)
         .configure(account::configure)
         .configure(activity::configure)

@@ -16,7 +16,7 @@ use super::report::{self, natural};
 use super::span::{Choice, Span};
 use super::view::{Chip, ClickRow, Layout, click_row, endpoint_chip, html};
 use super::zone::Zone;
-use super::{PageError, PageResult, Signed, session};
+use super::{PageError, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::Query;
@@ -80,6 +80,10 @@ struct OverviewPage {
 #[get("/")]
 pub async fn page(signed: Signed, zone: Zone, query: Query, shared: Data<Shared>) -> PageResult {
     let caller = &signed.caller;
+    let doors = signed.doors();
+    if !doors.overview() {
+        return Ok(see_other(doors.first()));
+    }
     let span = Span::asked(query)?;
     let now = Utc::now();
     let may_see_endpoints = caller.may(Scope::EndpointsRead);
@@ -150,11 +154,13 @@ async fn clicks_of(
     let plot = report::plot(shared, caller, None, (range, interval), zone, title).await?;
     let reported = Reported { link_id: None, range, verdict: None };
     let top = analytics::top(shared, caller, &reported, Dimension::Link, LINKS_SHOWN).await?;
+    let may_see_links = caller.may(Scope::LinksRead);
     let bar = |value: &store::rollups::Top| {
         let id = analytics::link_of(value)?;
         let name = top.names.get(&id)?;
         let count = natural(value.counts.clicks);
-        (count > 0).then(|| Bar { label: name.slug.clone(), href: Some(format!("/links/{id}")), count })
+        let href = may_see_links.then(|| format!("/links/{id}"));
+        (count > 0).then(|| Bar { label: name.slug.clone(), href, count })
     };
     let bars = top.list.values.iter().filter_map(bar).collect();
 

@@ -1,5 +1,7 @@
 //! The people of a workspace: who there is, inviting somebody, what they are, removing them.
 
+use std::collections::HashMap;
+
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{HttpRequest, get, post};
@@ -7,6 +9,7 @@ use askama::Template;
 use chrono::Utc;
 
 use model::{PersonId, Role};
+use store::api_keys::StoredKey;
 use store::invitations::Purpose;
 
 use super::form::{self, Errors, Form};
@@ -15,7 +18,8 @@ use super::{Flash, PageResult, Signed, refused, see_other, session};
 use crate::app::Shared;
 use crate::auth::{Caller, Identity, Scope};
 use crate::body::path_id;
-use crate::desk::{invitations, people};
+use crate::desk::people::Removal;
+use crate::desk::{invitations, people, their_keys};
 use crate::error::ApiError;
 use crate::page::{LIMIT_MAX, PageRequest};
 use crate::{roles, v1};
@@ -39,6 +43,15 @@ struct PersonRow {
     is_own: bool,
     /// Whether whoever looks may change anything about them.
     may_change: bool,
+    /// The live API keys that they made.
+    keys: Vec<KeyLine>,
+}
+
+struct KeyLine {
+    name: String,
+    shown: String,
+    /// Whether this session was begun with it.
+    is_own: bool,
 }
 
 struct InvitationRow {
@@ -61,6 +74,8 @@ struct PeoplePage {
     layout: Layout,
     people: Vec<PersonRow>,
     invitations: Vec<InvitationRow>,
+    /// Whether whoever looks may see API keys and revoke them.
+    may_revoke: bool,
     /// What somebody may be invited as; none when whoever looks may invite nobody.
     roles: Vec<RoleChoice>,
     /// A link that was just made: for whom, and the link.
@@ -87,6 +102,10 @@ async fn page(
     let members = people::list(shared, caller, &PageRequest::first(LIMIT_MAX)).await?;
     let open = invitations::list(shared, caller, &PageRequest::first(LIMIT_MAX)).await?;
     let may_write = caller.may(Scope::PeopleWrite);
+    let mut keys = match may_write {
+        true => their_keys::by_person(shared, caller).await?,
+        false => HashMap::new(),
+    };
     let chosen = typed.and_then(|form| form.text("role")).unwrap_or(Role::Viewer.as_str());
     let page = PeoplePage {
         layout: signed.layout("people"),
@@ -98,6 +117,12 @@ async fn page(
                 may_change: may_write && caller.may_all_of(member.role),
                 role: member.role,
                 role_name: roles::name(member.role),
+                keys: keys
+                    .remove(&member.person.id)
+                    .into_iter()
+                    .flatten()
+                    .map(|key| key_line(caller, key))
+                    .collect(),
                 joined: when(member.joined_at, now),
                 seen: member.last_seen_at.map(|at| when(at, now)),
                 name: member.person.name,
@@ -116,6 +141,7 @@ async fn page(
                 expires: when(invitation.expires_at, now),
             })
             .collect(),
+        may_revoke: caller.may(Scope::KeysWrite),
         roles: role_choices(caller, chosen),
         link: match &signed.flash {
             Some(Flash::Link { text, url, .. }) if may_write => Some((text.clone(), url.clone())),
@@ -125,6 +151,11 @@ async fn page(
         errors,
     };
     Ok(session::taken(shared, html_with(status, &page), signed.flash.as_ref()))
+}
+
+fn key_line(caller: &Caller, key: StoredKey) -> KeyLine {
+    let is_own = caller.identity == Identity::Key(key.id);
+    KeyLine { name: key.name, shown: key.shown, is_own }
 }
 
 /// The roles that a caller may give.
@@ -216,12 +247,15 @@ async fn reset(
 }
 
 #[post("/settings/people/{id}/remove")]
-async fn remove(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
+async fn remove(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::PeopleWrite)?;
     let id = path_id(&id, "person")?;
+    let removal = Removal { revoke_keys: form.is_set("revoke_keys") };
     let told = "They are removed, and signed out of this workspace.";
-    let told = match people::remove(&shared, &signed.caller, id).await {
-        Ok(()) => Ok(with_keys(&shared, &signed.caller, id, told).await),
+    let told = match people::remove(&shared, &signed.caller, id, removal).await {
+        Ok(0) => Ok(with_keys(&shared, &signed.caller, id, told).await),
+        Ok(1) => Ok(format!("{told} The API key that they made is revoked.")),
+        Ok(keys) => Ok(format!("{told} The {keys} API keys that they made are revoked.")),
         Err(error) => Err(error),
     };
     done(&shared, told)
@@ -230,7 +264,7 @@ async fn remove(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shar
 /// The same, and how many API keys of somebody go on who may do less from now on.
 async fn with_keys(shared: &Shared, caller: &Caller, id: PersonId, told: &str) -> String {
     // what was done is done, whether or not they can be counted
-    let keys = people::keys_of(shared, caller, id).await.inspect_err(ApiError::log).unwrap_or_default();
+    let keys = their_keys::count(shared, caller, id).await.inspect_err(ApiError::log).unwrap_or_default();
     match keys {
         0 => told.to_owned(),
         1 => format!("{told} An API key that they made goes on: revoke it if they know it."),

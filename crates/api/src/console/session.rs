@@ -15,17 +15,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use model::minting::MintingKey;
 use model::secret::ApiKey;
 use model::{EndpointId, KeyId, SecretId, SessionId, Token};
 use store::key_sessions;
 use store::memberships::Membership;
 
 use super::PageError;
+use super::doors::Doors;
 use super::flash::{self, Flash, ShownAs};
 pub use super::flash::{leave, taken};
 use super::view::{Layout, Notice, WorkspaceChoice};
 use crate::app::Shared;
-use crate::auth::{self, Caller, Scope};
+use crate::auth::{self, Caller};
 use crate::desk::account::{self, Opened, SignedPerson};
 use crate::error::ApiError;
 
@@ -89,9 +91,7 @@ impl Signed {
             is_person: self.person.is_some(),
             workspaces: self.workspaces(),
             csrf: self.session.token.clone(),
-            is_operator: self.caller.may(Scope::Admin),
-            may_see_people: self.caller.may(Scope::PeopleRead),
-            may_manage_keys: self.caller.may(Scope::KeysWrite),
+            open: self.doors(),
             is_signed_in: true,
             notice,
         }
@@ -99,6 +99,11 @@ impl Signed {
 }
 
 impl Signed {
+    /// Which pages are open to them.
+    pub fn doors(&self) -> Doors {
+        Doors::of(&self.caller)
+    }
+
     /// The person, whose account a page is about.
     ///
     /// # Errors
@@ -134,6 +139,11 @@ impl Signed {
     /// Lets the next page show a new key, in this session.
     pub fn new_key(&self, key: &ApiKey) -> Flash {
         Flash::NewKey { key: key.reveal().to_owned(), token: self.session.token.clone() }
+    }
+
+    /// Lets the next page show a new key of recipients' links, in this session.
+    pub fn new_minting_key(&self, key: &MintingKey) -> Flash {
+        Flash::NewKey { key: key.reveal(), token: self.session.token.clone() }
     }
 
     /// Lets the next page show a link for somebody, in this session.

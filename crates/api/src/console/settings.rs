@@ -57,8 +57,8 @@ struct Signal {
 }
 
 #[get("/settings")]
-async fn index(_signed: Signed) -> PageResult {
-    Ok(see_other("/settings/links"))
+async fn index(signed: Signed) -> PageResult {
+    Ok(see_other(signed.doors().or_first("/settings/links")))
 }
 
 #[get("/settings/links")]

@@ -44,7 +44,7 @@ fn read(text: &str) -> Page {
                 Some(row) if row.starts_with('`') => part.rows.extend(cells(row)),
                 Some(_) => {}
                 None if line.is_empty() || line.starts_with('|') => {}
-                None => part.paragraphs.push(line.replace('`', "")),
+                None => part.paragraphs.push(line.to_owned()),
             }
         }
     }
@@ -57,8 +57,10 @@ fn part(heading: String) -> Part {
 
 fn cells(row: &str) -> Option<[String; 3]> {
     let cells: Vec<String> =
-        row.trim_end_matches('|').split(" | ").map(|cell| cell.trim().replace('`', "")).collect();
-    cells.try_into().ok()
+        row.trim_end_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
+    let [code, means, fix] = cells.try_into().ok()?;
+    // the code is an anchor too
+    Some([code.replace('`', ""), means, fix])
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use model::delivery::{DeliveryStatus, Timings};
 use store::delivery_log::LoggedDelivery;
 use store::endpoints::{Endpoint, State};
 
+use super::doors::Doors;
 use crate::desk::clicks::{ShownClick, place};
 use crate::error::ApiError;
 
@@ -26,12 +27,8 @@ pub struct Layout {
     pub workspaces: Vec<WorkspaceChoice>,
     /// The token of the session's forms.
     pub csrf: String,
-    /// Whether the key looks after the installation.
-    pub is_operator: bool,
-    /// Whether they may see the workspace's people.
-    pub may_see_people: bool,
-    /// Whether they may see API keys and the audit log.
-    pub may_manage_keys: bool,
+    /// Which pages are open to them.
+    pub open: Doors,
     /// Whether there is a session.
     pub is_signed_in: bool,
     /// What the page before left.
@@ -65,9 +62,7 @@ impl Layout {
             is_person: false,
             workspaces: Vec::new(),
             csrf: String::new(),
-            is_operator: false,
-            may_see_people: false,
-            may_manage_keys: false,
+            open: Doors::default(),
             is_signed_in: false,
             notice: None,
         }
@@ -240,6 +235,7 @@ pub fn delivery_row(delivery: &LoggedDelivery, now: DateTime<Utc>) -> DeliveryRo
     let chip = match delivery.status {
         DeliveryStatus::Delivered => Chip { kind: "good", text: "Delivered" },
         DeliveryStatus::Dead => Chip { kind: "bad", text: "Given up" },
+        DeliveryStatus::Offered => Chip { kind: "good", text: "To be fetched" },
         DeliveryStatus::Pending if delivery.attempt_count > 0 => Chip { kind: "wait", text: "Retrying" },
         DeliveryStatus::Pending => Chip { kind: "wait", text: "Waiting" },
     };

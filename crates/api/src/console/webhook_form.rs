@@ -9,23 +9,26 @@ use askama::Template;
 use chrono::Utc;
 use serde_json::Map;
 
+use model::Ordering;
 use model::event_type::{EventTypePattern, LINK_CLICKED};
 use model::retry::RetryPreset;
 use store::endpoints::Endpoint;
-use webhook::CustomHeaders;
 use webhook::filter::Refusal;
+use webhook::{Shape, Site};
 
+use super::auth_fields::AuthFields;
 use super::flash::ShownAs;
 use super::form::{self, Errors, Form};
 use super::view::{ClickRow, Layout, click_row, html, html_with};
-use super::webhook_fields::{MASK, OWN_SCHEDULE, filter, object};
+use super::webhook_fields::{BatchFields, Kept, MASK, OWN_SCHEDULE, filter, object};
+use super::webhook_payload::{self, PayloadForm};
 use super::webhooks::audience;
 use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::desk::endpoint_body::FilterPreview;
 use crate::desk::idempotency::Done;
-use crate::desk::{endpoint_create, endpoints, etag, previews, tryout};
+use crate::desk::{endpoint_auth, endpoint_create, endpoints, etag, payload_body, previews, tryout};
 use crate::error::ApiError;
 use crate::v1::endpoints::endpoint_id;
 
@@ -56,6 +59,13 @@ const WAITS: [(&str, &str); 6] = [
     ("60000", "A minute"),
     ("300000", "Five minutes"),
     ("600000", "Ten minutes"),
+];
+
+/// Orders, and what they are in words.
+const ORDERS: [(&str, &str); 3] = [
+    ("none", "In no order: each event as soon as it can go"),
+    ("per_link", "The clicks of a link one after the other"),
+    ("strict", "Everything one after the other"),
 ];
 
 /// A filter to begin with.
@@ -147,8 +157,18 @@ struct FormPage {
     timeout_ms: String,
     auto_disable: bool,
     auto_disable_text: String,
+    batch: BatchFields,
+    orders: [(&'static str, &'static str); 3],
+    ordering: String,
+    skip_after: String,
+    checkpoint_minutes: String,
+    /// Whether webhooks carry an asymmetric signature as well.
+    signs_v1a: bool,
+    /// How the endpoint lets us in.
+    auth: AuthFields,
     tried: Option<Tried>,
     errors: Errors,
+    payload: PayloadForm,
 }
 
 impl FormPage {
@@ -175,12 +195,20 @@ impl FormPage {
             timeout_ms: String::new(),
             auto_disable: true,
             auto_disable_text: auto_disable_text(shared.auto_disable_after),
+            batch: BatchFields::of(None),
+            orders: ORDERS,
+            ordering: Ordering::None.mode().to_owned(),
+            skip_after: String::new(),
+            checkpoint_minutes: String::new(),
+            signs_v1a: false,
+            auth: AuthFields::of(None),
             tried: None,
             errors: Errors::default(),
+            payload: payload(signed, shared, Shape::newest()),
         }
     }
 
-    fn of(signed: &Signed, shared: &Shared, endpoint: &Endpoint, kept: &CustomHeaders) -> Self {
+    fn of(signed: &Signed, shared: &Shared, endpoint: &Endpoint, kept: &Kept) -> Self {
         let options = &endpoint.options;
         let number = |number: Option<u32>| number.map(|n| n.to_string()).unwrap_or_default();
         let patterns: Vec<&str> = options.event_types.iter().map(EventTypePattern::as_str).collect();
@@ -208,10 +236,22 @@ impl FormPage {
             rate_per_second: number(options.rate_per_second),
             rate_burst: number(options.rate_burst),
             waits: waits(&options.settle_ms.to_string()),
-            headers: kept.iter().map(|(name, _)| format!("{name}: {MASK}")).collect::<Vec<_>>().join("\n"),
+            headers: kept
+                .headers
+                .iter()
+                .map(|(name, _)| format!("{name}: {MASK}"))
+                .collect::<Vec<_>>()
+                .join("\n"),
             max_in_flight: number(options.max_in_flight),
             timeout_ms: number(options.timeout_ms),
             auto_disable: options.auto_disable,
+            payload: payload(signed, shared, payload_body::shape(options.payload.as_ref())),
+            batch: BatchFields::of(options.batch),
+            ordering: options.ordering.mode().to_owned(),
+            skip_after: number(options.ordering.skip_after()),
+            checkpoint_minutes: number(options.checkpoint_minutes),
+            signs_v1a: options.signs_v1a,
+            auth: AuthFields::of(kept.auth.as_ref()),
             ..Self::blank(signed, shared)
         }
     }
@@ -233,10 +273,21 @@ impl FormPage {
             max_in_flight: text("max_in_flight"),
             timeout_ms: text("timeout_ms"),
             auto_disable: form.is_set("auto_disable"),
+            batch: BatchFields::typed(form),
+            ordering: text("ordering"),
+            skip_after: text("skip_after"),
+            checkpoint_minutes: text("checkpoint_minutes"),
+            signs_v1a: form.is_set("v1a"),
+            auth: self.auth.typed(form),
             revision: text("revision"),
+            payload: self.payload.typed(form),
             ..self
         }
     }
+}
+
+fn payload(signed: &Signed, shared: &Shared, shape: Shape) -> PayloadForm {
+    PayloadForm::of(shape, signed.caller.workspace_id, Site::new(&shared.settings.public_url))
 }
 
 fn schedule_text(seconds: &[u32]) -> String {
@@ -260,16 +311,16 @@ fn auto_disable_text(after: Duration) -> String {
 #[get("/settings/webhooks/new")]
 async fn new_webhook(signed: Signed, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::EndpointsWrite)?;
-    Ok(html(&FormPage::blank(&signed, &shared)))
+    Ok(session::taken(&shared, html(&FormPage::blank(&signed, &shared)), signed.flash.as_ref()))
 }
 
 #[post("/settings/webhooks")]
 async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::EndpointsWrite)?;
     if form.is_set("try") {
-        return try_filter(&signed, &shared, &form, FormPage::blank(&signed, &shared)).await;
+        return try_it(&signed, &shared, &form, FormPage::blank(&signed, &shared)).await;
     }
-    let made = match object(&form, true, &CustomHeaders::default()).and_then(form::read) {
+    let made = match object(&form, true, &Kept::default()).and_then(form::read) {
         Ok(wanted) => {
             endpoint_create::create(&shared, &signed.caller, wanted, None).await.map(Done::into_inner)
         }
@@ -286,8 +337,14 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
             {
                 error.log();
             }
-            let flash = signed.reveal(text, id, created.secret_id.into_iter().collect(), ShownAs::Made);
-            Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}/try")), &flash))
+            let (doors, page) = (signed.doors(), format!("/settings/webhooks/{id}/try"));
+            let flash = match doors.opens(&page) {
+                true => signed.reveal(text, id, created.secret_id.into_iter().collect(), ShownAs::Made),
+                false => {
+                    Flash::Done(format!("The webhook {id} is ready; who may see webhooks finds it there."))
+                }
+            };
+            Ok(session::leave(&shared, see_other(doors.or_first(&page)), &flash))
         }
         Err(error) => refused(FormPage::blank(&signed, &shared), &form, error),
     }
@@ -297,7 +354,7 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
 async fn edit(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::EndpointsWrite)?;
     let endpoint = endpoints::find(&shared, &signed.caller, endpoint_id(&id)?).await?;
-    let kept = endpoints::open_headers(&shared, &signed.caller, &endpoint)?;
+    let kept = kept(&shared, &signed, &endpoint)?;
     Ok(html(&FormPage::of(&signed, &shared, &endpoint, &kept)))
 }
 
@@ -306,10 +363,10 @@ async fn save(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared>
     signed.caller.require(Scope::EndpointsWrite)?;
     let id = endpoint_id(&id)?;
     let endpoint = endpoints::find(&shared, &signed.caller, id).await?;
-    let kept = endpoints::open_headers(&shared, &signed.caller, &endpoint)?;
+    let kept = kept(&shared, &signed, &endpoint)?;
     let page = FormPage::of(&signed, &shared, &endpoint, &kept);
     if form.is_set("try") {
-        return try_filter(&signed, &shared, &form, page).await;
+        return try_it(&signed, &shared, &form, page).await;
     }
     // somebody else's change since the form was opened is not undone
     let revision = form.text("revision").map(etag);
@@ -320,10 +377,19 @@ async fn save(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared>
     match saved {
         Ok((_, warnings)) => {
             let flash = Flash::Done(noted("Saved. It holds for the next event.", &warnings));
-            Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))
+            let page = format!("/settings/webhooks/{id}");
+            Ok(session::leave(&shared, see_other(signed.doors().or_first(&page)), &flash))
         }
         Err(error) => refused(page, &form, error),
     }
+}
+
+/// What the form does not show and may keep.
+fn kept(shared: &Shared, signed: &Signed, endpoint: &Endpoint) -> Result<Kept, ApiError> {
+    Ok(Kept {
+        headers: endpoints::open_headers(shared, &signed.caller, endpoint)?,
+        auth: endpoint_auth::open(shared, &signed.caller, endpoint.id, &endpoint.options)?,
+    })
 }
 
 fn noted(text: &str, warnings: &[String]) -> String {
@@ -331,8 +397,19 @@ fn noted(text: &str, warnings: &[String]) -> String {
 }
 
 fn refused(page: FormPage, form: &Form, error: ApiError) -> PageResult {
-    let errors = Errors::of(error)?;
+    let errors = Errors::of(error)?.apart("auth");
     Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &FormPage { errors, ..page.typed(form) }))
+}
+
+/// Shows what was asked for of what was typed: a sample, or what the filter does. Nothing is saved.
+async fn try_it(signed: &Signed, shared: &Shared, form: &Form, page: FormPage) -> PageResult {
+    if !webhook_payload::is_asked(form) {
+        return try_filter(signed, shared, form, page).await;
+    }
+    match webhook_payload::check(form) {
+        Ok(()) => Ok(html(&page.typed(form))),
+        Err(error) => refused(page, form, error),
+    }
 }
 
 /// Shows which of the last clicks the typed filter lets through; nothing is saved.

@@ -10,23 +10,32 @@ use model::delivery::DeliveryStatus;
 use model::retry::RetryPreset;
 use model::{EndpointId, SecretId};
 use store::delivery_log::{DeliveryFilter, LoggedDelivery};
-use store::endpoints::{Endpoint, Kind, State};
+use store::endpoints::{DeliveryMode, Endpoint, Kind, State};
+use store::secrets::Secret;
 
+use super::auth_fields;
 use super::findings::{FindingText, wanting};
 use super::flash::ShownAs;
 use super::form::Form;
+use super::ownership::OwnershipText;
 use super::plot::TimePlot;
 use super::view::{
     Chip, DeliveryRow, Layout, When, delivery_row, endpoint_chip, html, outcome, pretty, timings_text, when,
 };
+use super::webhook_fields::carries;
 use super::webhook_list::advice;
+use super::webhook_order::{HoldUpText, order_text};
+use super::webhook_payload;
 use super::webhook_stats::{FiguresText, span, stats_plot};
 use super::{Flash, PageResult, Signed, refused, see_other, session};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::path_id;
 use crate::desk::endpoints::Tested;
-use crate::desk::{deliveries, diagnosis, endpoint_stats, endpoints, secrets};
+use crate::desk::{
+    deliveries, diagnosis, endpoint_auth, endpoint_order, endpoint_stats, endpoints, payload_body, secrets,
+    signing_keys,
+};
 use crate::error::ApiError;
 use crate::page::PageRequest;
 use crate::v1::endpoints::endpoint_id;
@@ -64,6 +73,14 @@ pub(super) struct EndpointRow {
     /// How long it waits for evidence.
     pub wait: String,
     pub disables: &'static str,
+    /// How its bodies look.
+    pub payload: String,
+    /// How many events a request carries.
+    pub carries: String,
+    /// Whether it fetches its events.
+    pub is_pulled: bool,
+    /// In which order it gets what it is owed.
+    pub order: String,
 }
 
 pub(super) fn endpoint_row(endpoint: &Endpoint) -> EndpointRow {
@@ -92,6 +109,10 @@ pub(super) fn endpoint_row(endpoint: &Endpoint) -> EndpointRow {
             }
         },
         disables: if endpoint.options.auto_disable { "When it only fails" } else { "Never by itself" },
+        payload: webhook_payload::sentence(&payload_body::shape(endpoint.options.payload.as_ref())),
+        carries: carries(endpoint.options.batch),
+        is_pulled: endpoint.options.delivery == DeliveryMode::Pull,
+        order: order_text(&endpoint.options),
     }
 }
 
@@ -124,6 +145,8 @@ struct SecretText {
     text: String,
     created: When,
     expires: Option<When>,
+    /// What verifies the asymmetric signatures made beside its own; empty when there are none.
+    public_key: String,
 }
 
 /// How a test went, as the page shows it.
@@ -183,10 +206,15 @@ struct WebhookPage {
     plot: Option<TimePlot>,
     /// What is wrong with its last deliveries, if anything is.
     troubles: Vec<FindingText>,
+    /// Deliveries that have failed and that others wait for.
+    hold_ups: Vec<HoldUpText>,
     advice: &'static str,
     headers: Vec<String>,
+    /// What opens the receiver's door, in words; empty for nothing.
+    auth: String,
     timeout: String,
     in_flight: String,
+    ownership: OwnershipText,
 }
 
 #[get("/settings/webhooks/{id}")]
@@ -211,10 +239,16 @@ async fn webhook_page(
     let text_of = |id: SecretId| {
         shown.iter().find(|revealed| revealed.id == id).map(|revealed| revealed.secret.reveal())
     };
-    let listed = secrets::list(shared, caller, id).await?.into_iter();
-    let secrets = listed
-        .map(|s| secret_text(s.id, text_of(s.id).unwrap_or_default(), s.created_at, s.expires_at))
-        .collect();
+    let mut secrets = Vec::new();
+    for kept in secrets::list(shared, caller, id).await? {
+        let public_key = match &kept.key_sealed {
+            Some(sealed) if endpoint.options.signs_v1a => {
+                signing_keys::public(shared, caller.workspace_id, id, sealed)?.to_string()
+            }
+            _ => String::new(),
+        };
+        secrets.push(secret_text(&kept, text_of(kept.id).unwrap_or_default(), public_key));
+    }
     let (mut rows, mut has_dead, mut figures, mut plot) = (Vec::new(), false, None, None);
     if caller.may(Scope::DeliveriesRead) {
         let filter = DeliveryFilter { endpoint_id: Some(id), ..DeliveryFilter::default() };
@@ -228,8 +262,12 @@ async fn webhook_page(
         figures = Some(FiguresText::of(stats.figures, backlog.waiting, backlog.due, complete));
         plot = Some(stats_plot(&stats));
     }
-    let troubles = troubles(caller, &endpoint, &rows, now);
+    let troubles = troubles(shared, caller, &endpoint, &rows, now);
+    let hold_ups = endpoint_order::hold_ups(shared, caller, std::slice::from_ref(&endpoint)).await?;
+    let hold_ups =
+        hold_ups.into_values().flatten().map(|hold_up| HoldUpText::of(&hold_up, &endpoint, now)).collect();
     let headers = endpoints::open_headers(shared, caller, &endpoint)?;
+    let auth = endpoint_auth::open(shared, caller, id, &endpoint.options)?;
     Ok(WebhookPage {
         layout: signed.layout("webhooks"),
         row: endpoint_row(&endpoint),
@@ -250,25 +288,32 @@ async fn webhook_page(
         figures,
         plot,
         troubles,
+        hold_ups,
         advice: advice(&endpoint),
         headers: headers.iter().map(|(name, _)| name.to_owned()).collect(),
+        auth: auth.as_ref().map(auth_fields::described).unwrap_or_default(),
         timeout: endpoint.options.timeout_ms.map_or_else(|| "15 seconds".to_owned(), |ms| span(ms.into())),
         in_flight: endpoint.options.max_in_flight.map(|most| most.to_string()).unwrap_or_default(),
+        ownership: OwnershipText::of(shared, &endpoint),
     })
 }
 
 /// What is wrong with the last delivery that did not go well; each cause once.
 fn troubles(
+    shared: &Shared,
     caller: &Caller,
     endpoint: &Endpoint,
     rows: &[LoggedDelivery],
     now: DateTime<Utc>,
 ) -> Vec<FindingText> {
-    let failed = rows.iter().find(|row| row.status != DeliveryStatus::Delivered);
+    let is_well =
+        |row: &LoggedDelivery| matches!(row.status, DeliveryStatus::Delivered | DeliveryStatus::Offered);
+    let failed = rows.iter().find(|row| !is_well(row));
     // what was mended since needs no more saying
-    let is_over = rows.first().is_some_and(|newest| newest.status == DeliveryStatus::Delivered);
-    let finding =
-        failed.filter(|_| !is_over).map(|row| diagnosis::delivery::finding(row, Some(endpoint), now));
+    let is_over = rows.first().is_some_and(is_well);
+    let finding = failed
+        .filter(|_| !is_over)
+        .map(|row| diagnosis::delivery::finding(row, Some(endpoint), shared.ownership, now));
     wanting(finding.as_slice(), caller)
 }
 
@@ -284,18 +329,14 @@ async fn export_dead(signed: Signed, id: Path<String>, shared: Data<Shared>) -> 
     Ok(exports::export(shared, signed.caller, dead(endpoint.id))?)
 }
 
-fn secret_text(
-    id: SecretId,
-    text: String,
-    created_at: DateTime<Utc>,
-    expires_at: Option<DateTime<Utc>>,
-) -> SecretText {
+fn secret_text(kept: &Secret, text: String, public_key: String) -> SecretText {
     let now = Utc::now();
     SecretText {
-        id: id.to_string(),
+        id: kept.id.to_string(),
         text,
-        created: when(created_at, now),
-        expires: expires_at.map(|at| when(at, now)),
+        created: when(kept.created_at, now),
+        expires: kept.expires_at.map(|at| when(at, now)),
+        public_key,
     }
 }
 

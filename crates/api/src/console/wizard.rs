@@ -155,8 +155,8 @@ async fn show(signed: Signed, id: Path<String>, query: Query, shared: Data<Share
     };
     let link = tryout::test_link(&shared, caller).await?;
     let part = match &link {
-        Some(link) => Some(part(&signed, &shared, id, link, since).await?),
-        None => None,
+        Some(link) if may_follow(caller) => Some(part(&signed, &shared, id, link, since).await?),
+        _ => None,
     };
     let page = WizardPage {
         layout: signed.layout("webhooks"),
@@ -174,6 +174,11 @@ async fn show(signed: Signed, id: Path<String>, query: Query, shared: Data<Share
         part,
     };
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
+}
+
+/// Whether somebody may see what becomes of a click.
+fn may_follow(caller: &Caller) -> bool {
+    caller.may(Scope::ClicksRead) && caller.may(Scope::DeliveriesRead)
 }
 
 /// The part of the page that changes, by itself: it stays as it is when the test link is gone.

@@ -15,7 +15,7 @@ use crate::fields::{Fields, FromFields, Wrong, invalid, moment, text};
 use crate::page::{LIMIT_MAX, PageRequest};
 
 /// Kinds of things, as actions begin, and how people call them.
-pub const KINDS: [(&str, &str); 13] = [
+pub const KINDS: [(&str, &str); 14] = [
     ("link", "Links"),
     ("endpoint", "Webhooks"),
     ("secret", "Signing secrets"),
@@ -29,10 +29,11 @@ pub const KINDS: [(&str, &str); 13] = [
     ("person", "People"),
     ("invitation", "Invitations"),
     ("quarantine", "Quarantine"),
+    ("minting_key", "Minting keys"),
 ];
 
 /// What is done, and how it is told after a name.
-const SENTENCES: [(&str, &str); 40] = [
+const SENTENCES: [(&str, &str); 50] = [
     ("link.created", "made a link"),
     ("link.updated", "changed a link"),
     ("link.archived", "archived a link"),
@@ -43,10 +44,13 @@ const SENTENCES: [(&str, &str); 40] = [
     ("endpoint.updated", "changed a webhook"),
     ("endpoint.removed", "removed a webhook"),
     ("endpoint.tested", "tested a webhook"),
+    ("endpoint.challenged", "asked a webhook whether it wants what is sent"),
+    ("endpoint.verified", "verified a webhook"),
     ("secret.revealed", "looked at the signing secret of a webhook"),
     ("secret.rotated", "gave a webhook a new signing secret"),
     ("secret.revoked", "revoked a signing secret of a webhook"),
     ("delivery.retried", "sent a delivery again"),
+    ("delivery.given_up", "gave a delivery up"),
     ("replay.started", "began a replay"),
     ("replay.cancelled", "cancelled a replay"),
     ("click.verdict_overruled", "overruled the verdict on a click"),
@@ -73,6 +77,13 @@ const SENTENCES: [(&str, &str); 40] = [
     ("person.signed_out_everywhere", "signed out everywhere"),
     ("quarantine.replayed", "published a message from quarantine again"),
     ("quarantine.removed", "removed a message from quarantine"),
+    ("link.template_opened", "made a link a template"),
+    ("link.template_closed", "closed a template"),
+    ("link.recipients_denied", "denied recipients of a template"),
+    ("link.recipient_allowed", "denied a recipient of a template no more"),
+    ("minting_key.created", "made a minting key"),
+    ("minting_key.rotated", "replaced a minting key"),
+    ("minting_key.revoked", "revoked a minting key"),
 ];
 
 /// Details that say more than the sentence, in this order.

@@ -5,9 +5,9 @@ use utoipa::IntoParams;
 
 use chrono::{DateTime, Utc};
 use model::delivery::DeliveryStatus;
-use model::{ClickId, DeliveryId, EndpointId, ReplayId};
+use model::{BatchId, ClickId, DeliveryId, EndpointId, ReplayId};
 use store::delivery_log::{self, DeliveryFilter, LoggedAttempt, LoggedDelivery};
-use store::{AsyncConnection as _, endpoints, tombstones};
+use store::{AsyncConnection as _, endpoints, given_up, tombstones};
 
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::{Change, audit, endpoints::not_found, now};
@@ -21,6 +21,7 @@ const STATUSES: &[(&str, DeliveryStatus)] = &[
     ("pending", DeliveryStatus::Pending),
     ("delivered", DeliveryStatus::Delivered),
     ("dead", DeliveryStatus::Dead),
+    ("offered", DeliveryStatus::Offered),
 ];
 
 /// Which deliveries are asked for.
@@ -30,12 +31,14 @@ const STATUSES: &[(&str, DeliveryStatus)] = &[
 pub struct DeliveryQuery {
     /// Owed to this endpoint.
     endpoint_id: Option<String>,
-    /// `pending`, `delivered` or `dead`.
+    /// `pending`, `delivered`, `dead` or `offered`.
     status: Option<String>,
     /// Telling of this click.
     click_id: Option<String>,
     /// Put in line by this replay.
     replay_id: Option<String>,
+    /// Last in this batch.
+    batch_id: Option<String>,
     /// Of an event at this moment or later.
     since: Option<DateTime<Utc>>,
     /// Of an event before this moment.
@@ -67,12 +70,14 @@ impl FromFields for Asked {
 pub struct ExportQuery {
     /// Owed to this endpoint.
     endpoint_id: Option<String>,
-    /// `pending`, `delivered` or `dead`.
+    /// `pending`, `delivered`, `dead` or `offered`.
     status: Option<String>,
     /// Telling of this click.
     click_id: Option<String>,
     /// Put in line by this replay.
     replay_id: Option<String>,
+    /// Last in this batch.
+    batch_id: Option<String>,
     /// Of an event at this moment or later.
     since: Option<DateTime<Utc>>,
     /// Of an event before this moment.
@@ -94,6 +99,7 @@ fn filter(fields: &mut Fields<'_>) -> DeliveryFilter {
         status: fields.optional("status", word(STATUSES)),
         click_id: fields.optional("click_id", parsed::<ClickId>),
         replay_id: fields.optional("replay_id", parsed::<ReplayId>),
+        batch_id: fields.optional("batch_id", parsed::<BatchId>),
         since: fields.optional("since", moment),
         until: fields.optional("until", moment),
     }
@@ -122,7 +128,8 @@ pub async fn find(
     let delivery = delivery_log::find(&mut conn, caller.workspace_id, id).await?;
     let delivery = delivery.ok_or(ApiError::NotFound("delivery"))?;
     let mut attempts = delivery_log::attempts(&mut conn, caller.workspace_id, id).await?;
-    if attempts.is_empty() && delivery.attempt_count > 0 {
+    // those of a batch are its own
+    if attempts.is_empty() && delivery.attempt_count > 0 && delivery.batch_id.is_none() {
         attempts.extend(only_attempt(&delivery));
     }
     Ok((delivery, attempts))
@@ -182,6 +189,51 @@ pub async fn retry(
         delivery_log::find(conn, caller.workspace_id, id).await?.map(Done::Now).ok_or_else(no_such)
     })
     .await
+}
+
+/// Ends a delivery that waits; with a key that came before, only tells of it. One that was given up already stays as it is.
+///
+/// # Errors
+/// When the key came with another request, the workspace has no such delivery, or it was accepted.
+pub async fn give_up(
+    shared: &Shared,
+    caller: &Caller,
+    id: DeliveryId,
+    key: Option<&IdempotencyKey>,
+) -> Result<Done<LoggedDelivery>, ApiError> {
+    let now = now();
+    let once = Once::new(caller, key, "delivery.give_up", now);
+    let mut conn = shared.pool.get().await?;
+    conn.transaction::<_, ApiError, _>(async |conn| {
+        let no_such = || ApiError::NotFound("delivery");
+        if once.claim(conn).await?.is_some() {
+            return delivery_log::find(conn, caller.workspace_id, id)
+                .await?
+                .map(Done::Before)
+                .ok_or_else(gone);
+        }
+        let is_ended = given_up::give_up(conn, caller.workspace_id, id, now).await?;
+        let delivery = delivery_log::find(conn, caller.workspace_id, id).await?.ok_or_else(no_such)?;
+        if delivery.status == DeliveryStatus::Delivered {
+            return Err(delivered());
+        }
+        if is_ended {
+            let details = json!({"endpoint": delivery.endpoint_id, "attempts": delivery.attempt_count});
+            let subject = id.to_string();
+            audit(conn, Change { caller, now, action: "delivery.given_up", subject, details }).await?;
+        }
+        once.made(conn, id.uuid()).await?;
+        Ok(Done::Now(delivery))
+    })
+    .await
+}
+
+fn delivered() -> ApiError {
+    ApiError::Conflict {
+        code: "delivery_delivered",
+        pointer: None,
+        detail: "this delivery was accepted: there is nothing to give up".to_owned(),
+    }
 }
 
 fn erased() -> ApiError {

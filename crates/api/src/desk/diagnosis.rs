@@ -16,10 +16,13 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use bus::{Bus, Message as _};
-use model::{EnrichedClick, WorkspaceId};
+use model::delivery::DeliveryStatus;
+use model::ownership::OwnershipCheck;
+use model::{EndpointId, EnrichedClick, WorkspaceId};
 use store::click_log::{self, ClickFilter, RecordedClick};
 use store::delivery_log::{self, DeliveryFilter, LoggedDelivery};
 use store::endpoints::{self, Endpoint};
+use store::lines::{self, HoldUp};
 use store::links::Link;
 use store::{Connection, QueryResult};
 
@@ -27,6 +30,9 @@ pub use code::Code;
 
 /// More endpoints, and more deliveries of one click, are not looked at.
 pub const LOOKED_AT_MAX: i64 = 1_000;
+
+/// Most deliveries of one endpoint that are looked at as holding up others.
+const HOLD_UPS_MAX: i64 = 100;
 
 /// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -69,7 +75,7 @@ impl Finding {
     }
 }
 
-/// Looks at a link of a workspace, the last click on it, and every webhook of the workspace.
+/// Looks at a link of a workspace, the last click on it, and every webhook of the workspace; `check` is what those are held to.
 ///
 /// # Errors
 /// When the database is away.
@@ -77,6 +83,7 @@ pub async fn look(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
     link: &Link,
+    check: OwnershipCheck,
     now: DateTime<Utc>,
 ) -> QueryResult<Vec<Finding>> {
     let mut findings = link::look(conn, workspace_id, link, now).await?;
@@ -95,7 +102,38 @@ pub async fn look(
     let filter = DeliveryFilter { click_id: Some(last.id), ..DeliveryFilter::default() };
     let deliveries = delivery_log::list(conn, workspace_id, &filter, None, LOOKED_AT_MAX).await?;
     findings.extend(of_last(&endpoints, &last, event.as_ref(), &deliveries, now));
+    for delivery in &deliveries {
+        let endpoint = endpoints.iter().find(|endpoint| endpoint.id == delivery.endpoint_id);
+        findings.push(delivery::finding(delivery, endpoint, check, now));
+    }
+    findings.extend(held_up(conn, workspace_id, link, &endpoints, &deliveries).await?);
     Ok(findings)
+}
+
+/// What the last click waits behind, of each endpoint that it waits for.
+async fn held_up(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    link: &Link,
+    endpoints: &[Endpoint],
+    deliveries: &[LoggedDelivery],
+) -> QueryResult<Vec<Finding>> {
+    let waits = |endpoint: &Endpoint| {
+        let own = deliveries.iter().filter(|delivery| delivery.endpoint_id == endpoint.id);
+        own.filter(|delivery| delivery.status == DeliveryStatus::Pending).any(|d| d.attempt_count == 0)
+    };
+    let in_order = endpoints.iter().filter(|endpoint| endpoint.options.ordering.is_kept() && waits(endpoint));
+    let ids: Vec<EndpointId> = in_order.map(|endpoint| endpoint.id).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let hold_ups = lines::hold_ups(conn, workspace_id, &ids, HOLD_UPS_MAX).await?;
+    let finding = |hold_up: &HoldUp| {
+        let endpoint = endpoints.iter().find(|endpoint| endpoint.id == hold_up.endpoint_id)?;
+        let is_before = endpoint.options.ordering.is_strict() || hold_up.link_id == Some(link.id);
+        is_before.then(|| delivery::holding_up(hold_up, endpoint))
+    };
+    Ok(hold_ups.iter().filter_map(finding).collect())
 }
 
 /// What waits on the streams, besides what was found by [`look`]: it stops what is awaited.
@@ -143,10 +181,6 @@ fn of_last(
             "that click is owed to no endpoint",
             "mend what is named above, and click again; what was missed can be replayed",
         ));
-    }
-    for delivery in deliveries {
-        let endpoint = endpoints.iter().find(|endpoint| endpoint.id == delivery.endpoint_id);
-        findings.push(delivery::finding(delivery, endpoint, now));
     }
     findings
 }

@@ -4,12 +4,17 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use model::EndpointUrl;
 use model::event_type::EventTypePattern;
 use model::retry::RetryPreset;
-use webhook::{CustomHeaders, Filter};
+use model::{Batching, EndpointUrl, Ordering};
+use store::endpoints::DeliveryMode;
+use webhook::shape::ShapeChange;
+use webhook::{CustomHeaders, Filter, ReceiverAuth};
 
-use crate::fields::{self, Fields, FromFields, Wrong, boolean, invalid, number, parsed, text};
+use super::batch_body::{BatchOption, batch};
+use super::endpoint_order::{WantedOrdering, ordering};
+use super::payload_body::{self, PayloadText};
+use crate::fields::{self, Fields, FromFields, Wrong, boolean, invalid, number, parsed, text, word};
 
 /// Longest description, in characters.
 pub const DESCRIPTION_CHARS_MAX: usize = 500;
@@ -25,6 +30,8 @@ const RETRIES_MAX: usize = 20;
 const RETRY_SECONDS_MAX: u32 = 7 * 24 * 3600;
 /// Longest wait for evidence that a machine clicked.
 pub const SETTLE_MS_MAX: u32 = 600_000;
+/// Longest time between two checkpoints: a day.
+const CHECKPOINT_MINUTES_MAX: u32 = 24 * 60;
 /// Shortest and longest wait for an answer.
 const TIMEOUT_MS_MIN: u32 = 500;
 const TIMEOUT_MS_MAX: u32 = 30_000;
@@ -36,6 +43,31 @@ const PREVIEWED_CLICKS_MAX: u32 = 200;
 /// Schedules with a name.
 const PRESETS: &[(&str, RetryPreset)] =
     &[("default", RetryPreset::Default), ("fast", RetryPreset::Fast), ("long", RetryPreset::Long)];
+
+/// How an endpoint gets its events.
+const DELIVERY_MODES: &[(&str, DeliveryMode)] =
+    &[(DeliveryMode::Push.as_str(), DeliveryMode::Push), (DeliveryMode::Pull.as_str(), DeliveryMode::Pull)];
+
+/// Versions of signatures (Standard Webhooks 1.0.0).
+const SIGNATURES: &[(&str, &str)] = &[("v1", "v1"), ("v1a", "v1a")];
+
+/// Which signatures the webhooks of an endpoint carry. `v1` is always there: most receivers know no other, and whoever wants to rely
+/// on `v1a` alone passes `v1` over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signatures {
+    /// Whether `v1a` stands beside `v1`.
+    pub has_v1a: bool,
+}
+
+impl Signatures {
+    /// How many versions there are.
+    const VERSIONS_MAX: usize = SIGNATURES.len();
+
+    /// The words in the API.
+    pub fn words(self) -> Vec<&'static str> {
+        if self.has_v1a { vec!["v1", "v1a"] } else { vec!["v1"] }
+    }
+}
 
 /// A schedule of retries: by name, or in seconds.
 #[derive(Serialize, ToSchema)]
@@ -109,6 +141,35 @@ pub struct NewEndpoint {
     pub permanent_statuses: Option<Vec<u16>>,
     /// Whether it is disabled when it has only failed for days; its owner is warned before. Default: true.
     pub auto_disable: Option<bool>,
+    /// How the bodies look that it gets. Default: everything, as Standard Webhooks, in the newest version.
+    #[schema(value_type = Option<PayloadText>)]
+    pub payload: Option<ShapeChange>,
+    /// Several events in one request, with one id and one signature; all of them are accepted or tried again together. `{}` is
+    /// every default. Default: each event in a request of its own.
+    #[schema(value_type = Option<BatchOption>)]
+    pub batch: Option<Batching>,
+    /// `push`: events are posted to `url`. `pull`: nothing is sent; `GET …/events` fetches them, and they are kept as long as
+    /// deliveries are. Default: `push`; its events can be fetched as well.
+    #[schema(value_type = Option<String>, example = "push")]
+    pub delivery: Option<DeliveryMode>,
+    /// `per_link`: the clicks of a link one after the other, by the time of the click; `strict`: everything; with
+    /// `{"mode": "strict", "skip_after": 5}` a delivery that fails so often is given up. Not with `settle_ms`. Default: `none`.
+    #[schema(value_type = Option<WantedOrdering>)]
+    pub ordering: Option<Ordering>,
+    /// How often a checkpoint is made of what it was owed, 1 to 1440: `GET …/checkpoints`, and the event `endpoint.checkpoint`.
+    /// Its deliveries are numbered then. Not with `settle_ms`. Default: none is made.
+    pub checkpoint_minutes: Option<u32>,
+    /// Which signatures its webhooks carry: `["v1"]`, or `["v1", "v1a"]` for ed25519 as well, which whoever has the public key alone
+    /// can verify (`GET …/secrets`, and without a key at `/.well-known/clickwire-webhook-keys?endpoint_id=…`). Default: `["v1"]`.
+    #[schema(value_type = Option<Vec<String>>, example = json!(["v1", "v1a"]))]
+    pub signatures: Option<Signatures>,
+    /// What each request shows at the receiver's door; stored sealed and shown masked. `basic`: `username`, `password`. `bearer`: `token`.
+    /// `oauth2`: `token_url`, `client_id`, `client_secret`, and if wanted `scope`, `audience`, and `client_auth`: `basic` (the
+    /// default) or `post`; tokens are fetched there with client credentials and kept until shortly before they expire. `mtls`:
+    /// `certificate_pem`, `private_key_pem`, and if wanted `ca_pem`, which the receiver's certificate is checked with in place of the
+    /// machine's authorities; over https only.
+    #[schema(value_type = Option<Object>, example = json!({"type": "basic", "username": "clickwire", "password": "…"}))]
+    pub auth: Option<ReceiverAuth>,
 }
 
 /// A change of an endpoint: what is left out stays as it is, `null` empties.
@@ -153,6 +214,28 @@ pub struct EndpointChange {
     pub permanent_statuses: Option<Vec<u16>>,
     /// Whether it is disabled when it has only failed for days.
     pub auto_disable: Option<bool>,
+    /// How the bodies look that it gets: what is left out of it stays too, and `null` keeps the version.
+    #[schema(value_type = Option<PayloadText>)]
+    pub payload: Option<Option<ShapeChange>>,
+    /// Several events in one request, as a whole; `null`: each in its own.
+    #[schema(value_type = Option<BatchOption>)]
+    pub batch: Option<Option<Batching>>,
+    /// `push` or `pull`. What waits for an endpoint that becomes `pull` is there to be fetched; what was there to be fetched
+    /// of one that becomes `push` is not sent by itself: replay it.
+    #[schema(value_type = Option<String>)]
+    pub delivery: Option<DeliveryMode>,
+    /// In which order it gets what it is owed; `null`: in none.
+    #[schema(value_type = Option<WantedOrdering>)]
+    pub ordering: Option<Option<Ordering>>,
+    /// How often a checkpoint is made of what it was owed; `null`: none is.
+    #[schema(value_type = Option<u32>)]
+    pub checkpoint_minutes: Option<Option<u32>>,
+    /// Which signatures its webhooks carry: `["v1"]` or `["v1", "v1a"]`.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub signatures: Option<Signatures>,
+    /// What each request shows at the receiver's door, all of it.
+    #[schema(value_type = Option<Object>)]
+    pub auth: Option<Option<ReceiverAuth>>,
 }
 
 impl FromFields for NewEndpoint {
@@ -172,6 +255,13 @@ impl FromFields for NewEndpoint {
             timeout_ms: fields.optional("timeout_ms", number::<TIMEOUT_MS_MIN, TIMEOUT_MS_MAX>),
             permanent_statuses: fields.optional("permanent_statuses", permanent_statuses),
             auto_disable: fields.optional("auto_disable", boolean),
+            payload: fields.optional("payload", payload_body::payload),
+            batch: fields.optional("batch", batch),
+            delivery: fields.optional("delivery", word(DELIVERY_MODES)),
+            ordering: fields.optional("ordering", ordering),
+            checkpoint_minutes: fields.optional("checkpoint_minutes", number::<1, CHECKPOINT_MINUTES_MAX>),
+            signatures: fields.optional("signatures", signatures),
+            auth: fields.optional("auth", fields::nested),
             url: url?,
         })
     }
@@ -194,6 +284,14 @@ impl FromFields for EndpointChange {
             timeout_ms: fields.change_or_clear("timeout_ms", number::<TIMEOUT_MS_MIN, TIMEOUT_MS_MAX>),
             permanent_statuses: fields.change("permanent_statuses", permanent_statuses),
             auto_disable: fields.change("auto_disable", boolean),
+            payload: fields.change_or_clear("payload", payload_body::payload),
+            batch: fields.change_or_clear("batch", batch),
+            delivery: fields.change("delivery", word(DELIVERY_MODES)),
+            ordering: fields.change_or_clear("ordering", ordering),
+            checkpoint_minutes: fields
+                .change_or_clear("checkpoint_minutes", number::<1, CHECKPOINT_MINUTES_MAX>),
+            signatures: fields.change("signatures", signatures),
+            auth: fields.change_or_clear("auth", fields::nested),
         })
     }
 }
@@ -210,6 +308,14 @@ fn filter(value: &Value) -> Result<Filter, Wrong> {
 
 fn headers(value: &Value) -> Result<CustomHeaders, Wrong> {
     CustomHeaders::new(fields::pairs(value)?).map_err(invalid)
+}
+
+fn signatures(value: &Value) -> Result<Signatures, Wrong> {
+    let wanted = fields::list(Signatures::VERSIONS_MAX, fields::word(SIGNATURES))(value)?;
+    match (wanted.contains(&"v1"), wanted.contains(&"v1a")) {
+        (true, has_v1a) => Ok(Signatures { has_v1a }),
+        (false, _) => Err(invalid("must name `v1`, which every webhook carries; `v1a` stands beside it")),
+    }
 }
 
 /// A preset or pauses; `None` is the default, which may change with a release.

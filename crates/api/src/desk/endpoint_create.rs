@@ -6,15 +6,18 @@ use uuid::Uuid;
 use model::event_type::EventTypePattern;
 use model::secret::SigningSecret;
 use model::{EndpointId, SecretId};
-use store::endpoints::{self, Endpoint, EndpointOptions, Kind, State};
+use store::endpoints::{self, DeliveryMode, Endpoint, EndpointOptions, Kind, State};
 use store::secrets::Secret;
 use store::{AsyncConnection as _, Connection};
 
 use super::endpoint_body::NewEndpoint;
+use super::endpoint_order;
 use super::endpoint_url::check_url;
-use super::endpoints::{SWITCHED_OFF, as_json, change, notify, seal_headers, vanished};
+use super::endpoints::{
+    SWITCHED_OFF, as_json, change, check_batch, check_delivery, notify, seal_headers, vanished,
+};
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
-use super::{announce, limit_reached, now, secrets};
+use super::{announce, endpoint_auth, limit_reached, now, payload_body, secrets, signing_keys};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -49,13 +52,20 @@ pub async fn create(
             return created_before(shared, &mut conn, caller, before, now).await.map(Done::Before);
         }
     }
-    let warnings = check_url(shared, &new.url).await?;
+    let mut warnings = check_url(shared, &new.url).await?;
+    if let Some(auth) = &new.auth {
+        warnings.extend(endpoint_auth::check(shared, auth).await?);
+    }
     let id = EndpointId::generate_at(now);
     let (state, reason) = match new.enabled {
         Some(false) => (State::Disabled, Some(SWITCHED_OFF)),
         _ => (State::Active, None),
     };
     let options = new.into_options(shared, caller, id);
+    check_batch(&options)?;
+    check_delivery(&options)?;
+    endpoint_order::check(&options)?;
+    endpoint_auth::check_fit(shared, caller, id, &options)?;
     let secret = SigningSecret::generate();
     let sealed = shared.keyring.seal_secret(caller.workspace_id, id, &secret);
     let mut conn = shared.pool.get().await?;
@@ -70,6 +80,9 @@ pub async fn create(
             }
             endpoints::insert(conn, caller.workspace_id, id, &options, state, reason, now).await?;
             let kept = store::secrets::insert(conn, caller.workspace_id, id, &sealed, now).await?;
+            if options.signs_v1a {
+                signing_keys::complete(shared, conn, caller, id, now).await?;
+            }
             let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
             announce(conn, change(caller, now, "endpoint.created", &endpoint)).await?;
             once.made(conn, id.uuid()).await?;
@@ -116,6 +129,13 @@ impl NewEndpoint {
             retry_schedule: self.retry_schedule,
             permanent_statuses: self.permanent_statuses.unwrap_or_default(),
             auto_disable: self.auto_disable.unwrap_or(true),
+            payload: Some(payload_body::made(self.payload)),
+            batch: self.batch,
+            delivery: self.delivery.unwrap_or(DeliveryMode::Push),
+            ordering: self.ordering.unwrap_or_default(),
+            checkpoint_minutes: self.checkpoint_minutes,
+            signs_v1a: self.signatures.is_some_and(|wanted| wanted.has_v1a),
+            auth_sealed: self.auth.map(|auth| endpoint_auth::seal(shared, caller, id, &auth)),
         }
     }
 }

@@ -14,10 +14,21 @@ use crate::error::ApiError;
 /// # Errors
 /// When the URL, or an address that its name leads to, is forbidden.
 pub(super) async fn check_url(shared: &Shared, url: &EndpointUrl) -> Result<Vec<String>, ApiError> {
+    check_url_at(shared, url, "/url", "the URL").await
+}
+
+/// The same of a URL that stands at `pointer`, and is called so.
+pub(super) async fn check_url_at(
+    shared: &Shared,
+    url: &EndpointUrl,
+    pointer: &str,
+    called: &str,
+) -> Result<Vec<String>, ApiError> {
+    let forbidden = |error: ForbiddenDestination| ApiError::field(pointer, error.code(), error.to_string());
     shared.egress.check_url(url).map_err(forbidden)?;
     let mut warnings = Vec::new();
     if !url.is_https() {
-        warnings.push("the URL is not https: contents and headers can be read on the way".to_owned());
+        warnings.push(format!("{called} is not https: contents and headers can be read on the way"));
     }
     let url::Host::Domain(name) = url.host() else { return Ok(warnings) };
     let lookup = (shared.ask_names)(name.to_owned());
@@ -30,8 +41,4 @@ pub(super) async fn check_url(shared: &Shared, url: &EndpointUrl) -> Result<Vec<
     }
     shared.egress.check_name(name, addresses).map_err(forbidden)?;
     Ok(warnings)
-}
-
-fn forbidden(error: ForbiddenDestination) -> ApiError {
-    ApiError::field("/url", error.code(), error.to_string())
 }

@@ -7,12 +7,14 @@ use bus::{Changed, RequestError, Table};
 use model::EndpointId;
 use model::delivery::{Attempt, TestReply, TestRequest};
 use store::AsyncConnection as _;
-use store::endpoints::{self, Endpoint, EndpointOptions, Kind, State};
+use store::endpoints::{self, DeliveryMode, Endpoint, EndpointOptions, Kind, State};
+use webhook::shape::Format;
 use webhook::{CustomHeaders, Filter};
 
 use super::endpoint_body::EndpointChange;
+use super::endpoint_order;
 use super::endpoint_url::check_url;
-use super::{Change, announce, audit, check_match, now};
+use super::{Change, announce, audit, check_match, endpoint_auth, now, payload_body, signing_keys};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -55,10 +57,13 @@ pub async fn update(
     wanted: EndpointChange,
 ) -> Result<(Endpoint, Vec<String>), ApiError> {
     let now = now();
-    let warnings = match &wanted.url {
+    let mut warnings = match &wanted.url {
         Some(url) => check_url(shared, url).await?,
         None => Vec::new(),
     };
+    if let Some(Some(auth)) = &wanted.auth {
+        warnings.extend(endpoint_auth::check(shared, auth).await?);
+    }
     let enabled = wanted.enabled;
     let mut conn = shared.pool.get().await?;
     let endpoint = conn
@@ -68,15 +73,17 @@ pub async fn update(
             }
             let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
             check_match(if_match, endpoint.revision)?;
-            if endpoint.options.kind != Kind::Webhook
-                && (wanted.event_types.is_some() || wanted.filter.is_some())
-            {
-                let detail = "the alert URL is told of what needs a person, and of nothing else";
-                return Err(ApiError::field("/event_types", "invalid", detail));
-            }
+            check_kind(endpoint.options.kind, &wanted)?;
             let was_disabled = endpoint.state == State::Disabled;
             let options = wanted.apply(shared, caller, id, endpoint.options);
+            check_batch(&options)?;
+            check_delivery(&options)?;
+            endpoint_order::check(&options)?;
+            endpoint_auth::check_fit(shared, caller, id, &options)?;
             endpoints::update(conn, caller.workspace_id, id, &options, now).await?;
+            if options.signs_v1a {
+                signing_keys::complete(shared, conn, caller, id, now).await?;
+            }
             let state = match enabled {
                 Some(true) if was_disabled => Some((State::Active, None)),
                 Some(false) if !was_disabled => Some((State::Disabled, Some(SWITCHED_OFF))),
@@ -96,6 +103,34 @@ pub async fn update(
     drop(conn);
     notify(shared, caller, id).await;
     Ok((endpoint, warnings))
+}
+
+/// The alert URL chooses neither what it is told nor more of how than its format.
+fn check_kind(kind: Kind, wanted: &EndpointChange) -> Result<(), ApiError> {
+    if kind == Kind::Webhook {
+        return Ok(());
+    }
+    if wanted.event_types.is_some() || wanted.filter.is_some() {
+        let detail = "the alert URL is told of what needs a person, and of nothing else";
+        return Err(ApiError::field("/event_types", "invalid", detail));
+    }
+    if wanted.payload.is_some() {
+        let detail = "the alert URL has a format of its own, in the settings of the workspace";
+        return Err(ApiError::field("/payload", "invalid", detail));
+    }
+    if wanted.batch.flatten().is_some() {
+        return Err(ApiError::field("/batch", "invalid", "each alert goes alone: people read them"));
+    }
+    Ok(())
+}
+
+/// A batch has one format around it.
+pub(super) fn check_batch(options: &EndpointOptions) -> Result<(), ApiError> {
+    if options.batch.is_some() && payload_body::shape(options.payload.as_ref()).format != Format::default() {
+        let detail = "batches come as Standard Webhooks: leave `payload.format` at `standard_webhooks`, or let each event go alone";
+        return Err(ApiError::field("/batch", "invalid", detail));
+    }
+    Ok(())
 }
 
 impl EndpointChange {
@@ -125,7 +160,36 @@ impl EndpointChange {
         set(&mut options.timeout_ms, self.timeout_ms);
         set(&mut options.permanent_statuses, self.permanent_statuses);
         set(&mut options.auto_disable, self.auto_disable);
+        let payload = self.payload.map(|change| payload_body::changed(options.payload.as_ref(), change));
+        set(&mut options.payload, payload.map(Some));
+        set(&mut options.batch, self.batch);
+        set(&mut options.delivery, self.delivery);
+        set(&mut options.ordering, self.ordering.map(Option::unwrap_or_default));
+        set(&mut options.checkpoint_minutes, self.checkpoint_minutes);
+        set(&mut options.signs_v1a, self.signatures.map(|wanted| wanted.has_v1a));
+        let sealed = self.auth.map(|auth| auth.map(|auth| endpoint_auth::seal(shared, caller, id, &auth)));
+        set(&mut options.auth_sealed, sealed);
         options
+    }
+}
+
+/// Refuses ways of getting events that contradict what else an endpoint is.
+pub(super) fn check_delivery(options: &EndpointOptions) -> Result<(), ApiError> {
+    let refuse = |pointer: &str, detail: &str| Err(ApiError::field(pointer, "invalid", detail));
+    match options.delivery {
+        DeliveryMode::Push => Ok(()),
+        DeliveryMode::Pull if options.kind != Kind::Webhook => {
+            refuse("/delivery", "alerts are sent: somebody is to hear of them")
+        }
+        DeliveryMode::Pull if options.settle_ms > 0 => refuse(
+            "/settle_ms",
+            "must be 0 where delivery is `pull`: events are there at once, and what is learned later is another event",
+        ),
+        DeliveryMode::Pull if options.batch.is_some() => refuse(
+            "/batch",
+            "must be null where delivery is `pull`: how many events an answer holds is asked for with it",
+        ),
+        DeliveryMode::Pull => Ok(()),
     }
 }
 
@@ -225,8 +289,13 @@ pub async fn test(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Te
     let endpoint = endpoints::find(&mut conn, caller.workspace_id, id).await?.ok_or_else(not_found)?;
     audit(&mut conn, change(caller, now, "endpoint.tested", &endpoint)).await?;
     drop(conn);
-    let request = TestRequest { workspace_id: caller.workspace_id, endpoint_id: id };
-    let reply = shared.bus.request_test(&request, shared.settings.test_timeout).await;
+    attempted(shared, &TestRequest { workspace_id: caller.workspace_id, endpoint_id: id, challenge: None })
+        .await
+}
+
+/// Asks `deliver` to send a sample or a challenge, and waits for how it went.
+pub(super) async fn attempted(shared: &Shared, request: &TestRequest) -> Result<Tested, ApiError> {
+    let reply = shared.bus.request_test(request, shared.settings.test_timeout).await;
     match reply.map_err(unanswered)? {
         TestReply::Attempted { attempt, request_body } => Ok(Tested { attempt, request_body }),
         TestReply::NoSuchEndpoint => Err(not_found()),

@@ -10,6 +10,7 @@ use store::api_keys::{self, NewKey as KeptKey, StoredKey};
 use store::{AsyncConnection as _, Connection, invitations};
 
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
+use super::their_keys::lock_for_maker;
 use super::{Change, audit, limit_reached, now};
 use crate::app::Shared;
 use crate::auth::{ALL, Caller, Scope};
@@ -101,6 +102,7 @@ pub async fn create(
         if let Some(before) = once.claim(conn).await? {
             return created_before(conn, caller, KeyId::from_uuid(before)).await.map(Done::Before);
         }
+        lock_for_maker(conn, caller, now).await?;
         let key = ApiKey::generate();
         let stored = insert(shared, conn, caller, &new, &key, now).await?;
         once.made(conn, stored.id.uuid()).await?;
@@ -135,6 +137,7 @@ pub async fn rotate(
         if let Some(before) = once.claim(conn).await? {
             return created_before(conn, caller, KeyId::from_uuid(before)).await.map(Done::Before);
         }
+        lock_for_maker(conn, caller, now).await?;
         let old = api_keys::lock(conn, caller.workspace_id, id).await?;
         let old = old.ok_or(ApiError::NotFound("API key"))?;
         if !old.is_live(now) {

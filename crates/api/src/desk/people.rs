@@ -7,13 +7,13 @@ use utoipa::ToSchema;
 use model::{PersonId, Role, Token};
 use store::invitations::{self, Invitation, NewInvitation, Purpose};
 use store::memberships::{self, Changed, Member};
-use store::{AsyncConnection as _, Connection, api_keys};
+use store::{AsyncConnection as _, Connection};
 
-use super::{Change, audit, now};
+use super::{Change, audit, now, their_keys};
 use crate::app::Shared;
-use crate::auth::Caller;
+use crate::auth::{Caller, Scope};
 use crate::error::ApiError;
-use crate::fields::{Fields, FromFields, parsed};
+use crate::fields::{Fields, FromFields, parsed, word};
 use crate::page::PageRequest;
 use crate::roles;
 
@@ -28,6 +28,20 @@ pub struct PersonChange {
 impl FromFields for PersonChange {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         Some(Self { role: fields.required("role", parsed)? })
+    }
+}
+
+/// How a person is removed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Removal {
+    /// Whether the API keys that they made are revoked too, or go on.
+    pub revoke_keys: bool,
+}
+
+impl FromFields for Removal {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let revoke_keys = fields.optional("revoke_keys", word(&[("true", true), ("false", false)]));
+        Some(Self { revoke_keys: revoke_keys.unwrap_or_default() })
     }
 }
 
@@ -54,7 +68,7 @@ pub async fn list(
 
 /// Makes a person something else, from their next request on. Links that they made end, also those that an API key of theirs made,
 /// and so do those with which their password would be set. The
-/// keys go on, since programs use them: [`keys_of`] counts them.
+/// keys go on, since programs use them: [`their_keys::count`] counts them.
 ///
 /// # Errors
 /// When the workspace has no such person, it would lose its last owner, or either role holds more than the caller does.
@@ -82,11 +96,21 @@ pub async fn change(
 }
 
 /// Removes a person from the workspace: what they have open there ends, and so do links that were made for them or by them, or by
-/// an API key that they made. The keys go on: [`keys_of`] counts them. Who belongs to no other workspace cannot sign in any more.
+/// an API key that they made. The keys themselves go on, unless they are to be revoked too: tells how many were. Who belongs to no
+/// other workspace cannot sign in any more.
 ///
 /// # Errors
-/// When the workspace has no such person, it would lose its last owner, or they hold more than the caller does.
-pub async fn remove(shared: &Shared, caller: &Caller, id: PersonId) -> Result<(), ApiError> {
+/// When the workspace has no such person, it would lose its last owner, they hold more than the caller does, or the caller may not
+/// revoke keys.
+pub async fn remove(
+    shared: &Shared,
+    caller: &Caller,
+    id: PersonId,
+    removal: Removal,
+) -> Result<usize, ApiError> {
+    if removal.revoke_keys {
+        caller.require(Scope::KeysWrite)?;
+    }
     let now = now();
     let mut conn = shared.pool.get().await?;
     conn.transaction::<_, ApiError, _>(async |conn| {
@@ -95,19 +119,13 @@ pub async fn remove(shared: &Shared, caller: &Caller, id: PersonId) -> Result<()
         invitations::revoke_for(conn, caller.workspace_id, &member.person.email, now).await?;
         invitations::revoke_by(conn, caller.workspace_id, &id.to_string(), now).await?;
         let details = json!({"name": member.person.name, "email": member.person.email, "role": role});
-        audit(conn, entry(caller, now, "person.removed", id, details)).await
+        audit(conn, entry(caller, now, "person.removed", id, details)).await?;
+        match removal.revoke_keys {
+            true => their_keys::revoke(conn, caller, id, now).await,
+            false => Ok(0),
+        }
     })
     .await
-}
-
-/// How many API keys of the workspace open something that somebody made, or that such a key made.
-///
-/// # Errors
-/// When the database is away.
-pub async fn keys_of(shared: &Shared, caller: &Caller, id: PersonId) -> Result<usize, ApiError> {
-    let mut conn = shared.pool.get().await?;
-    let keys = api_keys::made_by(&mut conn, caller.workspace_id, &id.to_string()).await?;
-    Ok(keys.iter().filter(|key| key.is_live(now())).count())
 }
 
 /// Makes a link with which a person sets another password. It opens what the person opens, so it is made for nobody who belongs

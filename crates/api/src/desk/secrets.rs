@@ -7,10 +7,11 @@ use model::secret::SigningSecret;
 use model::{EndpointId, SecretId};
 use store::secrets::Secret;
 use store::{AsyncConnection as _, Connection, endpoints, secrets};
+use webhook::asymmetric::PublicKey;
 
-use super::endpoints::{not_found, notify};
+use super::endpoints::{not_found, notify, vanished};
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
-use super::{Change, announce, audit, now};
+use super::{Change, announce, audit, now, signing_keys};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -31,6 +32,8 @@ pub struct Revealed {
     pub created_at: DateTime<Utc>,
     /// It signs nothing from then on.
     pub expires_at: Option<DateTime<Utc>>,
+    /// What verifies the asymmetric signatures that are made beside its own, if there is a key for such.
+    pub public_key: Option<PublicKey>,
 }
 
 /// Shows the live secrets of an endpoint, newest first, and writes down who looked.
@@ -126,6 +129,7 @@ pub async fn rotate(
             if !endpoints::lock(conn, caller.workspace_id, id).await? {
                 return Err(not_found());
             }
+            let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
             if secrets::list_live(conn, caller.workspace_id, id, now).await?.len() >= LIVE_MAX {
                 return Err(ApiError::Conflict {
                     code: "limit_reached",
@@ -133,12 +137,14 @@ pub async fn rotate(
                     detail: format!("{LIVE_MAX} secrets sign already: revoke one, or wait until it ends"),
                 });
             }
-            let kept = secrets::insert(conn, caller.workspace_id, id, &sealed, now).await?;
+            let mut kept = secrets::insert(conn, caller.workspace_id, id, &sealed, now).await?;
+            if endpoint.options.signs_v1a {
+                kept.key_sealed = Some(signing_keys::add(shared, conn, caller, id, kept.id).await?);
+            }
             secrets::expire_others(conn, id, kept.id, now + OVERLAP).await?;
             announce(conn, change(caller, now, "secret.rotated", id, json!({"secret": kept.id}))).await?;
             once.made(conn, kept.id.uuid()).await?;
-            let Secret { id, created_at, expires_at, .. } = kept;
-            Ok(Done::Now(Revealed { id, secret, created_at, expires_at }))
+            open(shared, caller, id, kept).map(Done::Now)
         })
         .await?;
     drop(conn);
@@ -191,7 +197,15 @@ fn open(shared: &Shared, caller: &Caller, id: EndpointId, kept: Secret) -> Resul
         .keyring
         .open_secret(caller.workspace_id, id, &kept.sealed)
         .map_err(|error| ApiError::Internal(anyhow::Error::new(error).context("failed to open a secret")))?;
-    Ok(Revealed { id: kept.id, secret, created_at: kept.created_at, expires_at: kept.expires_at })
+    let public_key =
+        kept.key_sealed.map(|sealed| signing_keys::public(shared, caller.workspace_id, id, &sealed));
+    Ok(Revealed {
+        id: kept.id,
+        secret,
+        created_at: kept.created_at,
+        expires_at: kept.expires_at,
+        public_key: public_key.transpose()?,
+    })
 }
 
 fn change<'a>(

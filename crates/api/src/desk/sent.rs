@@ -3,16 +3,19 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use bus::Message as _;
+use bus::{DecodeError, Message as _};
 use model::event_type::{self, LINK_CLICKED};
 use model::secret::SigningSecret;
 use model::{EndpointId, EnrichedClick, EventId};
 use store::delivery_log::{self, LoggedAttempt, LoggedDelivery};
 use store::{deliveries, secrets};
+use webhook::asymmetric;
 use webhook::checkup::{self, Found, Known, Pasted};
+use webhook::shape::content_type;
 use webhook::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+use webhook::{Shape, Site};
 
-use super::{endpoints, now};
+use super::{endpoints, now, signing_keys};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -26,7 +29,8 @@ const OF_ATTEMPT: [&str; 3] = [ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER];
 /// Headers that `curl` sets itself.
 const OF_CURL: [&str; 4] = ["host", "content-length", "accept", "connection"];
 
-/// The bytes that a delivery carries, as `deliver` sends them; `None` when its click is kept no more.
+/// The bytes that a delivery carries, as `deliver` sends them; `None` when its click is kept no more. Those of a success at
+/// first try are rendered again, in the shape that its endpoint has now.
 ///
 /// # Errors
 /// When the database is away, or holds an event that cannot be read.
@@ -37,15 +41,42 @@ pub async fn body(
 ) -> Result<Option<Vec<u8>>, ApiError> {
     let mut conn = shared.pool.get().await?;
     if let Some(kept) = delivery_log::body(&mut conn, caller.workspace_id, delivery.id).await? {
-        return Ok(Some(kept));
+        return Ok(Some(numbered(delivery, kept)));
     }
     let Some(click_id) = delivery.click_id else { return Ok(None) };
     let Some(event) = deliveries::recorded_event(&mut conn, click_id).await? else { return Ok(None) };
-    let click = EnrichedClick::decode(&event).map_err(|error| {
+    let stored = store::endpoints::payload(&mut conn, caller.workspace_id, delivery.endpoint_id).await?;
+    let shape = Shape::stored(stored.as_ref()).unwrap_or_default();
+    let site = Site::new(&shared.settings.public_url);
+    let body = rendered(&delivery.event_type, delivery.event_id, &event, &shape, &site).map_err(|error| {
         ApiError::Internal(anyhow::Error::new(error).context(format!("failed to read click {click_id}")))
     })?;
-    let event_type = event_type::known(&delivery.event_type).unwrap_or(LINK_CLICKED);
-    Ok(webhook::payload::again(event_type, &click, delivery.event_id.revision()))
+    Ok(body.map(|body| numbered(delivery, body)))
+}
+
+/// The bytes of a delivery that are not kept, from the recorded event of its click, in the shape that its endpoint has now;
+/// `None` when it had no such revision.
+///
+/// # Errors
+/// When the event cannot be read.
+pub(super) fn rendered(
+    event_type: &str,
+    event_id: EventId,
+    recorded: &[u8],
+    shape: &Shape,
+    site: &Site,
+) -> Result<Option<Vec<u8>>, DecodeError> {
+    let click = EnrichedClick::decode(recorded)?;
+    let event_type = event_type::known(event_type).unwrap_or(LINK_CLICKED);
+    Ok(shape.again(event_type, &click, event_id.revision(), site))
+}
+
+/// As it is sent where the endpoint counts what it is owed: with its number.
+fn numbered(delivery: &LoggedDelivery, body: Vec<u8>) -> Vec<u8> {
+    match delivery.sequence {
+        Some(sequence) => webhook::numbering::numbered(body, sequence),
+        None => body,
+    }
 }
 
 /// What a receiver pasted that it cannot verify.
@@ -150,13 +181,30 @@ pub async fn check_attempt(
         }
         _ => {
             let id = delivery.event_id.to_string();
-            let signature = sign(&known.live, &id, at.timestamp(), &body);
+            let signature =
+                signature(shared, caller, delivery.endpoint_id, &known.live, &id, at, &body).await?;
             (id, at.timestamp().to_string(), signature, false)
         }
     };
     let pasted = Pasted { id: &id, timestamp: &timestamp, signature: &signature, body: &body, secret: None };
     let verifies = checkup::check(&pasted, &known, at).contains(&Found::Matches);
     Ok(Some(CheckedSignature { id, timestamp, signature, verifies, is_kept }))
+}
+
+/// The value of `webhook-signature`, as `deliver` makes it at that moment.
+async fn signature(
+    shared: &Shared,
+    caller: &Caller,
+    endpoint_id: EndpointId,
+    live: &[SigningSecret],
+    id: &str,
+    at: DateTime<Utc>,
+    body: &[u8],
+) -> Result<String, ApiError> {
+    let mut value = sign(live, id, at.timestamp(), body);
+    let keys = signing_keys::open_live(shared, caller, endpoint_id, at).await?;
+    asymmetric::append(&keys, id, at.timestamp(), body, &mut value);
+    Ok(value)
 }
 
 /// The value of a header that is kept as a pair.
@@ -191,7 +239,7 @@ pub async fn curl(
     let now = now();
     let live = known(shared, caller, endpoint.id, now).await?.live;
     let id = delivery.event_id.to_string();
-    let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    let mut headers = vec![("content-type".to_owned(), content_type(&body).to_owned())];
     let kept = attempt.map(|attempt| pairs(&attempt.request_headers)).unwrap_or_default();
     let is_ours = |name: &str| {
         OF_ATTEMPT.iter().chain(&OF_CURL).chain(&["content-type"]).any(|own| name.eq_ignore_ascii_case(own))
@@ -199,7 +247,8 @@ pub async fn curl(
     headers.extend(kept.into_iter().filter(|(name, _)| !is_ours(name)));
     headers.push((ID_HEADER.to_owned(), id.clone()));
     headers.push((TIMESTAMP_HEADER.to_owned(), now.timestamp().to_string()));
-    headers.push((SIGNATURE_HEADER.to_owned(), sign(&live, &id, now.timestamp(), &body)));
+    let signature = signature(shared, caller, endpoint.id, &live, &id, now, &body).await?;
+    headers.push((SIGNATURE_HEADER.to_owned(), signature));
     Ok(Some(command(endpoint.options.url.as_str(), &headers, &String::from_utf8_lossy(&body))))
 }
 

@@ -120,6 +120,7 @@ fn at_endpoints(
         .collect();
     for delivery in deliveries {
         let mut attempts = by_delivery.remove(&delivery.id).unwrap_or_default();
+        // that of a batch is told by its delivery as well
         if attempts.is_empty() && delivery.attempt_count > 0 {
             attempts.extend(only_attempt(&delivery));
         }

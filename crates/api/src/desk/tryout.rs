@@ -107,9 +107,8 @@ pub struct Sent {
 impl Progress {
     /// Whether the subscriber has it: there is nothing more to wait for.
     pub fn is_done(&self) -> bool {
-        self.delivery
-            .as_ref()
-            .is_some_and(|sent| sent.delivery.status == model::delivery::DeliveryStatus::Delivered)
+        use model::delivery::DeliveryStatus::{Delivered, Offered};
+        self.delivery.as_ref().is_some_and(|sent| matches!(sent.delivery.status, Delivered | Offered))
     }
 }
 
@@ -205,6 +204,6 @@ async fn delivery(
         Some(attempt) => sent::check_attempt(shared, caller, &delivery, attempt).await?,
         None => None,
     };
-    let finding = diagnosis::delivery::finding(&delivery, Some(endpoint), now);
+    let finding = diagnosis::delivery::finding(&delivery, Some(endpoint), shared.ownership, now);
     Ok(Some(Sent { delivery, attempt, finding, signature }))
 }

@@ -18,7 +18,7 @@ pub struct OperationText {
     method: &'static str,
     path: String,
     summary: String,
-    description: Vec<TextPart>,
+    description: String,
     /// What a key needs for it.
     pub scope: String,
     parameters: Vec<ParameterText>,
@@ -29,17 +29,11 @@ pub struct OperationText {
     example: Option<Example>,
 }
 
-/// A piece of a text: words, or something to type.
-struct TextPart {
-    text: String,
-    is_code: bool,
-}
-
 struct ParameterText {
     name: String,
     place: String,
     is_required: bool,
-    description: Vec<TextPart>,
+    description: String,
 }
 
 struct AnswerText {
@@ -54,13 +48,13 @@ struct FieldText {
     name: String,
     kind: String,
     is_required: bool,
-    description: Vec<TextPart>,
+    description: String,
 }
 
 /// A schema and what it is.
 struct SchemaText {
     name: String,
-    description: Vec<TextPart>,
+    description: String,
     fields: Vec<FieldText>,
 }
 
@@ -73,13 +67,13 @@ struct Group {
 struct CodeText {
     code: &'static str,
     status: u16,
-    text: Vec<TextPart>,
+    text: &'static str,
 }
 
 #[derive(Template)]
 #[template(path = "docs.html")]
 struct Docs {
-    introduction: Vec<TextPart>,
+    introduction: String,
     groups: Vec<Group>,
     schemas: Vec<SchemaText>,
     codes: Vec<CodeText>,
@@ -89,9 +83,8 @@ struct Docs {
 /// The page.
 pub async fn docs() -> HttpResponse {
     let scopes = Scope::EVERY.iter().map(|scope| (scope.as_str(), scope.meaning())).collect();
-    let codes =
-        CODES.iter().map(|(code, status, text)| CodeText { code, status: *status, text: parts(text) });
-    let introduction = parts(DOCUMENT.info.description.as_deref().unwrap_or_default());
+    let codes = CODES.iter().map(|(code, status, text)| CodeText { code, status: *status, text });
+    let introduction = DOCUMENT.info.description.clone().unwrap_or_default();
     html(&Docs { introduction, groups: groups(), schemas: schemas(), codes: codes.collect(), scopes })
 }
 
@@ -119,7 +112,7 @@ pub fn operation_text(method: &'static str, path: &str, operation: &Operation) -
         name: text(&parameter["name"]),
         place: text(&parameter["in"]),
         is_required: parameter["required"] == true,
-        description: parts(&text(&parameter["description"])),
+        description: text(&parameter["description"]),
     });
     let body = media(&json["requestBody"]);
     let example = example(method, path);
@@ -128,7 +121,7 @@ pub fn operation_text(method: &'static str, path: &str, operation: &Operation) -
         method,
         path: path.to_owned(),
         summary: operation.summary.clone().unwrap_or_default(),
-        description: parts(operation.description.as_deref().unwrap_or_default()),
+        description: operation.description.clone().unwrap_or_default(),
         scope: scope.to_owned(),
         parameters: parameters.collect(),
         curl: curl(method, path, body.as_ref().map(|(media_type, _)| media_type.as_str()), example.as_ref()),
@@ -170,19 +163,13 @@ fn curl(method: &str, path: &str, media_type: Option<&str>, example: Option<&Exa
     line + &format!(" \\\n     \"$CLICKWIRE_URL{path}\"")
 }
 
-/// Words, and what stands in backticks.
-fn parts(text: &str) -> Vec<TextPart> {
-    let part = |(at, text): (usize, &str)| TextPart { text: text.to_owned(), is_code: at % 2 == 1 };
-    text.split('`').enumerate().filter(|(_, text)| !text.is_empty()).map(part).collect()
-}
-
 fn schemas() -> Vec<SchemaText> {
     let components = DOCUMENT.components.as_ref();
     let named = components.into_iter().flat_map(|components| &components.schemas);
     let text = named.filter_map(|(name, schema)| {
         let RefOr::T(schema) = schema else { return None };
         let json = serde_json::to_value(schema).expect("a schema is JSON");
-        let description = parts(json["description"].as_str().unwrap_or_default());
+        let description = json["description"].as_str().unwrap_or_default().to_owned();
         Some(SchemaText { name: name.clone(), description, fields: fields(&json) })
     });
     text.filter(|schema| !schema.fields.is_empty()).collect()
@@ -202,7 +189,7 @@ fn fields(schema: &Value) -> Vec<FieldText> {
                     .into_iter()
                     .flatten()
                     .any(|required| required == name),
-                description: parts(property["description"].as_str().unwrap_or_default()),
+                description: property["description"].as_str().unwrap_or_default().to_owned(),
             });
         }
     }

@@ -25,11 +25,11 @@ pub struct DeliveryView {
     #[schema(example = "dlv_01jd8m3x5v9k2n4p6q8r0s1t3w")]
     id: String,
     endpoint_id: String,
-    /// Also the header `webhook-id`.
+    /// Also the header `webhook-id`, unless it went in a batch.
     event_id: String,
     event_type: String,
     click_id: Option<String>,
-    /// `pending`, `delivered` or `dead`.
+    /// `pending`, `delivered`, `dead`, or `offered`: nothing is sent, its endpoint fetches it.
     status: &'static str,
     attempt_count: u32,
     next_attempt_at: Option<String>,
@@ -43,6 +43,11 @@ pub struct DeliveryView {
     replay_id: Option<String>,
     /// 0 for the first delivery of its event, one more for each replay of it.
     replay_number: u32,
+    /// The last batch that it went in, or waits in: its attempts are shown there. `null`: it goes alone.
+    batch_id: Option<String>,
+    /// Its place among what its endpoint is owed, also the header `clickwire-sequence`; `null` where that is not counted. A replay has
+    /// that of what it replays.
+    sequence: Option<u64>,
 }
 
 impl From<LoggedDelivery> for DeliveryView {
@@ -64,13 +69,15 @@ impl From<LoggedDelivery> for DeliveryView {
             last_error: delivery.last_error,
             replay_id: delivery.replay_id.map(|id| id.to_string()),
             replay_number: delivery.replay_number,
+            batch_id: delivery.batch_id.map(|id| id.to_string()),
+            sequence: delivery.sequence,
         }
     }
 }
 
 /// One attempt.
 #[derive(Serialize, ToSchema)]
-struct AttemptView {
+pub struct AttemptView {
     /// 1 for the first.
     number: u32,
     /// `schedule` or `manual`.
@@ -182,7 +189,8 @@ pub async fn show_delivery(
 
 /// Try a delivery again now
 ///
-/// Whatever became of it before; `webhook-id` stays the same, so that the subscriber can tell.
+/// Whatever became of it before; `webhook-id` stays the same, so that the subscriber can tell. One that waits in a batch is sent with
+/// that whole batch; one whose batch has ended is sent alone, under the id of its event, which stood in the batch too.
 #[utoipa::path(tag = "deliveries", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), security(("api_key" = ["deliveries:write"])),
     responses((status = 202, body = DeliveryView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
@@ -197,4 +205,24 @@ pub async fn retry_delivery(
     let key = IdempotencyKey::of(&shared, &request, &[])?;
     let retried = deliveries::retry(&shared, &caller, path_id(&id, "delivery")?, key.as_ref()).await?;
     done(retried, |delivery| Ok(HttpResponse::Accepted().json(DeliveryView::from(delivery))))
+}
+
+/// Give a delivery up
+///
+/// One that waits is tried no more; where there is an order, what waits behind it goes on. It can still be sent again, or replayed.
+/// Of one that was given up before, nothing is changed.
+#[utoipa::path(tag = "deliveries", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), security(("api_key" = ["deliveries:write"])),
+    responses((status = 200, body = DeliveryView),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[post("/v1/deliveries/{id}/give-up")]
+pub async fn give_up_delivery(
+    caller: Caller,
+    id: Path<String>,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::DeliveriesWrite)?;
+    let key = IdempotencyKey::of(&shared, &request, &[])?;
+    let ended = deliveries::give_up(&shared, &caller, path_id(&id, "delivery")?, key.as_ref()).await?;
+    done(ended, |delivery| Ok(HttpResponse::Ok().json(DeliveryView::from(delivery))))
 }

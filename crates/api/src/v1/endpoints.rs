@@ -13,17 +13,25 @@ use utoipa::ToSchema;
 use model::EndpointId;
 use model::retry::RetryPreset;
 use store::endpoints::{Endpoint, State};
+use store::lines::HoldUp;
+use webhook::Shape;
 
 use super::conditional::tagged;
 use super::deliveries::TimingsView;
+use super::endpoint_order::{HoldUpView, OrderingView};
+use super::ownership::OwnershipView;
 use super::{done, if_match, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::{Body, Query, path_id};
-use crate::desk::endpoint_body::{EndpointChange, FilterPreview, NewEndpoint};
+use crate::desk::batch_body::BatchOption;
+use crate::desk::endpoint_auth;
+use crate::desk::endpoint_body::{EndpointChange, FilterPreview, NewEndpoint, Signatures};
 use crate::desk::endpoint_create::{self, Created};
+use crate::desk::endpoint_order;
 use crate::desk::endpoints::{self, Tested};
 use crate::desk::idempotency::{self, IdempotencyKey};
+use crate::desk::payload_body::{self, PayloadText};
 use crate::desk::previews;
 use crate::error::{ApiError, Problem};
 use crate::page::{Page, PageQuery, PageRequest};
@@ -61,6 +69,24 @@ pub struct EndpointView {
     permanent_statuses: Vec<u16>,
     /// Whether it is disabled when it has only failed for days.
     auto_disable: bool,
+    /// How the bodies look that it gets.
+    #[schema(value_type = PayloadText)]
+    payload: Shape,
+    /// Several events in one request; `null`: each in its own.
+    batch: Option<BatchOption>,
+    /// `push`: events are posted to it. `pull`: it fetches them.
+    delivery: &'static str,
+    ownership: OwnershipView,
+    ordering: OrderingView,
+    /// How often a checkpoint is made of what it was owed; `null`: none is.
+    checkpoint_minutes: Option<u32>,
+    /// Deliveries that have failed, and that others wait for because of the order; the first 10.
+    held_up_by: Vec<HoldUpView>,
+    /// Which signatures its webhooks carry: `v1`, and `v1a` where it is wanted.
+    signatures: Vec<&'static str>,
+    /// What each request shows at the receiver's door; what is secret is masked.
+    #[schema(value_type = Option<Object>)]
+    auth: Option<Value>,
     health: HealthView,
     /// Counts the changes; the `ETag` begins with it.
     revision: i64,
@@ -77,8 +103,9 @@ pub struct EndpointView {
 /// What has been learned of an endpoint.
 #[derive(Serialize, ToSchema)]
 struct HealthView {
+    /// Deliveries that were accepted; of a batch, each one in it.
     delivered: i64,
-    /// Failed attempts since the last success.
+    /// Failed attempts since the last success; that of a batch is one.
     failed: i64,
     first_failure_at: Option<String>,
     last_failure_at: Option<String>,
@@ -90,6 +117,8 @@ struct HealthView {
 impl EndpointView {
     fn of(shared: &Shared, caller: &Caller, endpoint: Endpoint) -> Result<Self, ApiError> {
         let headers = endpoints::open_headers(shared, caller, &endpoint)?;
+        let ownership = OwnershipView::of(shared, &endpoint);
+        let auth = endpoint_auth::shown(shared, caller, &endpoint)?;
         let health = endpoint.health.unwrap_or_default();
         let options = endpoint.options;
         Ok(Self {
@@ -115,6 +144,15 @@ impl EndpointView {
             timeout_ms: options.timeout_ms,
             permanent_statuses: options.permanent_statuses,
             auto_disable: options.auto_disable,
+            payload: payload_body::shape(options.payload.as_ref()),
+            batch: options.batch.map(BatchOption::from),
+            delivery: options.delivery.as_str(),
+            ownership,
+            ordering: options.ordering.into(),
+            checkpoint_minutes: options.checkpoint_minutes,
+            held_up_by: Vec::new(),
+            signatures: Signatures { has_v1a: options.signs_v1a }.words(),
+            auth,
             health: HealthView {
                 delivered: health.delivered,
                 failed: health.failed,
@@ -130,23 +168,28 @@ impl EndpointView {
             secret: None,
         })
     }
+
+    fn held_up(mut self, hold_ups: &[HoldUp]) -> Self {
+        self.held_up_by = hold_ups.iter().copied().map(HoldUpView::from).collect();
+        self
+    }
 }
 
 /// How a test went.
 #[derive(Serialize, ToSchema)]
-struct TestView {
+pub(super) struct TestView {
     /// Whether the subscriber answered 2xx.
     delivered: bool,
-    attempt: TestAttemptView,
+    pub(super) attempt: TestAttemptView,
 }
 
 /// The attempt of a test.
 #[derive(Serialize, ToSchema)]
-struct TestAttemptView {
+pub(super) struct TestAttemptView {
     started_at: String,
     duration_ms: u32,
     status: Option<u16>,
-    /// `dns`, `connect`, `tls`, `timeout`, `protocol`, `blocked` or `status`; `null` when delivered.
+    /// `dns`, `connect`, `tls`, `timeout`, `protocol`, `blocked`, `token`, `proxy` or `status`; `null` when delivered.
     error: Option<&'static str>,
     error_detail: Option<String>,
     remote_ip: Option<String>,
@@ -222,8 +265,12 @@ pub async fn list_endpoints(
     caller.require(Scope::EndpointsRead)?;
     let page: PageRequest<EndpointId> = query.read()?;
     let rows = endpoints::list(&shared, &caller, &page).await?;
-    let Page { data, next_cursor } =
-        page.page(rows, |endpoint| endpoint.id, |endpoint| EndpointView::of(&shared, &caller, endpoint));
+    let hold_ups = endpoint_order::hold_ups(&shared, &caller, &rows).await?;
+    let view = |endpoint: Endpoint| {
+        let hold_ups = hold_ups.get(&endpoint.id).map(Vec::as_slice).unwrap_or_default();
+        EndpointView::of(&shared, &caller, endpoint).map(|view| view.held_up(hold_ups))
+    };
+    let Page { data, next_cursor } = page.page(rows, |endpoint| endpoint.id, view);
     let data = data.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(HttpResponse::Ok().json(Page { data, next_cursor }))
 }
@@ -242,7 +289,7 @@ pub async fn show_endpoint(
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::EndpointsRead)?;
     let endpoint = endpoints::find(&shared, &caller, endpoint_id(&id)?).await?;
-    shown(&shared, &caller, &request, endpoint, Vec::new())
+    shown(&shared, &caller, &request, endpoint, Vec::new()).await
 }
 
 /// Change an endpoint
@@ -264,7 +311,7 @@ pub async fn update_endpoint(
     let id = endpoint_id(&id)?;
     let (endpoint, warnings) =
         endpoints::update(&shared, &caller, id, if_match(&request), body.read()?).await?;
-    shown(&shared, &caller, &request, endpoint, warnings)
+    shown(&shared, &caller, &request, endpoint, warnings).await
 }
 
 /// Remove an endpoint
@@ -301,7 +348,7 @@ pub async fn pause_endpoint(
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::EndpointsWrite)?;
     let endpoint = endpoints::pause(&shared, &caller, endpoint_id(&id)?).await?;
-    shown(&shared, &caller, &request, endpoint, Vec::new())
+    shown(&shared, &caller, &request, endpoint, Vec::new()).await
 }
 
 /// Resume an endpoint
@@ -320,13 +367,13 @@ pub async fn resume_endpoint(
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::EndpointsWrite)?;
     let endpoint = endpoints::resume(&shared, &caller, endpoint_id(&id)?).await?;
-    shown(&shared, &caller, &request, endpoint, Vec::new())
+    shown(&shared, &caller, &request, endpoint, Vec::new()).await
 }
 
 /// Send a test
 ///
-/// Sends a sample `link.clicked` with `data.test: true`, which is not recorded as a click, and tells how it went. Each request
-/// sends one: it takes no `Idempotency-Key`.
+/// Sends a sample `link.clicked` with `data.test: true` in the endpoint's shape, which is not recorded as a click, and tells how it
+/// went; an endpoint that gets batches gets it as a batch of one. Each request sends one: it takes no `Idempotency-Key`.
 #[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path)),
     security(("api_key" = ["endpoints:write"])), responses((status = 200, body = TestView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
@@ -403,14 +450,16 @@ pub fn endpoint_id(text: &str) -> Result<EndpointId, ApiError> {
     path_id(text, "webhook endpoint")
 }
 
-fn shown(
+async fn shown(
     shared: &Shared,
     caller: &Caller,
     request: &HttpRequest,
     endpoint: Endpoint,
     warnings: Vec<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut view = EndpointView::of(shared, caller, endpoint)?;
+    let hold_ups = endpoint_order::hold_ups(shared, caller, std::slice::from_ref(&endpoint)).await?;
+    let hold_ups: Vec<HoldUp> = hold_ups.into_values().flatten().collect();
+    let mut view = EndpointView::of(shared, caller, endpoint)?.held_up(&hold_ups);
     view.warnings = warnings;
     Ok(tagged(request, StatusCode::OK, view.revision, &view))
 }

@@ -73,6 +73,10 @@ fn description(name: &str) -> &'static str {
         }
         "endpoint.recovered" => "A webhook endpoint succeeded again after its failures were told of",
         "endpoint.removed" => "A webhook endpoint was removed",
+        "endpoint.checkpoint" => {
+            "What this endpoint was owed since the checkpoint before, by number: it proves that nothing is missing. Sent every \
+             `checkpoint_minutes` to the endpoint that it tells of, and to no other"
+        }
         "delivery.failing" => {
             "A click could not be delivered for the third time; told once an hour for each endpoint"
         }

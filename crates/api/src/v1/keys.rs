@@ -33,6 +33,8 @@ pub struct KeyView {
     expires_at: Option<String>,
     /// To the minute.
     last_used_at: Option<String>,
+    /// The id of the person or API key that made it; `null`: nobody knows. `operator` is whoever runs the server.
+    created_by: Option<String>,
     /// The key itself; only in the answer that makes it, not to its repeat.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
@@ -48,6 +50,7 @@ impl From<StoredKey> for KeyView {
             created_at: time(key.created_at),
             expires_at: key.expires_at.map(time),
             last_used_at: key.last_used_at.map(time),
+            created_by: key.created_by,
             key: None,
         }
     }

@@ -3,13 +3,16 @@
 pub mod analytics;
 pub mod audit;
 pub mod bulk;
+pub mod checkpoints;
 mod click_csv;
 pub mod click_export;
 pub mod clicks;
 pub mod conditional;
 pub mod contacts;
 pub mod deliveries;
+pub mod delivery_batches;
 pub mod domains;
+mod endpoint_order;
 pub mod endpoint_stats;
 pub mod endpoints;
 pub mod event_types;
@@ -19,12 +22,16 @@ mod link_csv;
 pub mod link_export;
 pub mod links;
 pub mod live;
+pub mod minting_keys;
+pub mod ownership;
 pub mod people;
+pub mod pull;
 pub mod qr;
 pub mod quarantine;
 pub mod replays;
 pub mod secrets;
 pub mod settings;
+pub mod templates;
 pub mod workspace;
 
 use actix_web::HttpResponse;
@@ -78,8 +85,11 @@ routes! {
     endpoints::create_endpoint, endpoints::list_endpoints, endpoints::show_endpoint, endpoints::update_endpoint,
     endpoints::delete_endpoint, endpoints::pause_endpoint, endpoints::resume_endpoint, endpoints::test_endpoint,
     endpoints::preview_filter, endpoint_stats::show_endpoint_stats,
+    pull::pull_events, ownership::verify_endpoint,
+    checkpoints::list_checkpoints,
     secrets::list_secrets, secrets::rotate_secret, secrets::revoke_secret,
     deliveries::list_deliveries, exports::export_deliveries, deliveries::show_delivery, deliveries::retry_delivery,
+    deliveries::give_up_delivery, delivery_batches::show_delivery_batch,
     replays::create_replay, replays::list_replays, replays::show_replay, replays::cancel_replay,
     // words come before `{id}`, which would match them
     clicks::list_clicks, live::watch_clicks, click_export::export_clicks, clicks::show_click, clicks::overrule_verdict,
@@ -96,6 +106,10 @@ routes! {
     event_types::list_event_types,
     quarantine::list_quarantine, quarantine::show_quarantined, quarantine::download_quarantined,
     quarantine::replay_quarantined, quarantine::delete_quarantined,
+    templates::open_template, templates::show_template, templates::close_template, templates::deny_recipients,
+    templates::list_denied_recipients, templates::allow_recipient, templates::show_snippet,
+    minting_keys::create_minting_key, minting_keys::list_minting_keys, minting_keys::rotate_minting_key,
+    minting_keys::revoke_minting_key,
 }
 
 struct BearerKeys;

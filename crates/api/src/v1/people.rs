@@ -4,7 +4,7 @@ use actix_web::http::header::HOST;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use model::{InvitationId, PersonId};
 use store::invitations::{Invitation, Purpose};
@@ -90,6 +90,15 @@ impl From<Invitation> for InvitationView {
     }
 }
 
+/// How a person is removed.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
+struct RemovalQuery {
+    /// `true`: the API keys that they made are revoked too, which takes `keys:write`. Default: those go on.
+    revoke_keys: Option<bool>,
+}
+
 /// Where a link leads that was just made.
 pub fn link(request: &HttpRequest, shared: &Shared, made: &NewLink) -> Option<String> {
     let token = made.token.as_ref()?.reveal();
@@ -147,18 +156,20 @@ pub async fn update_person(
 
 /// Remove a person from the workspace
 ///
-/// Their sessions here end, and open links for them, or made by them or by API keys that they made, are taken back. Those keys go on:
-/// revoke what they may know. Whoever belongs to no other workspace cannot sign in any more.
-#[utoipa::path(tag = "people", params(("id" = String, Path)), security(("api_key" = ["people:write"])),
+/// Their sessions here end, and open links for them, or made by them or by API keys that they made, are taken back. Those keys are the
+/// workspace's and go on, unless you have them revoked with `revoke_keys`, also those that were made with such a key: `created_by` of
+/// each key says who made it. Whoever belongs to no other workspace cannot sign in any more.
+#[utoipa::path(tag = "people", params(("id" = String, Path), RemovalQuery), security(("api_key" = ["people:write"])),
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[delete("/v1/people/{id}")]
 pub async fn remove_person(
     caller: Caller,
     id: Path<String>,
+    query: Query,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::PeopleWrite)?;
-    people::remove(&shared, &caller, path_id(&id, "person")?).await?;
+    people::remove(&shared, &caller, path_id(&id, "person")?, query.read()?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -25,6 +25,9 @@ pub struct SecretView {
     created_at: String,
     /// It signs nothing from then on.
     expires_at: Option<String>,
+    /// What verifies the `v1a` signatures that are made beside its own; `null` when the endpoint never asked for such.
+    #[schema(example = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=")]
+    public_key: Option<String>,
 }
 
 impl From<Revealed> for SecretView {
@@ -34,13 +37,15 @@ impl From<Revealed> for SecretView {
             secret: revealed.secret.reveal(),
             created_at: time(revealed.created_at),
             expires_at: revealed.expires_at.map(time),
+            public_key: revealed.public_key.map(|key| key.to_string()),
         }
     }
 }
 
 /// Reveal the signing secrets
 ///
-/// Newest first; each webhook carries a signature of every one. Who looked is written into the audit log.
+/// Newest first; each webhook carries a signature of every one. Who looked is written into the audit log. The private keys of `v1a`
+/// are shown to nobody; their public halves are also at `/.well-known/clickwire-webhook-keys?endpoint_id=…`, without a key.
 #[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path)),
     security(("api_key" = ["secrets:read"])), responses((status = 200, body = Page<SecretView>),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]

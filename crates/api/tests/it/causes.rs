@@ -4,6 +4,7 @@
 use chrono::{TimeDelta, Utc};
 use model::EnrichedClick;
 use model::click::{Enrichment, LocationMissing};
+use model::ownership::OwnershipCheck;
 use store::deliveries::Progress;
 
 use crate::console::Browser;
@@ -38,6 +39,7 @@ impl<'a> Clicked<'a> {
             page.split_once(&format!("data-code=\"{code}\"")).unwrap_or_else(|| panic!("{code}: {page}"));
         let finding = finding.split("</li>").next().unwrap_or_default();
         assert!(status == 200 && finding.contains("What to do:"), "{code}: {finding}");
+        assert!(!finding.contains('`'), "what is typed is set as code: {finding}");
         assert!(finding.contains(&format!("/docs/troubleshooting#{code}")), "{code}: {finding}");
     }
 }
@@ -79,7 +81,22 @@ async fn what_became_of_a_delivery_is_told() {
         clicked.is_told(code).await;
     }
     let click = clicked.click(|_| {}).await;
+    delivery(&api, &endpoint, &click, Progress::offered(None)).await;
+    clicked.is_told("offered").await;
+    let click = clicked.click(|_| {}).await;
     delivery(&api, &endpoint, &click, Progress::due(Utc::now(), None)).await;
     api.delete(&format!("/v1/webhook-endpoints/{endpoint}")).await;
     clicked.is_told("endpoint_removed").await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_not_verified_is_told_to_be_slow_for_that() {
+    let api = Api::start_with(|settings| settings.deliver.ownership = OwnershipCheck::Required).await;
+    let endpoint = api.endpoint().await;
+    let mut clicked = Clicked::new(&api).await;
+
+    let click = clicked.click(|_| {}).await;
+    delivery(&api, &endpoint, &click, Progress::due(Utc::now(), None)).await;
+
+    clicked.is_told("unverified").await;
 }

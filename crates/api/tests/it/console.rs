@@ -126,7 +126,10 @@ async fn a_link_is_made_by_form_and_mistakes_are_told_beside_the_field() {
     let fields = [("csrf", token.as_str()), ("url", "javascript:alert(1)"), ("campaign_id", "kept")];
     let (status, page) = browser.submit("/links", &fields).await;
     assert_eq!(status, 422);
-    assert!(page.contains("id=\"url-wrong\">Must begin with `https://` or `http://`"), "{page}");
+    assert!(
+        page.contains("id=\"url-wrong\">Must begin with <code>https://</code> or <code>http://</code>"),
+        "{page}"
+    );
     assert!(page.contains("value=\"kept\""));
 
     let fields = [

@@ -24,6 +24,7 @@ pub async fn delivery(api: &Api, endpoint: &str, click: &EnrichedClick, progress
         told_revision: 0,
         progress,
         leased_until: None,
+        line: None,
     };
     let mut conn = api.pool.get().await.expect("the database runs");
     let (id, us) = (new.id, new.id.uuid());
@@ -32,7 +33,7 @@ pub async fn delivery(api: &Api, endpoint: &str, click: &EnrichedClick, progress
 }
 
 /// Accepted at first try, so long after the click.
-fn accepted(click: &EnrichedClick, after_ms: i64, answer: &str) -> Progress {
+pub fn accepted(click: &EnrichedClick, after_ms: i64, answer: &str) -> Progress {
     let at = click.click.id.timestamp() + TimeDelta::milliseconds(after_ms);
     Progress {
         status: DeliveryStatus::Delivered,

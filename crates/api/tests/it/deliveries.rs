@@ -47,6 +47,7 @@ async fn a_delivery_tells_its_attempts_and_can_be_tried_again() {
           "trigger": "schedule"
         }
       ],
+      "batch_id": null,
       "click_id": "[id]",
       "created_at": "[time]",
       "duration_ms": 34,
@@ -60,6 +61,7 @@ async fn a_delivery_tells_its_attempts_and_can_be_tried_again() {
       "next_attempt_at": null,
       "replay_id": null,
       "replay_number": 0,
+      "sequence": null,
       "status": "dead"
     }
     "#);

@@ -20,8 +20,12 @@ async fn an_endpoint_is_made_from_a_url_alone_and_tells_its_secret_once() {
         ".id" => "[id]", ".secret" => "[secret]", ".created_at" => "[time]", ".updated_at" => "[time]",
     }, @r#"
     {
+      "auth": null,
       "auto_disable": true,
+      "batch": null,
+      "checkpoint_minutes": null,
       "created_at": "[time]",
+      "delivery": "push",
       "description": null,
       "enabled": true,
       "event_types": [
@@ -37,8 +41,23 @@ async fn an_endpoint_is_made_from_a_url_alone_and_tells_its_secret_once() {
         "last_success_at": null,
         "paused_until": null
       },
+      "held_up_by": [],
       "id": "[id]",
       "max_in_flight": null,
+      "ordering": {
+        "mode": "none",
+        "skip_after": null
+      },
+      "ownership": {
+        "required": false,
+        "verified_at": null
+      },
+      "payload": {
+        "fields": null,
+        "format": "standard_webhooks",
+        "profile": "full",
+        "version": "2026-11-01"
+      },
       "permanent_statuses": [],
       "rate_burst": null,
       "rate_per_second": null,
@@ -47,6 +66,9 @@ async fn an_endpoint_is_made_from_a_url_alone_and_tells_its_secret_once() {
       "revision": 1,
       "secret": "[secret]",
       "settle_ms": 0,
+      "signatures": [
+        "v1"
+      ],
       "state": "active",
       "state_reason": null,
       "timeout_ms": null,
@@ -144,7 +166,22 @@ async fn what_can_never_match_is_refused() {
         ("rate_burst", json!(1001)),
         ("retry_schedule", json!([0])),
         ("settle_ms", json!(600_001)),
+        ("ordering", json!("fifo")),
+        ("ordering", json!(5)),
+        ("ordering", json!({"mode": "strict", "skip_after": 0})),
+        ("ordering", json!({"mode": "per_link", "skip_after": 5})),
+        ("ordering", json!({"mode": "strict", "after": 5})),
+        ("ordering", json!({})),
+        ("checkpoint_minutes", json!(0)),
+        ("checkpoint_minutes", json!(1441)),
         ("timeout_ms", json!("fast")),
+        ("batch", json!(100)),
+        ("batch", json!({"max_events": 1})),
+        ("batch", json!({"max_events": 1001})),
+        ("batch", json!({"max_wait_ms": 60_001})),
+        ("batch", json!({"max_bytes": 4095})),
+        ("batch", json!({"max_bytes": 1_048_577})),
+        ("batch", json!({"events": 10})),
         ("permanent_statuses", json!([200])),
     ] {
         let refused = api.post("/v1/webhook-endpoints", json!({"url": url, field: value})).await;
@@ -152,6 +189,24 @@ async fn what_can_never_match_is_refused() {
         let pointer = refused.body["errors"][0]["pointer"].as_str().expect("a pointer");
         assert!(pointer.starts_with(&format!("/{field}")), "{pointer}");
     }
+}
+
+#[tokio::test]
+async fn batches_are_switched_on_with_defaults_changed_as_a_whole_and_switched_off() {
+    let api = Api::start().await;
+    let made = api.post("/v1/webhook-endpoints", json!({"url": "http://127.0.0.1:9/", "batch": {}})).await;
+    let usual = json!({"max_events": 100, "max_wait_ms": 1000, "max_bytes": 262_144});
+    assert_eq!((made.status, &made.body["batch"]), (201, &usual));
+    let path = format!("/v1/webhook-endpoints/{}", made.body["id"].as_str().expect("an id"));
+
+    let changed = api.patch(&path, json!({"batch": {"max_events": 1000, "max_wait_ms": 0}})).await;
+    let wanted = json!({"max_events": 1000, "max_wait_ms": 0, "max_bytes": 262_144});
+    assert_eq!((changed.status, &changed.body["batch"]), (200, &wanted));
+    assert_eq!(api.patch(&path, json!({"description": "CRM"})).await.body["batch"], wanted);
+    assert_eq!(api.patch(&path, json!({"batch": null})).await.body["batch"], json!(null));
+
+    let refused = api.patch(&path, json!({"batch": {"max_events": 1, "max_bytes": "all"}})).await;
+    assert_eq!(refused.body["errors"][0]["pointer"], "/batch/max_events");
 }
 
 #[tokio::test]

@@ -99,6 +99,9 @@ fn as_public(value: &Value) -> Value {
             "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=".into()
         }
         Value::String(text) if text.starts_with("cw_") && text.len() > 20 => "cw_…".into(),
+        Value::String(text) if text.starts_with("mint_") => {
+            "mint_1_ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoM".into()
+        }
         Value::String(text) if text.contains("/welcome/") => {
             "https://clicks.example.com/welcome/x6oMFR8vjLQ3v2yZ7dUVmZ0yY5bq3nQeN1sT4wKc8aE".into()
         }

@@ -117,6 +117,7 @@ async fn api_fill(api: &Api, endpoint: &str) {
             told_revision: 0,
             progress: Progress { status: DeliveryStatus::Pending, ..Progress::due(now, None) },
             leased_until: None,
+            line: None,
         })
         .collect();
     let mut conn = api.pool.get().await.expect("a connection");

@@ -57,6 +57,7 @@ pub fn settings(database: store::Settings, nats: bus::Settings) -> api::Settings
         ("CLICKWIRE__API__ADDR", "127.0.0.1:0"),
         ("CLICKWIRE__API__OPS_ADDR", "127.0.0.1:0"),
         ("CLICKWIRE__SEALING__KEY", key.as_str()),
+        ("CLICKWIRE__MINTING__KEY", key.as_str()),
         ("CLICKWIRE__DELIVER__ALLOWED_NETWORKS", "127.0.0.0/8,::1/128"),
         // `discard`: nobody listens there
         ("CLICKWIRE__DELIVER__ALLOWED_PORTS", "9"),
@@ -349,6 +350,7 @@ pub async fn failed_delivery(api: &Api, endpoint_id: &str, click: &EnrichedClick
             timings: model::delivery::Timings::default(),
         },
         leased_until: None,
+        line: None,
     };
     let attempt = NewAttempt {
         delivery_id: id,

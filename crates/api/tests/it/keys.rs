@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::harness::{Api, answer};
+use crate::people::join;
 
 #[tokio::test]
 async fn nobody_gives_away_more_than_they_hold() {
@@ -98,6 +99,32 @@ async fn nobody_gets_by_rotation_what_they_do_not_hold() {
     assert_eq!(rotate(&some).await.status, 201);
     let still = api.call_as(&text(&all["key"]), Method::GET, "/v1/links", None).await;
     assert_eq!(still.status, 200, "what was refused changed nothing");
+}
+
+#[tokio::test]
+async fn a_form_makes_a_key_that_ends_and_says_what_to_do_where_there_is_none() {
+    let api = Api::start().await;
+    let mut owner = join(&api, "ada@example.com", "owner").await;
+    let first = api.get("/v1/api-keys").await.body;
+    let path = format!("/v1/api-keys/{}", text(&first["data"][0]["id"]));
+    assert_eq!(api.delete(&path).await.status, 204);
+    assert!(owner.open("/settings/keys").await.1.contains("No keys yet"));
+    let token = owner.token("/settings/keys").await;
+    let wrong = [("csrf", token.as_str()), ("name", "CI"), ("scopes", "links:read"), ("expires_at", "soon")];
+    let (status, page) = owner.submit("/settings/keys", &wrong).await;
+    assert!(status == 422 && page.contains("id=\"expires_at-wrong\""), "{status}: {page}");
+
+    let fields = [("name", "CI"), ("scopes", "keys:write"), ("expires_at", "30")];
+    let page = owner.fill("/settings/keys", "/settings/keys", &fields).await;
+
+    let (_, rest) = page.split_once("data-key>").expect("a key");
+    let key = rest.split_once('<').expect("its end").0;
+    let listed = api.call_as(key, Method::GET, "/v1/api-keys", None).await.body;
+    let ends_at: DateTime<Utc> = text(&listed["data"][0]["expires_at"]).parse().expect("a moment");
+    let left = ends_at - Utc::now();
+    assert!(left > TimeDelta::days(29) && left <= TimeDelta::days(30), "{left}");
+    let person = listed["data"][0]["created_by"].as_str().expect("an id");
+    assert!(person.starts_with("per_"), "{listed}");
 }
 
 fn text(value: &serde_json::Value) -> String {

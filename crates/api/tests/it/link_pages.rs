@@ -167,6 +167,29 @@ async fn the_state_of_a_link_is_explained_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn the_page_of_a_link_opens_with_two_connections_and_asks_the_broker_only_while_clicks_are_recorded() {
+    let api = Api::start_with(|settings| {
+        settings.database.pool_max = 2;
+        (settings.api.bulk_requests_max, settings.api.bulk_workspace_requests_max) = (1, 1);
+    })
+    .await;
+    let link = api.link().await;
+    let mut browser = Browser::signed_in(&api).await;
+
+    let (status, open) = browser.open(&format!("/links/{link}")).await;
+    assert_eq!(api.patch(&format!("/v1/links/{link}"), json!({"enabled": false})).await.status, 200);
+    let (_, off) = browser.open(&format!("/links/{link}")).await;
+
+    assert_eq!(status, 200, "{open}");
+    // the broker is away in this test
+    assert!(open.contains("data-code=\"no_click\"") && open.contains("data-code=\"broker_away\""), "{open}");
+    assert!(
+        off.contains("data-code=\"link_disabled\"") && !off.contains("data-code=\"broker_away\""),
+        "{off}"
+    );
+}
+
+#[tokio::test]
 async fn clicks_are_listed_by_what_is_asked_for_and_one_shows_what_happened() {
     let api = Api::start().await;
     let link = api.link().await;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use api::Scope;
+
 use crate::console::Browser;
 use crate::harness::Api;
 use crate::pages;
@@ -32,6 +34,9 @@ async fn walk(browser: &mut Browser<'_>, begin: Vec<String>) -> Offered {
     while let Some((from, path)) = waiting.pop_front() {
         let (status, page) = browser.open(&path).await;
         assert!(status < 500, "{path}: {page}");
+        if status == 303 && page != "/login" && seen.insert(page.clone()) {
+            waiting.push_back((path.clone(), page.clone()));
+        }
         // an address that somebody types may be closed to them
         if status == 403 && !from.is_empty() {
             offered.closed.push(format!("{from} links to {path}"));
@@ -62,7 +67,7 @@ async fn walk(browser: &mut Browser<'_>, begin: Vec<String>) -> Offered {
 
 /// Sends each form with nothing but its token; those that are refused.
 async fn refused(browser: &mut Browser<'_>, offered: &Offered) -> Vec<String> {
-    let token = browser.token("/").await;
+    let token = browser.token("/account").await;
     let mut refused = Vec::new();
     for (action, is_upload) in &offered.forms {
         let fields = [("csrf", token.as_str())];
@@ -122,4 +127,34 @@ async fn an_operator_is_offered_the_daily_work_and_nothing_that_is_refused() {
     }
     assert!(!offered.forms.contains_key("/settings/links"));
     assert_eq!(refused(&mut operator, &offered).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_key_with_one_scope_begins_where_it_may_and_is_offered_nothing_that_is_closed_to_it() {
+    let api = Api::start_with_nats().await;
+    let world = world(&api).await;
+    for scope in Scope::EVERY {
+        let scope = scope.as_str();
+        let key = api.key_with(&[scope], None).await;
+        let mut browser = Browser::signed_in_with(&api, &key).await;
+        let first = match browser.open("/").await {
+            (303, first) => first,
+            (status, page) => {
+                assert_eq!(status, 200, "{scope}: {page}");
+                "/".to_owned()
+            }
+        };
+        let (status, page) = browser.open(&first).await;
+        assert_eq!(status, 200, "{scope} begins at {first}: {page}");
+        let current = format!("<a href=\"{first}\" aria-current=\"page\">");
+        assert!(page.contains(&current), "{scope} begins at {first}, which the navigation does not name");
+
+        let pages = pages::signed_in(&world).into_iter().map(|(_, path)| path);
+        let mut offered = walk(&mut browser, [first].into_iter().chain(pages).collect()).await;
+
+        assert_eq!(offered.closed, Vec::<String>::new(), "{scope}");
+        // other keys are needed still
+        offered.forms.retain(|action, _| !action.starts_with("/settings/keys/"));
+        assert_eq!(refused(&mut browser, &offered).await, Vec::<String>::new(), "{scope}");
+    }
 }

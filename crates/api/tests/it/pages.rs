@@ -56,6 +56,7 @@ pub fn signed_in(world: &World) -> Vec<(&'static str, String)> {
         ("docs", "/docs".to_owned()),
         ("keys", "/settings/keys".to_owned()),
         ("nowhere", "/nowhere".to_owned()),
+        ("minting", "/settings/minting".to_owned()),
     ]
 }
 

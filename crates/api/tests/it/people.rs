@@ -1,6 +1,7 @@
 //! People: what each role opens, and who may give what away.
 
 mod invitations;
+mod keys;
 
 use model::WorkspaceId;
 use reqwest::Method;
@@ -76,6 +77,7 @@ async fn each_role_opens_what_its_table_says() {
         ("/account".to_owned(), ALL),
         ("/settings/keys".to_owned(), OWNER),
         ("/settings/activity".to_owned(), OWNER),
+        ("/settings/minting".to_owned(), OWNER),
         ("/quarantine".to_owned(), &[]),
     ];
     let actions = [
@@ -89,6 +91,7 @@ async fn each_role_opens_what_its_table_says() {
         ("/settings/links".to_owned(), OWNER),
         ("/settings/domains".to_owned(), OWNER),
         ("/settings/keys".to_owned(), OWNER),
+        ("/settings/minting".to_owned(), OWNER),
         ("/settings/people/invite".to_owned(), OWNER),
         (format!("/settings/people/{somebody}/role"), OWNER),
         (format!("/settings/people/{somebody}/reset"), OWNER),

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use store::{memberships, people};
 use tokio_util::sync::CancellationToken;
 
+use crate::delivery_batches::failed_batch;
 use crate::harness::{Api, answer, failed_delivery, recorded_click_at};
 use crate::quarantine::put_aside;
 
@@ -83,11 +84,16 @@ impl World {
         let before = Utc::now() - TimeDelta::minutes(10);
         let click = recorded_click_at(&api, &link, before).await;
         let delivery = failed_delivery(&api, &endpoint, &click).await;
+        let (batch, _) = failed_batch(&api, &spare_endpoint, std::slice::from_ref(&click)).await;
         let replay = json!({"endpoint_id": endpoint, "delivery_ids": [delivery]});
         let replay = id_of(&api.post("/v1/replays", replay).await.body);
         let domain = id_of(&api.post("/v1/domains", json!({"host": "click.example.com"})).await.body);
         let made = json!({"name": "CRM integration", "scopes": ["links:read"]});
         let made = id_of(&api.post("/v1/api-keys", made).await.body);
+        let template = format!("/v1/links/{link}/template");
+        assert_eq!(api.call(Method::PUT, &template, None).await.status, 200);
+        api.post(&format!("{template}/denied-recipients"), json!({"recipients": ["17"]})).await;
+        let minting_key = id_of(&api.call(Method::POST, "/v1/minting-keys", None).await.body);
         let secrets = api.get(&format!("/v1/webhook-endpoints/{endpoint}/secrets")).await.body;
         let secret = id_of(&secrets["data"][0]);
         let quarantined = put_aside(&api, "clk_01jd8m3x5v9k2n4p6q8r0s1t3w", before, b"\x0a\x1aclk_").await;
@@ -97,12 +103,15 @@ impl World {
             ("webhook-endpoints", endpoint),
             ("secrets", secret),
             ("deliveries", delivery.to_string()),
+            ("delivery-batches", batch.to_string()),
             ("replays", replay),
             ("clicks", click.click.id.to_string()),
             ("contacts", "cont_erased".to_owned()),
             ("domains", domain),
             ("api-keys", made),
             ("quarantine", quarantined),
+            ("minting-keys", minting_key),
+            ("denied-recipients", "17".to_owned()),
         ]);
         let (person, invitation) = given_people(&api).await;
         let ids = ids.into_iter().chain([("people", person), ("invitations", invitation)]).collect();
@@ -161,6 +170,7 @@ impl World {
             "POST /v1/api-keys" => json!({"name": "Warehouse", "scopes": ["clicks:read", "deliveries:read"]}),
             "POST /v1/api-keys/{id}/rotate" => json!({"overlap_seconds": 3600}),
             "POST /v1/invitations" => json!({"email": "ada@example.com", "role": "operator"}),
+            "POST /v1/links/{id}/template/denied-recipients" => json!({"recipients": ["1234567890123"]}),
             "PATCH /v1/people/{id}" => json!({"role": "operator"}),
             other => panic!("{other} takes a body: World::body says none that it accepts"),
         };
@@ -177,7 +187,7 @@ impl World {
     pub fn in_order(&self) -> Vec<Operation> {
         let mut operations = self.operations.clone();
         operations.sort_by_key(|operation| {
-            let ends = ["/erase", "/cancel"].iter().any(|end| operation.pattern.ends_with(end));
+            let ends = ["/erase", "/cancel", "/give-up"].iter().any(|end| operation.pattern.ends_with(end));
             match operation.method {
                 Method::GET => 0,
                 Method::DELETE if operation.pattern.contains("{secret_id}") => 3,

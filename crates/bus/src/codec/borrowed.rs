@@ -42,6 +42,9 @@ pub(crate) fn append_click(
     if let Some(url) = click.destination_url {
         append_destination(url, out);
     }
+    if let Some(recipient) = click.recipient {
+        append_recipient(recipient, out);
+    }
     let request = &click.request;
     head(out, 6, request_bytes(request));
     append_request(request, out);
@@ -49,6 +52,14 @@ pub(crate) fn append_click(
     optional(out, 8, click.traceparent);
     number(out, 9, (telling == Telling::Anonymous).into());
     number(out, 10, (telling == Telling::Redacted).into());
+}
+
+/// Appends field 4 once more, with nothing but the contact: whoever decodes a message that is there twice puts both together,
+/// and of what stands in both the later counts (Protobuf encoding, "Last One Wins").
+fn append_recipient(recipient: u64, out: &mut Vec<u8>) {
+    let contact_id = recipient.to_string();
+    head(out, 4, field_bytes(contact_id.len()));
+    text(out, 10, &contact_id);
 }
 
 fn append_request(request: &RequestRef<'_>, out: &mut Vec<u8>) {

@@ -15,7 +15,7 @@ use tracing::{error, warn};
 use super::metrics::{Counters, verdict};
 use super::{ANSWER_LIMIT, Handler, Kind, Takeover, Verdict, Verdicts};
 use crate::connect::Bus;
-use crate::messages::{Message, Quarantined};
+use crate::messages::{Message, Quarantined, TRACEPARENT, trace_id};
 use crate::publish::chain;
 use crate::topology::{ACK_WAIT, ConsumerName};
 
@@ -229,14 +229,23 @@ impl Batch {
         let mut results = results.into_iter();
         for (message, label, reason) in messages {
             let sequence = message.info().map_or(0, |info| info.stream_sequence);
+            let traceparent = message.headers.as_ref().and_then(|headers| headers.get(TRACEPARENT));
+            let trace_id = traceparent.and_then(|traceparent| trace_id(traceparent.as_str()));
             match results.next().unwrap_or(Ok(())) {
                 Ok(()) => {
-                    warn!(consumer = %self.consumer, sequence, reason, "a message was put aside");
+                    warn!(consumer = %self.consumer, sequence, trace_id, reason, "a message was put aside");
                     self.counters.count(label, 1);
                     let _ = tokio::time::timeout(ANSWER_LIMIT, tell(message, AckKind::Term)).await;
                 }
                 Err(error) => {
-                    error!(consumer = %self.consumer, sequence, reason, %error, "a message could not be put aside");
+                    error!(
+                        consumer = %self.consumer,
+                        sequence,
+                        trace_id,
+                        reason,
+                        %error,
+                        "a message could not be put aside"
+                    );
                     self.counters.count(verdict::RETRY, 1);
                     let again = tell(message, AckKind::Nak(Some(AGAIN_AFTER)));
                     let _ = tokio::time::timeout(ANSWER_LIMIT, again).await;

@@ -11,11 +11,11 @@ use futures::{FutureExt, StreamExt};
 use serde::Deserialize;
 
 use super::{PublishError, chain};
-use crate::messages::Outgoing;
+use crate::messages::{self, Outgoing};
 
 const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
 const SCHEMA: HeaderName = HeaderName::from_static("Clickwire-Schema");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACEPARENT: HeaderName = HeaderName::from_static(messages::TRACEPARENT);
 
 /// What all payloads are.
 const PROTOBUF: &str = "application/protobuf";

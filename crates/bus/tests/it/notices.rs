@@ -12,7 +12,11 @@ use tokio_util::sync::CancellationToken;
 use crate::support::LIMIT;
 
 fn request() -> TestRequest {
-    TestRequest { workspace_id: WorkspaceId::generate(), endpoint_id: EndpointId::generate() }
+    TestRequest {
+        workspace_id: WorkspaceId::generate(),
+        endpoint_id: EndpointId::generate(),
+        challenge: None,
+    }
 }
 
 #[tokio::test]

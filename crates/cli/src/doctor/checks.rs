@@ -98,6 +98,9 @@ fn ours(connections: &Connections, data_dir: &DataDir) -> toml::Table {
     if named.sealing.key.is_none() && named.sealing.key_file.is_none() {
         ours.insert("sealing".to_owned(), table("key_file", path(data_dir.sealing_key())));
     }
+    if named.minting.key.is_none() && named.minting.key_file.is_none() {
+        ours.insert("minting".to_owned(), table("key_file", path(data_dir.minting_key())));
+    }
     ours
 }
 

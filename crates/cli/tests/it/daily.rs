@@ -100,6 +100,8 @@ async fn links_and_endpoints_are_made_listed_tested_and_deliveries_tried_again()
     until(LIMIT, || async { (subscriber.requests().len() > requests).then_some(()) }).await;
     let unknown = clickwire.fails(&["deliveries", "retry", "dlv_01jd8m3x5v9k2n4p6q8r0s1t3w"]).await;
     assert!(unknown.stderr.contains("there is no such delivery"), "{unknown:?}");
+    let unknown = clickwire.fails(&["deliveries", "give-up", "dlv_01jd8m3x5v9k2n4p6q8r0s1t3w"]).await;
+    assert!(unknown.stderr.contains("is not given up"), "{unknown:?}");
     let replay = ["replay", "--endpoint", id, "--since", "1h", "--status", "delivered", "--wait"];
     let replayed = clickwire.ok(&replay).await;
     assert!(replayed.stdout.contains(" is done: 1 in line"), "{replayed:?}");
@@ -130,7 +132,9 @@ async fn who_asks_without_a_key_that_opens_anything_is_told_what_to_do() {
         &["links", "import"][..],
         &["endpoints", "add"],
         &["deliveries", "retry"],
+        &["deliveries", "give-up"],
         &["clicks", "tail"],
+        &["events", "pull"],
         &["replay"],
     ] {
         let help = clickwire.ok(&[command, &["--help"]].concat()).await;

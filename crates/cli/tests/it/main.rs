@@ -5,6 +5,8 @@
 mod command;
 mod daily;
 mod destinations;
+mod doctor;
+mod events;
 mod listen;
 mod quarantine;
 mod receivers;

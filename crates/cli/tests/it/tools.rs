@@ -1,12 +1,14 @@
 //! Commands that prepare, look and explain.
 
 use chrono::Utc;
+use model::minting::{EndDay, MintingKey, Presented, RecipientLink};
 use model::secret::SigningSecret;
-use model::{EndpointId, PasswordHash, Role};
+use model::{EndpointId, MintingKeyId, PasswordHash, Role};
 use store::audit::AuditFilter;
 use store::endpoints::{self, EndpointOptions, State};
 use store::invitations::Purpose;
 use store::links::LinkOptions;
+use store::minting_keys::{self, NewKey};
 use store::{memberships, secrets};
 use testkit::{OwnDatabase, TestDatabase, TestNats};
 use webhook::{CustomHeaders, Keyring};
@@ -92,6 +94,26 @@ async fn the_first_owner_is_invited_and_the_last_one_stays() {
     let entries = store::audit::list(&mut conn, workspace.id, &AuditFilter::default(), None, 10).await;
     let actions: Vec<String> = entries.expect("entries").into_iter().map(|entry| entry.action).collect();
     assert_eq!(actions, ["person.reset_link_made", "invitation.created"]);
+
+    let email = "eve@example.com".parse().expect("an address");
+    let eve = store::people::insert(&mut conn, &email, "Eve", &password, Utc::now()).await.expect("a query");
+    let eve = eve.expect("a person").id;
+    memberships::insert(&mut conn, workspace.id, eve, Role::Owner, Utc::now()).await.expect("a member");
+    let (key, scopes, ada) = (model::secret::ApiKey::generate(), ["*".to_owned()], ada.to_string());
+    let new = store::api_keys::NewKey {
+        workspace_id: workspace.id,
+        name: "CI",
+        key: &key,
+        scopes: &scopes,
+        expires_at: None,
+        created_by: &ada,
+    };
+    store::api_keys::insert(&mut conn, new, Utc::now()).await.expect("a query").expect("a new key");
+    let removed =
+        clickwire.ok(&["people", "remove", "ada@example.com", "--revoke-keys", "--json"]).await.json();
+    assert_eq!(text(&removed["keys"][0], "name"), "CI", "{removed}");
+    let kept = store::api_keys::find_by_hash(&mut conn, &key.hash()).await.expect("a query");
+    assert!(kept.expect("it is there").revoked_at.is_some());
 }
 
 #[tokio::test]
@@ -253,24 +275,71 @@ async fn secrets_are_sealed_again_with_the_present_key() {
     };
     endpoints::insert(&mut conn, workspace_id, id, &options, State::Active, None, now).await.expect("a row");
     let sealed = old.seal_secret(workspace_id, id, &secret);
-    secrets::insert(&mut conn, workspace_id, id, &sealed, now).await.expect("a row");
+    let kept = secrets::insert(&mut conn, workspace_id, id, &sealed, now).await.expect("a row");
+    let key = webhook::asymmetric::SigningKey::generate_sealed(&old, workspace_id, id);
+    secrets::set_key(&mut conn, workspace_id, kept.id, &key).await.expect("a row");
+    let (minting_id, minting) = (MintingKeyId::generate(), MintingKey::generate(7).expect("a number"));
+    let sealed = old.seal_minting_key(workspace_id, minting_id, &minting);
+    let new_minting = NewKey { id: minting_id, workspace_id, number: 7, sealed: &sealed, created_by: "test" };
+    minting_keys::insert(&mut conn, new_minting, now).await.expect("a row").expect("a free number");
     let clickwire = Clickwire::new()
         .with("CLICKWIRE__DATABASE__URL", database.url())
         .with("CLICKWIRE__NATS__URL", nats.url())
-        .with("CLICKWIRE__SEALING__KEY", &new_key);
+        .with("CLICKWIRE__SEALING__KEY", &new_key)
+        .with("CLICKWIRE__MINTING__KEY", &new_key);
 
     let without_old = clickwire.fails(&["reseal", "--json"]).await.json();
-    let clickwire = clickwire.with("CLICKWIRE__SEALING__PREVIOUS_KEYS", &old_key);
+    let clickwire = clickwire
+        .with("CLICKWIRE__SEALING__PREVIOUS_KEYS", &old_key)
+        .with("CLICKWIRE__MINTING__PREVIOUS_KEYS", &old_key);
     let first = clickwire.ok(&["reseal", "--json"]).await.json();
     let second = clickwire.ok(&["reseal", "--json"]).await.json();
 
     let counts = |resealed: u64, current: u64, unreadable: u64| serde_json::json!({"resealed": resealed, "current": current, "unreadable": unreadable});
-    assert_eq!([without_old, first, second], [counts(0, 0, 2), counts(2, 0, 0), counts(0, 2, 0)]);
+    assert_eq!([without_old, first, second], [counts(0, 0, 4), counts(4, 0, 0), counts(0, 4, 0)]);
     let live = secrets::list_live(&mut conn, workspace_id, id, now).await.expect("secrets");
     assert_eq!(new.open_secret(workspace_id, id, &live[0].sealed), Ok(secret));
+    let key = live[0].key_sealed.as_ref().expect("a key");
+    assert!(webhook::asymmetric::SigningKey::open(&new, workspace_id, id, key).is_ok());
     let kept = endpoints::find(&mut conn, workspace_id, id).await.expect("a row").expect("there").options;
     let kept = CustomHeaders::open(&new, workspace_id, id, &kept.headers_sealed.expect("headers"));
     assert_eq!(kept.expect("they open").iter().collect::<Vec<_>>(), headers.iter().collect::<Vec<_>>());
+    let kept = minting_keys::list_live(&mut conn, workspace_id).await.expect("keys").remove(0);
+    let sealed = kept.sealed.expect("it is there");
+    assert_eq!(new.open_minting_key(workspace_id, minting_id, 7, &sealed), Ok(minting));
+}
+
+#[tokio::test]
+async fn recipients_links_are_made_without_asking_anybody() {
+    let clickwire = Clickwire::new();
+    let key = MintingKey::generate(3).expect("a number");
+    let file = clickwire.dir.path().join("minting.key");
+    std::fs::write(&file, format!("{}\n", key.reveal())).expect("written");
+    let file = file.to_str().expect("text");
+    let always = ["mint", "--key-file", file, "--template", "17"];
+    let mint = |more: &[&'static str]| [&always[..], more].concat();
+
+    let recipients = ["--recipient", "1", "--recipient", "18446744073709551615", "--expires", "2027-03-01"];
+    let made = clickwire.ok(&mint(&recipients)).await;
+
+    let ends_on = EndDay::of("2027-03-01".parse().expect("a date")).ok();
+    for (line, recipient) in made.stdout.lines().zip([1, u64::MAX]) {
+        let presented = Presented::read(line.strip_prefix("/_").expect("a path")).expect("a token");
+        assert!(presented.is_signed_with(&key));
+        assert_eq!(*presented.says(), RecipientLink { template: 17, recipient, ends_on });
+    }
+    assert_eq!(made.stdout.lines().count(), 2);
+    assert_eq!(clickwire.ok(&mint(&[])).await.stdout, "", "standard input is empty");
+    let wrong = clickwire.fails(&mint(&["--expires", "2024-01-01"])).await;
+    assert!(wrong.stderr.contains("--expires"), "{wrong:?}");
+    let none = ["mint", "--key-file", file, "--template", "0", "--recipient", "1"];
+    assert_eq!(clickwire.run(&none).await.code, Some(2));
+    for usage in [["--recipient", "-1"], ["--expires", "soon"]] {
+        assert_eq!(clickwire.run(&mint(&usage)).await.code, Some(2), "{usage:?}");
+    }
+    std::fs::write(clickwire.dir.path().join("minting.key"), "whsec_abc").expect("written");
+    let no_key = clickwire.fails(&mint(&["--recipient", "1"])).await;
+    assert!(no_key.stderr.contains("holds no minting key") && !no_key.stderr.contains("abc"), "{no_key:?}");
 }
 
 #[tokio::test]

@@ -183,7 +183,7 @@ async fn a_test_request_sends_a_signed_sample_and_stores_nothing() {
     let (endpoint_id, secret) = rig.endpoint(&subscriber.url()).await;
     let running = rig.start().await;
 
-    let request = TestRequest { workspace_id: rig.workspace_id, endpoint_id };
+    let request = TestRequest { workspace_id: rig.workspace_id, endpoint_id, challenge: None };
     let reply = until(LIMIT, || async { rig.bus.request_test(&request, LIMIT).await.ok() }).await;
 
     let TestReply::Attempted { attempt, request_body } = reply else { panic!("{reply:?}") };
@@ -197,7 +197,7 @@ async fn a_test_request_sends_a_signed_sample_and_stores_nothing() {
     assert_eq!(body["data"]["test"], json!(true));
     assert!(rig.deliveries().await.is_empty());
 
-    let other = TestRequest { workspace_id: model::WorkspaceId::generate(), endpoint_id };
+    let other = TestRequest { workspace_id: model::WorkspaceId::generate(), ..request };
     let reply = rig.bus.request_test(&other, LIMIT).await.expect("a reply");
     assert_eq!(reply, TestReply::NoSuchEndpoint);
     running.stop().await;

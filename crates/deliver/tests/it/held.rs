@@ -33,6 +33,7 @@ async fn waiting(rig: &Rig, endpoint_id: EndpointId, due_at: DateTime<Utc>) -> D
         told_revision: 0,
         progress: Progress::due(due_at, Some(b"{}".to_vec())),
         leased_until: None,
+        line: None,
     };
     let mut conn = rig.pool.get().await.expect("a connection");
     let me = uuid::Uuid::from_u128(1);

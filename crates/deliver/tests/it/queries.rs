@@ -26,6 +26,7 @@ fn waiting(endpoint_id: EndpointId, due_in: Duration) -> NewDelivery {
         told_revision: 0,
         progress: pending(due_in),
         leased_until: None,
+        line: None,
     }
 }
 

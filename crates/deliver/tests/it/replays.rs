@@ -43,7 +43,7 @@ impl Rig {
         }
     }
 
-    async fn replay(&self, endpoint_id: EndpointId, what: What, rate: u32) -> ReplayId {
+    pub async fn replay(&self, endpoint_id: EndpointId, what: What, rate: u32) -> ReplayId {
         let (selection, now) = (self.selection(endpoint_id, what), Utc::now());
         let mut conn = self.pool.get().await.expect("a connection");
         let begun = replays::insert(&mut conn, &selection, rate, None, "a test", now).await;
@@ -55,7 +55,7 @@ impl Rig {
         replays::find(&mut conn, self.workspace_id, id).await.expect("a query").expect("the replay")
     }
 
-    async fn ends(&self, id: ReplayId) -> Replay {
+    pub async fn ends(&self, id: ReplayId) -> Replay {
         until(LIMIT, || async {
             let replay = self.replay_now(id).await;
             (replay.state != ReplayState::Running).then_some(replay)
@@ -94,6 +94,7 @@ impl Rig {
                     ..Progress::due(now, Some(b"{}".to_vec()))
                 },
                 leased_until: None,
+                line: None,
             }
         };
         let new: Vec<_> = (0..count).map(dead).collect();

@@ -16,7 +16,7 @@ use store::{Pool, endpoints, secrets};
 use testkit::{Received, TestDatabase, TestNats, given, until};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use webhook::{CustomHeaders, Keyring};
+use webhook::{CustomHeaders, Keyring, ReceiverAuth};
 
 /// Longer than anything here takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -103,6 +103,11 @@ impl Rig {
         Running { stop, run }
     }
 
+    /// What seals and opens for the service.
+    pub fn keyring(&self) -> Keyring {
+        Keyring::new(&self.key, &[]).expect("a key")
+    }
+
     pub async fn endpoint(&self, url: &str) -> (EndpointId, SigningSecret) {
         self.endpoint_with(url, |_| {}).await
     }
@@ -113,7 +118,7 @@ impl Rig {
         change: impl FnOnce(&mut EndpointOptions),
     ) -> (EndpointId, SigningSecret) {
         let (id, secret) = (EndpointId::generate(), SigningSecret::generate());
-        let keyring = Keyring::new(&self.key, &[]).expect("a key");
+        let keyring = self.keyring();
         let headers = CustomHeaders::new([("authorization".to_owned(), "Bearer token".to_owned())]);
         let headers = headers.expect("headers").seal(&keyring, self.workspace_id, id);
         let mut options = EndpointOptions { headers_sealed: Some(headers), ..given::endpoint_options(url) };
@@ -127,9 +132,17 @@ impl Rig {
         (id, secret)
     }
 
+    /// Says how an endpoint lets us in.
+    pub async fn let_in_by(&self, id: EndpointId, auth: &ReceiverAuth) {
+        let mut options = self.endpoint_now(id).await.options;
+        options.auth_sealed = Some(auth.seal(&self.keyring(), self.workspace_id, id));
+        let mut conn = self.pool.get().await.expect("a connection");
+        endpoints::update(&mut conn, self.workspace_id, id, &options, Utc::now()).await.expect("it is saved");
+    }
+
     /// One attempt at an endpoint, as a request for a test makes it.
     pub async fn attempt(&self, endpoint_id: EndpointId) -> Attempt {
-        let request = TestRequest { workspace_id: self.workspace_id, endpoint_id };
+        let request = TestRequest { workspace_id: self.workspace_id, endpoint_id, challenge: None };
         let reply = until(LIMIT, || async { self.bus.request_test(&request, LIMIT).await.ok() }).await;
         match reply {
             TestReply::Attempted { attempt, .. } => attempt,

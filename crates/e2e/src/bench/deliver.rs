@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bus::ConsumerName;
 
+use crate::bare;
 use crate::figures::Figures;
 use crate::process;
 use crate::sink::Sink;
@@ -49,6 +50,22 @@ pub async fn measure(figures: &mut Figures) -> anyhow::Result<()> {
         "deliver.rss_mb.endpoints_10",
         ten.rss_mib,
         "the most resident memory that deliver had in that, MiB",
+    );
+    let bare = bare::posts_per_second().await?;
+    figures.add(
+        "deliver.bare_per_s",
+        bare,
+        "a loop that signs and posts to the same sink and stores nothing, requests a second",
+    );
+    figures.add(
+        "deliver.share_of_bare.endpoints_1",
+        one.per_second / bare,
+        "deliveries a second to one endpoint / that",
+    );
+    figures.add(
+        "deliver.share_of_bare.endpoints_10",
+        ten.per_second / bare,
+        "deliveries a second to ten endpoints / that",
     );
     // apart, because PostgreSQL works more while it counts
     let counted = run_in(World::start_counting().await?, 1, COUNTED).await?;

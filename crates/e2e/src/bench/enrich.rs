@@ -17,7 +17,7 @@ use service::ops::Ops;
 use crate::figures::Figures;
 use crate::visitors::Mixed;
 use crate::world::World;
-use crate::{process, streams};
+use crate::{bare, process, streams};
 
 /// Clicks that each part is timed over, in this process.
 const TIMED: u64 = 20_000;
@@ -60,6 +60,18 @@ pub async fn measure(figures: &mut Figures, geo: Option<&Path>) -> anyhow::Resul
 
     let all = spent.as_secs_f64() * 1e6 / streams::CLICKS as f64;
     figures.add("enrich.cpu_us", all, "processor time of enrich, µs a click");
+    let (bare, bare_cpu) = bare::passed_on(&visitors, &open(geo)?).await?;
+    figures.add(
+        "enrich.bare_per_s",
+        bare,
+        "clicks a second through a loop that passes them on unchanged, same two cores",
+    );
+    figures.add("enrich.bare_cpu_us", bare_cpu, "its processor time, µs a click");
+    figures.add(
+        "enrich.share_of_bare",
+        per_second / bare,
+        "clicks a second through enrich / through that loop",
+    );
     let clicks: Vec<Click> = (0..TIMED).map(|n| visitors.click(world.workspace_id, &link, n)).collect();
     let parts = measure_parts(figures, &clicks, geo)? + measure_publishing(figures, &world, &clicks).await?;
     let rest = (all - parts).max(0.0);

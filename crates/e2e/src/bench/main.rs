@@ -5,6 +5,7 @@
 
 mod accuracy;
 mod backlog;
+mod bare;
 mod bulk;
 mod deliver;
 mod enrich;
@@ -13,6 +14,7 @@ mod figures;
 mod isolation;
 mod latency;
 mod load;
+mod options;
 mod path;
 mod peer;
 mod process;
@@ -71,6 +73,8 @@ enum Part {
     Rollups,
     /// Deliveries a second through `deliver`, with one endpoint and with ten, and of 200,000 that waited for a paused one.
     Deliver,
+    /// What each delivery option costs beside an endpoint that has none.
+    Options,
     /// A healthy endpoint beside one that never answers.
     Isolation,
     /// A click beside 1 to 100,000 endpoints of others.
@@ -142,6 +146,7 @@ async fn main() -> anyhow::Result<()> {
                 deliver::measure(&mut figures).await?;
                 backlog::measure(&mut figures).await?;
             }
+            Part::Options => options::measure(&mut figures).await?,
             Part::Isolation => isolation::measure(&mut figures).await?,
             Part::Scale => scale::measure(&mut figures).await?,
             Part::Latency => latency::measure(&mut figures).await?,

@@ -1,5 +1,6 @@
 //! NATS over TLS, with a certificate that its own authority has signed; and what says how long it is good.
 
+use serde_json::Value;
 use testkit::{TestDatabase, TestNats, until};
 
 use crate::services::{LIMIT, Service, Services};
@@ -21,10 +22,18 @@ async fn services_reach_nats_over_tls_and_tell_until_when_its_certificate_is_goo
     }
 
     let setup = services.clickwire(&["setup"]).await;
+    let doctor = services.clickwire(&["doctor", "--json"]).await;
     services.launch(Service::Record);
     services.wait_ready(Service::Record).await;
 
     assert!(setup.status.success(), "{setup:?}");
+    let diagnoses: Value = serde_json::from_slice(&doctor.stdout).expect("a line of JSON");
+    for part in ["nats tls", "nats ca"] {
+        let diagnosis = diagnoses.as_array().and_then(|all| all.iter().find(|one| one["part"] == part));
+        let diagnosis = diagnosis.unwrap_or_else(|| panic!("nothing of {part}: {diagnoses}"));
+        assert_eq!(diagnosis["health"], "ok", "{diagnosis}");
+        assert!(diagnosis["days_left"].as_i64().is_some_and(|days| days > 30_000), "{diagnosis}");
+    }
     let line =
         r#"clickwire_record_credential_expiry_timestamp_seconds{credential="nats_certificate"} 4906306050"#;
     until(LIMIT, || async { services.metrics(Service::Record).await?.contains(line).then_some(()) }).await;

@@ -1,6 +1,7 @@
 //! The promises, each shown on the real processes: clicks go in at one end, webhooks come out at the other.
 
 mod acceptance;
+mod asymmetric;
 mod console;
 mod crash;
 mod delivery;
@@ -9,6 +10,7 @@ mod imports;
 mod isolation;
 mod links;
 mod marks;
+mod minting;
 mod payload;
 mod people;
 mod permissions;

@@ -75,6 +75,7 @@ impl Services {
             ("DATABASE__POOL_MAX".to_owned(), "6".to_owned()),
             ("NATS__URL".to_owned(), nats_url.to_owned()),
             ("SEALING__KEY".to_owned(), webhook::sealing::generate_key()),
+            ("MINTING__KEY".to_owned(), webhook::sealing::generate_key()),
             ("LINKS__PUBLIC_URL".to_owned(), "https://go.example.com".to_owned()),
             ("REDIRECT__ADDR".to_owned(), format!("127.0.0.1:{redirect_port}")),
             ("REDIRECT__WORKERS".to_owned(), "1".to_owned()),
@@ -240,8 +241,8 @@ fn build_once() {
         }
         eprintln!("building {}: not there, or older than some source", stale.join(", "));
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        cargo.args(Service::ALL.iter().flat_map(|service| ["--package", service.name()]));
+        // of the whole workspace, as the tests are: with the features of some of it, libraries would be built again
+        cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
         if dir.ends_with("release") {
             cargo.arg("--release");
         }
@@ -254,7 +255,7 @@ fn build_command_once() {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--package", "cli", "--bin", "clickwire"]);
+        cargo.args(["build", "--quiet", "--workspace", "--bin", "clickwire"]);
         if program_dir().ends_with("release") {
             cargo.arg("--release");
         }
@@ -269,7 +270,8 @@ fn changed_at() -> SystemTime {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("crates/e2e stands in crates/");
     let folders = entries(crates).filter(|dir| !NOT_IN_THEM.iter().any(|name| dir.ends_with(name)));
     let parts = folders.flat_map(|dir| {
-        ["Cargo.toml", "defaults.toml", "src", "migrations", "templates"].map(|part| dir.join(part))
+        ["Cargo.toml", "defaults.toml", "minting.toml", "src", "migrations", "templates"]
+            .map(|part| dir.join(part))
     });
     parts.filter_map(|part| newest(&part)).max().expect("there are sources")
 }

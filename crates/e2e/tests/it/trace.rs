@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::{Answer, Subscriber, TestDatabase, until};
 
-use crate::services::LIMIT;
+use crate::services::{LIMIT, Service};
 use crate::stack::{Database, PERSON, Stack};
 
 /// Of OTLP's request (opentelemetry/proto/collector/trace/v1), what is asked for here.
@@ -80,11 +80,23 @@ fn status(span: &Span) -> Option<i64> {
     status.value.as_ref()?.int
 }
 
+/// Whether one of these lines is this message, written within the step.
+fn tells(said: &str, message: &str, step: &Span) -> bool {
+    let (trace_id, span_id) = (hex(&step.trace_id), hex(&step.span_id));
+    said.lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .any(|line| line["message"] == message && line["trace_id"] == trace_id && line["span_id"] == span_id)
+}
+
 #[tokio::test]
 async fn one_trace_leads_from_the_visit_to_the_subscribers_answer() {
     let collector = Subscriber::start(Answer::Status(200)).await;
-    let settings = [("TELEMETRY__OTLP_ENDPOINT", collector.url())];
-    let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let collector_url = collector.url();
+    let settings = [
+        ("TELEMETRY__OTLP_ENDPOINT", collector_url.as_str()),
+        ("TELEMETRY__LOG_FORMAT", "json"),
+        ("TELEMETRY__LOG_FILTER", "info,redirect=debug,enrich=debug,deliver=debug"),
+    ];
     let stack = Stack::start_as(Database::Shared(TestDatabase::new().await), &settings).await;
     let subscriber = Subscriber::start(Answer::Status(201)).await;
     stack.endpoint(&subscriber, json!({})).await;
@@ -105,6 +117,13 @@ async fn one_trace_leads_from_the_visit_to_the_subscribers_answer() {
         assert_eq!((&enrich.parent_id, &deliver.parent_id), (&redirect.span_id, &redirect.span_id));
         assert_eq!(hex(&deliver.span_id), parts[2], "the webhook tells of the attempt that sent it");
         assert_eq!(status(deliver), Some(201));
+        for (service, message, step) in [
+            (Service::Redirect, "a click goes to the spool", redirect),
+            (Service::Enrich, "enriched", enrich),
+            (Service::Deliver, "an attempt has ended", deliver),
+        ] {
+            until(LIMIT, async || tells(&stack.services.said(service), message, step).then_some(())).await;
+        }
     }
     assert!(theirs.contains("0af7651916cd43dd8448eb211c80319c"), "{theirs}");
 }

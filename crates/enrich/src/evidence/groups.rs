@@ -23,6 +23,10 @@ pub(super) struct Keys {
     pub network: Option<u64>,
     /// The hidden links that were followed from that network.
     pub honeypot: Option<u64>,
+    /// Of a recipient's link, message and network: a hidden link that names no recipient is in all of the message.
+    pub message_network: Option<u64>,
+    /// The hidden links of that message that name no recipient and were followed from that network.
+    pub message_honeypot: Option<u64>,
     /// Workspace and address; of IPv6 its /64.
     pub source: Option<u64>,
     /// A recipient's link.
@@ -33,9 +37,19 @@ impl Keys {
     /// The groups that the click is in; in that of honeypots only if it is one's.
     fn each(&self, is_honeypot: bool) -> impl Iterator<Item = u64> {
         let honeypot = self.honeypot.filter(|_| is_honeypot);
-        [self.recipient, self.reader, self.network, honeypot, self.source, self.recipient_link]
-            .into_iter()
-            .flatten()
+        // it stands for its own recipient's links alone
+        let message_network = self.message_network.filter(|_| !is_honeypot);
+        [
+            self.recipient,
+            self.reader,
+            self.network,
+            honeypot,
+            message_network,
+            self.source,
+            self.recipient_link,
+        ]
+        .into_iter()
+        .flatten()
     }
 }
 
@@ -69,17 +83,20 @@ impl Groups {
         let ip = click.request.ip.map(|ip| ip.to_canonical());
         let network = ip.and_then(|ip| AddressTreatment::Truncate.apply(ip));
         let agent = click.request.user_agent.as_deref();
-        let in_network = |what| {
+        let in_network = |what, contact: Option<&str>| {
             message.zip(network).map(|(message, of)| self.hash(&(what, workspace_id, message, contact, of)))
         };
+        let of_message = |what| contact.and_then(|_| in_network(what, None));
         Keys {
             recipient: contact.map(|contact| self.hash(&("recipient", workspace_id, message, contact))),
             reader: message
                 .zip(ip)
                 .filter(|_| contact.is_none())
                 .map(|(message, ip)| self.hash(&("reader", workspace_id, message, source(ip), agent))),
-            network: in_network("network"),
-            honeypot: in_network("honeypot"),
+            network: in_network("network", contact),
+            honeypot: in_network("honeypot", contact),
+            message_network: of_message("network"),
+            message_honeypot: of_message("honeypot"),
             source: ip.map(|ip| self.hash(&("source", workspace_id, source(ip)))),
             recipient_link: contact.map(|contact| self.hash(&("link", click.link.id, contact))),
         }

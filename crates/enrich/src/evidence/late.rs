@@ -135,11 +135,14 @@ pub(super) fn shown_by(
     {
         show(source.bursts(click.at, SOURCE_WINDOW, SOURCE_LINKS_MAX + 1), Late::BurstSource);
     }
-    let honeypots = Group::of(groups.members(keys.honeypot), clicks);
+    let was_hidden_followed = [keys.honeypot, keys.message_honeypot].into_iter().any(|key| {
+        let honeypots = Group::of(groups.members(key), clicks);
+        !honeypots.near(click.at, HONEYPOT_WINDOW).0.is_empty()
+    });
     if click.is_honeypot {
         let near = Group::of(groups.members(keys.network), clicks).near(click.at, HONEYPOT_WINDOW);
         show(near.ids_of_others_than_honeypots(), Late::HoneypotNear);
-    } else if !honeypots.near(click.at, HONEYPOT_WINDOW).0.is_empty() {
+    } else if was_hidden_followed {
         show(BTreeSet::from([newest]), Late::HoneypotNear);
     }
     if let Some(same_link) = Group::with_agents(groups.members(keys.recipient_link), clicks) {

@@ -13,7 +13,7 @@ use model::privacy::Telling;
 
 use super::{Follow, telling};
 use crate::forms::{self, Asked};
-use crate::links::Route;
+use crate::links::Met;
 use crate::pages::Refusal;
 use crate::passwords::Attempt;
 use crate::{destination, previews, visitor};
@@ -23,7 +23,7 @@ impl Follow {
     pub(super) async fn preview(
         &self,
         request: &HttpRequest,
-        route: &Route,
+        route: Met<'_>,
         page: &Bytes,
         now: DateTime<Utc>,
         started_at: Instant,
@@ -38,7 +38,7 @@ impl Follow {
     pub(super) async fn confirm(
         &self,
         request: &HttpRequest,
-        route: &Route,
+        route: Met<'_>,
         now: DateTime<Utc>,
         started_at: Instant,
     ) -> HttpResponse {
@@ -57,7 +57,7 @@ impl Follow {
     }
 
     /// Records a visit that was not sent on.
-    async fn note(&self, request: &HttpRequest, route: &Route, now: DateTime<Utc>, started_at: Instant) {
+    async fn note(&self, request: &HttpRequest, route: Met<'_>, now: DateTime<Utc>, started_at: Instant) {
         let no_track = destination::without_no_track(request.uri().query()).1;
         let telling = telling(&route.link, request.headers(), no_track);
         if telling != Telling::Nothing {
@@ -70,7 +70,7 @@ impl Follow {
         &self,
         request: &HttpRequest,
         body: Payload,
-        route: &Route,
+        route: Met<'_>,
         hash: &PasswordHash,
         started_at: Instant,
     ) -> Result<HttpResponse, Refusal> {

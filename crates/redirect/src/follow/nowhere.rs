@@ -89,7 +89,9 @@ impl Follow {
             Target::Noise => return Err(Refusal::Noise),
             Target::Base => OrphanReason::BaseUrl,
             Target::Bad => OrphanReason::BadPath,
-            Target::Reserved | Target::Link(_) | Target::Inspect(_) => return Err(Refusal::NotFound),
+            Target::Reserved | Target::Link(_) | Target::Inspect(_) | Target::Minted(_) => {
+                return Err(Refusal::NotFound);
+            }
         };
         if let Some(host) = host {
             self.tell(request, host, None, reason, started_at);

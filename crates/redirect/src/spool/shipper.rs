@@ -186,8 +186,14 @@ impl Shipper {
             match result {
                 Ok(()) => self.spool.metrics.clicks_shipped.inc(),
                 Err(refusal) if refusal.is_permanent() => {
-                    let id = segment::decode(&body).id;
-                    error!(click.id = id, error = %refusal, "the stream will never take a click; it is lost");
+                    let lost = segment::decode(&body);
+                    let trace_id = lost.traceparent.as_deref().and_then(bus::trace_id);
+                    error!(
+                        click.id = lost.id,
+                        trace_id,
+                        error = %refusal,
+                        "the stream will never take a click; it is lost"
+                    );
                     self.spool.metrics.clicks_lost.inc();
                 }
                 Err(refusal) => {

@@ -11,6 +11,7 @@ mod hostile;
 mod house;
 mod inspect;
 mod methods;
+mod minted;
 mod nowhere;
 mod orphans;
 mod passwords;

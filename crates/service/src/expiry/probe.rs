@@ -84,7 +84,7 @@ fn postgres_speaks_tls(stream: &mut TcpStream) -> io::Result<bool> {
     Ok(answer == *b"S")
 }
 
-fn expires_at(certificate: &CertificateDer<'_>) -> io::Result<i64> {
+pub(super) fn expires_at(certificate: &CertificateDer<'_>) -> io::Result<i64> {
     let certificate = Certificate::from_der(certificate).map_err(io::Error::other)?;
     let not_after = certificate.tbs_certificate.validity.not_after.to_unix_duration();
     i64::try_from(not_after.as_secs()).map_err(io::Error::other)

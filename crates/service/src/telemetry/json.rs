@@ -3,11 +3,9 @@
 use std::fmt;
 
 use chrono::{SecondsFormat, Utc};
-use opentelemetry::trace::TraceContextExt;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::fmt::format::{FormatEvent, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -39,11 +37,9 @@ where
             }
         }
         event.record(&mut Fields(&mut line));
-        let trace = tracing::Span::current().context();
-        let trace = trace.span().span_context().clone();
-        if trace.is_valid() {
-            line.insert("trace_id".to_owned(), trace.trace_id().to_string().into());
-            line.insert("span_id".to_owned(), trace.span_id().to_string().into());
+        if let Some((trace_id, span_id)) = super::current_ids() {
+            line.insert("trace_id".to_owned(), trace_id.to_string().into());
+            line.insert("span_id".to_owned(), span_id.to_string().into());
         }
         writeln!(writer, "{}", Value::Object(line))
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use opentelemetry::global::{self, BoxedSpan, BoxedTracer};
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
-use opentelemetry::trace::{Span, SpanKind, Status, Tracer};
+use opentelemetry::trace::{FutureExt, Span, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 
@@ -23,7 +23,7 @@ const TRACER: &str = "clickwire";
 #[derive(Clone, Default)]
 pub struct Traces(Option<Arc<BoxedTracer>>);
 
-/// One step on the way of a click: it begins when it is made, and is told of when it is dropped.
+/// One step on the way of a click: it begins when it is made, and is told of when it ends or is dropped.
 pub struct Step(BoxedSpan);
 
 impl Traces {
@@ -58,6 +58,27 @@ impl Step {
     pub fn fail(&mut self, why: &'static str) {
         self.0.set_status(Status::error(why));
     }
+
+    /// Ends it now; lines about it can still be written within it.
+    pub fn end(&mut self) {
+        self.0.end();
+    }
+
+    /// What marks work as a part of the step.
+    fn context(&self) -> Context {
+        Context::new().with_remote_span_context(self.0.span_context().clone())
+    }
+}
+
+/// Does work as a part of a step, if there is one: its log lines carry the step's ids.
+pub fn within<T>(step: Option<&Step>, work: impl FnOnce() -> T) -> T {
+    let _mark = step.map(|step| step.context().attach());
+    work()
+}
+
+/// The same for work that waits.
+pub fn around<F: Future>(step: Option<&Step>, work: F) -> impl Future<Output = F::Output> + use<F> {
+    work.with_context(step.map_or_else(Context::current, Step::context))
 }
 
 fn context_of(traceparent: &str) -> Context {

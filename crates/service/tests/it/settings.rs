@@ -106,8 +106,7 @@ fn sections_of_other_services_are_skipped() {
 
 #[test]
 fn an_unknown_section_is_refused_with_its_source() {
-    let sections =
-        "sections are: redirect, enrich, deliver, record, api, links, nats, database, sealing, telemetry";
+    let sections = "sections are: redirect, enrich, deliver, record, api, links, nats, database, sealing, minting, telemetry";
 
     assert_eq!(
         refusal(Some("[redirct]\naddr = 1\n"), &[]),

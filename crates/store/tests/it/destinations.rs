@@ -1,10 +1,12 @@
 //! Destinations that an operator has blocked.
 
+use std::time::Duration;
+
 use chrono::{SubsecRound as _, TimeDelta, Utc};
 use model::{DestinationUrl, Host, LinkId};
 use store::link_import::NewLink;
 use store::links::{self, LinkOptions};
-use store::{Connection, destinations, domains, routes, settings};
+use store::{AsyncConnection as _, Connection, QueryError, destinations, domains, locks, routes, settings};
 use testkit::{TestDatabase, given};
 
 fn host(text: &str) -> Host {
@@ -138,4 +140,39 @@ async fn a_fallback_of_a_domain_or_of_settings_that_leads_there_is_not_served_wh
             assert_eq!(ask(&mut conn).await, (is_of_domain, true), "{url}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_link_that_is_made_while_its_destination_is_being_blocked_is_found() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let (mut maker, mut operator) = (pool.get().await.unwrap(), pool.get().await.unwrap());
+    let workspace_id = given::workspace(&mut maker).await;
+    let domain = given::domain(&mut maker, workspace_id, "a.example").await;
+    let (id, slug) = (LinkId::generate(), "s0".parse().unwrap());
+    let options = LinkOptions::to("https://www.evil.example/".parse().unwrap());
+    let new = NewLink { id, domain_id: domain.id, slug: &slug, options: &options, created_by: "test" };
+    let led_to = [host("www.evil.example")];
+
+    let blocking = maker
+        .transaction::<_, QueryError, _>(async |conn| {
+            assert!(destinations::blocked_among(conn, &led_to).await?.is_empty());
+            let blocking = tokio::spawn(async move {
+                destinations::block(&mut operator, &host("evil.example"), Utc::now()).await.unwrap();
+                led(&mut operator, None).await.0
+            });
+            testkit::until(Duration::from_secs(30), || async {
+                let mut conn = pool.get().await.ok()?;
+                (locks::waiting(&mut conn).await.ok()? > 0).then_some(())
+            })
+            .await;
+            links::insert(conn, workspace_id, &new, Utc::now()).await?;
+            Ok(blocking)
+        })
+        .await
+        .unwrap();
+
+    assert_eq!(blocking.await.unwrap(), [id]);
+    let blocked = destinations::blocked_among(&mut maker, &led_to).await.unwrap();
+    assert_eq!(blocked, led_to.into(), "whoever asks later is told");
 }

@@ -112,6 +112,7 @@ async fn what_comes_back_to_a_click_that_was_emptied_goes_with_the_second_look()
         told_revision: 0,
         progress: Progress::due(now, Some(b"to cont_of_the_test".to_vec())),
         leased_until: None,
+        line: None,
     };
     deliveries::insert(&mut conn, &[delivery], &[], Uuid::nil(), now).await.unwrap();
     let traces = occurrences::tables(&mut conn, b"cont_of_the_test").await.unwrap();

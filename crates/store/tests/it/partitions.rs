@@ -56,7 +56,7 @@ async fn a_row_goes_to_the_partition_of_its_day_and_an_odd_clock_to_the_default(
     attempt(&mut conn, day() + Days::new(1), 1).await;
     attempt(&mut conn, day() + Days::new(300), 1).await;
 
-    assert_eq!(made, 9);
+    assert_eq!(made, 12);
     assert_eq!(
         homes(&mut conn).await,
         [home("attempts_default", 1), home("attempts_p20310517", 1), home("attempts_p20310518", 1)]
@@ -72,7 +72,7 @@ async fn partitions_are_made_once_also_by_several_at_once() {
     let (first, second) =
         tokio::join!(partitions::ensure(&mut one, day(), 5), partitions::ensure(&mut two, day(), 5));
 
-    assert_eq!(first.unwrap() + second.unwrap(), 21);
+    assert_eq!(first.unwrap() + second.unwrap(), 28);
     assert_eq!(partitions::ensure(&mut one, day(), 5).await.unwrap(), 0);
 }
 
@@ -112,7 +112,7 @@ async fn a_partition_has_the_indexes_of_its_table() {
                    WHERE tablename IN ('deliveries', 'deliveries_p20310517') GROUP BY 1 ORDER BY 1";
     let indexes: Vec<Home> = diesel::sql_query(indexes).load(&mut conn).await.unwrap();
 
-    assert_eq!(indexes, [home("deliveries", 10), home("deliveries_p20310517", 10)]);
+    assert_eq!(indexes, [home("deliveries", 16), home("deliveries_p20310517", 16)]);
 }
 
 async fn deliveries(conn: &mut Connection, day: NaiveDate, status: &str, number: u32) {
@@ -210,6 +210,31 @@ async fn attempts_that_came_late_for_a_dropped_day_are_deleted_when_they_are_old
     assert_eq!(left, [home("attempts_default", 4)]);
     assert_eq!(homes(&mut conn).await, [home("attempts_default", 2)]);
     assert_eq!(days_of_deliveries(&mut conn).await, [home("deliveries_default", 2)]);
+}
+
+#[tokio::test]
+async fn batches_go_with_the_day_of_their_newest_delivery() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let (late, kept) = (day() + Days::new(1), day() + Days::new(2));
+    partitions::ensure(&mut conn, day(), 0).await.unwrap();
+    for (day, status) in [(day(), "delivered"), (late, "dead"), (late, "pending"), (kept, "delivered")] {
+        let insert = format!(
+            "INSERT INTO delivery_batches (id, day, first_day, workspace_id, endpoint_id, status, is_replay, events,
+                 next_attempt_at, created_at, body)
+             SELECT gen_random_uuid(), '{day}', '{day}', gen_random_uuid(), gen_random_uuid(), '{status}', false, 1,
+                 CASE '{status}' WHEN 'pending' THEN now() END, now(), CASE '{status}' WHEN 'pending' THEN ''::bytea END"
+        );
+        conn.batch_execute(&insert).await.unwrap();
+    }
+
+    partitions::drop_deliveries_before(&mut conn, kept).await.unwrap();
+
+    let left = "SELECT status || ' in ' || tableoid::regclass::text AS partition, count(*) AS rows FROM delivery_batches \
+                GROUP BY 1 ORDER BY 1";
+    let left: Vec<Home> = diesel::sql_query(left).load(&mut conn).await.unwrap();
+    let in_default = |status: &str| home(&format!("{status} in delivery_batches_default"), 1);
+    assert_eq!(left, [in_default("delivered"), in_default("pending")]);
 }
 
 #[tokio::test]

@@ -65,6 +65,7 @@ impl Given {
                 ..Progress::due(now, Some(b"{}".to_vec()))
             },
             leased_until: None,
+            line: None,
         };
         let id = new.id;
         deliveries::insert(&mut self.conn, &[new], &[], Uuid::nil(), now).await.unwrap();

@@ -39,6 +39,7 @@ fn delivered() -> NewDelivery {
             ..Progress::due(now, None)
         },
         leased_until: None,
+        line: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use chrono::TimeZone;
 use model::click::{Enrichment, LocationMissing, Request};
+use model::event_type::LINK_CLICK_AMENDED;
 use model::link::LinkLabels;
 
 use super::*;

@@ -89,6 +89,16 @@ fn of_error(error: &str) -> Cause {
             "the connection broke, or what came back was not HTTP",
             "check that the port speaks HTTP (https for https), and that nothing cuts the connection",
         ),
+        "token" => (
+            Code::Token,
+            "the token server of the webhook gave no token",
+            "check the token URL, the client id and the client secret of the webhook, and that the token server answers",
+        ),
+        "proxy" => (
+            Code::Proxy,
+            "the proxy that webhooks are sent through failed",
+            "nothing at the receiving end: an operator looks at deliver.proxy, and it is tried again",
+        ),
         "event_lost" => (
             Code::EventLost,
             "the click is not kept any more",
@@ -109,8 +119,8 @@ mod tests {
     fn every_failure_has_a_cause_of_its_own_and_a_fix() {
         let answers =
             [301, 401, 404, 410, 413, 422, 429, 500, 100].map(|status| cause(Some(status), Some("status")));
-        let errors =
-            ["timeout", "dns", "connect", "tls", "blocked", "protocol"].map(|error| cause(None, Some(error)));
+        let errors = ["timeout", "dns", "connect", "tls", "blocked", "protocol", "token", "proxy"]
+            .map(|error| cause(None, Some(error)));
 
         let codes: HashSet<Code> = answers.iter().chain(&errors).map(|cause| cause.code).collect();
         assert!(answers.iter().chain(&errors).all(|cause| !cause.fix.is_empty() && !cause.text.is_empty()));

@@ -109,6 +109,12 @@ codes! {
     Settling => "settling",
     /// It waits for its turn.
     RateLimited => "rate_limited",
+    /// It waits, because its endpoint has not shown that it wants more than a little.
+    Unverified => "unverified",
+    /// It waits for what comes before it.
+    InOrder => "in_order",
+    /// A delivery has failed, and others wait for it.
+    HeldUp => "held_up",
     /// It waits, because the endpoint fails.
     CircuitOpen => "circuit_open",
     /// It waits for a free slot.
@@ -117,6 +123,8 @@ codes! {
     EndpointRemoved => "endpoint_removed",
     /// It waits, and was not tried.
     Pending => "pending",
+    /// Its endpoint fetches it.
+    Offered => "offered",
     /// 3xx
     AnswerRedirect => "answer_redirect",
     /// 401, 403
@@ -147,6 +155,10 @@ codes! {
     Blocked => "blocked",
     /// Not HTTP, or cut.
     Protocol => "protocol",
+    /// The server of tokens gave none.
+    Token => "token",
+    /// The proxy of the installation failed.
+    Proxy => "proxy",
     /// Nothing is kept that could be sent.
     EventLost => "event_lost",
     /// Another failure.
@@ -163,6 +175,25 @@ impl Code {
     /// Whether it says that all is well, so that there is nothing to explain.
     pub const fn is_fine(self) -> bool {
         matches!(self, Self::Link | Self::Endpoint | Self::Click | Self::Delivered)
+    }
+
+    /// Whether it says that no click of the link is recorded: then there is none to wait for.
+    pub const fn is_closed(self) -> bool {
+        matches!(
+            self,
+            Self::LinkNotFound
+                | Self::LinkArchived
+                | Self::DomainNotVerified
+                | Self::LinkBlocked
+                | Self::LinkDisabled
+                | Self::LinkLoops
+                | Self::LinkScheme
+                | Self::LinkNotStarted
+                | Self::LinkExpired
+                | Self::LinkExhausted
+                | Self::TrackingOff
+                | Self::LinkTrackingOff
+        )
     }
 
     /// Whether it says that something has not come yet: then what waits on the streams is the likely cause.

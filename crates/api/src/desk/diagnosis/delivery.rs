@@ -1,18 +1,31 @@
 //! What became of a delivery, and why it is not there yet.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
+use model::Batching;
 use model::delivery::DeliveryStatus;
+use model::ownership::OwnershipCheck;
 use store::delivery_log::LoggedDelivery;
 use store::endpoints::{Endpoint, State};
+use store::lines::HoldUp;
 
 use super::{Code, Finding, answer, moment};
 
-/// What there is to say of a delivery. `endpoint` is `None` when it was removed.
-pub fn finding(delivery: &LoggedDelivery, endpoint: Option<&Endpoint>, now: DateTime<Utc>) -> Finding {
+/// What there is to say of a delivery. `endpoint` is `None` when it was removed; `check` is what endpoints are held to.
+pub fn finding(
+    delivery: &LoggedDelivery,
+    endpoint: Option<&Endpoint>,
+    check: OwnershipCheck,
+    now: DateTime<Utc>,
+) -> Finding {
     let finding = match delivery.status {
         DeliveryStatus::Delivered => accepted(delivery),
-        DeliveryStatus::Pending if delivery.attempt_count == 0 => waiting(delivery, endpoint, now),
+        DeliveryStatus::Offered => Finding::hint(
+            Code::Offered,
+            format!("{} is there to be fetched: the endpoint pulls its events", name(delivery)),
+            "see that your program fetches them (`clickwire events pull` shows how), or let them be sent to it",
+        ),
+        DeliveryStatus::Pending if delivery.attempt_count == 0 => waiting(delivery, endpoint, check, now),
         DeliveryStatus::Pending => {
             let cause = answer::cause(delivery.last_status, delivery.last_error.as_deref());
             let next =
@@ -32,7 +45,30 @@ pub fn finding(delivery: &LoggedDelivery, endpoint: Option<&Endpoint>, now: Date
             )
         }
     };
-    finding.at(format!("/deliveries/{}", delivery.id))
+    match finding.page {
+        Some(_) => finding,
+        None => finding.at(format!("/deliveries/{}", delivery.id)),
+    }
+}
+
+/// A delivery that has failed, and that others of its endpoint wait for.
+pub fn holding_up(hold_up: &HoldUp, endpoint: &Endpoint) -> Finding {
+    let behind = match hold_up.link_id {
+        Some(link_id) if !endpoint.options.ordering.is_strict() => format!("the clicks of {link_id}"),
+        _ => "everything".to_owned(),
+    };
+    Finding::stop(
+        Code::HeldUp,
+        format!(
+            "delivery {} (number {}) to {} has failed since {}, and {behind} after it waits",
+            hold_up.delivery_id,
+            hold_up.sequence,
+            endpoint.id,
+            moment(hold_up.since)
+        ),
+        "mend what its last attempt says and send it again; or give it up, so that the others go",
+    )
+    .at(format!("/deliveries/{}", hold_up.delivery_id))
 }
 
 fn name(delivery: &LoggedDelivery) -> String {
@@ -61,8 +97,18 @@ fn accepted(delivery: &LoggedDelivery) -> Finding {
     Finding::note(Code::Delivered, text)
 }
 
+/// Whether a delivery that is due waits only until its batch is full.
+fn waits_for_more(batch: Batching, due_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    now <= due_at + TimeDelta::milliseconds(batch.max_wait_ms.into())
+}
+
 /// It was not tried yet: why.
-fn waiting(delivery: &LoggedDelivery, endpoint: Option<&Endpoint>, now: DateTime<Utc>) -> Finding {
+fn waiting(
+    delivery: &LoggedDelivery,
+    endpoint: Option<&Endpoint>,
+    check: OwnershipCheck,
+    now: DateTime<Utc>,
+) -> Finding {
     let name = name(delivery);
     let Some(endpoint) = endpoint else {
         return Finding::stop(
@@ -92,6 +138,30 @@ fn waiting(delivery: &LoggedDelivery, endpoint: Option<&Endpoint>, now: DateTime
             ),
             "wait; or let the webhook be told at once, and corrected later",
         ),
+        (State::Active, Some(at)) if options.batch.is_some_and(|batch| waits_for_more(batch, at, now)) => {
+            let wait = options.batch.unwrap_or_default().max_wait_ms;
+            Finding::stop(
+                Code::Pending,
+                format!("{name} waits for others that go in the same request (batch.max_wait_ms is {wait})"),
+                "wait; or let each event go in a request of its own",
+            )
+        }
+        (State::Active, _) if endpoint.is_unproven(check) => Finding::stop(
+            Code::Unverified,
+            format!(
+                "{name} waits its turn: its endpoint gets one request a second, until it shows that it wants more"
+            ),
+            "verify it, on its page or with POST …/verify: your program gives a challenge back",
+        ),
+        (State::Active, _) if options.ordering.is_kept() => Finding::stop(
+            Code::InOrder,
+            format!(
+                "{name} waits its turn: the endpoint is sent to in order ({}), one after the other",
+                options.ordering.mode()
+            ),
+            "wait; if that takes long, the page of the webhook shows what holds it up",
+        )
+        .at(format!("/settings/webhooks/{}", endpoint.id)),
         (State::Active, _) if options.rate_per_second.is_some() => Finding::stop(
             Code::RateLimited,
             format!(

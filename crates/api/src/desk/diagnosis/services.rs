@@ -33,20 +33,17 @@ pub async fn findings(bus: &Bus, is_awaited: bool) -> Vec<Finding> {
         .collect()
 }
 
-/// How many messages wait for each consumer; `None` when that cannot be asked.
+/// How many messages wait for each consumer, all asked at once; `None` when that cannot be asked.
 async fn ask(bus: &Bus) -> Option<[u64; STEPS.len()]> {
-    let mut waiting = [0; STEPS.len()];
-    for (pending, (consumer, ..)) in waiting.iter_mut().zip(STEPS) {
-        match bus.pending(consumer).await {
-            Ok(count) => *pending = count,
-            Err(error) => {
-                let error = format!("{:#}", anyhow::Error::new(error));
-                tracing::debug!(error, "failed to ask for what waits");
-                return None;
-            }
+    let [enrich, record, deliver] = STEPS.map(|(consumer, ..)| bus.pending(consumer));
+    match tokio::try_join!(enrich, record, deliver) {
+        Ok((enrich, record, deliver)) => Some([enrich, record, deliver]),
+        Err(error) => {
+            let error = format!("{:#}", anyhow::Error::new(error));
+            tracing::debug!(error, "failed to ask for what waits");
+            None
         }
     }
-    Some(waiting)
 }
 
 fn behind(code: Code, (service, done): (&str, &str), pending: u64, is_awaited: bool) -> Finding {

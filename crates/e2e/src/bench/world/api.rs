@@ -39,7 +39,14 @@ impl World {
 
     /// Creates an endpoint over the API; returns its id.
     pub async fn create_endpoint(&self, url: &str) -> anyhow::Result<String> {
-        let body = json!({ "url": url, "event_types": ["link.clicked"] });
+        self.create_endpoint_with(url, json!({})).await
+    }
+
+    /// The same with these options.
+    pub async fn create_endpoint_with(&self, url: &str, options: Value) -> anyhow::Result<String> {
+        let mut body = options;
+        body["url"] = url.into();
+        body["event_types"] = json!(["link.clicked"]);
         let endpoint = self.post("/v1/webhook-endpoints", &body).await?;
         Ok(endpoint["id"].as_str().context("an endpoint without an id")?.to_owned())
     }

@@ -1,0 +1,161 @@
+//! How an endpoint lets us in: saved sealed, shown masked, and refused where it cannot work.
+
+use serde_json::{Value, json};
+use testkit::certificates::{AUTHORITY, CLIENT, CLIENT_EXPIRED, CLIENT_KEY, OTHER_KEY};
+
+use crate::console::Browser;
+use crate::harness::Api;
+
+const ENDPOINTS: &str = "/v1/webhook-endpoints";
+
+fn oauth2() -> Value {
+    json!({
+        "type": "oauth2", "token_url": "http://127.0.0.1:9/token", "client_id": "us", "client_secret": "hunter2",
+        "scope": "hooks:write",
+    })
+}
+
+#[tokio::test]
+async fn what_is_secret_is_masked_and_kept_sealed() {
+    let api = Api::start().await;
+    for auth in [
+        json!({"type": "basic", "username": "us", "password": "hunter2"}),
+        json!({"type": "bearer", "token": "hunter2"}),
+        oauth2(),
+    ] {
+        let made = api.post(ENDPOINTS, json!({"url": "http://127.0.0.1:9/hook", "auth": auth})).await;
+
+        assert_eq!(made.status, 201, "{}", made.body);
+        assert_eq!(made.body["auth"]["type"], auth["type"]);
+        assert!(!made.body.to_string().contains("hunter2"), "{}", made.body);
+        let path = format!("{ENDPOINTS}/{}", made.body["id"].as_str().expect("an id"));
+        assert_eq!(api.get(&path).await.body["auth"], made.body["auth"]);
+        let changed = api.patch(&path, json!({"description": "CRM"})).await;
+        assert_eq!(changed.body["auth"], made.body["auth"], "what is left out stays");
+        assert_eq!(api.patch(&path, json!({"auth": null})).await.body["auth"], Value::Null);
+    }
+    let audit = api.get("/v1/audit").await.body.to_string();
+    assert!(audit.contains("endpoint.updated") && !audit.contains("hunter2"), "{audit}");
+}
+
+#[tokio::test]
+async fn what_cannot_work_is_refused_with_the_pointer_to_it() {
+    let api = Api::start().await;
+    let with = |name: &str, value: Value| {
+        let mut auth = oauth2();
+        auth[name] = value;
+        auth
+    };
+    for (auth, pointer) in [
+        (json!({"type": "digest"}), "/auth/type"),
+        (json!({"username": "us"}), "/auth/type"),
+        (json!("basic"), "/auth"),
+        (json!({"type": "basic", "username": "us"}), "/auth/password"),
+        (json!({"type": "basic", "username": "u:s", "password": "x"}), "/auth/username"),
+        (json!({"type": "bearer", "token": "a b"}), "/auth/token"),
+        (json!({"type": "bearer", "token": "a", "username": "us"}), "/auth/username"),
+        (with("token_url", json!("ftp://example.com/")), "/auth/token_url"),
+        (with("token_url", json!("http://169.254.169.254/token")), "/auth/token_url"),
+        (with("scope", json!("a\u{e9}")), "/auth/scope"),
+        (with("client_auth", json!("jwt")), "/auth/client_auth"),
+    ] {
+        let refused = api.post(ENDPOINTS, json!({"url": "http://127.0.0.1:9/hook", "auth": auth})).await;
+
+        assert_eq!((refused.status, &refused.body["errors"][0]["pointer"]), (422, &json!(pointer)), "{auth}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_checked_when_it_is_saved_and_says_when_it_expires() {
+    let api = Api::start().await;
+    let auth = |certificate: &str, key: &str| json!({"type": "mtls", "certificate_pem": certificate, "private_key_pem": key, "ca_pem": AUTHORITY});
+    let save = |url: &str, auth: Value| {
+        let body = json!({"url": url, "auth": auth});
+        let api = &api;
+        async move { api.post(ENDPOINTS, body).await }
+    };
+
+    let made = save("https://127.0.0.1:9/hook", auth(CLIENT, CLIENT_KEY)).await;
+
+    assert_eq!(made.status, 201, "{}", made.body);
+    assert_eq!(made.body["auth"]["expires_at"], "2120-01-01T00:00:00.000Z");
+    assert_eq!(
+        (&made.body["auth"]["private_key_pem"], &made.body["auth"]["certificate_pem"]),
+        (&json!("***"), &json!(CLIENT))
+    );
+    for (url, auth, pointer) in [
+        ("https", auth(CLIENT, OTHER_KEY), "/auth/private_key_pem"),
+        ("https", auth(CLIENT_EXPIRED, CLIENT_KEY), "/auth/certificate_pem"),
+        ("https", auth("none", CLIENT_KEY), "/auth/certificate_pem"),
+        ("http", auth(CLIENT, CLIENT_KEY), "/auth"),
+    ] {
+        let refused = save(&format!("{url}://127.0.0.1:9/hook"), auth).await;
+        assert_eq!(
+            (refused.status, &refused.body["errors"][0]["pointer"]),
+            (422, &json!(pointer)),
+            "{}",
+            refused.body
+        );
+    }
+    // nor does it become one by another URL
+    let path = format!("{ENDPOINTS}/{}", made.body["id"].as_str().expect("an id"));
+    let refused = api.patch(&path, json!({"url": "http://127.0.0.1:9/hook"})).await;
+    assert_eq!((refused.status, &refused.body["errors"][0]["pointer"]), (422, &json!("/auth")));
+}
+
+#[tokio::test]
+async fn two_that_set_one_header_do_not_go_together() {
+    let api = Api::start().await;
+    let path = format!("{ENDPOINTS}/{}", api.endpoint().await);
+    let header = json!({"headers": {"Authorization": "Bearer abc"}});
+    let auth = json!({"auth": {"type": "bearer", "token": "abc"}});
+
+    assert_eq!(api.patch(&path, header.clone()).await.status, 200);
+    let refused = api.patch(&path, auth.clone()).await;
+    assert_eq!((refused.status, &refused.body["errors"][0]["pointer"]), (422, &json!("/auth")));
+    assert_eq!(api.patch(&path, json!({"headers": null})).await.status, 200);
+    assert_eq!(api.patch(&path, auth).await.status, 200);
+    assert_eq!(api.patch(&path, header).await.status, 422);
+}
+
+#[tokio::test]
+async fn the_form_keeps_a_secret_that_is_left_empty_and_says_what_is_wrong_beside_its_field() {
+    let api = Api::start().await;
+    let path = format!("{ENDPOINTS}/{}", api.endpoint().await);
+    let edit = path.replace("/v1/webhook-endpoints", "/settings/webhooks") + "/edit";
+    let mut browser = Browser::signed_in(&api).await;
+    let base = [
+        ("url", "http://127.0.0.1:9/hook"),
+        ("event_types", "link.clicked"),
+        ("audience", "everything"),
+        ("retry_schedule", "default"),
+    ];
+    let oauth2 = [
+        ("auth", "oauth2"),
+        ("auth_token_url", "http://127.0.0.1:9/token"),
+        ("auth_client_id", "us"),
+        ("auth_client_auth", "post"),
+    ];
+    let secret = [("auth_client_secret", "hunter2")];
+
+    let page = browser.fill(&edit, &edit, &[&base[..], &oauth2, &secret].concat()).await;
+    assert!(page.contains("Tokens of http://127.0.0.1:9/token, for client us"), "{page}");
+    let (_, form) = browser.open(&edit).await;
+    assert!(form.contains("value=\"oauth2\" selected") && !form.contains("hunter2"), "{form}");
+
+    browser.fill(&edit, &edit, &[&base[..], &oauth2, &[("auth_scope", "hooks")]].concat()).await;
+    let saved = api.get(&path).await.body["auth"].clone();
+    assert_eq!((&saved["scope"], &saved["client_auth"]), (&json!("hooks"), &json!("post")));
+
+    // another server is not told the secret of this one
+    let token = browser.token(&edit).await;
+    let mut elsewhere = [&[("csrf", token.as_str())][..], &base, &oauth2].concat();
+    elsewhere[6].1 = "http://127.0.0.1:9/elsewhere";
+    assert_eq!(elsewhere[6].0, "auth_token_url");
+    let (status, page) = browser.submit(&edit, &elsewhere).await;
+    assert_eq!(status, 422);
+    assert!(page.contains("id=\"auth_client_secret-wrong\"") && page.contains("/elsewhere"), "{page}");
+
+    browser.fill(&edit, &edit, &[&base[..], &[("auth", "none")]].concat()).await;
+    assert_eq!(api.get(&path).await.body["auth"], Value::Null);
+}

@@ -1,0 +1,242 @@
+//! What goes through a proxy of the operator's, and whose fault it is when it does not get there.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use deliver::Settings;
+use model::delivery::DeliveryStatus;
+use testkit::{Answer, Subscriber, until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::mtls;
+use crate::rig::{LIMIT, Rig};
+
+/// `us:secret`
+const CREDENTIALS: &str = "Proxy-Authorization: Basic dXM6c2VjcmV0";
+
+/// How a proxy behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    /// It connects whom it knows.
+    Works,
+    /// It says that the destination does not answer.
+    Unreached,
+    /// Its rules forbid it.
+    Forbids,
+    /// It hangs up.
+    HangsUp,
+}
+
+/// A proxy that knows `us` with the password `secret`.
+struct Proxy {
+    addr: SocketAddr,
+    /// Where it was asked to connect to.
+    asked: Arc<Mutex<Vec<SocketAddr>>>,
+    server: JoinHandle<()>,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Proxy {
+    /// One that speaks SOCKS, or HTTP.
+    async fn start(is_socks: bool, mood: Mood) -> Self {
+        Self::start_at("127.0.0.1:0".parse().expect("an address"), is_socks, mood).await
+    }
+
+    async fn start_at(addr: SocketAddr, is_socks: bool, mood: Mood) -> Self {
+        let listener = TcpListener::bind(addr).await.expect("a port");
+        let addr = listener.local_addr().expect("it is bound");
+        let asked = Arc::<Mutex<Vec<SocketAddr>>>::default();
+        let log = Arc::clone(&asked);
+        let server = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let log = Arc::clone(&log);
+                tokio::spawn(async move {
+                    if is_socks {
+                        by_socks(stream, mood, &log).await
+                    } else {
+                        by_http(stream, mood, &log).await
+                    }
+                });
+            }
+        });
+        Self { addr, asked, server }
+    }
+
+    fn asked(&self) -> Vec<SocketAddr> {
+        self.asked.lock().expect("nobody panics with it in hand").clone()
+    }
+}
+
+async fn by_http(mut stream: TcpStream, mood: Mood, asked: &Mutex<Vec<SocketAddr>>) -> Option<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).ok()?;
+    let to: SocketAddr = head.strip_prefix("CONNECT ")?.split(' ').next()?.parse().ok()?;
+    asked.lock().expect("nobody panics with it in hand").push(to);
+    let answer = match mood {
+        Mood::HangsUp => return None,
+        _ if !head.contains(CREDENTIALS) => "407 Proxy Authentication Required",
+        Mood::Unreached => "502 Bad Gateway",
+        Mood::Forbids => "403 Forbidden",
+        Mood::Works => "200 Connection established",
+    };
+    stream.write_all(format!("HTTP/1.1 {answer}\r\nvia: test\r\n\r\n").as_bytes()).await.ok()?;
+    if answer.starts_with("200") {
+        let mut destination = TcpStream::connect(to).await.ok()?;
+        copy_bidirectional(&mut stream, &mut destination).await.ok()?;
+    }
+    Some(())
+}
+
+async fn by_socks(mut stream: TcpStream, mood: Mood, asked: &Mutex<Vec<SocketAddr>>) -> Option<()> {
+    let greeting = read::<2>(&mut stream).await?;
+    let mut ways = vec![0_u8; greeting[1].into()];
+    stream.read_exact(&mut ways).await.ok()?;
+    // by user and password alone
+    let way = if ways.contains(&2) { 2 } else { 0xff };
+    stream.write_all(&[5, way]).await.ok()?;
+    let said = read::<11>(&mut stream).await?;
+    let is_known = said == *b"\x01\x02us\x06secret";
+    stream.write_all(&[1, u8::from(!is_known)]).await.ok()?;
+    let request = read::<10>(&mut stream).await?;
+    assert_eq!(request[..4], [5, 1, 0, 1], "CONNECT to an IPv4 address");
+    let [a, b, c, d] = [request[4], request[5], request[6], request[7]];
+    let to = SocketAddr::from((Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([request[8], request[9]])));
+    asked.lock().expect("nobody panics with it in hand").push(to);
+    let reply = match mood {
+        Mood::HangsUp => return None,
+        Mood::Works => 0,
+        Mood::Forbids => 2,
+        Mood::Unreached => 5,
+    };
+    stream.write_all(&[5, reply, 0, 1, 127, 0, 0, 1, 0, 80]).await.ok()?;
+    if reply == 0 {
+        let mut destination = TcpStream::connect(to).await.ok()?;
+        copy_bidirectional(&mut stream, &mut destination).await.ok()?;
+    }
+    Some(())
+}
+
+async fn read<const N: usize>(stream: &mut TcpStream) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    stream.read_exact(&mut bytes).await.ok()?;
+    Some(bytes)
+}
+
+/// The settings of a service that leaves through this.
+fn through(rig: &Rig, is_socks: bool, credentials: &str, addr: SocketAddr) -> Settings {
+    let scheme = if is_socks { "socks5" } else { "http" };
+    let mut settings = rig.settings();
+    settings.deliver.proxy = Some(format!("{scheme}://{credentials}@{addr}").parse().expect("a proxy"));
+    settings
+}
+
+#[tokio::test]
+async fn webhooks_go_through_either_proxy_to_the_address_that_was_checked() {
+    for is_socks in [false, true] {
+        let rig = Rig::new().await;
+        let proxy = Proxy::start(is_socks, Mood::Works).await;
+        let plain = Subscriber::start(Answer::Status(200)).await;
+        let encrypted = mtls::Receiver::start().await;
+        let (id, _) = rig.endpoint(&plain.url()).await;
+        let secure = mtls::endpoint(&rig, &encrypted, mtls::RECEIVER).await;
+        let (inside, _) = rig.endpoint("http://169.254.169.254/latest/meta-data").await;
+        let running = rig.start_with(through(&rig, is_socks, "us:secret", proxy.addr)).await;
+
+        let (first, second) = (rig.attempt(id).await, rig.attempt(secure).await);
+        let blocked = rig.attempt(inside).await;
+
+        for attempt in [&first, &second] {
+            assert!(attempt.is_success(), "{:?}", attempt.error_detail);
+            assert_eq!(attempt.remote_ip.as_deref(), Some("127.0.0.1"));
+            assert!(attempt.timings.connect_us.is_some());
+        }
+        assert!(second.timings.tls_us.is_some());
+        let host =
+            |url: &str| -> SocketAddr { url.split('/').nth(2).expect("a host").parse().expect("an address") };
+        assert_eq!(proxy.asked(), [host(&plain.url()), host(&encrypted.url)]);
+        assert_eq!((plain.count(), encrypted.shown().len()), (1, 1));
+        assert_eq!(blocked.error.map(|error| error.as_str()), Some("blocked"));
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn connections_through_a_proxy_are_kept_and_used_again() {
+    let rig = Rig::new().await;
+    let proxy = Proxy::start(false, Mood::Works).await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    rig.endpoint_with(&subscriber.url(), |options| options.max_in_flight = Some(1)).await;
+    let running = rig.start_with(through(&rig, false, "us:secret", proxy.addr)).await;
+
+    for count in 1..=3 {
+        rig.publish(&rig.click()).await;
+        rig.stand(DeliveryStatus::Delivered, count).await;
+    }
+
+    assert_eq!((subscriber.count(), proxy.asked().len()), (3, 1));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn it_is_told_whose_fault_it_is() {
+    for is_socks in [false, true] {
+        for (mood, credentials, error) in [
+            (Mood::Works, "us:wrong!", "proxy"),
+            (Mood::Forbids, "us:secret", "proxy"),
+            (Mood::HangsUp, "us:secret", "proxy"),
+            (Mood::Unreached, "us:secret", "connect"),
+        ] {
+            let rig = Rig::new().await;
+            let proxy = Proxy::start(is_socks, mood).await;
+            let subscriber = Subscriber::start(Answer::Status(200)).await;
+            let (id, _) = rig.endpoint(&subscriber.url()).await;
+            let running = rig.start_with(through(&rig, is_socks, credentials, proxy.addr)).await;
+
+            let attempt = rig.attempt(id).await;
+
+            let told = attempt.error_detail.unwrap_or_default();
+            assert_eq!(attempt.error.map(|error| error.as_str()), Some(error), "{is_socks} {mood:?}: {told}");
+            assert!(told.contains("proxy") && !told.contains("secret"), "{told}");
+            assert_eq!(subscriber.count(), 0);
+            running.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_down_is_not_charged_to_the_endpoint_and_nothing_is_lost() {
+    let rig = Rig::new().await;
+    let addr = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound");
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let (id, _) =
+        rig.endpoint_with(&subscriber.url(), |options| options.retry_schedule = Some(vec![1, 1])).await;
+    let running = rig.start_with(through(&rig, false, "us:secret", addr)).await;
+
+    // more than would open the circuit, and more tries than the schedule has
+    rig.publish_some(8).await;
+    until(LIMIT, || async {
+        let deliveries = rig.deliveries().await;
+        (deliveries.len() == 8 && deliveries.iter().all(|delivery| delivery.attempt_count >= 4)).then_some(())
+    })
+    .await;
+    let tried = rig.deliveries().await;
+    let proxy = Proxy::start_at(addr, false, Mood::Works).await;
+    rig.stand(DeliveryStatus::Delivered, 8).await;
+    let known = || async { rig.endpoint_now(id).await.health.filter(|health| health.delivered > 0) };
+    let health = until(LIMIT, known).await;
+    running.stop().await;
+
+    assert!(tried.iter().all(|delivery| delivery.last_error.as_deref() == Some("proxy")), "{tried:?}");
+    assert!(!proxy.asked().is_empty());
+    assert_eq!((health.failed, health.last_failure_at), (0, None));
+}

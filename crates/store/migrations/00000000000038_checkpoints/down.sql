@@ -1,0 +1,2 @@
+DROP TABLE endpoint_checkpoints;
+ALTER TABLE endpoints DROP COLUMN checkpoint_minutes;

@@ -1,0 +1,55 @@
+//! Which endpoints have shown that they want what is sent to them. Another server under an endpoint's URL has shown nothing.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use model::{EndpointId, EndpointUrl, WorkspaceId};
+
+use crate::schema::endpoints;
+use crate::{Connection, QueryResult};
+
+/// Notes that an endpoint gave its challenge back.
+pub async fn verified(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: EndpointId,
+    now: DateTime<Utc>,
+) -> QueryResult<()> {
+    set(conn, workspace_id, id, Some(now)).await
+}
+
+/// Forgets what an endpoint has shown, if it is to be at another server than the one it is at now.
+///
+/// Belongs before the change, into its transaction.
+pub(crate) async fn forget_if_moved(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: EndpointId,
+    url: &EndpointUrl,
+) -> QueryResult<()> {
+    let before: Option<String> = endpoints::table
+        .filter(endpoints::id.eq(id.uuid()).and(endpoints::workspace_id.eq(workspace_id.uuid())))
+        .filter(endpoints::verified_at.is_not_null())
+        .select(endpoints::url)
+        .first(conn)
+        .await
+        .optional()?;
+    let Some(before) = before else { return Ok(()) };
+    let stays = before.parse().is_ok_and(|before: EndpointUrl| before.is_of_same_server(url));
+    if stays { Ok(()) } else { set(conn, workspace_id, id, None).await }
+}
+
+async fn set(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: EndpointId,
+    verified_at: Option<DateTime<Utc>>,
+) -> QueryResult<()> {
+    let own = endpoints::table
+        .filter(endpoints::id.eq(id.uuid()))
+        .filter(endpoints::workspace_id.eq(workspace_id.uuid()))
+        .filter(endpoints::deleted_at.is_null());
+    diesel::update(own).set(endpoints::verified_at.eq(verified_at)).execute(conn).await?;
+    Ok(())
+}

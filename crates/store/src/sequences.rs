@@ -1,0 +1,164 @@
+//! Numbers of deliveries: the place of each among what its endpoint is owed, where that is counted.
+//!
+//! Numbers are given in the transaction that stores the delivery, while the row of its endpoint is locked: so they have no gaps,
+//! and whoever sees one sees all before it. What is not stored, because it is there already, is given none.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Date, Nullable, Uuid as SqlUuid};
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use model::{DeliveryId, EndpointId, LinkId, WorkspaceId};
+
+use crate::deliveries::NewDelivery;
+use crate::statement::statement;
+use crate::{Connection, QueryResult};
+
+/// Stands for the link where there is none. It is above every link, as whoever goes through them needs.
+pub(crate) const NO_LINK: Uuid = Uuid::max();
+
+/// Where a new delivery comes in line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// When what it tells of happened: what is stored together is numbered in that order.
+    pub at: DateTime<Utc>,
+    /// The link that it tells of.
+    pub link_id: Option<LinkId>,
+}
+
+/// A delivery that is to be numbered.
+struct Unnumbered {
+    id: DeliveryId,
+    endpoint_id: EndpointId,
+    workspace_id: WorkspaceId,
+    order_key: Uuid,
+}
+
+/// Numbers those of the new deliveries that were made and come in line. Belongs into the transaction that made them.
+pub(crate) async fn number(
+    conn: &mut Connection,
+    new: &[NewDelivery],
+    made: &HashSet<DeliveryId>,
+) -> QueryResult<()> {
+    let mut lined: Vec<(&NewDelivery, Line)> =
+        new.iter().filter(|new| made.contains(&new.id)).filter_map(|new| Some((new, new.line?))).collect();
+    // what happened at the same moment stays as it came
+    lined.sort_by_key(|(_, line)| line.at);
+    let unnumbered = |(new, line): (&NewDelivery, Line)| Unnumbered {
+        id: new.id,
+        endpoint_id: new.owed.endpoint_id,
+        workspace_id: new.workspace_id,
+        order_key: line.link_id.map_or(NO_LINK, LinkId::uuid),
+    };
+    give(conn, &lined.into_iter().map(unnumbered).collect::<Vec<_>>()).await
+}
+
+/// Numbers what waits for these endpoints and was stored before they were sent to in order; oldest first, at most `limit`.
+/// Tells how many.
+pub async fn number_rest(
+    conn: &mut Connection,
+    endpoint_ids: &[EndpointId],
+    limit: i64,
+) -> QueryResult<usize> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+        #[diesel(sql_type = SqlUuid)]
+        endpoint_id: Uuid,
+        #[diesel(sql_type = SqlUuid)]
+        workspace_id: Uuid,
+        #[diesel(sql_type = Nullable<SqlUuid>)]
+        link_id: Option<Uuid>,
+    }
+    if endpoint_ids.is_empty() {
+        return Ok(0);
+    }
+    conn.transaction(async |conn| {
+        // another replica that looks as well waits here, and finds them numbered
+        let rows: Vec<Row> = statement(
+            "WITH rest AS MATERIALIZED (SELECT d.day, d.id, d.endpoint_id, d.workspace_id, d.click_id \
+                 FROM deliveries d WHERE d.status = 'pending' AND d.endpoint_id = ANY($1) \
+                     AND d.sequence IS NULL AND d.replay_id IS NULL \
+                 ORDER BY d.id LIMIT $2 FOR UPDATE) \
+             SELECT rest.id, rest.endpoint_id, rest.workspace_id, (SELECT c.link_id FROM clicks c \
+                 WHERE c.day = rest.day AND c.id = rest.click_id LIMIT 1) AS link_id \
+             FROM rest ORDER BY rest.id",
+        )
+        .bind::<Array<SqlUuid>, _>(endpoint_ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+        .bind::<BigInt, _>(limit)
+        .load(conn)
+        .await?;
+        let unnumbered = |row: Row| Unnumbered {
+            id: DeliveryId::from_uuid(row.id),
+            endpoint_id: EndpointId::from_uuid(row.endpoint_id),
+            workspace_id: WorkspaceId::from_uuid(row.workspace_id),
+            order_key: row.link_id.unwrap_or(NO_LINK),
+        };
+        let rest: Vec<Unnumbered> = rows.into_iter().map(unnumbered).collect();
+        give(conn, &rest).await?;
+        QueryResult::Ok(rest.len())
+    })
+    .await
+}
+
+/// Gives these deliveries the next numbers of their endpoints, in this order.
+async fn give(conn: &mut Connection, unnumbered: &[Unnumbered]) -> QueryResult<()> {
+    if unnumbered.is_empty() {
+        return Ok(());
+    }
+    let mut next = reserve(conn, unnumbered).await?;
+    let place = |delivery: &Unnumbered| {
+        let next = next.entry(delivery.endpoint_id).or_insert(1);
+        *next += 1;
+        *next - 1
+    };
+    let sequences: Vec<i64> = unnumbered.iter().map(place).collect();
+    statement(
+        "UPDATE deliveries d SET sequence = n.sequence, order_key = n.order_key \
+         FROM unnest($1, $2, $3, $4) AS n (day, id, sequence, order_key) WHERE d.day = n.day AND d.id = n.id",
+    )
+    .bind::<Array<Date>, _>(unnumbered.iter().map(|d| d.id.day()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(unnumbered.iter().map(|d| d.id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(sequences)
+    .bind::<Array<SqlUuid>, _>(unnumbered.iter().map(|d| d.order_key).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The first of the numbers that each endpoint has now for so many deliveries.
+async fn reserve(conn: &mut Connection, unnumbered: &[Unnumbered]) -> QueryResult<HashMap<EndpointId, i64>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        endpoint_id: Uuid,
+        #[diesel(sql_type = BigInt)]
+        last: i64,
+    }
+    // in one order, so that two batches never wait for each other in a circle
+    let mut counts: BTreeMap<EndpointId, (WorkspaceId, i64)> = BTreeMap::new();
+    for delivery in unnumbered {
+        counts.entry(delivery.endpoint_id).or_insert((delivery.workspace_id, 0)).1 += 1;
+    }
+    let rows: Vec<Row> = statement(
+        "INSERT INTO endpoint_sequences AS known (endpoint_id, workspace_id, last) \
+         SELECT e.* FROM unnest($1, $2, $3) AS e \
+         ON CONFLICT (endpoint_id) DO UPDATE SET last = known.last + excluded.last \
+         RETURNING endpoint_id, last",
+    )
+    .bind::<Array<SqlUuid>, _>(counts.keys().map(|id| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(counts.values().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(counts.values().map(|(_, count)| *count).collect::<Vec<_>>())
+    .load(conn)
+    .await?;
+    let first = |row: Row| {
+        let endpoint_id = EndpointId::from_uuid(row.endpoint_id);
+        let count = counts.get(&endpoint_id).map_or(0, |(_, count)| *count);
+        (endpoint_id, row.last - count + 1)
+    };
+    Ok(rows.into_iter().map(first).collect())
+}
