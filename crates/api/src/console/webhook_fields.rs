@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use model::Batching;
+use model::{Batching, EndpointUrl};
 use webhook::{CustomHeaders, ReceiverAuth};
 
 use super::auth_fields;
@@ -23,6 +23,17 @@ pub struct Kept {
     pub headers: CustomHeaders,
     /// How the endpoint lets us in.
     pub auth: Option<ReceiverAuth>,
+    /// Where the endpoint is.
+    pub url: Option<EndpointUrl>,
+}
+
+impl Kept {
+    /// How the endpoint lets us in, unless the form takes it to another server: what is kept for one is not for another to learn.
+    fn auth_for(&self, form: &Form) -> Option<&ReceiverAuth> {
+        let typed: Option<EndpointUrl> = form.text("url").and_then(|url| url.parse().ok());
+        let moves = self.url.as_ref().zip(typed).is_some_and(|(kept, typed)| !kept.is_of_same_server(&typed));
+        self.auth.as_ref().filter(|_| !moves)
+    }
 }
 
 /// The body that the API takes for it.
@@ -48,7 +59,7 @@ pub fn object(form: &Form, is_new: bool, kept: &Kept) -> Result<Map<String, Valu
     set("signatures", if form.is_set("v1a") { json!(["v1", "v1a"]) } else { json!(["v1"]) });
     set("batch", batch(form));
     set("headers", headers(form.text("headers").unwrap_or_default(), &kept.headers)?);
-    set("auth", auth_fields::value(form, kept.auth.as_ref()));
+    set("auth", auth_fields::value(form, kept.auth_for(form)));
     if let Some(payload) = webhook_payload::chosen(form) {
         set("payload", payload);
     }

@@ -389,6 +389,7 @@ fn kept(shared: &Shared, signed: &Signed, endpoint: &Endpoint) -> Result<Kept, A
     Ok(Kept {
         headers: endpoints::open_headers(shared, &signed.caller, endpoint)?,
         auth: endpoint_auth::open(shared, &signed.caller, endpoint.id, &endpoint.options)?,
+        url: Some(endpoint.options.url.clone()),
     })
 }
 

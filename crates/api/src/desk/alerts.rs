@@ -11,7 +11,7 @@ use store::{AsyncConnection as _, Connection, secrets, workspaces};
 
 use super::endpoint_url::check_url;
 use super::endpoints::{came_into, change, notify, vanished};
-use super::{announce, check_match, etag, now};
+use super::{announce, check_match, endpoint_auth, etag, now};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -99,7 +99,14 @@ pub async fn save(
             let saved = endpoints::find_alert(conn, caller.workspace_id).await?;
             check_match(if_match, revision(saved.as_ref()))?;
             match saved {
-                Some(endpoint) => Ok((update(conn, caller, endpoint, &wanted).await?, None)),
+                Some(endpoint) => {
+                    if endpoint_auth::would_tell(&endpoint.options, &wanted.url) {
+                        let detail = "is at another server than `auth` of the endpoint was saved for: change both at \
+                             `/v1/webhook-endpoints`";
+                        return Err(ApiError::field("/url", "invalid", detail));
+                    }
+                    Ok((update(shared, conn, caller, endpoint, &wanted).await?, None))
+                }
                 None => {
                     let (endpoint, made) = insert(shared, conn, caller, &wanted).await?;
                     Ok((endpoint, Some(made)))
@@ -136,6 +143,7 @@ async fn insert(
 }
 
 async fn update(
+    shared: &Shared,
     conn: &mut Connection,
     caller: &Caller,
     endpoint: Endpoint,
@@ -150,6 +158,7 @@ async fn update(
         event_types: EventTypePattern::alerts(),
         ..endpoint.options
     };
+    endpoint_auth::check_fit(shared, caller, id, &options)?;
     endpoints::update(conn, caller.workspace_id, id, &options, now).await?;
     if !was_active {
         endpoints::set_state(conn, caller.workspace_id, id, State::Active, None, now).await?;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use model::EndpointId;
+use model::{EndpointId, EndpointUrl};
 use store::endpoints::{Endpoint, EndpointOptions};
 use webhook::CustomHeaders;
 use webhook::auth::{AuthError, ClientAuth, ClientCertificate, ClientCredentials, ReceiverAuth};
@@ -29,6 +29,21 @@ const EXPIRES_SOON: TimeDelta = TimeDelta::days(30);
 /// What stands for what is secret.
 pub const MASK: &str = "***";
 
+/// Whether a text is what stands for what is secret, here or in a header, and not the secret: somebody sends back what was shown.
+pub fn is_mask(text: &str) -> bool {
+    let text = text.trim();
+    text.len() >= MASK.len() && text.bytes().all(|byte| byte == b'*')
+}
+
+/// What is wrong with it.
+pub const MASKED: &str =
+    "is what is shown in place of the value: give the value itself, or leave the whole out to keep it";
+
+/// A text that is shown as [`MASK`].
+fn secret<const MAX: usize>(value: &Value) -> Result<String, Wrong> {
+    text::<MAX>(value).and_then(|text| if is_mask(&text) { Err(invalid(MASKED)) } else { Ok(text) })
+}
+
 /// Ways to be let in.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -51,10 +66,10 @@ impl FromFields for ReceiverAuth {
         let auth = match fields.required("type", word(KINDS))? {
             Kind::Basic => {
                 let username = fields.required("username", text::<NAME_CHARS_MAX>);
-                let password = fields.required("password", text::<TEXT_CHARS_MAX>);
+                let password = fields.required("password", secret::<TEXT_CHARS_MAX>);
                 Self::Basic { username: username?, password: password? }
             }
-            Kind::Bearer => Self::Bearer { token: fields.required("token", text::<TOKEN_CHARS_MAX>)? },
+            Kind::Bearer => Self::Bearer { token: fields.required("token", secret::<TOKEN_CHARS_MAX>)? },
             Kind::OAuth2 => Self::OAuth2(client_credentials(fields)?),
             Kind::Mtls => {
                 let certificate_pem = fields.required("certificate_pem", pem);
@@ -87,7 +102,7 @@ fn pem(value: &Value) -> Result<String, Wrong> {
 fn client_credentials(fields: &mut Fields<'_>) -> Option<ClientCredentials> {
     let token_url = fields.required("token_url", parsed);
     let client_id = fields.required("client_id", text::<NAME_CHARS_MAX>);
-    let client_secret = fields.required("client_secret", text::<TEXT_CHARS_MAX>);
+    let client_secret = fields.required("client_secret", secret::<TEXT_CHARS_MAX>);
     Some(ClientCredentials {
         scope: fields.optional("scope", text::<TEXT_CHARS_MAX>),
         audience: fields.optional("audience", text::<TEXT_CHARS_MAX>),
@@ -114,6 +129,12 @@ pub(super) async fn check(shared: &Shared, auth: &ReceiverAuth) -> Result<Vec<St
         }
         _ => Ok(Vec::new()),
     }
+}
+
+/// Whether a URL would show to another server what was saved for the one that an endpoint is at: whoever may change endpoints may
+/// not see that.
+pub(super) fn would_tell(options: &EndpointOptions, url: &EndpointUrl) -> bool {
+    options.auth_sealed.is_some() && !options.url.is_of_same_server(url)
 }
 
 /// Refuses what does not fit together, as it is to be saved.

@@ -12,6 +12,7 @@ use webhook::shape::ShapeChange;
 use webhook::{CustomHeaders, Filter, ReceiverAuth};
 
 use super::batch_body::{BatchOption, batch};
+use super::endpoint_auth::{MASKED, is_mask};
 use super::endpoint_order::{WantedOrdering, ordering};
 use super::payload_body::{self, PayloadText};
 use crate::fields::{self, Fields, FromFields, Wrong, boolean, invalid, number, parsed, text, word};
@@ -233,7 +234,7 @@ pub struct EndpointChange {
     /// Which signatures its webhooks carry: `["v1"]` or `["v1", "v1a"]`.
     #[schema(value_type = Option<Vec<String>>)]
     pub signatures: Option<Signatures>,
-    /// What each request shows at the receiver's door, all of it.
+    /// What each request shows at the receiver's door, all of it; a `url` at another host or port takes it anew, or `null`.
     #[schema(value_type = Option<Object>)]
     pub auth: Option<Option<ReceiverAuth>>,
 }
@@ -307,7 +308,11 @@ fn filter(value: &Value) -> Result<Filter, Wrong> {
 }
 
 fn headers(value: &Value) -> Result<CustomHeaders, Wrong> {
-    CustomHeaders::new(fields::pairs(value)?).map_err(invalid)
+    let pairs = fields::pairs(value)?;
+    if let Some((name, _)) = pairs.iter().find(|(_, value)| is_mask(value)) {
+        return Err(invalid(MASKED).at(name));
+    }
+    CustomHeaders::new(pairs).map_err(invalid)
 }
 
 fn signatures(value: &Value) -> Result<Signatures, Wrong> {

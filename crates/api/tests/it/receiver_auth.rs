@@ -104,6 +104,52 @@ async fn a_certificate_is_checked_when_it_is_saved_and_says_when_it_expires() {
 }
 
 #[tokio::test]
+async fn what_was_saved_for_one_server_is_not_told_to_another() {
+    let api = Api::start().await;
+    let auth = json!({"type": "bearer", "token": "hunter2"});
+    let path = format!("{ENDPOINTS}/{}", api.endpoint().await);
+    assert_eq!(api.patch(&path, json!({"auth": auth})).await.status, 200);
+
+    for url in ["http://127.0.0.2:9/hook", "http://[::1]:9/hook"] {
+        let refused = api.patch(&path, json!({"url": url})).await;
+        let found = (refused.status, &refused.body["errors"][0]["pointer"]);
+        assert_eq!(found, (422, &json!("/auth")), "{url}: {}", refused.body);
+    }
+    let moved = api.patch(&path, json!({"url": "http://127.0.0.1:9/other"})).await;
+    assert_eq!((moved.status, &moved.body["auth"]["type"]), (200, &json!("bearer")));
+    let moved = api.patch(&path, json!({"url": "http://127.0.0.2:9/hook", "auth": auth})).await;
+    assert_eq!(moved.status, 200, "{}", moved.body);
+    assert_eq!(api.patch(&path, json!({"url": "http://127.0.0.1:9/hook", "auth": null})).await.status, 200);
+
+    // nor by the settings of the workspace
+    let settings = "/v1/settings";
+    let alert = |url: &str| json!({"alert": {"url": url}});
+    let saved = api.patch(settings, alert("http://127.0.0.1:9/alert")).await;
+    let id = saved.body["alert"]["endpoint_id"].as_str().expect("an id").to_owned();
+    assert_eq!(api.patch(&format!("{ENDPOINTS}/{id}"), json!({"auth": auth})).await.status, 200);
+    let refused = api.patch(settings, alert("http://127.0.0.2:9/alert")).await;
+    assert_eq!((refused.status, &refused.body["errors"][0]["pointer"]), (422, &json!("/alert/url")));
+    assert_eq!(api.patch(settings, alert("http://127.0.0.1:9/other")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_mask_is_no_secret() {
+    let api = Api::start().await;
+    let path = format!("{ENDPOINTS}/{}", api.endpoint().await);
+    for (change, pointer) in [
+        (json!({"auth": {"type": "basic", "username": "us", "password": "***"}}), "/auth/password"),
+        (json!({"auth": {"type": "bearer", "token": "********"}}), "/auth/token"),
+        (json!({"headers": {"X-Tenant": "********"}}), "/headers/X-Tenant"),
+    ] {
+        let refused = api.patch(&path, change).await;
+        let found = (refused.status, &refused.body["errors"][0]["pointer"]);
+        assert_eq!(found, (422, &json!(pointer)), "{}", refused.body);
+    }
+    let starred = json!({"auth": {"type": "basic", "username": "***", "password": "a***"}});
+    assert_eq!(api.patch(&path, starred).await.status, 200, "what has stars in it may be one");
+}
+
+#[tokio::test]
 async fn two_that_set_one_header_do_not_go_together() {
     let api = Api::start().await;
     let path = format!("{ENDPOINTS}/{}", api.endpoint().await);
