@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, InvalidHeaderValue};
 use http::{HeaderName, HeaderValue};
 use model::event_type::{EventTypePattern, LINK_CLICK_AMENDED, LINK_CLICKED};
 use model::secret::SigningSecret;
@@ -224,13 +224,13 @@ impl Endpoint {
         };
         let mut headers = headers
             .iter()
-            .map(|(name, value)| Ok((name.parse::<HeaderName>()?, value.parse::<HeaderValue>()?)))
+            .map(|(name, value)| Ok((name.parse::<HeaderName>()?, sensitive(value)?)))
             .collect::<Result<Vec<_>, http::Error>>()?;
         let auth = source.auth_sealed.as_ref();
         let auth = auth.map(|sealed| ReceiverAuth::open(keyring, workspace_id, endpoint_id, sealed));
         let auth = auth.transpose().context("failed to open what the endpoint lets us in with")?;
         if let Some(value) = auth.as_ref().and_then(ReceiverAuth::authorization) {
-            headers.push((AUTHORIZATION, value.parse::<HeaderValue>()?));
+            headers.push((AUTHORIZATION, sensitive(&value)?));
         }
         let (mut tokens, mut identity) = (None, None);
         match auth {
@@ -293,4 +293,11 @@ impl Endpoint {
             site: Site::default(),
         })
     }
+}
+
+/// A value that `Debug` does not show, and that HTTP/2 keeps out of its tables.
+fn sensitive(value: &str) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut value: HeaderValue = value.parse()?;
+    value.set_sensitive(true);
+    Ok(value)
 }

@@ -51,7 +51,7 @@ const OUR_USER_AGENT: &str = concat!("Clickwire/", env!("CARGO_PKG_VERSION"));
 const UNAUTHORIZED: u16 = 401;
 
 /// What is shown instead of a custom header's value.
-const MASKED: &str = "***";
+pub(crate) const MASKED: &str = "***";
 
 /// Why there is no sender.
 #[derive(Debug, thiserror::Error)]

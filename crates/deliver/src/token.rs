@@ -18,7 +18,7 @@ use url::form_urlencoded;
 use webhook::auth::{ClientAuth, ClientCredentials, basic, is_token};
 
 use crate::clients::Client;
-use crate::sender::{classify, told};
+use crate::sender::{MASKED, classify, told};
 
 /// Longest wait for a token server, of the time that the attempt has.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -200,7 +200,8 @@ impl Tokens {
         let status = response.status();
         let body = read(response).await?;
         if !status.is_success() {
-            return Err(format!("the token server answered {status}{}", said(&body)).into());
+            let words = said(&body, &self.credentials.client_secret);
+            return Err(format!("the token server answered {status}{words}").into());
         }
         token(&body, asked_at)
     }
@@ -268,13 +269,15 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-/// The server's own words for a refusal (RFC 6749 section 5.2). Nothing else of its answer is repeated: it might repeat us.
-fn said(body: &[u8]) -> String {
+/// The server's own words for a refusal (RFC 6749 section 5.2), without the secret. Nothing else of its answer is repeated: it might
+/// repeat us.
+fn said(body: &[u8], secret: &str) -> String {
     let Ok(body) = serde_json::from_slice::<Value>(body) else { return String::new() };
     let text = |name: &str| body.get(name).and_then(Value::as_str);
     let words =
         [text("error"), text("error_description")].into_iter().flatten().collect::<Vec<_>>().join(": ");
-    let words: String = words.chars().filter(|c| !c.is_control()).take(SAID_CHARS_MAX).collect();
+    let words: String =
+        words.replace(secret, MASKED).chars().filter(|c| !c.is_control()).take(SAID_CHARS_MAX).collect();
     if words.is_empty() { words } else { format!(": {words}") }
 }
 
@@ -340,8 +343,10 @@ mod tests {
     fn of_a_refusal_the_servers_words_are_told_and_nothing_else() {
         let body = br#"{"error": "invalid_client", "error_description": "no\nsuch client", "sent": "p:w&d"}"#;
 
-        assert_eq!(said(body), ": invalid_client: nosuch client");
-        assert_eq!(said(b"p:w&d"), "");
+        assert_eq!(said(body, "p:w&d"), ": invalid_client: nosuch client");
+        assert_eq!(said(b"p:w&d", "p:w&d"), "");
+        let body = br#"{"error": "invalid_client", "error_description": "p:w&d is wrong"}"#;
+        assert_eq!(said(body, "p:w&d"), ": invalid_client: *** is wrong");
     }
 
     #[test]
