@@ -302,7 +302,7 @@ impl Follow {
             let now = Utc::now();
             let told = visitor::request(head.method.as_str(), None, &head.headers);
             let path = head.uri.path();
-            let path = if path.starts_with(TOKEN_PATH) { TOKEN_PATH } else { path };
+            let path = if target::may_hold_token(path) { TOKEN_PATH } else { path };
             let is_full = telling == Telling::Full;
             Orphan {
                 id: OrphanId::generate_at(now),

@@ -121,6 +121,12 @@ impl<'a> Target<'a> {
     }
 }
 
+/// Whether the path may be a recipient's, with a token that is told nobody: its mark may be percent-encoded.
+pub fn may_hold_token(path: &str) -> bool {
+    let mark = path.strip_prefix('/').and_then(|rest| percent_decode_str(rest).next());
+    mark.is_some_and(|byte| char::from(byte) == MARK)
+}
+
 /// Whether it is a slug that every domain compares as it is, but for names that are kept.
 fn is_plain(text: &str) -> bool {
     let is_folded = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
@@ -201,7 +207,9 @@ mod tests {
 
         for path in [format!("/_{token}"), format!("/_{token}/"), format!("/%5F{}", percent_encode(token))] {
             assert_eq!(Target::of(&path), of(false), "{path}");
+            assert!(may_hold_token(&path), "{path}");
         }
+        assert!(may_hold_token(&format!("/%5f{token}")) && !may_hold_token("/abc_") && !may_hold_token("/"));
         assert_eq!(Target::of(&format!("/_{token}+")), of(true));
         assert_ne!(Target::of(&format!("/_{}", token.to_lowercase())), of(false));
         for path in [format!("/_{token}="), format!("/_{}", &token[..13]), format!("/_x/{token}")] {

@@ -133,6 +133,8 @@ pub async fn deny(
     let mut conn = shared.pool.get().await?;
     let (denied, link) = conn
         .transaction::<_, ApiError, _>(async |conn| {
+            // one after the other, or each would count without those of the others
+            links::lock(conn, caller.workspace_id, id).await?;
             let (template, link) = of(conn, caller, id).await?;
             if templates::deny(conn, &template, &new.recipients, now).await? > DENIED_MAX {
                 let most = u32::try_from(DENIED_MAX).unwrap_or(u32::MAX);
