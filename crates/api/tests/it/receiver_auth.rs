@@ -201,6 +201,11 @@ async fn the_form_keeps_a_secret_that_is_left_empty_and_says_what_is_wrong_besid
     let (status, page) = browser.submit(&edit, &elsewhere).await;
     assert_eq!(status, 422);
     assert!(page.contains("id=\"auth_client_secret-wrong\"") && page.contains("/elsewhere"), "{page}");
+    let mut moved = [&[("csrf", token.as_str())][..], &base, &oauth2].concat();
+    moved[1] = ("url", "http://127.0.0.2:9/hook");
+    let (status, page) = browser.submit(&edit, &moved).await;
+    assert_eq!(status, 422);
+    assert!(page.contains("id=\"auth_client_secret-wrong\""), "{page}");
 
     browser.fill(&edit, &edit, &[&base[..], &[("auth", "none")]].concat()).await;
     assert_eq!(api.get(&path).await.body["auth"], Value::Null);
