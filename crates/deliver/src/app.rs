@@ -39,6 +39,7 @@ use crate::sender::Sender;
 use crate::settings::{DeliverSettings, Settings};
 use crate::sparing::Sparing;
 use crate::test_requests::Tester;
+use crate::tidying::Tidying;
 
 /// Pause before an absent broker or database is asked again.
 const VERIFY_PAUSE: Duration = Duration::from_secs(2);
@@ -60,6 +61,7 @@ pub struct App {
     own_events: Arc<OwnEvents>,
     alerts: Arc<Alerts>,
     courier: Arc<Courier>,
+    tidying: Arc<Tidying>,
     recording: Recording,
     health: Arc<Health>,
     tester: Tester,
@@ -149,6 +151,13 @@ impl App {
             notices,
             metrics: metrics.clone(),
         };
+        let tidying = Tidying {
+            endpoints: Arc::clone(&endpoints),
+            pool: pool.clone(),
+            pause_hold: deliver.pause_hold,
+            work: Arc::clone(&work),
+            metrics: metrics.clone(),
+        };
         let courier = Courier {
             endpoints: Arc::clone(&endpoints),
             lanes,
@@ -157,7 +166,6 @@ impl App {
             pool: pool.clone(),
             patience: deliver.patience,
             poll_interval: deliver.poll_interval,
-            pause_hold: deliver.pause_hold,
             tasks,
             work,
             round: Mutex::default(),
@@ -188,6 +196,7 @@ impl App {
             own_events: Arc::new(own_events),
             alerts,
             courier: Arc::new(courier),
+            tidying: Arc::new(tidying),
             recording,
             health,
             tester: Tester { endpoints, sender, sparing: Sparing::default() },
@@ -262,8 +271,8 @@ impl App {
         beside.spawn(ended(async move { endpoints.follow(bus, max_age, stop).await }));
         let recorder = Arc::clone(&self.dispatcher.recorder);
         beside.spawn(ended(async move { recorder.renew().await }));
-        let (courier, stop) = (Arc::clone(&self.courier), aside.clone());
-        beside.spawn(ended(async move { courier.tidy(stop).await }));
+        let (tidying, stop) = (Arc::clone(&self.tidying), aside.clone());
+        beside.spawn(ended(async move { tidying.run(stop).await }));
         let (alerts, stop) = (Arc::clone(&self.alerts), aside.clone());
         beside.spawn(ended(async move { alerts.run(stop).await }));
         let replayer = Replayer {

@@ -23,10 +23,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use model::delivery::{DeliveryStatus, Timings};
 use model::event_type::{self, LINK_CLICKED};
 use model::{DeliveryId, EndpointId, EnrichedClick, EventId};
-use store::batches::{self, LeasedBatch};
+use store::batches::LeasedBatch;
 use store::deliveries::{self, Progress};
 use store::leases::{self, Finished, Leased, Waiting};
-use store::{Connection, Pool, endpoint_state, held, lines, pulled, sequences};
+use store::{Connection, Pool, endpoint_state};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -59,21 +59,6 @@ const STEP_PAUSE: Duration = Duration::from_millis(5);
 /// Pause after a step that failed.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often waiting deliveries are counted, and those of deleted endpoints ended.
-const TIDY_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Waiting deliveries are counted no further.
-const COUNTED_MAX: i64 = 100_000;
-
-/// Most deliveries that get their numbers at a time that were stored before their endpoint was sent to in order.
-const NUMBERED_MAX: i64 = 10_000;
-
-/// Most deliveries of deleted, paused or disabled endpoints that are ended at a time, and of those who fetch that are offered.
-const BURIED_MAX: i64 = 10_000;
-
-/// Most batches of them, each of many deliveries.
-const BATCHES_BURIED_MAX: i64 = 100;
-
 /// Works off what waits.
 pub struct Courier {
     /// Who is to be sent to.
@@ -90,8 +75,6 @@ pub struct Courier {
     pub patience: Duration,
     /// How often to look.
     pub poll_interval: Duration,
-    /// How long what a paused or disabled endpoint is owed waits for it.
-    pub pause_hold: Duration,
     /// Requests that are under way.
     pub tasks: TaskTracker,
     /// Says that there is work.
@@ -145,40 +128,6 @@ impl Courier {
                 () = next => {}
             }
         }
-    }
-
-    /// Counts what waits, ends what nobody waits for and offers what is fetched, until `stop`.
-    pub async fn tidy(&self, stop: CancellationToken) {
-        loop {
-            if let Err(error) = self.tidy_once().await {
-                warn!(error = format!("{error:#}"), "failed to count waiting deliveries");
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(TIDY_INTERVAL) => {}
-            }
-        }
-    }
-
-    async fn tidy_once(&self) -> anyhow::Result<()> {
-        let mut conn = self.pool.get().await?;
-        let buried = held::bury_of_deleted(&mut conn, Utc::now(), BURIED_MAX).await?;
-        self.metrics.buried(buried);
-        for held in held::bury(&mut conn, self.pause_hold, Utc::now(), BURIED_MAX).await? {
-            self.metrics.held_too_long(&held);
-        }
-        for held in batches::bury(&mut conn, self.pause_hold, Utc::now(), BATCHES_BURIED_MAX).await? {
-            self.metrics.held_too_long(&held);
-        }
-        pulled::offer_waiting(&mut conn, Utc::now(), BURIED_MAX).await?;
-        let table = self.endpoints.current();
-        let counted: Vec<EndpointId> = table.counted().map(|endpoint| endpoint.id).collect();
-        if sequences::number_rest(&mut conn, &counted, NUMBERED_MAX).await? > 0 {
-            self.work.notify_one();
-        }
-        self.metrics.endpoints_held_up.set(lines::count_held_up(&mut conn, COUNTED_MAX).await?);
-        self.metrics.pending.set(deliveries::count_waiting(&mut conn, COUNTED_MAX).await?);
-        Ok(())
     }
 
     /// Begins what is due at `now` and may be sent.

@@ -12,7 +12,7 @@
 //! [`endpoints`] knows who wants what (each an [`endpoint`]), [`recorder`] stores results of leased rows, [`health`] what was learned,
 //! and [`life`] acts on it by the rule of [`failing`].
 //! Who fetches events instead of being sent to hears of them by [`fetch_notices`].
-//! [`checkpointer`] tells by number what was owed to whom.
+//! [`checkpointer`] tells by number what was owed to whom; [`tidying`] ends, offers and counts what waits, now and then.
 //! [`replayer`] puts in line again what somebody asked for, [`reconciler`] what was lost on the way; the slow lane sends it.
 
 pub mod alerts;
@@ -57,6 +57,7 @@ pub mod settings;
 pub mod settled;
 pub mod sparing;
 pub mod test_requests;
+pub mod tidying;
 pub mod timings;
 pub mod token;
 pub mod tunnel;

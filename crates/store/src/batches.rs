@@ -24,8 +24,8 @@ use model::{BatchId, DeliveryId, EndpointId, WorkspaceId};
 use crate::statement::statement;
 use crate::{Connection, QueryResult};
 
-pub use ends::{FinishedBatch, bury, finish};
-pub(crate) use ends::{dissolve, hurry};
+pub use ends::{FinishedBatch, bury, dissolve_of_fetching, finish};
+pub(crate) use ends::{dissolve, hurry, take_out};
 pub use lines::{Candidate, Line, lease_locked, lease_tried, lines, recorded_events, take};
 
 /// When the lease of a batch on its deliveries ends: never, in a form that every program reads.

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncConnection as _, RunQueryDsl};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -350,22 +350,30 @@ pub async fn retry(
     id: DeliveryId,
     now: DateTime<Utc>,
 ) -> QueryResult<bool> {
+    conn.transaction(async |conn| {
+        batches::hurry(conn, workspace_id, id, now).await?;
+        make_due(conn, workspace_id, id, now).await
+    })
+    .await
+}
+
+async fn make_due(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: DeliveryId,
+    now: DateTime<Utc>,
+) -> QueryResult<bool> {
     let own = deliveries::table
         .find((id.day(), id.uuid()))
         .filter(deliveries::workspace_id.eq(workspace_id.uuid()));
-    let retried: Option<Option<Uuid>> = diesel::update(own)
+    let changed = diesel::update(own)
         .set((
             deliveries::status.eq(DeliveryStatus::Pending.as_str()),
             deliveries::next_attempt_at.eq(now),
             deliveries::finished_at.eq(None::<DateTime<Utc>>),
             deliveries::entered_in.eq(sql::<BigInt>("pg_current_xact_id()::text::bigint")),
         ))
-        .returning(deliveries::batch_id)
-        .get_result(conn)
-        .await
-        .optional()?;
-    if let Some(batch_id) = retried.flatten() {
-        batches::hurry(conn, BatchId::from_uuid(batch_id), now).await?;
-    }
-    Ok(retried.is_some())
+        .execute(conn)
+        .await?;
+    Ok(changed > 0)
 }

@@ -10,14 +10,15 @@ use uuid::Uuid;
 use model::{DeliveryId, EndpointId, EventId, WorkspaceId};
 
 use crate::statement::statement;
-use crate::{Connection, QueryResult, events};
+use crate::{Connection, QueryResult, batches, events};
 
 /// What `last_error` says of one that was never tried.
 const GIVEN_UP: &str = "given_up";
 
 /// Ends a delivery that waits, and tells of it; `false` when the workspace has no such delivery, or it has ended.
 ///
-/// A courier that has it in hand at this moment loses its lease: whatever comes of its attempt is not stored.
+/// A courier that has it in hand at this moment loses its lease: whatever comes of its attempt is not stored. The others of a batch
+/// that it waits in go in another.
 pub async fn give_up(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
@@ -42,6 +43,8 @@ pub async fn give_up(
         last_error: String,
     }
     conn.transaction(async |conn| {
+        // else it would still be sent, with the others of its batch
+        batches::take_out(conn, workspace_id, id, now).await?;
         let ended: Option<Row> = statement(
             "UPDATE deliveries SET status = 'dead', next_attempt_at = NULL, finished_at = $4, \
                  last_error = coalesce(last_error, $5), leased_by = NULL, leased_until = NULL \

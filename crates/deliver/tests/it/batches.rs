@@ -10,7 +10,7 @@ use serde_json::json;
 use store::batches::{self, NewBatch};
 use store::deliveries::{NewDelivery, Progress};
 use store::tombstones::{self, Late};
-use store::{batch_log, endpoints};
+use store::{batch_log, endpoints, given_up, pulled};
 use testkit::{Answer, Received, Script, Subscriber, until};
 use uuid::Uuid;
 
@@ -262,6 +262,50 @@ async fn a_batch_in_which_somebody_was_erased_is_dissolved_and_the_others_go_in_
     let dead = rig.stand(DeliveryStatus::Dead, 1).await;
     assert_eq!(dead[0].last_error.as_deref(), Some("erased"));
     running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_given_up_in_a_batch_is_not_sent_and_the_others_go_in_another() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let (id, _) = rig.endpoint_with(&subscriber.url(), batches_of(10, 0)).await;
+    let new = [owed(&rig, id, Utc::now(), 0), owed(&rig, id, Utc::now(), 0)];
+    let batch_id = made(&rig, id, &new, b"{}").await;
+
+    let mut conn = rig.pool.get().await.expect("a connection");
+    let given_up = given_up::give_up(&mut conn, rig.workspace_id, new[0].id, Utc::now()).await;
+    assert!(given_up.expect("a query"));
+    let batch = batch_log::find(&mut conn, rig.workspace_id, batch_id).await.expect("a query");
+    assert_eq!(batch.expect("the batch").status, "dissolved");
+    drop(conn);
+    let running = rig.start().await;
+
+    rig.stand(DeliveryStatus::Delivered, 1).await;
+    let told: Vec<Vec<String>> = subscriber.requests().iter().map(events_in).collect();
+    assert_eq!(told, [[new[1].owed.event_id.to_string()]]);
+    let dead = rig.stand(DeliveryStatus::Dead, 1).await;
+    assert_eq!(dead[0].last_error.as_deref(), Some("given_up"));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_waits_in_a_batch_can_be_fetched_when_its_endpoint_fetches_from_then_on() {
+    let rig = Rig::new().await;
+    let (id, _) = rig.endpoint_with("https://crm.example.com/hooks", batches_of(10, 0)).await;
+    let new = [owed(&rig, id, Utc::now(), 0), owed(&rig, id, Utc::now(), 0)];
+    made(&rig, id, &new, b"{}").await;
+    let mut conn = rig.pool.get().await.expect("a connection");
+    let mut options = rig.endpoint_now(id).await.options;
+    (options.batch, options.delivery) = (None, endpoints::DeliveryMode::Pull);
+    endpoints::update(&mut conn, rig.workspace_id, id, &options, Utc::now()).await.expect("a change");
+
+    let in_hand = batches::dissolve_of_fetching(&mut conn, Utc::now() - TimeDelta::seconds(1), 10).await;
+    let later = Utc::now() + TimeDelta::seconds(1);
+    let free = batches::dissolve_of_fetching(&mut conn, later, 10).await;
+    let offered = pulled::offer_waiting(&mut conn, later, 10).await;
+
+    assert_eq!((in_hand, free, offered), (Ok(0), Ok(1), Ok(2)));
+    rig.stand(DeliveryStatus::Offered, 2).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod audit;
 mod base;
+mod batches;
 mod click_log;
 mod confirmation;
 mod destinations;
