@@ -18,9 +18,19 @@ pub(crate) enum Command {
     /// List deliveries, newest event first
     List(ListOptions),
     /// Try deliveries again now, whatever became of them
-    Retry(RetryOptions),
+    #[command(after_help = "\
+Example:
+  clickwire deliveries retry dlv_01jd8m3x5v9k2n4p6q8r0s1t3w
+
+For all that an endpoint did not get, use `clickwire replay --endpoint ID --since TIME`.")]
+    Retry(ChangeOptions),
     /// Give deliveries up that wait, so that what waits behind them goes on
-    GiveUp(GiveUpOptions),
+    #[command(after_help = "\
+Example:
+  clickwire deliveries give-up dlv_01jd8m3x5v9k2n4p6q8r0s1t3w
+
+They can still be sent again with `clickwire deliveries retry`, or replayed.")]
+    GiveUp(ChangeOptions),
 }
 
 #[derive(Debug, Args)]
@@ -68,31 +78,7 @@ enum Status {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Example:
-  clickwire deliveries retry dlv_01jd8m3x5v9k2n4p6q8r0s1t3w
-
-For all that an endpoint did not get, use `clickwire replay --endpoint ID --since TIME`.")]
-pub(crate) struct RetryOptions {
-    /// Ids of the deliveries
-    #[arg(required = true)]
-    ids: Vec<DeliveryId>,
-
-    #[command(flatten)]
-    api: ApiOptions,
-
-    /// Print a line of JSON for each
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Example:
-  clickwire deliveries give-up dlv_01jd8m3x5v9k2n4p6q8r0s1t3w
-
-They can still be sent again with `clickwire deliveries retry`, or replayed.")]
-pub(crate) struct GiveUpOptions {
+pub(crate) struct ChangeOptions {
     /// Ids of the deliveries
     #[arg(required = true)]
     ids: Vec<DeliveryId>,
@@ -108,8 +94,8 @@ pub(crate) struct GiveUpOptions {
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List(options) => list(&options).await,
-        Command::Retry(options) => retry(&options).await,
-        Command::GiveUp(options) => give_up(&options).await,
+        Command::Retry(options) => do_to_each(&options, "retry", "tried again now").await,
+        Command::GiveUp(options) => do_to_each(&options, "give-up", "given up").await,
     }
 }
 
@@ -136,31 +122,16 @@ async fn list(options: &ListOptions) -> anyhow::Result<ExitCode> {
     listing::list(listing, &options.api, &options.page, options.json).await
 }
 
-async fn retry(options: &RetryOptions) -> anyhow::Result<ExitCode> {
+/// Asks for each delivery that `verb` be done to it; says that it `is` now, or is not.
+async fn do_to_each(options: &ChangeOptions, verb: &str, is: &str) -> anyhow::Result<ExitCode> {
     let api = options.api.open()?;
     let mut code = ExitCode::SUCCESS;
     for id in &options.ids {
-        let answer = api.ask(Method::POST, &format!("/v1/deliveries/{id}/retry"), None).await?;
-        answer.print(options.json, |delivery| vec![format!("{} is tried again now", text(&delivery["id"]))]);
+        let answer = api.ask(Method::POST, &format!("/v1/deliveries/{id}/{verb}"), None).await?;
+        answer.print(options.json, |delivery| vec![format!("{} is {is}", text(&delivery["id"]))]);
         if !answer.status.is_success() {
             if !options.json {
-                out::error(&format!("  {id} is not tried again"));
-            }
-            code = ExitCode::FAILURE;
-        }
-    }
-    Ok(code)
-}
-
-async fn give_up(options: &GiveUpOptions) -> anyhow::Result<ExitCode> {
-    let api = options.api.open()?;
-    let mut code = ExitCode::SUCCESS;
-    for id in &options.ids {
-        let answer = api.ask(Method::POST, &format!("/v1/deliveries/{id}/give-up"), None).await?;
-        answer.print(options.json, |delivery| vec![format!("{} is given up", text(&delivery["id"]))]);
-        if !answer.status.is_success() {
-            if !options.json {
-                out::error(&format!("  {id} is not given up"));
+                out::error(&format!("  {id} is not {is}"));
             }
             code = ExitCode::FAILURE;
         }

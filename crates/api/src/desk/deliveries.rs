@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use model::delivery::DeliveryStatus;
 use model::{BatchId, ClickId, DeliveryId, EndpointId, ReplayId};
 use store::delivery_log::{self, DeliveryFilter, LoggedAttempt, LoggedDelivery};
-use store::{AsyncConnection as _, endpoints, given_up, tombstones};
+use store::{AsyncConnection as _, Connection, endpoints, given_up, tombstones};
 
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::{Change, audit, endpoints::not_found, now};
@@ -169,10 +169,7 @@ pub async fn retry(
     conn.transaction::<_, ApiError, _>(async |conn| {
         let no_such = || ApiError::NotFound("delivery");
         if once.claim(conn).await?.is_some() {
-            return delivery_log::find(conn, caller.workspace_id, id)
-                .await?
-                .map(Done::Before)
-                .ok_or_else(gone);
+            return before(conn, caller, id).await;
         }
         let delivery = delivery_log::find(conn, caller.workspace_id, id).await?.ok_or_else(no_such)?;
         endpoints::find(conn, caller.workspace_id, delivery.endpoint_id).await?.ok_or_else(not_found)?;
@@ -207,10 +204,7 @@ pub async fn give_up(
     conn.transaction::<_, ApiError, _>(async |conn| {
         let no_such = || ApiError::NotFound("delivery");
         if once.claim(conn).await?.is_some() {
-            return delivery_log::find(conn, caller.workspace_id, id)
-                .await?
-                .map(Done::Before)
-                .ok_or_else(gone);
+            return before(conn, caller, id).await;
         }
         let is_ended = given_up::give_up(conn, caller.workspace_id, id, now).await?;
         let delivery = delivery_log::find(conn, caller.workspace_id, id).await?.ok_or_else(no_such)?;
@@ -226,6 +220,15 @@ pub async fn give_up(
         Ok(Done::Now(delivery))
     })
     .await
+}
+
+/// What a request that is repeated was about, as it stands now.
+async fn before(
+    conn: &mut Connection,
+    caller: &Caller,
+    id: DeliveryId,
+) -> Result<Done<LoggedDelivery>, ApiError> {
+    delivery_log::find(conn, caller.workspace_id, id).await?.map(Done::Before).ok_or_else(gone)
 }
 
 fn delivered() -> ApiError {

@@ -14,6 +14,7 @@ pub mod delivery_batches;
 pub mod domains;
 mod endpoint_order;
 pub mod endpoint_stats;
+mod endpoint_view;
 pub mod endpoints;
 pub mod event_types;
 pub mod exports;
