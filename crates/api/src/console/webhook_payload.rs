@@ -80,6 +80,12 @@ impl PayloadForm {
         }
     }
 
+    /// Whether nothing of it was chosen, so that the form may keep it folded.
+    pub fn is_usual(&self) -> bool {
+        let first_of = |choices: &[Choice]| choices.first().is_some_and(|choice| choice.is_chosen);
+        self.mask == "all" && first_of(&self.formats) && first_of(&self.profiles)
+    }
+
     /// The same with what was typed.
     pub fn typed(self, form: &Form) -> Self {
         let Some(chosen) = chosen(form) else { return self };
