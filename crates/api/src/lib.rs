@@ -1,10 +1,12 @@
 //! Manages and shows: the REST API under `/v1`, its description, and the console that people use.
 //!
-//! In reading order: [`settings`] and [`app`] say what a process is made of; `auth` (with `roles`), `body`, `ndjson`, `fields`, `page`,
-//! `imports`, `limits`, `export`, `csv` and `error` are what every handler shares, `client` and `sign_ins` what slows guessing;
-//! `live` tells of clicks as they come in, `pulls` wakes who waits for events; [`link_files`] reads what other shorteners export; `desk` holds what can be done, `v1` and `console` are the two
-//! doors to it. Nothing is sent to a subscriber from here: a test is asked of `deliver` over the bus, a retry is
-//! a row that `deliver` finds.
+//! In reading order: [`settings`] and [`app`] say what a process is made of, `guard` what stands around every request, and
+//! `metrics` what is counted; `auth` (with `roles`), `body`, `ndjson`, `fields`, `page`, `imports`, `limits`, `export`, `csv`
+//! and `error` are what every handler shares, `client` and `sign_ins` what slows guessing; `live` tells of clicks as they
+//! come in, `pulls` wakes who waits for events; [`link_files`] reads what other shorteners export, `qr` draws codes and
+//! `prose` sets sentences; `desk` holds what can be done, `v1` (described by `openapi`) and `console` are the two doors to
+//! it, and `public_keys` is open to everybody. Nothing is sent to a subscriber from here: a test is asked of `deliver` over
+//! the bus, a retry is a row that `deliver` finds.
 
 pub mod app;
 mod auth;

@@ -82,7 +82,7 @@ pub(crate) struct AddOptions {
     #[arg(long)]
     v1a: bool,
 
-    /// A file with what opens the receiver's door, as JSON: {"type": "bearer", "token": "…"}
+    /// A file with what requests sign in with at the receiver, as JSON: {"type": "bearer", "token": "…"}
     #[arg(long, value_name = "FILE")]
     auth_file: Option<PathBuf>,
 

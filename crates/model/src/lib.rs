@@ -1,8 +1,10 @@
 //! The nouns of Clickwire: values that parse themselves and hold what they say. No I/O.
 //!
-//! In reading order: [`id`], [`link`] with [`host`], [`slug`], [`minting`], [`url`], [`utm`], [`password`] and [`tracking`], [`click`] with [`location`], [`device`]
-//! [`automation`] and [`privacy`], [`orphan`] (a visit that led nowhere), then what is owed to subscribers: [`event_type`],
-//! [`delivery`], [`batching`], [`retry`], [`ordering`], [`checkpoint`], [`alert`], [`address`] and [`egress`], [`ownership`], [`secret`]; who signs in: [`person`], [`token`]; and whose a domain is: [`domain_proof`].
+//! In reading order: [`id`], [`link`] with [`host`], [`slug`], [`minting`], [`url`], [`utm`], [`password`] and [`tracking`],
+//! [`click`] with [`location`], [`device`], [`automation`] and [`privacy`], [`erasure`] (what is left of one), [`orphan`] (a
+//! visit that led nowhere), then what is owed to subscribers: [`event_type`], [`delivery`], [`batching`], [`retry`],
+//! [`ordering`], [`checkpoint`], [`alert`], [`address`] and [`egress`], [`ownership`], [`secret`]; who signs in: [`person`],
+//! [`token`]; and whose a domain is: [`domain_proof`]. `text` reads and writes what is its own text.
 
 pub mod address;
 pub mod alert;

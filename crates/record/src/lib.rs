@@ -1,8 +1,9 @@
 //! The recorder: keeps enriched clicks for reports.
 //!
-//! `recorder` writes ENRICHED into `clicks`, `quarantine` copies what was put aside into a table, `outbox`
-//! publishes what happened to links, endpoints and deliveries, `partitions` makes the tables' coming days and drops old ones,
-//! `rollups` counts what was recorded, and `room` keeps CLICKS from filling up with clicks that were handled.
+//! `recorder` writes ENRICHED into `clicks`, `quarantine` copies what was put aside into a table, `outbox` publishes what
+//! happened to links, endpoints and deliveries, `partitions` makes the tables' coming days and drops old ones, `rollups`
+//! counts what was recorded, `erasures` forgets contacts, and `room` keeps CLICKS from filling up with clicks that were
+//! handled.
 
 mod app;
 mod erasures;

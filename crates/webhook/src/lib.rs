@@ -1,9 +1,10 @@
 //! What a subscriber gets: the body, its signature, and the choices an endpoint makes. Pure, no I/O.
 //!
-//! In reading order: [`payload`] writes the body of a click and [`own_event`] that of everything else ([`alert`]: for people;
-//! [`batch`]: several in one), [`signature`] signs it (Standard Webhooks 1.0.0), [`asymmetric`] where it is wanted as well, and
-//! [`checkup`] says what is wrong where it does not verify, [`verification`] is the challenge that an endpoint gives back,
-//! [`filter`], [`headers`], [`auth`] and [`shape`] are what an endpoint's owner sets, [`sealing`] keeps secrets at rest.
+//! In reading order: [`payload`] writes the body of a click and [`own_event`] that of everything else ([`alert`]: for
+//! people; [`batch`]: several in one), [`numbering`] puts a number into it, [`signature`] signs it (Standard Webhooks 1.0.0),
+//! [`asymmetric`] where it is wanted as well, and [`checkup`] says what is wrong where it does not verify; [`verification`] is
+//! the challenge that an endpoint gives back; [`filter`], [`headers`], [`auth`] and [`shape`] are what an endpoint's owner
+//! sets; [`sealing`] keeps secrets at rest, and `fingerprint` tells bytes apart without keeping them.
 
 pub mod alert;
 pub mod asymmetric;

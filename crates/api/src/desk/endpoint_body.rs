@@ -146,25 +146,26 @@ pub struct NewEndpoint {
     #[schema(value_type = Option<PayloadText>)]
     pub payload: Option<ShapeChange>,
     /// Several events in one request, with one id and one signature; all of them are accepted or tried again together. `{}` is
-    /// every default. Default: each event in a request of its own.
+    /// every default. In the format `standard_webhooks` alone, and not with `pull`. Default: each event in a request of its own.
     #[schema(value_type = Option<BatchOption>)]
     pub batch: Option<Batching>,
     /// `push`: events are posted to `url`. `pull`: nothing is sent; `GET …/events` fetches them, and they are kept as long as
-    /// deliveries are. Default: `push`; its events can be fetched as well.
+    /// deliveries are; not with `settle_ms`. Default: `push`; its events can be fetched as well.
     #[schema(value_type = Option<String>, example = "push")]
     pub delivery: Option<DeliveryMode>,
     /// `per_link`: the clicks of a link one after the other, by the time of the click; `strict`: everything; with
-    /// `{"mode": "strict", "skip_after": 5}` a delivery that fails so often is given up. Not with `settle_ms`. Default: `none`.
+    /// `{"mode": "strict", "skip_after": 5}` a delivery that fails so often is given up. Not with `settle_ms`, `batch` or `pull`.
+    /// Default: `none`.
     #[schema(value_type = Option<WantedOrdering>)]
     pub ordering: Option<Ordering>,
     /// How often a checkpoint is made of what it was owed, 1 to 1440: `GET …/checkpoints`, and the event `endpoint.checkpoint`.
-    /// Its deliveries are numbered then. Not with `settle_ms`. Default: none is made.
+    /// Its deliveries are numbered then. Not with `settle_ms`, `batch` or `pull`. Default: none is made.
     pub checkpoint_minutes: Option<u32>,
     /// Which signatures its webhooks carry: `["v1"]`, or `["v1", "v1a"]` for ed25519 as well, which whoever has the public key alone
     /// can verify (`GET …/secrets`, and without a key at `/.well-known/clickwire-webhook-keys?endpoint_id=…`). Default: `["v1"]`.
     #[schema(value_type = Option<Vec<String>>, example = json!(["v1", "v1a"]))]
     pub signatures: Option<Signatures>,
-    /// What each request shows at the receiver's door; stored sealed and shown masked. `basic`: `username`, `password`. `bearer`: `token`.
+    /// What each request signs in with at the receiver; stored sealed and shown masked. `basic`: `username`, `password`. `bearer`: `token`.
     /// `oauth2`: `token_url`, `client_id`, `client_secret`, and if wanted `scope`, `audience`, and `client_auth`: `basic` (the
     /// default) or `post`; tokens are fetched there with client credentials and kept until shortly before they expire. `mtls`:
     /// `certificate_pem`, `private_key_pem`, and if wanted `ca_pem`, which the receiver's certificate is checked with in place of the
@@ -234,7 +235,7 @@ pub struct EndpointChange {
     /// Which signatures its webhooks carry: `["v1"]` or `["v1", "v1a"]`.
     #[schema(value_type = Option<Vec<String>>)]
     pub signatures: Option<Signatures>,
-    /// What each request shows at the receiver's door, all of it; a `url` at another host or port takes it anew, or `null`.
+    /// What each request signs in with at the receiver, all of it; a `url` at another host or port takes it anew, or `null`.
     #[schema(value_type = Option<Object>)]
     pub auth: Option<Option<ReceiverAuth>>,
 }

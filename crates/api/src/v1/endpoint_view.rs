@@ -71,7 +71,7 @@ pub struct EndpointView {
     held_up_by: Vec<HoldUpView>,
     /// Which signatures its webhooks carry: `v1`, and `v1a` where it is wanted.
     signatures: Vec<&'static str>,
-    /// What each request shows at the receiver's door; what is secret is masked.
+    /// What each request signs in with at the receiver; what is secret is masked.
     #[schema(value_type = Option<Object>)]
     auth: Option<Value>,
     health: HealthView,
