@@ -286,7 +286,7 @@ class Services:
     def end(self, service):
         process = self.running.pop(service)
         process.terminate()
-        process.wait(90)
+        process.wait(30)
 
     def kill(self, service):
         process = self.running.pop(service)

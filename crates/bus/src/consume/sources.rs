@@ -23,6 +23,7 @@ pub(super) struct Sources {
     pulling: FuturesUnordered<BoxFuture<'static, (Source, Result<Pulled, PullError>)>>,
     /// Kept here so that it can be handed back when we stop.
     gathered: Gathered,
+    stop: CancellationToken,
 }
 
 /// Messages for one batch.
@@ -67,13 +68,17 @@ impl Sources {
             has_failed: false,
         };
         let idle = name.durables().into_iter().map(source).collect();
-        Self { idle, pulling: FuturesUnordered::new(), gathered: Gathered::default() }
+        Self { idle, pulling: FuturesUnordered::new(), gathered: Gathered::default(), stop: stop.clone() }
     }
 
     /// Waits until there is something, and brings it with what is there beside it: up to `max` messages of each source, and
-    /// from no further source once there are so many.
+    /// from no further source once there are so many. From `stop` on it brings nothing more: whoever waits heeds `stop` too.
     pub async fn next(&mut self, max: usize) -> Gathered {
         while self.gathered.messages.is_empty() {
+            // the sources wait for nothing any more: asked again and again, they would never let go of this thread
+            if self.stop.is_cancelled() {
+                return std::future::pending().await;
+            }
             self.pulling.extend(self.idle.drain(..).map(|source| source.next(max).boxed()));
             if let Some((source, pulled)) = self.pulling.next().await {
                 self.add(source, pulled).await;
@@ -157,5 +162,52 @@ impl Source {
             let _ = tokio::time::timeout(ANSWER_LIMIT, puller.hand_back()).await;
             puller.give_up_partition().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::consume::ConsumerMetrics;
+    use crate::settings::{DEFAULTS, Settings};
+
+    /// Far more than one look takes.
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    #[derive(serde::Deserialize)]
+    struct Section {
+        nats: Settings,
+    }
+
+    /// Whether one look at what comes next ends without anything, when `stop` came just before it.
+    async fn looks_once_and_waits() -> bool {
+        let section: Section = toml::from_str(DEFAULTS).expect("the defaults");
+        // nobody answers there, and nobody is asked
+        let settings = Settings { url: "nats://127.0.0.1:1".to_owned(), ..section.nats };
+        let bus = Bus::connect(&settings, "test").await.expect("a URL");
+        let metrics = ConsumerMetrics::register(&Registry::new(), "test").expect("metrics");
+        let (name, stop) = (ConsumerName::Record, CancellationToken::new());
+        let (progress, holdings, counters) = (Progress::new(name), Holdings::default(), metrics.of(name));
+        let mut sources = Sources::new(&bus, name, &progress, &holdings, &counters, &stop);
+        stop.cancel();
+        sources.next(10).now_or_never().is_none()
+    }
+
+    #[test]
+    fn a_stop_between_two_looks_does_not_keep_the_thread() {
+        let (told, looked) = mpsc::channel();
+
+        // a thread of its own: one that never came back would not end the test
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let _ = told.send(runtime.expect("a runtime").block_on(looks_once_and_waits()));
+        });
+
+        assert_eq!(looked.recv_timeout(LIMIT), Ok(true));
     }
 }
