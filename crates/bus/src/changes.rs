@@ -65,7 +65,8 @@ pub struct Changed {
 pub enum Change {
     /// These rows have changed.
     Row(Changed),
-    /// Notices may have been lost: everything may have changed. Comes first, and after each interruption.
+    /// Notices may have been lost: everything may have changed. Comes first, when the broker is reached, and after each
+    /// interruption.
     Reconnected,
 }
 
@@ -121,7 +122,8 @@ impl Following {
     async fn next(&mut self) -> Change {
         loop {
             let Some(subscription) = &mut self.subscription else {
-                self.interruptions.mark_unchanged();
+                // the first connection is no interruption: what is met before it is asked for again once, not twice
+                let _ = self.interruptions.wait_for(|connections| *connections > 0).await;
                 match self.bus.client().subscribe(topology::changes_subject(self.table)).await {
                     Ok(subscription) => {
                         self.subscription = Some(subscription);

@@ -225,7 +225,8 @@ impl Links {
         let Change::Row(changed) = change else {
             routes.refresh_all();
             self.inner.templates.cache.refresh_all();
-            return hosts.refresh_all();
+            hosts.refresh_all();
+            return self.inner.metrics.refreshes.inc();
         };
         self.note_templates(changed);
         let Changed { table, workspace_id, keys } = changed;

@@ -70,6 +70,8 @@ pub struct Metrics {
     pub lookups_stale: IntCounter,
     /// Look-ups that failed.
     pub lookups_failed: IntCounter,
+    /// Times that all is looked up anew because notices of changes may have been missed.
+    pub refreshes: IntCounter,
     /// Clicks written to the spool.
     pub clicks_spooled: IntCounter,
     /// Clicks that the spool could not take: handed to the broker from memory, or lost.
@@ -170,6 +172,12 @@ impl Metrics {
             lookups_loaded: lookups.with_label_values(&["database"]),
             lookups_stale: lookups.with_label_values(&["memory_stale"]),
             lookups_failed: lookups.with_label_values(&["none"]),
+            refreshes: counter(
+                registry,
+                "refreshes_total",
+                "Times that all links were set to be looked up anew because notices of changes may have been missed: \
+                 once for each of their two subjects when it is first followed, and after each interruption.",
+            )?,
             clicks_spooled: counter(registry, "clicks_spooled_total", "Clicks written to the spool.")?,
             clicks_unspooled: counter(
                 registry,

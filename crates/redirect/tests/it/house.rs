@@ -239,6 +239,12 @@ impl Running {
         metric.get_counter().get_value() + metric.get_gauge().get_value()
     }
 
+    /// Waits until the redirect follows the notices of changes: each of their two subjects has what was met before looked up once
+    /// more when it is first followed, and no notice is missed from there on.
+    pub async fn follows_changes(&self) {
+        self.metric_is("refreshes_total", 2.0).await;
+    }
+
     pub async fn metric_is(&self, rest: &str, value: f64) {
         until(LIMIT, async || (self.metric(rest) == value).then_some(())).await;
     }

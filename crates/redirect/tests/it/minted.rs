@@ -79,6 +79,7 @@ async fn many_recipients_cost_one_look_and_their_clicks_say_whose_they_are() {
     const RECIPIENTS: u64 = 300;
     let sender = Sender::new().await;
     let redirect = Running::start(sender.settings()).await;
+    redirect.follows_changes().await;
 
     let mut browser = Browser::connect(redirect.addr).await.expect("the redirect listens");
     for recipient in 0..RECIPIENTS {
@@ -121,6 +122,7 @@ async fn what_is_made_up_is_a_guess_that_nobody_is_asked_about() {
     let mut settings = sender.settings();
     settings.redirect.not_found_per_minute = 4;
     let redirect = Running::start(settings).await;
+    redirect.follows_changes().await;
     assert_eq!(get(redirect.addr, &sender.path(1), &[]).await.status, 302);
     let other = MintingKey::generate(7).expect("a number");
     let unknown = MintingKey::generate(8).expect("a number");
@@ -232,6 +234,7 @@ async fn a_link_that_leads_nowhere_takes_its_recipients_along() {
 async fn who_looks_first_is_shown_where_it_leads() {
     let sender = Sender::new().await;
     let redirect = Running::start(sender.settings()).await;
+    redirect.follows_changes().await;
 
     let answer = get(redirect.addr, &format!("{}+", sender.path(1)), &[]).await;
 
