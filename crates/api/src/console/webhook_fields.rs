@@ -28,11 +28,15 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// How the endpoint lets us in, unless the form takes it to another server: what is kept for one is not for another to learn.
-    fn auth_for(&self, form: &Form) -> Option<&ReceiverAuth> {
+    /// Whether the form takes the endpoint to another server: what is kept for one is not for another to learn.
+    fn moves_by(&self, form: &Form) -> bool {
         let typed: Option<EndpointUrl> = form.text("url").and_then(|url| url.parse().ok());
-        let moves = self.url.as_ref().zip(typed).is_some_and(|(kept, typed)| !kept.is_of_same_server(&typed));
-        self.auth.as_ref().filter(|_| !moves)
+        self.url.as_ref().zip(typed).is_some_and(|(kept, typed)| !kept.is_of_same_server(&typed))
+    }
+
+    /// How the endpoint lets us in, where the form may have it.
+    fn auth_for(&self, form: &Form) -> Option<&ReceiverAuth> {
+        self.auth.as_ref().filter(|_| !self.moves_by(form))
     }
 }
 
@@ -58,7 +62,7 @@ pub fn object(form: &Form, is_new: bool, kept: &Kept) -> Result<Map<String, Valu
     set("auto_disable", form.is_set("auto_disable").into());
     set("signatures", if form.is_set("v1a") { json!(["v1", "v1a"]) } else { json!(["v1"]) });
     set("batch", batch(form));
-    set("headers", headers(form.text("headers").unwrap_or_default(), &kept.headers)?);
+    set("headers", headers(form, kept)?);
     set("auth", auth_fields::value(form, kept.auth_for(form)));
     if let Some(payload) = webhook_payload::chosen(form) {
         set("payload", payload);
@@ -132,16 +136,26 @@ fn batch(form: &Form) -> Value {
     Value::Object(["max_events", "max_wait_ms", "max_bytes"].into_iter().filter_map(field).collect())
 }
 
-/// The headers that the form says, as the API takes them: a value that is still masked stays what it is.
-fn headers(lines: &str, kept: &CustomHeaders) -> Result<Value, ApiError> {
+/// The headers that the form says, as the API takes them: a value that is still masked stays what it is, at the server that it is
+/// kept for.
+fn headers(form: &Form, kept: &Kept) -> Result<Value, ApiError> {
+    let moves = kept.moves_by(form);
     let mut headers = Map::new();
+    let lines = form.text("headers").unwrap_or_default();
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let Some((name, value)) = line.split_once(':') else {
             let detail = "must have one header a line, like `X-Tenant: 42`";
             return Err(ApiError::field("/headers", "invalid", detail));
         };
         let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
-        let before = kept.iter().find(|(kept, _)| value == MASK && *kept == name).map(|(_, value)| value);
+        let kept = kept.headers.iter().find(|(kept, _)| value == MASK && *kept == name);
+        if moves && kept.is_some() {
+            let detail = format!(
+                "`{name}` was saved for another server than that of the new URL: type its value, or leave it out"
+            );
+            return Err(ApiError::field("/headers", "invalid", detail));
+        }
+        let before = kept.map(|(_, value)| value);
         if headers.insert(name.clone(), before.unwrap_or(value).into()).is_some() {
             return Err(ApiError::field("/headers", "invalid", format!("`{name}` is there twice")));
         }

@@ -9,6 +9,7 @@ use model::{AlertFormat, EndpointId, EndpointUrl, SecretId};
 use store::endpoints::{self, Endpoint, EndpointOptions, Kind, State};
 use store::{AsyncConnection as _, Connection, secrets, workspaces};
 
+use super::endpoint_move::Told;
 use super::endpoint_url::check_url;
 use super::endpoints::{came_into, change, notify, vanished};
 use super::{announce, check_match, endpoint_auth, etag, now};
@@ -100,9 +101,9 @@ pub async fn save(
             check_match(if_match, revision(saved.as_ref()))?;
             match saved {
                 Some(endpoint) => {
-                    if endpoint_auth::would_tell(&endpoint.options, &wanted.url) {
-                        let detail = "is at another server than `auth` of the endpoint was saved for: change both at \
-                             `/v1/webhook-endpoints`";
+                    if Told::at(&endpoint.options, &wanted.url).is_any() {
+                        let detail = "is at another server than `auth` or `headers` of the endpoint were saved for: change \
+                             them together at `/v1/webhook-endpoints`";
                         return Err(ApiError::field("/url", "invalid", detail));
                     }
                     Ok((update(shared, conn, caller, endpoint, &wanted).await?, None))

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use model::{EndpointId, EndpointUrl};
+use model::EndpointId;
 use store::endpoints::{Endpoint, EndpointOptions};
 use webhook::CustomHeaders;
 use webhook::auth::{AuthError, ClientAuth, ClientCertificate, ClientCredentials, ReceiverAuth};
@@ -129,12 +129,6 @@ pub(super) async fn check(shared: &Shared, auth: &ReceiverAuth) -> Result<Vec<St
         }
         _ => Ok(Vec::new()),
     }
-}
-
-/// Whether a URL would show to another server what was saved for the one that an endpoint is at: whoever may change endpoints may
-/// not see that.
-pub(super) fn would_tell(options: &EndpointOptions, url: &EndpointUrl) -> bool {
-    options.auth_sealed.is_some() && !options.url.is_of_same_server(url)
 }
 
 /// Refuses what does not fit together, as it is to be saved.

@@ -189,7 +189,7 @@ pub struct EndpointChange {
     /// Which of them.
     #[schema(value_type = Option<Object>)]
     pub filter: Option<Option<Filter>>,
-    /// All headers that each request carries.
+    /// All headers that each request carries; a `url` at another host or port takes them anew, or `null`.
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub headers: Option<Option<CustomHeaders>>,
     /// `false`: it is disabled, and owed nothing. `true`: it is active, and owed what is clicked from now on.

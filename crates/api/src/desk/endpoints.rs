@@ -14,7 +14,9 @@ use webhook::{CustomHeaders, Filter};
 use super::endpoint_body::EndpointChange;
 use super::endpoint_order;
 use super::endpoint_url::check_url;
-use super::{Change, announce, audit, check_match, endpoint_auth, now, payload_body, signing_keys};
+use super::{
+    Change, announce, audit, check_match, endpoint_auth, endpoint_move, now, payload_body, signing_keys,
+};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -74,7 +76,7 @@ pub async fn update(
             let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
             check_match(if_match, endpoint.revision)?;
             check_kind(endpoint.options.kind, &wanted)?;
-            check_auth_stays(&endpoint.options, &wanted)?;
+            endpoint_move::check(&endpoint.options, &wanted)?;
             let was_disabled = endpoint.state == State::Disabled;
             let options = wanted.apply(shared, caller, id, endpoint.options);
             check_batch(&options)?;
@@ -121,17 +123,6 @@ fn check_kind(kind: Kind, wanted: &EndpointChange) -> Result<(), ApiError> {
     }
     if wanted.batch.flatten().is_some() {
         return Err(ApiError::field("/batch", "invalid", "each alert goes alone: people read them"));
-    }
-    Ok(())
-}
-
-/// What opens the door of one server is given anew for another.
-fn check_auth_stays(options: &EndpointOptions, wanted: &EndpointChange) -> Result<(), ApiError> {
-    let moves = wanted.url.as_ref().is_some_and(|url| endpoint_auth::would_tell(options, url));
-    if moves && wanted.auth.is_none() {
-        let detail =
-            "was saved for another server than that of the new URL: give it again with the URL, or `null`";
-        return Err(ApiError::field("/auth", "invalid", detail));
     }
     Ok(())
 }

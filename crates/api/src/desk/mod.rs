@@ -21,6 +21,7 @@ pub mod domains;
 pub mod endpoint_auth;
 pub mod endpoint_body;
 pub mod endpoint_create;
+mod endpoint_move;
 pub mod endpoint_order;
 pub mod endpoint_stats;
 mod endpoint_url;

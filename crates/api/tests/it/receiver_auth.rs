@@ -133,6 +133,83 @@ async fn what_was_saved_for_one_server_is_not_told_to_another() {
 }
 
 #[tokio::test]
+async fn headers_that_were_saved_for_one_server_are_not_sent_to_another() {
+    let api = Api::start().await;
+    let headers = json!({"X-Key": "hunter2"});
+    let path = format!("{ENDPOINTS}/{}", api.endpoint().await);
+    assert_eq!(api.patch(&path, json!({"headers": headers})).await.status, 200);
+
+    for url in ["http://127.0.0.2:9/hook", "http://127.0.0.1:18123/hook"] {
+        let refused = api.patch(&path, json!({"url": url})).await;
+        let found = (refused.status, &refused.body["errors"][0]["pointer"]);
+        assert_eq!(found, (422, &json!("/headers")), "{url}: {}", refused.body);
+        assert!(refused.body.to_string().contains("for another server"), "{}", refused.body);
+    }
+    let masked = json!({"url": "http://127.0.0.2:9/hook", "headers": {"X-Key": "********"}});
+    assert_eq!(api.patch(&path, masked).await.status, 422);
+    let moved = api.patch(&path, json!({"url": "http://127.0.0.1:9/other"})).await;
+    assert_eq!((moved.status, &moved.body["headers"]), (200, &json!({"x-key": "********"})));
+    let moved = api.patch(&path, json!({"url": "http://127.0.0.2:9/hook", "headers": headers})).await;
+    assert_eq!((moved.status, &moved.body["headers"]), (200, &json!({"x-key": "********"})));
+
+    // each that is left out is named
+    let auth = json!({"auth": {"type": "bearer", "token": "hunter2"}});
+    assert_eq!(api.patch(&path, auth).await.status, 200);
+    let refused = api.patch(&path, json!({"url": "http://127.0.0.1:9/hook"})).await;
+    let pointers: Vec<_> =
+        refused.body["errors"].as_array().expect("errors").iter().map(|e| &e["pointer"]).collect();
+    assert_eq!(pointers, ["/auth", "/headers"]);
+    let bare = json!({"url": "http://127.0.0.1:9/hook", "auth": null, "headers": null});
+    assert_eq!(api.patch(&path, bare).await.status, 200);
+    let moved = api.patch(&path, json!({"url": "http://127.0.0.2:9/hook"})).await;
+    assert_eq!(moved.status, 200, "with nothing saved there is nothing to tell: {}", moved.body);
+
+    // nor by the settings of the workspace
+    let settings = "/v1/settings";
+    let alert = |url: &str| json!({"alert": {"url": url}});
+    let saved = api.patch(settings, alert("http://127.0.0.1:9/alert")).await;
+    let id = saved.body["alert"]["endpoint_id"].as_str().expect("an id").to_owned();
+    assert_eq!(api.patch(&format!("{ENDPOINTS}/{id}"), json!({"headers": headers})).await.status, 200);
+    let refused = api.patch(settings, alert("http://127.0.0.2:9/alert")).await;
+    assert_eq!((refused.status, &refused.body["errors"][0]["pointer"]), (422, &json!("/alert/url")));
+    assert_eq!(api.patch(settings, alert("http://127.0.0.1:9/other")).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_form_takes_no_masked_header_to_another_server() {
+    let api = Api::start().await;
+    let path = format!("{ENDPOINTS}/{}", api.endpoint().await);
+    let edit = path.replace("/v1/webhook-endpoints", "/settings/webhooks") + "/edit";
+    assert_eq!(api.patch(&path, json!({"headers": {"X-Key": "hunter2"}})).await.status, 200);
+    let mut browser = Browser::signed_in(&api).await;
+    let token = browser.token(&edit).await;
+    let fields = |headers: &'static str| {
+        [
+            ("csrf", token.as_str()),
+            ("url", "http://127.0.0.2:9/hook"),
+            ("event_types", "link.clicked"),
+            ("audience", "everything"),
+            ("retry_schedule", "default"),
+            ("headers", headers),
+        ]
+    };
+
+    let (status, page) = browser.submit(&edit, &fields("x-key: ********")).await;
+    assert_eq!(status, 422);
+    assert!(page.contains("id=\"headers-wrong\"") && page.contains("for another server"), "{page}");
+    assert!(!page.contains("hunter2"), "{page}");
+    assert_eq!(api.get(&path).await.body["url"], "http://127.0.0.1:9/hook");
+
+    let (status, page) = browser.submit(&edit, &fields("x-key: hunter3")).await;
+    assert!(status != 422, "{page}");
+    let moved = api.get(&path).await.body;
+    assert_eq!(
+        (&moved["url"], &moved["headers"]),
+        (&json!("http://127.0.0.2:9/hook"), &json!({"x-key": "********"}))
+    );
+}
+
+#[tokio::test]
 async fn a_mask_is_no_secret() {
     let api = Api::start().await;
     let path = format!("{ENDPOINTS}/{}", api.endpoint().await);
