@@ -176,9 +176,11 @@ impl EndpointUrl {
         self.0.scheme() == "https"
     }
 
-    /// Whether the other is at the same host and port.
-    pub fn is_of_same_server(&self, other: &Self) -> bool {
-        self.host() == other.host() && self.port() == other.port()
+    /// Whether what was meant for this one may go to the next: it is at the same host and port, and encrypted if this one is. In the
+    /// clear anybody on the way is the server.
+    pub fn stays_at_server(&self, next: &Self) -> bool {
+        let drops_encryption = self.is_https() && !next.is_https();
+        self.host() == next.host() && self.port() == next.port() && !drops_encryption
     }
 }
 
@@ -314,6 +316,33 @@ mod tests {
         assert_eq!("https".parse::<AppScheme>(), Err(AppSchemeError::Web));
         for wrong in ["", "mailto:", "1a", "a b", &"x".repeat(33)] {
             assert_eq!(wrong.parse::<AppScheme>(), Err(AppSchemeError::NotAScheme), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn another_path_is_at_the_same_server_and_one_in_the_clear_is_not() {
+        let stays = |from: &str, to: &str| {
+            let [from, to] = [from, to].map(|url| url.parse::<EndpointUrl>().expect(url));
+            from.stays_at_server(&to)
+        };
+
+        for (from, to) in [
+            ("https://example.com/a", "https://EXAMPLE.com:443/b?c"),
+            ("http://example.com/a", "http://example.com/b"),
+            ("http://example.com:8443/", "https://example.com:8443/"),
+            ("http://127.0.0.1:9/", "http://0x7f.1:9/"),
+        ] {
+            assert!(stays(from, to), "{from} {to}");
+        }
+        for (from, to) in [
+            ("https://example.com/", "https://www.example.com/"),
+            ("https://example.com/", "https://example.com:8443/"),
+            ("https://example.com/", "http://example.com/"),
+            ("https://example.com:8443/", "http://example.com:8443/"),
+            ("https://127.0.0.1:9/", "http://127.0.0.1:9/"),
+            ("http://127.0.0.1:9/", "http://[::1]:9/"),
+        ] {
+            assert!(!stays(from, to), "{from} {to}");
         }
     }
 

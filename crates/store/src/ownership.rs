@@ -36,7 +36,7 @@ pub(crate) async fn forget_if_moved(
         .await
         .optional()?;
     let Some(before) = before else { return Ok(()) };
-    let stays = before.parse().is_ok_and(|before: EndpointUrl| before.is_of_same_server(url));
+    let stays = before.parse().is_ok_and(|before: EndpointUrl| before.stays_at_server(url));
     if stays { Ok(()) } else { set(conn, workspace_id, id, None).await }
 }
 

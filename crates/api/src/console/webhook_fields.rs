@@ -31,7 +31,7 @@ impl Kept {
     /// Whether the form takes the endpoint to another server: what is kept for one is not for another to learn.
     fn moves_by(&self, form: &Form) -> bool {
         let typed: Option<EndpointUrl> = form.text("url").and_then(|url| url.parse().ok());
-        self.url.as_ref().zip(typed).is_some_and(|(kept, typed)| !kept.is_of_same_server(&typed))
+        self.url.as_ref().zip(typed).is_some_and(|(kept, typed)| !kept.stays_at_server(&typed))
     }
 
     /// How the endpoint lets us in, where the form may have it.

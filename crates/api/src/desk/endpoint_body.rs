@@ -189,7 +189,7 @@ pub struct EndpointChange {
     /// Which of them.
     #[schema(value_type = Option<Object>)]
     pub filter: Option<Option<Filter>>,
-    /// All headers that each request carries; a `url` at another host or port takes them anew, or `null`.
+    /// All headers that each request carries; a `url` at another host or port, or no longer of https, takes them anew, or `null`.
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub headers: Option<Option<CustomHeaders>>,
     /// `false`: it is disabled, and owed nothing. `true`: it is active, and owed what is clicked from now on.
@@ -235,7 +235,7 @@ pub struct EndpointChange {
     /// Which signatures its webhooks carry: `["v1"]` or `["v1", "v1a"]`.
     #[schema(value_type = Option<Vec<String>>)]
     pub signatures: Option<Signatures>,
-    /// What each request signs in with at the receiver, all of it; a `url` at another host or port takes it anew, or `null`.
+    /// What each request signs in with at the receiver, all of it; a `url` at another server takes it anew, or `null`, as `headers`.
     #[schema(value_type = Option<Object>)]
     pub auth: Option<Option<ReceiverAuth>>,
 }

@@ -20,7 +20,7 @@ pub(super) struct Told {
 impl Told {
     /// By an endpoint that is at this URL from now on, with all else as it is.
     pub(super) fn at(options: &EndpointOptions, url: &EndpointUrl) -> Self {
-        let moves = !options.url.is_of_same_server(url);
+        let moves = !options.url.stays_at_server(url);
         Self {
             auth: moves && options.auth_sealed.is_some(),
             headers: moves && options.headers_sealed.is_some(),

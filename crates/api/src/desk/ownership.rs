@@ -104,7 +104,7 @@ async fn keep(
             return Err(not_found());
         }
         let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
-        if !endpoint.options.url.is_of_same_server(url) {
+        if !url.stays_at_server(&endpoint.options.url) {
             return Ok((endpoint, Some(Failure::Moved)));
         }
         ownership::verified(conn, caller.workspace_id, id, now).await?;

@@ -50,7 +50,7 @@ struct VerifiedView {
 ///
 /// Sends `endpoint.verification` with a random `data.challenge`, signed like any event. The endpoint is verified when it answers 2xx
 /// with the challenge: as `{"challenge": "…"}`, or as plain text and nothing else. Where an operator asks for it
-/// (`deliver.ownership`), an endpoint gets one request a second until then, and again when its URL leads to another host or port.
+/// (`deliver.ownership`), an endpoint gets one request a second until then, and again when its URL leads to another server.
 /// Each request sends one: it takes no `Idempotency-Key`.
 #[utoipa::path(tag = "webhook endpoints", params(("id" = String, Path)),
     security(("api_key" = ["endpoints:write"])), responses((status = 200, body = VerifiedView),

@@ -176,6 +176,24 @@ async fn headers_that_were_saved_for_one_server_are_not_sent_to_another() {
 }
 
 #[tokio::test]
+async fn what_was_saved_for_https_is_not_sent_in_the_clear() {
+    let api = Api::start().await;
+    let (auth, headers) = (json!({"type": "bearer", "token": "hunter2"}), json!({"X-Key": "hunter2"}));
+    let new = json!({"url": "https://127.0.0.1:9/hook", "auth": auth, "headers": headers});
+    let made = api.post(ENDPOINTS, new).await;
+    let path = format!("{ENDPOINTS}/{}", made.body["id"].as_str().expect("an id"));
+
+    let refused = api.patch(&path, json!({"url": "http://127.0.0.1:9/hook"})).await;
+    let pointers: Vec<_> =
+        refused.body["errors"].as_array().expect("errors").iter().map(|error| &error["pointer"]).collect();
+    assert_eq!((refused.status, pointers), (422, vec![&json!("/auth"), &json!("/headers")]));
+    let again = json!({"url": "http://127.0.0.1:9/hook", "auth": auth, "headers": headers});
+    assert_eq!(api.patch(&path, again).await.status, 200);
+    let encrypted = api.patch(&path, json!({"url": "https://127.0.0.1:9/hook"})).await;
+    assert_eq!((encrypted.status, &encrypted.body["auth"]["type"]), (200, &json!("bearer")));
+}
+
+#[tokio::test]
 async fn the_form_takes_no_masked_header_to_another_server() {
     let api = Api::start().await;
     let path = format!("{ENDPOINTS}/{}", api.endpoint().await);
