@@ -104,6 +104,27 @@ async fn a_certificate_is_checked_when_it_is_saved_and_says_when_it_expires() {
 }
 
 #[tokio::test]
+async fn where_only_https_is_allowed_a_token_server_is_asked_over_https_too() {
+    let api = Api::start_with(|settings| settings.deliver.https_only = true).await;
+    let url = "https://127.0.0.1:9/hook";
+    let made = api.post(ENDPOINTS, json!({"url": url})).await;
+    let path = format!("{ENDPOINTS}/{}", made.body["id"].as_str().expect("an id"));
+
+    for refused in [
+        api.post(ENDPOINTS, json!({"url": url, "auth": oauth2()})).await,
+        api.patch(&path, json!({"auth": oauth2()})).await,
+    ] {
+        let error = &refused.body["errors"][0];
+        let found = (refused.status, &error["pointer"], &error["code"]);
+        assert_eq!(found, (422, &json!("/auth/token_url"), &json!("https_only")), "{}", refused.body);
+        assert!(error["detail"].to_string().contains("deliver.https_only"), "{error}");
+    }
+    let mut encrypted = oauth2();
+    encrypted["token_url"] = json!("https://127.0.0.1:9/token");
+    assert_eq!(api.patch(&path, json!({"auth": encrypted})).await.status, 200);
+}
+
+#[tokio::test]
 async fn what_was_saved_for_one_server_is_not_told_to_another() {
     let api = Api::start().await;
     let auth = json!({"type": "bearer", "token": "hunter2"});

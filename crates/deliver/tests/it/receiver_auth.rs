@@ -110,6 +110,25 @@ async fn requests_that_begin_together_ask_for_one_token() {
 }
 
 #[tokio::test]
+async fn where_only_https_is_allowed_no_token_server_is_asked_in_the_clear() {
+    let rig = Rig::new().await;
+    let (tokens, subscriber) =
+        (Subscriber::start(token("good")).await, Subscriber::start(Answer::Status(200)).await);
+    let id = endpoint(&rig, &subscriber.url().replace("http://", "https://"), oauth2(&tokens)).await;
+    let mut settings = rig.settings();
+    settings.deliver.https_only = true;
+    let running = rig.start_with(settings).await;
+
+    let attempt = rig.attempt(id).await;
+
+    assert_eq!(attempt.error.map(|error| error.as_str()), Some("token"));
+    let detail = attempt.error_detail.expect("a reason");
+    assert!(detail.contains("token server") && detail.contains("deliver.https_only"), "{detail}");
+    running.stop().await;
+    assert_eq!(tokens.count(), 0);
+}
+
+#[tokio::test]
 async fn a_token_server_that_gives_none_is_told_of_and_not_asked_by_every_delivery() {
     let rig = Rig::new().await;
     let refusal = Response::new(400).body(r#"{"error": "invalid_client", "sent": "hunter2"}"#);
