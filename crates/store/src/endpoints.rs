@@ -13,7 +13,7 @@ use model::{AlertFormat, Batching, EndpointId, EndpointUrl, Ordering, WorkspaceI
 use crate::endpoint_row::{HealthRow, Row, read, values};
 use crate::parse::parsed;
 use crate::schema::{endpoint_state, endpoints};
-use crate::{Connection, QueryResult};
+use crate::{Connection, QueryResult, secrets};
 
 /// A webhook endpoint of a workspace.
 #[derive(Debug, Clone, PartialEq)]
@@ -390,7 +390,10 @@ pub async fn set_state(
     Ok(())
 }
 
-/// Removes an endpoint: it gets nothing more, its deliveries stay readable. `false` when there is none.
+/// Removes an endpoint: it gets nothing more, its deliveries stay readable. `false` when there is none. Belongs into a transaction.
+///
+/// Nothing secret of it is kept: who sends, signs or compares looks for endpoints that are there, and what waits for this one is ended
+/// unsent. Its row stays for the deliveries that name it.
 pub async fn delete(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
@@ -402,9 +405,14 @@ pub async fn delete(
             endpoints::deleted_at.eq(now),
             endpoints::updated_at.eq(now),
             endpoints::revision.eq(endpoints::revision + 1),
+            endpoints::headers_sealed.eq(None::<Vec<u8>>),
+            endpoints::auth_sealed.eq(None::<Vec<u8>>),
         ))
         .execute(conn)
         .await?;
+    if changed > 0 {
+        secrets::delete_all(conn, workspace_id, id).await?;
+    }
     Ok(changed > 0)
 }
 

@@ -172,3 +172,16 @@ pub async fn revoke(
     let changed = diesel::update(own).set(endpoint_secrets::revoked_at.eq(now)).execute(conn).await?;
     Ok(changed > 0)
 }
+
+/// Forgets all secrets of an endpoint, those that sign no more among them.
+pub(crate) async fn delete_all(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    endpoint_id: EndpointId,
+) -> QueryResult<()> {
+    let own = endpoint_secrets::table
+        .filter(endpoint_secrets::endpoint_id.eq(endpoint_id.uuid()))
+        .filter(endpoint_secrets::workspace_id.eq(workspace_id.uuid()));
+    diesel::delete(own).execute(conn).await?;
+    Ok(())
+}

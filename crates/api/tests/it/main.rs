@@ -49,6 +49,7 @@ mod qr;
 mod quarantine;
 mod rate;
 mod receiver_auth;
+mod removed_endpoints;
 mod replays;
 mod schemathesis;
 mod screens;
