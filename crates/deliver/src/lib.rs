@@ -65,6 +65,7 @@ pub mod tidying;
 pub mod timings;
 pub mod token;
 pub mod tunnel;
+mod unnumbered;
 
 pub use app::App;
 pub use settings::Settings;

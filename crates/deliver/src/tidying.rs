@@ -1,17 +1,18 @@
 //! What is done now and then for what waits, whoever is sent to: ended, offered, numbered, counted.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use model::EndpointId;
 use store::{Pool, batches, deliveries, held, lines, pulled, sequences};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::endpoint::Endpoint;
 use crate::endpoints::Endpoints;
 use crate::metrics::Metrics;
+use crate::unnumbered::Unnumbered;
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -45,8 +46,9 @@ pub struct Tidying {
 impl Tidying {
     /// Goes on until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
+        let mut unnumbered = Unnumbered::default();
         loop {
-            if let Err(error) = self.once().await {
+            if let Err(error) = self.once(&mut unnumbered).await {
                 warn!(error = format!("{error:#}"), "failed to look after waiting deliveries; trying again");
             }
             tokio::select! {
@@ -56,7 +58,7 @@ impl Tidying {
         }
     }
 
-    async fn once(&self) -> anyhow::Result<()> {
+    async fn once(&self, unnumbered: &mut Unnumbered<Endpoint>) -> anyhow::Result<()> {
         let mut conn = self.pool.get().await?;
         let buried = held::bury_of_deleted(&mut conn, Utc::now(), DELIVERIES_MAX).await?;
         self.metrics.buried(buried);
@@ -69,9 +71,11 @@ impl Tidying {
         // else what is in them would never be offered
         batches::dissolve_of_fetching(&mut conn, Utc::now(), BATCHES_MAX).await?;
         pulled::offer_waiting(&mut conn, Utc::now(), DELIVERIES_MAX).await?;
-        let table = self.endpoints.current();
-        let counted: Vec<EndpointId> = table.counted().map(|endpoint| endpoint.id).collect();
-        if sequences::number_rest(&mut conn, &counted, NUMBERED_MAX).await? > 0 {
+        let (table, now) = (self.endpoints.current(), Instant::now());
+        let looked = unnumbered.due(table.counted().map(|endpoint| (endpoint.id, endpoint)), now);
+        let has_numbered = sequences::number_rest(&mut conn, &looked, NUMBERED_MAX).await? > 0;
+        unnumbered.looked(&looked, has_numbered, now);
+        if has_numbered {
             self.work.notify_one();
         }
         self.metrics.endpoints_held_up.set(lines::count_held_up(&mut conn, COUNTED_MAX).await?);

@@ -58,6 +58,9 @@ pub(crate) async fn number(
 
 /// Numbers what waits for these endpoints and was stored before they were sent to in order; oldest first, at most `limit`.
 /// Tells how many.
+///
+/// Reads all that waits for them: no index has what is in no order, or every delivery that waits anywhere would be in it. So it is
+/// asked of few endpoints.
 pub async fn number_rest(
     conn: &mut Connection,
     endpoint_ids: &[EndpointId],
