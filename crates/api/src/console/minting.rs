@@ -5,12 +5,15 @@ use actix_web::{get, post};
 use askama::Template;
 use chrono::Utc;
 
+use store::minting_keys::StoredKey;
+
 use super::form::Form;
 use super::view::{Layout, When, html, when};
 use super::{Flash, PageResult, Signed, refused, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::path_id;
+use crate::desk::activity;
 use crate::desk::idempotency::Done;
 use crate::desk::minting_keys::{self, Created};
 use crate::error::ApiError;
@@ -27,6 +30,7 @@ struct KeyRow {
     id: String,
     number: u8,
     made: When,
+    made_by: String,
     retired: Option<When>,
     revoked: Option<When>,
 }
@@ -46,16 +50,19 @@ async fn show(signed: Signed, shared: Data<Shared>) -> PageResult {
     caller.require(Scope::KeysWrite)?;
     let now = Utc::now();
     let rows = minting_keys::list(&shared, caller, &PageRequest::first(LIMIT_MAX)).await?;
-    let row = |key: store::minting_keys::StoredKey| KeyRow {
+    let by: Vec<&str> = rows.iter().map(|key| key.created_by.as_str()).collect();
+    let names = activity::named(&shared, caller, &by).await?;
+    let row = |(key, made_by): (StoredKey, String)| KeyRow {
         id: key.id.to_string(),
         number: key.number,
         made: when(key.created_at, now),
+        made_by,
         retired: key.retired_at.map(|at| when(at, now)),
         revoked: key.revoked_at.map(|at| when(at, now)),
     };
     let page = MintingPage {
         layout: signed.layout("settings"),
-        keys: rows.into_iter().map(row).collect(),
+        keys: rows.into_iter().zip(names).map(row).collect(),
         new_key: match &signed.flash {
             Some(Flash::NewKey { key, .. }) => Some(key.clone()),
             _ => None,

@@ -160,7 +160,8 @@ pub async fn list(shared: &Shared, caller: &Caller, asked: &Asked) -> Result<Vec
     let mut conn = shared.pool.get().await?;
     let (before, rows) = (asked.page.before, asked.page.rows());
     let entries = audit::list(&mut conn, caller.workspace_id, &asked.filter, before, rows).await?;
-    let names = names(&mut conn, caller, &entries).await?;
+    let by: Vec<&str> = entries.iter().map(|entry| entry.actor.as_str()).collect();
+    let names = names(&mut conn, caller, &by).await?;
     let told = entries.into_iter().map(|entry| Told {
         actor: actor(&entry.actor, &names),
         sentence: sentence(&entry.action),
@@ -184,13 +185,23 @@ pub async fn actors(shared: &Shared, caller: &Caller) -> Result<Vec<(String, Str
     Ok(members.chain(keys).collect())
 }
 
+/// What people call whoever did something, each by the id that the audit log has of them.
+///
+/// # Errors
+/// When the database is away.
+pub async fn named(shared: &Shared, caller: &Caller, by: &[&str]) -> Result<Vec<String>, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    let names = names(&mut conn, caller, by).await?;
+    Ok(by.iter().map(|id| actor(id, &names)).collect())
+}
+
 async fn names(
     conn: &mut Connection,
     caller: &Caller,
-    entries: &[Entry],
+    by: &[&str],
 ) -> Result<HashMap<String, String>, ApiError> {
-    let mut people_ids: Vec<PersonId> = entries.iter().filter_map(|entry| entry.actor.parse().ok()).collect();
-    let mut key_ids: Vec<KeyId> = entries.iter().filter_map(|entry| entry.actor.parse().ok()).collect();
+    let mut people_ids: Vec<PersonId> = by.iter().filter_map(|id| id.parse().ok()).collect();
+    let mut key_ids: Vec<KeyId> = by.iter().filter_map(|id| id.parse().ok()).collect();
     people_ids.sort();
     people_ids.dedup();
     key_ids.sort();

@@ -145,6 +145,7 @@ async fn the_console_shows_a_new_key_once_and_takes_it_back() {
 
     let (_, rest) = page.split_once("data-key>").expect("the new key");
     assert!(rest.starts_with("mint_0_"), "{page}");
+    assert!(page.contains("<span class=\"sub\">by Key Given</span>"), "{page}");
     assert!(!browser.open("/settings/minting").await.1.contains("data-key>"));
     let keys = api.get("/v1/minting-keys").await.body;
     let revoke = format!("/settings/minting/{}/revoke", keys["data"][0]["id"].as_str().expect("an id"));
