@@ -151,8 +151,13 @@ pub async fn deny(
         })
         .collect();
     diesel::insert_into(denied_recipients::table).values(rows).on_conflict_do_nothing().execute(conn).await?;
+    count_denied(conn, template).await
+}
+
+/// How many recipients a template of the caller's workspace denies.
+pub async fn count_denied(conn: &mut Connection, template: &Template) -> QueryResult<i64> {
     denied_recipients::table
-        .filter(denied_recipients::template_number.eq(number))
+        .filter(denied_recipients::template_number.eq(template.number.cast_signed()))
         .count()
         .get_result(conn)
         .await

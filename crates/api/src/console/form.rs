@@ -17,6 +17,9 @@ use crate::desk::passwords::TypedPassword;
 use crate::error::{ApiError, FieldError};
 use crate::fields::{self, FromFields};
 
+/// Longest entry that is quoted in what is wrong with it, in characters.
+const QUOTED_CHARS_MAX: usize = 40;
+
 /// A form whose token is the session's.
 pub struct Form(Vec<(String, String)>);
 
@@ -77,6 +80,19 @@ impl Errors {
         for error in &mut self.0 {
             if let Some(part) = error.pointer.strip_prefix(&begins) {
                 error.pointer = format!("/{name}_{part}");
+            }
+        }
+        self
+    }
+
+    /// Says of each wrong entry of a list what was typed there.
+    pub fn quoting(mut self, name: &str, typed: &[&str]) -> Self {
+        let begins = format!("/{name}/");
+        for error in &mut self.0 {
+            let at: Option<usize> = error.pointer.strip_prefix(&begins).and_then(|at| at.parse().ok());
+            if let Some(entry) = at.and_then(|at| typed.get(at)) {
+                let shown: String = entry.chars().take(QUOTED_CHARS_MAX).collect();
+                error.detail = format!("“{shown}” {}", error.detail);
             }
         }
         self

@@ -14,6 +14,7 @@ use store::rollups::{Dimension, Summary};
 
 use super::findings::{self, FindingText};
 use super::link_state::{Explained, Remedy, explained, tracked_because};
+use super::link_template::TemplateText;
 use super::links::{LinkRow, link_row};
 use super::plot::{BarList, TimePlot, grouped};
 use super::report::{self, natural};
@@ -77,6 +78,7 @@ struct LinkPage {
     notes: Vec<&'static str>,
     facts: Vec<(&'static str, String)>,
     metadata: Vec<(String, String)>,
+    template: Option<TemplateText>,
     clicks: Option<Clicks>,
     /// What keeps its last click from becoming webhooks, and what else there is to say of it.
     why: Vec<FindingText>,
@@ -113,7 +115,7 @@ async fn show(
         }
     };
     // each holds one connection at a time, clicks two: a view takes four of the pool at most
-    let (clicks, Standing { decided, has_fallback }, why) =
+    let (clicks, Standing { decided, has_fallback, template }, why) =
         try_join!(clicks, standing(&shared, caller, &link), findings::of_link(&shared, caller, &link))?;
     let page = LinkPage {
         layout: signed.layout("links"),
@@ -125,6 +127,7 @@ async fn show(
         notes: notes(&link, decided.0),
         facts: facts(&link, decided, now),
         metadata: link.options.labels.metadata.clone().into_iter().collect(),
+        template,
         clicks,
         is_stopped: why.iter().any(|finding| finding.stops),
         why,
@@ -132,11 +135,12 @@ async fn show(
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
 }
 
-/// What the settings say of a link.
+/// What the settings say of a link, and what it is as a template.
 struct Standing {
     decided: (Recording, DecidedBy),
     /// Whether visitors go somewhere else while it leads nowhere, as far as the caller may know.
     has_fallback: bool,
+    template: Option<TemplateText>,
 }
 
 async fn standing(shared: &Shared, caller: &Caller, link: &Link) -> Result<Standing, ApiError> {
@@ -147,7 +151,8 @@ async fn standing(shared: &Shared, caller: &Caller, link: &Link) -> Result<Stand
         let domain = domains::list(shared, caller).await?.into_iter().find(|at| at.host == link.host);
         domain.and_then(|domain| domain.fallback_url).or(saved.fallback_url).is_some()
     };
-    Ok(Standing { decided, has_fallback })
+    let template = TemplateText::of(shared, caller, link).await?;
+    Ok(Standing { decided, has_fallback, template })
 }
 
 async fn clicks_of(

@@ -17,7 +17,9 @@ use super::link_state::chip;
 use super::plot::{Sparkline, grouped};
 use super::view::{Chip, Layout, When, html, when};
 use super::zone::Zone;
-use super::{Flash, PageError, PageResult, Signed, link, link_form, link_import, see_other, session};
+use super::{
+    Flash, PageError, PageResult, Signed, link, link_form, link_import, link_template, see_other, session,
+};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::{Query, path_id};
@@ -45,6 +47,7 @@ pub fn configure(config: &mut ServiceConfig) {
     link_import::configure(config);
     link_form::configure(config);
     link::configure(config);
+    link_template::configure(config);
     config.service(switch).service(archive);
 }
 

@@ -24,6 +24,7 @@ mod link;
 mod link_form;
 mod link_import;
 mod link_state;
+mod link_template;
 mod links;
 mod live;
 mod minting;

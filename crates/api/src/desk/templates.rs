@@ -11,7 +11,7 @@ use store::templates::{self, DENIED_MAX, Denied, Template};
 use store::{AsyncConnection as _, Connection};
 
 use super::links::{notify, tracked_url_of, vanished};
-use super::{Change, audit, limit_reached, now};
+use super::{Change, audit, now};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -97,6 +97,23 @@ pub async fn find(shared: &Shared, caller: &Caller, id: LinkId) -> Result<Told, 
     Ok(told(shared, &link, template))
 }
 
+/// What a link of the caller's workspace is as a template, with how many recipients that denies; `None` when it is none.
+///
+/// # Errors
+/// When the database is away.
+pub async fn of_link(
+    shared: &Shared,
+    caller: &Caller,
+    link: &Link,
+) -> Result<Option<(Template, i64)>, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    let Some(template) = templates::find(&mut conn, caller.workspace_id, link.id).await? else {
+        return Ok(None);
+    };
+    let denied = templates::count_denied(&mut conn, &template).await?;
+    Ok(Some((template, denied)))
+}
+
 /// Has all recipients' links of a template lead nowhere. Its number stays its own, and it can be opened again.
 ///
 /// # Errors
@@ -137,8 +154,7 @@ pub async fn deny(
             links::lock(conn, caller.workspace_id, id).await?;
             let (template, link) = of(conn, caller, id).await?;
             if templates::deny(conn, &template, &new.recipients, now).await? > DENIED_MAX {
-                let most = u32::try_from(DENIED_MAX).unwrap_or(u32::MAX);
-                return Err(limit_reached(most, "recipients that this template denies"));
+                return Err(too_many_denied());
             }
             // whom it was, is the sender's to know: here stands how many
             let details = json!({"slug": link.slug, "recipients": new.recipients.len()});
@@ -188,6 +204,16 @@ async fn of(conn: &mut Connection, caller: &Caller, id: LinkId) -> Result<(Templ
     let link = links::find(conn, caller.workspace_id, id).await?.ok_or(ApiError::NotFound("link"))?;
     let template = templates::find(conn, caller.workspace_id, id).await?;
     Ok((template.ok_or(ApiError::NotFound("template"))?, link))
+}
+
+fn too_many_denied() -> ApiError {
+    ApiError::Conflict {
+        code: "limit_reached",
+        pointer: Some("/recipients"),
+        detail: format!(
+            "a template denies at most {DENIED_MAX} recipients: to close more, close it, or revoke the minting key"
+        ),
+    }
 }
 
 fn told(shared: &Shared, link: &Link, template: Template) -> Told {

@@ -32,6 +32,7 @@ mod known_browsers;
 mod link_export;
 mod link_import_form;
 mod link_pages;
+mod link_template;
 mod link_upsert;
 mod links;
 mod live;

@@ -114,6 +114,7 @@ async fn recipients_are_denied_and_allowed_by_their_numbers() {
     assert_eq!(api.post(&path, json!({"recipients": many})).await.status, 200);
     let refused = api.post(&path, json!({"recipients": [5000]})).await;
     assert_eq!((refused.status, &refused.body["code"]), (409, &json!("limit_reached")), "{}", refused.body);
+    assert_eq!(refused.body["errors"][0]["pointer"], "/recipients");
     assert_eq!(recipients(&api.get(&path).await.body).len(), 1000);
 }
 

@@ -120,6 +120,7 @@ async fn an_operator_is_offered_the_daily_work_and_nothing_that_is_refused() {
     for daily in [
         "/links".to_owned(),
         format!("/links/{}/archive", world.link),
+        format!("/links/{}/template/deny", world.link),
         format!("/settings/webhooks/{}/pause", world.endpoint),
         format!("/deliveries/{}/retry", world.delivery),
     ] {

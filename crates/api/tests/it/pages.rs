@@ -57,6 +57,7 @@ pub fn signed_in(world: &World) -> Vec<(&'static str, String)> {
         ("keys", "/settings/keys".to_owned()),
         ("nowhere", "/nowhere".to_owned()),
         ("minting", "/settings/minting".to_owned()),
+        ("link-template", format!("/links/{link}/template")),
     ]
 }
 

@@ -83,6 +83,10 @@ async fn each_role_opens_what_its_table_says() {
     let actions = [
         ("/links".to_owned(), DAILY),
         (format!("/links/{link}/switch"), DAILY),
+        (format!("/links/{link}/template"), DAILY),
+        (format!("/links/{link}/template/deny"), DAILY),
+        (format!("/links/{link}/template/allow"), DAILY),
+        (format!("/links/{link}/template/close"), DAILY),
         ("/settings/webhooks".to_owned(), DAILY),
         (format!("/settings/webhooks/{endpoint}/pause"), DAILY),
         (format!("/settings/webhooks/{endpoint}/resume"), DAILY),

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use model::automation::{Automation, Reason, Verdict};
 use model::device::DeviceKind;
 use model::{ClickId, EnrichedClick};
+use reqwest::Method;
 use serde_json::json;
 
 use crate::harness::{Api, count_clicks, enriched_click, failed_delivery, record};
@@ -123,6 +124,10 @@ pub async fn world(api: &Api) -> World {
         let text = |name: &str| answer.body[name].as_str().expect("a text").to_owned();
         made.push((text("id"), text("slug")));
     }
+    let template = format!("/v1/links/{}/template", made[0].0);
+    assert_eq!(api.call(Method::PUT, &template, None).await.status, 200);
+    let denied = json!({"recipients": ["17", "1234567890123"]});
+    assert_eq!(api.post(&format!("{template}/denied-recipients"), denied).await.status, 200);
     let mut dice = Dice(7);
     let mut clicks = Vec::new();
     for day in 0..30_i64 {
