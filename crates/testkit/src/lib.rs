@@ -10,6 +10,7 @@ pub mod egress;
 pub mod given;
 mod name_server;
 mod nats;
+pub mod proxy;
 mod scratch;
 mod subscriber;
 mod until;

@@ -11,6 +11,7 @@ mod isolation;
 mod links;
 mod marks;
 mod minting;
+mod options;
 mod payload;
 mod people;
 mod permissions;
