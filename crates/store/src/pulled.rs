@@ -159,6 +159,44 @@ impl From<Row> for Pulled {
     }
 }
 
+/// What there is for an endpoint that fetches its events, among its newest deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, QueryableByName)]
+pub struct Offered {
+    /// Deliveries that were looked at.
+    #[diesel(sql_type = BigInt)]
+    pub seen: i64,
+    /// Those among them that are there to be fetched, and were never sent.
+    #[diesel(sql_type = BigInt)]
+    pub offered: i64,
+    /// When the first of those came.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub oldest_at: Option<DateTime<Utc>>,
+    /// When the last of those came.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub newest_at: Option<DateTime<Utc>>,
+}
+
+/// What an endpoint may fetch; of its deliveries the newest `limit` are looked at.
+pub async fn offered(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    endpoint_id: EndpointId,
+    limit: i64,
+) -> QueryResult<Offered> {
+    statement(
+        "SELECT count(*) AS seen, count(*) FILTER (WHERE status = 'offered') AS offered, \
+             min(created_at) FILTER (WHERE status = 'offered') AS oldest_at, \
+             max(created_at) FILTER (WHERE status = 'offered') AS newest_at \
+         FROM (SELECT status, created_at FROM deliveries WHERE workspace_id = $1 AND endpoint_id = $2 \
+             ORDER BY entered_in DESC, id DESC LIMIT $3) AS newest",
+    )
+    .bind::<SqlUuid, _>(workspace_id.uuid())
+    .bind::<SqlUuid, _>(endpoint_id.uuid())
+    .bind::<BigInt, _>(limit)
+    .get_result(conn)
+    .await
+}
+
 /// Whether a place lies beyond every transaction of this server: then another one gave it out.
 pub async fn is_ahead(conn: &mut Connection, position: Position) -> QueryResult<bool> {
     #[derive(QueryableByName)]

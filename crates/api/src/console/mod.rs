@@ -46,6 +46,7 @@ mod troubleshooting;
 mod upload;
 mod verify;
 pub mod view;
+mod webhook_fetch;
 mod webhook_fields;
 mod webhook_form;
 mod webhook_list;

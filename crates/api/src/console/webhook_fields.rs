@@ -77,6 +77,9 @@ pub fn object(form: &Form, is_new: bool, kept: &Kept) -> Result<Map<String, Valu
     if form.has("checkpoint_minutes") {
         set("checkpoint_minutes", number("checkpoint_minutes").unwrap_or_default());
     }
+    if let Some(delivery) = form.text("delivery") {
+        set("delivery", delivery.into());
+    }
     if let Some(schedule) = form.text("retry_schedule").filter(|schedule| *schedule != OWN_SCHEDULE) {
         set("retry_schedule", schedule.into());
     }

@@ -12,7 +12,7 @@ use serde_json::Map;
 use model::Ordering;
 use model::event_type::{EventTypePattern, LINK_CLICKED};
 use model::retry::RetryPreset;
-use store::endpoints::Endpoint;
+use store::endpoints::{DeliveryMode, Endpoint};
 use webhook::filter::Refusal;
 use webhook::{Shape, Site};
 
@@ -20,6 +20,7 @@ use super::auth_fields::AuthFields;
 use super::flash::ShownAs;
 use super::form::{self, Errors, Form};
 use super::view::{ClickRow, Layout, click_row, html, html_with};
+use super::webhook_fetch::WAYS;
 use super::webhook_fields::{BatchFields, Kept, MASK, OWN_SCHEDULE, filter, object};
 use super::webhook_payload::{self, PayloadForm};
 use super::webhooks::audience;
@@ -169,6 +170,9 @@ struct FormPage {
     tried: Option<Tried>,
     errors: Errors,
     payload: PayloadForm,
+    ways: [(&'static str, &'static str); 2],
+    /// `push` or `pull`.
+    delivery: String,
 }
 
 impl FormPage {
@@ -205,6 +209,8 @@ impl FormPage {
             tried: None,
             errors: Errors::default(),
             payload: payload(signed, shared, Shape::newest()),
+            ways: WAYS,
+            delivery: DeliveryMode::Push.as_str().to_owned(),
         }
     }
 
@@ -252,6 +258,7 @@ impl FormPage {
             checkpoint_minutes: number(options.checkpoint_minutes),
             signs_v1a: options.signs_v1a,
             auth: AuthFields::of(kept.auth.as_ref()),
+            delivery: options.delivery.as_str().to_owned(),
             ..Self::blank(signed, shared)
         }
     }
@@ -281,6 +288,7 @@ impl FormPage {
             auth: self.auth.typed(form),
             revision: text("revision"),
             payload: self.payload.typed(form),
+            delivery: text("delivery"),
             ..self
         }
     }

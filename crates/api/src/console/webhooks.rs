@@ -22,6 +22,7 @@ use super::plot::TimePlot;
 use super::view::{
     Chip, DeliveryRow, Layout, When, delivery_row, endpoint_chip, html, outcome, pretty, timings_text, when,
 };
+use super::webhook_fetch::{FetchText, fetch_text};
 use super::webhook_fields::carries;
 use super::webhook_list::advice;
 use super::webhook_order::{HoldUpText, order_text};
@@ -215,6 +216,8 @@ struct WebhookPage {
     timeout: String,
     in_flight: String,
     ownership: OwnershipText,
+    /// What is there to be fetched, where nothing is sent.
+    fetch: Option<FetchText>,
 }
 
 #[get("/settings/webhooks/{id}")]
@@ -295,6 +298,7 @@ async fn webhook_page(
         timeout: endpoint.options.timeout_ms.map_or_else(|| "15 seconds".to_owned(), |ms| span(ms.into())),
         in_flight: endpoint.options.max_in_flight.map(|most| most.to_string()).unwrap_or_default(),
         ownership: OwnershipText::of(shared, &endpoint),
+        fetch: fetch_text(shared, caller, &endpoint, now).await?,
     })
 }
 

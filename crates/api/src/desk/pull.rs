@@ -10,7 +10,7 @@ use tracing::warn;
 use utoipa::IntoParams;
 
 use model::{DeliveryId, EndpointId, EventId, WorkspaceId};
-use store::pulled::{self, Position, Pulled, Recorded};
+use store::pulled::{self, Offered, Position, Pulled, Recorded};
 use webhook::{Shape, Site};
 
 use super::{endpoints, now, sent};
@@ -42,6 +42,9 @@ const RECORDED_WITHIN: TimeDelta = TimeDelta::minutes(10);
 
 /// Most deliveries of another server that are taken on at a time.
 const ADOPTED_MAX: i64 = 10_000;
+
+/// Newest deliveries of an endpoint among which what is there to be fetched is counted.
+pub const COUNTED_MAX: i64 = 10_000;
 
 /// Which events are fetched.
 #[derive(IntoParams)]
@@ -152,6 +155,16 @@ pub async fn fetch(
 ) -> Result<Look, ApiError> {
     endpoints::find(shared, caller, endpoint_id).await?;
     look(shared, Whose { workspace_id: caller.workspace_id, endpoint_id }, asked.after, asked.limit).await
+}
+
+/// What is there for an endpoint of the caller's, among its newest [`COUNTED_MAX`] deliveries. How much of it was fetched is known
+/// to whoever keeps the cursor alone.
+///
+/// # Errors
+/// When the database is away.
+pub async fn offered(shared: &Shared, caller: &Caller, endpoint_id: EndpointId) -> Result<Offered, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    Ok(pulled::offered(&mut conn, caller.workspace_id, endpoint_id, COUNTED_MAX).await?)
 }
 
 /// Looks until there is an event, until `ends_at`, or until the process stops; begins with what a look found that found none.

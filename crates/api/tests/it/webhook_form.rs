@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
+use store::deliveries::Progress;
+
 use crate::console::Browser;
+use crate::console_hooks::delivery;
 use crate::harness::{Api, recorded_click};
 
 #[tokio::test]
@@ -179,4 +182,70 @@ async fn who_enables_a_webhook_is_offered_what_it_missed() {
     assert_eq!(status, 200, "{counted}");
     assert!(counted.contains("There is 1 click that it has not got."), "{counted}");
     assert!(counted.contains(&format!("name=\"since\" value=\"{since}\"")), "{counted}");
+}
+
+#[tokio::test]
+async fn a_program_that_fetches_its_events_is_chosen_by_form_and_its_page_says_what_is_there() {
+    let api = Api::start().await;
+    let (link, endpoint) = (api.link().await, api.endpoint().await);
+    let (path, edit) =
+        (format!("/settings/webhooks/{endpoint}"), format!("/settings/webhooks/{endpoint}/edit"));
+    let mut browser = Browser::signed_in(&api).await;
+    let (_, form) = browser.open(&edit).await;
+    assert!(form.contains("<option value=\"push\" selected>"), "{form}");
+    let (_, page) = browser.open(&path).await;
+    assert!(!page.contains("id=\"fetching\""), "{page}");
+    let fields = [
+        ("url", "http://127.0.0.1:9/hook"),
+        ("event_types", "link.clicked"),
+        ("audience", "everything"),
+        ("retry_schedule", "default"),
+        ("delivery", "pull"),
+    ];
+
+    let page = browser.fill(&edit, &edit, &fields).await;
+
+    assert!(page.contains(&format!("GET /v1/webhook-endpoints/{endpoint}/events")), "{page}");
+    assert!(page.contains("<dt>There to be fetched</dt><dd>Nothing</dd>"), "{page}");
+    assert_eq!(api.get(&format!("/v1/webhook-endpoints/{endpoint}")).await.body["delivery"], "pull");
+    let click = recorded_click(&api, &link).await;
+    delivery(&api, &endpoint, &click, Progress::offered(None)).await;
+    let (_, page) = browser.open(&path).await;
+    assert!(page.contains("<dd>1 event</dd>") && page.contains("<dt>The last came</dt>"), "{page}");
+
+    // what says nothing of it leaves it as it is
+    browser.fill(&edit, &edit, &fields[..4]).await;
+    let (_, form) = browser.open(&edit).await;
+    assert!(form.contains("<option value=\"pull\" selected>"), "{form}");
+    browser.fill(&edit, &edit, &[&fields[..4], &[("delivery", "push")]].concat()).await;
+    assert_eq!(api.get(&format!("/v1/webhook-endpoints/{endpoint}")).await.body["delivery"], "push");
+}
+
+#[tokio::test]
+async fn what_does_not_go_with_fetching_is_said_beside_its_field() {
+    let api = Api::start().await;
+    let mut browser = Browser::signed_in(&api).await;
+    let token = browser.token("/settings/webhooks/new").await;
+    for (fields, wrong) in [
+        (&[("delivery", "mail")][..], "delivery"),
+        (&[("delivery", "<script>")][..], "delivery"),
+        (&[("delivery", "pull"), ("settle_ms", "10000")][..], "settle_ms"),
+        (&[("delivery", "pull"), ("batch", "on")][..], "batch"),
+        (&[("delivery", "pull"), ("ordering", "strict")][..], "ordering"),
+        (&[("delivery", "pull"), ("checkpoint_minutes", "5")][..], "checkpoint_minutes"),
+    ] {
+        let rest = [
+            ("csrf", token.as_str()),
+            ("url", "http://127.0.0.1:9/hook"),
+            ("event_types", "link.clicked"),
+            ("audience", "everything"),
+        ];
+
+        let (status, page) = browser.submit("/settings/webhooks", &[&rest[..], fields].concat()).await;
+
+        assert_eq!(status, 422, "{fields:?}");
+        assert!(page.contains(&format!("id=\"{wrong}-wrong\"")), "{fields:?}: {page}");
+        assert!(page.contains("<details open>") && !page.contains("<script>"), "{fields:?}: {page}");
+    }
+    assert_eq!(api.get("/v1/webhook-endpoints").await.body["data"], json!([]), "nothing was saved");
 }

@@ -106,6 +106,26 @@ async fn what_a_body_is_rendered_from_comes_with_it_unless_its_contact_was_erase
 }
 
 #[tokio::test]
+async fn what_is_there_to_be_fetched_is_counted_among_the_newest() {
+    let database = TestDatabase::new().await;
+    let mut conn = database.pool().get().await.unwrap();
+    let whose = somebody();
+    let none = pulled::offered(&mut conn, whose.0, whose.1, 10).await.unwrap();
+    assert_eq!((none.seen, none.offered, none.oldest_at, none.newest_at), (0, 0, None, None));
+    fill(&mut conn, whose, 3, ("", "")).await;
+    let one =
+        "UPDATE deliveries SET status = 'delivered' WHERE id = (SELECT min(id::text)::uuid FROM deliveries)";
+    diesel::sql_query(one).execute(&mut conn).await.unwrap();
+
+    let all = pulled::offered(&mut conn, whose.0, whose.1, 10).await.unwrap();
+    assert_eq!((all.seen, all.offered), (3, 2));
+    assert!(all.oldest_at.is_some() && all.newest_at.is_some());
+    assert_eq!(pulled::offered(&mut conn, whose.0, whose.1, 1).await.unwrap().seen, 1);
+    let stranger = pulled::offered(&mut conn, WorkspaceId::generate(), whose.1, 10).await.unwrap();
+    assert_eq!((stranger.seen, stranger.offered), (0, 0));
+}
+
+#[tokio::test]
 async fn a_place_far_on_is_found_through_an_index() {
     let database = TestDatabase::new().await;
     let mut conn = database.pool().get().await.unwrap();
@@ -115,19 +135,16 @@ async fn a_place_far_on_is_found_through_an_index() {
     }
     conn.batch_execute("ANALYZE deliveries").await.unwrap();
 
-    let plan = plan(
-        &mut conn,
-        &format!(
-            "SELECT id FROM deliveries WHERE workspace_id = '{}' AND endpoint_id = '{}' \
-                 AND (entered_in, id) > (4711, '{}') ORDER BY entered_in, id LIMIT 100",
-            whose.0.uuid(),
-            whose.1.uuid(),
-            Position::beginning().id.uuid(),
-        ),
-    )
-    .await;
+    let own = format!("workspace_id = '{}' AND endpoint_id = '{}'", whose.0.uuid(), whose.1.uuid());
+    let after = format!("(entered_in, id) > (4711, '{}')", Position::beginning().id.uuid());
+    for query in [
+        format!("SELECT id FROM deliveries WHERE {own} AND {after} ORDER BY entered_in, id LIMIT 100"),
+        format!("SELECT status FROM deliveries WHERE {own} ORDER BY entered_in DESC, id DESC LIMIT 100"),
+    ] {
+        let plan = plan(&mut conn, &query).await;
 
-    assert!(plan.contains("endpoint_id_entered_in_id_idx"), "{plan}");
-    let full = store::partitions::name("deliveries", Utc::now().date_naive());
-    assert!(!plan.contains(&format!("Seq Scan on {full}")), "{plan}");
+        assert!(plan.contains("endpoint_id_entered_in_id_idx"), "{plan}");
+        let full = store::partitions::name("deliveries", Utc::now().date_naive());
+        assert!(!plan.contains(&format!("Seq Scan on {full}")), "{plan}");
+    }
 }
