@@ -5,10 +5,10 @@ use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{get, post};
 use askama::Template;
 
-use webhook::checkup::{Found, SecretFault, SignatureFault};
+use webhook::checkup::{Found, Judged, OneVersion, Ruling, SecretFault, SignatureFault, Version};
 
 use super::form::Form;
-use super::view::{Layout, html_with};
+use super::view::{Chip, Layout, html_with};
 use super::webhook_stats::span;
 use super::{PageError, PageResult, Signed};
 use crate::app::Shared;
@@ -29,6 +29,13 @@ struct FoundText {
     fix: &'static str,
 }
 
+/// One signature of the header.
+struct SignatureText {
+    chip: Chip,
+    version: &'static str,
+    text: &'static str,
+}
+
 #[derive(Template)]
 #[template(path = "verify.html")]
 struct VerifyPage {
@@ -39,6 +46,8 @@ struct VerifyPage {
     body: String,
     found: Vec<FoundText>,
     is_good: bool,
+    /// The signatures of the header, in their order.
+    signatures: Vec<SignatureText>,
 }
 
 #[get("/settings/webhooks/{id}/verify")]
@@ -59,9 +68,10 @@ async fn check(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared
         body: page.body.clone().into_bytes(),
         secret: form.text("secret").map(|typed| SigningText(typed.to_owned())),
     };
-    let found = sent::check(&shared, &signed.caller, endpoint_id(&id)?, &received).await?;
-    page.is_good = !found.iter().any(Found::is_fault);
-    page.found = found.iter().map(told).collect();
+    let checked = sent::check(&shared, &signed.caller, endpoint_id(&id)?, &received).await?;
+    page.is_good = !checked.found.iter().any(Found::is_fault);
+    page.found = checked.found.iter().map(told).collect();
+    page.signatures = checked.signatures.into_iter().map(judged).collect();
     Ok(html_with(StatusCode::OK, &page))
 }
 
@@ -77,6 +87,7 @@ async fn blank(signed: &Signed, shared: &Shared, id: &str) -> Result<VerifyPage,
         body: String::new(),
         found: Vec::new(),
         is_good: false,
+        signatures: Vec::new(),
     })
 }
 
@@ -96,9 +107,11 @@ fn told(found: &Found) -> FoundText {
     let (text, fix): (String, &'static str) = match found {
         Found::Matches => ("The signature matches.".to_owned(), ""),
         Found::Several(count) => (
-            format!("There are {count} signatures, one for each secret that signs now."),
+            format!("There are {count} signatures of one version, one for each secret that signs now."),
             "Split webhook-signature at spaces and accept the request when any of them matches.",
         ),
+        Found::OneVersion(one) => one_version_told(*one),
+        Found::VersionWrong(version) => version_wrong_told(*version),
         Found::BodyTrimmed => (
             "White space around the body is not part of it, and was left away here.".to_owned(),
             "Make sure that your program does not add a line break before it verifies.",
@@ -124,15 +137,7 @@ fn told(found: &Found) -> FoundText {
             format!("Its time is {} ahead of the clock here.", ago(*seconds)),
             "Take webhook-timestamp as it came. If it did come so, the clock of the machine that runs Clickwire is wrong.",
         ),
-        Found::SecretMalformed(SecretFault::Prefix) => (
-            "That is not a signing secret: it does not begin with whsec_.".to_owned(),
-            "Copy the whole secret, with whsec_ in front. An API key (cw_…) is something else.",
-        ),
-        Found::SecretMalformed(SecretFault::Base64) => (
-            "That is not a whole signing secret: what follows whsec_ is not base64 of 24 to 64 bytes."
-                .to_owned(),
-            "Copy it again: a character is missing or too many. One click on the secret selects it whole.",
-        ),
+        Found::SecretMalformed(fault) => secret_told(*fault),
         Found::SecretForeign => (
             "The secret that you typed is not the one this was signed with; one of this webhook's is."
                 .to_owned(),
@@ -141,6 +146,15 @@ fn told(found: &Found) -> FoundText {
         Found::SecretEnded => (
             "That secret has ended: it was rotated or revoked.".to_owned(),
             "Copy the newest secret from the page of this webhook into your program.",
+        ),
+        Found::KeyForeign => (
+            "The public key that you typed is not the one for this signature; one of this webhook's is."
+                .to_owned(),
+            "Copy the public key from the page of this webhook: each webhook has its own.",
+        ),
+        Found::KeyEnded => (
+            "That public key has ended with its secret, which was rotated or revoked.".to_owned(),
+            "Copy the newest public key from the page of this webhook into your program.",
         ),
         Found::SecretNotDecoded => (
             "This signature was made with the text of the secret as its key.".to_owned(),
@@ -160,7 +174,7 @@ fn told(found: &Found) -> FoundText {
             "Check that the request was for this webhook, and paste the headers of a real delivery.",
         ),
         Found::NoMatch => (
-            "No secret of this webhook made this signature.".to_owned(),
+            "No secret or key of this webhook made this signature.".to_owned(),
             "The headers may be of another request or another webhook, or something on the way changed them.",
         ),
     };
@@ -170,8 +184,12 @@ fn told(found: &Found) -> FoundText {
 fn signature_told(fault: SignatureFault) -> (String, &'static str) {
     let (text, fix) = match fault {
         SignatureFault::Version => (
-            "webhook-signature has no signature that begins with v1,.",
+            "webhook-signature has no signature that begins with v1, or v1a,.",
             "Take the whole header as it came: v1, and base64, several of them with a space between.",
+        ),
+        SignatureFault::Asymmetric => (
+            "What follows v1a, is not the base64 of 64 bytes, and there is no v1.",
+            "Take the header whole: v1 stands before v1a, with a space between.",
         ),
         SignatureFault::Hex => (
             "webhook-signature is hexadecimal.",
@@ -187,6 +205,80 @@ fn signature_told(fault: SignatureFault) -> (String, &'static str) {
         ),
     };
     (text.to_owned(), fix)
+}
+
+fn secret_told(fault: SecretFault) -> (String, &'static str) {
+    let (text, fix) = match fault {
+        SecretFault::Prefix => (
+            "That is neither a signing secret nor a public key: it does not begin with whsec_ or whpk_.",
+            "Copy it whole, with whsec_ or whpk_ in front. An API key (cw_…) is something else.",
+        ),
+        SecretFault::Base64 => (
+            "That is not a whole signing secret: what follows whsec_ is not base64 of 24 to 64 bytes.",
+            "Copy it again: a character is missing or too many. One click on the secret selects it whole.",
+        ),
+        SecretFault::PublicKey => (
+            "That is not a whole public key: what follows whpk_ is not base64 of 32 bytes.",
+            "Copy it again: a character is missing or too many. One click on the key selects it whole.",
+        ),
+    };
+    (text.to_owned(), fix)
+}
+
+/// Of two versions of signatures this one is wrong.
+fn version_wrong_told(version: Version) -> (String, &'static str) {
+    let (text, fix) = match version {
+        Version::V1 => (
+            "No v1 signature was made with a secret of this webhook, though a v1a signature was made with its key.",
+            "Take webhook-signature whole and as it came. Whoever verifies with the public key needs v1a alone.",
+        ),
+        Version::V1a => (
+            "No v1a signature was made with a key of this webhook, though a v1 signature was made with its secret.",
+            "Take webhook-signature whole and as it came. Whoever verifies with the secret needs v1 alone.",
+        ),
+    };
+    (text.to_owned(), fix)
+}
+
+/// A header with one of the two versions.
+fn one_version_told(one: OneVersion) -> (String, &'static str) {
+    let (text, fix) = match one {
+        OneVersion::Asymmetric => (
+            "webhook-signature has v1a alone. It is sent with v1 before it.",
+            "To verify with the secret, take the header whole: something cut it at a space. To verify v1a, use the public key.",
+        ),
+        OneVersion::Symmetric => (
+            "webhook-signature has v1 alone, though this webhook has v1a signatures as well.",
+            "To verify with the secret, v1 is enough. For v1a, take the header whole; requests from before v1a was chosen have none.",
+        ),
+        OneVersion::AsymmetricMissing => (
+            "A public key verifies v1a, and webhook-signature has v1 alone, though this webhook has v1a signatures as well.",
+            "Take the header whole: v1a stands behind v1, after a space. Requests from before v1a was chosen have none.",
+        ),
+        OneVersion::AsymmetricNotChosen => (
+            "A public key verifies v1a, and this webhook's requests carry v1 alone.",
+            "Choose the signature that a public key checks in the form of this webhook, or verify v1 with the secret.",
+        ),
+    };
+    (text.to_owned(), fix)
+}
+
+/// What a signature is worth, in words.
+fn judged(judged: Judged) -> SignatureText {
+    let (kind, worth, text) = match judged.ruling {
+        Ruling::Right => ("good", "Right", ""),
+        Ruling::Ended => ("bad", "Ended", "Its secret signs no more: it was rotated or revoked."),
+        Ruling::OtherBody => {
+            ("bad", "Other body", "It is right for the body that was sent, not for this one.")
+        }
+        Ruling::Wrong => {
+            ("bad", "Wrong", "No secret or key of this webhook made it for this id, time and body.")
+        }
+        Ruling::Malformed => ("bad", "Malformed", "It is shorter or longer than signatures of its version."),
+        Ruling::Unknown => ("plain", "Unknown", "Programs pass over what is neither v1 nor v1a."),
+    };
+    let version = judged.version.map_or("?", Version::as_str);
+    SignatureText { chip: Chip { kind, text: worth }, version, text }
 }
 
 fn ago(seconds: u64) -> String {

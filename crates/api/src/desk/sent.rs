@@ -9,8 +9,8 @@ use model::secret::SigningSecret;
 use model::{EndpointId, EnrichedClick, EventId};
 use store::delivery_log::{self, LoggedAttempt, LoggedDelivery};
 use store::{deliveries, secrets};
-use webhook::asymmetric;
-use webhook::checkup::{self, Found, Known, Pasted};
+use webhook::asymmetric::{self, PublicKey, SigningKey};
+use webhook::checkup::{self, Found, Judged, Known, Pasted};
 use webhook::shape::content_type;
 use webhook::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 use webhook::{Shape, Site};
@@ -89,12 +89,20 @@ pub struct Received {
     pub signature: String,
     /// The body.
     pub body: Vec<u8>,
-    /// The secret it uses; never kept, logged or answered.
+    /// The secret or public key it uses; never kept, logged or answered.
     pub secret: Option<SigningText>,
 }
 
 /// A secret as it was typed. It has no `Debug`.
 pub struct SigningText(pub String);
+
+/// What was found out about a request.
+pub struct CheckedRequest {
+    /// What is wrong with it.
+    pub found: Vec<Found>,
+    /// What each of its signatures is worth.
+    pub signatures: Vec<Judged>,
+}
 
 /// Says what is wrong with a request that its receiver cannot verify.
 ///
@@ -105,10 +113,11 @@ pub async fn check(
     caller: &Caller,
     id: EndpointId,
     received: &Received,
-) -> Result<Vec<Found>, ApiError> {
-    endpoints::find(shared, caller, id).await?;
+) -> Result<CheckedRequest, ApiError> {
+    let endpoint = endpoints::find(shared, caller, id).await?;
     let now = now();
     let mut known = known(shared, caller, id, now).await?;
+    known.signs_v1a = endpoint.options.signs_v1a;
     if let Ok(event_id) = received.id.parse::<EventId>() {
         let mut conn = shared.pool.get().await?;
         let delivery = delivery_log::of_event(&mut conn, caller.workspace_id, id, event_id).await?;
@@ -124,10 +133,11 @@ pub async fn check(
         body: &received.body,
         secret: received.secret.as_ref().map(|secret| secret.0.as_str()),
     };
-    Ok(checkup::check(&pasted, &known, now))
+    let found = checkup::check(&pasted, &known, now);
+    Ok(CheckedRequest { found, signatures: checkup::each_signature(&pasted, &known) })
 }
 
-/// The secrets of an endpoint, to compare with: nobody is shown one.
+/// The secrets of an endpoint and their keys, to compare with: nobody is shown a secret.
 async fn known(
     shared: &Shared,
     caller: &Caller,
@@ -138,12 +148,26 @@ async fn known(
     let live = secrets::list_live(&mut conn, caller.workspace_id, id, now).await?;
     let ended = secrets::list_ended(&mut conn, caller.workspace_id, id, now, ENDED_MAX).await?;
     // one that was sealed with a key that is gone is passed over
-    let open = |kept: Vec<secrets::Secret>| -> Vec<SigningSecret> {
+    let open = |kept: &[secrets::Secret]| -> Vec<SigningSecret> {
         kept.iter()
             .filter_map(|kept| shared.keyring.open_secret(caller.workspace_id, id, &kept.sealed).ok())
             .collect()
     };
-    Ok(Known { live: open(live), ended: open(ended), sent: None })
+    // also of an endpoint that signs with none any more: what it was sent before is still judged
+    let public = |kept: &[secrets::Secret]| -> Vec<PublicKey> {
+        let sealed = kept.iter().filter_map(|kept| kept.key_sealed.as_deref());
+        sealed
+            .filter_map(|sealed| SigningKey::open(&shared.keyring, caller.workspace_id, id, sealed).ok())
+            .map(|key| key.public())
+            .collect()
+    };
+    Ok(Known {
+        live: open(&live),
+        ended: open(&ended),
+        keys: public(&live),
+        keys_ended: public(&ended),
+        ..Known::default()
+    })
 }
 
 /// The three headers of an attempt, and whether they verify with a stored secret.
