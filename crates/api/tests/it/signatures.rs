@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::console::Browser;
-use crate::harness::{Answer, Api, answer};
+use crate::harness::{Answer, Api, answer, failed_delivery, recorded_click};
 
 /// What anybody is told of the keys of an endpoint.
 async fn published(api: &Api, endpoint: &str) -> Answer {
@@ -132,4 +132,73 @@ async fn asymmetric_signatures_are_chosen_in_the_form() {
     assert!(page.contains(each(&told, "keys", "whpk")[0]), "{page}");
     let (_, form) = browser.open(&edit).await;
     assert!(form.contains("name=\"v1a\" value=\"on\" checked"), "{form}");
+}
+
+#[tokio::test]
+async fn each_signature_of_a_request_is_judged_and_one_version_alone_is_told_of() {
+    let api = Api::start().await;
+    let body = json!({"url": "http://127.0.0.1:9/hook", "signatures": ["v1", "v1a"]});
+    let made = api.post("/v1/webhook-endpoints", body).await.body;
+    let (endpoint, secret) =
+        (made["id"].as_str().expect("an id"), made["secret"].as_str().expect("a secret"));
+    let click = recorded_click(&api, &api.link().await).await;
+    let delivery = failed_delivery(&api, endpoint, &click).await;
+    let key = each(&published(&api, endpoint).await.body, "keys", "whpk")[0].to_owned();
+    let mut browser = Browser::signed_in(&api).await;
+    let (_, page) = browser.open(&format!("/deliveries/{delivery}")).await;
+    let (_, curl) = page.split_once("curl --globoff").expect("a command");
+    let sent = |name: &str| {
+        let (_, rest) = curl.split_once(&format!("{name}: ")).expect("a header");
+        rest.split(['&', '\'']).next().expect("a value").to_owned()
+    };
+    let (timestamp, both) = (sent("webhook-timestamp"), sent("webhook-signature"));
+    let (v1, v1a) = both.split_once(' ').expect("two signatures");
+    let value = v1a.strip_prefix("v1a,").expect("an asymmetric one");
+    let first = if value.starts_with('A') { "B" } else { "A" };
+    let (mixed, no_v1) = (format!("{v1} v1a,{first}{}", &value[1..]), format!("v1,{first} {v1a}"));
+    let path = format!("/settings/webhooks/{endpoint}/verify");
+    let token = browser.token(&path).await;
+    let mut told = async |signature: &str, typed: &str| {
+        let id = click.event_id;
+        let headers =
+            format!("webhook-id: {id}\nwebhook-timestamp: {timestamp}\nwebhook-signature: {signature}");
+        let fields = [("csrf", token.as_str()), ("headers", &headers), ("body", "{}"), ("secret", typed)];
+        let (status, page) = browser.submit(&path, &fields).await;
+        assert_eq!(status, 200, "{page}");
+        assert!(!page.contains(secret), "no secret comes back: {page}");
+        page
+    };
+    let chip = |version: &str, kind: &str, word: &str| {
+        format!("<code>{version}</code> <span class=\"chip {kind}\">{word}</span>")
+    };
+    let (right, right_v1a) = (chip("v1", "good", "Right"), chip("v1a", "good", "Right"));
+    let (wrong_v1a, malformed) = (chip("v1a", "bad", "Wrong"), chip("v1", "bad", "Malformed"));
+    let (right, right_v1a) = (right.as_str(), right_v1a.as_str());
+    let (both, mixed, no_v1, key) = (both.as_str(), mixed.as_str(), no_v1.as_str(), key.as_str());
+
+    for (signature, typed, is_good, expected) in [
+        (both, "", true, [right, right_v1a, "The signature matches"]),
+        (both, secret, true, [right, right_v1a, "The signature matches"]),
+        (both, key, true, [right, right_v1a, "The signature matches"]),
+        (both, "whpk_abc", false, [right, right_v1a, "not a whole public key"]),
+        (mixed, "", false, [right, wrong_v1a.as_str(), "No v1a signature was made"]),
+        (mixed, secret, true, [right, wrong_v1a.as_str(), "The signature matches"]),
+        (no_v1, "", false, [malformed.as_str(), right_v1a, "No v1 signature was made"]),
+        (v1, "", true, [right, "has v1 alone", "The signature matches"]),
+        (v1, key, false, [right, "has v1 alone", "A public key verifies v1a"]),
+        (v1a, "", false, [right_v1a, "has v1a alone", "The signature matches"]),
+        (v1a, secret, false, [right_v1a, "has v1a alone", "take the header whole"]),
+        (v1a, key, true, [right_v1a, "The signature matches", "All is well"]),
+    ] {
+        let page = told(signature, typed).await;
+        assert_eq!(page.contains("All is well"), is_good, "{signature} {typed}: {page}");
+        for words in expected {
+            assert!(page.contains(words), "{signature} {typed}, {words}: {page}");
+        }
+    }
+
+    let change = json!({"signatures": ["v1"]});
+    assert_eq!(api.patch(&format!("/v1/webhook-endpoints/{endpoint}"), change).await.status, 200);
+    assert!(told(v1, key).await.contains("requests carry v1 alone"));
+    assert!(told(both, key).await.contains("The signature matches"), "what was sent before is still judged");
 }
