@@ -5,6 +5,8 @@
 //! a notice readers wait for the answer, for a short while, and get the old value if it does not come; once it did not
 //! come, only one reader at a time finds out whether answers come again. Absence is remembered as well, for a short while.
 
+mod memory;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,9 +14,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt, Shared};
-use quick_cache::{Equivalent, Weighter};
+use quick_cache::Equivalent;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
+
+use memory::Memory;
 
 /// How long a reader waits for the answer when there is an old one.
 const STALE_WAIT: Duration = Duration::from_millis(100);
@@ -44,7 +48,8 @@ pub struct Unavailable;
 /// How many entries there are, and how long they stay fresh.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Entries; those that are read least give way. One of more than [`ENTRY_BYTES`] counts as several.
+    /// Values; those that are read least give way. One of more than [`ENTRY_BYTES`] counts as several. What is absent is remembered
+    /// apart, a tenth as many.
     pub entries_max: usize,
     /// Age at which a value is asked for again.
     pub refresh: Duration,
@@ -79,16 +84,6 @@ pub struct Entry<V> {
     retry_at: AtomicU64,
 }
 
-/// Bounds the cache by the memory that it takes.
-#[derive(Debug, Clone)]
-struct ByWeight;
-
-impl<K, V> Weighter<K, Arc<Entry<V>>> for ByWeight {
-    fn weight(&self, _: &K, entry: &Arc<Entry<V>>) -> u64 {
-        entry.weight
-    }
-}
-
 impl<V> Entry<V> {
     fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.loaded_at)
@@ -105,7 +100,7 @@ type Flight<V> = Shared<BoxFuture<'static, Answer<V>>>;
 
 /// A cache of `V` by `K`.
 pub struct Cache<K, V> {
-    entries: quick_cache::sync::Cache<K, Arc<Entry<V>>, ByWeight>,
+    entries: Memory<K, V>,
     bounds: Bounds,
     /// How many bytes a value takes.
     size: fn(&V) -> usize,
@@ -127,9 +122,8 @@ where
 {
     /// An empty cache of values of this size in bytes.
     pub fn new(bounds: Bounds, size: fn(&V) -> usize) -> Arc<Self> {
-        let weight_max = u64::try_from(bounds.entries_max).unwrap_or(u64::MAX);
         Arc::new(Self {
-            entries: quick_cache::sync::Cache::with_weighter(bounds.entries_max, weight_max, ByWeight),
+            entries: Memory::new(bounds.entries_max),
             bounds,
             size,
             flights: Mutex::default(),
@@ -235,7 +229,7 @@ where
     /// A notice: what is as `is_meant` says may have changed. Takes time with the number of entries.
     pub fn refresh_where(&self, is_meant: impl Fn(Option<&V>) -> bool) {
         self.notices.fetch_add(1, Ordering::SeqCst);
-        for (_, entry) in self.entries.iter() {
+        for entry in self.entries.all() {
             if is_meant(entry.value.as_ref()) {
                 entry.note_change();
             }

@@ -260,6 +260,41 @@ async fn large_values_count_as_several() {
             let loading = async move { Loaded::Ok(Some(value)) };
             cache.load(key, Instant::now(), &Handle::current(), loading).await.expect("loaded");
         }
-        assert!((1..=most).contains(&cache.entries.len()), "{}", cache.entries.len());
+        let held = cache.entries.values.len();
+        assert!((1..=most).contains(&held), "{held}");
     }
+}
+
+#[tokio::test]
+async fn what_is_made_up_pushes_out_nothing_that_is_there() {
+    let cache: Arc<Cache<u32, u32>> = Cache::new(BOUNDS, size);
+    let load = async |key: u32, value: Option<u32>| {
+        let loading = async move { Loaded::Ok(value) };
+        cache.load(key, Instant::now(), &Handle::current(), loading).await.expect("loaded");
+    };
+    for key in 0..50 {
+        load(key, Some(key)).await;
+    }
+
+    for key in 1000..3000 {
+        load(key, None).await;
+    }
+
+    assert_eq!((0..50_u32).filter(|key| cache.holds(key)).count(), 50);
+    let absent = cache.entries.absent.len();
+    assert!((1..=10).contains(&absent), "{absent}");
+}
+
+#[tokio::test]
+async fn what_comes_and_goes_is_held_once() {
+    let cache: Arc<Cache<u32, u32>> = Cache::new(BOUNDS, size);
+    let held = || (cache.entries.values.len(), cache.entries.absent.len());
+
+    load(&cache, Ok(None)).await.expect("loaded");
+    assert_eq!(held(), (0, 1));
+    load(&cache, Ok(Some(7))).await.expect("loaded");
+    assert_eq!((held(), fresh_at(&cache, Duration::ZERO)), ((1, 0), Some(Some(7))));
+    cache.refresh(&1);
+    load(&cache, Ok(None)).await.expect("loaded");
+    assert_eq!((held(), fresh_at(&cache, Duration::ZERO)), ((0, 1), Some(None)));
 }

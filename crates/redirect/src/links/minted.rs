@@ -1,7 +1,7 @@
 //! Templates of recipients' links in memory, with what proves a token: what a token says needs no row of its own.
 //!
 //! A template is found by host and number, with the keys of its workspace; a token is then judged in memory. What is not there is
-//! remembered by host and number alone, so that made-up tokens fill nothing.
+//! remembered by host and number alone, and apart from what is, so that made-up tokens push nothing out.
 
 use std::sync::Arc;
 use std::time::Instant;
