@@ -18,6 +18,7 @@ mod minting;
 mod partitions;
 mod plan;
 mod pulled;
+mod removed_endpoints;
 mod replays;
 mod rollups;
 mod statements;
