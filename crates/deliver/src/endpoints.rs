@@ -59,6 +59,11 @@ impl EndpointTable {
         self.by_id.values().filter(|endpoint| endpoint.is_counted())
     }
 
+    /// Everyone who is sent to in order now: not while paused, when what waits is held up by nothing that failed.
+    pub fn sent_in_order(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.by_id.values().filter(|endpoint| endpoint.ordering.is_kept() && endpoint.is_sendable())
+    }
+
     /// Everyone of a workspace who is owed anything.
     pub fn of_workspace(&self, workspace_id: WorkspaceId) -> impl Iterator<Item = &Arc<Endpoint>> {
         self.by_workspace.get(&workspace_id).into_iter().flatten()

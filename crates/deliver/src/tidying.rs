@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use model::EndpointId;
 use store::{Pool, batches, deliveries, held, lines, pulled, sequences};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -78,7 +79,8 @@ impl Tidying {
         if has_numbered {
             self.work.notify_one();
         }
-        self.metrics.endpoints_held_up.set(lines::count_held_up(&mut conn, COUNTED_MAX).await?);
+        let in_order: Vec<EndpointId> = table.sent_in_order().map(|endpoint| endpoint.id).collect();
+        self.metrics.endpoints_held_up.set(lines::count_held_up(&mut conn, &in_order, COUNTED_MAX).await?);
         self.metrics.pending.set(deliveries::count_waiting(&mut conn, COUNTED_MAX).await?);
         Ok(())
     }

@@ -280,17 +280,25 @@ pub async fn hold_ups(
     Ok(rows.into_iter().map(read).collect())
 }
 
-/// How many endpoints something failed holds up, among the first `limit` deliveries that do.
-pub async fn count_held_up(conn: &mut Connection, limit: i64) -> QueryResult<i64> {
+/// How many of these endpoints something failed holds up, among the first `limit` deliveries that do.
+pub async fn count_held_up(
+    conn: &mut Connection,
+    endpoint_ids: &[EndpointId],
+    limit: i64,
+) -> QueryResult<i64> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = BigInt)]
         endpoints: i64,
     }
+    if endpoint_ids.is_empty() {
+        return Ok(0);
+    }
     let row: Row = statement(format!(
         "SELECT count(DISTINCT held.endpoint_id) AS endpoints FROM (SELECT d.endpoint_id FROM deliveries d \
-             WHERE {IN_LINE} AND d.attempt_count > 0 LIMIT $1) AS held"
+             WHERE {IN_LINE} AND d.attempt_count > 0 AND d.endpoint_id = ANY($1) LIMIT $2) AS held"
     ))
+    .bind::<Array<SqlUuid>, _>(endpoint_ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
     .bind::<BigInt, _>(limit)
     .get_result(conn)
     .await?;
