@@ -1,7 +1,7 @@
 """A plain catch-hook, as automation tools offer one: takes whatever is posted, checks nothing, and shows the last of it.
 
 To look at what arrives, and to try out what stands behind such a hook. It does not verify signatures, so anybody who knows the
-URL can post to it: let nothing happen by itself here that costs something. The same webhook-id again is marked, not hidden.
+URL can post to it: let nothing happen by itself here that costs something. An event that was there before is marked, not hidden.
 
     ./run catch_hook        then post to http://127.0.0.1:9000/anything, and look at http://127.0.0.1:9000/
 """
@@ -10,7 +10,7 @@ import html
 import json
 import os
 import threading
-from collections import deque
+from collections import Counter, deque
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -23,13 +23,19 @@ caught = deque(maxlen=LAST)
 lock = threading.Lock()
 
 
-def describe(body):
-    """What an event is, in a few words, when it is one of Clickwire's."""
+def events_in(body):
+    """What is told: the id of each event with what it is; none when they are not Clickwire's."""
     try:
-        event = json.loads(body)
-        kind, data = str(event["type"]), event["data"]
-    except (ValueError, TypeError, LookupError):
-        return "no event of Clickwire"
+        told = json.loads(body)
+        events = told["data"] if told["type"] == "batch" else [told]
+        return {str(event["id"]): describe(event) for event in events}
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return {}
+
+
+def describe(event):
+    """What an event is, in a few words."""
+    kind, data = str(event["type"]), event["data"]
     if kind == "link.click.amended":
         kind += f" (revision {data.get('revision')}: was {data.get('previous_verdict')})"
     return kind + (" (a test)" if data.get("test") else "")
@@ -44,9 +50,11 @@ def page():
             body = json.dumps(json.loads(hook["body"]), indent=2, ensure_ascii=False)
         except ValueError:
             body = hook["body"]
+        kinds = Counter(hook["events"].values()).items()
+        what = ", ".join(kind if count == 1 else f"{count} × {kind}" for kind, count in kinds)
         again = " &times;2 or more" if hook["is_duplicate"] else ""
         rows.append(
-            f"<details><summary>{hook['at']} {html.escape(hook['path'])} <b>{html.escape(describe(hook['body']))}</b>{again}"
+            f"<details><summary>{hook['at']} {html.escape(hook['path'])} <b>{html.escape(what)}</b>{again}"
             f"</summary><pre>{html.escape(json.dumps(hook['headers'], indent=2))}\n\n{html.escape(body)}</pre></details>"
         )
     return f"<!doctype html><meta charset=utf-8><title>Caught</title><h1>{len(hooks)} caught</h1>" + "\n".join(rows)
@@ -66,12 +74,15 @@ class Hook(BaseHTTPRequestHandler):
             return self.answer(413, "text/plain", "too large\n")
         body = self.rfile.read(size).decode("utf-8", "replace")
         headers = {name: self.headers[name] for name in SHOWN_HEADERS if self.headers[name]}
+        events = events_in(body) or {headers.get("webhook-id", "-"): "no event of Clickwire"}
+        hook = {"path": self.path, "headers": headers, "body": body, "events": events}
         with lock:
-            webhook_id = headers.get("webhook-id")
-            is_duplicate = bool(webhook_id) and any(hook["headers"].get("webhook-id") == webhook_id for hook in caught)
-            at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-            caught.append({"at": at, "path": self.path, "headers": headers, "body": body, "is_duplicate": is_duplicate})
-        print(webhook_id or "-", describe(body), "(a duplicate)" if is_duplicate else "", flush=True)
+            again = {event_id for hook in caught for event_id in hook["events"]} & events.keys() - {"-"}
+            hook["at"] = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+            hook["is_duplicate"] = bool(again)
+            caught.append(hook)
+        for event_id, what in events.items():
+            print(event_id, what, "(a duplicate)" if event_id in again else "", flush=True)
         self.answer(200, "application/json", '{"status": "success"}\n')
 
     def do_GET(self):

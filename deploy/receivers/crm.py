@@ -1,7 +1,7 @@
 """Keeps the timeline of each contact in a CRM, which an SQLite file stands for here.
 
-An event is kept in `inbox` under its webhook-id and answered; a thread of its own works it off, so that a slow CRM keeps nobody
-waiting. The same webhook-id again changes nothing. Of a click the highest `revision` counts: when a click turns out to be a
+An event is kept in `inbox` under its id and answered; a thread of its own works it off, so that a slow CRM keeps nobody
+waiting. The same event again, alone or in a batch, changes nothing. Of a click the highest `revision` counts: when a click turns out to be a
 machine's (`link.click.amended`), it leaves the contact's count again, in whatever order the two arrive.
 
     WEBHOOK_SECRET=whsec_... ./run crm
@@ -20,7 +20,7 @@ PAUSE_SECONDS = 5
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS inbox (
-    webhook_id TEXT PRIMARY KEY, event TEXT NOT NULL, is_done INTEGER NOT NULL DEFAULT 0);
+    event_id TEXT PRIMARY KEY, event TEXT NOT NULL, is_done INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS clicks (
     click_id TEXT PRIMARY KEY, contact_id TEXT NOT NULL, revision INTEGER NOT NULL, verdict TEXT NOT NULL,
     clicked_at TEXT NOT NULL, url TEXT NOT NULL, campaign_id TEXT, city TEXT, country TEXT, device TEXT);
@@ -41,9 +41,10 @@ def database():
     return local.database
 
 
-def keep(webhook_id, event):
+def keep(events):
+    rows = [(event["id"], json.dumps(event)) for event in events]
     with database() as db:
-        db.execute("INSERT OR IGNORE INTO inbox (webhook_id, event) VALUES (?, ?)", (webhook_id, json.dumps(event)))
+        db.executemany("INSERT OR IGNORE INTO inbox (event_id, event) VALUES (?, ?)", rows)
     wake.set()
 
 
@@ -52,12 +53,12 @@ def work():
     while True:
         wake.clear()
         try:
-            for webhook_id, event in database().execute(
-                "SELECT webhook_id, event FROM inbox WHERE NOT is_done ORDER BY rowid LIMIT 100"
+            for event_id, event in database().execute(
+                "SELECT event_id, event FROM inbox WHERE NOT is_done ORDER BY rowid LIMIT 100"
             ).fetchall():
                 with database() as db:
-                    say(webhook_id, apply(db, json.loads(event)))
-                    db.execute("UPDATE inbox SET is_done = 1 WHERE webhook_id = ?", (webhook_id,))
+                    say(event_id, apply(db, json.loads(event)))
+                    db.execute("UPDATE inbox SET is_done = 1 WHERE event_id = ?", (event_id,))
                 wake.set()
             wake.wait()
         except Exception as error:

@@ -1,8 +1,8 @@
 """What the receivers in Python share: take a webhook, verify it, and answer once it is kept.
 
-`serve(keep)` calls `keep(webhook_id, event)` for each webhook whose signature verifies. Return from it when the event is kept so
-that it survives a crash, and work later: whatever takes longer than 15 seconds is sent again. An exception answers 500, and
-the event comes again.
+`serve(keep)` calls `keep(events)` for each webhook whose signature verifies: with one event, or with all of a batch. Return from
+it when they are kept so that they survive a crash, and work later: whatever takes longer than 15 seconds is sent again. An
+exception answers 500, and all of them come again. An event that comes again, alone or in another batch, has the same `id`.
 """
 
 import os
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
-# Clickwire sends less; whoever sends more is somebody else.
+# Clickwire sends no more; whoever sends more is somebody else.
 BODY_BYTES_MAX = 1024 * 1024
 # Somebody who begins a request and does not go on is not waited for longer.
 IDLE_SECONDS = 30
@@ -46,12 +46,12 @@ def serve(keep):
                 self.close_connection = True  # the body is left unread
                 return self.answer(411 if size < 0 else 413)
             # the bytes as they came: JSON that was parsed and written again is not what was signed
-            event = verified(self.rfile.read(size), dict(self.headers))
-            if event is None:
+            told = verified(self.rfile.read(size), dict(self.headers))
+            if told is None:
                 return self.answer(400)
             try:
-                keep(self.headers["webhook-id"], event)
-            except Exception as error:  # whatever it is, the event must come again
+                keep(told["data"] if told["type"] == "batch" else [told])
+            except Exception as error:  # whatever it is, the events must come again
                 say(f"{self.headers['webhook-id']}: not kept: {error!r}")
                 return self.answer(500)
             self.answer(204)

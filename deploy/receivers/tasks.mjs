@@ -1,8 +1,8 @@
 // Makes a follow-up task when a contact clicks: once for each contact and link, and only for people.
 //
 // An event is written into a journal, which is flushed to the disk before the answer; the task is made afterwards. Start it
-// again after a crash, and it makes what is still open. The same webhook-id again makes nothing. When a click turns out to be a
-// machine's (`link.click.amended`), its task is withdrawn; when it turns out to be a person's, it is made.
+// again after a crash, and it makes what is still open. The same event again, alone or in a batch, makes nothing. When a click
+// turns out to be a machine's (`link.click.amended`), its task is withdrawn; when it turns out to be a person's, it is made.
 //
 //     WEBHOOK_SECRET=whsec_... ./run tasks
 //
@@ -20,7 +20,7 @@ const TASKS_TIMEOUT_MS = 30_000;
 
 const webhooks = process.env.WEBHOOK_SECRET.split(/\s+/).filter(Boolean).map((secret) => new Webhook(secret));
 
-const seen = new Set(); // webhook-ids
+const seen = new Set(); // ids of events
 const clicks = new Map(); // click id -> the highest revision that was told, with its verdict
 const tasks = new Map(); // task id -> { task, humans: click ids that speak for it, made: whether it is there }
 const changed = new Set(); // ids of tasks that may have to be made or withdrawn
@@ -31,7 +31,7 @@ function learn(entry) {
     tasks.get(entry.id).made = entry.made;
     return;
   }
-  seen.add(entry.webhookId);
+  seen.add(entry.eventId);
   const { click } = entry;
   if (!click || click.revision <= (clicks.get(click.id)?.revision ?? -1)) return;
   clicks.set(click.id, click);
@@ -43,12 +43,12 @@ function learn(entry) {
 }
 
 // What there is to write down of an event.
-function entryOf(webhookId, event) {
+function entryOf(event) {
   const isClick = event.type === "link.clicked" || event.type === "link.click.amended";
-  const { data } = event;
-  if (!isClick || data.test || !data.contact_id) return { webhookId, ignored: data.test ? "a test" : event.type };
+  const { id: eventId, data } = event;
+  if (!isClick || data.test || !data.contact_id) return { eventId, ignored: data.test ? "a test" : event.type };
   return {
-    webhookId,
+    eventId,
     click: { id: data.click_id, revision: data.revision, verdict: data.automation.verdict },
     task: {
       id: `${data.contact_id}/${data.link.id}`,
@@ -62,12 +62,12 @@ function entryOf(webhookId, event) {
 
 let journal;
 let writing = Promise.resolve();
-// One after the other, each on the disk when it resolves.
-function write(entry) {
+// One after the other, all on the disk when it resolves.
+function write(entries) {
   writing = writing.catch(() => {}).then(async () => {
-    await journal.appendFile(JSON.stringify(entry) + "\n");
+    await journal.appendFile(entries.map((entry) => JSON.stringify(entry) + "\n").join(""));
     await journal.datasync();
-    learn(entry);
+    entries.forEach(learn);
   });
   return writing;
 }
@@ -87,7 +87,7 @@ async function settle(id) {
     });
     if (!answer.ok && answer.status !== 404) throw new Error(`${url} answered ${answer.status}`);
   }
-  await write({ id, made: wanted });
+  await write([{ id, made: wanted }]);
 }
 
 let isWorking = false;
@@ -129,23 +129,25 @@ async function receive(request, response) {
     chunks.push(chunk);
   }
   // the bytes as they came: JSON that was parsed and written again is not what was signed
-  const event = verified(Buffer.concat(chunks).toString("utf8"), request.headers);
-  if (event === undefined) return response.writeHead(400).end();
-  const webhookId = request.headers["webhook-id"];
-  if (!seen.has(webhookId)) {
-    const entry = entryOf(webhookId, event);
-    await write(entry);
-    console.log(webhookId, entry.ignored ? `ignored: ${entry.ignored}` : entry.click.verdict);
+  const told = verified(Buffer.concat(chunks).toString("utf8"), request.headers);
+  if (told === undefined) return response.writeHead(400).end();
+  const events = told.type === "batch" ? told.data : [told];
+  const entries = events.filter((event) => !seen.has(event.id)).map(entryOf);
+  await write(entries);
+  for (const { eventId, ignored, click } of entries) {
+    console.log(eventId, ignored ? `ignored: ${ignored}` : click.verdict);
   }
   response.writeHead(204).end();
   work();
 }
 
+let isTorn = false;
 try {
   for (const line of (await readFile(JOURNAL, "utf8")).split("\n")) {
     try {
       if (line) learn(JSON.parse(line));
     } catch {
+      isTorn = true;
       console.log("the last line of the journal was cut off; its event comes again");
     }
   }
@@ -153,6 +155,7 @@ try {
   if (error.code !== "ENOENT") throw error;
 }
 journal = await open(JOURNAL, "a");
+if (isTorn) await journal.appendFile("\n"); // what comes next is a line of its own
 const server = createServer((request, response) => {
   receive(request, response).catch((error) => {
     console.log(`not kept: ${error.message}`);

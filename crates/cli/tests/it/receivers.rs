@@ -94,6 +94,12 @@ impl World {
         until(LIMIT, || async { (self.rows(file, query).await == *expected).then_some(()) }).await;
     }
 
+    /// What the catch-hook shows.
+    async fn caught(&self, hook: &Receiver) -> Vec<Value> {
+        let last = self.client.get(format!("{}last.json", hook.url)).send().await.expect("an answer");
+        last.json().await.expect("JSON")
+    }
+
     /// Posts an event with a good signature, or one over other bytes; says how it was answered.
     async fn post(&self, receiver: &Receiver, id: &str, event: &Value, is_good: bool) -> StatusCode {
         let secret: SigningSecret = receiver.secret.parse().expect("a secret");
@@ -104,6 +110,15 @@ impl World {
         let request =
             self.client.post(&receiver.url).header("webhook-id", id).header("webhook-timestamp", timestamp);
         request.header("webhook-signature", value).body(body).send().await.expect("an answer").status()
+    }
+
+    /// From now on it gets its events in batches.
+    async fn batch(&self, receiver: &Receiver) {
+        let url = format!("{}/v1/webhook-endpoints/{}", text(&self.running, "api_url"), receiver.id);
+        let request = self.client.patch(&url).bearer_auth(text(&self.running, "key"));
+        let answer =
+            request.json(&json!({ "batch": { "max_wait_ms": 100 } })).send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::OK, "{}", receiver.name);
     }
 
     async fn overrule(&self, click_id: &str) {
@@ -154,24 +169,19 @@ async fn each_receiver_takes_a_click_once_and_follows_what_is_learned_of_it_late
     world.until_rows("automation.sqlite3", heard, json!([[0, 1, "cont_9", offer]])).await;
 
     for receiver in &receivers {
-        let again =
-            ["replay", "--endpoint", &receiver.id, "--since", "1h", "--status", "delivered", "--wait"];
-        world.clickwire.ok(&again).await;
-        let unknown = json!({"id": "evt_x", "type": "something.new", "timestamp": "2026-11-23T14:16:12.345Z", "data": {"a": 1}});
-        let is_checking = receiver.name != "catch_hook";
-        assert!(world.post(receiver, "evt_x", &unknown, true).await.is_success(), "{}", receiver.name);
-        let forged = world.post(receiver, "evt_y", &unknown, false).await;
-        assert_eq!(forged == StatusCode::BAD_REQUEST, is_checking, "{}", receiver.name);
+        tell_again(&world, receiver).await;
+        world.batch(receiver).await;
     }
     until(LIMIT, || async { world.log("catch_hook").contains("link.clicked (a duplicate)").then_some(()) })
         .await;
-    let last = world.client.get(format!("{}last.json", receivers[3].url)).send().await.expect("an answer");
-    let caught: Vec<Value> = last.json().await.expect("JSON");
+    let caught = world.caught(&receivers[3]).await;
     assert!(caught.iter().any(|hook| hook["headers"]["clickwire-replayed"] == "true"), "{caught:?}");
-    // three events were told: the test, the click, and the one that nobody knows
-    world.until_rows("warehouse.sqlite3", "SELECT count(*) FROM events", json!([[3]])).await;
-    world.until_rows("crm.sqlite3", "SELECT count(*) FROM inbox", json!([[3]])).await;
-    assert_eq!(world.log("tasks").matches(&task).count(), 1, "{}", world.log("tasks"));
+    // four events were told: the test, the click, and the two that nobody knows
+    world.until_rows("warehouse.sqlite3", "SELECT count(*) FROM events", json!([[4]])).await;
+    world.until_rows("crm.sqlite3", "SELECT count(*) FROM inbox", json!([[4]])).await;
+    for once in [task.as_str(), "evt_x ignored", "evt_z ignored"] {
+        assert_eq!(world.log("tasks").matches(once).count(), 1, "{}", world.log("tasks"));
+    }
 
     // what stands still hears of it when it runs again
     automation.kill().await.expect("it ends");
@@ -188,4 +198,28 @@ async fn each_receiver_takes_a_click_once_and_follows_what_is_learned_of_it_late
     until(LIMIT, || async { world.log("tasks").contains("withdrawn cont_9/").then_some(()) }).await;
     until(LIMIT, || async { world.log("catch_hook").contains("(revision 1: was human)").then_some(()) })
         .await;
+    let caught = world.caught(&receivers[3]).await;
+    let is_batch =
+        |hook: &Value| hook["body"].as_str().is_some_and(|body| body.contains(r#""type":"batch""#));
+    assert!(caught.last().is_some_and(is_batch), "{caught:?}");
+}
+
+/// What it had already, alone and in a batch, with what nobody knows.
+async fn tell_again(world: &World, receiver: &Receiver) {
+    let Receiver { name, id, .. } = receiver;
+    world
+        .clickwire
+        .ok(&["replay", "--endpoint", id, "--since", "1h", "--status", "delivered", "--wait"])
+        .await;
+    let timestamp = "2026-11-23T14:16:12.345Z";
+    let unknown =
+        |id: &str| json!({"id": id, "type": "something.new", "timestamp": timestamp, "data": {"a": 1}});
+    let told = [unknown("evt_x"), unknown("evt_z")];
+    let batch = json!({"id": "bat_x", "type": "batch", "timestamp": timestamp, "data": told});
+    let is_checking = *name != "catch_hook";
+    for (webhook_id, event) in [("evt_x", &told[0]), ("bat_x", &batch), ("bat_x", &batch)] {
+        assert!(world.post(receiver, webhook_id, event, true).await.is_success(), "{name}");
+        let forged = world.post(receiver, "evt_y", event, false).await;
+        assert_eq!(forged == StatusCode::BAD_REQUEST, is_checking, "{name}");
+    }
 }
