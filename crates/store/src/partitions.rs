@@ -57,20 +57,15 @@ pub struct HeldDays {
 pub async fn ensure(conn: &mut Connection, today: NaiveDate, days_ahead: u32) -> QueryResult<usize> {
     let first = today.checked_sub_days(Days::new(1)).unwrap_or(today);
     let days = first.iter_days().take(days_ahead as usize + 2);
-    let mut made = 0;
-    let mut failed = None;
+    let mut steps = Steps::default();
     for day in days {
         for table in TABLES {
-            match ensure_one(conn, table, day).await {
-                Ok(is_new) => made += usize::from(is_new),
-                Err(error) => {
-                    warn!(table, %day, %error, "a partition could not be made; its rows go to the default partition");
-                    failed = failed.or(Some(error));
-                }
-            }
+            steps.count(ensure_one(conn, table, day).await, |error| {
+                warn!(table, %day, %error, "a partition could not be made; its rows go to the default partition");
+            });
         }
     }
-    failed.map_or(Ok(made), Err)
+    steps.end()
 }
 
 /// Drops the deliveries, batches and attempts of the days before `first_kept`; tells how many days.
@@ -84,22 +79,43 @@ pub async fn drop_deliveries_before(conn: &mut Connection, first_kept: NaiveDate
     let mut days = days(conn, "deliveries").await?;
     days.append(&mut self::days(conn, "attempts").await?);
     days.append(&mut self::days(conn, "delivery_batches").await?);
-    let mut dropped = 0;
-    let mut failed = None;
+    let mut steps = Steps::default();
     for day in days.into_iter().filter(|day| *day < first_kept) {
-        match drop_day(conn, day).await {
-            Ok(is_dropped) => dropped += usize::from(is_dropped),
+        steps.count(drop_day(conn, day).await, |error| {
+            warn!(%day, %error, "the delivery log of a day could not be dropped yet");
+        });
+    }
+    steps.count(delete_late(conn, first_kept).await.map(|()| false), |error| {
+        warn!(%error, "what came late for days that were dropped could not be deleted yet");
+    });
+    steps.end()
+}
+
+/// Steps of which each is taken, whether or not one before it failed.
+#[derive(Default)]
+struct Steps {
+    /// How many changed something.
+    done: usize,
+    /// The first error.
+    failed: Option<diesel::result::Error>,
+}
+
+impl Steps {
+    /// Counts a step that says whether it changed something; what it failed with is told of.
+    fn count(&mut self, step: QueryResult<bool>, tell: impl FnOnce(&diesel::result::Error)) {
+        match step {
+            Ok(is_change) => self.done += usize::from(is_change),
             Err(error) => {
-                warn!(%day, %error, "the delivery log of a day could not be dropped yet");
-                failed = failed.or(Some(error));
+                tell(&error);
+                self.failed = self.failed.take().or(Some(error));
             }
         }
     }
-    if let Err(error) = delete_late(conn, first_kept).await {
-        warn!(%error, "what came late for days that were dropped could not be deleted yet");
-        failed = failed.or(Some(error));
+
+    /// How many changed something, or the first error.
+    fn end(self) -> QueryResult<usize> {
+        self.failed.map_or(Ok(self.done), Err)
     }
-    failed.map_or(Ok(dropped), Err)
 }
 
 /// The days that the delivery log holds.
@@ -132,10 +148,7 @@ async fn drop_day(conn: &mut Connection, day: NaiveDate) -> QueryResult<bool> {
     let batches = name("delivery_batches", day);
     let is_dropped = conn
         .transaction(async |conn| {
-            let lock = format!(
-                "SET LOCAL lock_timeout = '{DROP_LOCK_TIMEOUT}'; SELECT pg_advisory_xact_lock({PARTITION_LOCK})"
-            );
-            conn.batch_execute(&lock).await?;
+            lock_partitions(conn, DROP_LOCK_TIMEOUT).await?;
             // another replica may have dropped it meanwhile
             let has_deliveries = exists(conn, &deliveries).await?;
             if !has_deliveries && !exists(conn, &attempts).await? && !exists(conn, &batches).await? {
@@ -192,6 +205,14 @@ async fn delete_late(conn: &mut Connection, first_kept: NaiveDate) -> QueryResul
     Ok(())
 }
 
+/// Keeps others from making and dropping partitions until the transaction ends, which waits for no lock longer than this.
+async fn lock_partitions(conn: &mut Connection, timeout: &str) -> QueryResult<()> {
+    conn.batch_execute(&format!(
+        "SET LOCAL lock_timeout = '{timeout}'; SELECT pg_advisory_xact_lock({PARTITION_LOCK})"
+    ))
+    .await
+}
+
 async fn has_waiting(conn: &mut Connection, partition: &str) -> QueryResult<bool> {
     #[derive(QueryableByName)]
     struct Row {
@@ -231,10 +252,7 @@ async fn ensure_one(conn: &mut Connection, table: &str, day: NaiveDate) -> Query
     }
     let is_new = conn
         .transaction(async |conn| {
-            let locks = format!(
-                "SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SELECT pg_advisory_xact_lock({PARTITION_LOCK})"
-            );
-            conn.batch_execute(&locks).await?;
+            lock_partitions(conn, LOCK_TIMEOUT).await?;
             if exists(conn, &name).await? {
                 return Ok(false);
             }

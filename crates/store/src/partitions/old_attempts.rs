@@ -6,7 +6,7 @@ use diesel::sql_types::{Date, Timestamptz};
 use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use tracing::{info, warn};
 
-use super::{DROP_LOCK_TIMEOUT, LATE_ROWS_MAX, PARTITION_LOCK, days, exists, has_waiting, name};
+use super::{DROP_LOCK_TIMEOUT, LATE_ROWS_MAX, Steps, days, exists, has_waiting, lock_partitions, name};
 use crate::{Connection, QueryResult};
 
 /// Drops the attempts of the days before `first_kept`; tells how many days. Their deliveries stay, with the last answer.
@@ -17,21 +17,16 @@ use crate::{Connection, QueryResult};
 /// # Errors
 /// The first error, after all were tried.
 pub async fn drop_attempts_before(conn: &mut Connection, first_kept: NaiveDate) -> QueryResult<usize> {
-    let (mut dropped, mut failed) = (0, None);
+    let mut steps = Steps::default();
     for day in days(conn, "attempts").await?.into_iter().filter(|day| *day < first_kept) {
-        match drop_day(conn, day).await {
-            Ok(is_dropped) => dropped += usize::from(is_dropped),
-            Err(error) => {
-                warn!(%day, %error, "the attempts of a day could not be dropped yet");
-                failed = failed.or(Some(error));
-            }
-        }
+        steps.count(drop_day(conn, day).await, |error| {
+            warn!(%day, %error, "the attempts of a day could not be dropped yet");
+        });
     }
-    if let Err(error) = delete_late(conn, first_kept).await {
+    steps.count(delete_late(conn, first_kept).await.map(|()| false), |error| {
         warn!(%error, "attempts that came late for days that were dropped could not be deleted yet");
-        failed = failed.or(Some(error));
-    }
-    failed.map_or(Ok(dropped), Err)
+    });
+    steps.end()
 }
 
 /// Deletes what the default partition has of attempts that were made before `first_kept`, but for those of deliveries that
@@ -58,10 +53,7 @@ async fn drop_day(conn: &mut Connection, day: NaiveDate) -> QueryResult<bool> {
     let (deliveries, attempts) = (name("deliveries", day), name("attempts", day));
     let is_dropped = conn
         .transaction(async |conn| {
-            let lock = format!(
-                "SET LOCAL lock_timeout = '{DROP_LOCK_TIMEOUT}'; SELECT pg_advisory_xact_lock({PARTITION_LOCK})"
-            );
-            conn.batch_execute(&lock).await?;
+            lock_partitions(conn, DROP_LOCK_TIMEOUT).await?;
             // another replica may have dropped it meanwhile
             if !exists(conn, &attempts).await? {
                 return Ok(false);

@@ -6,7 +6,7 @@ use diesel::sql_types::{Bool, Date, Timestamptz};
 use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use tracing::info;
 
-use super::{DROP_LOCK_TIMEOUT, LATE_ROWS_MAX, PARTITION_LOCK, days, exists, name};
+use super::{DROP_LOCK_TIMEOUT, LATE_ROWS_MAX, days, exists, lock_partitions, name};
 use crate::{Connection, QueryResult, rollups};
 
 /// Drops the clicks of the days before `first_kept`, the oldest first; tells whether all of them are gone.
@@ -35,10 +35,7 @@ async fn drop_day(conn: &mut Connection, day: NaiveDate) -> QueryResult<bool> {
     let partition = name("clicks", day);
     let next = day.succ_opt().unwrap_or(day);
     conn.transaction(async |conn| {
-        let lock = format!(
-            "SET LOCAL lock_timeout = '{DROP_LOCK_TIMEOUT}'; SELECT pg_advisory_xact_lock({PARTITION_LOCK})"
-        );
-        conn.batch_execute(&lock).await?;
+        lock_partitions(conn, DROP_LOCK_TIMEOUT).await?;
         // another replica may have dropped it meanwhile
         if !exists(conn, &partition).await? {
             return Ok(true);
