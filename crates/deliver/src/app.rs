@@ -35,6 +35,7 @@ use crate::own_events::{self, OwnEvents};
 use crate::reconciler::Reconciler;
 use crate::recorder::{Recorder, Recording};
 use crate::replayer::Replayer;
+use crate::runs::Runner;
 use crate::sender::Sender;
 use crate::settings::{DeliverSettings, Settings};
 use crate::sparing::Sparing;
@@ -102,7 +103,7 @@ impl App {
             database_servers: settings.database.encrypted_servers(),
         };
         ops.watch_expiry("deliver", watched)?;
-        let pool = Pool::connect(&settings.database)?;
+        let pool = Pool::through_indexes(&settings.database)?;
         let bus = Bus::connect(&settings.nats, "clickwire-deliver").await?;
         let sender = Sender::new(&deliver.send())?.with_traces(Traces::new(&settings.telemetry));
 
@@ -158,15 +159,22 @@ impl App {
             work: Arc::clone(&work),
             metrics: metrics.clone(),
         };
-        let courier = Courier {
+        let runner = Runner {
             endpoints: Arc::clone(&endpoints),
-            lanes,
             attempter,
             recorder,
             pool: pool.clone(),
             patience: deliver.patience,
-            poll_interval: deliver.poll_interval,
             tasks,
+            work: Arc::clone(&work),
+            metrics: metrics.clone(),
+        };
+        let courier = Courier {
+            endpoints: Arc::clone(&endpoints),
+            lanes,
+            runner,
+            pool: pool.clone(),
+            poll_interval: deliver.poll_interval,
             work,
             round: Mutex::default(),
             batches: Batches::default(),
@@ -321,9 +329,9 @@ async fn ended(part: impl Future<Output = ()>) -> anyhow::Result<()> {
 
 /// Finishes what is in flight; what is not finished in time is handed back.
 async fn drain(courier: &Courier, recording: JoinHandle<()>, finish: CancellationToken, deadline: Instant) {
-    courier.tasks.close();
+    courier.runner.tasks.close();
     let in_time = async {
-        courier.tasks.wait().await;
+        courier.runner.tasks.wait().await;
         finish.cancel();
         recording.await
     };
@@ -333,7 +341,7 @@ async fn drain(courier: &Courier, recording: JoinHandle<()>, finish: Cancellatio
         Err(_) => warn!("requests were still in flight when time was up"),
     }
     finish.cancel();
-    if let Err(error) = courier.recorder.give_back_all().await {
+    if let Err(error) = courier.runner.recorder.give_back_all().await {
         warn!(error = format!("{error:#}"), "leases could not be given back; they end by themselves");
     }
     if let Err(error) = courier.let_go().await {

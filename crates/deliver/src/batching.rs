@@ -22,10 +22,10 @@ use tracing::error;
 use uuid::Uuid;
 use webhook::batch;
 
-use crate::courier::type_of;
 use crate::endpoint::Endpoint;
 use crate::endpoints::EndpointTable;
 use crate::forming::{self, Waiting};
+use crate::runs::type_of;
 use crate::settled;
 
 /// Deliveries that are looked at beyond a batch, so that those that go alone are found among those that do not.

@@ -14,34 +14,26 @@
 //! Endpoints that are paused, that fetch their events, whose circuit is open or that are not in the table (disabled, or
 //! unreadable) are not leased for: their rows stay as they are until that changes.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bus::Message as _;
-use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use model::delivery::{DeliveryStatus, Timings};
-use model::event_type::{self, LINK_CLICKED};
-use model::{DeliveryId, EndpointId, EnrichedClick, EventId};
-use store::batches::LeasedBatch;
-use store::deliveries::{self, Progress};
-use store::leases::{self, Finished, Leased, Waiting};
+use model::{DeliveryId, EndpointId};
+use store::leases::{self, Leased, Waiting};
 use store::{Connection, Pool, endpoint_state};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{error, warn};
-use webhook::batch::BATCH;
+use tracing::warn;
 
-use crate::attempter::Attempter;
-use crate::batching::{Batches, Lease};
+use crate::batching::{Batches, Lease, Taken};
 use crate::endpoint::Endpoint;
 use crate::endpoints::{EndpointTable, Endpoints};
 use crate::lanes::Lanes;
-use crate::lines::Lines;
+use crate::lines::{InLine, Lines};
 use crate::metrics::Metrics;
-use crate::recorder::Recorder;
-use crate::sender::{Batched, Shipment};
+use crate::order::Run;
+use crate::runs::{self, Runner};
 use crate::{fair, settled};
 
 /// Most endpoints that are looked at in one step.
@@ -65,18 +57,12 @@ pub struct Courier {
     pub endpoints: Arc<Endpoints>,
     /// How much room there is.
     pub lanes: Lanes,
-    /// Sends.
-    pub attempter: Arc<Attempter>,
-    /// Takes results, keeps leases.
-    pub recorder: Arc<Recorder>,
+    /// Sends what is leased.
+    pub runner: Runner,
     /// Holds what waits.
     pub pool: Pool,
-    /// How long a leased delivery may wait for its slot.
-    pub patience: Duration,
     /// How often to look.
     pub poll_interval: Duration,
-    /// Requests that are under way.
-    pub tasks: TaskTracker,
     /// Says that there is work.
     pub work: Arc<Notify>,
     /// Where it stands in going round.
@@ -145,36 +131,51 @@ impl Courier {
         if wanted.is_empty() {
             return Ok(Step::Idle);
         }
-        let lease = Lease { by: self.recorder.leased_by(), now, until: now + self.recorder.lease() };
-        let taken = self.batches.take(&mut conn, &table, &wanted, lease).await?;
-        let mut leased = taken.alone;
-        leased.extend(self.lease(&mut conn, &wanted, lease).await?);
+        let recorder = &self.runner.recorder;
+        let lease = Lease { by: recorder.leased_by(), now, until: now + recorder.lease() };
+        let Taken { batches, alone, changed } = self.batches.take(&mut conn, &table, &wanted, lease).await?;
+        let due = self.lease_due(&mut conn, &wanted, lease).await?;
+        let in_line = self.lease_in_line(&mut conn, &wanted, lease).await?;
+        let of_lines: HashSet<DeliveryId> = in_line.leased.iter().map(|leased| leased.id).collect();
+        let leased: Vec<Leased> = alone.into_iter().chain(due).chain(in_line.leased).collect();
         let taken_over = leased.iter().filter(|leased| leased.is_taken_over).count()
-            + taken.batches.iter().filter(|batch| batch.is_taken_over).count();
+            + batches.iter().filter(|batch| batch.is_taken_over).count();
         self.metrics.leases_taken_over.inc_by(taken_over as u64);
         let settled = settled::as_known(&mut conn, &table, leased, lease.by).await?;
         drop(conn);
-        self.metrics.settled.inc_by((taken.changed + settled.changed) as u64);
-        let begun = taken.batches.len() + settled.leased.len();
-        for batch in taken.batches {
-            if let Some(endpoint) = table.get(batch.endpoint_id)
-                && self.recorder.take_batch(batch.id)
-            {
-                endpoint.lane.take(1);
-                self.begin_batch(Arc::clone(endpoint), batch);
+        self.metrics.settled.inc_by((changed + settled.changed) as u64);
+        let begun = batches.len() + settled.leased.len();
+        for batch in batches {
+            if let Some(endpoint) = table.get(batch.endpoint_id) {
+                self.runner.begin_batch(endpoint, batch);
             }
         }
-        for leased in settled.leased {
-            match table.get(leased.owed.endpoint_id) {
-                Some(endpoint) if self.recorder.take(leased.id) => {
-                    endpoint.lane.take(1);
-                    self.begin(Arc::clone(endpoint), leased);
-                }
-                // we were late to renew, and hold it anew: its attempt is under way
-                _ => {}
-            }
-        }
+        self.begin(&table, settled.leased, &in_line.runs, &of_lines);
         Ok(if begun == 0 { Step::Idle } else { Step::Worked(begun) })
+    }
+
+    /// Begins what was leased: of the lines their runs, the rest one by one.
+    fn begin(
+        &self,
+        table: &EndpointTable,
+        leased: Vec<Leased>,
+        runs: &[Run],
+        of_lines: &HashSet<DeliveryId>,
+    ) {
+        let begin = |run: Vec<Leased>| {
+            if let Some(endpoint) = run.first().and_then(|leased| table.get(leased.owed.endpoint_id)) {
+                self.runner.begin(endpoint, run);
+            }
+        };
+        let (in_line, alone): (Vec<_>, Vec<_>) =
+            leased.into_iter().partition(|leased| of_lines.contains(&leased.id));
+        alone.into_iter().for_each(|leased| begin(vec![leased]));
+        let mut in_line = in_line.into_iter().map(|leased| (leased.id, leased)).collect();
+        for run in runs {
+            let (sent, given_back) = runs::gathered(run, of_lines, &mut in_line);
+            self.runner.recorder.give_back_in_line(given_back);
+            begin(sent);
+        }
     }
 
     /// Who has something due, and since when: the next of them, if there are very many.
@@ -200,7 +201,7 @@ impl Courier {
             .filter_map(|waiting| table.get(waiting.endpoint_id))
             .filter(|endpoint| endpoint.is_sendable())
             .map(|endpoint| {
-                let room = endpoint.lane.room(now, self.patience);
+                let room = endpoint.lane.room(now, self.runner.patience);
                 let most = if endpoint.ordering.is_strict() { STRICT_MAX } else { usize::MAX };
                 (Arc::clone(endpoint), room.min(most))
             })
@@ -211,7 +212,8 @@ impl Courier {
     /// Who may take on how much: no endpoint more than its lane has room for, and none more than its share.
     fn wanted(&self, mut ready: Vec<(Arc<Endpoint>, usize)>) -> Vec<(Arc<Endpoint>, usize)> {
         ready.retain(|(_, room)| *room > 0);
-        let of_all = if self.lanes.free() == 0 { 0 } else { LEASED_MAX.saturating_sub(self.tasks.len()) };
+        let of_all =
+            if self.lanes.free() == 0 { 0 } else { LEASED_MAX.saturating_sub(self.runner.tasks.len()) };
         let turn = {
             let mut round = self.round();
             round.turn = round.turn.wrapping_add(1);
@@ -239,8 +241,8 @@ impl Courier {
         if ids.is_empty() {
             return Ok(ready);
         }
-        let until = now + self.recorder.lease();
-        let ours = endpoint_state::hold(conn, &ids, self.recorder.leased_by(), now, until).await?;
+        let until = now + self.runner.recorder.lease();
+        let ours = endpoint_state::hold(conn, &ids, self.runner.recorder.leased_by(), now, until).await?;
         let is_ours = |endpoint: &Endpoint| !endpoint.has_one_courier() || ours.contains(&endpoint.id);
         Ok(ready.into_iter().filter(|(endpoint, _)| is_ours(endpoint)).collect())
     }
@@ -251,31 +253,43 @@ impl Courier {
     /// When the database is away; then that ends by itself.
     pub async fn let_go(&self) -> anyhow::Result<()> {
         let mut conn = self.pool.get().await?;
-        endpoint_state::let_go(&mut conn, self.recorder.leased_by()).await?;
+        endpoint_state::let_go(&mut conn, self.runner.recorder.leased_by()).await?;
         Ok(())
     }
 
-    /// Leases of each endpoint that gets no batches as much as is wanted: what is due the longest, or what goes next in its
-    /// lines.
-    async fn lease(
+    /// Leases of each endpoint that gets neither batches nor an order as much as is wanted of what is due the longest.
+    async fn lease_due(
         &self,
         conn: &mut Connection,
         wanted: &[(Arc<Endpoint>, usize)],
         lease: Lease,
     ) -> anyhow::Result<Vec<Leased>> {
-        let (mut due, mut in_line) = (Vec::new(), Vec::new());
-        for (endpoint, quota) in wanted {
-            if endpoint.ordering.is_kept() {
-                in_line.push((&**endpoint, *quota));
-            } else if endpoint.batching().is_none() {
-                due.push((endpoint.id, *quota));
-            }
+        let is_alone = |endpoint: &Endpoint| !endpoint.ordering.is_kept() && endpoint.batching().is_none();
+        let due: Vec<_> = wanted
+            .iter()
+            .filter(|(endpoint, _)| is_alone(endpoint))
+            .map(|(endpoint, quota)| (endpoint.id, *quota))
+            .collect();
+        if due.is_empty() {
+            return Ok(Vec::new());
         }
-        let mut leased = self.lines.lease(conn, &in_line, lease.by, lease.now, lease.until).await?;
-        if !due.is_empty() {
-            leased.extend(leases::lease_due(conn, &due, lease.by, lease.now, lease.until).await?);
-        }
-        Ok(leased)
+        Ok(leases::lease_due(conn, &due, lease.by, lease.now, lease.until).await?)
+    }
+
+    /// Leases of each endpoint that is sent to in order what goes next in so many of its lines.
+    async fn lease_in_line(
+        &self,
+        conn: &mut Connection,
+        wanted: &[(Arc<Endpoint>, usize)],
+        lease: Lease,
+    ) -> anyhow::Result<InLine> {
+        let in_line: Vec<(&Endpoint, usize)> = wanted
+            .iter()
+            .filter(|(endpoint, _)| endpoint.ordering.is_kept())
+            .map(|(endpoint, quota)| (&**endpoint, *quota))
+            .collect();
+        let room = LEASED_MAX.saturating_sub(self.runner.recorder.in_hand_count());
+        Ok(self.lines.lease(conn, &in_line, room, lease).await?)
     }
 
     /// What is in line behind something that failed is due for long without being late.
@@ -291,129 +305,5 @@ impl Courier {
         let oldest = others.map(late).max();
         self.metrics.oldest_due_seconds.set(oldest.unwrap_or(0).max(0));
         self.metrics.endpoints_waiting.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
-    }
-
-    fn begin(&self, endpoint: Arc<Endpoint>, leased: Leased) {
-        let (attempter, recorder) = (Arc::clone(&self.attempter), Arc::clone(&self.recorder));
-        let (pool, work, metrics) = (self.pool.clone(), Arc::clone(&self.work), self.metrics.clone());
-        let patience = self.patience;
-        self.tasks.spawn(async move {
-            match endpoint.lane.admit_soon(patience).await {
-                Err(_) => recorder.give_back(leased.id),
-                Ok(slot) => match body(&pool, &endpoint, &leased).await {
-                    Ok(Some(body)) => {
-                        let body = numbered(body, leased.sequence);
-                        let shipment = shipment(&leased, body.clone());
-                        let settlement = attempter.attempt(&endpoint, &shipment, slot).await;
-                        let kept = leased.body.is_none().then(|| body.to_vec());
-                        recorder.settle(leased.id, leased.owed, &endpoint, settlement, kept);
-                    }
-                    Ok(None) => {
-                        error!(delivery_id = %leased.id, "the event of a delivery is gone; it cannot be sent again");
-                        metrics.body_lost();
-                        recorder.settle_without_attempt(lost(&leased));
-                    }
-                    Err(error) => {
-                        warn!(error = format!("{error:#}"), "failed to render a body again");
-                        recorder.give_back(leased.id);
-                    }
-                },
-            }
-            work.notify_one();
-        });
-    }
-
-    fn begin_batch(&self, endpoint: Arc<Endpoint>, batch: LeasedBatch) {
-        let (attempter, recorder) = (Arc::clone(&self.attempter), Arc::clone(&self.recorder));
-        let (work, patience) = (Arc::clone(&self.work), self.patience);
-        self.tasks.spawn(async move {
-            match endpoint.lane.admit_soon(patience).await {
-                Err(_) => recorder.give_back_batch(batch.id),
-                Ok(slot) => {
-                    let settlement = attempter.attempt(&endpoint, &shipment_of(&batch), slot).await;
-                    recorder.settle_batch(&batch, &endpoint, settlement);
-                }
-            }
-            work.notify_one();
-        });
-    }
-}
-
-fn shipment_of(batch: &LeasedBatch) -> Shipment {
-    let uuid = batch.id.uuid();
-    Shipment {
-        event_id: EventId::from_parts(uuid, 0),
-        event_type: BATCH,
-        delivery_id: DeliveryId::from_uuid(uuid),
-        number: batch.attempt_count.saturating_add(1),
-        throttled: batch.throttled,
-        traceparent: None,
-        body: Bytes::from(batch.body.clone()),
-        is_replay: batch.is_replay,
-        batch: Some(Batched { id: batch.id, deliveries: batch.events }),
-        sequence: None,
-    }
-}
-
-fn shipment(leased: &Leased, body: Bytes) -> Shipment {
-    Shipment {
-        event_id: leased.owed.event_id,
-        event_type: type_of(leased),
-        delivery_id: leased.id,
-        number: leased.attempt_count.saturating_add(1),
-        throttled: leased.throttled,
-        traceparent: None,
-        body,
-        is_replay: leased.is_replay,
-        batch: None,
-        sequence: leased.sequence,
-    }
-}
-
-/// Where what the endpoint is owed is counted, the body says its number.
-fn numbered(body: Bytes, sequence: Option<u64>) -> Bytes {
-    match sequence {
-        Some(sequence) => webhook::numbering::numbered(body.into(), sequence).into(),
-        None => body,
-    }
-}
-
-/// The type of its event.
-pub(crate) fn type_of(leased: &Leased) -> &'static str {
-    event_type::known(&leased.event_type).unwrap_or(LINK_CLICKED)
-}
-
-/// The bytes to send: those that are kept, else rendered again from the recorded click, in the shape that the endpoint has now.
-async fn body(pool: &Pool, endpoint: &Endpoint, leased: &Leased) -> anyhow::Result<Option<Bytes>> {
-    if let Some(body) = &leased.body {
-        return Ok(Some(Bytes::from(body.clone())));
-    }
-    let Some(click_id) = leased.click_id else { return Ok(None) };
-    let mut conn = pool.get().await?;
-    let Some(event) = deliveries::recorded_event(&mut conn, click_id).await? else { return Ok(None) };
-    let click = EnrichedClick::decode(&event)?;
-    let body = endpoint.body_again(type_of(leased), &click, leased.owed.event_id.revision());
-    Ok(body.map(Bytes::from))
-}
-
-fn lost(leased: &Leased) -> Finished {
-    Finished {
-        id: leased.id,
-        workspace_id: leased.workspace_id,
-        owed: leased.owed,
-        progress: Progress {
-            status: DeliveryStatus::Dead,
-            attempt_count: leased.attempt_count,
-            next_attempt_at: None,
-            attempted_at: None,
-            finished_at: Some(Utc::now()),
-            duration_ms: None,
-            last_status: None,
-            last_error: Some("event_lost"),
-            response_body: None,
-            body: None,
-            throttled: leased.throttled,
-            timings: Timings::default(),
-        },
     }
 }

@@ -338,6 +338,7 @@ impl Dispatcher {
                         &dispatch.debt.endpoint,
                         settlement,
                         None,
+                        false,
                     );
                 }
                 // no slot came free in time: it is the courier's now

@@ -55,6 +55,7 @@ pub mod rate;
 pub mod reconciler;
 pub mod recorder;
 pub mod replayer;
+pub mod runs;
 pub mod schedule;
 pub mod sender;
 pub mod settings;

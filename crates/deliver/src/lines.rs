@@ -1,25 +1,39 @@
 //! Takes on what goes next of endpoints that are sent to in order: looks at the heads of their lines, and leases what
 //! [`order`] picks.
 //!
-//! A line is kept by what stands in the table, not by who looks: whatever is not the head is never leased, and a head that is in
-//! somebody's hands or failed keeps its place. That one courier alone looks at an endpoint spares them each other's work; when
+//! A line is kept by what stands in the table, not by who looks: nothing is leased but a head and what is right behind it, and a
+//! head that is in somebody's hands or failed keeps its place. That one courier alone looks at an endpoint spares them each other's work; when
 //! he dies, another goes on with the same heads.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use chrono::{DateTime, Utc};
-use model::EndpointId;
+use model::{DeliveryId, EndpointId};
 use store::leases::Leased;
-use store::lines::{self, LineKey, Wanted};
+use store::lines::{self, LineKey, Sight, Wanted};
 use store::{Connection, QueryResult};
-use uuid::Uuid;
 
+use crate::batching::Lease;
 use crate::endpoint::Endpoint;
-use crate::order;
+use crate::order::{self, Run};
 
 /// Most lines of one endpoint that one step looks at. Of more the next step looks at the next.
 const LINES_MAX: usize = 128;
+
+/// Most deliveries of the line of one link that are leased at a time: the other lines are waiting too.
+const RUN_OF_LINK_MAX: usize = 8;
+
+/// Most deliveries of a strict order that are leased at a time.
+const RUN_OF_STRICT_MAX: usize = 64;
+
+/// What was leased in order.
+#[derive(Debug, Default)]
+pub struct InLine {
+    /// What was picked, line by line.
+    pub runs: Vec<Run>,
+    /// What of it was leased.
+    pub leased: Vec<Leased>,
+}
 
 /// Where the look at each endpoint goes on that has more lines than one look shows.
 #[derive(Debug, Default)]
@@ -28,7 +42,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Leases what goes next of these endpoints, of each at most so much.
+    /// Leases what goes next of these endpoints, of each in at most so many lines, and hardly more than `room` of all.
     ///
     /// # Errors
     /// When the database is away.
@@ -36,23 +50,26 @@ impl Lines {
         &self,
         conn: &mut Connection,
         wanted: &[(&Endpoint, usize)],
-        leased_by: Uuid,
-        now: DateTime<Utc>,
-        until: DateTime<Utc>,
-    ) -> QueryResult<Vec<Leased>> {
+        room: usize,
+        lease: Lease,
+    ) -> QueryResult<InLine> {
         if wanted.is_empty() {
-            return Ok(Vec::new());
+            return Ok(InLine::default());
         }
         let asked: Vec<Wanted> = wanted.iter().map(|(endpoint, _)| self.wanted(endpoint)).collect();
-        let lines_max = i64::try_from(LINES_MAX).unwrap_or(i64::MAX);
-        let heads = lines::heads(conn, &asked, lines_max).await?;
-        let mut next = Vec::new();
+        let heads = lines::heads(conn, &asked, sight(wanted, room)).await?;
+        let mut runs = Vec::new();
         for (endpoint, quota) in wanted {
             let found = heads.get(&endpoint.id);
-            next.extend(found.map(|heads| order::next(heads, *quota, now)).unwrap_or_default());
+            let next = found.map(|heads| order::next(heads, *quota, lease.now)).unwrap_or_default();
+            // of who has a rate no more is taken on than it allows
+            let most = if endpoint.lane.is_rated() { 1 } else { usize::MAX };
+            runs.extend(next.into_iter().map(|run| run.into_iter().take(most).collect::<Run>()));
             self.go_on(endpoint.id, found.map(|heads| order::after(heads, LINES_MAX)).unwrap_or_default());
         }
-        lines::lease(conn, &next, leased_by, now, until).await
+        let ids: Vec<DeliveryId> = runs.iter().flatten().copied().collect();
+        let leased = lines::lease(conn, &ids, lease.by, lease.now, lease.until).await?;
+        Ok(InLine { runs, leased })
     }
 
     fn wanted(&self, endpoint: &Endpoint) -> Wanted {
@@ -74,5 +91,16 @@ impl Lines {
 
     fn after(&self) -> std::sync::MutexGuard<'_, HashMap<EndpointId, LineKey>> {
         self.after.lock().expect("nobody panics with this in hand")
+    }
+}
+
+/// How far to look, so that the runs of all together are as long as there is room for.
+fn sight(wanted: &[(&Endpoint, usize)], room: usize) -> Sight {
+    let lines: usize = wanted.iter().map(|(_, quota)| *quota).sum();
+    let of_each = room / lines.max(1);
+    Sight {
+        lines: LINES_MAX,
+        of_line: of_each.clamp(1, RUN_OF_LINK_MAX),
+        of_strict: of_each.clamp(1, RUN_OF_STRICT_MAX),
     }
 }

@@ -1,17 +1,23 @@
-//! The rule of order: of each line only the head is sent, and only when it is due and in nobody's hands. Pure.
+//! The rule of order: a line goes on from its head, and only when that is due and in nobody's hands. Pure.
+//!
+//! What is taken in hand is a *run*: the head and what is right behind it, up to the first that is not due or is in somebody's
+//! hands. Its deliveries are sent one after the other, each when the one before it was accepted ([`runs`](crate::runs)).
 //!
 //! A head that failed stays where it is until it is due again, and so do all behind it; other lines go on. Since who waits
 //! longest goes first, a line that can go on is not forgotten for others.
 
 use chrono::{DateTime, Utc};
 use model::DeliveryId;
-use store::lines::{Head, Heads, LineKey};
+use store::lines::{Head, Heads, LineKey, Place};
 
 /// What replays get at most of what an endpoint can take on, so that what is live finds room.
 const REPLAYED_PART: usize = 4;
 
-/// Which of these heads are sent now, at most `quota`: what is live first, by its numbers, then what is replayed.
-pub fn next(heads: &Heads, quota: usize, now: DateTime<Utc>) -> Vec<DeliveryId> {
+/// Deliveries of one line, to be sent one after the other.
+pub type Run = Vec<DeliveryId>;
+
+/// The runs that are taken in hand now, at most `quota`: what is live first, by the numbers of the heads, then what is replayed.
+pub fn next(heads: &Heads, quota: usize, now: DateTime<Utc>) -> Vec<Run> {
     let mut next = ready(&heads.live, now);
     next.truncate(quota);
     let mut replayed = ready(&heads.replayed, now);
@@ -28,16 +34,20 @@ pub fn after(heads: &Heads, lines_max: usize) -> LineKey {
     }
 }
 
-fn ready(heads: &[Head], now: DateTime<Utc>) -> Vec<DeliveryId> {
-    let is_free = |head: &&Head| head.leased_until.is_none_or(|until| until <= now);
-    let mut ready: Vec<&Head> = heads.iter().filter(|head| head.due_at <= now).filter(is_free).collect();
-    ready.sort_by_key(|head| (head.sequence, head.id));
-    ready.into_iter().map(|head| head.id).collect()
+fn ready(heads: &[Head], now: DateTime<Utc>) -> Vec<Run> {
+    let can_go = |place: &Place| place.due_at <= now && place.leased_until.is_none_or(|until| until <= now);
+    let mut ready: Vec<&Head> = heads.iter().filter(|head| can_go(&head.first)).collect();
+    ready.sort_by_key(|head| (head.first.sequence, head.first.id));
+    let run = |head: &Head| {
+        let behind = head.behind.iter().take_while(|place| can_go(place));
+        std::iter::once(&head.first).chain(behind).map(|place| place.id).collect()
+    };
+    ready.into_iter().map(run).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, HashMap};
+    use std::collections::{BTreeMap, HashMap, VecDeque};
 
     use chrono::TimeDelta;
     use proptest::prelude::*;
@@ -53,13 +63,22 @@ mod tests {
         LineKey(Uuid::from_u128(u128::from(number) + 1))
     }
 
-    fn head(number: u8, sequence: u64, due_at: i64) -> Head {
+    fn place(sequence: u64, due_at: i64) -> Place {
         let id = DeliveryId::from_uuid(Uuid::from_u128(sequence.into()));
-        Head { id, line: line(number), sequence, due_at: at(due_at), leased_until: None }
+        Place { id, sequence, due_at: at(due_at), leased_until: None }
     }
 
-    fn sequences(next: &[DeliveryId]) -> Vec<u128> {
-        next.iter().map(|id| id.uuid().as_u128()).collect()
+    fn head(number: u8, sequence: u64, due_at: i64) -> Head {
+        Head { line: line(number), first: place(sequence, due_at), behind: Vec::new() }
+    }
+
+    fn sequences(run: &[DeliveryId]) -> Vec<u64> {
+        run.iter().map(|id| u64::try_from(id.uuid().as_u128()).expect("small")).collect()
+    }
+
+    /// The first of each run.
+    fn firsts(next: &[Run]) -> Vec<u64> {
+        next.iter().map(|run| sequences(run)[0]).collect()
     }
 
     #[test]
@@ -68,19 +87,33 @@ mod tests {
         let replayed: Vec<Head> = (0..8).map(|number| head(number, 100 + u64::from(number), 0)).collect();
         let heads = Heads { live, replayed };
 
-        assert_eq!(sequences(&next(&heads, 8, at(0))), [3, 9, 100, 101]);
-        assert_eq!(sequences(&next(&heads, 8, at(5))), [3, 4, 9, 100, 101]);
-        assert_eq!(sequences(&next(&heads, 2, at(5))), [3, 4]);
+        assert_eq!(firsts(&next(&heads, 8, at(0))), [3, 9, 100, 101]);
+        assert_eq!(firsts(&next(&heads, 8, at(5))), [3, 4, 9, 100, 101]);
+        assert_eq!(firsts(&next(&heads, 2, at(5))), [3, 4]);
         assert!(next(&heads, 0, at(5)).is_empty());
     }
 
     #[test]
     fn what_somebody_has_in_hand_is_left_to_him_until_his_lease_ends() {
-        let leased = Head { leased_until: Some(at(7)), ..head(0, 1, 0) };
+        let first = Place { leased_until: Some(at(7)), ..place(1, 0) };
+        let leased = Head { first, ..head(0, 1, 0) };
         let heads = Heads { live: vec![leased], replayed: Vec::new() };
 
         assert!(next(&heads, 8, at(6)).is_empty());
-        assert_eq!(sequences(&next(&heads, 8, at(7))), [1]);
+        assert_eq!(firsts(&next(&heads, 8, at(7))), [1]);
+    }
+
+    #[test]
+    fn a_run_ends_before_the_first_that_is_not_due_or_is_in_somebodys_hands() {
+        let leased = Place { leased_until: Some(at(7)), ..place(4, 0) };
+        for (behind, run) in [
+            (vec![place(2, 0), place(3, 1)], vec![1, 2, 3]),
+            (vec![place(2, 0), place(3, 2), place(4, 0)], vec![1, 2]),
+            (vec![place(2, 0), leased, place(5, 0)], vec![1, 2]),
+        ] {
+            let heads = Heads { live: vec![Head { behind, ..head(0, 1, 0) }], replayed: Vec::new() };
+            assert_eq!(next(&heads, 8, at(1)).iter().map(|run| sequences(run)).collect::<Vec<_>>(), [run]);
+        }
     }
 
     #[test]
@@ -98,15 +131,22 @@ mod tests {
         leased_until: Option<i64>,
     }
 
-    /// The heads as the database finds them: of each line the lowest number that waits.
+    /// The heads as the database finds them: of each line the lowest numbers that wait.
     fn heads(waiting: &BTreeMap<u64, Modelled>) -> Heads {
-        let mut first: BTreeMap<u8, Head> = BTreeMap::new();
+        let mut lines: BTreeMap<u8, Head> = BTreeMap::new();
         for (sequence, delivery) in waiting {
             let leased_until = delivery.leased_until.map(at);
-            let head = Head { leased_until, ..head(delivery.line, *sequence, delivery.due_at) };
-            first.entry(delivery.line).or_insert(head);
+            let place = Place { leased_until, ..place(*sequence, delivery.due_at) };
+            match lines.get_mut(&delivery.line) {
+                Some(head) if head.behind.len() < BEHIND_MAX => head.behind.push(place),
+                Some(_) => {}
+                None => {
+                    let head = Head { first: place, ..head(delivery.line, *sequence, delivery.due_at) };
+                    lines.insert(delivery.line, head);
+                }
+            }
         }
-        Heads { live: first.into_values().collect(), replayed: Vec::new() }
+        Heads { live: lines.into_values().collect(), replayed: Vec::new() }
     }
 
     #[derive(Debug, Clone, Copy)]
@@ -115,10 +155,12 @@ mod tests {
         Stored { line: u8 },
         /// A courier looks.
         Looked { quota: usize },
-        /// Something in hand is accepted, or given up.
+        /// The first of a run in hand is accepted, and the next one is sent.
         Ended { which: usize },
-        /// Something in hand failed, and is tried again later.
+        /// The first of a run in hand failed, and is tried again later; the others are given back.
         Failed { which: usize, pause: i64 },
+        /// The first of a run in hand is accepted, and the others are given back all the same.
+        Broken { which: usize },
         /// Whoever has things in hand dies; time goes on until his leases have ended.
         Died,
         /// Time goes on.
@@ -131,12 +173,15 @@ mod tests {
             4 => (0usize..4).prop_map(|quota| Event::Looked { quota }),
             2 => any::<usize>().prop_map(|which| Event::Ended { which }),
             2 => (any::<usize>(), 0i64..9).prop_map(|(which, pause)| Event::Failed { which, pause }),
+            1 => any::<usize>().prop_map(|which| Event::Broken { which }),
             1 => Just(Event::Died),
             1 => (1i64..9).prop_map(|seconds| Event::Passed { seconds }),
         ]
     }
 
     const LEASE: i64 = 5;
+
+    const BEHIND_MAX: usize = 3;
 
     proptest! {
         #[test]
@@ -145,8 +190,8 @@ mod tests {
             is_strict: bool,
         ) {
             let mut waiting: BTreeMap<u64, Modelled> = BTreeMap::new();
-            let mut in_hand: Vec<u64> = Vec::new();
-            let mut first_sent: HashMap<u8, Vec<u64>> = HashMap::new();
+            let mut in_hand: Vec<VecDeque<u64>> = Vec::new();
+            let mut sent: HashMap<u8, Vec<u64>> = HashMap::new();
             let (mut now, mut last) = (0, 0);
             // in the end everything is accepted at once
             let round = [Event::Looked { quota: 1 }, Event::Ended { which: 0 }, Event::Passed { seconds: 9 }];
@@ -161,28 +206,40 @@ mod tests {
                     Event::Looked { quota } => {
                         let next = next(&heads(&waiting), quota, at(now));
                         prop_assert!(next.len() <= quota);
-                        for sequence in sequences(&next) {
-                            let sequence = u64::try_from(sequence).expect("small");
-                            let line = waiting[&sequence].line;
-                            let mut before = waiting.range(..sequence);
-                            prop_assert!(before.all(|(_, other)| other.line != line), "{} overtook", sequence);
-                            prop_assert!(!in_hand.contains(&sequence), "{} is in hand already", sequence);
-                            in_hand.push(sequence);
-                            first_sent.entry(line).or_default().push(sequence);
-                            waiting.get_mut(&sequence).expect("it waits").leased_until = Some(now + LEASE);
+                        for run in next.iter().map(|run| VecDeque::from(sequences(run))) {
+                            let line = waiting[&run[0]].line;
+                            for sequence in &run {
+                                let is_held = in_hand.iter().flatten().any(|held| held == sequence);
+                                prop_assert!(!is_held, "{} is in hand already", sequence);
+                                let delivery = waiting.get_mut(sequence).expect("it waits");
+                                prop_assert_eq!(delivery.line, line);
+                                delivery.leased_until = Some(now + LEASE);
+                            }
+                            prop_assert!(is_first(&waiting, run[0]), "{} overtook", run[0]);
+                            sent.entry(line).or_default().push(run[0]);
+                            in_hand.push(run);
                         }
                     }
                     Event::Ended { which } => {
-                        if !in_hand.is_empty() {
-                            let sequence = in_hand.remove(which % in_hand.len());
-                            waiting.remove(&sequence);
+                        if let Some(run) = chosen(&mut in_hand, which) {
+                            waiting.remove(&run.pop_front().expect("it has one"));
+                            if let Some(next) = run.front() {
+                                prop_assert!(is_first(&waiting, *next), "{} overtook", next);
+                                sent.entry(waiting[next].line).or_default().push(*next);
+                            }
                         }
                     }
                     Event::Failed { which, pause } => {
-                        if !in_hand.is_empty() {
-                            let sequence = in_hand.remove(which % in_hand.len());
-                            let delivery = waiting.get_mut(&sequence).expect("it waits");
-                            (delivery.due_at, delivery.leased_until) = (now + pause, None);
+                        if let Some(run) = chosen(&mut in_hand, which) {
+                            let failed = waiting.get_mut(&run[0]).expect("it waits");
+                            failed.due_at = now + pause;
+                            give_back(&mut waiting, run);
+                        }
+                    }
+                    Event::Broken { which } => {
+                        if let Some(run) = chosen(&mut in_hand, which) {
+                            waiting.remove(&run.pop_front().expect("it has one"));
+                            give_back(&mut waiting, run);
                         }
                     }
                     Event::Died => {
@@ -192,17 +249,34 @@ mod tests {
                     Event::Passed { seconds } => {
                         now += seconds;
                         // whoever lives renews
-                        for sequence in &in_hand {
+                        for sequence in in_hand.iter().flatten() {
                             waiting.get_mut(sequence).expect("it waits").leased_until = Some(now + LEASE);
                         }
                     }
                 }
+                in_hand.retain(|run| !run.is_empty());
             }
             prop_assert!(waiting.is_empty(), "{} were never sent", waiting.len());
-            // what is sent again was sent before, and never goes back behind what came after it
-            for sent in first_sent.values() {
+            // what is sent again was sent before, and never goes back behind what came after it was accepted
+            for sent in sent.values() {
                 prop_assert!(sent.is_sorted(), "{:?}", sent);
             }
+        }
+    }
+
+    fn is_first(waiting: &BTreeMap<u64, Modelled>, sequence: u64) -> bool {
+        let line = waiting[&sequence].line;
+        waiting.range(..sequence).all(|(_, other)| other.line != line)
+    }
+
+    fn chosen(in_hand: &mut [VecDeque<u64>], which: usize) -> Option<&mut VecDeque<u64>> {
+        let which = which.checked_rem(in_hand.len())?;
+        in_hand.get_mut(which)
+    }
+
+    fn give_back(waiting: &mut BTreeMap<u64, Modelled>, run: &mut VecDeque<u64>) {
+        for sequence in run.drain(..) {
+            waiting.get_mut(&sequence).expect("it waits").leased_until = None;
         }
     }
 }

@@ -28,6 +28,9 @@ use crate::metrics::Metrics;
 /// Most results in one statement.
 const RESULTS_MAX: usize = 256;
 
+/// So long results for which nobody waits are gathered before they are stored.
+const GATHER_MAX: Duration = Duration::from_millis(10);
+
 /// Pause before results are stored again when that failed.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -40,8 +43,21 @@ enum Result {
     Attempted(Box<Attempted>),
     /// It could not be tried after all.
     NotTried(DeliveryId),
+    /// Nor could these, which are in line.
+    NotTriedInLine(Vec<DeliveryId>),
     AttemptedBatch(Box<(FinishedBatch, NewAttempt)>),
     NotTriedBatch(BatchId),
+}
+
+impl Result {
+    /// Whether something can go on when it is stored.
+    fn is_awaited(&self) -> bool {
+        match self {
+            Self::Attempted(attempted) => attempted.is_awaited,
+            Self::NotTriedInLine(_) => true,
+            Self::NotTried(_) | Self::AttemptedBatch(_) | Self::NotTriedBatch(_) => false,
+        }
+    }
 }
 
 /// What came of a delivery in hand.
@@ -113,7 +129,7 @@ impl Recorder {
         self.batches_in_hand().insert(id)
     }
 
-    /// Stores the result of a delivery in hand, soon.
+    /// Stores the result of a delivery in hand, soon; at once if it is awaited: then what is behind it in line goes on.
     pub fn settle(
         &self,
         id: DeliveryId,
@@ -121,12 +137,12 @@ impl Recorder {
         endpoint: &Endpoint,
         settlement: Settlement,
         body: Option<Vec<u8>>,
+        is_awaited: bool,
     ) {
         let mut progress = settlement.progress.clone();
         progress.body = body;
         let finished = Finished { id, workspace_id: endpoint.workspace_id, owed, progress };
         let attempt = settlement.into_attempt_row(id, endpoint);
-        let is_awaited = endpoint.ordering.is_kept();
         self.send(Result::Attempted(Box::new(Attempted { finished, attempt, is_awaited })));
     }
 
@@ -157,6 +173,18 @@ impl Recorder {
     /// Gives a delivery in hand back as it was.
     pub fn give_back(&self, id: DeliveryId) {
         self.send(Result::NotTried(id));
+    }
+
+    /// Gives deliveries in line back as they were; whoever looks at the line next finds them.
+    pub fn give_back_in_line(&self, ids: Vec<DeliveryId>) {
+        if !ids.is_empty() {
+            self.send(Result::NotTriedInLine(ids));
+        }
+    }
+
+    /// How many deliveries are in hand.
+    pub fn in_hand_count(&self) -> usize {
+        self.in_hand().len()
     }
 
     /// Gives back all that is still in hand, at the end.
@@ -236,6 +264,8 @@ impl Recording {
                 received = self.results.recv_many(&mut results, RESULTS_MAX) => if received == 0 { return },
                 () = finish.cancelled() => return,
             }
+            // who has nothing to wait for any more goes on
+            let _ = tokio::time::timeout(GATHER_MAX, self.gather(&mut results, &finish)).await;
             while let Err(error) = self.store(&results).await {
                 self.recorder.metrics.store_failures.inc();
                 warn!(
@@ -249,20 +279,31 @@ impl Recording {
         }
     }
 
+    /// Takes more results, until one is awaited or it is the end.
+    async fn gather(&mut self, results: &mut Vec<Result>, finish: &tokio_util::sync::CancellationToken) {
+        while results.len() < RESULTS_MAX && !results.iter().any(Result::is_awaited) {
+            let room = RESULTS_MAX - results.len();
+            tokio::select! {
+                biased;
+                received = self.results.recv_many(results, room) => if received == 0 { return },
+                () = finish.cancelled() => return,
+            }
+        }
+    }
+
     async fn store(&self, results: &[Result]) -> anyhow::Result<()> {
         let recorder = &self.recorder;
         let (mut finished, mut attempts, mut not_tried) = (Vec::new(), Vec::new(), Vec::new());
         let (mut ended, mut attempts_of_batches, mut batches_not_tried) =
             (Vec::new(), Vec::new(), Vec::new());
-        let mut is_awaited = false;
         for result in results {
             match result {
                 Result::Attempted(attempted) => {
                     finished.push(attempted.finished.clone());
                     attempts.extend(attempted.attempt.clone());
-                    is_awaited |= attempted.is_awaited;
                 }
                 Result::NotTried(id) => not_tried.push(*id),
+                Result::NotTriedInLine(ids) => not_tried.extend(ids),
                 Result::AttemptedBatch(attempted) => {
                     ended.push(attempted.0.clone());
                     attempts_of_batches.push(attempted.1.clone());
@@ -289,7 +330,7 @@ impl Recording {
         }
         remove(&mut recorder.in_hand(), finished.iter().map(|f| &f.id).chain(&not_tried));
         remove(&mut recorder.batches_in_hand(), ended.iter().map(|f| &f.id).chain(&batches_not_tried));
-        if is_awaited {
+        if results.iter().any(Result::is_awaited) {
             recorder.work.notify_one();
         }
         Ok(())

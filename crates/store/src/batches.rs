@@ -21,7 +21,8 @@ use uuid::Uuid;
 
 use model::{BatchId, DeliveryId, EndpointId, WorkspaceId};
 
-use crate::statement::statement;
+use crate::partitions::days_of;
+use crate::statement::{ALL, rows_of, statement};
 use crate::{Connection, QueryResult};
 
 pub use ends::{FinishedBatch, bury, dissolve_of_fetching, finish};
@@ -93,13 +94,16 @@ pub async fn make(conn: &mut Connection, new: &NewBatch, now: DateTime<Utc>) -> 
     .bind::<Binary, _>(&new.body[..])
     .execute(conn)
     .await?;
+    let own = rows_of("$1, $2", "day, id", "$5");
     statement(format!(
-        "UPDATE deliveries d SET batch_id = $3, leased_by = $3, leased_until = {NEVER} \
-         FROM unnest($1, $2) AS own (day, id) WHERE d.day = own.day AND d.id = own.id"
+        "UPDATE deliveries d SET batch_id = $3, leased_by = $3, leased_until = {NEVER} FROM {own} AS own \
+         WHERE d.day = ANY($4) AND d.day = own.day AND d.id = own.id"
     ))
-    .bind::<Array<Date>, _>(days)
+    .bind::<Array<Date>, _>(&days)
     .bind::<Array<SqlUuid>, _>(new.deliveries.iter().map(|id| id.uuid()).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(new.id.uuid())
+    .bind::<Array<Date>, _>(days_of(days.iter().copied()))
+    .bind::<BigInt, _>(ALL)
     .execute(conn)
     .await?;
     Ok(())
@@ -140,8 +144,9 @@ pub async fn lease_due(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
+    let asked = rows_of("$1, $2", "endpoint_id, quota", "$6");
     let rows: Vec<Row> = statement(
-        "WITH due AS MATERIALIZED (SELECT own.* FROM unnest($1, $2) AS wanted (endpoint_id, quota), \
+        format!("WITH due AS MATERIALIZED (SELECT own.* FROM {asked} AS wanted, \
              LATERAL (SELECT b.day, b.id, b.leased_by IS NOT NULL AS is_taken_over FROM delivery_batches b \
                  WHERE b.status = 'pending' AND b.endpoint_id = wanted.endpoint_id AND b.next_attempt_at <= $3 \
                      AND (b.leased_until IS NULL OR b.leased_until <= $3) \
@@ -149,13 +154,14 @@ pub async fn lease_due(
          UPDATE delivery_batches b SET leased_by = $4, leased_until = $5 FROM due \
          WHERE b.day = due.day AND b.id = due.id \
          RETURNING b.id, b.first_day, b.workspace_id, b.endpoint_id, b.is_replay, b.events, b.attempt_count, \
-             b.throttled, b.body, due.is_taken_over",
+             b.throttled, b.body, due.is_taken_over"),
     )
     .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(wanted.iter().map(|(_, limit)| number(*limit)).collect::<Vec<_>>())
     .bind::<Timestamptz, _>(now)
     .bind::<SqlUuid, _>(leased_by)
     .bind::<Timestamptz, _>(until)
+    .bind::<BigInt, _>(ALL)
     .load(conn)
     .await?;
     let read = |row: Row| LeasedBatch {

@@ -20,7 +20,7 @@ use model::{ClickId, DeliveryId, EndpointId, EventId, WorkspaceId};
 
 use crate::attempts::{self, NewAttempt};
 use crate::schema::clicks;
-use crate::sequences::{self, Line};
+use crate::sequences::{self, Line, Numbers};
 use crate::statement::statement;
 use crate::{Connection, QueryResult};
 
@@ -220,15 +220,33 @@ pub async fn insert(
         .collect();
     let is_counted = new.iter().any(|d| d.line.is_some());
     if attempts.is_empty() && ends.is_empty() && !is_counted {
-        return insert_rows(conn, new, leased_by, now).await;
+        return insert_rows(conn, new, &Numbers::new(), leased_by, now).await;
+    }
+    let tell_of = async |conn: &mut Connection, made: &HashSet<DeliveryId>| {
+        attempts::insert(conn, attempts.iter().filter(|a| made.contains(&a.delivery_id))).await?;
+        tell(conn, ends.iter().filter(|end| made.contains(&end.id)), now).await
+    };
+    if is_counted {
+        let made = conn.transaction(async |conn| {
+            let numbers = sequences::numbers(conn, new).await?;
+            let made = insert_rows(conn, new, &numbers, leased_by, now).await?;
+            if !numbers.keys().all(|id| made.contains(id)) {
+                return Err(diesel::result::Error::RollbackTransaction);
+            }
+            tell_of(conn, &made).await?;
+            QueryResult::Ok(made)
+        });
+        match made.await {
+            // some were there already, and their numbers would be missing
+            Err(diesel::result::Error::RollbackTransaction) => {}
+            made => return made,
+        }
     }
     conn.transaction(async |conn| {
-        let made = insert_rows(conn, new, leased_by, now).await?;
-        if is_counted {
-            sequences::number(conn, new, &made).await?;
-        }
-        attempts::insert(conn, attempts.iter().filter(|a| made.contains(&a.delivery_id))).await?;
-        tell(conn, ends.iter().filter(|end| made.contains(&end.id)), now).await?;
+        sequences::lock(conn, new).await?;
+        let made = insert_rows(conn, new, &Numbers::new(), leased_by, now).await?;
+        sequences::number(conn, new, &made).await?;
+        tell_of(conn, &made).await?;
         QueryResult::Ok(made)
     })
     .await
@@ -237,6 +255,7 @@ pub async fn insert(
 async fn insert_rows(
     conn: &mut Connection,
     new: &[NewDelivery],
+    numbers: &Numbers,
     leased_by: Uuid,
     now: DateTime<Utc>,
 ) -> QueryResult<HashSet<DeliveryId>> {
@@ -244,13 +263,14 @@ async fn insert_rows(
     let rows: Vec<IdRow> = statement(
         "INSERT INTO deliveries (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, \
              last_status, last_error, response_body, body, id, day, workspace_id, endpoint_id, event_id, \
-             event_revision, event_type, click_id, leased_until, throttled, timings, told_revision, leased_by, \
-             created_at) \
-         SELECT d.*, CASE WHEN d.leased_until IS NOT NULL THEN $23 END, $24 \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) \
+             event_revision, event_type, click_id, leased_until, throttled, timings, told_revision, sequence, \
+             order_key, leased_by, created_at) \
+         SELECT d.*, CASE WHEN d.leased_until IS NOT NULL THEN $25 END, $26 \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
+             $22, $23, $24) \
              AS d (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, last_status, \
              last_error, response_body, body, id, day, workspace_id, endpoint_id, event_id, event_revision, \
-             event_type, click_id, leased_until, throttled, timings, told_revision) \
+             event_type, click_id, leased_until, throttled, timings, told_revision, sequence, order_key) \
          ON CONFLICT DO NOTHING RETURNING id",
     )
     .bind::<Array<Text>, _>(progress.status)
@@ -277,6 +297,10 @@ async fn insert_rows(
     .bind::<Array<Integer>, _>(progress.throttled)
     .bind::<Array<Nullable<Binary>>, _>(progress.timings)
     .bind::<Array<Integer>, _>(new.iter().map(|d| d.told_revision.cast_signed()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<BigInt>>, _>(new.iter().map(|d| numbers.get(&d.id).copied()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<SqlUuid>>, _>(
+        new.iter().map(|d| d.line.filter(|_| numbers.contains_key(&d.id)).map(Line::key)).collect::<Vec<_>>(),
+    )
     .bind::<SqlUuid, _>(leased_by)
     .bind::<Timestamptz, _>(now)
     .load(conn)

@@ -55,6 +55,8 @@ pub mod ownership;
 mod parse;
 pub mod partitions;
 pub mod people;
+#[cfg(test)]
+mod plans;
 mod pool;
 pub mod pulled;
 pub mod quarantine;

@@ -1,8 +1,8 @@
 //! Deliveries in line: those of an endpoint that is sent to in order, each behind the one before it.
 //!
-//! The *head* of a line is the delivery with the lowest number that waits in it; nothing behind it is sent. Strict order is one
-//! line, an order per link one for each link, and what is of no link is in a line of its own. Replays are in lines beside, by the
-//! numbers of what they replay, what was never counted first.
+//! The *head* of a line is the delivery with the lowest number that waits in it; nothing behind it is sent before it. Strict order
+//! is one line, an order per link one for each link, and what is of no link is in a line of its own. Replays are in lines beside,
+//! by the numbers of what they replay, what was never counted first.
 
 use std::collections::HashMap;
 
@@ -15,8 +15,9 @@ use uuid::Uuid;
 use model::{DeliveryId, EndpointId, LinkId, WorkspaceId};
 
 use crate::leases::{Leased, LeasedRow, leasing};
+use crate::partitions::days_of;
 use crate::sequences::NO_LINK;
-use crate::statement::statement;
+use crate::statement::{ALL, rows_of, statement};
 use crate::{Connection, QueryResult};
 
 /// Most replayed deliveries of one endpoint among which the heads are looked for: more than a replay puts in line at a time.
@@ -37,19 +38,39 @@ pub struct Wanted {
     pub after: LineKey,
 }
 
-/// The first delivery of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The first delivery of a line, and what is right behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// Which delivery.
-    pub id: DeliveryId,
     /// Of which line.
     pub line: LineKey,
+    /// The first.
+    pub first: Place,
+    /// The next, in their order.
+    pub behind: Vec<Place>,
+}
+
+/// A delivery in line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Which delivery.
+    pub id: DeliveryId,
     /// Its number; 0 where it was never counted.
     pub sequence: u64,
     /// When it is due.
     pub due_at: DateTime<Utc>,
     /// Until when somebody has it in hand.
     pub leased_until: Option<DateTime<Utc>>,
+}
+
+/// How much is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sight {
+    /// Most lines of an endpoint whose order is by link.
+    pub lines: usize,
+    /// Most deliveries of each of them, the head among them.
+    pub of_line: usize,
+    /// Most deliveries of a strict order.
+    pub of_strict: usize,
 }
 
 /// The heads of an endpoint's lines.
@@ -62,7 +83,7 @@ pub struct Heads {
 }
 
 #[derive(QueryableByName)]
-struct HeadRow {
+struct PlaceRow {
     #[diesel(sql_type = SqlUuid)]
     endpoint_id: Uuid,
     #[diesel(sql_type = SqlUuid)]
@@ -77,121 +98,160 @@ struct HeadRow {
     leased_until: Option<DateTime<Utc>>,
 }
 
-impl HeadRow {
-    fn read(self) -> (EndpointId, Head) {
-        let head = Head {
+impl PlaceRow {
+    fn place(&self) -> Place {
+        Place {
             id: DeliveryId::from_uuid(self.id),
-            line: LineKey(self.order_key),
             sequence: u64::try_from(self.sequence).unwrap_or_default(),
             due_at: self.next_attempt_at,
             leased_until: self.leased_until,
-        };
-        (EndpointId::from_uuid(self.endpoint_id), head)
+        }
     }
 }
 
 /// What is live and in line. The words are those of the indexes.
 const IN_LINE: &str = "status = 'pending' AND sequence IS NOT NULL AND replay_id IS NULL";
 
-/// The columns of a head.
-const COLUMNS: &str = "order_key, id, sequence, next_attempt_at, leased_until";
+/// The columns of a delivery in line.
+const COLUMNS: &str = "id, sequence, next_attempt_at, leased_until";
 
-/// The heads of these endpoints' lines; of an order per link those of at most `lines_max` links.
+/// The heads of these endpoints' lines, as far as is to be seen of them.
 pub async fn heads(
     conn: &mut Connection,
     wanted: &[Wanted],
-    lines_max: i64,
+    sight: Sight,
 ) -> QueryResult<HashMap<EndpointId, Heads>> {
-    let mut found: HashMap<EndpointId, Heads> = HashMap::new();
     let (strict, by_link): (Vec<&Wanted>, Vec<&Wanted>) = wanted.iter().partition(|wanted| wanted.is_strict);
     let mut live = Vec::new();
     if !strict.is_empty() {
-        live.extend(strict_heads(conn, &strict).await?);
+        live.extend(strict_heads(conn, &strict, sight).await?);
     }
     if !by_link.is_empty() {
-        live.extend(heads_by_link(conn, &by_link, lines_max).await?);
+        live.extend(heads_by_link(conn, &by_link, sight).await?);
     }
-    for row in live {
-        let (endpoint_id, head) = row.read();
+    let replayed = if wanted.is_empty() { Vec::new() } else { replayed_heads(conn, wanted, sight).await? };
+    let mut found: HashMap<EndpointId, Heads> = HashMap::new();
+    for (endpoint_id, head) in lined_up(live) {
         found.entry(endpoint_id).or_default().live.push(head);
     }
-    if !wanted.is_empty() {
-        for row in replayed_heads(conn, wanted).await? {
-            let (endpoint_id, head) = row.read();
-            found.entry(endpoint_id).or_default().replayed.push(head);
-        }
+    for (endpoint_id, head) in lined_up(replayed) {
+        found.entry(endpoint_id).or_default().replayed.push(head);
     }
     Ok(found)
 }
 
+/// The lines that these deliveries are of, each in its order.
+fn lined_up(mut rows: Vec<PlaceRow>) -> Vec<(EndpointId, Head)> {
+    rows.sort_by_key(|row| (row.endpoint_id, row.order_key, row.sequence, row.id));
+    let lines = rows.chunk_by(|a, b| (a.endpoint_id, a.order_key) == (b.endpoint_id, b.order_key));
+    let head = |line: &[PlaceRow]| {
+        let (first, behind) = line.split_first()?;
+        let behind = behind.iter().map(PlaceRow::place).collect();
+        let head = Head { line: LineKey(first.order_key), first: first.place(), behind };
+        Some((EndpointId::from_uuid(first.endpoint_id), head))
+    };
+    lines.filter_map(head).collect()
+}
+
 fn strict_sql() -> String {
+    let wanted = rows_of("$1, $2", "endpoint_id, most", "$4");
     format!(
-        "SELECT wanted.endpoint_id, head.* FROM unnest($1) AS wanted (endpoint_id), \
+        "SELECT wanted.endpoint_id, $3 AS order_key, place.* FROM {wanted} AS wanted, \
              LATERAL (SELECT {COLUMNS} FROM deliveries d WHERE {IN_LINE} AND d.endpoint_id = wanted.endpoint_id \
-                 ORDER BY d.sequence LIMIT 1) AS head"
+                 ORDER BY d.sequence LIMIT wanted.most) AS place"
     )
 }
 
-async fn strict_heads(conn: &mut Connection, wanted: &[&Wanted]) -> QueryResult<Vec<HeadRow>> {
+async fn strict_heads(conn: &mut Connection, wanted: &[&Wanted], sight: Sight) -> QueryResult<Vec<PlaceRow>> {
     statement(strict_sql())
         .bind::<Array<SqlUuid>, _>(wanted.iter().map(|w| w.endpoint_id.uuid()).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(vec![number(sight.of_strict); wanted.len()])
+        .bind::<SqlUuid, _>(NO_LINK)
+        .bind::<BigInt, _>(ALL)
         .load(conn)
         .await
 }
 
 /// It steps from line to line through the index, so that a line costs one look-up however long it is.
 fn by_link_sql() -> String {
+    let wanted = rows_of("$1, $2, $3, $4", "endpoint_id, after, lines, most", "$5");
     format!(
-        "SELECT wanted.endpoint_id, heads.* FROM unnest($1, $2) AS wanted (endpoint_id, after), LATERAL ( \
-             WITH RECURSIVE head AS ( \
-                 (SELECT {COLUMNS} FROM deliveries d WHERE {IN_LINE} AND d.endpoint_id = wanted.endpoint_id \
+        "SELECT wanted.endpoint_id, line.order_key, place.* FROM {wanted} AS wanted, LATERAL ( \
+             WITH RECURSIVE line AS ( \
+                 (SELECT d.order_key FROM deliveries d WHERE {IN_LINE} AND d.endpoint_id = wanted.endpoint_id \
                       AND d.order_key > wanted.after ORDER BY d.order_key, d.sequence LIMIT 1) \
                  UNION ALL \
-                 SELECT next.* FROM head, LATERAL (SELECT {COLUMNS} FROM deliveries d WHERE {IN_LINE} \
-                     AND d.endpoint_id = wanted.endpoint_id AND d.order_key > head.order_key \
+                 SELECT next.* FROM line, LATERAL (SELECT d.order_key FROM deliveries d WHERE {IN_LINE} \
+                     AND d.endpoint_id = wanted.endpoint_id AND d.order_key > line.order_key \
                      ORDER BY d.order_key, d.sequence LIMIT 1) AS next) \
-             SELECT * FROM head LIMIT $3) AS heads"
+             SELECT * FROM line LIMIT wanted.lines) AS line, \
+         LATERAL (SELECT {COLUMNS} FROM deliveries d WHERE {IN_LINE} AND d.endpoint_id = wanted.endpoint_id \
+             AND d.order_key = line.order_key ORDER BY d.sequence LIMIT wanted.most) AS place"
     )
 }
 
 async fn heads_by_link(
     conn: &mut Connection,
     wanted: &[&Wanted],
-    lines_max: i64,
-) -> QueryResult<Vec<HeadRow>> {
+    sight: Sight,
+) -> QueryResult<Vec<PlaceRow>> {
     statement(by_link_sql())
         .bind::<Array<SqlUuid>, _>(wanted.iter().map(|w| w.endpoint_id.uuid()).collect::<Vec<_>>())
         .bind::<Array<SqlUuid>, _>(wanted.iter().map(|w| w.after.0).collect::<Vec<_>>())
-        .bind::<BigInt, _>(lines_max)
+        .bind::<Array<BigInt>, _>(vec![number(sight.lines); wanted.len()])
+        .bind::<Array<BigInt>, _>(vec![number(sight.of_line); wanted.len()])
+        .bind::<BigInt, _>(ALL)
         .load(conn)
         .await
 }
 
-async fn replayed_heads(conn: &mut Connection, wanted: &[Wanted]) -> QueryResult<Vec<HeadRow>> {
-    statement(
-        "SELECT wanted.endpoint_id, heads.* FROM unnest($1, $2) AS wanted (endpoint_id, is_strict), LATERAL ( \
-             SELECT DISTINCT ON (line.order_key) line.* FROM ( \
-                 SELECT CASE WHEN wanted.is_strict THEN $4 ELSE coalesce(d.order_key, $4) END AS order_key, d.id, \
-                     coalesce(d.sequence, 0) AS sequence, d.next_attempt_at, d.leased_until \
-                 FROM deliveries d WHERE d.status = 'pending' AND d.replay_id IS NOT NULL \
-                     AND d.endpoint_id = wanted.endpoint_id LIMIT $3) AS line \
-             ORDER BY line.order_key, line.sequence, line.id) AS heads",
+fn replayed_sql() -> String {
+    let wanted = rows_of("$1, $2", "endpoint_id, is_strict", "$6");
+    format!(
+        "SELECT wanted.endpoint_id, place.order_key, place.id, place.sequence, place.next_attempt_at, \
+         place.leased_until \
+     FROM {wanted} AS wanted, LATERAL ( \
+         SELECT line.*, row_number() OVER (PARTITION BY line.order_key ORDER BY line.sequence, line.id) AS number FROM ( \
+             SELECT CASE WHEN wanted.is_strict THEN $3 ELSE coalesce(d.order_key, $3) END AS order_key, d.id, \
+                 coalesce(d.sequence, 0) AS sequence, d.next_attempt_at, d.leased_until \
+             FROM deliveries d WHERE d.status = 'pending' AND d.replay_id IS NOT NULL \
+                 AND d.endpoint_id = wanted.endpoint_id LIMIT {REPLAYED_MAX}) AS line) AS place \
+     WHERE place.number <= CASE WHEN wanted.is_strict THEN $4 ELSE $5 END"
     )
-    .bind::<Array<SqlUuid>, _>(wanted.iter().map(|w| w.endpoint_id.uuid()).collect::<Vec<_>>())
-    .bind::<Array<Bool>, _>(wanted.iter().map(|w| w.is_strict).collect::<Vec<_>>())
-    .bind::<BigInt, _>(REPLAYED_MAX)
-    .bind::<SqlUuid, _>(NO_LINK)
-    .load(conn)
-    .await
+}
+
+async fn replayed_heads(
+    conn: &mut Connection,
+    wanted: &[Wanted],
+    sight: Sight,
+) -> QueryResult<Vec<PlaceRow>> {
+    statement(replayed_sql())
+        .bind::<Array<SqlUuid>, _>(wanted.iter().map(|w| w.endpoint_id.uuid()).collect::<Vec<_>>())
+        .bind::<Array<Bool>, _>(wanted.iter().map(|w| w.is_strict).collect::<Vec<_>>())
+        .bind::<SqlUuid, _>(NO_LINK)
+        .bind::<BigInt, _>(number(sight.of_strict))
+        .bind::<BigInt, _>(number(sight.of_line))
+        .bind::<BigInt, _>(ALL)
+        .load(conn)
+        .await
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Those of these deliveries that are due, in nobody's hands and whose endpoint has no other courier than `leased_by`, locked.
-const LEASE_HEADS: &str = "SELECT own.day, own.id, own.is_taken_over FROM unnest($1, $2) AS head (day, id), \
-    LATERAL (SELECT d.day, d.id, d.endpoint_id, d.leased_by IS NOT NULL AS is_taken_over FROM deliveries d \
-        WHERE d.day = head.day AND d.id = head.id AND d.status = 'pending' AND d.next_attempt_at <= $3 \
-            AND (d.leased_until IS NULL OR d.leased_until <= $3) \
-        LIMIT 1 FOR UPDATE SKIP LOCKED) AS own \
-    WHERE EXISTS (SELECT FROM endpoint_state s WHERE s.endpoint_id = own.endpoint_id AND s.courier = $4)";
+fn free_sql() -> String {
+    let head = rows_of("$1, $2", "day, id", "$7");
+    format!(
+        "SELECT own.day, own.id, own.is_taken_over FROM {head} AS head, \
+         LATERAL (SELECT d.day, d.id, d.endpoint_id, d.leased_by IS NOT NULL AS is_taken_over FROM deliveries d \
+             WHERE d.day = ANY($6) AND d.day = head.day AND d.id = head.id AND d.status = 'pending' \
+                 AND d.next_attempt_at <= $3 AND (d.leased_until IS NULL OR d.leased_until <= $3) \
+             LIMIT 1 FOR UPDATE SKIP LOCKED) AS own \
+         WHERE EXISTS (SELECT FROM endpoint_state s WHERE s.endpoint_id = own.endpoint_id AND s.courier = $4)"
+    )
+}
 
 /// Leases these heads. One that somebody else has, or that has ended meanwhile, is passed over.
 pub async fn lease(
@@ -204,12 +264,14 @@ pub async fn lease(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let rows: Vec<LeasedRow> = statement(leasing(LEASE_HEADS))
+    let rows: Vec<LeasedRow> = statement(leasing(&free_sql()))
         .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<NaiveDate>>())
         .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
         .bind::<Timestamptz, _>(now)
         .bind::<SqlUuid, _>(leased_by)
         .bind::<Timestamptz, _>(until)
+        .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
+        .bind::<BigInt, _>(ALL)
         .load(conn)
         .await?;
     Ok(rows.into_iter().map(Leased::from).collect())
@@ -307,58 +369,50 @@ pub async fn count_held_up(
 
 #[cfg(test)]
 mod tests {
-    use diesel::sql_types::Text;
-    use diesel_async::SimpleAsyncConnection as _;
-
     use super::*;
+    use crate::plans::Planned;
 
-    #[derive(QueryableByName)]
-    struct Line {
-        #[diesel(sql_type = Text, column_name = "QUERY PLAN")]
-        text: String,
+    const ENDPOINT: &str = "'{00000000-0000-0000-0000-000000000007}'";
+
+    #[tokio::test]
+    async fn lines_are_looked_at_through_their_indexes_with_plans_that_are_made_once() {
+        let key = "'00000000-0000-0000-0000-000000000001'";
+        for (sql, types, values, index) in [
+            (
+                strict_sql(),
+                "uuid[], bigint[], uuid, bigint",
+                format!("{ENDPOINT}, '{{64}}', {key}, {ALL}"),
+                "endpoint_id_sequence_idx",
+            ),
+            (
+                by_link_sql(),
+                "uuid[], uuid[], bigint[], bigint[], bigint",
+                format!("{ENDPOINT}, {ENDPOINT}, '{{128}}', '{{8}}', {ALL}"),
+                "endpoint_id_order_key_sequence_idx",
+            ),
+            (
+                replayed_sql(),
+                "uuid[], boolean[], uuid, bigint, bigint, bigint",
+                format!("{ENDPOINT}, '{{t}}', {key}, 64, 8, {ALL}"),
+                "endpoint_id_next_attempt_at_idx",
+            ),
+        ] {
+            let planned = Planned::of(&sql, types, &values).await;
+            assert!(planned.scans_of_today().iter().all(|scan| scan.contains(index)), "{planned}");
+            assert!(planned.is_made_once, "{planned}");
+        }
     }
 
     #[tokio::test]
-    async fn heads_are_found_through_their_indexes_however_long_the_lines_are() {
-        let database = testkit::TestDatabase::new().await;
-        let settings = crate::Settings::at(database.url());
-        let mut conn = crate::connect(&settings).await.expect("a connection");
-        let (endpoint, day) = (Uuid::from_u128(7), Utc::now().date_naive());
-        // ten thousand deliveries in ten lines
-        diesel::sql_query(
-            "INSERT INTO deliveries (id, day, workspace_id, endpoint_id, event_id, event_type, status, \
-                 next_attempt_at, created_at, sequence, order_key) \
-             SELECT gen_random_uuid(), $2, gen_random_uuid(), $1, gen_random_uuid(), 'link.clicked', 'pending', \
-                 now(), now(), n, ('00000000-0000-0000-0000-00000000000' || n % 10)::uuid \
-             FROM generate_series(1, 10000) AS n",
-        )
-        .bind::<SqlUuid, _>(endpoint)
-        .bind::<Date, _>(day)
-        .execute(&mut conn)
-        .await
-        .expect("an insert");
-        conn.batch_execute("ANALYZE deliveries").await.expect("ANALYZE");
+    async fn heads_are_leased_in_the_partitions_of_their_days() {
+        let today = Utc::now().date_naive();
+        let values =
+            format!("'{{{today}}}', {ENDPOINT}, now(), gen_random_uuid(), now(), '{{{today}}}', {ALL}");
+        let types = "date[], uuid[], timestamptz, uuid, timestamptz, date[], bigint";
 
-        let strict: Vec<Line> = diesel::sql_query(format!("EXPLAIN {}", strict_sql()))
-            .bind::<Array<SqlUuid>, _>(vec![endpoint])
-            .load(&mut conn)
-            .await
-            .expect("a plan");
-        let by_link: Vec<Line> = diesel::sql_query(format!("EXPLAIN {}", by_link_sql()))
-            .bind::<Array<SqlUuid>, _>(vec![endpoint])
-            .bind::<Array<SqlUuid>, _>(vec![Uuid::nil()])
-            .bind::<BigInt, _>(5)
-            .load(&mut conn)
-            .await
-            .expect("a plan");
+        let planned = Planned::of(&leasing(&free_sql()), types, &values).await;
 
-        // the partitions of other days are empty, and there the index would cost more
-        let full = crate::partitions::name("deliveries", day);
-        for (plan, index) in [(strict, "endpoint_id_sequence_idx"), (by_link, "order_key_sequence_idx")] {
-            let plan: Vec<&str> = plan.iter().map(|line| line.text.as_str()).collect();
-            let plan = plan.join("\n");
-            assert!(plan.contains(&format!("{full}_endpoint_id_")) && plan.contains(index), "{plan}");
-            assert!(!plan.contains(&format!("Seq Scan on {full}")), "{plan}");
-        }
+        assert_eq!(planned.scans_of_today().len(), 2, "{planned}");
+        assert_eq!((planned.scans_of_others(), planned.is_made_once), (0, false), "{planned}");
     }
 }

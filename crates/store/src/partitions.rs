@@ -240,6 +240,11 @@ async fn days(conn: &mut Connection, table: &str) -> QueryResult<BTreeSet<NaiveD
     Ok(rows.into_iter().filter_map(day).collect())
 }
 
+/// These days, each once. A statement that names those of its keys (`day = ANY(…)`) is planned for their partitions alone.
+pub(crate) fn days_of(days: impl IntoIterator<Item = NaiveDate>) -> Vec<NaiveDate> {
+    days.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// The name of the partition that holds `day`.
 pub fn name(table: &str, day: NaiveDate) -> String {
     format!("{table}_p{}", day.format("%Y%m%d"))

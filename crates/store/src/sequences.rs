@@ -2,6 +2,9 @@
 //!
 //! Numbers are given in the transaction that stores the delivery, while the row of its endpoint is locked: so they have no gaps,
 //! and whoever sees one sees all before it. What is not stored, because it is there already, is given none.
+//!
+//! Mostly all are new: then they are stored with their numbers ([`numbers`]). Else they are stored first, and numbered when it is
+//! known which are new ([`number`]). Both lock the row of the endpoint first, so that they never wait for each other in a circle.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -14,7 +17,8 @@ use uuid::Uuid;
 use model::{DeliveryId, EndpointId, LinkId, WorkspaceId};
 
 use crate::deliveries::NewDelivery;
-use crate::statement::statement;
+use crate::partitions::days_of;
+use crate::statement::{ALL, rows_of, statement};
 use crate::{Connection, QueryResult};
 
 /// Stands for the link where there is none. It is above every link, as whoever goes through them needs.
@@ -29,6 +33,16 @@ pub struct Line {
     pub link_id: Option<LinkId>,
 }
 
+impl Line {
+    /// What stands for the link in the order of deliveries.
+    pub(crate) fn key(self) -> Uuid {
+        self.link_id.map_or(NO_LINK, LinkId::uuid)
+    }
+}
+
+/// The numbers of deliveries that are to be stored.
+pub(crate) type Numbers = HashMap<DeliveryId, i64>;
+
 /// A delivery that is to be numbered.
 struct Unnumbered {
     id: DeliveryId,
@@ -37,23 +51,42 @@ struct Unnumbered {
     order_key: Uuid,
 }
 
+/// Locks the numbers of the endpoints whose deliveries come in line, until the end of the transaction.
+pub(crate) async fn lock(conn: &mut Connection, new: &[NewDelivery]) -> QueryResult<()> {
+    let counts = lined(new, |_| true).iter().map(|d| (d.endpoint_id, (d.workspace_id, 0))).collect();
+    add(conn, &counts).await.map(|_| ())
+}
+
+/// The numbers that those of the new deliveries have which come in line, if all of them are new. Belongs into the transaction
+/// that stores them, which has to be rolled back if it finds that one is not.
+pub(crate) async fn numbers(conn: &mut Connection, new: &[NewDelivery]) -> QueryResult<Numbers> {
+    let unnumbered = lined(new, |_| true);
+    let sequences = reserve(conn, &unnumbered).await?;
+    Ok(unnumbered.iter().map(|delivery| delivery.id).zip(sequences).collect())
+}
+
 /// Numbers those of the new deliveries that were made and come in line. Belongs into the transaction that made them.
 pub(crate) async fn number(
     conn: &mut Connection,
     new: &[NewDelivery],
     made: &HashSet<DeliveryId>,
 ) -> QueryResult<()> {
-    let mut lined: Vec<(&NewDelivery, Line)> =
-        new.iter().filter(|new| made.contains(&new.id)).filter_map(|new| Some((new, new.line?))).collect();
+    give(conn, &lined(new, |id| made.contains(&id))).await
+}
+
+/// Those of the new deliveries that come in line, in the order in which they are numbered.
+fn lined(new: &[NewDelivery], which: impl Fn(DeliveryId) -> bool) -> Vec<Unnumbered> {
+    let of_line = new.iter().filter(|new| which(new.id)).filter_map(|new| Some((new, new.line?)));
+    let mut lined: Vec<(&NewDelivery, Line)> = of_line.collect();
     // what happened at the same moment stays as it came
     lined.sort_by_key(|(_, line)| line.at);
     let unnumbered = |(new, line): (&NewDelivery, Line)| Unnumbered {
         id: new.id,
         endpoint_id: new.owed.endpoint_id,
         workspace_id: new.workspace_id,
-        order_key: line.link_id.map_or(NO_LINK, LinkId::uuid),
+        order_key: line.key(),
     };
-    give(conn, &lined.into_iter().map(unnumbered).collect::<Vec<_>>()).await
+    lined.into_iter().map(unnumbered).collect()
 }
 
 /// Numbers what waits for these endpoints and was stored before they were sent to in order; oldest first, at most `limit`.
@@ -113,28 +146,45 @@ async fn give(conn: &mut Connection, unnumbered: &[Unnumbered]) -> QueryResult<(
     if unnumbered.is_empty() {
         return Ok(());
     }
-    let mut next = reserve(conn, unnumbered).await?;
-    let place = |delivery: &Unnumbered| {
-        let next = next.entry(delivery.endpoint_id).or_insert(1);
-        *next += 1;
-        *next - 1
-    };
-    let sequences: Vec<i64> = unnumbered.iter().map(place).collect();
-    statement(
-        "UPDATE deliveries d SET sequence = n.sequence, order_key = n.order_key \
-         FROM unnest($1, $2, $3, $4) AS n (day, id, sequence, order_key) WHERE d.day = n.day AND d.id = n.id",
-    )
+    let sequences = reserve(conn, unnumbered).await?;
+    statement(format!(
+        "UPDATE deliveries d SET sequence = n.sequence, order_key = n.order_key FROM {} AS n \
+         WHERE d.day = ANY($5) AND d.day = n.day AND d.id = n.id",
+        rows_of("$1, $2, $3, $4", "day, id, sequence, order_key", "$6")
+    ))
     .bind::<Array<Date>, _>(unnumbered.iter().map(|d| d.id.day()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(unnumbered.iter().map(|d| d.id.uuid()).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(sequences)
     .bind::<Array<SqlUuid>, _>(unnumbered.iter().map(|d| d.order_key).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(unnumbered.iter().map(|d| d.id.day())))
+    .bind::<BigInt, _>(ALL)
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// The first of the numbers that each endpoint has now for so many deliveries.
-async fn reserve(conn: &mut Connection, unnumbered: &[Unnumbered]) -> QueryResult<HashMap<EndpointId, i64>> {
+/// The next numbers of the endpoints of these deliveries, in this order.
+async fn reserve(conn: &mut Connection, unnumbered: &[Unnumbered]) -> QueryResult<Vec<i64>> {
+    let mut counts = Counts::new();
+    for delivery in unnumbered {
+        counts.entry(delivery.endpoint_id).or_insert((delivery.workspace_id, 0)).1 += 1;
+    }
+    let last = add(conn, &counts).await?;
+    let first = counts.iter().map(|(id, (_, count))| (*id, last.get(id).map_or(1, |last| last - count + 1)));
+    let mut next: HashMap<EndpointId, i64> = first.collect();
+    let place = |delivery: &Unnumbered| {
+        let next = next.entry(delivery.endpoint_id).or_insert(1);
+        *next += 1;
+        *next - 1
+    };
+    Ok(unnumbered.iter().map(place).collect())
+}
+
+/// How many numbers each endpoint gives; in one order, so that two batches never wait for each other in a circle.
+type Counts = BTreeMap<EndpointId, (WorkspaceId, i64)>;
+
+/// Adds to the last numbers of these endpoints, and tells them.
+async fn add(conn: &mut Connection, counts: &Counts) -> QueryResult<HashMap<EndpointId, i64>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = SqlUuid)]
@@ -142,10 +192,8 @@ async fn reserve(conn: &mut Connection, unnumbered: &[Unnumbered]) -> QueryResul
         #[diesel(sql_type = BigInt)]
         last: i64,
     }
-    // in one order, so that two batches never wait for each other in a circle
-    let mut counts: BTreeMap<EndpointId, (WorkspaceId, i64)> = BTreeMap::new();
-    for delivery in unnumbered {
-        counts.entry(delivery.endpoint_id).or_insert((delivery.workspace_id, 0)).1 += 1;
+    if counts.is_empty() {
+        return Ok(HashMap::new());
     }
     let rows: Vec<Row> = statement(
         "INSERT INTO endpoint_sequences AS known (endpoint_id, workspace_id, last) \
@@ -158,10 +206,5 @@ async fn reserve(conn: &mut Connection, unnumbered: &[Unnumbered]) -> QueryResul
     .bind::<Array<BigInt>, _>(counts.values().map(|(_, count)| *count).collect::<Vec<_>>())
     .load(conn)
     .await?;
-    let first = |row: Row| {
-        let endpoint_id = EndpointId::from_uuid(row.endpoint_id);
-        let count = counts.get(&endpoint_id).map_or(0, |(_, count)| *count);
-        (endpoint_id, row.last - count + 1)
-    };
-    Ok(rows.into_iter().map(first).collect())
+    Ok(rows.into_iter().map(|row| (EndpointId::from_uuid(row.endpoint_id), row.last)).collect())
 }

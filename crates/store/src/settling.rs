@@ -14,7 +14,8 @@ use uuid::Uuid;
 use model::{ClickId, DeliveryId, EndpointId, EventId};
 
 use crate::deliveries::{NewDelivery, Owed};
-use crate::statement::statement;
+use crate::partitions::days_of;
+use crate::statement::{ALL, rows_of, statement};
 use crate::{Connection, QueryResult};
 
 #[derive(QueryableByName)]
@@ -55,8 +56,8 @@ pub async fn tell(
              n.due_at, $11, n.body, n.revision \
          FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS n (id, day, workspace_id, endpoint_id, event_id, \
              event_type, click_id, due_at, body, revision) \
-         WHERE (SELECT 1 FROM clicks c WHERE c.day = n.day AND c.id = n.click_id AND c.revision > n.revision \
-             LIMIT 1) IS NULL \
+         WHERE (SELECT 1 FROM clicks c WHERE c.day = ANY($12) AND c.day = n.day AND c.id = n.click_id \
+             AND c.revision > n.revision LIMIT 1) IS NULL \
          ORDER BY n.endpoint_id, n.event_id \
          ON CONFLICT (day, endpoint_id, event_id, event_revision, replay_number) DO UPDATE \
              SET body = excluded.body, told_revision = excluded.told_revision \
@@ -77,6 +78,7 @@ pub async fn tell(
     .bind::<Array<Nullable<Binary>>, _>(new.iter().map(|d| d.progress.body.as_deref()).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(new.iter().map(|d| d.told_revision.cast_signed()).collect::<Vec<_>>())
     .bind::<Timestamptz, _>(now)
+    .bind::<Array<Date>, _>(days_of(new.iter().map(|d| d.owed.event_id.day())))
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(Row::owed).collect())
@@ -89,22 +91,24 @@ pub async fn take_back(conn: &mut Connection, first: &[(Owed, u32)]) -> QueryRes
         return Ok(HashSet::new());
     }
     // what somebody has locked is being leased, and goes out
-    let rows: Vec<Row> = statement(
-        "WITH held AS MATERIALIZED (SELECT found.* \
-             FROM unnest($1, $2, $3, $4) AS own (day, endpoint_id, event_id, revision), \
-             LATERAL (SELECT d.day, d.id FROM deliveries d WHERE d.day = own.day \
+    let own = rows_of("$1, $2, $3, $4", "day, endpoint_id, event_id, revision", "$6");
+    let rows: Vec<Row> = statement(format!(
+        "WITH held AS MATERIALIZED (SELECT found.* FROM {own} AS own, \
+             LATERAL (SELECT d.day, d.id FROM deliveries d WHERE d.day = ANY($5) AND d.day = own.day \
                  AND d.endpoint_id = own.endpoint_id AND d.event_id = own.event_id \
                  AND d.event_revision = 0 AND d.replay_number = 0 \
                  AND d.status = 'pending' AND d.attempted_at IS NULL AND d.leased_by IS NULL \
                  AND d.told_revision < own.revision \
                  LIMIT 1 FOR UPDATE SKIP LOCKED) AS found) \
-         DELETE FROM deliveries d USING held WHERE d.day = held.day AND d.id = held.id \
-         RETURNING d.endpoint_id, d.event_id",
-    )
+         DELETE FROM deliveries d USING held WHERE d.day = ANY($5) AND d.day = held.day AND d.id = held.id \
+         RETURNING d.endpoint_id, d.event_id"
+    ))
     .bind::<Array<Date>, _>(first.iter().map(|(owed, _)| owed.event_id.day()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(first.iter().map(|(owed, _)| owed.endpoint_id.uuid()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(first.iter().map(|(owed, _)| owed.event_id.uuid()).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(first.iter().map(|(_, revision)| revision.cast_signed()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(first.iter().map(|(owed, _)| owed.event_id.day())))
+    .bind::<BigInt, _>(ALL)
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(Row::owed).collect())
@@ -123,16 +127,18 @@ pub async fn later(
         event: Vec<u8>,
     }
     // LIMIT keeps the planner from joining with whole partitions
+    let own = rows_of("$1, $2, $3, $4", "delivery_id, day, click_id, revision", "$6");
     let rows: Vec<Found> = statement(
-        "SELECT own.delivery_id, found.event \
-             FROM unnest($1, $2, $3, $4) AS own (delivery_id, day, click_id, revision), \
-             LATERAL (SELECT c.event FROM clicks c WHERE c.day = own.day AND c.id = own.click_id \
-                 AND c.revision > own.revision AND c.erased_at IS NULL LIMIT 1) AS found",
+        format!("SELECT own.delivery_id, found.event FROM {own} AS own, \
+             LATERAL (SELECT c.event FROM clicks c WHERE c.day = ANY($5) AND c.day = own.day AND c.id = own.click_id \
+                 AND c.revision > own.revision AND c.erased_at IS NULL LIMIT 1) AS found"),
     )
     .bind::<Array<SqlUuid>, _>(told.iter().map(|(id, ..)| id.uuid()).collect::<Vec<_>>())
     .bind::<Array<Date>, _>(told.iter().map(|(_, click_id, _)| click_id.day()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(told.iter().map(|(_, click_id, _)| click_id.uuid()).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(told.iter().map(|(.., revision)| revision.cast_signed()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(told.iter().map(|(_, click_id, _)| click_id.day())))
+    .bind::<BigInt, _>(ALL)
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (DeliveryId::from_uuid(row.delivery_id), row.event)).collect())
@@ -144,16 +150,18 @@ pub async fn retell(
     told: &[(DeliveryId, u32, &[u8])],
     leased_by: Uuid,
 ) -> QueryResult<()> {
-    statement(
-        "UPDATE deliveries d SET body = n.body, told_revision = n.revision \
-         FROM unnest($1, $2, $3, $4) AS n (day, id, revision, body) \
-         WHERE d.day = n.day AND d.id = n.id AND d.leased_by = $5",
-    )
+    statement(format!(
+        "UPDATE deliveries d SET body = n.body, told_revision = n.revision FROM {} AS n \
+         WHERE d.day = ANY($6) AND d.day = n.day AND d.id = n.id AND d.leased_by = $5",
+        rows_of("$1, $2, $3, $4", "day, id, revision, body", "$7")
+    ))
     .bind::<Array<Date>, _>(told.iter().map(|(id, ..)| id.day()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(told.iter().map(|(id, ..)| id.uuid()).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(told.iter().map(|(_, revision, _)| revision.cast_signed()).collect::<Vec<_>>())
     .bind::<Array<Binary>, _>(told.iter().map(|(.., body)| *body).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)
+    .bind::<Array<Date>, _>(days_of(told.iter().map(|(id, ..)| id.day())))
+    .bind::<BigInt, _>(ALL)
     .execute(conn)
     .await?;
     Ok(())
@@ -161,13 +169,16 @@ pub async fn retell(
 
 /// Removes these leased deliveries, of which the endpoint no longer wants to hear; where the lease is still ours.
 pub async fn withdraw(conn: &mut Connection, ids: &[DeliveryId], leased_by: Uuid) -> QueryResult<()> {
-    statement(
-        "DELETE FROM deliveries d USING unnest($1, $2) AS own (day, id) \
-         WHERE d.day = own.day AND d.id = own.id AND d.leased_by = $3",
-    )
+    statement(format!(
+        "DELETE FROM deliveries d USING {} AS own \
+         WHERE d.day = ANY($4) AND d.day = own.day AND d.id = own.id AND d.leased_by = $3",
+        rows_of("$1, $2", "day, id", "$5")
+    ))
     .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)
+    .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
+    .bind::<BigInt, _>(ALL)
     .execute(conn)
     .await?;
     Ok(())
@@ -183,12 +194,13 @@ pub async fn recorded(conn: &mut Connection, tellings: &[EventId]) -> QueryResul
     // LIMIT keeps the planner from joining with whole partitions
     let rows: Vec<Number> = statement(
         "SELECT own.number FROM unnest($1, $2, $3) WITH ORDINALITY AS own (day, id, revision, number), \
-             LATERAL (SELECT FROM clicks c WHERE c.day = own.day AND c.id = own.id AND c.revision >= own.revision \
-                 LIMIT 1) AS found",
+             LATERAL (SELECT FROM clicks c WHERE c.day = ANY($4) AND c.day = own.day AND c.id = own.id \
+                 AND c.revision >= own.revision LIMIT 1) AS found",
     )
     .bind::<Array<Date>, _>(tellings.iter().map(|id| id.day()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(tellings.iter().map(|id| id.uuid()).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(tellings.iter().map(|id| id.revision().cast_signed()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(tellings.iter().map(|id| id.day())))
     .load(conn)
     .await?;
     let telling = |row: Number| tellings.get(usize::try_from(row.number - 1).ok()?).copied();

@@ -8,11 +8,14 @@ use store::deliveries::{self, NewDelivery, Owed, Progress};
 use store::delivery_log::{self, DeliveryFilter};
 use store::endpoints::{self, State};
 use store::leases::{self, Finished};
-use store::lines::{self, Heads, LineKey, Wanted};
+use store::lines::{self, Heads, LineKey, Sight, Wanted};
 use store::sequences::{self, Line};
 use store::{Connection, endpoint_state};
 use testkit::{TestDatabase, given};
 use uuid::Uuid;
+
+/// Two lines at a look.
+const SIGHT: Sight = Sight { lines: 2, of_line: 2, of_strict: 4 };
 
 /// An endpoint whose deliveries are counted, and its one courier.
 pub struct Counted {
@@ -64,12 +67,18 @@ impl Counted {
 
     async fn heads(&mut self, is_strict: bool, after: LineKey) -> Heads {
         let wanted = Wanted { endpoint_id: self.endpoint_id, is_strict, after };
-        let mut heads = lines::heads(&mut self.conn, &[wanted], 2).await.expect("a query");
+        let mut heads = lines::heads(&mut self.conn, &[wanted], SIGHT).await.expect("a query");
         heads.remove(&self.endpoint_id).unwrap_or_default()
     }
 
     async fn live(&mut self, is_strict: bool, after: LineKey) -> Vec<u64> {
-        self.heads(is_strict, after).await.live.iter().map(|head| head.sequence).collect()
+        self.heads(is_strict, after).await.live.iter().map(|head| head.first.sequence).collect()
+    }
+
+    /// What is seen behind each of the first heads.
+    async fn behind(&mut self, is_strict: bool) -> Vec<Vec<u64>> {
+        let heads = self.heads(is_strict, LineKey::default()).await.live;
+        heads.iter().map(|head| head.behind.iter().map(|place| place.sequence).collect()).collect()
     }
 
     async fn hold(&mut self) {
@@ -152,6 +161,8 @@ async fn each_link_has_its_head_and_a_strict_order_has_one() {
     counted.store(&new).await;
 
     assert_eq!(counted.live(true, LineKey::default()).await, [1]);
+    assert_eq!(counted.behind(true).await, [vec![2, 3, 4]]);
+    assert_eq!(counted.behind(false).await, [[6], [5]]);
     // two at a look, in the order of the links
     assert_eq!(counted.live(false, LineKey::default()).await, [3, 2]);
     assert_eq!(counted.live(false, LineKey(links[1].uuid())).await, [1]);
@@ -178,7 +189,7 @@ async fn a_head_that_failed_keeps_its_place_and_is_told_of_as_holding_up_the_oth
     assert_eq!(counted.lease(first.id).await, [0; 0], "it is in hand");
     counted.finish(&first, DeliveryStatus::Pending).await;
 
-    let head = counted.heads(true, LineKey::default()).await.live[0];
+    let head = counted.heads(true, LineKey::default()).await.live[0].first;
     assert_eq!((head.id, head.due_at > counted.now), (first.id, true));
     let (workspace_id, endpoint_id, now) = (counted.workspace_id, counted.endpoint_id, counted.now);
     let held = lines::hold_ups(&mut counted.conn, workspace_id, &[endpoint_id], 10).await.expect("a query");

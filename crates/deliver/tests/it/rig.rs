@@ -45,7 +45,7 @@ impl Rig {
     pub async fn on(database: store::Settings) -> Self {
         let nats = TestNats::start().await;
         let bus = nats.bus("test").await;
-        let pool = Pool::connect(&database).expect("the URL is ours");
+        let pool = Pool::through_indexes(&database).expect("the URL is ours");
         let workspace_id = given::workspace(&mut pool.get().await.expect("a connection")).await;
         Self { database, nats, bus, pool, workspace_id, key: webhook::sealing::generate_key() }
     }

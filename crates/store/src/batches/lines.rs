@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Date, Nullable, Timestamptz, Uuid as SqlUuid};
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use model::{ClickId, DeliveryId, EndpointId};
 
 use super::number;
-use crate::leases::{LEASED, Leased, LeasedRow};
-use crate::statement::statement;
+use crate::leases::{self, LEASED, Leased, LeasedRow, Locked};
+use crate::partitions::days_of;
+use crate::statement::{ALL, rows_of, statement};
 use crate::{Connection, QueryResult};
 
 /// Deliveries that are due, in nobody's hands and in no batch: the beginning of an endpoint's line, up to where was looked.
@@ -78,12 +79,13 @@ pub async fn lines(
                    coalesce(octet_length(d.body), 0) AS bytes";
     let line = |is_replay: &str, which: &str| {
         let head = head(columns, which, "wanted.head");
+        let asked = rows_of("$1, $2", "endpoint_id, head", "$4");
         format!(
             "SELECT wanted.endpoint_id, {is_replay} AS is_replay, count(*) FILTER (WHERE is_fresh) AS fresh, \
                  coalesce(sum(bytes) FILTER (WHERE is_fresh), 0)::bigint AS bytes, \
                  min(next_attempt_at) FILTER (WHERE is_fresh) AS first_due_at, \
                  count(*) FILTER (WHERE NOT is_fresh) AS tried \
-             FROM unnest($1, $2) AS wanted (endpoint_id, head), LATERAL ({head}) AS head GROUP BY wanted.endpoint_id"
+             FROM {asked} AS wanted, LATERAL ({head}) AS head GROUP BY wanted.endpoint_id"
         )
     };
     let (live, again) = (line("false", "d.replay_id IS NULL"), line("true", "d.replay_id IS NOT NULL"));
@@ -91,6 +93,7 @@ pub async fn lines(
         .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
         .bind::<Array<BigInt>, _>(wanted.iter().map(|(_, head)| number(*head)).collect::<Vec<_>>())
         .bind::<Timestamptz, _>(now)
+        .bind::<BigInt, _>(ALL)
         .load(conn)
         .await?;
     let read = |row: Row| Line {
@@ -119,26 +122,26 @@ pub async fn lease_tried(
     let columns = "d.day, d.id, d.attempt_count > 0 OR d.leased_by IS NOT NULL AS is_tried, \
                    d.leased_by IS NOT NULL AS is_taken_over, d.next_attempt_at";
     let own = |which: &str| {
-        let head = head(columns, which, "$6");
+        let head = head(columns, which, "wanted.seen");
         format!("SELECT head.* FROM ({head} FOR UPDATE SKIP LOCKED) AS head WHERE head.is_tried")
     };
     let (live, again) = (own("d.replay_id IS NULL"), own("d.replay_id IS NOT NULL"));
-    let rows: Vec<LeasedRow> = statement(format!(
-        "WITH due AS MATERIALIZED (SELECT own.* FROM unnest($1, $2) AS wanted (endpoint_id, quota), \
-             LATERAL ({live} UNION ALL {again} LIMIT wanted.quota) AS own) \
-         UPDATE deliveries d SET leased_by = $4, leased_until = $5 FROM due \
-         WHERE d.day = due.day AND d.id = due.id \
-         RETURNING {LEASED}, due.is_taken_over"
-    ))
-    .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(wanted.iter().map(|(_, quota)| number(*quota)).collect::<Vec<_>>())
-    .bind::<Timestamptz, _>(now)
-    .bind::<SqlUuid, _>(leased_by)
-    .bind::<Timestamptz, _>(until)
-    .bind::<BigInt, _>(number(seen))
-    .load(conn)
-    .await?;
-    Ok(rows.into_iter().map(Leased::from).collect())
+    let asked = rows_of("$1, $2, $4", "endpoint_id, quota, seen", "$5");
+    conn.transaction(async |conn| {
+        let locked: Vec<Locked> = statement(format!(
+            "SELECT own.day, own.id, own.is_taken_over FROM {asked} AS wanted, \
+                 LATERAL ({live} UNION ALL {again} LIMIT wanted.quota) AS own"
+        ))
+        .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(wanted.iter().map(|(_, quota)| number(*quota)).collect::<Vec<_>>())
+        .bind::<Timestamptz, _>(now)
+        .bind::<Array<BigInt>, _>(vec![number(seen); wanted.len()])
+        .bind::<BigInt, _>(ALL)
+        .load(conn)
+        .await?;
+        leases::lease_locked(conn, &locked, leased_by, until).await
+    })
+    .await
 }
 
 /// Locks what was never tried at the beginning of a line, oldest first and at most `limit`, until the transaction ends; what
@@ -158,15 +161,18 @@ pub async fn take(
         next_attempt_at: DateTime<Utc>,
     }
     let which = if is_replay { "IS NOT NULL" } else { "IS NULL" };
+    let asked = rows_of("$1, $3", "endpoint_id, most", "$4");
     let rows: Vec<Row> = statement(format!(
-        "SELECT {LEASED}, false AS is_taken_over, d.next_attempt_at FROM deliveries d \
-         WHERE d.status = 'pending' AND d.endpoint_id = $1 AND d.next_attempt_at <= $2 AND d.replay_id {which} \
-             AND d.leased_by IS NULL AND d.attempt_count = 0 \
-         ORDER BY d.next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED"
+        "SELECT own.* FROM {asked} AS wanted, \
+             LATERAL (SELECT {LEASED}, false AS is_taken_over, d.next_attempt_at FROM deliveries d \
+                 WHERE d.status = 'pending' AND d.endpoint_id = wanted.endpoint_id AND d.next_attempt_at <= $2 \
+                     AND d.replay_id {which} AND d.leased_by IS NULL AND d.attempt_count = 0 \
+                 ORDER BY d.next_attempt_at LIMIT wanted.most FOR UPDATE SKIP LOCKED) AS own"
     ))
-    .bind::<SqlUuid, _>(endpoint_id.uuid())
+    .bind::<Array<SqlUuid>, _>(vec![endpoint_id.uuid()])
     .bind::<Timestamptz, _>(now)
-    .bind::<BigInt, _>(number(limit))
+    .bind::<Array<BigInt>, _>(vec![number(limit)])
+    .bind::<BigInt, _>(ALL)
     .load(conn)
     .await?;
     let read = |row: Row| Candidate { delivery: row.delivery.into(), due_at: row.next_attempt_at };
@@ -190,12 +196,14 @@ pub async fn recorded_events(
     }
     // LIMIT keeps the planner from joining with whole partitions
     let rows: Vec<Row> = statement(
-        "SELECT own.id AS click_id, found.event FROM unnest($1, $2) AS own (day, id), \
-             LATERAL (SELECT c.event FROM clicks c WHERE c.day = own.day AND c.id = own.id AND c.erased_at IS NULL \
-                 LIMIT 1) AS found",
+        format!("SELECT own.id AS click_id, found.event FROM {} AS own, \
+             LATERAL (SELECT c.event FROM clicks c WHERE c.day = ANY($3) AND c.day = own.day AND c.id = own.id \
+                 AND c.erased_at IS NULL LIMIT 1) AS found", rows_of("$1, $2", "day, id", "$4")),
     )
     .bind::<Array<Date>, _>(clicks.iter().map(|id| id.day()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(clicks.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(clicks.iter().map(|id| id.day())))
+    .bind::<BigInt, _>(ALL)
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (ClickId::from_uuid(row.click_id), row.event)).collect())
@@ -208,14 +216,17 @@ pub async fn lease_locked(
     leased_by: Uuid,
     until: DateTime<Utc>,
 ) -> QueryResult<()> {
-    statement(
-        "UPDATE deliveries d SET leased_by = $3, leased_until = $4 FROM unnest($1, $2) AS own (day, id) \
-         WHERE d.day = own.day AND d.id = own.id",
-    )
+    statement(format!(
+        "UPDATE deliveries d SET leased_by = $3, leased_until = $4 FROM {} AS own \
+         WHERE d.day = ANY($5) AND d.day = own.day AND d.id = own.id",
+        rows_of("$1, $2", "day, id", "$6")
+    ))
     .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)
     .bind::<Timestamptz, _>(until)
+    .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
+    .bind::<BigInt, _>(ALL)
     .execute(conn)
     .await?;
     Ok(())
