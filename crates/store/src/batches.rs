@@ -22,7 +22,7 @@ use uuid::Uuid;
 use model::{BatchId, DeliveryId, EndpointId, WorkspaceId};
 
 use crate::partitions::days_of;
-use crate::statement::{ALL, rows_of, statement};
+use crate::statement::{statement, unnested};
 use crate::{Connection, QueryResult};
 
 pub use ends::{FinishedBatch, bury, dissolve_of_fetching, finish};
@@ -94,16 +94,14 @@ pub async fn make(conn: &mut Connection, new: &NewBatch, now: DateTime<Utc>) -> 
     .bind::<Binary, _>(&new.body[..])
     .execute(conn)
     .await?;
-    let own = rows_of("$1, $2", "day, id", "$5");
+    let own = unnested("$2", "own (id)");
     statement(format!(
-        "UPDATE deliveries d SET batch_id = $3, leased_by = $3, leased_until = {NEVER} FROM {own} AS own \
-         WHERE d.day = ANY($4) AND d.day = own.day AND d.id = own.id"
+        "UPDATE deliveries d SET batch_id = $3, leased_by = $3, leased_until = {NEVER} FROM {own} \
+         WHERE d.day = ANY($1) AND d.id = own.id"
     ))
-    .bind::<Array<Date>, _>(&days)
+    .bind::<Array<Date>, _>(days_of(days))
     .bind::<Array<SqlUuid>, _>(new.deliveries.iter().map(|id| id.uuid()).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(new.id.uuid())
-    .bind::<Array<Date>, _>(days_of(days.iter().copied()))
-    .bind::<BigInt, _>(ALL)
     .execute(conn)
     .await?;
     Ok(())
@@ -144,15 +142,15 @@ pub async fn lease_due(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let asked = rows_of("$1, $2", "endpoint_id, quota", "$6");
+    let asked = unnested("$1, $2", "wanted (endpoint_id, quota)");
     let rows: Vec<Row> = statement(
-        format!("WITH due AS MATERIALIZED (SELECT own.* FROM {asked} AS wanted, \
+        format!("WITH due AS MATERIALIZED (SELECT own.* FROM {asked}, \
              LATERAL (SELECT b.day, b.id, b.leased_by IS NOT NULL AS is_taken_over FROM delivery_batches b \
                  WHERE b.status = 'pending' AND b.endpoint_id = wanted.endpoint_id AND b.next_attempt_at <= $3 \
                      AND (b.leased_until IS NULL OR b.leased_until <= $3) \
                  ORDER BY b.next_attempt_at LIMIT wanted.quota FOR UPDATE SKIP LOCKED) AS own) \
          UPDATE delivery_batches b SET leased_by = $4, leased_until = $5 FROM due \
-         WHERE b.day = due.day AND b.id = due.id \
+         WHERE b.id = due.id \
          RETURNING b.id, b.first_day, b.workspace_id, b.endpoint_id, b.is_replay, b.events, b.attempt_count, \
              b.throttled, b.body, due.is_taken_over"),
     )
@@ -161,7 +159,6 @@ pub async fn lease_due(
     .bind::<Timestamptz, _>(now)
     .bind::<SqlUuid, _>(leased_by)
     .bind::<Timestamptz, _>(until)
-    .bind::<BigInt, _>(ALL)
     .load(conn)
     .await?;
     let read = |row: Row| LeasedBatch {
@@ -201,13 +198,14 @@ pub async fn renew(
     leased_by: Uuid,
     until: DateTime<Utc>,
 ) -> QueryResult<usize> {
-    statement(
-        "WITH held AS MATERIALIZED (SELECT b.day, b.id FROM unnest($1, $2) AS own (day, id) \
-             JOIN delivery_batches b ON b.day = own.day AND b.id = own.id \
-             WHERE b.leased_by = $3 FOR UPDATE OF b SKIP LOCKED) \
-         UPDATE delivery_batches b SET leased_until = $4 FROM held WHERE b.day = held.day AND b.id = held.id",
-    )
-    .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<_>>())
+    statement(format!(
+        "WITH held AS MATERIALIZED (SELECT found.id FROM {}, \
+             LATERAL (SELECT b.id FROM delivery_batches b WHERE b.day = ANY($1) AND b.id = own.id AND b.leased_by = $3 \
+                 LIMIT 1 FOR UPDATE SKIP LOCKED) AS found) \
+         UPDATE delivery_batches b SET leased_until = $4 FROM held WHERE b.day = ANY($1) AND b.id = held.id",
+        unnested("$2", "own (id)")
+    ))
+    .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
     .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)
     .bind::<Timestamptz, _>(until)
@@ -217,11 +215,12 @@ pub async fn renew(
 
 /// Gives leases back, so that others need not wait for their end.
 pub async fn release(conn: &mut Connection, ids: &[BatchId], leased_by: Uuid) -> QueryResult<()> {
-    statement(
-        "UPDATE delivery_batches b SET leased_until = NULL, leased_by = NULL FROM unnest($1, $2) AS own (day, id) \
-         WHERE b.day = own.day AND b.id = own.id AND b.leased_by = $3",
-    )
-    .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<_>>())
+    statement(format!(
+        "UPDATE delivery_batches b SET leased_until = NULL, leased_by = NULL FROM {} \
+         WHERE b.day = ANY($1) AND b.id = own.id AND b.leased_by = $3",
+        unnested("$2", "own (id)")
+    ))
+    .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
     .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)
     .execute(conn)

@@ -21,7 +21,7 @@ use model::{ClickId, DeliveryId, EndpointId, EventId, WorkspaceId};
 use crate::attempts::{self, NewAttempt};
 use crate::schema::clicks;
 use crate::sequences::{self, Line, Numbers};
-use crate::statement::statement;
+use crate::statement::{statement, unnested};
 use crate::{Connection, QueryResult};
 
 /// An event that an endpoint is owed.
@@ -145,6 +145,22 @@ pub async fn standing(conn: &mut Connection, owed: &[Owed], now: DateTime<Utc>) 
     Ok(standing)
 }
 
+fn standing_sql() -> String {
+    let asked = unnested("$2, $3, $4", "o (endpoint_id, event_id, event_revision)");
+    // LIMIT keeps the planner from joining with a whole partition: it is one index look-up a delivery
+    format!(
+        "SELECT version, NULL::uuid AS endpoint_id, NULL::uuid AS event_id, NULL::integer AS event_revision, \
+             NULL::integer AS told_revision, NULL::timestamptz AS paused_until FROM endpoint_changes \
+         UNION ALL SELECT NULL, o.endpoint_id, o.event_id, o.event_revision, found.told_revision, NULL \
+             FROM {asked}, \
+             LATERAL (SELECT told_revision FROM deliveries d WHERE d.day = $1 AND d.endpoint_id = o.endpoint_id \
+                 AND d.event_id = o.event_id AND d.event_revision = o.event_revision AND d.replay_number = 0 \
+                 LIMIT 1) AS found \
+         UNION ALL SELECT NULL, endpoint_id, NULL, NULL, NULL, paused_until \
+             FROM endpoint_state WHERE endpoint_id = ANY($5) AND paused_until > $6"
+    )
+}
+
 async fn add_standing(
     conn: &mut Connection,
     day: NaiveDate,
@@ -168,26 +184,17 @@ async fn add_standing(
         paused_until: Option<DateTime<Utc>>,
     }
     let endpoint_ids: HashSet<Uuid> = owed.iter().map(|o| o.endpoint_id.uuid()).collect();
-    // LIMIT keeps the planner from joining with a whole partition: it is one index look-up a delivery
-    let rows: Vec<Row> = statement(
-        "SELECT version, NULL::uuid AS endpoint_id, NULL::uuid AS event_id, NULL::integer AS event_revision, \
-             NULL::integer AS told_revision, NULL::timestamptz AS paused_until FROM endpoint_changes \
-         UNION ALL SELECT NULL, o.endpoint_id, o.event_id, o.event_revision, found.told_revision, NULL \
-             FROM unnest($2, $3, $4) AS o (endpoint_id, event_id, event_revision), \
-             LATERAL (SELECT told_revision FROM deliveries d WHERE d.day = $1 AND d.endpoint_id = o.endpoint_id \
-                 AND d.event_id = o.event_id AND d.event_revision = o.event_revision AND d.replay_number = 0 \
-                 LIMIT 1) AS found \
-         UNION ALL SELECT NULL, endpoint_id, NULL, NULL, NULL, paused_until \
-             FROM endpoint_state WHERE endpoint_id = ANY($5) AND paused_until > $6",
-    )
-    .bind::<Date, _>(day)
-    .bind::<Array<SqlUuid>, _>(owed.iter().map(|o| o.endpoint_id.uuid()).collect::<Vec<_>>())
-    .bind::<Array<SqlUuid>, _>(owed.iter().map(|o| o.event_id.uuid()).collect::<Vec<_>>())
-    .bind::<Array<Integer>, _>(owed.iter().map(|o| o.event_id.revision().cast_signed()).collect::<Vec<_>>())
-    .bind::<Array<SqlUuid>, _>(endpoint_ids.into_iter().collect::<Vec<_>>())
-    .bind::<Timestamptz, _>(now)
-    .load(conn)
-    .await?;
+    let rows: Vec<Row> = statement(standing_sql())
+        .bind::<Date, _>(day)
+        .bind::<Array<SqlUuid>, _>(owed.iter().map(|o| o.endpoint_id.uuid()).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(owed.iter().map(|o| o.event_id.uuid()).collect::<Vec<_>>())
+        .bind::<Array<Integer>, _>(
+            owed.iter().map(|o| o.event_id.revision().cast_signed()).collect::<Vec<_>>(),
+        )
+        .bind::<Array<SqlUuid>, _>(endpoint_ids.into_iter().collect::<Vec<_>>())
+        .bind::<Timestamptz, _>(now)
+        .load(conn)
+        .await?;
     for row in rows {
         let endpoint_id = row.endpoint_id.map(EndpointId::from_uuid);
         match (row.version, endpoint_id, row.event_id, row.event_revision, row.paused_until) {
@@ -416,4 +423,22 @@ pub(crate) async fn tell<'a>(
         (end.workspace_id, data)
     };
     crate::events::announce_all(conn, "delivery.dead", ends.map(told).collect(), now).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plans::Planned;
+
+    #[tokio::test]
+    async fn what_exists_is_asked_of_one_day_with_a_plan_for_the_size_that_it_has_by_now() {
+        // however many are asked for
+        let ids = "array_fill(gen_random_uuid(), ARRAY[1000])";
+        let values = format!("CURRENT_DATE, {ids}, {ids}, array_fill(0, ARRAY[1000]), '{{}}', now()");
+        let types = "date, uuid[], uuid[], integer[], uuid[], timestamptz";
+
+        let planned = Planned::of(&standing_sql(), types, &values).await;
+
+        assert_eq!((planned.scans_of_others(), planned.is_made_once), (0, false), "{planned}");
+    }
 }

@@ -19,7 +19,7 @@ use model::{ClickId, DeliveryId, EndpointId, EventId, WorkspaceId};
 use crate::attempts::{self, NewAttempt};
 use crate::deliveries::{Columns, Ended, IdRow, Owed, Progress, tell};
 use crate::partitions::days_of;
-use crate::statement::{ALL, rows_of, statement};
+use crate::statement::{statement, unnested};
 use crate::{Connection, QueryResult, endpoint_life};
 
 /// The result of an attempt of a leased delivery.
@@ -138,9 +138,9 @@ impl From<LeasedRow> for Leased {
 /// What is live goes first. Replays get what is left, and at most a quarter, so that what comes live meanwhile finds
 /// room; they have an index of their own.
 fn due_sql() -> String {
-    let wanted = rows_of("$1, $2", "endpoint_id, quota", "$4");
+    let wanted = unnested("$1, $2", "wanted (endpoint_id, quota)");
     format!(
-        "SELECT own.day, own.id, own.is_taken_over FROM {wanted} AS wanted, \
+        "SELECT own.day, own.id, own.is_taken_over FROM {wanted}, \
          LATERAL (SELECT live.* FROM (SELECT day, id, leased_by IS NOT NULL AS is_taken_over FROM deliveries d \
                  WHERE d.status = 'pending' AND d.endpoint_id = wanted.endpoint_id AND d.next_attempt_at <= $3 \
                      AND d.replay_id IS NULL AND (d.leased_until IS NULL OR d.leased_until <= $3) \
@@ -175,15 +175,13 @@ pub(crate) async fn lease_locked(
     if locked.is_empty() {
         return Ok(Vec::new());
     }
-    let due = rows_of("$1, $2, $3", "day, id, is_taken_over", "$7");
-    let rows: Vec<LeasedRow> = statement(leasing(&format!("SELECT due.* FROM {due} AS due")))
-        .bind::<Array<Date>, _>(locked.iter().map(|locked| locked.day).collect::<Vec<_>>())
+    let due = unnested("$2, $3", "due (id, is_taken_over)");
+    let rows: Vec<LeasedRow> = statement(leasing(&format!("SELECT due.* FROM {due}")))
+        .bind::<Array<Date>, _>(days_of(locked.iter().map(|locked| locked.day)))
         .bind::<Array<SqlUuid>, _>(locked.iter().map(|locked| locked.id).collect::<Vec<_>>())
         .bind::<Array<Bool>, _>(locked.iter().map(|locked| locked.is_taken_over).collect::<Vec<_>>())
         .bind::<SqlUuid, _>(leased_by)
         .bind::<Timestamptz, _>(until)
-        .bind::<Array<Date>, _>(days_of(locked.iter().map(|locked| locked.day)))
-        .bind::<BigInt, _>(ALL)
         .load(conn)
         .await?;
     Ok(rows.into_iter().map(Leased::from).collect())
@@ -251,7 +249,6 @@ pub async fn lease_due(
                 wanted.iter().map(|(_, limit)| i64::try_from(*limit).unwrap_or(i64::MAX)).collect::<Vec<_>>(),
             )
             .bind::<Timestamptz, _>(now)
-            .bind::<BigInt, _>(ALL)
             .load(conn)
             .await?;
         lease_locked(conn, &locked, leased_by, until).await
@@ -259,12 +256,12 @@ pub async fn lease_due(
     .await
 }
 
-/// The statement that leases what `keys` finds for $4 until $5; $6 are the days of what it finds.
+/// The statement that leases what `keys` finds for $4 until $5; $1 are the days of what it finds.
 pub(crate) fn leasing(keys: &str) -> String {
     format!(
         "WITH due AS MATERIALIZED ({keys}) \
          UPDATE deliveries d SET leased_by = $4, leased_until = $5 FROM due \
-         WHERE d.day = ANY($6) AND d.day = due.day AND d.id = due.id \
+         WHERE d.day = ANY($1) AND d.id = due.id \
          RETURNING {LEASED}, due.is_taken_over"
     )
 }
@@ -278,19 +275,17 @@ pub async fn renew(
     until: DateTime<Utc>,
 ) -> QueryResult<HashSet<DeliveryId>> {
     let rows: Vec<IdRow> = statement(format!(
-        "WITH held AS MATERIALIZED (SELECT d.day, d.id FROM {} AS own \
-             JOIN deliveries d ON d.day = own.day AND d.id = own.id \
-             WHERE d.day = ANY($5) AND d.leased_by = $3 FOR UPDATE OF d SKIP LOCKED) \
+        "WITH held AS MATERIALIZED (SELECT found.id FROM {}, \
+             LATERAL (SELECT d.id FROM deliveries d WHERE d.day = ANY($1) AND d.id = own.id AND d.leased_by = $3 \
+                 LIMIT 1 FOR UPDATE SKIP LOCKED) AS found) \
          UPDATE deliveries d SET leased_until = $4 FROM held \
-         WHERE d.day = ANY($5) AND d.day = held.day AND d.id = held.id RETURNING d.id",
-        rows_of("$1, $2", "day, id", "$6")
+         WHERE d.day = ANY($1) AND d.id = held.id RETURNING d.id",
+        unnested("$2", "own (id)")
     ))
-    .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
     .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)
     .bind::<Timestamptz, _>(until)
-    .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
-    .bind::<BigInt, _>(ALL)
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(|row| DeliveryId::from_uuid(row.id)).collect())
@@ -299,15 +294,13 @@ pub async fn renew(
 /// Gives leases back, so that others need not wait for their end.
 pub async fn release(conn: &mut Connection, ids: &[DeliveryId], leased_by: Uuid) -> QueryResult<()> {
     statement(format!(
-        "UPDATE deliveries d SET leased_until = NULL, leased_by = NULL FROM {} AS own \
-         WHERE d.day = ANY($4) AND d.day = own.day AND d.id = own.id AND d.leased_by = $3",
-        rows_of("$1, $2", "day, id", "$5")
+        "UPDATE deliveries d SET leased_until = NULL, leased_by = NULL FROM {} \
+         WHERE d.day = ANY($1) AND d.id = own.id AND d.leased_by = $3",
+        unnested("$2", "own (id)")
     ))
-    .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
     .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)
-    .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
-    .bind::<BigInt, _>(ALL)
     .execute(conn)
     .await?;
     Ok(())
@@ -353,9 +346,9 @@ async fn finish_rows(
         event_type: String,
     }
     let progress = Columns::of(finished.iter().map(|f| &f.progress));
-    let ended = "status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, last_status, \
-        last_error, response_body, body, throttled, timings, id, day";
-    let ended = rows_of("$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14", ended, "$17");
+    let names = "f (status, attempt_count, next_attempt_at, attempted_at, finished_at, duration_ms, last_status, \
+        last_error, response_body, body, throttled, timings, id)";
+    let ended = unnested("$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13", names);
     let rows: Vec<Row> = statement(
         format!("UPDATE deliveries d SET status = f.status, attempt_count = f.attempt_count, \
              next_attempt_at = f.next_attempt_at, attempted_at = f.attempted_at, finished_at = f.finished_at, \
@@ -364,8 +357,8 @@ async fn finish_rows(
              body = CASE WHEN f.status = 'delivered' AND f.attempt_count = 1 AND d.click_id IS NOT NULL THEN NULL \
                  ELSE coalesce(d.body, f.body) END, \
              throttled = f.throttled, timings = f.timings, leased_by = NULL, leased_until = NULL \
-         FROM {ended} AS f \
-         WHERE d.day = ANY($16) AND d.day = f.day AND d.id = f.id AND d.leased_by = $15 RETURNING d.id, d.event_type"),
+         FROM {ended} \
+         WHERE d.day = ANY($14) AND d.id = f.id AND d.leased_by = $15 RETURNING d.id, d.event_type"),
     )
     .bind::<Array<Text>, _>(progress.status)
     .bind::<Array<Integer>, _>(progress.attempt_count)
@@ -380,10 +373,8 @@ async fn finish_rows(
     .bind::<Array<Integer>, _>(progress.throttled)
     .bind::<Array<Nullable<Binary>>, _>(progress.timings)
     .bind::<Array<SqlUuid>, _>(finished.iter().map(|f| f.id.uuid()).collect::<Vec<_>>())
-    .bind::<Array<Date>, _>(finished.iter().map(|f| f.id.day()).collect::<Vec<_>>())
-    .bind::<SqlUuid, _>(leased_by)
     .bind::<Array<Date>, _>(days_of(finished.iter().map(|f| f.id.day())))
-    .bind::<BigInt, _>(ALL)
+    .bind::<SqlUuid, _>(leased_by)
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (DeliveryId::from_uuid(row.id), row.event_type)).collect())
@@ -439,9 +430,9 @@ mod tests {
 
     #[tokio::test]
     async fn due_deliveries_are_found_through_their_indexes_with_a_plan_that_is_made_once() {
-        let values = format!("'{{00000000-0000-0000-0000-000000000007}}', '{{32}}', now(), {ALL}");
+        let values = "'{00000000-0000-0000-0000-000000000007}', '{32}', now()";
 
-        let planned = Planned::of(&due_sql(), "uuid[], bigint[], timestamptz, bigint", &values).await;
+        let planned = Planned::of(&due_sql(), "uuid[], bigint[], timestamptz", values).await;
 
         let scans = planned.scans_of_today();
         let is_ordered = scans.iter().all(|scan| scan.contains("endpoint_id_next_attempt_at_idx"));

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Nullable, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -17,7 +17,7 @@ use model::{DeliveryId, EndpointId, LinkId, WorkspaceId};
 use crate::leases::{Leased, LeasedRow, leasing};
 use crate::partitions::days_of;
 use crate::sequences::NO_LINK;
-use crate::statement::{ALL, rows_of, statement};
+use crate::statement::{statement, unnested};
 use crate::{Connection, QueryResult};
 
 /// Most replayed deliveries of one endpoint among which the heads are looked for: more than a replay puts in line at a time.
@@ -154,9 +154,9 @@ fn lined_up(mut rows: Vec<PlaceRow>) -> Vec<(EndpointId, Head)> {
 }
 
 fn strict_sql() -> String {
-    let wanted = rows_of("$1, $2", "endpoint_id, most", "$4");
+    let wanted = unnested("$1, $2", "wanted (endpoint_id, most)");
     format!(
-        "SELECT wanted.endpoint_id, $3 AS order_key, place.* FROM {wanted} AS wanted, \
+        "SELECT wanted.endpoint_id, $3 AS order_key, place.* FROM {wanted}, \
              LATERAL (SELECT {COLUMNS} FROM deliveries d WHERE {IN_LINE} AND d.endpoint_id = wanted.endpoint_id \
                  ORDER BY d.sequence LIMIT wanted.most) AS place"
     )
@@ -167,16 +167,15 @@ async fn strict_heads(conn: &mut Connection, wanted: &[&Wanted], sight: Sight) -
         .bind::<Array<SqlUuid>, _>(wanted.iter().map(|w| w.endpoint_id.uuid()).collect::<Vec<_>>())
         .bind::<Array<BigInt>, _>(vec![number(sight.of_strict); wanted.len()])
         .bind::<SqlUuid, _>(NO_LINK)
-        .bind::<BigInt, _>(ALL)
         .load(conn)
         .await
 }
 
 /// It steps from line to line through the index, so that a line costs one look-up however long it is.
 fn by_link_sql() -> String {
-    let wanted = rows_of("$1, $2, $3, $4", "endpoint_id, after, lines, most", "$5");
+    let wanted = unnested("$1, $2, $3, $4", "wanted (endpoint_id, after, lines, most)");
     format!(
-        "SELECT wanted.endpoint_id, line.order_key, place.* FROM {wanted} AS wanted, LATERAL ( \
+        "SELECT wanted.endpoint_id, line.order_key, place.* FROM {wanted}, LATERAL ( \
              WITH RECURSIVE line AS ( \
                  (SELECT d.order_key FROM deliveries d WHERE {IN_LINE} AND d.endpoint_id = wanted.endpoint_id \
                       AND d.order_key > wanted.after ORDER BY d.order_key, d.sequence LIMIT 1) \
@@ -200,17 +199,16 @@ async fn heads_by_link(
         .bind::<Array<SqlUuid>, _>(wanted.iter().map(|w| w.after.0).collect::<Vec<_>>())
         .bind::<Array<BigInt>, _>(vec![number(sight.lines); wanted.len()])
         .bind::<Array<BigInt>, _>(vec![number(sight.of_line); wanted.len()])
-        .bind::<BigInt, _>(ALL)
         .load(conn)
         .await
 }
 
 fn replayed_sql() -> String {
-    let wanted = rows_of("$1, $2", "endpoint_id, is_strict", "$6");
+    let wanted = unnested("$1, $2", "wanted (endpoint_id, is_strict)");
     format!(
         "SELECT wanted.endpoint_id, place.order_key, place.id, place.sequence, place.next_attempt_at, \
          place.leased_until \
-     FROM {wanted} AS wanted, LATERAL ( \
+     FROM {wanted}, LATERAL ( \
          SELECT line.*, row_number() OVER (PARTITION BY line.order_key ORDER BY line.sequence, line.id) AS number FROM ( \
              SELECT CASE WHEN wanted.is_strict THEN $3 ELSE coalesce(d.order_key, $3) END AS order_key, d.id, \
                  coalesce(d.sequence, 0) AS sequence, d.next_attempt_at, d.leased_until \
@@ -231,7 +229,6 @@ async fn replayed_heads(
         .bind::<SqlUuid, _>(NO_LINK)
         .bind::<BigInt, _>(number(sight.of_strict))
         .bind::<BigInt, _>(number(sight.of_line))
-        .bind::<BigInt, _>(ALL)
         .load(conn)
         .await
 }
@@ -242,11 +239,11 @@ fn number(count: usize) -> i64 {
 
 /// Those of these deliveries that are due, in nobody's hands and whose endpoint has no other courier than `leased_by`, locked.
 fn free_sql() -> String {
-    let head = rows_of("$1, $2", "day, id", "$7");
+    let head = unnested("$2", "head (id)");
     format!(
-        "SELECT own.day, own.id, own.is_taken_over FROM {head} AS head, \
+        "SELECT own.day, own.id, own.is_taken_over FROM {head}, \
          LATERAL (SELECT d.day, d.id, d.endpoint_id, d.leased_by IS NOT NULL AS is_taken_over FROM deliveries d \
-             WHERE d.day = ANY($6) AND d.day = head.day AND d.id = head.id AND d.status = 'pending' \
+             WHERE d.day = ANY($1) AND d.id = head.id AND d.status = 'pending' \
                  AND d.next_attempt_at <= $3 AND (d.leased_until IS NULL OR d.leased_until <= $3) \
              LIMIT 1 FOR UPDATE SKIP LOCKED) AS own \
          WHERE EXISTS (SELECT FROM endpoint_state s WHERE s.endpoint_id = own.endpoint_id AND s.courier = $4)"
@@ -265,13 +262,11 @@ pub async fn lease(
         return Ok(Vec::new());
     }
     let rows: Vec<LeasedRow> = statement(leasing(&free_sql()))
-        .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<NaiveDate>>())
+        .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
         .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
         .bind::<Timestamptz, _>(now)
         .bind::<SqlUuid, _>(leased_by)
         .bind::<Timestamptz, _>(until)
-        .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
-        .bind::<BigInt, _>(ALL)
         .load(conn)
         .await?;
     Ok(rows.into_iter().map(Leased::from).collect())
@@ -380,20 +375,20 @@ mod tests {
         for (sql, types, values, index) in [
             (
                 strict_sql(),
-                "uuid[], bigint[], uuid, bigint",
-                format!("{ENDPOINT}, '{{64}}', {key}, {ALL}"),
+                "uuid[], bigint[], uuid",
+                format!("{ENDPOINT}, '{{64}}', {key}"),
                 "endpoint_id_sequence_idx",
             ),
             (
                 by_link_sql(),
-                "uuid[], uuid[], bigint[], bigint[], bigint",
-                format!("{ENDPOINT}, {ENDPOINT}, '{{128}}', '{{8}}', {ALL}"),
+                "uuid[], uuid[], bigint[], bigint[]",
+                format!("{ENDPOINT}, {ENDPOINT}, '{{128}}', '{{8}}'"),
                 "endpoint_id_order_key_sequence_idx",
             ),
             (
                 replayed_sql(),
-                "uuid[], boolean[], uuid, bigint, bigint, bigint",
-                format!("{ENDPOINT}, '{{t}}', {key}, 64, 8, {ALL}"),
+                "uuid[], boolean[], uuid, bigint, bigint",
+                format!("{ENDPOINT}, '{{t}}', {key}, 64, 8"),
                 "endpoint_id_next_attempt_at_idx",
             ),
         ] {
@@ -406,9 +401,8 @@ mod tests {
     #[tokio::test]
     async fn heads_are_leased_in_the_partitions_of_their_days() {
         let today = Utc::now().date_naive();
-        let values =
-            format!("'{{{today}}}', {ENDPOINT}, now(), gen_random_uuid(), now(), '{{{today}}}', {ALL}");
-        let types = "date[], uuid[], timestamptz, uuid, timestamptz, date[], bigint";
+        let values = format!("'{{{today}}}', {ENDPOINT}, now(), gen_random_uuid(), now()");
+        let types = "date[], uuid[], timestamptz, uuid, timestamptz";
 
         let planned = Planned::of(&leasing(&free_sql()), types, &values).await;
 

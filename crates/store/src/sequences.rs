@@ -18,7 +18,7 @@ use model::{DeliveryId, EndpointId, LinkId, WorkspaceId};
 
 use crate::deliveries::NewDelivery;
 use crate::partitions::days_of;
-use crate::statement::{ALL, rows_of, statement};
+use crate::statement::{statement, unnested};
 use crate::{Connection, QueryResult};
 
 /// Stands for the link where there is none. It is above every link, as whoever goes through them needs.
@@ -148,16 +148,14 @@ async fn give(conn: &mut Connection, unnumbered: &[Unnumbered]) -> QueryResult<(
     }
     let sequences = reserve(conn, unnumbered).await?;
     statement(format!(
-        "UPDATE deliveries d SET sequence = n.sequence, order_key = n.order_key FROM {} AS n \
-         WHERE d.day = ANY($5) AND d.day = n.day AND d.id = n.id",
-        rows_of("$1, $2, $3, $4", "day, id, sequence, order_key", "$6")
+        "UPDATE deliveries d SET sequence = n.sequence, order_key = n.order_key FROM {} \
+         WHERE d.day = ANY($1) AND d.id = n.id",
+        unnested("$2, $3, $4", "n (id, sequence, order_key)")
     ))
-    .bind::<Array<Date>, _>(unnumbered.iter().map(|d| d.id.day()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(unnumbered.iter().map(|d| d.id.day())))
     .bind::<Array<SqlUuid>, _>(unnumbered.iter().map(|d| d.id.uuid()).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(sequences)
     .bind::<Array<SqlUuid>, _>(unnumbered.iter().map(|d| d.order_key).collect::<Vec<_>>())
-    .bind::<Array<Date>, _>(days_of(unnumbered.iter().map(|d| d.id.day())))
-    .bind::<BigInt, _>(ALL)
     .execute(conn)
     .await?;
     Ok(())

@@ -15,7 +15,7 @@ use model::{ClickId, DeliveryId, EndpointId, EventId};
 
 use crate::deliveries::{NewDelivery, Owed};
 use crate::partitions::days_of;
-use crate::statement::{ALL, rows_of, statement};
+use crate::statement::{statement, unnested};
 use crate::{Connection, QueryResult};
 
 #[derive(QueryableByName)]
@@ -48,22 +48,24 @@ pub async fn tell(
     if new.is_empty() {
         return Ok(HashSet::new());
     }
+    let names =
+        "n (id, day, workspace_id, endpoint_id, event_id, event_type, click_id, due_at, body, revision)";
+    let new_rows = unnested("$1, $2, $3, $4, $5, $6, $7, $8, $9, $10", names);
     // in one order, so that two batches never wait for each other in a circle
     let rows: Vec<Row> = statement(
-        "INSERT INTO deliveries AS d (id, day, workspace_id, endpoint_id, event_id, event_type, click_id, status, \
+        format!("INSERT INTO deliveries AS d (id, day, workspace_id, endpoint_id, event_id, event_type, click_id, status, \
              next_attempt_at, created_at, body, told_revision) \
          SELECT n.id, n.day, n.workspace_id, n.endpoint_id, n.event_id, n.event_type, n.click_id, 'pending', \
              n.due_at, $11, n.body, n.revision \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS n (id, day, workspace_id, endpoint_id, event_id, \
-             event_type, click_id, due_at, body, revision) \
-         WHERE (SELECT 1 FROM clicks c WHERE c.day = ANY($12) AND c.day = n.day AND c.id = n.click_id \
+         FROM {new_rows} \
+         WHERE (SELECT 1 FROM clicks c WHERE c.day = ANY($12) AND c.id = n.click_id \
              AND c.revision > n.revision LIMIT 1) IS NULL \
          ORDER BY n.endpoint_id, n.event_id \
          ON CONFLICT (day, endpoint_id, event_id, event_revision, replay_number) DO UPDATE \
              SET body = excluded.body, told_revision = excluded.told_revision \
              WHERE d.status = 'pending' AND d.attempted_at IS NULL AND d.leased_by IS NULL \
                  AND d.told_revision < excluded.told_revision \
-         RETURNING endpoint_id, event_id",
+         RETURNING endpoint_id, event_id"),
     )
     .bind::<Array<SqlUuid>, _>(new.iter().map(|d| d.id.uuid()).collect::<Vec<_>>())
     .bind::<Array<Date>, _>(new.iter().map(|d| d.owed.event_id.day()).collect::<Vec<_>>())
@@ -91,24 +93,22 @@ pub async fn take_back(conn: &mut Connection, first: &[(Owed, u32)]) -> QueryRes
         return Ok(HashSet::new());
     }
     // what somebody has locked is being leased, and goes out
-    let own = rows_of("$1, $2, $3, $4", "day, endpoint_id, event_id, revision", "$6");
+    let own = unnested("$2, $3, $4", "own (endpoint_id, event_id, revision)");
     let rows: Vec<Row> = statement(format!(
-        "WITH held AS MATERIALIZED (SELECT found.* FROM {own} AS own, \
-             LATERAL (SELECT d.day, d.id FROM deliveries d WHERE d.day = ANY($5) AND d.day = own.day \
+        "WITH held AS MATERIALIZED (SELECT found.* FROM {own}, \
+             LATERAL (SELECT d.day, d.id FROM deliveries d WHERE d.day = ANY($1) \
                  AND d.endpoint_id = own.endpoint_id AND d.event_id = own.event_id \
                  AND d.event_revision = 0 AND d.replay_number = 0 \
                  AND d.status = 'pending' AND d.attempted_at IS NULL AND d.leased_by IS NULL \
                  AND d.told_revision < own.revision \
                  LIMIT 1 FOR UPDATE SKIP LOCKED) AS found) \
-         DELETE FROM deliveries d USING held WHERE d.day = ANY($5) AND d.day = held.day AND d.id = held.id \
+         DELETE FROM deliveries d USING held WHERE d.day = ANY($1) AND d.id = held.id \
          RETURNING d.endpoint_id, d.event_id"
     ))
-    .bind::<Array<Date>, _>(first.iter().map(|(owed, _)| owed.event_id.day()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(first.iter().map(|(owed, _)| owed.event_id.day())))
     .bind::<Array<SqlUuid>, _>(first.iter().map(|(owed, _)| owed.endpoint_id.uuid()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(first.iter().map(|(owed, _)| owed.event_id.uuid()).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(first.iter().map(|(_, revision)| revision.cast_signed()).collect::<Vec<_>>())
-    .bind::<Array<Date>, _>(days_of(first.iter().map(|(owed, _)| owed.event_id.day())))
-    .bind::<BigInt, _>(ALL)
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(Row::owed).collect())
@@ -127,18 +127,16 @@ pub async fn later(
         event: Vec<u8>,
     }
     // LIMIT keeps the planner from joining with whole partitions
-    let own = rows_of("$1, $2, $3, $4", "delivery_id, day, click_id, revision", "$6");
-    let rows: Vec<Found> = statement(
-        format!("SELECT own.delivery_id, found.event FROM {own} AS own, \
-             LATERAL (SELECT c.event FROM clicks c WHERE c.day = ANY($5) AND c.day = own.day AND c.id = own.click_id \
-                 AND c.revision > own.revision AND c.erased_at IS NULL LIMIT 1) AS found"),
-    )
+    let own = unnested("$1, $3, $4", "own (delivery_id, click_id, revision)");
+    let rows: Vec<Found> = statement(format!(
+        "SELECT own.delivery_id, found.event FROM {own}, \
+             LATERAL (SELECT c.event FROM clicks c WHERE c.day = ANY($2) AND c.id = own.click_id \
+                 AND c.revision > own.revision AND c.erased_at IS NULL LIMIT 1) AS found"
+    ))
     .bind::<Array<SqlUuid>, _>(told.iter().map(|(id, ..)| id.uuid()).collect::<Vec<_>>())
-    .bind::<Array<Date>, _>(told.iter().map(|(_, click_id, _)| click_id.day()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(told.iter().map(|(_, click_id, _)| click_id.day())))
     .bind::<Array<SqlUuid>, _>(told.iter().map(|(_, click_id, _)| click_id.uuid()).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(told.iter().map(|(.., revision)| revision.cast_signed()).collect::<Vec<_>>())
-    .bind::<Array<Date>, _>(days_of(told.iter().map(|(_, click_id, _)| click_id.day())))
-    .bind::<BigInt, _>(ALL)
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (DeliveryId::from_uuid(row.delivery_id), row.event)).collect())
@@ -151,17 +149,15 @@ pub async fn retell(
     leased_by: Uuid,
 ) -> QueryResult<()> {
     statement(format!(
-        "UPDATE deliveries d SET body = n.body, told_revision = n.revision FROM {} AS n \
-         WHERE d.day = ANY($6) AND d.day = n.day AND d.id = n.id AND d.leased_by = $5",
-        rows_of("$1, $2, $3, $4", "day, id, revision, body", "$7")
+        "UPDATE deliveries d SET body = n.body, told_revision = n.revision FROM {} \
+         WHERE d.day = ANY($1) AND d.id = n.id AND d.leased_by = $5",
+        unnested("$2, $3, $4", "n (id, revision, body)")
     ))
-    .bind::<Array<Date>, _>(told.iter().map(|(id, ..)| id.day()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(told.iter().map(|(id, ..)| id.day())))
     .bind::<Array<SqlUuid>, _>(told.iter().map(|(id, ..)| id.uuid()).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(told.iter().map(|(_, revision, _)| revision.cast_signed()).collect::<Vec<_>>())
     .bind::<Array<Binary>, _>(told.iter().map(|(.., body)| *body).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)
-    .bind::<Array<Date>, _>(days_of(told.iter().map(|(id, ..)| id.day())))
-    .bind::<BigInt, _>(ALL)
     .execute(conn)
     .await?;
     Ok(())
@@ -170,15 +166,13 @@ pub async fn retell(
 /// Removes these leased deliveries, of which the endpoint no longer wants to hear; where the lease is still ours.
 pub async fn withdraw(conn: &mut Connection, ids: &[DeliveryId], leased_by: Uuid) -> QueryResult<()> {
     statement(format!(
-        "DELETE FROM deliveries d USING {} AS own \
-         WHERE d.day = ANY($4) AND d.day = own.day AND d.id = own.id AND d.leased_by = $3",
-        rows_of("$1, $2", "day, id", "$5")
+        "DELETE FROM deliveries d USING {} \
+         WHERE d.day = ANY($1) AND d.id = own.id AND d.leased_by = $3",
+        unnested("$2", "own (id)")
     ))
-    .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
     .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)
-    .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
-    .bind::<BigInt, _>(ALL)
     .execute(conn)
     .await?;
     Ok(())
@@ -193,14 +187,13 @@ pub async fn recorded(conn: &mut Connection, tellings: &[EventId]) -> QueryResul
     }
     // LIMIT keeps the planner from joining with whole partitions
     let rows: Vec<Number> = statement(
-        "SELECT own.number FROM unnest($1, $2, $3) WITH ORDINALITY AS own (day, id, revision, number), \
-             LATERAL (SELECT FROM clicks c WHERE c.day = ANY($4) AND c.day = own.day AND c.id = own.id \
+        "SELECT own.number FROM unnest((SELECT $2), (SELECT $3)) WITH ORDINALITY AS own (id, revision, number), \
+             LATERAL (SELECT FROM clicks c WHERE c.day = ANY($1) AND c.id = own.id \
                  AND c.revision >= own.revision LIMIT 1) AS found",
     )
-    .bind::<Array<Date>, _>(tellings.iter().map(|id| id.day()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(tellings.iter().map(|id| id.day())))
     .bind::<Array<SqlUuid>, _>(tellings.iter().map(|id| id.uuid()).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(tellings.iter().map(|id| id.revision().cast_signed()).collect::<Vec<_>>())
-    .bind::<Array<Date>, _>(days_of(tellings.iter().map(|id| id.day())))
     .load(conn)
     .await?;
     let telling = |row: Number| tellings.get(usize::try_from(row.number - 1).ok()?).copied();

@@ -16,19 +16,21 @@ pub(crate) fn statement(sql: impl Into<Cow<'static, str>>) -> Statement<()> {
     Statement { sql: sql.into(), values: () }
 }
 
-/// The rows that arrays (`$1, $2`) have, with these columns; `all` is a parameter that [`ALL`] is bound to.
+/// The rows that arrays (`$1, $2`) have, under these names (`own (id, number)`).
 ///
-/// The planner does not see how many there are, and estimates the same for a plan that is made for their values and for one that
-/// is not. So it is the partitions that decide between the two. Who looks for something in all of them, in the order of an index,
-/// has a plan that is made once: to make one takes far longer than to run it, the longer the more days are kept. Who knows the
-/// keys, and names the days ([`days_of`](crate::partitions::days_of)), has a plan for those alone, made for the size that they
-/// have by now.
-pub(crate) fn rows_of(arrays: &str, columns: &str, all: &str) -> String {
-    format!("(SELECT * FROM unnest({arrays}) AS one ({columns}) LIMIT {all})")
+/// The planner does not see how many there are, and takes them for a few, whether it makes a plan for these values or one for
+/// all. So it is the partitions that decide between the two. Who looks for something in all of them, in the order of an index, has
+/// a plan that is made once: to make one takes far longer than to run it, the longer the more days are kept. Who knows the keys,
+/// and names their days ([`days_of`](crate::partitions::days_of)), has a plan for those alone, made for the size that they have
+/// by now.
+///
+/// A day is named once, as `day = ANY(…)`, and not compared with that of a key beside it: who has both in a table of which
+/// nothing is known yet is taken to be so rare that any index with a day in it seems good enough.
+pub(crate) fn unnested(arrays: &str, names: &str) -> String {
+    // what a subquery returns is not known to the planner
+    let hidden: Vec<String> = arrays.split(", ").map(|array| format!("(SELECT {array})")).collect();
+    format!("unnest({}) AS {names}", hidden.join(", "))
 }
-
-/// All of the rows.
-pub(crate) const ALL: i64 = i64::MAX;
 
 /// SQL with the values that are bound so far.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use model::{ClickId, DeliveryId, EndpointId};
 use super::number;
 use crate::leases::{self, LEASED, Leased, LeasedRow, Locked};
 use crate::partitions::days_of;
-use crate::statement::{ALL, rows_of, statement};
+use crate::statement::{statement, unnested};
 use crate::{Connection, QueryResult};
 
 /// Deliveries that are due, in nobody's hands and in no batch: the beginning of an endpoint's line, up to where was looked.
@@ -79,13 +79,13 @@ pub async fn lines(
                    coalesce(octet_length(d.body), 0) AS bytes";
     let line = |is_replay: &str, which: &str| {
         let head = head(columns, which, "wanted.head");
-        let asked = rows_of("$1, $2", "endpoint_id, head", "$4");
+        let asked = unnested("$1, $2", "wanted (endpoint_id, head)");
         format!(
             "SELECT wanted.endpoint_id, {is_replay} AS is_replay, count(*) FILTER (WHERE is_fresh) AS fresh, \
                  coalesce(sum(bytes) FILTER (WHERE is_fresh), 0)::bigint AS bytes, \
                  min(next_attempt_at) FILTER (WHERE is_fresh) AS first_due_at, \
                  count(*) FILTER (WHERE NOT is_fresh) AS tried \
-             FROM {asked} AS wanted, LATERAL ({head}) AS head GROUP BY wanted.endpoint_id"
+             FROM {asked}, LATERAL ({head}) AS head GROUP BY wanted.endpoint_id"
         )
     };
     let (live, again) = (line("false", "d.replay_id IS NULL"), line("true", "d.replay_id IS NOT NULL"));
@@ -93,7 +93,6 @@ pub async fn lines(
         .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
         .bind::<Array<BigInt>, _>(wanted.iter().map(|(_, head)| number(*head)).collect::<Vec<_>>())
         .bind::<Timestamptz, _>(now)
-        .bind::<BigInt, _>(ALL)
         .load(conn)
         .await?;
     let read = |row: Row| Line {
@@ -126,17 +125,16 @@ pub async fn lease_tried(
         format!("SELECT head.* FROM ({head} FOR UPDATE SKIP LOCKED) AS head WHERE head.is_tried")
     };
     let (live, again) = (own("d.replay_id IS NULL"), own("d.replay_id IS NOT NULL"));
-    let asked = rows_of("$1, $2, $4", "endpoint_id, quota, seen", "$5");
+    let asked = unnested("$1, $2, $4", "wanted (endpoint_id, quota, seen)");
     conn.transaction(async |conn| {
         let locked: Vec<Locked> = statement(format!(
-            "SELECT own.day, own.id, own.is_taken_over FROM {asked} AS wanted, \
+            "SELECT own.day, own.id, own.is_taken_over FROM {asked}, \
                  LATERAL ({live} UNION ALL {again} LIMIT wanted.quota) AS own"
         ))
         .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
         .bind::<Array<BigInt>, _>(wanted.iter().map(|(_, quota)| number(*quota)).collect::<Vec<_>>())
         .bind::<Timestamptz, _>(now)
         .bind::<Array<BigInt>, _>(vec![number(seen); wanted.len()])
-        .bind::<BigInt, _>(ALL)
         .load(conn)
         .await?;
         leases::lease_locked(conn, &locked, leased_by, until).await
@@ -161,9 +159,9 @@ pub async fn take(
         next_attempt_at: DateTime<Utc>,
     }
     let which = if is_replay { "IS NOT NULL" } else { "IS NULL" };
-    let asked = rows_of("$1, $3", "endpoint_id, most", "$4");
+    let asked = unnested("$1, $3", "wanted (endpoint_id, most)");
     let rows: Vec<Row> = statement(format!(
-        "SELECT own.* FROM {asked} AS wanted, \
+        "SELECT own.* FROM {asked}, \
              LATERAL (SELECT {LEASED}, false AS is_taken_over, d.next_attempt_at FROM deliveries d \
                  WHERE d.status = 'pending' AND d.endpoint_id = wanted.endpoint_id AND d.next_attempt_at <= $2 \
                      AND d.replay_id {which} AND d.leased_by IS NULL AND d.attempt_count = 0 \
@@ -172,7 +170,6 @@ pub async fn take(
     .bind::<Array<SqlUuid>, _>(vec![endpoint_id.uuid()])
     .bind::<Timestamptz, _>(now)
     .bind::<Array<BigInt>, _>(vec![number(limit)])
-    .bind::<BigInt, _>(ALL)
     .load(conn)
     .await?;
     let read = |row: Row| Candidate { delivery: row.delivery.into(), due_at: row.next_attempt_at };
@@ -195,15 +192,14 @@ pub async fn recorded_events(
         return Ok(HashMap::new());
     }
     // LIMIT keeps the planner from joining with whole partitions
-    let rows: Vec<Row> = statement(
-        format!("SELECT own.id AS click_id, found.event FROM {} AS own, \
-             LATERAL (SELECT c.event FROM clicks c WHERE c.day = ANY($3) AND c.day = own.day AND c.id = own.id \
-                 AND c.erased_at IS NULL LIMIT 1) AS found", rows_of("$1, $2", "day, id", "$4")),
-    )
-    .bind::<Array<Date>, _>(clicks.iter().map(|id| id.day()).collect::<Vec<_>>())
-    .bind::<Array<SqlUuid>, _>(clicks.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+    let rows: Vec<Row> = statement(format!(
+        "SELECT own.id AS click_id, found.event FROM {}, \
+             LATERAL (SELECT c.event FROM clicks c WHERE c.day = ANY($1) AND c.id = own.id \
+                 AND c.erased_at IS NULL LIMIT 1) AS found",
+        unnested("$2", "own (id)")
+    ))
     .bind::<Array<Date>, _>(days_of(clicks.iter().map(|id| id.day())))
-    .bind::<BigInt, _>(ALL)
+    .bind::<Array<SqlUuid>, _>(clicks.iter().map(|id| id.uuid()).collect::<Vec<_>>())
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (ClickId::from_uuid(row.click_id), row.event)).collect())
@@ -217,16 +213,14 @@ pub async fn lease_locked(
     until: DateTime<Utc>,
 ) -> QueryResult<()> {
     statement(format!(
-        "UPDATE deliveries d SET leased_by = $3, leased_until = $4 FROM {} AS own \
-         WHERE d.day = ANY($5) AND d.day = own.day AND d.id = own.id",
-        rows_of("$1, $2", "day, id", "$6")
+        "UPDATE deliveries d SET leased_by = $3, leased_until = $4 FROM {} \
+         WHERE d.day = ANY($1) AND d.id = own.id",
+        unnested("$2", "own (id)")
     ))
-    .bind::<Array<Date>, _>(ids.iter().map(|id| id.day()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
     .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)
     .bind::<Timestamptz, _>(until)
-    .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
-    .bind::<BigInt, _>(ALL)
     .execute(conn)
     .await?;
     Ok(())
