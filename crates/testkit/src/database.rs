@@ -80,14 +80,8 @@ impl TestDatabase {
     /// # Panics
     /// When there is no such table.
     pub async fn dump(&self, table: &str) -> String {
-        let connected = tokio_postgres::connect(self.url(), tokio_postgres::NoTls).await;
-        let (client, connection) = connected.expect("the database runs");
-        let connection = tokio::spawn(connection);
         let query = format!("SELECT row_to_json(dumped)::text FROM {table} AS dumped");
-        let rows = client.query(&query, &[]).await.expect("the table is there");
-        drop(client);
-        connection.await.expect("nobody panics").expect("it ends in order");
-        rows.iter().map(|row| row.get::<_, String>(0) + "\n").collect()
+        texts(self.url(), &query).await.into_iter().map(|row| row + "\n").collect()
     }
 
     /// Holds a table: it can be read, and whoever writes to it waits.
@@ -163,6 +157,14 @@ impl OwnDatabase {
         store::Pool::connect(&self.settings).expect("the URL is ours")
     }
 
+    /// What a query finds that asks for one column of texts, for who looks at the tables themselves.
+    ///
+    /// # Panics
+    /// When the database does not run, or refuses the query.
+    pub async fn texts(&self, query: &str) -> Vec<String> {
+        texts(self.url(), query).await
+    }
+
     /// Ends it in order.
     pub async fn stop(&self) {
         self.postgres.stop().await;
@@ -204,6 +206,17 @@ async fn cluster() -> &'static Postgres {
         (postgres, dir)
     };
     &CLUSTER.get_or_init(start).await.0
+}
+
+/// The texts that a query of one column finds.
+async fn texts(url: &str, query: &str) -> Vec<String> {
+    let connected = tokio_postgres::connect(url, tokio_postgres::NoTls).await;
+    let (client, connection) = connected.expect("the database runs");
+    let connection = tokio::spawn(connection);
+    let rows = client.query(query, &[]).await.expect("the tables are there");
+    drop(client);
+    connection.await.expect("nobody panics").expect("it ends in order");
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 async fn start(dir: &ScratchDir) -> Postgres {

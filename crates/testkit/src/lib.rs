@@ -5,6 +5,7 @@
 
 pub mod browser;
 pub mod certificates;
+mod cut;
 mod database;
 pub mod egress;
 pub mod given;
@@ -15,6 +16,7 @@ mod scratch;
 mod subscriber;
 mod until;
 
+pub use cut::Cut;
 pub use database::{HeldTable, OwnDatabase, TestDatabase};
 pub use name_server::{NameAnswer, NameServer};
 pub use nats::TestNats;

@@ -155,6 +155,25 @@ impl Services {
         process.ended_within(LIMIT).await.success()
     }
 
+    /// Freezes a process: its connections stay open, nothing is answered.
+    pub fn pause(&self, service: Service) {
+        self.running[&service].pause();
+    }
+
+    /// Lets a process go on after [`Services::pause`].
+    pub fn resume(&self, service: Service) {
+        self.running[&service].resume();
+    }
+
+    /// How many bytes of memory a process has resident; `None` when it does not run.
+    pub fn resident_bytes(&self, service: Service) -> Option<u64> {
+        let pid = self.running.get(&service)?.pid();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kib * 1024)
+    }
+
     /// How a process ended, if it did.
     pub fn status(&self, service: Service) -> Option<std::process::ExitStatus> {
         self.running.get(&service).and_then(Process::status)

@@ -37,7 +37,8 @@ const DOUBLED_MAX: usize = 2 * IN_FLIGHT_MAX;
 /// How long the slower of two subscribers takes, so that kills meet requests without an answer.
 const ANSWERED_AFTER: Duration = Duration::from_millis(100);
 
-fn amount((usual, variable): (u32, &str)) -> u32 {
+/// A number that a variable may say; the usual one without it.
+pub fn amount((usual, variable): (u32, &str)) -> u32 {
     match std::env::var(variable) {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {text:?}")),
         Err(_) => usual,

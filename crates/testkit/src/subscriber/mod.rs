@@ -204,6 +204,11 @@ impl Subscriber {
         lock(&self.state.requests).get(begin..).unwrap_or_default().to_vec()
     }
 
+    /// What has arrived since this was last called, in order of arrival; it is not kept here any longer, and does not count.
+    pub fn take_requests(&self) -> Vec<Received> {
+        std::mem::take(&mut *lock(&self.state.requests))
+    }
+
     /// How much has arrived so far.
     pub fn count(&self) -> usize {
         lock(&self.state.requests).len()
