@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod asymmetric;
+mod chaos;
 mod console;
 mod crash;
 mod delivery;

@@ -1,0 +1,80 @@
+//! All promises at once, while everything fails that can: a schedule of faults from a seed, over two processes of each service,
+//! PostgreSQL, NATS and the network between, with visitors who go on clicking and subscribers who behave badly.
+//!
+//! `scripts/test` runs it for a moment; `scripts/chaos run` for as long as you like.
+
+mod plan;
+mod subscribers;
+mod verdict;
+mod visitors;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::storm::amount;
+use plan::{Strike, plan};
+use subscribers::Subscribers;
+use world::World;
+
+/// How many seconds of faults are planned, the seed they follow from, and the variables that say otherwise.
+const SECONDS: (u32, &str) = (20, "CLICKWIRE_CHAOS_SECONDS");
+const SEED: (u32, &str) = (1, "CLICKWIRE_CHAOS_SEED");
+
+/// Says how to run it again when it fails.
+struct Again {
+    seconds: u32,
+    seed: u32,
+}
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { seconds, seed } = self;
+            let minutes = seconds.div_ceil(60);
+            eprintln!(
+                "failed with seed {seed} over {seconds} s of faults; again: \
+                 scripts/chaos run --minutes {minutes} --seed {seed}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn whatever_fails_each_click_is_recorded_once_and_told_to_every_subscriber() {
+    let (seconds, seed) = (amount(SECONDS), amount(SEED));
+    let _again = Again { seconds, seed };
+    let faults = plan(seed.into(), Duration::from_secs(seconds.into()));
+    let mut world = World::start().await;
+    let mut subscribers = Subscribers::start(&world.stack).await;
+    let visitors = world.visitors().await;
+    let (stop, began) = (CancellationToken::new(), Instant::now());
+
+    let suffer = async {
+        for (number, fault) in faults.iter().enumerate() {
+            let recovery = world.suffer(fault).await;
+            let seconds = began.elapsed().as_secs();
+            let number = number + 1;
+            eprintln!(
+                "{seconds} s, fault {number} of {}: {fault}; ready {:.1} s after",
+                faults.len(),
+                recovery.as_secs_f64(),
+            );
+        }
+        stop.cancel();
+    };
+    let ((), clicks, ()) = tokio::join!(suffer, visitors.click_until(&stop), subscribers.behave_until(&stop));
+
+    let doubled = verdict::assert_all_kept(&world, &clicks, &mut subscribers).await;
+    let kills =
+        faults.iter().flat_map(|fault| fault.strikes.iter()).filter(|strike| Strike::is_kill(**strike));
+    eprintln!(
+        "seed {seed}: {} clicks redirected of {} made, {} faults with {} kills, {doubled} deliveries doubled, \
+         none lost",
+        clicks.redirected.len(),
+        clicks.made,
+        faults.len(),
+        kills.count(),
+    );
+}

@@ -1,0 +1,90 @@
+//! People who click all the time, from many addresses, at either redirect.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::stack::{HOST, PERSON};
+
+/// Pause between two clicks: 40 a second.
+const BETWEEN_CLICKS: Duration = Duration::from_millis(25);
+
+/// How long a visitor waits before giving up.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Visitors who wait at the same time; beyond, nobody clicks.
+const WAITING_MAX: usize = 400;
+
+/// Addresses that visitors come from, all in Rome.
+const ADDRESSES: u32 = 60_000;
+
+/// Where people click.
+#[derive(Clone)]
+pub struct Visitors {
+    pub client: reqwest::Client,
+    pub redirect_ports: [u16; 2],
+    pub slug: String,
+}
+
+/// Who has clicked. Each click has a number of its own; who gets no answer does not know whether it counts.
+#[derive(Default)]
+pub struct Clicks {
+    pub made: u32,
+    /// Those that got their redirect.
+    pub redirected: BTreeSet<u32>,
+}
+
+impl Visitors {
+    /// Clicks until `stop`, and returns once everybody has an answer, or has given up.
+    pub async fn click_until(&self, stop: &CancellationToken) -> Clicks {
+        let (mut clicks, mut waiting) = (Clicks::default(), JoinSet::new());
+        let mut next = tokio::time::interval(BETWEEN_CLICKS);
+        next.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !stop.is_cancelled() {
+            next.tick().await;
+            if waiting.len() < WAITING_MAX {
+                let (visitors, number) = (self.clone(), clicks.made);
+                waiting.spawn(async move { visitors.click(number).await.then_some(number) });
+                clicks.made += 1;
+            }
+            while let Some(answered) = waiting.try_join_next() {
+                clicks.redirected.extend(answered.expect("nobody panics"));
+            }
+        }
+        clicks.redirected.extend(waiting.join_all().await.into_iter().flatten());
+        clicks
+    }
+
+    /// One click; whether it got its redirect.
+    async fn click(&self, number: u32) -> bool {
+        let port = self.redirect_ports[number as usize % 2];
+        let url = format!("http://127.0.0.1:{port}/{}?click={number}&of=chaos", self.slug);
+        let request = self.client.get(url).timeout(PATIENCE).header("host", HOST);
+        let others = PERSON.into_iter().filter(|(name, _)| *name != "x-forwarded-for");
+        let request = others.fold(request, |request, (name, value)| request.header(name, value));
+        let answer = request.header("x-forwarded-for", address(number)).send().await;
+        answer.is_ok_and(|answer| answer.status() == StatusCode::FOUND)
+    }
+}
+
+fn address(number: u32) -> String {
+    let [_, _, third, fourth] = (number % ADDRESSES).to_be_bytes();
+    format!("82.90.{third}.{fourth}")
+}
+
+/// The number of the click that a text with its URL is about.
+pub fn number_in(text: &str) -> Option<u32> {
+    let (_, rest) = text.split_once("click=")?;
+    rest.split_once('&')?.0.parse().ok()
+}
+
+#[test]
+fn a_click_is_known_by_its_url() {
+    assert_eq!(number_in(r#"{"url": "https://example.com/offer?click=17&of=chaos"}"#), Some(17));
+    assert_eq!(number_in(r#"{"url": "https://example.com/offer"}"#), None);
+    assert_eq!(address(257), "82.90.1.1");
+}
