@@ -9,7 +9,7 @@ use testkit::{Cut, OwnDatabase, TestNats};
 
 use super::plan::{Fault, Instance, Server, Strike};
 use super::visitors::Visitors;
-use crate::services::{Service, Services};
+use crate::services::Services;
 use crate::stack::{Database, Stack};
 
 /// The running system.
