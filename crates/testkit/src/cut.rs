@@ -59,8 +59,7 @@ async fn serve(listener: TcpListener, to: SocketAddr, is_cut: watch::Receiver<bo
         if *is_cut.borrow() {
             continue;
         }
-        let is_cut = is_cut.clone();
-        connections.spawn(async move { pass_until_cut(stream, to, is_cut).await });
+        connections.spawn(pass_until_cut(stream, to, is_cut.clone()));
         while connections.try_join_next().is_some() {}
     }
 }
