@@ -321,6 +321,10 @@ pub fn pairs(value: &Value) -> Result<BTreeMap<String, String>, Wrong> {
 }
 
 #[cfg(test)]
+#[path = "fields_hostile_tests.rs"]
+mod hostile_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
