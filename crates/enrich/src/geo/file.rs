@@ -216,3 +216,7 @@ fn probe(reader: &Reader<Cow<'static, [u8]>>) -> Result<Option<Layout>, MaxMindD
     }
     Ok(None)
 }
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;
