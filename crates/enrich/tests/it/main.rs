@@ -6,3 +6,4 @@ mod first_clicks;
 mod flow;
 mod geo;
 mod given;
+mod hostile;
