@@ -223,15 +223,6 @@ proptest! {
     fn equal_clicks_are_equal_bytes(click in clicks()) {
         prop_assert_eq!(encode_click(&click), encode_click(&click.clone()));
     }
-
-    #[test]
-    fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        let _ = decode_click(&bytes);
-        let _ = decode_enriched(&bytes);
-        let _ = decode_event(&bytes);
-        let _ = decode_quarantined(&bytes);
-        let _ = decode_orphan(&bytes);
-    }
 }
 
 #[test]
