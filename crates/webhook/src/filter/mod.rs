@@ -11,6 +11,8 @@
 mod condition;
 mod field;
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;
