@@ -122,6 +122,7 @@ mod tests {
     use super::*;
     use chrono::TimeZone;
     use proptest::prelude::*;
+    use proptest::sample::Index;
 
     const PAUSE_MAX: Duration = Duration::from_secs(3600);
 
@@ -252,6 +253,25 @@ mod tests {
         assert_eq!(judge(&throttled(404, "120"), &[404], now(), PAUSE_MAX), Outcome::Permanent);
     }
 
+    /// What servers write, with something else in the place of a part.
+    fn nearly_asked() -> impl Strategy<Value = String> {
+        let asked = prop::sample::select(
+            &[
+                "120",
+                "1.5",
+                "Mon, 23 Nov 2026 14:02:00 GMT",
+                "Monday, 23-Nov-26 14:02:00 GMT",
+                "Mon Nov 23 14:02:00 2026",
+                "Fri, 31 Dec 9999 23:59:60 -2359",
+            ][..],
+        );
+        let other = "\\PC{0,4}|[0-9]{0,12}|[+-][0-9]{0,5}";
+        (asked, any::<Index>(), any::<Index>(), other).prop_map(|(text, one, end, other)| {
+            let (one, end) = (one.index(text.len() + 1), end.index(text.len() + 1));
+            [&text[..one.min(end)], other.as_str(), &text[one.max(end)..]].concat()
+        })
+    }
+
     proptest! {
         #[test]
         fn no_pause_is_shorter_than_asked_nor_longer_than_the_limit(
@@ -270,7 +290,10 @@ mod tests {
         }
 
         #[test]
-        fn nothing_in_retry_after_makes_us_panic_or_wait_beyond_the_limit(value in "\\PC{0,40}|[0-9.]{0,40}", status: u16) {
+        fn nothing_in_retry_after_makes_us_panic_or_wait_beyond_the_limit(
+            value in prop_oneof!["\\PC{0,40}|[0-9.]{0,40}", nearly_asked()],
+            status: u16,
+        ) {
             match judged(&throttled(status, &value)) {
                 Outcome::Pause(until) => prop_assert!((now()..=now() + PAUSE_MAX).contains(&until)),
                 outcome => prop_assert!(outcome != Outcome::Delivered || (200..300).contains(&status)),

@@ -266,13 +266,15 @@ mod tests {
         }
     }
 
+    /// The host of a request with this header.
+    fn host_of(value: &str) -> Option<String> {
+        let mut head = RequestHead::default();
+        head.headers.insert(header::HOST, HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
+        host(&head).map(Cow::into_owned)
+    }
+
     #[test]
     fn a_host_is_compared_without_port_and_case() {
-        let of = |value: &str| {
-            let mut head = RequestHead::default();
-            head.headers.insert(header::HOST, HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
-            host(&head).map(Cow::into_owned)
-        };
         let cases = [
             ("go.example.com", Some("go.example.com")),
             ("go.example.com:8080", Some("go.example.com")),
@@ -292,7 +294,7 @@ mod tests {
             ("xn--\u{ff}", None),
         ];
         for (value, expected) in cases {
-            assert_eq!(of(value).as_deref(), expected, "{value}");
+            assert_eq!(host_of(value).as_deref(), expected, "{value}");
         }
         assert_eq!(host(&RequestHead::default()), None);
     }
@@ -319,6 +321,17 @@ mod tests {
                         prop_assert_eq!(found.as_deref(), Some(slug), "{}", path);
                     }
                 }
+            }
+        }
+
+        #[test]
+        fn whatever_the_host_it_is_one_in_its_comparable_form(
+            text in "[a-zA-Z0-9.:\\[\\]@/%ü_-]{0,30}(:[0-9]{0,5})?|([a-cA-C.]{1,9}|xn--[a-z0-9-]{1,12}|0x[0-9a-f.]{1,6}|\\PC){1,9}"
+        ) {
+            if let Some(found) = host_of(&text) {
+                prop_assert_eq!(host_of(&found), Some(found.clone()));
+                prop_assert_eq!(host_of(&format!("{found}:8080")), Some(found.clone()));
+                prop_assert_eq!(found.parse::<Host>().map(|host| host.to_string()), Ok(found));
             }
         }
 

@@ -83,7 +83,7 @@ proptest! {
         let (device, automation) = LOOK_UP.tell(&request);
 
         let remembered = LOOK_UP.tell(&request);
-        prop_assert_eq!(&remembered, &(device.clone(), automation.clone()));
+        prop_assert_eq!(remembered.clone(), (device.clone(), automation.clone()));
         prop_assert_eq!(FORGETFUL.tell(&request), remembered);
 
         let sum: i32 = automation.reasons.iter().map(|reason| i32::from(reason.weight)).sum();
