@@ -1,7 +1,7 @@
 //! Whatever is sent: an answer that is not our fault, and no way off the link's destination.
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, TestRunner, contextualize_config};
 use store::links::LinkOptions;
 use tokio::runtime::Handle;
 
@@ -56,7 +56,9 @@ fn check(answer: Option<Answer>) -> Result<(), TestCaseError> {
 }
 
 fn run(strategy: impl Strategy<Value = Vec<u8>>, addr: std::net::SocketAddr) {
-    let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
+    // as `proptest!` has it: more cases when the environment says so, and what was found is kept
+    let config = contextualize_config(Config { cases: CASES, ..Config::with_source_file(file!()) });
+    let mut runner = TestRunner::new(config);
     let checked =
         runner.run(&strategy, |request| check(Handle::current().block_on(raw(addr, "GET", &request))));
     checked.unwrap_or_else(|error| panic!("{error}"));
