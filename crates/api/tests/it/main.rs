@@ -57,6 +57,7 @@ mod screens;
 mod settings;
 mod shown_once;
 mod signatures;
+mod slow;
 mod tables;
 mod tour;
 mod tracking;

@@ -18,4 +18,5 @@ mod passwords;
 mod privacy;
 mod process;
 mod proxies;
+mod slow;
 mod spool;

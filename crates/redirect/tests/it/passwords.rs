@@ -117,3 +117,22 @@ async fn what_is_not_the_form_is_refused() {
     assert_eq!(post(redirect.addr, "/abc", RIGHT, &[]).await.status, 303);
     redirect.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_is_too_large_is_refused_before_it_is_there() {
+    let house = House::new().await;
+    house.link("abc", with_password()).await;
+    let redirect = house.start().await;
+    let head =
+        "POST /abc HTTP/1.1\r\nhost: go.example.com\r\ncontent-type: application/x-www-form-urlencoded\r\n";
+    let (form, forever) = (format!("password={}", "x".repeat(5000)), 1_000_000_000);
+
+    let long = format!("{head}content-length: {forever}\r\n\r\n{form}");
+    let endless = format!("{head}transfer-encoding: chunked\r\n\r\n{forever:x}\r\n{form}");
+
+    for request in [long, endless] {
+        let answer = raw(redirect.addr, "POST", request.as_bytes()).await.expect("an answer");
+        assert_eq!(answer.status, 413);
+    }
+    redirect.stop().await;
+}
