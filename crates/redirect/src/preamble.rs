@@ -146,7 +146,9 @@ fn version_1(line: &[u8]) -> Option<Source> {
     };
     let mut address = || words.next()?.parse::<IpAddr>().ok().filter(is_family);
     let (client, _) = (address()?, address()?);
-    let mut port = || words.next()?.parse::<u16>().ok();
+    // the number's own reader takes a sign as well
+    let is_number = |word: &&str| word.bytes().all(|b| b.is_ascii_digit());
+    let mut port = || words.next().filter(is_number)?.parse::<u16>().ok();
     let (client_port, _) = (port()?, port()?);
     words.next().is_none().then(|| Source::Named(SocketAddr::new(client, client_port)))
 }
@@ -200,6 +202,7 @@ mod tests {
             ("PROXY TCP4 198.51.100.7 10.0.0.1 56324\r\n", None),
             ("PROXY TCP4 198.51.100.7 10.0.0.1 56324 443 1\r\n", None),
             ("PROXY TCP4 198.51.100.7 10.0.0.1 65536 443\r\n", None),
+            ("PROXY TCP4 198.51.100.7 10.0.0.1 +80 443\r\n", None),
             ("PROXY TCP4  198.51.100.7 10.0.0.1 1 443\r\n", None),
             ("PROXY UDP4 198.51.100.7 10.0.0.1 1 443\r\n", None),
             ("PROXY \r\n", None),
@@ -237,12 +240,54 @@ mod tests {
         }
     }
 
+    /// A line as proxies send it, or nearly, or any bytes.
+    fn any_line() -> impl Strategy<Value = Vec<u8>> {
+        let address =
+            "([0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9a-f]{0,4}(:[0-9a-f]{0,4}){2,7}|2001:db8::[0-9a-f]{1,4})";
+        let family = prop::sample::select(&["TCP4", "TCP6", "UNKNOWN", "UDP4", "TCP"][..]);
+        let rest = " (10\\.0\\.0\\.1|fd00::1) [+]?[0-9]{1,5} [+]?[0-9]{1,5} ?\r?\n";
+        let line = (family, address, rest).prop_map(|(family, address, rest)| {
+            let line = format!("PROXY {family} {address}{rest}");
+            line.into_bytes()
+        });
+        prop_oneof![4 => line, 1 => prop::collection::vec(any::<u8>(), 0..120)]
+    }
+
     proptest! {
         #[test]
-        fn no_bytes_are_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..120), command: u8, family: u8) {
-            version_1(&bytes);
-            version_2(command, family, &bytes);
-            version_2(0x21, family, &bytes);
+        fn whom_a_line_names_stands_in_it(line in any_line()) {
+            match version_1(&line) {
+                Some(Source::Named(client)) => {
+                    let text = std::str::from_utf8(&line).expect("what names somebody is text");
+                    let words: Vec<&str> = text.trim_end().split(' ').collect();
+                    prop_assert_eq!(words.len(), 6);
+                    prop_assert_eq!(words[2].parse::<IpAddr>(), Ok(client.ip()));
+                    prop_assert_eq!(words[4].parse::<u16>(), Ok(client.port()));
+                    prop_assert!(!text.contains('+'));
+                }
+                Some(Source::Proxy) => prop_assert!(line.starts_with(b"PROXY UNKNOWN")),
+                None => {}
+            }
+        }
+
+        #[test]
+        fn whom_addresses_of_version_2_name_stands_in_them(
+            bytes in prop::collection::vec(any::<u8>(), 0..120),
+            command in prop_oneof![Just(0x20u8), Just(0x21u8), any::<u8>()],
+            family in prop_oneof![Just(0x11u8), Just(0x21u8), Just(0x31u8), any::<u8>()],
+        ) {
+            match version_2(command, family, &bytes) {
+                Some(Source::Named(client)) => {
+                    prop_assert_eq!((command, client.is_ipv4()), (0x21, family == 0x11));
+                    let octets = match client.ip() {
+                        IpAddr::V4(ip) => ip.octets().to_vec(),
+                        IpAddr::V6(ip) => ip.octets().to_vec(),
+                    };
+                    prop_assert!(bytes.starts_with(&octets));
+                }
+                Some(Source::Proxy) => prop_assert!(command == 0x20 || matches!(family, 0x00 | 0x31)),
+                None => {}
+            }
         }
     }
 }
