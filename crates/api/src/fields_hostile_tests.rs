@@ -112,7 +112,7 @@ fn mutated(mut body: Value, mutations: &[Mutation]) -> Value {
         let mut found = Vec::new();
         pointers(&body, String::new(), &mut found);
         let (Mutation::Replace(at, _) | Mutation::Remove(at) | Mutation::Add(at, ..)) = mutation;
-        let place = body.pointer_mut(at.get(&found)).expect("it was found there");
+        let place = body.pointer_mut(&found[at.index(found.len())]).expect("it was found there");
         match (mutation, place) {
             (Mutation::Replace(_, value), place) => *place = value.clone(),
             (Mutation::Remove(at), Value::Object(object)) if !object.is_empty() => {
