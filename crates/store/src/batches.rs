@@ -201,7 +201,7 @@ pub async fn renew(
     statement(format!(
         "WITH held AS MATERIALIZED (SELECT found.id FROM {}, \
              LATERAL (SELECT b.id FROM delivery_batches b WHERE b.day = ANY($1) AND b.id = own.id AND b.leased_by = $3 \
-                 LIMIT 1 FOR UPDATE SKIP LOCKED) AS found) \
+                 OFFSET 0 FOR UPDATE SKIP LOCKED) AS found) \
          UPDATE delivery_batches b SET leased_until = $4 FROM held WHERE b.day = ANY($1) AND b.id = held.id",
         unnested("$2", "own (id)")
     ))

@@ -147,7 +147,6 @@ pub async fn standing(conn: &mut Connection, owed: &[Owed], now: DateTime<Utc>) 
 
 fn standing_sql() -> String {
     let asked = unnested("$2, $3, $4", "o (endpoint_id, event_id, event_revision)");
-    // LIMIT keeps the planner from joining with a whole partition: it is one index look-up a delivery
     format!(
         "SELECT version, NULL::uuid AS endpoint_id, NULL::uuid AS event_id, NULL::integer AS event_revision, \
              NULL::integer AS told_revision, NULL::timestamptz AS paused_until FROM endpoint_changes \
@@ -155,7 +154,7 @@ fn standing_sql() -> String {
              FROM {asked}, \
              LATERAL (SELECT told_revision FROM deliveries d WHERE d.day = $1 AND d.endpoint_id = o.endpoint_id \
                  AND d.event_id = o.event_id AND d.event_revision = o.event_revision AND d.replay_number = 0 \
-                 LIMIT 1) AS found \
+                 OFFSET 0) AS found \
          UNION ALL SELECT NULL, endpoint_id, NULL, NULL, NULL, paused_until \
              FROM endpoint_state WHERE endpoint_id = ANY($5) AND paused_until > $6"
     )

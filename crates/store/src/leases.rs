@@ -277,7 +277,7 @@ pub async fn renew(
     let rows: Vec<IdRow> = statement(format!(
         "WITH held AS MATERIALIZED (SELECT found.id FROM {}, \
              LATERAL (SELECT d.id FROM deliveries d WHERE d.day = ANY($1) AND d.id = own.id AND d.leased_by = $3 \
-                 LIMIT 1 FOR UPDATE SKIP LOCKED) AS found) \
+                 OFFSET 0 FOR UPDATE SKIP LOCKED) AS found) \
          UPDATE deliveries d SET leased_until = $4 FROM held \
          WHERE d.day = ANY($1) AND d.id = held.id RETURNING d.id",
         unnested("$2", "own (id)")

@@ -245,7 +245,7 @@ fn free_sql() -> String {
          LATERAL (SELECT d.day, d.id, d.endpoint_id, d.leased_by IS NOT NULL AS is_taken_over FROM deliveries d \
              WHERE d.day = ANY($1) AND d.id = head.id AND d.status = 'pending' \
                  AND d.next_attempt_at <= $3 AND (d.leased_until IS NULL OR d.leased_until <= $3) \
-             LIMIT 1 FOR UPDATE SKIP LOCKED) AS own \
+             OFFSET 0 FOR UPDATE SKIP LOCKED) AS own \
          WHERE EXISTS (SELECT FROM endpoint_state s WHERE s.endpoint_id = own.endpoint_id AND s.courier = $4)"
     )
 }

@@ -59,7 +59,7 @@ pub async fn tell(
              n.due_at, $11, n.body, n.revision \
          FROM {new_rows} \
          WHERE (SELECT 1 FROM clicks c WHERE c.day = ANY($12) AND c.id = n.click_id \
-             AND c.revision > n.revision LIMIT 1) IS NULL \
+             AND c.revision > n.revision) IS NULL \
          ORDER BY n.endpoint_id, n.event_id \
          ON CONFLICT (day, endpoint_id, event_id, event_revision, replay_number) DO UPDATE \
              SET body = excluded.body, told_revision = excluded.told_revision \
@@ -101,7 +101,7 @@ pub async fn take_back(conn: &mut Connection, first: &[(Owed, u32)]) -> QueryRes
                  AND d.event_revision = 0 AND d.replay_number = 0 \
                  AND d.status = 'pending' AND d.attempted_at IS NULL AND d.leased_by IS NULL \
                  AND d.told_revision < own.revision \
-                 LIMIT 1 FOR UPDATE SKIP LOCKED) AS found) \
+                 OFFSET 0 FOR UPDATE SKIP LOCKED) AS found) \
          DELETE FROM deliveries d USING held WHERE d.day = ANY($1) AND d.id = held.id \
          RETURNING d.endpoint_id, d.event_id"
     ))
@@ -126,12 +126,11 @@ pub async fn later(
         #[diesel(sql_type = Binary)]
         event: Vec<u8>,
     }
-    // LIMIT keeps the planner from joining with whole partitions
     let own = unnested("$1, $3, $4", "own (delivery_id, click_id, revision)");
     let rows: Vec<Found> = statement(format!(
         "SELECT own.delivery_id, found.event FROM {own}, \
              LATERAL (SELECT c.event FROM clicks c WHERE c.day = ANY($2) AND c.id = own.click_id \
-                 AND c.revision > own.revision AND c.erased_at IS NULL LIMIT 1) AS found"
+                 AND c.revision > own.revision AND c.erased_at IS NULL OFFSET 0) AS found"
     ))
     .bind::<Array<SqlUuid>, _>(told.iter().map(|(id, ..)| id.uuid()).collect::<Vec<_>>())
     .bind::<Array<Date>, _>(days_of(told.iter().map(|(_, click_id, _)| click_id.day())))
@@ -185,11 +184,10 @@ pub async fn recorded(conn: &mut Connection, tellings: &[EventId]) -> QueryResul
         #[diesel(sql_type = BigInt)]
         number: i64,
     }
-    // LIMIT keeps the planner from joining with whole partitions
     let rows: Vec<Number> = statement(
         "SELECT own.number FROM unnest((SELECT $2), (SELECT $3)) WITH ORDINALITY AS own (id, revision, number), \
              LATERAL (SELECT FROM clicks c WHERE c.day = ANY($1) AND c.id = own.id \
-                 AND c.revision >= own.revision LIMIT 1) AS found",
+                 AND c.revision >= own.revision OFFSET 0) AS found",
     )
     .bind::<Array<Date>, _>(days_of(tellings.iter().map(|id| id.day())))
     .bind::<Array<SqlUuid>, _>(tellings.iter().map(|id| id.uuid()).collect::<Vec<_>>())

@@ -22,7 +22,8 @@ pub(crate) fn statement(sql: impl Into<Cow<'static, str>>) -> Statement<()> {
 /// all. So it is the partitions that decide between the two. Who looks for something in all of them, in the order of an index, has
 /// a plan that is made once: to make one takes far longer than to run it, the longer the more days are kept. Who knows the keys,
 /// and names their days ([`days_of`](crate::partitions::days_of)), has a plan for those alone, made for the size that they have
-/// by now.
+/// by now. Each key is looked up in a subquery that ends with `OFFSET 0`, so that nobody joins with whole partitions; `LIMIT 1`
+/// would make a look into all of them seem as cheap as a look into one.
 ///
 /// A day is named once, as `day = ANY(…)`, and not compared with that of a key beside it: who has both in a table of which
 /// nothing is known yet is taken to be so rare that any index with a day in it seems good enough.
