@@ -8,6 +8,7 @@ use model::delivery::DeliveryStatus;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use testkit::certificates::SUBSCRIBER_KEY;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -15,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::rig::Rig;
 
 /// Whom the sender trusts here.
-const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/subscriber.pem");
+const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/data/subscriber.pem");
 
 /// Requests; more than one connection of HTTP/1.1 could take at a time.
 const CLICKS: usize = 50;
@@ -37,7 +38,7 @@ impl Http2 {
     async fn start() -> Self {
         service::tls::install_provider();
         let certificate = CertificateDer::from_pem_file(CERTIFICATE).expect("a certificate");
-        let key = PrivateKeyDer::from_pem_slice(include_bytes!("../data/subscriber-key.pem")).expect("a key");
+        let key = PrivateKeyDer::from_pem_slice(SUBSCRIBER_KEY.as_bytes()).expect("a key");
         let mut config = ServerConfig::builder()
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)

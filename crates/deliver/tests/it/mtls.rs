@@ -5,11 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use model::EndpointId;
 use model::delivery::DeliveryStatus;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
-use testkit::certificates::{AUTHORITY, CLIENT, CLIENT_KEY};
+use testkit::certificates::{self, AUTHORITY, CLIENT, CLIENT_KEY, SUBSCRIBER, certificate};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -18,9 +14,6 @@ use webhook::ReceiverAuth;
 use webhook::auth::ClientCertificate;
 
 use crate::rig::Rig;
-
-/// The receiver's own certificate, which no authority of the machine knows.
-pub const RECEIVER: &str = include_str!("../data/subscriber.pem");
 
 /// A receiver that answers who shows a certificate of the test's authority, and nobody else.
 pub struct Receiver {
@@ -40,15 +33,7 @@ impl Drop for Receiver {
 impl Receiver {
     pub async fn start() -> Self {
         service::tls::install_provider();
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate(AUTHORITY)).expect("an authority");
-        let clients = WebPkiClientVerifier::builder(Arc::new(roots)).build().expect("a verifier");
-        let key = PrivateKeyDer::from_pem_slice(include_bytes!("../data/subscriber-key.pem")).expect("a key");
-        let config = ServerConfig::builder()
-            .with_client_cert_verifier(clients)
-            .with_single_cert(vec![certificate(RECEIVER)], key)
-            .expect("they belong together");
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let acceptor = TlsAcceptor::from(Arc::new(certificates::subscriber_config()));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("https://{}/hook", listener.local_addr().expect("it is bound"));
         let (connections, shown) = (Arc::new(AtomicUsize::new(0)), Arc::default());
@@ -69,10 +54,6 @@ impl Receiver {
     pub fn shown(&self) -> Vec<Vec<u8>> {
         self.shown.lock().expect("nobody panics with it in hand").clone()
     }
-}
-
-fn certificate(pem: &str) -> CertificateDer<'static> {
-    CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate")
 }
 
 /// Answers 200 to every request of a connection.
@@ -117,7 +98,7 @@ pub async fn endpoint(rig: &Rig, receiver: &Receiver, authorities: &str) -> Endp
 async fn a_receiver_sees_the_certificate_and_is_checked_with_its_own_authority() {
     let rig = Rig::new().await;
     let receiver = Receiver::start().await;
-    let id = endpoint(&rig, &receiver, RECEIVER).await;
+    let id = endpoint(&rig, &receiver, SUBSCRIBER).await;
     let stranger = endpoint(&rig, &receiver, AUTHORITY).await;
     let running = rig.start().await;
 
@@ -138,7 +119,7 @@ async fn so_many_endpoints_keep_connections_of_their_own_and_no_more() {
         let rig = Rig::new().await;
         let receiver = Receiver::start().await;
         for _ in 0..2 {
-            endpoint(&rig, &receiver, RECEIVER).await;
+            endpoint(&rig, &receiver, SUBSCRIBER).await;
         }
         let mut settings = rig.settings();
         settings.deliver.client_certificates_max = most;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use deliver::Settings;
 use model::delivery::DeliveryStatus;
+use testkit::certificates::SUBSCRIBER;
 use testkit::proxy::{Mood, Proxy};
 use testkit::{Answer, Subscriber, until};
 use tokio::net::TcpListener;
@@ -27,7 +28,7 @@ async fn webhooks_go_through_either_proxy_to_the_address_that_was_checked() {
         let plain = Subscriber::start(Answer::Status(200)).await;
         let encrypted = mtls::Receiver::start().await;
         let (id, _) = rig.endpoint(&plain.url()).await;
-        let secure = mtls::endpoint(&rig, &encrypted, mtls::RECEIVER).await;
+        let secure = mtls::endpoint(&rig, &encrypted, SUBSCRIBER).await;
         let (inside, _) = rig.endpoint("http://169.254.169.254/latest/meta-data").await;
         let running = rig.start_with(through(&rig, is_socks, "us:secret", proxy.addr)).await;
 

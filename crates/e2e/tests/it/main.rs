@@ -24,6 +24,7 @@ mod start;
 mod steps;
 mod storm;
 mod subscribers;
+mod tls_front;
 mod trace;
 mod troubleshooting;
 mod verifiers;

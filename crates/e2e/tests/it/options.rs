@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use bus::Outgoing;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use testkit::certificates::{CLIENT, CLIENT_KEY, SUBSCRIBER};
 use testkit::proxy::{Mood, Proxy};
 use testkit::{Answer, Received, Response, Subscriber, TestDatabase, until};
 
 use crate::services::{LIMIT, Service};
 use crate::stack::{Database, Endpoint, Link, Stack, body};
+use crate::tls_front::TlsFront;
 
 /// Links that are clicked in turn.
 const LINKS: usize = 3;
@@ -38,13 +40,26 @@ struct Chosen {
     order: Order,
     endpoint: Endpoint,
     subscriber: Subscriber,
+    /// The TLS before it, where a certificate of ours is wanted.
+    _front: Option<TlsFront>,
 }
 
 impl Chosen {
     async fn new(stack: &Stack, name: &'static str, order: Order, option: Value) -> Self {
         let subscriber = Subscriber::start(Answer::Held).await;
         let endpoint = stack.endpoint(&subscriber, option).await;
-        Self { name, order, endpoint, subscriber }
+        Self { name, order, endpoint, subscriber, _front: None }
+    }
+
+    /// One that wants to see our certificate.
+    async fn behind_tls(stack: &Stack) -> Self {
+        let subscriber = Subscriber::start(Answer::Held).await;
+        let front = TlsFront::start(&subscriber).await;
+        let auth = json!({
+            "type": "mtls", "certificate_pem": CLIENT, "private_key_pem": CLIENT_KEY, "ca_pem": SUBSCRIBER
+        });
+        let endpoint = stack.endpoint(&subscriber, json!({"url": front.url, "auth": auth})).await;
+        Self { name: "mtls", order: Order::Any, endpoint, subscriber, _front: Some(front) }
     }
 
     /// Waits until the results of so many deliveries are stored.
@@ -189,6 +204,7 @@ async fn with_each_option_nothing_is_lost_doubled_or_held_up_by_a_neighbour() {
     for (name, order, option) in options(&tokens.url()) {
         all.push(Chosen::new(&stack, name, order, option).await);
     }
+    all.push(Chosen::behind_tls(&stack).await);
 
     assert_all_kept(&mut stack, &all).await;
 }
