@@ -2,8 +2,8 @@
 //! [`order`] picks.
 //!
 //! A line is kept by what stands in the table, not by who looks: nothing is leased but a head and what is right behind it, and a
-//! head that is in somebody's hands or failed keeps its place. That one courier alone looks at an endpoint spares them each other's work; when
-//! he dies, another goes on with the same heads.
+//! head that is in somebody's hands or failed keeps its place. That one courier alone looks at an endpoint spares them each
+//! other's work; when he dies, another goes on with the same heads.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

@@ -13,6 +13,7 @@ mod name_server;
 mod nats;
 pub mod proxy;
 mod scratch;
+pub mod slow;
 mod subscriber;
 mod until;
 

@@ -1,15 +1,17 @@
 //! Clients that are slow, many or long-winded: cut off or refused at the limits that are set, while others are served.
 
-use std::iter;
 use std::time::Duration;
 
+use testkit::slow::{drip, is_cut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{interval, timeout};
+use tokio::time::timeout;
 
 use crate::harness::{Api, LIMIT};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+
+const HEAD: &str = "GET /v1/links HTTP/1.1\r\nhost: localhost\r\nx-filler: ";
 
 fn impatient(settings: &mut api::Settings) {
     settings.api.test_timeout = REQUEST_TIMEOUT / 2;
@@ -21,36 +23,11 @@ async fn connect(api: &Api) -> TcpStream {
     TcpStream::connect(addr).await.expect("the API listens")
 }
 
-/// What a cut connection was told before: that it took too long, unless what it went on sending has crossed that.
-fn is_cut(told: &[u8]) -> bool {
-    told.is_empty() || told.starts_with(b"HTTP/1.1 408 ")
-}
-
-/// Sends a head that has no end, byte by byte, until the connection is cut; what it was told.
-async fn drip(stream: TcpStream) -> Vec<u8> {
-    let (mut reader, mut writer) = stream.into_split();
-    let dripping = tokio::spawn(async move {
-        let mut pace = interval(REQUEST_TIMEOUT / 50);
-        let head = b"GET /v1/links HTTP/1.1\r\nhost: localhost\r\nx-filler: ";
-        for byte in head.iter().copied().chain(iter::repeat(b'x')) {
-            pace.tick().await;
-            if writer.write_all(&[byte]).await.is_err() {
-                break;
-            }
-        }
-    });
-    let mut told = Vec::new();
-    // a reset is an end, too
-    let _ = reader.read_to_end(&mut told).await;
-    dripping.abort();
-    told
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_comes_byte_by_byte_is_cut_off_and_others_are_served_meanwhile() {
     let api = Api::start_with(impatient).await;
 
-    let dripping = tokio::spawn(drip(connect(&api).await));
+    let dripping = tokio::spawn(drip(connect(&api).await, HEAD, REQUEST_TIMEOUT / 50));
 
     assert_eq!(api.get("/v1/links").await.status, 200);
     let told = timeout(LIMIT, dripping).await.expect("it is cut off").expect("no panic");
