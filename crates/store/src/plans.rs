@@ -19,6 +19,8 @@ pub(crate) struct Planned {
     lines: Vec<String>,
     /// Whether that was made without its values, and is kept.
     pub is_made_once: bool,
+    /// The table whose scans are told of.
+    table: &'static str,
 }
 
 #[derive(QueryableByName)]
@@ -50,31 +52,38 @@ impl Planned {
         Self {
             lines: lines.into_iter().map(|line| line.text).collect(),
             is_made_once: kept.generic_plans > 0,
+            table: "deliveries",
         }
     }
 
-    /// How the deliveries of today are read: each scan of them.
+    /// The same, as it reads another table than `deliveries`.
+    pub fn reading(self, table: &'static str) -> Self {
+        Self { table, ..self }
+    }
+
+    /// How the rows of today are read: each scan of them.
     pub fn scans_of_today(&self) -> Vec<&str> {
-        let scans: Vec<&str> = self.scans().filter(|scan| scan.contains(&today())).collect();
+        let today = self.today();
+        let scans: Vec<&str> = self.scans().filter(|scan| scan.contains(&today)).collect();
         assert!(!scans.is_empty(), "{self}");
         scans
     }
 
     /// How many scans of other days there are.
     pub fn scans_of_others(&self) -> usize {
-        self.scans().filter(|scan| !scan.contains(&today())).count()
+        let today = self.today();
+        self.scans().filter(|scan| !scan.contains(&today)).count()
     }
 
     fn scans(&self) -> impl Iterator<Item = &str> {
-        self.lines
-            .iter()
-            .map(String::as_str)
-            .filter(|line| line.contains("Scan") && line.contains(" on deliveries_"))
+        let partition = format!(" on {}_", self.table);
+        let lines = self.lines.iter().map(String::as_str);
+        lines.filter(move |line| line.contains("Scan") && line.contains(&partition))
     }
-}
 
-fn today() -> String {
-    format!(" on {}", partitions::name("deliveries", Utc::now().date_naive()))
+    fn today(&self) -> String {
+        format!(" on {}", partitions::name(self.table, Utc::now().date_naive()))
+    }
 }
 
 impl fmt::Display for Planned {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use model::{ClickId, DeliveryId, EndpointId, EventId, WorkspaceId};
 
 use crate::leases::first_of_each;
-use crate::statement::statement;
+use crate::statement::{first_rows, statement};
 use crate::{Connection, QueryResult};
 
 /// A place in the order in which an endpoint's events are fetched: after this one.
@@ -84,28 +84,38 @@ pub async fn page(
     after: Position,
     limit: i64,
 ) -> QueryResult<Vec<Pulled>> {
+    let rows: Vec<Row> = statement(page_sql(limit))
+        .bind::<SqlUuid, _>(workspace_id.uuid())
+        .bind::<SqlUuid, _>(endpoint_id.uuid())
+        .bind::<BigInt, _>(after.entered_in)
+        .bind::<SqlUuid, _>(after.id.uuid())
+        .bind::<BigInt, _>(limit)
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(Pulled::from).collect())
+}
+
+/// The events after ($3, $4) of an endpoint ($2) of a workspace ($1), the first $5 of them; that is `at_most`, or fewer.
+fn page_sql(at_most: i64) -> String {
+    let own = first_rows(
+        "SELECT d.day, d.id, d.entered_in, d.event_id, d.event_revision, d.event_type, d.click_id, d.created_at, \
+             d.body, CASE WHEN d.status = 'pending' AND d.attempt_count = 0 AND d.replay_id IS NULL \
+                 THEN d.next_attempt_at END AS settles_at, \
+             d.entered_in < pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS is_certain, \
+             d.entered_in >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS is_foreign \
+         FROM deliveries d WHERE d.workspace_id = (SELECT $1) AND d.endpoint_id = (SELECT $2) \
+             AND (d.entered_in, d.id) > ((SELECT $3), (SELECT $4))",
+        "entered_in, id",
+        "$5",
+        at_most,
+    );
     // LIMIT keeps the planner from joining with whole partitions: it is one index look-up a delivery
-    let rows: Vec<Row> = statement(
-        "SELECT own.*, told.event, told.is_erased FROM ( \
-             SELECT d.day, d.id, d.entered_in, d.event_id, d.event_revision, d.event_type, d.click_id, d.created_at, \
-                 d.body, CASE WHEN d.status = 'pending' AND d.attempt_count = 0 AND d.replay_id IS NULL \
-                     THEN d.next_attempt_at END AS settles_at, \
-                 d.entered_in < pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS is_certain, \
-                 d.entered_in >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS is_foreign \
-             FROM deliveries d WHERE d.workspace_id = $1 AND d.endpoint_id = $2 AND (d.entered_in, d.id) > ($3, $4) \
-             ORDER BY d.entered_in, d.id LIMIT $5) AS own \
+    format!(
+        "SELECT own.*, told.event, told.is_erased FROM ({own}) AS own \
          LEFT JOIN LATERAL (SELECT c.event, c.erased_at IS NOT NULL AS is_erased FROM clicks c \
              WHERE own.body IS NULL AND c.day = own.day AND c.id = own.click_id LIMIT 1) AS told ON true \
-         ORDER BY own.entered_in, own.id",
+         ORDER BY own.entered_in, own.id"
     )
-    .bind::<SqlUuid, _>(workspace_id.uuid())
-    .bind::<SqlUuid, _>(endpoint_id.uuid())
-    .bind::<BigInt, _>(after.entered_in)
-    .bind::<SqlUuid, _>(after.id.uuid())
-    .bind::<BigInt, _>(limit)
-    .load(conn)
-    .await?;
-    Ok(rows.into_iter().map(Pulled::from).collect())
 }
 
 #[derive(QueryableByName)]
@@ -183,18 +193,29 @@ pub async fn offered(
     endpoint_id: EndpointId,
     limit: i64,
 ) -> QueryResult<Offered> {
-    statement(
+    statement(offered_sql(limit))
+        .bind::<SqlUuid, _>(workspace_id.uuid())
+        .bind::<SqlUuid, _>(endpoint_id.uuid())
+        .bind::<BigInt, _>(limit)
+        .get_result(conn)
+        .await
+}
+
+/// What an endpoint ($2) of a workspace ($1) may fetch among its $3 newest deliveries; that is `at_most`, or fewer.
+fn offered_sql(at_most: i64) -> String {
+    let newest = first_rows(
+        "SELECT status, created_at, entered_in, id FROM deliveries \
+         WHERE workspace_id = (SELECT $1) AND endpoint_id = (SELECT $2)",
+        "entered_in DESC, id DESC",
+        "$3",
+        at_most,
+    );
+    format!(
         "SELECT count(*) AS seen, count(*) FILTER (WHERE status = 'offered') AS offered, \
              min(created_at) FILTER (WHERE status = 'offered') AS oldest_at, \
              max(created_at) FILTER (WHERE status = 'offered') AS newest_at \
-         FROM (SELECT status, created_at FROM deliveries WHERE workspace_id = $1 AND endpoint_id = $2 \
-             ORDER BY entered_in DESC, id DESC LIMIT $3) AS newest",
+         FROM ({newest}) AS newest"
     )
-    .bind::<SqlUuid, _>(workspace_id.uuid())
-    .bind::<SqlUuid, _>(endpoint_id.uuid())
-    .bind::<BigInt, _>(limit)
-    .get_result(conn)
-    .await
 }
 
 /// Whether a place lies beyond every transaction of this server: then another one gave it out.
@@ -253,4 +274,28 @@ pub async fn offer_waiting(conn: &mut Connection, now: DateTime<Utc>, limit: i64
     .bind::<BigInt, _>(limit)
     .execute(conn)
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plans::Planned;
+
+    #[tokio::test]
+    async fn events_are_fetched_in_the_order_of_their_index_with_plans_that_are_made_once() {
+        let whose = "gen_random_uuid(), gen_random_uuid()";
+        for (sql, types, values) in [
+            (
+                page_sql(101),
+                "uuid, uuid, bigint, uuid, bigint",
+                format!("{whose}, 7, gen_random_uuid(), 101"),
+            ),
+            (offered_sql(10_000), "uuid, uuid, bigint", format!("{whose}, 10000")),
+        ] {
+            let planned = Planned::of(&sql, types, &values).await;
+            let scans = planned.scans_of_today();
+            assert!(scans.iter().all(|scan| scan.contains("endpoint_id_entered_in_id_idx")), "{planned}");
+            assert!(planned.is_made_once, "{planned}");
+        }
+    }
 }
