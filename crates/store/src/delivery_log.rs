@@ -1,11 +1,13 @@
 //! Deliveries and their attempts, as people look at them, and the wish to try one again.
 
+mod list;
+
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool};
+use diesel::sql_types::BigInt;
 use diesel_async::{AsyncConnection as _, RunQueryDsl};
 use serde_json::Value;
 use uuid::Uuid;
@@ -14,9 +16,10 @@ use model::delivery::{DeliveryStatus, Timings};
 use model::{BatchId, ClickId, DeliveryId, EndpointId, EventId, ReplayId, WorkspaceId};
 
 use crate::batches;
-use crate::parse::earliest;
 use crate::schema::{attempts, deliveries};
 use crate::{Connection, QueryResult};
+
+pub use list::list;
 
 /// Most attempts of one delivery that are shown.
 const ATTEMPTS_MAX: i64 = 100;
@@ -114,7 +117,7 @@ pub struct DeliveryFilter {
     pub until: Option<DateTime<Utc>>,
 }
 
-#[derive(Queryable, Selectable)]
+#[derive(Queryable, Selectable, QueryableByName)]
 #[diesel(table_name = deliveries)]
 struct Row {
     id: Uuid,
@@ -175,54 +178,6 @@ impl From<Row> for LoggedDelivery {
 /// Counts are never negative.
 fn natural(number: i32) -> u32 {
     u32::try_from(number).unwrap_or_default()
-}
-
-/// The newest deliveries that `filter` lets through, or those older than `before`; at most `limit`.
-pub async fn list(
-    conn: &mut Connection,
-    workspace_id: WorkspaceId,
-    filter: &DeliveryFilter,
-    before: Option<DeliveryId>,
-    limit: i64,
-) -> QueryResult<Vec<LoggedDelivery>> {
-    let mut query = deliveries::table
-        .filter(deliveries::workspace_id.eq(workspace_id.uuid()))
-        .order(deliveries::id.desc())
-        .limit(limit)
-        .select(Row::as_select())
-        .into_boxed();
-    if let Some(endpoint_id) = filter.endpoint_id {
-        query = query.filter(deliveries::endpoint_id.eq(endpoint_id.uuid()));
-    }
-    if let Some(status) = filter.status {
-        // a word of ours in the text itself: a plan that does not know it cannot use the indexes of dead deliveries
-        query = query.filter(sql::<Bool>(&format!("deliveries.status = '{}'", status.as_str())));
-    }
-    if let Some(click_id) = filter.click_id {
-        query = query.filter(deliveries::click_id.eq(click_id.uuid()));
-    }
-    if let Some(replay_id) = filter.replay_id {
-        query = query.filter(deliveries::replay_id.eq(replay_id.uuid()));
-    }
-    if let Some(batch_id) = filter.batch_id {
-        // it is of the day of its newest delivery
-        query =
-            query.filter(deliveries::batch_id.eq(batch_id.uuid())).filter(deliveries::day.le(batch_id.day()));
-    }
-    // ids sort by time; the day only tells PostgreSQL which partitions to leave out
-    if let Some(since) = filter.since {
-        query =
-            query.filter(deliveries::id.ge(earliest(since))).filter(deliveries::day.ge(since.date_naive()));
-    }
-    if let Some(until) = filter.until {
-        query =
-            query.filter(deliveries::id.lt(earliest(until))).filter(deliveries::day.le(until.date_naive()));
-    }
-    if let Some(before) = before {
-        query = query.filter(deliveries::id.lt(before.uuid())).filter(deliveries::day.le(before.day()));
-    }
-    let rows: Vec<Row> = query.load(conn).await?;
-    Ok(rows.into_iter().map(LoggedDelivery::from).collect())
 }
 
 /// The workspace's delivery with this id.
