@@ -11,7 +11,7 @@ use model::device::DeviceKind;
 use model::{ClickId, LinkId, WorkspaceId};
 
 use crate::parse::earliest;
-use crate::statement::{Statement, Values, statement};
+use crate::statement::{Statement, Values, first_rows, statement};
 use crate::{Connection, QueryResult};
 
 /// A recorded click.
@@ -156,7 +156,7 @@ pub async fn page(
 }
 
 /// What is asked, in SQL. The text has a place for each condition that there is; a value that is not asked about is bound all the
-/// same, so that there is one order of values.
+/// same, so that there is one order of values. The planner sees days alone: [`first_rows`].
 struct Asking<'a> {
     filter: &'a ClickFilter,
     before: Option<ClickId>,
@@ -168,35 +168,39 @@ struct Asking<'a> {
 
 impl<'a> Asking<'a> {
     fn of(filter: &'a ClickFilter, before: Option<ClickId>) -> Self {
-        let (mut finds, mut looks) = (String::from("workspace_id = $1"), Vec::new());
+        let (mut finds, mut looks) = (String::from("workspace_id = (SELECT $1)"), Vec::new());
         let condition_of = |is_asked: bool, condition: &str, unasked: &str| {
             format!(" AND {}", if is_asked { condition } else { unasked })
         };
         for (is_some, condition, unasked) in [
-            (filter.link_id.is_some(), "link_id = $2", "($2::uuid IS NULL OR true)"),
-            (filter.conversation_id.is_some(), "conversation_id = $3", "($3::text IS NULL OR true)"),
-            (filter.contact_id.is_some(), "contact_id = $4", "($4::text IS NULL OR true)"),
-            (filter.message_id.is_some(), "message_id = $5", "($5::text IS NULL OR true)"),
+            (filter.link_id.is_some(), "link_id = (SELECT $2)", "($2::uuid IS NULL OR true)"),
+            (filter.conversation_id.is_some(), "conversation_id = (SELECT $3)", "($3::text IS NULL OR true)"),
+            (filter.contact_id.is_some(), "contact_id = (SELECT $4)", "($4::text IS NULL OR true)"),
+            (filter.message_id.is_some(), "message_id = (SELECT $5)", "($5::text IS NULL OR true)"),
             // ids sort by time; the day only tells PostgreSQL which partitions to leave out
             (
                 filter.since.is_some(),
-                "id >= $6 AND day >= $7",
+                "id >= (SELECT $6) AND day >= $7",
                 "($6::uuid IS NULL OR $7::date IS NULL OR true)",
             ),
             (
                 filter.until.is_some(),
-                "id < $8 AND day <= $9",
+                "id < (SELECT $8) AND day <= $9",
                 "($8::uuid IS NULL OR $9::date IS NULL OR true)",
             ),
-            (before.is_some(), "id < $10 AND day <= $11", "($10::uuid IS NULL OR $11::date IS NULL OR true)"),
+            (
+                before.is_some(),
+                "id < (SELECT $10) AND day <= $11",
+                "($10::uuid IS NULL OR $11::date IS NULL OR true)",
+            ),
         ] {
             finds.push_str(&condition_of(is_some, condition, unasked));
         }
         for (is_some, condition) in [
-            (filter.campaign_id.is_some(), "campaign_id = $12"),
-            (filter.verdict.is_some(), "verdict = $13"),
-            (filter.country.is_some(), "country = $14"),
-            (filter.device.is_some(), "device_type = $15"),
+            (filter.campaign_id.is_some(), "campaign_id = (SELECT $12)"),
+            (filter.verdict.is_some(), "verdict = (SELECT $13)"),
+            (filter.country.is_some(), "country = (SELECT $14)"),
+            (filter.device.is_some(), "device_type = (SELECT $15)"),
         ] {
             if is_some {
                 looks.push(condition);
@@ -206,28 +210,34 @@ impl<'a> Asking<'a> {
     }
 
     fn found(&self, workspace_id: WorkspaceId, limit: i64) -> Statement<impl Values + Send + '_> {
+        self.bound(workspace_id, self.found_sql(limit)).bind::<BigInt, _>(limit)
+    }
+
+    fn found_sql(&self, limit: i64) -> String {
         let Self { finds, looks, .. } = self;
-        let sql = if looks.is_empty() {
-            format!("SELECT {COLUMNS} FROM clicks WHERE {finds} AND {TYPES} ORDER BY id DESC LIMIT $16")
-        } else {
-            format!(
-                "SELECT {COLUMNS} FROM (
-                     SELECT {COLUMNS}, campaign_id, verdict, country, device_type FROM clicks
-                     WHERE {finds} ORDER BY id DESC LIMIT {LOOKED_AT_MAX}
-                 ) AS looked_at WHERE {looks} AND {TYPES} ORDER BY id DESC LIMIT $16"
-            )
-        };
-        self.bound(workspace_id, sql).bind::<BigInt, _>(limit)
+        if looks.is_empty() {
+            let select = format!("SELECT {COLUMNS} FROM clicks WHERE {finds} AND {TYPES}");
+            return first_rows(&select, "id DESC", "$16", limit);
+        }
+        format!(
+            "SELECT {COLUMNS} FROM (
+                 SELECT {COLUMNS}, campaign_id, verdict, country, device_type FROM clicks
+                 WHERE {finds} ORDER BY id DESC LIMIT {LOOKED_AT_MAX}
+             ) AS looked_at WHERE {looks} AND {TYPES} ORDER BY id DESC LIMIT (SELECT $16)"
+        )
     }
 
     /// The last click that is looked at for a page; none when they are fewer.
     fn last_looked_at(&self, workspace_id: WorkspaceId) -> Statement<impl Values + Send + '_> {
+        self.bound(workspace_id, self.last_sql()).bind::<BigInt, _>(0)
+    }
+
+    fn last_sql(&self) -> String {
         let finds = &self.finds;
         let offset = LOOKED_AT_MAX - 1;
-        let sql = format!(
+        format!(
             "SELECT id FROM clicks WHERE {finds} AND {TYPES} ORDER BY id DESC LIMIT 1 OFFSET {offset} + $16"
-        );
-        self.bound(workspace_id, sql).bind::<BigInt, _>(0)
+        )
     }
 
     fn bound(&self, workspace_id: WorkspaceId, sql: String) -> Statement<impl Values + Send + '_> {
@@ -272,4 +282,47 @@ pub async fn find(
         .await
         .optional()?;
     Ok(row.map(RecordedClick::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plans::Planned;
+
+    async fn planned(sql: &str) -> Planned {
+        let (id, day) = ("gen_random_uuid()", Utc::now().date_naive());
+        let types = "uuid, uuid, text, text, text, uuid, date, uuid, date, uuid, date, text, text, text, text, bigint";
+        let values = format!(
+            "{id}, {id}, 'x', 'x', 'x', {id}, '{day}', {id}, '{day}', {id}, '{day}', 'x', 'x', 'x', 'x', 51"
+        );
+        Planned::of(sql, types, &values).await.reading("clicks")
+    }
+
+    #[tokio::test]
+    async fn clicks_are_listed_in_the_order_of_an_index_with_plans_that_are_made_once() {
+        let any = ClickFilter::default;
+        let of_link = ClickFilter { link_id: Some(LinkId::generate()), ..any() };
+        let of_contact = ClickFilter { contact_id: Some("x".to_owned()), ..any() };
+        let automated = ClickFilter { verdict: Some(Verdict::Automated), ..any() };
+        for (sql, index) in [
+            (Asking::of(&any(), None).found_sql(51), "workspace_id_id_idx"),
+            (Asking::of(&of_link, None).found_sql(51), "link_id_id_idx"),
+            (Asking::of(&of_contact, None).found_sql(51), "workspace_id_contact_id_id_idx"),
+            (Asking::of(&automated, None).found_sql(51), "workspace_id_id_idx"),
+            (Asking::of(&automated, None).last_sql(), "workspace_id_id_idx"),
+        ] {
+            let planned = planned(&sql).await;
+            assert!(planned.scans_of_today().iter().all(|scan| scan.contains(index)), "{planned}");
+            assert!(planned.is_made_once, "{planned}");
+        }
+    }
+
+    #[tokio::test]
+    async fn later_days_than_a_page_can_be_of_are_left_out() {
+        let filter = ClickFilter::default();
+        let first = planned(&Asking::of(&filter, None).found_sql(51)).await;
+        let next = planned(&Asking::of(&filter, Some(ClickId::generate())).found_sql(51)).await;
+
+        assert!(next.scans_of_others() < first.scans_of_others(), "{next}");
+    }
 }
