@@ -183,27 +183,30 @@ pub async fn again(
     seen: &[Seen],
     now: DateTime<Utc>,
 ) -> QueryResult<usize> {
-    statement(
-        "INSERT INTO deliveries (id, day, workspace_id, endpoint_id, event_id, event_revision, replay_number, \
-             replay_id, event_type, click_id, status, next_attempt_at, created_at, body, sequence, order_key) \
-         SELECT seen.new_id, d.day, d.workspace_id, d.endpoint_id, d.event_id, d.event_revision, d.replay_number + 1, \
-             $5, d.event_type, d.click_id, 'pending', $6 + seen.number * interval '1 microsecond', $6, d.body, d.sequence, d.order_key \
-         FROM unnest($1, $2, $3) WITH ORDINALITY AS seen (day, id, new_id, number) \
-             JOIN deliveries d ON d.day = seen.day AND d.id = seen.id AND d.workspace_id = $4 \
-         ON CONFLICT DO NOTHING",
-    )
-    .bind::<Array<Date>, _>(seen.iter().map(|seen| seen.day).collect::<Vec<_>>())
-    .bind::<Array<SqlUuid>, _>(seen.iter().map(|seen| seen.id.uuid()).collect::<Vec<_>>())
-    // at the event's moment, like the id that it stands beside
-    .bind::<Array<SqlUuid>, _>(
-        seen.iter().map(|seen| DeliveryId::generate_at(seen.id.timestamp()).uuid()).collect::<Vec<_>>(),
-    )
-    .bind::<SqlUuid, _>(replay.selection.workspace_id.uuid())
-    .bind::<SqlUuid, _>(replay.id.uuid())
-    .bind::<Timestamptz, _>(now)
-    .execute(conn)
-    .await
+    statement(AGAIN)
+        .bind::<Array<SqlUuid>, _>(seen.iter().map(|seen| seen.id.uuid()).collect::<Vec<_>>())
+        // at the event's moment, like the id that it stands beside
+        .bind::<Array<SqlUuid>, _>(
+            seen.iter().map(|seen| DeliveryId::generate_at(seen.id.timestamp()).uuid()).collect::<Vec<_>>(),
+        )
+        .bind::<Array<Date>, _>(partitions::days_of(seen.iter().map(|seen| seen.day)))
+        .bind::<SqlUuid, _>(replay.selection.workspace_id.uuid())
+        .bind::<SqlUuid, _>(replay.id.uuid())
+        .bind::<Timestamptz, _>(now)
+        .execute(conn)
+        .await
 }
+
+/// Of deliveries ($1) of these days ($3) new ones ($2), in the order in which they are given.
+const AGAIN: &str = "INSERT INTO deliveries (id, day, workspace_id, endpoint_id, event_id, event_revision, \
+         replay_number, replay_id, event_type, click_id, status, next_attempt_at, created_at, body, sequence, order_key) \
+     SELECT seen.new_id, d.day, d.workspace_id, d.endpoint_id, d.event_id, d.event_revision, d.replay_number + 1, \
+         $5, d.event_type, d.click_id, 'pending', $6 + seen.number * interval '1 microsecond', $6, d.body, d.sequence, \
+         d.order_key \
+     FROM unnest((SELECT $1), (SELECT $2)) WITH ORDINALITY AS seen (id, new_id, number), \
+         LATERAL (SELECT * FROM deliveries WHERE day = ANY($3) AND deliveries.id = seen.id AND workspace_id = $4 \
+             OFFSET 0) AS d \
+     ON CONFLICT DO NOTHING";
 
 /// Puts clicks in line of which the endpoint has no delivery. It is their first telling (number 0), whatever was learned of
 /// them meanwhile: when the click comes on the stream after all, it is known there, and who is first in the table wins.
@@ -266,4 +269,21 @@ pub async fn count_due(
 /// The highest id before any id of this moment.
 fn before(since: DateTime<Utc>) -> Uuid {
     Uuid::from_u128(earliest(since).as_u128().saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plans::Planned;
+
+    #[tokio::test]
+    async fn what_goes_again_is_looked_up_in_the_partitions_of_its_days() {
+        let (id, ids) = ("gen_random_uuid()", "ARRAY[gen_random_uuid()]");
+        let values = format!("{ids}, {ids}, '{{{}}}', {id}, {id}, now()", Utc::now().date_naive());
+
+        let planned = Planned::of(AGAIN, "uuid[], uuid[], date[], uuid, uuid, timestamptz", &values).await;
+
+        assert_eq!(planned.scans_of_today().len(), 1, "{planned}");
+        assert_eq!((planned.scans_of_others(), planned.is_made_once), (0, false), "{planned}");
+    }
 }
