@@ -311,21 +311,12 @@ pub async fn hold_ups(
         #[diesel(sql_type = Timestamptz)]
         since: DateTime<Utc>,
     }
-    let rows: Vec<Row> = statement(format!(
-        "SELECT wanted.endpoint_id, held.id, held.order_key, held.sequence, held.attempt_count, \
-             coalesce((SELECT a.started_at FROM attempts a WHERE a.day = held.day AND a.delivery_id = held.id \
-                 AND a.number = 1), held.attempted_at, held.created_at) AS since \
-         FROM unnest($1) AS wanted (endpoint_id), \
-             LATERAL (SELECT d.* FROM deliveries d WHERE {IN_LINE} AND d.attempt_count > 0 \
-                 AND d.endpoint_id = wanted.endpoint_id AND d.workspace_id = $2 \
-                 ORDER BY d.sequence LIMIT $3) AS held \
-         ORDER BY wanted.endpoint_id, held.sequence"
-    ))
-    .bind::<Array<SqlUuid>, _>(endpoint_ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
-    .bind::<SqlUuid, _>(workspace_id.uuid())
-    .bind::<BigInt, _>(limit)
-    .load(conn)
-    .await?;
+    let rows: Vec<Row> = statement(hold_ups_sql())
+        .bind::<Array<SqlUuid>, _>(endpoint_ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+        .bind::<SqlUuid, _>(workspace_id.uuid())
+        .bind::<BigInt, _>(limit)
+        .load(conn)
+        .await?;
     let read = |row: Row| HoldUp {
         endpoint_id: EndpointId::from_uuid(row.endpoint_id),
         delivery_id: DeliveryId::from_uuid(row.id),
@@ -335,6 +326,19 @@ pub async fn hold_ups(
         since: row.since,
     };
     Ok(rows.into_iter().map(read).collect())
+}
+
+fn hold_ups_sql() -> String {
+    let wanted = unnested("$1", "wanted (endpoint_id)");
+    format!(
+        "SELECT wanted.endpoint_id, held.id, held.order_key, held.sequence, held.attempt_count, \
+             coalesce((SELECT a.started_at FROM attempts a WHERE a.day = held.day AND a.delivery_id = held.id \
+                 AND a.number = 1), held.attempted_at, held.created_at) AS since \
+         FROM {wanted}, LATERAL (SELECT d.* FROM deliveries d WHERE {IN_LINE} AND d.attempt_count > 0 \
+             AND d.endpoint_id = wanted.endpoint_id AND d.workspace_id = (SELECT $2) \
+             ORDER BY d.sequence LIMIT (SELECT $3)) AS held \
+         ORDER BY wanted.endpoint_id, held.sequence"
+    )
 }
 
 /// How many of these endpoints something failed holds up, among the first `limit` deliveries that do.
@@ -390,6 +394,12 @@ mod tests {
                 "uuid[], boolean[], uuid, bigint, bigint",
                 format!("{ENDPOINT}, '{{t}}', {key}, 64, 8"),
                 "endpoint_id_next_attempt_at_idx",
+            ),
+            (
+                hold_ups_sql(),
+                "uuid[], uuid, bigint",
+                format!("{ENDPOINT}, {key}, 5"),
+                "endpoint_id_sequence_idx",
             ),
         ] {
             let planned = Planned::of(&sql, types, &values).await;
