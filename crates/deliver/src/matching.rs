@@ -15,8 +15,9 @@ use chrono::{DateTime, Utc};
 use model::event_type::{LINK_CLICK_AMENDED, LINK_CLICKED};
 use model::{DeliveryId, EnrichedClick, EventId};
 use store::Pool;
-use store::deliveries::{self, NewDelivery, Owed, Progress, Standing};
+use store::deliveries::{NewDelivery, Owed, Progress};
 use store::settling;
+use store::standing::{self, Standing};
 use webhook::Shape;
 
 use crate::endpoint::Endpoint;
@@ -124,7 +125,7 @@ impl Matching {
 
     async fn standing(&self, asked: &[Owed]) -> anyhow::Result<Standing> {
         let mut conn = self.pool.get().await?;
-        Ok(deliveries::standing(&mut conn, asked, Utc::now()).await?)
+        Ok(standing::ask(&mut conn, asked, Utc::now()).await?)
     }
 
     async fn owed(

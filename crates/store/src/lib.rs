@@ -71,6 +71,7 @@ pub mod sequences;
 pub mod sessions;
 pub mod settings;
 pub mod settling;
+pub mod standing;
 mod statement;
 pub mod subscriptions;
 pub mod templates;

@@ -8,6 +8,7 @@ use model::event_type::LINK_CLICKED;
 use model::{DeliveryId, EndpointId, EventId, WorkspaceId};
 use store::deliveries::{self, NewDelivery, Owed, Progress};
 use store::leases::{self, Finished};
+use store::standing;
 use testkit::TestDatabase;
 use uuid::Uuid;
 
@@ -130,8 +131,7 @@ async fn what_exists_is_known_before_a_batch_is_sent() {
         .await
         .expect("an insert");
 
-    let standing =
-        deliveries::standing(&mut conn, &[known.owed, new.owed], Utc::now()).await.expect("a query");
+    let standing = standing::ask(&mut conn, &[known.owed, new.owed], Utc::now()).await.expect("a query");
 
     assert_eq!(standing.existing, HashMap::from([(known.owed, 0)]));
     assert!(standing.endpoints_version >= 1);

@@ -11,7 +11,7 @@ use model::delivery::DeliveryStatus;
 use model::event_type::LINK_CLICKED;
 use model::{DeliveryId, EndpointId, EventId, WorkspaceId};
 use store::deliveries::{self, NewDelivery, Owed, Progress};
-use store::{Connection, leases};
+use store::{Connection, leases, standing};
 use testkit::TestDatabase;
 use uuid::Uuid;
 
@@ -71,7 +71,7 @@ async fn a_batch_costs_one_question_and_one_statement_for_its_results() {
     let owed: Vec<Owed> = new.iter().map(|new| new.owed).collect();
     let (me, now) = (Uuid::from_u128(7), Utc::now());
 
-    deliveries::standing(&mut conn, &owed, now).await.unwrap();
+    standing::ask(&mut conn, &owed, now).await.unwrap();
     let asked = taken();
     let made = deliveries::insert(&mut conn, &new, &[], me, now).await.unwrap();
     let stored = taken();
