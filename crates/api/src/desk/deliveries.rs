@@ -126,7 +126,7 @@ pub async fn find(
 ) -> Result<(LoggedDelivery, Vec<LoggedAttempt>), ApiError> {
     let mut conn = shared.pool.get().await?;
     let delivery = delivery_log::find(&mut conn, caller.workspace_id, id).await?;
-    let delivery = delivery.ok_or(ApiError::NotFound("delivery"))?;
+    let delivery = delivery.ok_or_else(no_such)?;
     let mut attempts = delivery_log::attempts(&mut conn, caller.workspace_id, id).await?;
     // those of a batch are its own
     if attempts.is_empty() && delivery.attempt_count > 0 && delivery.batch_id.is_none() {
@@ -163,29 +163,7 @@ pub async fn retry(
     id: DeliveryId,
     key: Option<&IdempotencyKey>,
 ) -> Result<Done<LoggedDelivery>, ApiError> {
-    let now = now();
-    let once = Once::new(caller, key, "delivery.retry", now);
-    let mut conn = shared.pool.get().await?;
-    conn.transaction::<_, ApiError, _>(async |conn| {
-        let no_such = || ApiError::NotFound("delivery");
-        if once.claim(conn).await?.is_some() {
-            return before(conn, caller, id).await;
-        }
-        let delivery = delivery_log::find(conn, caller.workspace_id, id).await?.ok_or_else(no_such)?;
-        endpoints::find(conn, caller.workspace_id, delivery.endpoint_id).await?.ok_or_else(not_found)?;
-        if let Some(click_id) = delivery.click_id
-            && tombstones::is_erased(conn, click_id).await?
-        {
-            return Err(erased());
-        }
-        delivery_log::retry(conn, caller.workspace_id, id, now).await?;
-        let details = json!({"endpoint": delivery.endpoint_id, "was": delivery.status.as_str()});
-        audit(conn, Change { caller, now, action: "delivery.retried", subject: id.to_string(), details })
-            .await?;
-        once.made(conn, id.uuid()).await?;
-        delivery_log::find(conn, caller.workspace_id, id).await?.map(Done::Now).ok_or_else(no_such)
-    })
-    .await
+    fulfil(shared, caller, id, key, Wish::Retry).await
 }
 
 /// Ends a delivery that waits; with a key that came before, only tells of it. One that was given up already stays as it is.
@@ -198,37 +176,91 @@ pub async fn give_up(
     id: DeliveryId,
     key: Option<&IdempotencyKey>,
 ) -> Result<Done<LoggedDelivery>, ApiError> {
+    fulfil(shared, caller, id, key, Wish::GiveUp).await
+}
+
+/// What a person wishes of a delivery.
+#[derive(Debug, Clone, Copy)]
+enum Wish {
+    Retry,
+    GiveUp,
+}
+
+impl Wish {
+    const fn operation(self) -> &'static str {
+        match self {
+            Self::Retry => "delivery.retry",
+            Self::GiveUp => "delivery.give_up",
+        }
+    }
+}
+
+async fn fulfil(
+    shared: &Shared,
+    caller: &Caller,
+    id: DeliveryId,
+    key: Option<&IdempotencyKey>,
+    wish: Wish,
+) -> Result<Done<LoggedDelivery>, ApiError> {
     let now = now();
-    let once = Once::new(caller, key, "delivery.give_up", now);
+    let once = Once::new(caller, key, wish.operation(), now);
     let mut conn = shared.pool.get().await?;
     conn.transaction::<_, ApiError, _>(async |conn| {
-        let no_such = || ApiError::NotFound("delivery");
         if once.claim(conn).await?.is_some() {
-            return before(conn, caller, id).await;
+            // as it stands now
+            let before = delivery_log::find(conn, caller.workspace_id, id).await?;
+            return before.map(Done::Before).ok_or_else(gone);
         }
-        let is_ended = given_up::give_up(conn, caller.workspace_id, id, now).await?;
-        let delivery = delivery_log::find(conn, caller.workspace_id, id).await?.ok_or_else(no_such)?;
-        if delivery.status == DeliveryStatus::Delivered {
-            return Err(delivered());
-        }
-        if is_ended {
-            let details = json!({"endpoint": delivery.endpoint_id, "attempts": delivery.attempt_count});
-            let subject = id.to_string();
-            audit(conn, Change { caller, now, action: "delivery.given_up", subject, details }).await?;
-        }
+        let delivery = match wish {
+            Wish::Retry => make_due(conn, caller, id, now).await?,
+            Wish::GiveUp => end(conn, caller, id, now).await?,
+        };
         once.made(conn, id.uuid()).await?;
         Ok(Done::Now(delivery))
     })
     .await
 }
 
-/// What a request that is repeated was about, as it stands now.
-async fn before(
+async fn make_due(
     conn: &mut Connection,
     caller: &Caller,
     id: DeliveryId,
-) -> Result<Done<LoggedDelivery>, ApiError> {
-    delivery_log::find(conn, caller.workspace_id, id).await?.map(Done::Before).ok_or_else(gone)
+    now: DateTime<Utc>,
+) -> Result<LoggedDelivery, ApiError> {
+    let delivery = delivery_log::find(conn, caller.workspace_id, id).await?.ok_or_else(no_such)?;
+    endpoints::find(conn, caller.workspace_id, delivery.endpoint_id).await?.ok_or_else(not_found)?;
+    if let Some(click_id) = delivery.click_id
+        && tombstones::is_erased(conn, click_id).await?
+    {
+        return Err(erased());
+    }
+    delivery_log::retry(conn, caller.workspace_id, id, now).await?;
+    let details = json!({"endpoint": delivery.endpoint_id, "was": delivery.status.as_str()});
+    audit(conn, Change { caller, now, action: "delivery.retried", subject: id.to_string(), details }).await?;
+    delivery_log::find(conn, caller.workspace_id, id).await?.ok_or_else(no_such)
+}
+
+async fn end(
+    conn: &mut Connection,
+    caller: &Caller,
+    id: DeliveryId,
+    now: DateTime<Utc>,
+) -> Result<LoggedDelivery, ApiError> {
+    let is_ended = given_up::give_up(conn, caller.workspace_id, id, now).await?;
+    let delivery = delivery_log::find(conn, caller.workspace_id, id).await?.ok_or_else(no_such)?;
+    if delivery.status == DeliveryStatus::Delivered {
+        return Err(delivered());
+    }
+    if is_ended {
+        let details = json!({"endpoint": delivery.endpoint_id, "attempts": delivery.attempt_count});
+        audit(conn, Change { caller, now, action: "delivery.given_up", subject: id.to_string(), details })
+            .await?;
+    }
+    Ok(delivery)
+}
+
+fn no_such() -> ApiError {
+    ApiError::NotFound("delivery")
 }
 
 fn delivered() -> ApiError {
