@@ -6,14 +6,20 @@ use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind, PurgeError};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::connect::{Bus, ConnectError, PendingError};
+use crate::publish::chain;
 use crate::refusals::Forbidden;
 use crate::topology::{ConsumerName, Durable, SERVER_VERSION_MIN, StreamName};
 
 /// How long `setup` and `verify` wait for the broker.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Pause before an absent broker is asked for its streams again.
+const VERIFY_PAUSE: Duration = Duration::from_secs(2);
 
 /// Why the streams could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +97,11 @@ impl VerifyError {
             Self::Forbidden(_) => "nats-server lacks a permission for this service, waiting for it",
             _ => "the broker is away, waiting for it",
         }
+    }
+
+    /// Whether a service waits for it to pass: the broker comes back, and a permission may be given while it runs.
+    pub const fn is_awaited(&self) -> bool {
+        !matches!(self, Self::Server(_) | Self::StreamMissing(_) | Self::ConsumerMissing(_))
     }
 
     /// Whether only an operator can mend it; otherwise the broker is away and may come back.
@@ -205,6 +216,23 @@ impl Bus {
             })?;
         }
         Ok(())
+    }
+
+    /// Waits until [`verify`](Self::verify) finds everything, or until `stop`.
+    ///
+    /// # Errors
+    /// What is not [awaited](VerifyError::is_awaited).
+    pub async fn wait_verified(&self, stop: &CancellationToken) -> Result<(), VerifyError> {
+        loop {
+            match stop.run_until_cancelled(self.verify()).await {
+                None | Some(Ok(())) => return Ok(()),
+                Some(Err(error)) if error.is_awaited() => {
+                    warn!(error = chain(&error), "{}", error.awaited());
+                    stop.run_until_cancelled(sleep(VERIFY_PAUSE)).await;
+                }
+                Some(Err(error)) => return Err(error),
+            }
+        }
     }
 
     /// Lets go of clicks that `enrich` has acknowledged once CLICKS is three quarters full, and says how many: a full

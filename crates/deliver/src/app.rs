@@ -416,10 +416,7 @@ async fn verify_once(pool: &Pool, bus: &Bus) -> anyhow::Result<Option<anyhow::Er
     drop(conn);
     match bus.verify().await {
         Ok(()) => Ok(None),
-        Err(
-            error
-            @ (VerifyError::Server(_) | VerifyError::StreamMissing(_) | VerifyError::ConsumerMissing(_)),
-        ) => Err(error.into()),
-        Err(error) => Ok(Some(error.into())),
+        Err(error) if error.is_awaited() => Ok(Some(error.into())),
+        Err(error) => Err(error.into()),
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bus::{Bus, Consumer, ConsumerMetrics, ConsumerName, Limits, VerifyError};
+use bus::{Bus, Consumer, ConsumerMetrics, ConsumerName, Limits};
 use service::ops::Ops;
 use service::telemetry::Traces;
 use store::Pool;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::enricher::Enricher;
 use crate::first_clicks::FirstClicks;
@@ -18,9 +18,6 @@ use crate::look_up::LookUp;
 use crate::metrics::Metrics;
 use crate::settings::{EnrichSettings, Settings};
 use crate::visitor::VisitorKeys;
-
-/// Pause before an absent broker is asked for its streams again.
-const VERIFY_PAUSE: Duration = Duration::from_secs(2);
 
 /// The service, ready to run: rules are compiled and location files read.
 pub struct App {
@@ -107,7 +104,7 @@ impl App {
         let watching_agents = tokio::spawn(self.look_up.watch_agents(self.agents_poll, stop_aside.clone()));
         let serving = self.ops.map(|(listener, ops)| tokio::spawn(ops.serve(listener, stop_aside.clone())));
         let work = async {
-            verify(&self.bus, &stop).await?;
+            self.bus.wait_verified(&stop).await?;
             let enricher = Arc::new(self.enricher);
             tokio::select! {
                 ended = self.consumer.run(Arc::clone(&enricher), stop.clone()) => ended.context("the consumer ended"),
@@ -143,24 +140,4 @@ async fn open(settings: &EnrichSettings, metrics: &Arc<Metrics>) -> anyhow::Resu
 
 fn visitors(settings: &EnrichSettings) -> VisitorKeys {
     VisitorKeys::new(settings.visitor_secret.as_ref().map(|secret| secret.bytes()).unwrap_or_default())
-}
-
-/// Waits for an absent broker; what only an operator can mend is an error.
-async fn verify(bus: &Bus, stop: &CancellationToken) -> anyhow::Result<()> {
-    loop {
-        let Some(result) = stop.run_until_cancelled(bus.verify()).await else { return Ok(()) };
-        match result {
-            Ok(()) => return Ok(()),
-            Err(
-                error @ (VerifyError::Server(_)
-                | VerifyError::StreamMissing(_)
-                | VerifyError::ConsumerMissing(_)),
-            ) => return Err(error.into()),
-            Err(error) => {
-                let awaited = error.awaited();
-                warn!(error = format!("{:#}", anyhow::Error::from(error)), "{awaited}");
-                stop.run_until_cancelled(tokio::time::sleep(VERIFY_PAUSE)).await;
-            }
-        }
-    }
 }

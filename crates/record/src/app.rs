@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bus::{Bus, Consumer, ConsumerMetrics, ConsumerName, VerifyError};
+use bus::{Bus, Consumer, ConsumerMetrics, ConsumerName};
 use service::ops::Ops;
 use store::Pool;
 use tokio::task::JoinSet;
@@ -22,7 +22,7 @@ use crate::rollups::{AUDIT_EVERY, Rollups};
 use crate::room;
 use crate::settings::{RecordSettings, Settings};
 
-/// Pause before an absent broker is asked for its streams again.
+/// Pause before an absent database is asked for its tables again.
 const VERIFY_PAUSE: Duration = Duration::from_secs(2);
 
 /// The service, ready to run.
@@ -94,7 +94,7 @@ impl App {
             parts.spawn(async move { ops.serve(listener, stop).await.context("the ops port failed") });
         }
         // the outbox and the partitions need no stream that `setup` has not made: they begin with the consumers
-        verify(&self.bus, &stop_all).await?;
+        self.bus.wait_verified(&stop_all).await?;
         verify_tables(&self.pool, &stop_all).await?;
         let Self { pool, settings, metrics, .. } = self;
         let recorder =
@@ -186,24 +186,4 @@ async fn verify_tables(pool: &Pool, stop: &CancellationToken) -> anyhow::Result<
 async fn ask_tables(pool: &Pool) -> anyhow::Result<()> {
     let mut conn = pool.get().await?;
     Ok(store::verify(&mut conn).await?)
-}
-
-/// Waits for an absent broker; what only an operator can mend is an error.
-async fn verify(bus: &Bus, stop: &CancellationToken) -> anyhow::Result<()> {
-    loop {
-        let Some(result) = stop.run_until_cancelled(bus.verify()).await else { return Ok(()) };
-        match result {
-            Ok(()) => return Ok(()),
-            Err(
-                error @ (VerifyError::Server(_)
-                | VerifyError::StreamMissing(_)
-                | VerifyError::ConsumerMissing(_)),
-            ) => return Err(error.into()),
-            Err(error) => {
-                let awaited = error.awaited();
-                warn!(error = format!("{:#}", anyhow::Error::from(error)), "{awaited}");
-                stop.run_until_cancelled(tokio::time::sleep(VERIFY_PAUSE)).await;
-            }
-        }
-    }
 }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bus::{Bus, ConnectError, ConsumerName, Message, Settings};
+use bus::{Bus, ConnectError, ConsumerName, Message, Settings, VerifyError};
 use testkit::{TestNats, until};
+use tokio_util::sync::CancellationToken;
 
 use crate::given;
 use crate::support::{LIMIT, LIMITS, Recorder, Running, when};
@@ -49,6 +50,27 @@ async fn a_stream_or_consumer_that_is_missing_is_reported_with_the_mend() {
 
     assert_eq!(no_stream.to_string(), "stream CLICKS is missing; run `clickwire setup`");
     assert_eq!(no_consumer.to_string(), "consumer record is missing; run `clickwire setup`");
+}
+
+#[tokio::test]
+async fn a_service_waits_for_the_broker_until_it_stops_and_for_nobody_to_run_setup() {
+    let nats = TestNats::start_empty().await;
+    let bus = nats.bus("wait").await;
+    let nobody = Settings { url: "nats://127.0.0.1:1".into(), ..nats.settings() };
+    let absent = Bus::connect(&nobody, "wait").await.unwrap();
+    let stop = CancellationToken::new();
+
+    let no_stream = bus.wait_verified(&stop).await.unwrap_err();
+    bus.setup().await.unwrap();
+    bus.wait_verified(&stop).await.unwrap();
+    let waiting = tokio::spawn({
+        let stop = stop.clone();
+        async move { absent.wait_verified(&stop).await }
+    });
+    stop.cancel();
+
+    assert!(matches!(no_stream, VerifyError::StreamMissing(_)) && !no_stream.is_awaited(), "{no_stream}");
+    waiting.await.unwrap().unwrap();
 }
 
 #[tokio::test]
