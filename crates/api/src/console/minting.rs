@@ -1,10 +1,12 @@
 //! Minting keys: the list, a new one, replacing and revoking one.
 
-use actix_web::web::{Data, Path, ServiceConfig};
+use actix_web::web::{Data, Path, Query, ServiceConfig};
 use actix_web::{get, post};
 use askama::Template;
 use chrono::Utc;
+use serde::Deserialize;
 
+use model::MintingKeyId;
 use store::minting_keys::StoredKey;
 
 use super::form::Form;
@@ -17,7 +19,7 @@ use crate::desk::activity;
 use crate::desk::idempotency::Done;
 use crate::desk::minting_keys::{self, Created};
 use crate::error::ApiError;
-use crate::page::{LIMIT_MAX, PageRequest};
+use crate::page::{LIMIT_DEFAULT, PageRequest};
 
 const PATH: &str = "/settings/minting";
 
@@ -35,21 +37,34 @@ struct KeyRow {
     revoked: Option<When>,
 }
 
+/// Which page of the list.
+#[derive(Deserialize)]
+struct After {
+    /// The last key of the page before.
+    before: Option<String>,
+}
+
 #[derive(Template)]
 #[template(path = "minting.html")]
 struct MintingPage {
     layout: Layout,
     keys: Vec<KeyRow>,
+    /// The last key, if there are older ones.
+    next: Option<String>,
     new_key: Option<String>,
     is_set_up: bool,
 }
 
 #[get("/settings/minting")]
-async fn show(signed: Signed, shared: Data<Shared>) -> PageResult {
+async fn show(signed: Signed, after: Query<After>, shared: Data<Shared>) -> PageResult {
     let caller = &signed.caller;
     caller.require(Scope::KeysWrite)?;
     let now = Utc::now();
-    let rows = minting_keys::list(&shared, caller, &PageRequest::first(LIMIT_MAX)).await?;
+    let before = after.before.as_deref().map(|id| path_id::<MintingKeyId>(id, "minting key")).transpose()?;
+    let mut rows = minting_keys::list(&shared, caller, &PageRequest { before, limit: LIMIT_DEFAULT }).await?;
+    let has_more = rows.len() as i64 > LIMIT_DEFAULT;
+    rows.truncate(LIMIT_DEFAULT as usize);
+    let next = rows.last().filter(|_| has_more).map(|key| key.id.to_string());
     let by: Vec<&str> = rows.iter().map(|key| key.created_by.as_str()).collect();
     let names = activity::named(&shared, caller, &by).await?;
     let row = |(key, made_by): (StoredKey, String)| KeyRow {
@@ -63,6 +78,7 @@ async fn show(signed: Signed, shared: Data<Shared>) -> PageResult {
     let page = MintingPage {
         layout: signed.layout("settings"),
         keys: rows.into_iter().zip(names).map(row).collect(),
+        next,
         new_key: match &signed.flash {
             Some(Flash::NewKey { key, .. }) => Some(key.clone()),
             _ => None,

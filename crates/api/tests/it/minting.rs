@@ -153,3 +153,25 @@ async fn the_console_shows_a_new_key_once_and_takes_it_back() {
     let page = browser.fill("/settings/minting", &revoke, &[]).await;
     assert!(page.contains("Revoked") && !page.contains(&revoke), "{page}");
 }
+
+#[tokio::test]
+async fn the_console_shows_minting_keys_page_by_page() {
+    const SHOWN: usize = 50;
+    let api = Api::start().await;
+    for _ in 0..=SHOWN {
+        let made = api.call(Method::POST, "/v1/minting-keys", None).await;
+        let id = made.body["id"].as_str().expect("an id");
+        assert_eq!(api.delete(&format!("/v1/minting-keys/{id}")).await.status, 204);
+    }
+    let mut browser = Browser::signed_in(&api).await;
+    let revoked = |page: &str| page.matches(">Revoked<").count();
+
+    let (_, newest) = browser.open("/settings/minting").await;
+    let (_, rest) = newest.split_once("/settings/minting?before=").expect("older ones");
+    let (before, _) = rest.split_once('"').expect("the end of the address");
+    let (_, oldest) = browser.open(&format!("/settings/minting?before={before}")).await;
+
+    assert_eq!((revoked(&newest), revoked(&oldest)), (SHOWN, 1), "{oldest}");
+    assert!(!oldest.contains("?before="), "{oldest}");
+    assert_eq!(browser.open("/settings/minting?before=x").await.0, 404);
+}
