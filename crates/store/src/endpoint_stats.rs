@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Date, Integer, Nullable, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use model::{EndpointId, WorkspaceId};
 
 use crate::parse::earliest;
-use crate::statement::statement;
+use crate::statement::{statement, unnested};
 use crate::{Connection, QueryResult};
 
 /// A span of time of one endpoint's events.
@@ -92,38 +92,18 @@ pub async fn tallies(
         #[diesel(embed)]
         tally: Tally,
     }
-    let rows: Vec<Row> = statement(
-        "SELECT s.ordinality, t.* \
-         FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY AS s (endpoint_id, since, until, first_day, last_day, ordinality) \
-         CROSS JOIN LATERAL ( \
-             SELECT count(*) FILTER (WHERE status = 'delivered') AS delivered, \
-                 count(*) FILTER (WHERE status = 'dead') AS dead, \
-                 count(*) FILTER (WHERE status = 'pending' AND attempt_count > 0) AS retrying, \
-                 count(*) FILTER (WHERE status = 'pending' AND attempt_count = 0) AS waiting, \
-                 percentile_disc(0.5) WITHIN GROUP (ORDER BY accepted_ms) AS accepted_p50_ms, \
-                 percentile_disc(0.95) WITHIN GROUP (ORDER BY accepted_ms) AS accepted_p95_ms, \
-                 percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms) AS answer_p95_ms \
-             FROM ( \
-                 SELECT status, attempt_count, duration_ms, \
-                     CASE WHEN status = 'delivered' AND replay_number = 0 AND event_revision = 0 THEN \
-                         floor(extract(epoch FROM finished_at) * 1000)::bigint \
-                             - ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint END AS accepted_ms \
-                 FROM deliveries \
-                 WHERE day BETWEEN s.first_day AND s.last_day AND endpoint_id = s.endpoint_id \
-                     AND workspace_id = $6 AND id >= s.since AND id < s.until \
-                 ORDER BY id DESC LIMIT $7 \
-             ) AS newest \
-         ) AS t",
-    )
-    .bind::<Array<SqlUuid>, _>(spans.iter().map(|s| s.endpoint_id.uuid()).collect::<Vec<_>>())
-    .bind::<Array<SqlUuid>, _>(spans.iter().map(|s| earliest(s.since)).collect::<Vec<_>>())
-    .bind::<Array<SqlUuid>, _>(spans.iter().map(|s| earliest(s.until)).collect::<Vec<_>>())
-    .bind::<Array<Date>, _>(spans.iter().map(|s| s.since.date_naive()).collect::<Vec<NaiveDate>>())
-    .bind::<Array<Date>, _>(spans.iter().map(|s| s.until.date_naive()).collect::<Vec<NaiveDate>>())
-    .bind::<SqlUuid, _>(workspace_id.uuid())
-    .bind::<BigInt, _>(limit)
-    .load(conn)
-    .await?;
+    let first_day = spans.iter().map(|s| s.since.date_naive()).min();
+    let last_day = spans.iter().map(|s| s.until.date_naive()).max();
+    let rows: Vec<Row> = statement(TALLIES)
+        .bind::<Array<SqlUuid>, _>(spans.iter().map(|s| s.endpoint_id.uuid()).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(spans.iter().map(|s| earliest(s.since)).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(spans.iter().map(|s| earliest(s.until)).collect::<Vec<_>>())
+        .bind::<Nullable<Date>, _>(first_day)
+        .bind::<Nullable<Date>, _>(last_day)
+        .bind::<SqlUuid, _>(workspace_id.uuid())
+        .bind::<BigInt, _>(limit)
+        .load(conn)
+        .await?;
     let mut tallies = vec![Tally::default(); spans.len()];
     for row in rows {
         let index = usize::try_from(row.ordinality - 1).ok();
@@ -133,6 +113,30 @@ pub async fn tallies(
     }
     Ok(tallies)
 }
+
+/// Of spans ($1 to $3) between two days ($4, $5), what became of the newest $7 deliveries of each in a workspace ($6).
+const TALLIES: &str = "\
+    SELECT s.ordinality, t.* \
+    FROM unnest((SELECT $1), (SELECT $2), (SELECT $3)) WITH ORDINALITY AS s (endpoint_id, since, until, ordinality) \
+    CROSS JOIN LATERAL ( \
+        SELECT count(*) FILTER (WHERE status = 'delivered') AS delivered, \
+            count(*) FILTER (WHERE status = 'dead') AS dead, \
+            count(*) FILTER (WHERE status = 'pending' AND attempt_count > 0) AS retrying, \
+            count(*) FILTER (WHERE status = 'pending' AND attempt_count = 0) AS waiting, \
+            percentile_disc(0.5) WITHIN GROUP (ORDER BY accepted_ms) AS accepted_p50_ms, \
+            percentile_disc(0.95) WITHIN GROUP (ORDER BY accepted_ms) AS accepted_p95_ms, \
+            percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms) AS answer_p95_ms \
+        FROM ( \
+            SELECT status, attempt_count, duration_ms, \
+                CASE WHEN status = 'delivered' AND replay_number = 0 AND event_revision = 0 THEN \
+                    floor(extract(epoch FROM finished_at) * 1000)::bigint \
+                        - ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint END AS accepted_ms \
+            FROM deliveries \
+            WHERE day BETWEEN $4 AND $5 AND endpoint_id = s.endpoint_id \
+                AND workspace_id = $6 AND id >= s.since AND id < s.until \
+            ORDER BY id DESC LIMIT $7 \
+        ) AS newest \
+    ) AS t";
 
 /// What each of these endpoints is still owed, of each at most `limit` rows: those that are due first.
 pub async fn backlogs(
@@ -153,26 +157,59 @@ pub async fn backlogs(
         #[diesel(sql_type = Nullable<Timestamptz>)]
         due_since: Option<DateTime<Utc>>,
     }
-    let rows: Vec<Row> = statement(
-        "SELECT e.id AS endpoint_id, b.* FROM unnest($1) AS e (id) CROSS JOIN LATERAL ( \
-             SELECT count(*) AS waiting, count(*) FILTER (WHERE next_attempt_at <= $3) AS due, \
-                 min(next_attempt_at) FILTER (WHERE next_attempt_at <= $3) AS due_since \
-             FROM ( \
-                 SELECT next_attempt_at FROM deliveries \
-                 WHERE endpoint_id = e.id AND status = 'pending' AND workspace_id = $2 \
-                 ORDER BY next_attempt_at LIMIT $4 \
-             ) AS first_due \
-         ) AS b",
-    )
-    .bind::<Array<SqlUuid>, _>(endpoint_ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
-    .bind::<SqlUuid, _>(workspace_id.uuid())
-    .bind::<Timestamptz, _>(now)
-    .bind::<BigInt, _>(limit)
-    .load(conn)
-    .await?;
+    let rows: Vec<Row> = statement(backlogs_sql())
+        .bind::<Array<SqlUuid>, _>(endpoint_ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+        .bind::<SqlUuid, _>(workspace_id.uuid())
+        .bind::<Timestamptz, _>(now)
+        .bind::<BigInt, _>(limit)
+        .load(conn)
+        .await?;
     let read = |row: Row| {
         let backlog = Backlog { waiting: row.waiting, due: row.due, due_since: row.due_since };
         (EndpointId::from_uuid(row.endpoint_id), backlog)
     };
     Ok(rows.into_iter().map(read).collect())
+}
+
+fn backlogs_sql() -> String {
+    let asked = unnested("$1", "e (id)");
+    format!(
+        "SELECT e.id AS endpoint_id, b.* FROM {asked} CROSS JOIN LATERAL ( \
+             SELECT count(*) AS waiting, count(*) FILTER (WHERE next_attempt_at <= $3) AS due, \
+                 min(next_attempt_at) FILTER (WHERE next_attempt_at <= $3) AS due_since \
+             FROM ( \
+                 SELECT next_attempt_at FROM deliveries \
+                 WHERE endpoint_id = e.id AND status = 'pending' AND workspace_id = (SELECT $2) \
+                 ORDER BY next_attempt_at LIMIT (SELECT $4) \
+             ) AS first_due \
+         ) AS b"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plans::Planned;
+
+    #[tokio::test]
+    async fn spans_are_looked_at_in_the_partitions_of_their_days() {
+        let (id, ids) = ("gen_random_uuid()", "array_fill(gen_random_uuid(), ARRAY[24])");
+        let day = Utc::now().date_naive();
+        let values = format!("{ids}, {ids}, {ids}, '{day}', '{day}', {id}, 1000");
+
+        let planned = Planned::of(TALLIES, "uuid[], uuid[], uuid[], date, date, uuid, bigint", &values).await;
+
+        assert_eq!((planned.scans_of_today().len(), planned.scans_of_others()), (1, 0), "{planned}");
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_counted_through_an_index_with_a_plan_that_is_made_once() {
+        let values = "'{00000000-0000-0000-0000-000000000007}', gen_random_uuid(), now(), 1000";
+
+        let planned = Planned::of(&backlogs_sql(), "uuid[], uuid, timestamptz, bigint", values).await;
+
+        let scans = planned.scans_of_today();
+        assert!(scans.iter().all(|scan| scan.contains("endpoint_id_next_attempt_at_idx")), "{planned}");
+        assert!(planned.is_made_once, "{planned}");
+    }
 }
