@@ -14,7 +14,7 @@ use model::checkpoint::Checkpoint;
 use model::event_type::ENDPOINT_CHECKPOINT;
 use model::{EndpointId, EventId, WorkspaceId};
 
-use crate::statement::statement;
+use crate::statement::{first_rows, statement};
 use crate::{Connection, QueryResult, events};
 
 /// Most deliveries that one checkpoint covers: more are several.
@@ -99,16 +99,12 @@ pub async fn close(conn: &mut Connection, due: &Due, now: DateTime<Utc>) -> Quer
         #[diesel(sql_type = Text)]
         event_type: String,
     }
-    let rows: Vec<Row> = statement(
-        "SELECT sequence, event_id, event_revision, event_type FROM deliveries \
-         WHERE endpoint_id = $1 AND sequence > $2 AND sequence IS NOT NULL AND replay_id IS NULL \
-         ORDER BY sequence LIMIT $3",
-    )
-    .bind::<SqlUuid, _>(due.endpoint_id.uuid())
-    .bind::<BigInt, _>(due.after)
-    .bind::<BigInt, _>(COVERED_MAX)
-    .load(conn)
-    .await?;
+    let rows: Vec<Row> = statement(covered_sql())
+        .bind::<SqlUuid, _>(due.endpoint_id.uuid())
+        .bind::<BigInt, _>(due.after)
+        .bind::<BigInt, _>(COVERED_MAX)
+        .load(conn)
+        .await?;
     if rows.iter().all(|row| row.event_type == ENDPOINT_CHECKPOINT) {
         return Ok(None);
     }
@@ -122,6 +118,17 @@ pub async fn close(conn: &mut Connection, due: &Due, now: DateTime<Utc>) -> Quer
     let Some(checkpoint) = Checkpoint::of(&numbered) else { return Ok(None) };
     let is_first = keep(conn, due, &checkpoint, now).await?;
     Ok(is_first.then_some(checkpoint))
+}
+
+/// What an endpoint ($1) was sent with numbers above $2, the first $3 of it.
+fn covered_sql() -> String {
+    first_rows(
+        "SELECT sequence, event_id, event_revision, event_type FROM deliveries \
+         WHERE endpoint_id = (SELECT $1) AND sequence > (SELECT $2) AND sequence IS NOT NULL AND replay_id IS NULL",
+        "sequence",
+        "$3",
+        COVERED_MAX,
+    )
 }
 
 async fn keep(
@@ -232,4 +239,21 @@ pub async fn remove_old(conn: &mut Connection, before: DateTime<Utc>, limit: i64
     .bind::<BigInt, _>(limit)
     .execute(conn)
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plans::Planned;
+
+    #[tokio::test]
+    async fn what_a_checkpoint_covers_is_read_in_order_with_a_plan_that_is_made_once() {
+        let values = "gen_random_uuid(), 7, 50000";
+
+        let planned = Planned::of(&covered_sql(), "uuid, bigint, bigint", values).await;
+
+        let scans = planned.scans_of_today();
+        assert!(scans.iter().all(|scan| scan.contains("endpoint_id_sequence_idx")), "{planned}");
+        assert!(planned.is_made_once, "{planned}");
+    }
 }
