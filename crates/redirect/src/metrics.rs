@@ -76,6 +76,8 @@ pub struct Metrics {
     pub clicks_spooled: IntCounter,
     /// Clicks that the spool could not take: handed to the broker from memory, or lost.
     pub clicks_unspooled: IntCounter,
+    /// Those of them that wait in memory for the broker.
+    pub clicks_in_memory: IntGauge,
     /// Clicks that the stream has taken.
     pub clicks_shipped: IntCounter,
     /// Clicks that neither the spool nor the stream took.
@@ -183,6 +185,11 @@ impl Metrics {
                 registry,
                 "clicks_unspooled_total",
                 "Clicks that the spool could not take: handed to the broker from memory, or lost.",
+            )?,
+            clicks_in_memory: gauge(
+                registry,
+                "clicks_in_memory",
+                "Clicks that the spool could not take and that wait in memory for the broker.",
             )?,
             clicks_shipped: counter(
                 registry,

@@ -1,6 +1,6 @@
 //! Publishes clicks that the spool could not take, from memory, while the broker lives.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bus::Publisher;
 use bytes::Bytes;
@@ -11,8 +11,10 @@ use tracing::error;
 use super::segment;
 use crate::metrics::Metrics;
 
-/// How often a click is published before it is given up.
-const ATTEMPTS: u32 = 3;
+/// How long clicks are published again before they are given up. A cluster that has lost a node refuses everything until it
+/// has chosen another leader, for ten seconds and more. What comes meanwhile waits behind them, up to
+/// `redirect.spool.direct_max`.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Pause before the next attempt.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -64,30 +66,47 @@ impl Direct {
     }
 
     async fn publish(&mut self, publisher: &Publisher) {
-        for attempt in 1..=ATTEMPTS {
+        let since = Instant::now();
+        loop {
             let messages = self.in_hand.iter().map(segment::decode).collect();
             let mut results = publisher.publish_all(messages).await.into_iter();
-            self.in_hand.retain(|_| {
-                let is_shipped = matches!(results.next(), Some(Ok(())));
-                self.metrics.clicks_shipped.inc_by(u64::from(is_shipped));
-                !is_shipped
+            let (before, mut refused) = (self.in_hand.len(), 0);
+            self.in_hand.retain(|_| match results.next() {
+                Some(Ok(())) => false,
+                Some(Err(refusal)) if refusal.is_permanent() => {
+                    refused += 1;
+                    false
+                }
+                _ => true,
             });
-            if self.in_hand.is_empty() {
+            let done = before - self.in_hand.len();
+            self.metrics.clicks_shipped.inc_by((done - refused) as u64);
+            self.let_go(done - refused);
+            self.lose(refused);
+            if self.in_hand.is_empty() || since.elapsed() >= PATIENCE {
                 return;
             }
-            if attempt < ATTEMPTS {
-                tokio::time::sleep(PAUSE).await;
-            }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
     fn give_up(&mut self) {
-        if self.in_hand.is_empty() {
-            return;
-        }
         let clicks = self.in_hand.len();
         self.in_hand.clear();
+        self.lose(clicks);
+    }
+
+    fn lose(&self, clicks: usize) {
+        if clicks == 0 {
+            return;
+        }
+        self.let_go(clicks);
         self.metrics.clicks_lost.inc_by(clicks as u64);
         error!(clicks, "clicks are lost: neither the spool nor the broker took them");
+    }
+
+    /// So many wait in memory no longer.
+    fn let_go(&self, clicks: usize) {
+        self.metrics.clicks_in_memory.sub(i64::try_from(clicks).unwrap_or(i64::MAX));
     }
 }

@@ -308,7 +308,10 @@ impl Spool {
         let scan = segment::scan(&Bytes::from(records), self.seed, true, usize::MAX);
         self.metrics.clicks_unspooled.inc_by(scan.bodies.len() as u64);
         for (body, _) in scan.bodies {
+            // first: it may be published before the next line
+            self.metrics.clicks_in_memory.inc();
             if self.direct.try_send(body).is_err() {
+                self.metrics.clicks_in_memory.dec();
                 self.metrics.clicks_lost.inc();
             }
         }
