@@ -35,9 +35,12 @@ pub struct NatsOptions {
     pub port: Option<u16>,
     /// Whether its streams are wanted again: it is then asked to finish when we end, not killed.
     pub durable: bool,
+    /// Its name, by which nodes of a cluster know each other, and which no other server on this machine has; `None` makes one
+    /// up at each start.
+    pub name: Option<String>,
     /// When its streams are flushed to disk.
     pub sync_interval: SyncInterval,
-    /// Lines of nats-server's configuration beside our own: users, for one.
+    /// Lines of nats-server's configuration beside our own: users, for one, or a cluster.
     pub more: String,
 }
 
@@ -76,6 +79,7 @@ impl NatsOptions {
             dir: dir.into(),
             port: None,
             durable: false,
+            name: None,
             sync_interval: SyncInterval::Usual,
             more: String::new(),
         }
@@ -83,7 +87,7 @@ impl NatsOptions {
 
     /// For work.
     pub fn durable(dir: impl Into<PathBuf>, sync_interval: SyncInterval) -> Self {
-        Self { dir: dir.into(), port: None, durable: true, sync_interval, more: String::new() }
+        Self { durable: true, sync_interval, ..Self::throwaway(dir) }
     }
 }
 
@@ -190,7 +194,7 @@ async fn launch(
             monitor: port::free_port(),
         });
         // tells our server from one that was quicker to take the port
-        let name = format!("clickwire-{:016x}", rand::rng().random::<u64>());
+        let name = options.name.clone().unwrap_or_else(unique_name);
         let file = dir.join("nats.conf");
         fs::write(&file, configuration(&name, options, ports)).map_err(EmbeddedError::file(&file))?;
         process::rotate(&log).map_err(EmbeddedError::file(&log))?;
@@ -213,6 +217,10 @@ async fn launch(
             return Err(EmbeddedError::Ended { program: "nats-server", status, log: process::tail(&log) });
         }
     }
+}
+
+fn unique_name() -> String {
+    format!("clickwire-{:016x}", rand::rng().random::<u64>())
 }
 
 fn configuration(name: &str, options: &NatsOptions, ports: Ports) -> String {

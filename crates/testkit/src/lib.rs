@@ -20,7 +20,7 @@ mod until;
 pub use cut::Cut;
 pub use database::{HeldTable, OwnDatabase, TestDatabase};
 pub use name_server::{NameAnswer, NameServer};
-pub use nats::TestNats;
+pub use nats::{FullStream, TestNats};
 pub use scratch::ScratchDir;
 pub use subscriber::{Answer, Received, Response, Script, Subscriber};
 pub use until::until;

@@ -1,15 +1,20 @@
-//! A real nats-server for one test.
+//! A real nats-server for one test, or a cluster of them.
 
+mod cluster;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_nats::ConnectOptions;
-use bus::Bus;
+use async_nats::jetstream::{self, stream::DiscardPolicy};
+use async_nats::{ConnectOptions, ServerAddr};
 use bus::permissions::Role;
+use bus::{Bus, StreamName};
 use embedded::{Nats, NatsOptions};
 
+use crate::cut::Cut;
 use crate::scratch::ScratchDir;
 
 /// How long a client may take to connect on a busy machine.
@@ -21,14 +26,22 @@ const STREAM_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// The user of setup and of commands for people.
 const OPERATOR: &str = "operator";
 
-/// A nats-server of one test, with our streams.
+/// A nats-server of one test, with our streams; or several that make up one broker.
 #[derive(Debug)]
 pub struct TestNats {
-    nats: Nats,
+    /// One, or those of a cluster.
+    nodes: Vec<Nats>,
+    /// The ways between the nodes of a cluster, from one to another.
+    routes: BTreeMap<(usize, usize), Cut>,
     settings: bus::Settings,
     // after the server that writes to it
     dir: ScratchDir,
 }
+
+/// A stream that takes nothing, with what it was like before.
+#[derive(Debug)]
+#[must_use = "the stream stays full without it"]
+pub struct FullStream(jetstream::stream::Config);
 
 impl TestNats {
     /// Starts it and makes our streams and consumers.
@@ -71,7 +84,7 @@ impl TestNats {
 
     /// Where this user of [`TestNats::start_guarded`] goes.
     pub fn url_of(&self, user: &str) -> String {
-        format!("nats://{user}:{user}@127.0.0.1:{}", self.nats.port())
+        format!("nats://{user}:{user}@127.0.0.1:{}", self.nodes[0].port())
     }
 
     /// A client of somebody else's, who may do everything.
@@ -81,7 +94,8 @@ impl TestNats {
     pub async fn client(&self) -> async_nats::Client {
         // who needs no password is not asked for one
         let options = ConnectOptions::with_user_and_password(OPERATOR.to_owned(), OPERATOR.to_owned());
-        options.connect(self.url()).await.expect("the server runs")
+        let servers: Result<Vec<ServerAddr>, _> = self.url().split(',').map(str::parse).collect();
+        options.connect(servers.expect("the URLs are ours")).await.expect("the server runs")
     }
 
     /// Starts it without streams, with these lines of nats-server's configuration.
@@ -94,18 +108,11 @@ impl TestNats {
             NatsOptions { more: more.to_owned(), ..NatsOptions::throwaway(dir.path().join("nats")) };
         let nats = Nats::start(options).await;
         let nats = nats.unwrap_or_else(|error| panic!("{error}"));
-        let settings = bus::Settings {
-            url: nats.url(),
-            clicks_max_bytes: STREAM_BYTES_MAX,
-            enriched_max_bytes: STREAM_BYTES_MAX,
-            events_max_bytes: STREAM_BYTES_MAX,
-            quarantine_max_bytes: STREAM_BYTES_MAX,
-            ..crate::defaults(bus::DEFAULTS, "nats")
-        };
-        Self { nats, settings, dir }
+        let settings = settings_for(nats.url());
+        Self { nodes: vec![nats], routes: BTreeMap::new(), settings, dir }
     }
 
-    /// Its URL; the same after a restart.
+    /// Its URL, of a cluster those of all nodes, separated by commas; the same after a restart.
     pub fn url(&self) -> &str {
         &self.settings.url
     }
@@ -131,8 +138,7 @@ impl TestNats {
     /// When there is no such stream.
     pub async fn messages(&self, stream: &str) -> Vec<(String, Vec<u8>)> {
         let client = self.client().await;
-        let stream =
-            async_nats::jetstream::new(client).get_stream(stream).await.expect("the stream is there");
+        let stream = jetstream::new(client).get_stream(stream).await.expect("the stream is there");
         let state = &stream.cached_info().state;
         let mut messages = Vec::new();
         for sequence in state.first_sequence..=state.last_sequence {
@@ -150,12 +156,40 @@ impl TestNats {
     /// When there is no such stream.
     pub async fn leave_room(&self, stream: &str, messages: u64) {
         let client = self.client().await;
-        let jetstream = async_nats::jetstream::new(client);
+        let jetstream = jetstream::new(client);
         let stream = jetstream.get_stream(stream).await.expect("the stream is there");
         let info = stream.cached_info();
         let most = i64::try_from(info.state.messages + messages).expect("a test's stream");
-        let config = async_nats::jetstream::stream::Config { max_messages: most, ..info.config.clone() };
+        let config = jetstream::stream::Config { max_messages: most, ..info.config.clone() };
         jetstream.update_stream(config).await.expect("the stream is changed");
+    }
+
+    /// Lets a stream take nothing more, as if the broker had no room left, until [`TestNats::make_room`].
+    ///
+    /// # Panics
+    /// When there is no such stream.
+    pub async fn fill(&self, stream: StreamName) -> FullStream {
+        let jetstream = jetstream::new(self.client().await);
+        let stream = jetstream.get_stream(stream.as_str()).await.expect("the stream is there");
+        let info = stream.cached_info();
+        let config = jetstream::stream::Config {
+            // none would be no limit
+            max_messages: i64::try_from(info.state.messages.max(1)).expect("a test's stream"),
+            // a stream that lets go of its oldest messages is never full
+            discard: DiscardPolicy::New,
+            ..info.config.clone()
+        };
+        jetstream.update_stream(config).await.expect("the stream is changed");
+        FullStream(info.config.clone())
+    }
+
+    /// Lets a stream take messages again.
+    ///
+    /// # Panics
+    /// When it cannot be changed.
+    pub async fn make_room(&self, full: FullStream) {
+        let jetstream = jetstream::new(self.client().await);
+        jetstream.update_stream(full.0).await.expect("the stream is changed");
     }
 
     /// Starts it again with its streams, after stopping it if it runs.
@@ -163,17 +197,23 @@ impl TestNats {
     /// # Panics
     /// When it does not start.
     pub async fn restart(&mut self) {
-        self.nats.restart().await.unwrap_or_else(|error| panic!("{error}"));
+        for node in &mut self.nodes {
+            node.restart().await.unwrap_or_else(|error| panic!("{error}"));
+        }
     }
 
     /// Ends it in order.
     pub async fn stop(&self) {
-        self.nats.stop().await;
+        for node in &self.nodes {
+            node.stop().await;
+        }
     }
 
     /// Ends it as a crash would; [`TestNats::restart`] brings it back.
     pub async fn kill(&self) {
-        self.nats.kill().await;
+        for node in &self.nodes {
+            node.kill().await;
+        }
     }
 
     /// A copy of what it has on disk. It must not be running.
@@ -202,12 +242,24 @@ impl TestNats {
 
     /// Freezes it: connections stay open, nothing is answered.
     pub fn pause(&self) {
-        self.nats.pause();
+        self.nodes.iter().for_each(Nats::pause);
     }
 
     /// Lets it go on.
     pub fn resume(&self) {
-        self.nats.resume();
+        self.nodes.iter().for_each(Nats::resume);
+    }
+}
+
+/// The defaults, with streams that find room.
+fn settings_for(url: String) -> bus::Settings {
+    bus::Settings {
+        url,
+        clicks_max_bytes: STREAM_BYTES_MAX,
+        enriched_max_bytes: STREAM_BYTES_MAX,
+        events_max_bytes: STREAM_BYTES_MAX,
+        quarantine_max_bytes: STREAM_BYTES_MAX,
+        ..crate::defaults(bus::DEFAULTS, "nats")
     }
 }
 
