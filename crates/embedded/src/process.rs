@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
 use tokio::sync::watch;
 
 use crate::error::EmbeddedError;
@@ -205,6 +205,18 @@ impl Process {
     /// Lets it go on after [`Process::pause`].
     pub fn resume(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// Limits how long its files may become; `None`: as ours may. What it writes beyond fails, as on a full disk; a program that
+    /// does not ignore SIGXFSZ ends by it.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let ours = rustix::process::getrlimit(Resource::Fsize);
+        let limit = Rlimit { current: bytes.or(ours.current), maximum: ours.maximum };
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        if child.is_some() {
+            // fails only when the process has just ended
+            let _ = rustix::process::prlimit(Some(self.pid), Resource::Fsize, limit);
+        }
     }
 
     /// Waits until it has ended, and kills it after `limit`.
