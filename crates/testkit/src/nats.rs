@@ -16,9 +16,13 @@ use embedded::{Nats, NatsOptions};
 
 use crate::cut::Cut;
 use crate::scratch::ScratchDir;
+use crate::until::until;
 
 /// How long a client may take to connect on a busy machine.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a broker that is well may take to change a stream.
+const CHANGE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Size of each stream: nats-server takes the sum from the disk's free space beforehand.
 const STREAM_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -170,17 +174,22 @@ impl TestNats {
     /// When there is no such stream.
     pub async fn fill(&self, stream: StreamName) -> FullStream {
         let jetstream = jetstream::new(self.client().await);
-        let stream = jetstream.get_stream(stream.as_str()).await.expect("the stream is there");
-        let info = stream.cached_info();
-        let config = jetstream::stream::Config {
-            // none would be no limit
-            max_messages: i64::try_from(info.state.messages.max(1)).expect("a test's stream"),
-            // a stream that lets go of its oldest messages is never full
-            discard: DiscardPolicy::New,
-            ..info.config.clone()
-        };
-        jetstream.update_stream(config).await.expect("the stream is changed");
-        FullStream(info.config.clone())
+        let found = || async { jetstream.get_stream(stream.as_str()).await.ok() };
+        // once: a change that is tried again may have been made the first time
+        let before = until(CHANGE_LIMIT, found).await.cached_info().config.clone();
+        until(CHANGE_LIMIT, async || {
+            let messages = found().await?.cached_info().state.messages;
+            let config = jetstream::stream::Config {
+                // none would be no limit
+                max_messages: i64::try_from(messages.max(1)).ok()?,
+                // a stream that lets go of its oldest messages is never full
+                discard: DiscardPolicy::New,
+                ..before.clone()
+            };
+            jetstream.update_stream(&config).await.ok()
+        })
+        .await;
+        FullStream(before)
     }
 
     /// Lets a stream take messages again.
@@ -189,7 +198,7 @@ impl TestNats {
     /// When it cannot be changed.
     pub async fn make_room(&self, full: FullStream) {
         let jetstream = jetstream::new(self.client().await);
-        jetstream.update_stream(full.0).await.expect("the stream is changed");
+        until(CHANGE_LIMIT, async || jetstream.update_stream(&full.0).await.ok()).await;
     }
 
     /// Starts it again with its streams, after stopping it if it runs.
