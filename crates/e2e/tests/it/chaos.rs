@@ -1,26 +1,33 @@
 //! All promises at once, while everything fails that can: a schedule of faults from a seed, over two processes of each service,
-//! PostgreSQL, NATS and the network between, with visitors who go on clicking and subscribers who behave badly.
+//! PostgreSQL, three nodes of NATS and the network between, with visitors who go on clicking and subscribers who behave badly.
 //!
 //! `scripts/test` runs it for a moment; `scripts/chaos run` for as long as you like.
 
+mod clock;
 mod plan;
+mod report;
 mod subscribers;
 mod verdict;
 mod visitors;
 mod world;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::storm::amount;
-use plan::{Strike, plan};
+use plan::plan;
+use report::Report;
 use subscribers::Subscribers;
 use world::World;
 
 /// How many seconds of faults are planned, the seed they follow from, and the variables that say otherwise.
 const SECONDS: (u32, &str) = (20, "CLICKWIRE_CHAOS_SECONDS");
 const SEED: (u32, &str) = (1, "CLICKWIRE_CHAOS_SEED");
+
+/// The variable that names the file that the report is written to, as JSON.
+const REPORT: &str = "CLICKWIRE_CHAOS_REPORT";
 
 /// Says how to run it again when it fails.
 struct Again {
@@ -52,29 +59,35 @@ async fn whatever_fails_each_click_is_recorded_once_and_told_to_every_subscriber
     let (stop, began) = (CancellationToken::new(), Instant::now());
 
     let suffer = async {
+        let mut suffered = Vec::new();
         for (number, fault) in faults.iter().enumerate() {
-            let recovery = world.suffer(fault).await;
+            let one = world.suffer(fault).await;
             let seconds = began.elapsed().as_secs();
-            let number = number + 1;
+            let (number, recovery) = (number + 1, one.recovery.as_secs_f64());
             eprintln!(
-                "{seconds} s, fault {number} of {}: {fault}; ready {:.1} s after",
-                faults.len(),
-                recovery.as_secs_f64(),
+                "{seconds} s, fault {number} of {}: {fault}; ready {recovery:.1} s after",
+                faults.len()
             );
+            suffered.push(one);
         }
         stop.cancel();
+        suffered
     };
-    let ((), clicks, ()) = tokio::join!(suffer, visitors.click_until(&stop), subscribers.behave_until(&stop));
+    let (suffered, clicks, ()) =
+        tokio::join!(suffer, visitors.click_until(&stop), subscribers.behave_until(&stop));
 
     let doubled = verdict::assert_all_kept(&world, &clicks, &mut subscribers).await;
-    let kills =
-        faults.iter().flat_map(|fault| fault.strikes.iter()).filter(|strike| Strike::is_kill(**strike));
-    eprintln!(
-        "seed {seed}: {} clicks redirected of {} made, {} faults with {} kills, {doubled} deliveries doubled, \
-         none lost",
-        clicks.redirected.len(),
-        clicks.made,
-        faults.len(),
-        kills.count(),
-    );
+    let report = Report {
+        seed,
+        seconds,
+        clicks_made: clicks.made as usize,
+        clicks_redirected: clicks.redirected.len(),
+        suffered,
+        doubled,
+        resident_max: std::mem::take(&mut world.resident_max),
+    };
+    report.tell();
+    if let Some(path) = std::env::var_os(REPORT) {
+        report.write(Path::new(&path));
+    }
 }

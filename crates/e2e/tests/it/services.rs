@@ -58,6 +58,7 @@ pub struct Services {
     /// Where customers' programs go.
     pub api_port: u16,
     running: BTreeMap<Service, Process>,
+    outlive_full_disks: bool,
     client: reqwest::Client,
 }
 
@@ -99,6 +100,7 @@ impl Services {
             redirect_port,
             api_port,
             running: BTreeMap::new(),
+            outlive_full_disks: false,
             client,
         }
     }
@@ -113,9 +115,26 @@ impl Services {
         self.own_env.push((service, format!("CLICKWIRE__{name}"), value));
     }
 
+    /// Gives one of the processes a variable of the environment.
+    pub fn export_for(&mut self, service: Service, name: &str, value: String) {
+        self.own_env.push((service, name.to_owned(), value));
+    }
+
+    /// Prepares the processes that are started from now on for [`Services::fill_disk`].
+    pub fn outlive_full_disks(&mut self) {
+        self.outlive_full_disks = true;
+    }
+
     /// Starts a process that does not run.
     pub fn launch(&mut self, service: Service) {
-        let launch = Launch::new(program_dir().join(service.program()), self.dir.path(), self.log(service));
+        let program = program_dir().join(service.program());
+        let launch = if self.outlive_full_disks {
+            // a limit that is reached ends a process by a signal, a full disk does not; what ignores it starts what ignores it
+            let shell = Launch::new("/bin/sh", self.dir.path(), self.log(service));
+            shell.args(&["-c", "trap '' XFSZ; exec \"$0\""]).arg(program)
+        } else {
+            Launch::new(program, self.dir.path(), self.log(service))
+        };
         let launch = self.env.iter().fold(launch, |launch, (name, value)| launch.env(name, value));
         let own = self.own_env.iter().filter(|(of, ..)| *of == service);
         let launch = own.fold(launch, |launch, (_, name, value)| launch.env(name, value));
@@ -163,6 +182,17 @@ impl Services {
     /// Lets a process go on after [`Services::pause`].
     pub fn resume(&self, service: Service) {
         self.running[&service].resume();
+    }
+
+    /// Lets nothing find room that a process writes to disk; it was started after [`Services::outlive_full_disks`].
+    pub fn fill_disk(&self, service: Service) {
+        assert!(self.outlive_full_disks, "{service:?} would end");
+        self.running[&service].limit_files(Some(0));
+    }
+
+    /// Ends [`Services::fill_disk`].
+    pub fn empty_disk(&self, service: Service) {
+        self.running[&service].limit_files(None);
     }
 
     /// How many bytes of memory a process has resident; `None` when it does not run.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use embedded::free_port;
 use serde_json::json;
 use testkit::{Answer, Received, Script, Subscriber};
@@ -56,6 +57,8 @@ pub struct Observed {
     /// `None` while it is away.
     running: Option<Subscriber>,
     pub told: BTreeMap<u32, Told>,
+    /// What came again although it had said 200.
+    pub doubled: Vec<Doubled>,
     /// What is wrong with what it was told.
     pub faults: Vec<String>,
 }
@@ -64,10 +67,16 @@ pub struct Observed {
 pub struct Told {
     webhook_id: String,
     body_hash: u64,
-    /// Whether it has said 200.
-    is_accepted: bool,
-    /// How often it came again after that.
-    pub doubled: u32,
+    /// When it has said 200 for the first time.
+    accepted_at: Option<DateTime<Utc>>,
+}
+
+/// A delivery that came again after it was accepted.
+#[derive(Debug, Clone)]
+pub struct Doubled {
+    pub webhook_id: String,
+    pub accepted_at: DateTime<Utc>,
+    pub again_at: DateTime<Utc>,
 }
 
 impl Manner {
@@ -129,6 +138,7 @@ impl Subscribers {
                 mood: Mood::Well,
                 running: Some(subscriber),
                 told: BTreeMap::new(),
+                doubled: Vec::new(),
                 faults: Vec::new(),
             });
         }
@@ -198,16 +208,19 @@ impl Observed {
         let told = self.told.entry(click).or_insert_with(|| Told {
             webhook_id: webhook_id.to_owned(),
             body_hash,
-            is_accepted: false,
-            doubled: 0,
+            accepted_at: None,
         });
         if told.webhook_id != webhook_id {
             self.faults.push(format!("click {click} came as {} and as {webhook_id}", told.webhook_id));
         } else if told.body_hash != body_hash {
             self.faults.push(format!("{webhook_id} came again with another body"));
         }
-        told.doubled += u32::from(told.is_accepted);
-        told.is_accepted |= is_accepted;
+        if let Some(accepted_at) = told.accepted_at {
+            let webhook_id = webhook_id.to_owned();
+            self.doubled.push(Doubled { webhook_id, accepted_at, again_at: request.at });
+        } else if is_accepted {
+            told.accepted_at = Some(request.at);
+        }
     }
 }
 

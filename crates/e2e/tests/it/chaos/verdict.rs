@@ -6,7 +6,7 @@ use std::time::Duration;
 use testkit::{OwnDatabase, until};
 
 use super::plan::Instance;
-use super::subscribers::Subscribers;
+use super::subscribers::{Doubled, Subscribers};
 use super::visitors::Clicks;
 use super::world::World;
 
@@ -28,11 +28,11 @@ const OUTSTANDING: &str = "SELECT endpoint_id || ': ' || count(*) || ' ' || stat
 /// How much of what is missing is named.
 const NAMED_MAX: usize = 10;
 
-/// Waits until everything has arrived, and checks it. Returns how many deliveries came again after they were accepted.
+/// Waits until everything has arrived, and checks it. Returns the deliveries that came again after they were accepted.
 ///
 /// # Panics
 /// When a click is missing or counted twice, or one delivery looks different from another of the same click.
-pub async fn assert_all_kept(world: &World, clicks: &Clicks, subscribers: &mut Subscribers) -> u32 {
+pub async fn assert_all_kept(world: &World, clicks: &Clicks, subscribers: &mut Subscribers) -> Vec<Doubled> {
     wait_recorded(world.database(), clicks).await;
     world.stack.settled(&world.stack.nats.bus("chaos").await).await;
     let recorded = recorded(world.database()).await;
@@ -40,17 +40,17 @@ pub async fn assert_all_kept(world: &World, clicks: &Clicks, subscribers: &mut S
     wait_told(world, &recorded, subscribers).await;
     assert_no_growth(&world.resident_max);
 
-    let mut doubled_in_all = 0;
+    let mut doubled = Vec::new();
     for observed in subscribers.all() {
         let manner = observed.manner;
         assert!(observed.faults.is_empty(), "{manner:?}: {}", some_of(observed.faults.iter()));
         let unknown = observed.told.keys().filter(|number| **number >= clicks.made);
         assert_eq!(some_of(unknown), "", "{manner:?} was told of clicks that nobody made");
-        let doubled: u32 = observed.told.values().map(|told| told.doubled).sum();
-        eprintln!("{manner:?}: {} clicks, {doubled} deliveries came again after 200", observed.told.len());
-        doubled_in_all += doubled;
+        let (clicks, again) = (observed.told.len(), observed.doubled.len());
+        eprintln!("{manner:?}: {clicks} clicks, {again} deliveries came again after 200");
+        doubled.extend(observed.doubled.iter().cloned());
     }
-    doubled_in_all
+    doubled
 }
 
 /// Waits until each click that got its redirect is in the table.

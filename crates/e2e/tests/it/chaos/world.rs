@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use chrono::Utc;
 use serde_json::json;
-use testkit::{Cut, OwnDatabase, TestNats};
+use testkit::{Cut, FullStream, OwnDatabase, ScratchDir, TestNats, until};
 
+use super::clock::Clock;
 use super::plan::{Fault, Instance, Server, Strike};
+use super::report::Suffered;
 use super::visitors::Visitors;
-use crate::services::Services;
+use crate::services::{LIMIT, Services};
 use crate::stack::{Database, Stack};
 
 /// The running system.
@@ -19,15 +22,20 @@ pub struct World {
     second: Services,
     /// The ways from each process to each server; there is no other.
     cuts: BTreeMap<(Instance, Server), Cut>,
+    clocks: BTreeMap<Instance, Clock>,
+    /// Streams that take nothing at the moment.
+    full: Vec<FullStream>,
     /// The most bytes of memory that each process had resident.
     pub resident_max: BTreeMap<Instance, u64>,
+    /// What clocks need.
+    _dir: ScratchDir,
 }
 
 impl World {
     /// Starts everything and waits until it is ready.
     pub async fn start() -> Self {
         let database = OwnDatabase::start().await;
-        let nats = TestNats::start().await;
+        let nats = TestNats::start_cluster().await;
         let mut first = Services::new(database.url(), nats.url());
         let mut second = Services::new(database.url(), nats.url());
         for name in ["SEALING__KEY", "MINTING__KEY"] {
@@ -35,20 +43,31 @@ impl World {
             first.set(name, &key);
             second.set(name, &key);
         }
-        let mut cuts = BTreeMap::new();
+        for services in [&mut first, &mut second] {
+            services.set("NATS__REPLICAS", &TestNats::NODES.to_string());
+            services.outlive_full_disks();
+        }
+        let dir = ScratchDir::new("clocks");
+        let library = Clock::compile(dir.path());
+        let (mut cuts, mut clocks) = (BTreeMap::new(), BTreeMap::new());
         for instance in Instance::all() {
             let services = if instance.number == 0 { &mut first } else { &mut second };
-            for (server, setting, url) in [
-                (Server::Database, "DATABASE__URL", database.url()),
-                (Server::Broker, "NATS__URL", nats.url()),
-            ] {
+            let (cut, url) = through_cut(database.url()).await;
+            services.set_for(instance.service, "DATABASE__URL", url);
+            cuts.insert((instance, Server::Database), cut);
+            let mut urls = Vec::new();
+            for (node, url) in nats.node_urls().iter().enumerate() {
                 let (cut, url) = through_cut(url).await;
-                services.set_for(instance.service, setting, url);
-                cuts.insert((instance, server), cut);
+                cuts.insert((instance, Server::Node(node)), cut);
+                urls.push(url);
             }
+            services.set_for(instance.service, "NATS__URL", urls.join(","));
+            let state = dir.path().join(instance.to_string());
+            clocks.insert(instance, Clock::give(services, instance.service, &library, &state));
         }
         let stack = Stack::start_around(Database::Own(database), nats, first).await;
-        let mut world = Self { stack, second, cuts, resident_max: BTreeMap::new() };
+        let (full, resident_max) = (Vec::new(), BTreeMap::new());
+        let mut world = Self { stack, second, cuts, clocks, full, resident_max, _dir: dir };
         for instance in Instance::all().into_iter().filter(|instance| instance.number == 1) {
             world.services(instance).launch(instance.service);
         }
@@ -71,9 +90,10 @@ impl World {
         database
     }
 
-    /// Lets a fault happen, ends it, and waits until all are ready. Returns how long that took from its end.
-    pub async fn suffer(&mut self, fault: &Fault) -> Duration {
+    /// Lets a fault happen, ends it, and waits until all are ready.
+    pub async fn suffer(&mut self, fault: &Fault) -> Suffered {
         tokio::time::sleep(fault.pause).await;
+        let began_at = Utc::now();
         for strike in &fault.strikes {
             self.begin(*strike).await;
         }
@@ -85,7 +105,7 @@ impl World {
         self.all_ready().await;
         let recovery = ended.elapsed();
         self.note_memory();
-        recovery
+        Suffered { strikes: fault.strikes.clone(), began_at, ready_at: Utc::now(), recovery }
     }
 
     async fn begin(&mut self, strike: Strike) {
@@ -94,6 +114,9 @@ impl World {
             Strike::Stop(instance) => self.stop(instance).await,
             Strike::Freeze(instance) => self.services(instance).pause(instance.service),
             Strike::Cut(instance, server) => self.cuts[&(instance, server)].cut(),
+            Strike::Isolate(instance) => self.cuts_of(instance).for_each(Cut::cut),
+            Strike::StepClock(instance, seconds) => self.clocks[&instance].set(seconds),
+            Strike::FullDisk(instance) => self.services(instance).fill_disk(instance.service),
             Strike::Roll(service) => {
                 for instance in Instance::all().into_iter().filter(|instance| instance.service == service) {
                     self.stop(instance).await;
@@ -102,9 +125,12 @@ impl World {
                 }
             }
             Strike::KillServer(Server::Database) => self.database().kill().await,
-            Strike::KillServer(Server::Broker) => self.stack.nats.kill().await,
+            Strike::KillServer(Server::Node(node)) => self.stack.nats.kill_node(node).await,
             Strike::FreezeServer(Server::Database) => self.database().pause(),
-            Strike::FreezeServer(Server::Broker) => self.stack.nats.pause(),
+            Strike::FreezeServer(Server::Node(node)) => self.stack.nats.pause_node(node),
+            Strike::Part(node) => self.stack.nats.part_node(node),
+            Strike::KillBroker => self.stack.nats.kill().await,
+            Strike::FullStream(stream) => self.full.push(self.stack.nats.fill(stream).await),
         }
     }
 
@@ -115,6 +141,12 @@ impl World {
             }
             Strike::Freeze(instance) => self.services(instance).resume(instance.service),
             Strike::Cut(instance, server) => self.cuts[&(instance, server)].heal(),
+            Strike::Isolate(instance) => self.cuts_of(instance).for_each(Cut::heal),
+            Strike::StepClock(instance, _) => self.clocks[&instance].set(0),
+            Strike::FullDisk(instance) => {
+                self.services(instance).empty_disk(instance.service);
+                self.wait_published(instance).await;
+            }
             Strike::Roll(_) => {}
             Strike::KillServer(Server::Database) => {
                 let Database::Own(database) = &mut self.stack.database else {
@@ -122,9 +154,16 @@ impl World {
                 };
                 database.restart().await;
             }
-            Strike::KillServer(Server::Broker) => self.stack.nats.restart().await,
+            Strike::KillServer(Server::Node(node)) => self.stack.nats.restart_node(node).await,
             Strike::FreezeServer(Server::Database) => self.database().resume(),
-            Strike::FreezeServer(Server::Broker) => self.stack.nats.resume(),
+            Strike::FreezeServer(Server::Node(node)) => self.stack.nats.resume_node(node),
+            Strike::Part(node) => self.stack.nats.join_node(node),
+            Strike::KillBroker => self.stack.nats.restart().await,
+            Strike::FullStream(_) => {
+                for full in self.full.drain(..) {
+                    self.stack.nats.make_room(full).await;
+                }
+            }
         }
     }
 
@@ -135,10 +174,26 @@ impl World {
         }
     }
 
+    /// Waits until no click of a redirect that had no disk is in its memory alone. Killed before, it would take them along.
+    async fn wait_published(&mut self, redirect: Instance) {
+        const NONE: &str = "clickwire_redirect_clicks_in_memory 0";
+        let services = &*self.services(redirect);
+        until(LIMIT, || async {
+            let metrics = services.metrics(redirect.service).await?;
+            metrics.lines().any(|line| line == NONE).then_some(())
+        })
+        .await;
+    }
+
     async fn all_ready(&mut self) {
         for instance in Instance::all() {
             self.services(instance).wait_ready(instance.service).await;
         }
+        self.stack.nats.wait_led().await;
+    }
+
+    fn cuts_of(&self, instance: Instance) -> impl Iterator<Item = &Cut> {
+        self.cuts.iter().filter(move |((of, _), _)| *of == instance).map(|(_, cut)| cut)
     }
 
     fn note_memory(&mut self) {
