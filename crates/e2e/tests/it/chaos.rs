@@ -26,6 +26,9 @@ use world::World;
 const SECONDS: (u32, &str) = (20, "CLICKWIRE_CHAOS_SECONDS");
 const SEED: (u32, &str) = (1, "CLICKWIRE_CHAOS_SEED");
 
+/// The variable that names kinds of faults, separated by commas, when there are to be no others.
+const FAULTS: &str = "CLICKWIRE_CHAOS_FAULTS";
+
 /// The variable that names the file that the report is written to, as JSON.
 const REPORT: &str = "CLICKWIRE_CHAOS_REPORT";
 
@@ -52,7 +55,9 @@ impl Drop for Again {
 async fn whatever_fails_each_click_is_recorded_once_and_told_to_every_subscriber() {
     let (seconds, seed) = (amount(SECONDS), amount(SEED));
     let _again = Again { seconds, seed };
-    let faults = plan(seed.into(), Duration::from_secs(seconds.into()));
+    let named = std::env::var(FAULTS).unwrap_or_default();
+    let only: Vec<&str> = named.split(',').map(str::trim).filter(|kind| !kind.is_empty()).collect();
+    let faults = plan(seed.into(), Duration::from_secs(seconds.into()), &only);
     let mut world = World::start().await;
     let mut subscribers = Subscribers::start(&world.stack).await;
     let visitors = world.visitors().await;

@@ -18,6 +18,9 @@ const RECOVERY: Duration = Duration::from_millis(2_000);
 /// One of so many faults is two things at once.
 const TWO_IN: u64 = 3;
 
+/// How many strikes are dealt until one is of a kind that is wanted.
+const DEALT_MAX: usize = 10_000;
+
 /// By how many seconds a clock is set. A lease of a delivery lasts for five.
 const STEPS: [i64; 4] = [-90, -10, 10, 90];
 
@@ -117,9 +120,12 @@ const ROUND: [Kind; 20] = [
     |chosen| Strike::FullStream(chosen.stream),
 ];
 
-/// The faults of a run of about this length.
-pub fn plan(seed: u64, length: Duration) -> Vec<Fault> {
-    let mut dealer = Dealer { random: Random(seed), round: Vec::new() };
+/// The faults of a run of about this length, of these kinds alone if any are named.
+///
+/// # Panics
+/// When there is no such kind.
+pub fn plan(seed: u64, length: Duration, only: &[&str]) -> Vec<Fault> {
+    let mut dealer = Dealer { random: Random(seed), round: Vec::new(), only };
     let (mut faults, mut planned) = (Vec::new(), Duration::ZERO);
     while planned < length {
         let fault = Fault {
@@ -133,13 +139,14 @@ pub fn plan(seed: u64, length: Duration) -> Vec<Fault> {
     faults
 }
 
-struct Dealer {
+struct Dealer<'a> {
     random: Random,
     /// What is left of the present round.
     round: Vec<Kind>,
+    only: &'a [&'a str],
 }
 
-impl Dealer {
+impl Dealer<'_> {
     /// One, or two that do not get into each other's way.
     fn strikes(&mut self) -> Vec<Strike> {
         let first = self.strike();
@@ -151,6 +158,14 @@ impl Dealer {
     }
 
     fn strike(&mut self) -> Strike {
+        let only = self.only;
+        (0..DEALT_MAX)
+            .map(|_| self.any_strike())
+            .find(|strike| only.is_empty() || only.contains(&strike.kind()))
+            .unwrap_or_else(|| panic!("no faults are called {only:?}"))
+    }
+
+    fn any_strike(&mut self) -> Strike {
         if self.round.is_empty() {
             self.round = ROUND.to_vec();
         }
@@ -324,20 +339,20 @@ const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 #[test]
 fn a_seed_is_one_plan_and_another_seed_is_another() {
-    assert_eq!(plan(7, TEN_MINUTES), plan(7, TEN_MINUTES));
-    assert_ne!(plan(7, TEN_MINUTES), plan(8, TEN_MINUTES));
+    assert_eq!(plan(7, TEN_MINUTES, &[]), plan(7, TEN_MINUTES, &[]));
+    assert_ne!(plan(7, TEN_MINUTES, &[]), plan(8, TEN_MINUTES, &[]));
 }
 
 #[test]
 fn a_longer_run_begins_like_a_shorter_one() {
-    let short = plan(7, TEN_MINUTES / 10);
+    let short = plan(7, TEN_MINUTES / 10, &[]);
 
-    assert_eq!(plan(7, TEN_MINUTES)[..short.len()], short);
+    assert_eq!(plan(7, TEN_MINUTES, &[])[..short.len()], short);
 }
 
 #[test]
 fn everything_that_can_happen_does_and_what_happens_at_once_is_about_two_processes() {
-    let faults = plan(7, TEN_MINUTES);
+    let faults = plan(7, TEN_MINUTES, &[]);
 
     let strikes: Vec<Strike> = faults.iter().flat_map(|fault| fault.strikes.iter().copied()).collect();
     let kinds: BTreeSet<&str> = strikes.iter().map(|strike| strike.kind()).collect();
@@ -352,6 +367,15 @@ fn everything_that_can_happen_does_and_what_happens_at_once_is_about_two_process
     for fault in faults.iter().filter(|fault| fault.strikes.len() > 1) {
         assert!(fault.strikes[0].goes_with(fault.strikes[1]), "{fault}");
     }
+}
+
+#[test]
+fn a_plan_may_be_of_some_kinds_alone() {
+    let faults = plan(7, TEN_MINUTES, &["stream full", "process killed"]);
+
+    let strikes = faults.iter().flat_map(|fault| fault.strikes.iter());
+    let kinds: BTreeSet<&str> = strikes.map(|strike| strike.kind()).collect();
+    assert_eq!(kinds, BTreeSet::from(["process killed", "stream full"]));
 }
 
 #[test]
