@@ -139,6 +139,30 @@ async fn a_full_spool_makes_room_as_soon_as_clicks_are_shipped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_a_full_spool_clicks_wait_in_memory_for_a_stream_that_takes_nothing_for_a_while() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    let mut settings = house.settings();
+    settings.redirect.spool.segment_bytes_max = 64 * 1024;
+    settings.redirect.spool.bytes_max = 256 * 1024;
+    let redirect = Running::start(settings).await;
+    redirect.click(1).await;
+    house.clicks_when(1).await;
+    house.nats.leave_room("CLICKS", 0).await;
+
+    redirect.click(1500).await;
+    assert!(redirect.metric("clicks_in_memory") > 0.0);
+    // the pauses between them double
+    until(LIMIT, async || (redirect.metric("publish_failures_total") >= 6.0).then_some(())).await;
+    house.nats.leave_room("CLICKS", 10_000).await;
+
+    assert_eq!(house.clicks_when(1501).await.len(), 1501);
+    redirect.metric_is("clicks_in_memory", 0.0).await;
+    assert_eq!(redirect.metric("clicks_lost_total"), 0.0);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_a_full_spool_and_no_broker_visitors_are_sent_on() {
     let house = House::new().await;
     house.link("abc", options()).await;
