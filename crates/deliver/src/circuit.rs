@@ -15,6 +15,9 @@ const CIRCUIT_PAUSE_MIN: Duration = Duration::from_secs(5);
 /// Longest pause of an open circuit.
 const CIRCUIT_PAUSE_MAX: Duration = Duration::from_secs(300);
 
+/// By how much moments that several tasks took may come out of order. A clock that goes back further was set.
+const OUT_OF_ORDER_MAX: Duration = Duration::from_secs(1);
+
 /// Whether requests to an endpoint make sense at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Circuit {
@@ -52,7 +55,7 @@ impl Circuit {
     pub fn admit(&mut self, now: DateTime<Utc>) -> Option<Pass> {
         match self {
             Self::Closed { .. } => Some(Pass::Ordinary),
-            Self::Open { probe_at, pause } if *probe_at <= now => {
+            Self::Open { probe_at, pause } if is_over(*probe_at, *pause, now) => {
                 // the next one, should this one never report
                 *probe_at = now + *pause;
                 Some(Pass::Probe)
@@ -64,7 +67,7 @@ impl Circuit {
     /// When a request may go: now (`None`), or at the next probe.
     pub fn closed_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
-            Self::Open { probe_at, .. } if *probe_at > now => Some(*probe_at),
+            Self::Open { probe_at, pause } if !is_over(*probe_at, *pause, now) => Some(*probe_at),
             _ => None,
         }
     }
@@ -87,6 +90,11 @@ impl Circuit {
             (open @ Self::Open { .. }, Signal::Down, Pass::Ordinary) => open,
         };
     }
+}
+
+/// Whether a pause is. What is further away than it was ever set to be was noted by a clock that was ahead.
+fn is_over(probe_at: DateTime<Utc>, pause: Duration, now: DateTime<Utc>) -> bool {
+    probe_at <= now || probe_at > now + pause + OUT_OF_ORDER_MAX
 }
 
 #[cfg(test)]
@@ -169,6 +177,15 @@ mod tests {
         circuit.report(Pass::Ordinary, Signal::Down, at(3));
 
         assert_eq!(circuit.closed_until(at(3)), Some(at(5)));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_and_is_set_right_does_not_keep_the_circuit_open() {
+        let mut circuit = opened_at(3600);
+
+        assert_eq!(circuit.closed_until(at(0)), None);
+        assert_eq!(circuit.admit(at(0)), Some(Pass::Probe));
+        assert_eq!(circuit.closed_until(at(0)), Some(at(5)));
     }
 
     proptest! {

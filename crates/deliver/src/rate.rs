@@ -1,6 +1,9 @@
 //! How many requests a second an endpoint gets: a bucket of tokens, one a request, that fills at the rate. Pure: takes `now`.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// By how much moments that several tasks took may come out of order. A clock that goes back further was set.
+const OUT_OF_ORDER_MAX: TimeDelta = TimeDelta::seconds(1);
 
 /// The bucket holds at least so many seconds' worth, or looking for work now and then would keep it from its rate.
 const BURST_SECONDS_MIN: f64 = 0.5;
@@ -49,7 +52,9 @@ impl Bucket {
             let seconds = (now - filled_at).as_seconds_f64().max(0.0);
             self.tokens = (self.tokens + seconds * f64::from(self.rate.per_second)).min(self.rate.capacity());
         }
-        self.filled_at = self.filled_at.max(Some(now));
+        // a clock that was ahead and was set right must not keep it from filling until then
+        let is_set_back = self.filled_at.is_some_and(|filled_at| filled_at - now > OUT_OF_ORDER_MAX);
+        self.filled_at = if is_set_back { Some(now) } else { self.filled_at.max(Some(now)) };
         self.tokens.max(0.0) as usize
     }
 
@@ -78,6 +83,15 @@ mod tests {
         assert_eq!((bucket.available(at(99)), bucket.available(at(100))), (0, 1));
         assert_eq!(bucket.available(at(60_000)), 20);
         assert_eq!(bucket.available(at(0)), 20, "a clock that is set back takes nothing away");
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_and_is_set_right_does_not_keep_it_from_filling() {
+        let mut bucket = Bucket::new(Rate { per_second: 10, burst: Some(20) });
+        assert_eq!(bucket.available(at(90_000)), 20);
+        bucket.take(20);
+
+        assert_eq!((bucket.available(at(0)), bucket.available(at(100))), (0, 1));
     }
 
     proptest! {
