@@ -87,6 +87,7 @@ async fn whatever_fails_each_click_is_recorded_once_and_told_to_every_subscriber
         seconds,
         clicks_made: clicks.made as usize,
         clicks_redirected: clicks.redirected.len(),
+        in_vain: clicks.in_vain,
         suffered,
         doubled,
         resident_max: std::mem::take(&mut world.resident_max),

@@ -1,5 +1,5 @@
-//! What a run has shown: how long it took after each kind of fault until all was well, and which faults made deliveries come
-//! again. Pure, but for the file that a program may read.
+//! What a run has shown: how long it took after each kind of fault until all was well, and which faults kept
+//! clicks from their redirect and made deliveries come again. Pure, but for the file that a program may read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 
 use super::plan::{Instance, Strike};
 use super::subscribers::Doubled;
+use super::visitors::Waited;
 
 /// The kind of a fault that is two things at once: how long each of them took is not known.
 const TWO_AT_ONCE: &str = "two at once";
 
-/// The cause of what came again although nothing failed between: an answer that took too long, mostly.
+/// The cause of what happened although nothing failed meanwhile: an answer that took too long, mostly.
 const NO_FAULT: &str = "no fault near";
 
 /// A fault that is over.
@@ -34,6 +35,8 @@ pub struct Report {
     pub seconds: u32,
     pub clicks_made: usize,
     pub clicks_redirected: usize,
+    /// When visitors waited who got no redirect.
+    pub in_vain: Vec<Waited>,
     pub suffered: Vec<Suffered>,
     pub doubled: Vec<Doubled>,
     /// The most bytes of memory that each process had resident.
@@ -64,6 +67,10 @@ impl Report {
             let (median, longest) = (recovery.median.as_secs_f64(), recovery.longest.as_secs_f64());
             eprintln!("  {kind}: median {median:.1}, at most {longest:.1}, of {}", recovery.faults);
         }
+        eprintln!("clicks that got no redirect, by what failed meanwhile:");
+        for (cause, number) in self.in_vain_by_cause() {
+            eprintln!("  {cause}: {number}");
+        }
         eprintln!("deliveries that came again after 200, by what failed between:");
         for (cause, number) in self.doubled_by_cause() {
             eprintln!("  {cause}: {number}");
@@ -93,9 +100,9 @@ impl Report {
         let doubled = self.doubled.iter().map(|doubled| {
             json!({
                 "webhook_id": doubled.webhook_id,
-                "accepted_at": doubled.accepted_at.to_rfc3339(),
-                "again_at": doubled.again_at.to_rfc3339(),
-                "cause": self.cause(doubled),
+                "accepted_at": doubled.between.since.to_rfc3339(),
+                "again_at": doubled.between.until.to_rfc3339(),
+                "cause": self.cause(doubled.between),
             })
         });
         let resident = self.resident_max.iter().map(|(instance, bytes)| (instance.to_string(), json!(bytes)));
@@ -107,6 +114,7 @@ impl Report {
             "strikes": self.strikes_by_kind(),
             "kills": self.kills(),
             "recovery_seconds": recoveries.collect::<serde_json::Map<String, Value>>(),
+            "not_redirected_by_cause": self.in_vain_by_cause(),
             "doubled_by_cause": self.doubled_by_cause(),
             "doubled": doubled.collect::<Vec<Value>>(),
             "resident_bytes_max": resident.collect::<serde_json::Map<String, Value>>(),
@@ -141,21 +149,30 @@ impl Report {
         by_kind.into_iter().map(|(kind, all)| (kind, summary(all))).collect()
     }
 
+    fn in_vain_by_cause(&self) -> BTreeMap<String, usize> {
+        self.by_cause(self.in_vain.iter().copied())
+    }
+
     fn doubled_by_cause(&self) -> BTreeMap<String, usize> {
+        self.by_cause(self.doubled.iter().map(|doubled| doubled.between))
+    }
+
+    fn by_cause(&self, times: impl Iterator<Item = Waited>) -> BTreeMap<String, usize> {
         let mut by_cause = BTreeMap::new();
-        for doubled in &self.doubled {
-            *by_cause.entry(self.cause(doubled)).or_default() += 1;
+        for time in times {
+            *by_cause.entry(self.cause(time)).or_default() += 1;
         }
         by_cause
     }
 
-    /// Everything that failed, or had not recovered, between the answer 200 and the time when the delivery came again.
-    fn cause(&self, doubled: &Doubled) -> String {
-        let between = self.suffered.iter().filter(|suffered| {
-            suffered.began_at <= doubled.again_at && doubled.accepted_at <= suffered.ready_at
-        });
+    /// Everything that failed, or had not recovered, in that time.
+    fn cause(&self, time: Waited) -> String {
+        let meanwhile = self
+            .suffered
+            .iter()
+            .filter(|suffered| suffered.began_at <= time.until && time.since <= suffered.ready_at);
         let kinds: BTreeSet<&str> =
-            between.flat_map(|suffered| suffered.strikes.iter()).map(|strike| strike.kind()).collect();
+            meanwhile.flat_map(|suffered| suffered.strikes.iter()).map(|strike| strike.kind()).collect();
         if kinds.is_empty() {
             return NO_FAULT.to_owned();
         }
@@ -174,8 +191,7 @@ fn what_came_again_is_put_down_to_what_failed_between() {
     };
     let doubled = |accepted, again| Doubled {
         webhook_id: "evt".to_owned(),
-        accepted_at: at(accepted),
-        again_at: at(again),
+        between: Waited { since: at(accepted), until: at(again) },
     };
     let redirect = Instance::all()[0];
     let report = Report {
@@ -183,6 +199,7 @@ fn what_came_again_is_put_down_to_what_failed_between() {
         seconds: 60,
         clicks_made: 10,
         clicks_redirected: 9,
+        in_vain: vec![Waited { since: at(19), until: at(22) }],
         suffered: vec![
             suffered(&[Strike::Kill(redirect)], 10, 20),
             suffered(&[Strike::KillBroker, Strike::Freeze(redirect)], 30, 40),
@@ -194,6 +211,7 @@ fn what_came_again_is_put_down_to_what_failed_between() {
     let told = report.json();
 
     assert_eq!(report.kills(), 4);
+    assert_eq!(told["not_redirected_by_cause"], json!({"process killed": 1}));
     assert_eq!(told["doubled_by_cause"]["process killed"], 2);
     assert_eq!(told["doubled_by_cause"]["no fault near"], 2);
     let all = "all nodes of NATS killed + process frozen + process killed";

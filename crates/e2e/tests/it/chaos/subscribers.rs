@@ -10,7 +10,7 @@ use serde_json::json;
 use testkit::{Answer, Received, Script, Subscriber};
 use tokio_util::sync::CancellationToken;
 
-use super::visitors;
+use super::visitors::{self, Waited};
 use crate::stack::Stack;
 
 /// How long a subscriber behaves in one way.
@@ -75,8 +75,8 @@ pub struct Told {
 #[derive(Debug, Clone)]
 pub struct Doubled {
     pub webhook_id: String,
-    pub accepted_at: DateTime<Utc>,
-    pub again_at: DateTime<Utc>,
+    /// From the first time to this one.
+    pub between: Waited,
 }
 
 impl Manner {
@@ -216,8 +216,8 @@ impl Observed {
             self.faults.push(format!("{webhook_id} came again with another body"));
         }
         if let Some(accepted_at) = told.accepted_at {
-            let webhook_id = webhook_id.to_owned();
-            self.doubled.push(Doubled { webhook_id, accepted_at, again_at: request.at });
+            let between = Waited { since: accepted_at, until: request.at };
+            self.doubled.push(Doubled { webhook_id: webhook_id.to_owned(), between });
         } else if is_accepted {
             told.accepted_at = Some(request.at);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use reqwest::StatusCode;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -36,6 +37,15 @@ pub struct Clicks {
     pub made: u32,
     /// Those that got their redirect.
     pub redirected: BTreeSet<u32>,
+    /// From when to when those waited that did not.
+    pub in_vain: Vec<Waited>,
+}
+
+/// From when to when somebody waited.
+#[derive(Debug, Clone, Copy)]
+pub struct Waited {
+    pub since: DateTime<Utc>,
+    pub until: DateTime<Utc>,
 }
 
 impl Visitors {
@@ -48,26 +58,39 @@ impl Visitors {
             next.tick().await;
             if waiting.len() < WAITING_MAX {
                 let (visitors, number) = (self.clone(), clicks.made);
-                waiting.spawn(async move { visitors.click(number).await.then_some(number) });
+                waiting.spawn(async move { visitors.click(number).await });
                 clicks.made += 1;
             }
             while let Some(answered) = waiting.try_join_next() {
-                clicks.redirected.extend(answered.expect("nobody panics"));
+                clicks.note(answered.expect("nobody panics"));
             }
         }
-        clicks.redirected.extend(waiting.join_all().await.into_iter().flatten());
+        waiting.join_all().await.into_iter().for_each(|answered| clicks.note(answered));
         clicks
     }
 
-    /// One click; whether it got its redirect.
-    async fn click(&self, number: u32) -> bool {
+    /// One click; its number if it got its redirect.
+    async fn click(&self, number: u32) -> Result<u32, Waited> {
+        let since = Utc::now();
         let port = self.redirect_ports[number as usize % 2];
         let url = format!("http://127.0.0.1:{port}/{}?click={number}&of=chaos", self.slug);
         let request = self.client.get(url).timeout(PATIENCE).header("host", HOST);
         let others = PERSON.into_iter().filter(|(name, _)| *name != "x-forwarded-for");
         let request = others.fold(request, |request, (name, value)| request.header(name, value));
         let answer = request.header("x-forwarded-for", address(number)).send().await;
-        answer.is_ok_and(|answer| answer.status() == StatusCode::FOUND)
+        let is_redirected = answer.is_ok_and(|answer| answer.status() == StatusCode::FOUND);
+        if is_redirected { Ok(number) } else { Err(Waited { since, until: Utc::now() }) }
+    }
+}
+
+impl Clicks {
+    fn note(&mut self, answered: Result<u32, Waited>) {
+        match answered {
+            Ok(number) => {
+                self.redirected.insert(number);
+            }
+            Err(waited) => self.in_vain.push(waited),
+        }
     }
 }
 
