@@ -24,6 +24,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// How long a broker that is well may take to change a stream.
 const CHANGE_LIMIT: Duration = Duration::from_secs(60);
 
+/// What a stream takes before it is full.
+const LAST_MESSAGES: u64 = 20;
+
 /// Size of each stream: nats-server takes the sum from the disk's free space beforehand.
 const STREAM_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
@@ -168,7 +171,7 @@ impl TestNats {
         jetstream.update_stream(config).await.expect("the stream is changed");
     }
 
-    /// Lets a stream take nothing more, as if the broker had no room left, until [`TestNats::make_room`].
+    /// Lets a stream take hardly anything more, as if the broker had no room left, until [`TestNats::make_room`].
     ///
     /// # Panics
     /// When there is no such stream.
@@ -180,8 +183,8 @@ impl TestNats {
         until(CHANGE_LIMIT, async || {
             let messages = found().await?.cached_info().state.messages;
             let config = jetstream::stream::Config {
-                // none would be no limit
-                max_messages: i64::try_from(messages.max(1)).ok()?,
+                // what comes before it is changed pushes nothing out
+                max_messages: i64::try_from(messages + LAST_MESSAGES).ok()?,
                 // a stream that lets go of its oldest messages is never full
                 discard: DiscardPolicy::New,
                 ..before.clone()
