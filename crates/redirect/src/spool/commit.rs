@@ -79,8 +79,9 @@ struct Queue {
     is_open: bool,
 }
 
+/// What a worker has handed over.
 #[derive(Debug)]
-struct Batch {
+pub(super) struct Batch {
     worker: usize,
     number: u64,
     records: Vec<u8>,
@@ -90,7 +91,7 @@ struct Batch {
 
 /// Clicks that were written and whose flush has failed.
 #[derive(Debug, Default)]
-struct Owed {
+pub(super) struct Owed {
     records: Vec<u8>,
     clicks: u64,
     /// Whether they stand in the file that is flushed next.
@@ -110,6 +111,19 @@ impl Owed {
             self.records.extend_from_slice(records);
             self.clicks += clicks;
         }
+    }
+}
+
+#[cfg(test)]
+impl Owed {
+    /// Whether something was written and not flushed.
+    pub(super) fn is_any(&self) -> bool {
+        self.due_at.is_some()
+    }
+
+    /// The pause after the flush that failed is over.
+    pub(super) fn end_pause(&mut self) {
+        self.due_at = self.due_at.map(|_| Instant::now());
     }
 }
 
@@ -147,7 +161,8 @@ impl Commits {
         Submitted::New(flushed)
     }
 
-    fn open(&self) {
+    /// Somebody commits from now on.
+    pub(super) fn open(&self) {
         self.queue().is_open = true;
     }
 
@@ -157,7 +172,7 @@ impl Commits {
     }
 
     /// What has been handed over, once there is something, or nothing after `patience`; `None` after [`Self::close`].
-    fn next(&self, patience: Option<Duration>) -> Option<Vec<Batch>> {
+    pub(super) fn next(&self, patience: Option<Duration>) -> Option<Vec<Batch>> {
         let mut queue = self.queue();
         while queue.batches.is_empty() && queue.is_open {
             let Some(patience) = patience else {
@@ -205,7 +220,7 @@ impl Spool {
     }
 
     /// Writes batches with one write and flushes them together, with what is owed. `all` is room for that.
-    fn commit(&self, mut batches: Vec<Batch>, all: &mut Vec<u8>, owed: &mut Owed) {
+    pub(super) fn commit(&self, mut batches: Vec<Batch>, all: &mut Vec<u8>, owed: &mut Owed) {
         let clicks = batches.iter().map(|batch| batch.clicks).sum();
         if let [only] = batches.as_mut_slice() {
             only.records = self.write(std::mem::take(&mut only.records), clicks);

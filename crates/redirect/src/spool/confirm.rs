@@ -5,11 +5,11 @@
 //! batches; only those that are missing are remembered. What is still missing after `confirm_after`, although nobody
 //! is behind, is published again under its id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bus::{Bus, ConsumerName, Outgoing};
+use bus::{Bus, ConsumerName, Outgoing, PublishError};
 use chrono::{DateTime, Utc};
 use model::ClickId;
 use store::{Pool, confirmation};
@@ -67,7 +67,7 @@ struct InHand {
 
 /// Why nothing can be found out at the moment.
 #[derive(Debug, thiserror::Error)]
-enum Away {
+pub(super) enum Away {
     #[error(transparent)]
     Pool(#[from] store::PoolError),
     #[error("failed to ask the database for clicks")]
@@ -87,18 +87,59 @@ impl Away {
     }
 }
 
+/// Where clicks come to rest, and the broker that brings them there.
+pub(super) trait Outside: Sync {
+    /// Which of these clicks the database holds.
+    fn held(&self, ids: &[ClickId]) -> impl Future<Output = Result<BTreeSet<ClickId>, Away>> + Send;
+
+    /// Whether a click that is missing may only be waiting for its turn.
+    fn is_behind(&self) -> impl Future<Output = Result<bool, Away>> + Send;
+
+    /// Publishes; tells what became of each message, in the same order.
+    fn publish_all(
+        &self,
+        messages: Vec<Outgoing>,
+    ) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
+}
+
+/// The servers that the settings name.
+struct Servers {
+    pool: Pool,
+    bus: Bus,
+}
+
+impl Outside for Servers {
+    async fn held(&self, ids: &[ClickId]) -> Result<BTreeSet<ClickId>, Away> {
+        let mut conn = self.pool.get().await?;
+        Ok(confirmation::held(&mut conn, ids).await?)
+    }
+
+    async fn is_behind(&self) -> Result<bool, Away> {
+        for consumer in [ConsumerName::Enrich, ConsumerName::Record] {
+            if self.bus.pending(consumer).await? > BEHIND_MAX {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), PublishError>> {
+        self.bus.publisher().publish_all(messages).await
+    }
+}
+
 /// What may be asked of the broker while files are looked at in turn: once, if it does not do it.
-struct Broker<'a> {
-    bus: &'a Bus,
+struct Broker<'a, O> {
+    outside: &'a O,
     may_publish: Option<bool>,
 }
 
-impl Broker<'_> {
+impl<O: Outside> Broker<'_, O> {
     /// Whether what is missing has been lost, and may be published again.
     async fn may_publish(&mut self) -> Result<bool, Away> {
         if self.may_publish.is_none() {
             self.may_publish = Some(false);
-            self.may_publish = Some(!is_behind(self.bus).await?);
+            self.may_publish = Some(!self.outside.is_behind().await?);
         }
         Ok(self.may_publish == Some(true))
     }
@@ -120,10 +161,11 @@ impl Confirmer {
 
     /// Confirms until `stop`. What is not confirmed by then is asked for by the next process.
     pub async fn run(mut self, pool: Pool, bus: Bus, stop: CancellationToken) {
+        let servers = Servers { pool, bus };
         stop.run_until_cancelled(async {
             loop {
                 self.take_up();
-                let result = self.look(&pool, &bus).await;
+                let result = self.look(&servers, Instant::now()).await;
                 self.set_away(result.as_ref().err());
                 let pause = if result.is_err() { AWAY } else { self.until_next() };
                 tokio::select! {
@@ -136,7 +178,7 @@ impl Confirmer {
     }
 
     /// Takes files into hand that have been shipped; forgets those that are gone.
-    fn take_up(&mut self) {
+    pub(super) fn take_up(&mut self) {
         let writer = self.spool.writer();
         let shipped: BTreeMap<u64, u64> = writer.shipped().take(IN_HAND_MAX).collect();
         self.in_hand.retain(|number, _| shipped.contains_key(number));
@@ -145,13 +187,13 @@ impl Confirmer {
         }
     }
 
-    async fn look(&mut self, pool: &Pool, bus: &Bus) -> Result<(), Away> {
-        let now = Instant::now();
+    /// Asks for the clicks of the files in hand whose turn it is at `now`.
+    pub(super) async fn look(&mut self, outside: &impl Outside, now: Instant) -> Result<(), Away> {
         let due: Vec<u64> =
             self.in_hand.iter().filter(|(_, file)| file.ask_at <= now).map(|(number, _)| *number).collect();
-        let mut broker = Broker { bus, may_publish: None };
+        let mut broker = Broker { outside, may_publish: None };
         for number in due {
-            match self.look_at(number, pool, &mut broker).await {
+            match self.look_at(number, &mut broker).await {
                 Err(Away::Read(error)) => self.pass_over(number, &error),
                 // this file waits for its next turn; those of which nothing is missing need no broker
                 Err(error) if error.is_of_broker() => {
@@ -168,20 +210,20 @@ impl Confirmer {
         Ok(())
     }
 
-    async fn look_at(&mut self, number: u64, pool: &Pool, broker: &mut Broker<'_>) -> Result<(), Away> {
-        self.ask(number, pool).await?;
+    async fn look_at<O: Outside>(&mut self, number: u64, broker: &mut Broker<'_, O>) -> Result<(), Away> {
+        self.ask(number, broker.outside).await?;
         let Some(file) = self.in_hand.get(&number) else { return Ok(()) };
         if file.is_confirmed() {
             self.in_hand.remove(&number);
             self.spool.remove(number);
         } else if file.published_at.elapsed() >= self.confirm_after && broker.may_publish().await? {
-            self.give_another_chance(number, broker.bus).await?;
+            self.give_another_chance(number, broker.outside).await?;
         }
         Ok(())
     }
 
     /// Asks for what is missing of a file, and reads on in it as long as not too much is.
-    async fn ask(&mut self, number: u64, pool: &Pool) -> Result<(), Away> {
+    async fn ask(&mut self, number: u64, outside: &impl Outside) -> Result<(), Away> {
         let elsewhere: usize = self
             .in_hand
             .iter()
@@ -193,7 +235,7 @@ impl Confirmer {
         loop {
             while asked < file.missing.len() {
                 let end = file.missing.len().min(asked + ASK_MAX);
-                let still = still_missing(pool, &file.missing[asked..end]).await?;
+                let still = still_missing(outside, &file.missing[asked..end]).await?;
                 self.spool.note_confirmed(number, (end - asked - still.len()) as u64);
                 file.missing.splice(asked..end, still.iter().copied());
                 asked += still.len();
@@ -227,7 +269,7 @@ impl Confirmer {
     }
 
     /// Publishes what is missing of a file again; if that has not helped for very long, the file is put aside.
-    async fn give_another_chance(&mut self, number: u64, bus: &Bus) -> Result<(), Away> {
+    async fn give_another_chance(&mut self, number: u64, outside: &impl Outside) -> Result<(), Away> {
         let Some(file) = self.in_hand.get_mut(&number) else { return Ok(()) };
         let is_too_old = file.oldest().is_some_and(|oldest| Utc::now() - oldest > self.unconfirmed_age_max);
         if file.rounds > 0 && is_too_old {
@@ -235,14 +277,13 @@ impl Confirmer {
             self.in_hand.remove(&number);
             return self.put_aside(number, clicks).map_err(|error| Away::Read(error.into()));
         }
-        let publisher = bus.publisher();
         let is_owed = |missing: &&Missing| missing.offset >= file.publish_from;
         let owed: Vec<Missing> = file.missing.iter().filter(is_owed).copied().collect();
         for window in owed.chunks(self.window_max) {
             let messages: Vec<Outgoing> = file.evidence.messages(window).await?;
             let ids: Vec<String> = messages.iter().map(|message| message.id.clone()).collect();
             let mut failure = None;
-            for (id, result) in ids.into_iter().zip(publisher.publish_all(messages).await) {
+            for (id, result) in ids.into_iter().zip(outside.publish_all(messages).await) {
                 match result {
                     Ok(()) => self.spool.metrics.clicks_republished.inc(),
                     // the shipper has counted it as lost
@@ -340,22 +381,11 @@ impl InHand {
     }
 }
 
-async fn still_missing(pool: &Pool, clicks: &[Missing]) -> Result<Vec<Missing>, Away> {
+async fn still_missing(outside: &impl Outside, clicks: &[Missing]) -> Result<Vec<Missing>, Away> {
     if clicks.is_empty() {
         return Ok(Vec::new());
     }
     let ids: Vec<ClickId> = clicks.iter().map(|click| click.id).collect();
-    let mut conn = pool.get().await?;
-    let held = confirmation::held(&mut conn, &ids).await?;
+    let held = outside.held(&ids).await?;
     Ok(clicks.iter().filter(|click| !held.contains(&click.id)).copied().collect())
-}
-
-/// Whether a click that is missing may only be waiting for its turn.
-async fn is_behind(bus: &Bus) -> Result<bool, Away> {
-    for consumer in [ConsumerName::Enrich, ConsumerName::Record] {
-        if bus.pending(consumer).await? > BEHIND_MAX {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

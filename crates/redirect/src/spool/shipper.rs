@@ -98,7 +98,7 @@ impl Shipper {
         loop {
             // asked before reading, so that what was appended until then is read
             let is_stopping = stop.is_cancelled();
-            let window = match self.read().await {
+            let window = match self.read_on().await {
                 Ok(window) => window,
                 Err(failure) => {
                     self.spool.set_unreadable(Some(&failure));
@@ -108,7 +108,6 @@ impl Shipper {
             };
             self.spool.set_unreadable(None);
             if window.records.is_empty() {
-                self.note_shipped(self.backlog.as_ref().map_or(self.shipped, Backlog::position));
                 if is_stopping {
                     return;
                 }
@@ -138,6 +137,15 @@ impl Shipper {
         self.spool.note_shipped(place);
     }
 
+    /// What is to be published next. If it is nothing, the stream has taken all there is.
+    pub(super) async fn read_on(&mut self) -> Result<Window, Unreadable> {
+        let window = self.read().await?;
+        if window.records.is_empty() {
+            self.note_shipped(self.backlog.as_ref().map_or(self.shipped, Backlog::position));
+        }
+        Ok(window)
+    }
+
     async fn read(&mut self) -> Result<Window, Unreadable> {
         // a cancelled read has taken the backlog along: begin again where the stream has got to
         let mut backlog =
@@ -160,11 +168,8 @@ impl Shipper {
         loop {
             let results =
                 publisher.publish_all(pending.iter().map(|(body, _)| segment::decode(body)).collect()).await;
-            let (left, failure) = self.settle(pending, results);
-            if let Some(place) = left.shipped_up_to {
-                self.note_shipped(place);
-            }
-            pending = left.records;
+            let (left, failure) = self.answered(pending, results);
+            pending = left;
             let Some(failure) = failure else { break };
             self.set_held_up(Some(&failure));
             self.spool.metrics.publish_failures.inc();
@@ -172,6 +177,20 @@ impl Shipper {
             pause = (pause * 2).min(PAUSES.1);
         }
         self.set_held_up(None);
+    }
+
+    /// Takes the stream's answers to what was published, in the same order. Gives back what has to be published again, and
+    /// why.
+    pub(super) fn answered(
+        &mut self,
+        published: Vec<(Bytes, Position)>,
+        answers: Vec<Result<(), PublishError>>,
+    ) -> (Vec<(Bytes, Position)>, Option<PublishError>) {
+        let (left, failure) = self.settle(published, answers);
+        if let Some(place) = left.shipped_up_to {
+            self.note_shipped(place);
+        }
+        (left.records, failure)
     }
 
     /// Sorts out which clicks are done with and which have to be published again.
@@ -220,7 +239,8 @@ impl Shipper {
         self.is_held_up = failure.is_some();
     }
 
-    fn save_cursor(&mut self) {
+    /// What comes before is not published again after a crash.
+    pub(super) fn save_cursor(&mut self) {
         self.saved_at = Instant::now();
         if let Err(error) = self.cursor.save(self.shipped) {
             warn!(error = %error, "failed to save the cursor of the spool: clicks may be shipped twice");

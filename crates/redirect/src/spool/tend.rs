@@ -47,7 +47,7 @@ impl Spool {
 
     /// Lets go of the oldest files that the stream has taken, as long as the spool is crowded: new clicks need the
     /// room more than copies that nobody has asked for yet.
-    fn make_room(&self) {
+    pub(super) fn make_room(&self) {
         loop {
             let number = {
                 let writer = self.writer();
