@@ -40,6 +40,8 @@ mod writer;
 
 #[cfg(test)]
 mod damage_tests;
+#[cfg(test)]
+mod model_tests;
 
 use std::fs::{self, File};
 use std::io;
