@@ -117,15 +117,15 @@ impl Drop for InFlight<'_> {
 
 /// Where an attempt stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
+pub(crate) struct Place {
     /// 1 for the first.
-    number: u32,
+    pub number: u32,
     /// Attempts before it that were answered 429 and do not count.
-    throttled: u32,
+    pub throttled: u32,
 }
 
 /// What an attempt means for its delivery. Pure; `jitter` is 0 to 1.
-fn settle(
+pub(crate) fn settle(
     schedule: &Schedule,
     attempt: Attempt,
     outcome: Outcome,

@@ -68,5 +68,8 @@ pub mod token;
 pub mod tunnel;
 mod unnumbered;
 
+#[cfg(test)]
+mod model_tests;
+
 pub use app::App;
 pub use settings::Settings;

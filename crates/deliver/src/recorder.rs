@@ -337,6 +337,18 @@ impl Recording {
     }
 }
 
+#[cfg(test)]
+impl Recording {
+    /// Stores the results that there are.
+    pub(crate) async fn store_what_came(&mut self) -> anyhow::Result<()> {
+        let mut results = Vec::new();
+        while let Ok(result) = self.results.try_recv() {
+            results.push(result);
+        }
+        self.store(&results).await
+    }
+}
+
 /// What is stored is in hand no more.
 fn remove<'a, Id: Hash + Eq + 'a>(in_hand: &mut HashSet<Id>, ids: impl Iterator<Item = &'a Id>) {
     for id in ids {

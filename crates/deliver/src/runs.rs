@@ -203,7 +203,7 @@ pub(crate) fn type_of(leased: &Leased) -> &'static str {
 }
 
 /// The bytes to send: those that are kept, else rendered again from the recorded click, in the shape that the endpoint has now.
-async fn body(pool: &Pool, endpoint: &Endpoint, leased: &Leased) -> anyhow::Result<Option<Bytes>> {
+pub(crate) async fn body(pool: &Pool, endpoint: &Endpoint, leased: &Leased) -> anyhow::Result<Option<Bytes>> {
     if let Some(body) = &leased.body {
         return Ok(Some(Bytes::from(body.clone())));
     }
