@@ -10,6 +10,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::Spool;
+use crate::settings::SyncMode;
 
 /// Pause after a flush that failed: each takes a file.
 const FAILED_PAUSE: Duration = Duration::from_millis(100);
@@ -285,6 +287,21 @@ impl Spool {
         }
         self.set_unflushed(failure);
         is_flushed
+    }
+
+    /// Flushes what an earlier process wrote, and the names of its files: it may have been killed before it did.
+    pub(super) fn flush_found(&self) {
+        let paths = self.writer().files.paths();
+        if paths.is_empty() || self.sync == SyncMode::Os {
+            return;
+        }
+        let flush = |path: PathBuf| File::open(path).and_then(|file| (self.flush.0)(&file)).err();
+        let failures = paths.into_iter().chain([self.dir.clone()]).filter_map(flush);
+        let failure = failures.reduce(|first, _| first);
+        if failure.is_some() {
+            self.metrics.spool_sync_failures.inc();
+        }
+        self.set_unflushed(failure);
     }
 }
 

@@ -250,6 +250,26 @@ fn files_are_filled_with_zeros_beforehand_and_cut_when_they_are_closed() {
 }
 
 #[test]
+fn what_a_process_did_not_get_to_flush_the_next_one_flushes_at_its_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let settings = settings(dir.path(), SyncMode::Interval);
+    let metrics = || Metrics::register(&Registry::new()).expect("metrics");
+    let (disk_of_first, flush) = disk();
+    let Opened { spool, .. } = Spool::open_with(&settings, &metrics(), flush).expect("it opens");
+    let mut records = Vec::new();
+    crate::spool::segment::encode(&message(1), spool.seed, &mut records).expect("short enough");
+    spool.append(records, 1);
+    drop(spool);
+    assert_eq!(disk_of_first.flushes.load(Ordering::SeqCst), 0);
+
+    let (disk, flush) = disk();
+    let _opened = Spool::open_with(&settings, &metrics(), flush).expect("it opens");
+
+    // the file, and the directory that names it
+    assert_eq!(disk.flushes.load(Ordering::SeqCst), 2);
+}
+
+#[test]
 fn with_an_interval_flushes_come_by_themselves_and_no_answer_waits_for_one() {
     rt::System::new().block_on(async {
         let dir = tempfile::tempdir().expect("a directory");

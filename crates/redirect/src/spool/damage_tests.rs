@@ -17,7 +17,7 @@ use super::cursor::Position;
 use super::segment::{self, HEADER_BYTES};
 use super::{DAMAGED, Opened, Spool, files};
 use crate::metrics::Metrics;
-use crate::settings::{Settings, SpoolSettings};
+use crate::settings::{Settings, SpoolSettings, SyncMode};
 
 /// Records that are read at once.
 const READ_AT_ONCE: usize = 5;
@@ -97,7 +97,7 @@ impl Written {
 fn open(dir: &std::path::Path) -> Arc<Spool> {
     let settings: Settings =
         service::settings::load_from(Settings::DEFAULTS, None, []).expect("the defaults are valid");
-    let settings = SpoolSettings { dir: dir.to_path_buf(), ..settings.redirect.spool };
+    let settings = SpoolSettings { dir: dir.to_path_buf(), sync: SyncMode::Os, ..settings.redirect.spool };
     let metrics = Metrics::register(&Registry::new()).expect("metrics");
     let Opened { spool, .. } = Spool::open_with(&settings, &metrics, Flush::default()).expect("it opens");
     spool

@@ -52,6 +52,11 @@ impl Files {
         path(&self.dir, number)
     }
 
+    /// Where all of them are.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.held.keys().map(|number| self.path(*number)).collect()
+    }
+
     /// The highest number, if there is a file.
     pub(super) fn last(&self) -> Option<u64> {
         self.held.keys().last().copied()

@@ -150,6 +150,7 @@ impl Spool {
     fn open_with(settings: &SpoolSettings, metrics: &Metrics, flush: Flush) -> Result<Opened, OpenError> {
         let opened = Self::assemble(settings, metrics, flush, |_, _| Ok(()))?;
         let failed = |source| OpenError::Io { dir: settings.dir.clone(), source };
+        opened.spool.flush_found();
         // a directory that cannot be written to shows now, not with the first click
         opened.spool.writer().begin_segment().map_err(failed)?;
         let backlog_bytes = opened.spool.writer().files.unshipped_bytes();

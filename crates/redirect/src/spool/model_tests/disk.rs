@@ -100,6 +100,11 @@ impl Disk {
         self.state().failures = flushes;
     }
 
+    /// Whether the next flush fails.
+    pub(super) fn is_failing(&self) -> bool {
+        self.state().failures > 0
+    }
+
     /// A file was flushed past us.
     pub(super) fn note_flushed(&self, file: &File) {
         self.keep(file, false).expect("nothing fails");

@@ -366,9 +366,13 @@ impl World {
             self.tear(*count, *cut);
         }
         self.end();
-        // nobody flushes any more what another process has written
-        self.unflushed.clear();
+        let is_failing = self.disk.is_failing();
         self.start();
+        // with `Always` it is what the disk has refused: nobody knows of it any more
+        let mut unflushed = std::mem::take(&mut self.unflushed);
+        if self.settings.sync == SyncMode::Interval && !is_failing {
+            self.flushed.append(&mut unflushed);
+        }
     }
 
     /// The process ends in the middle of a write: nobody was answered.
