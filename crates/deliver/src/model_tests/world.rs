@@ -168,8 +168,9 @@ impl<'a> World<'a> {
 
     /// Everybody accepts, and time goes on: nothing waits for good.
     pub(super) async fn come_to_rest(&mut self) {
-        for at in 0..PROCESSES {
-            self.processes[at] = Process::start(self.ground).await;
+        self.asked_for = None;
+        for process in &mut self.processes {
+            *process = Process::start(self.ground).await;
         }
         for endpoint in 0..ENDPOINTS {
             self.set(endpoint, State::Active).await;

@@ -108,8 +108,8 @@ fn mode() -> impl Strategy<Value = SyncMode> {
 
 proptest! {
     #[test]
-    fn whatever_happens_each_click_that_was_answered_for_comes_to_rest(mode in mode(), steps in vec(step(), 1..40)) {
-        let mut world = World::new(mode);
+    fn whatever_happens_each_click_that_was_answered_for_comes_to_rest(sync in mode(), steps in vec(step(), 1..40)) {
+        let mut world = World::new(sync);
         for step in &steps {
             world.take(step);
             world.check();
