@@ -73,7 +73,7 @@ impl App {
         let ranges = redirect.provider_ranges().map(ProviderRanges::read).transpose();
         let ranges = ranges.context("redirect.provider_ranges cannot be used")?;
         let spooling = Spool::open(&redirect.spool, &metrics)?;
-        let pool = Pool::connect(&database)?;
+        let pool = Pool::through_indexes(&database)?;
         let bus = Bus::connect(&nats, "redirect").await?;
         let keyring = minting.resolve_if_set(|path| std::fs::read_to_string(path));
         let keyring = keyring

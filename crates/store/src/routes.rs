@@ -1,7 +1,6 @@
 //! What a redirect asks: which link a host and a slug lead to, with what its workspace has decided for it.
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Nullable, Text};
 use diesel_async::RunQueryDsl;
@@ -15,6 +14,7 @@ use crate::domains::slug_case;
 use crate::link_row::{Row, unreadable};
 use crate::schema::{domains, links, settings};
 use crate::settings::{signals_of, treatment_of};
+use crate::statement::expression;
 use crate::{Connection, QueryError, QueryResult};
 
 #[derive(Queryable, Selectable)]
@@ -96,8 +96,11 @@ pub async fn find_for_redirect(conn: &mut Connection, host: &Host, slug: &Slug) 
             Row::as_select(),
             OfDomain::as_select(),
             Option::<Decided>::as_select(),
-            (sql::<Nullable<Text>>(CHANNEL_TRACKING), sql::<Nullable<Text>>(CAMPAIGN_TRACKING)),
-            (sql::<Bool>(&leads_back("links.original_url")), sql::<Bool>(&leads_wrong(FALLBACK_URL))),
+            (expression::<Nullable<Text>>(CHANNEL_TRACKING), expression::<Nullable<Text>>(CAMPAIGN_TRACKING)),
+            (
+                expression::<Bool>(leads_back("links.original_url")),
+                expression::<Bool>(leads_wrong(FALLBACK_URL)),
+            ),
         ))
         .first(conn)
         .await
@@ -170,7 +173,7 @@ pub async fn serving_domain(conn: &mut Connection, host: &Host) -> QueryResult<O
             domains::workspace_id,
             OfDomain::as_select(),
             settings::is_tracking.nullable(),
-            sql::<Bool>(&leads_wrong("domains.fallback_url")),
+            expression::<Bool>(leads_wrong("domains.fallback_url")),
         ))
         .first(conn)
         .await

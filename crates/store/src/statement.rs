@@ -3,17 +3,24 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-use diesel::QueryResult;
+use diesel::expression::{ValidGrouping, is_aggregate};
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
-use diesel::sql_types::{HasSqlType, Untyped};
+use diesel::sql_types::{HasSqlType, SingleValue, Untyped};
+use diesel::{AppearsOnTable, Expression, QueryResult, SelectableExpression};
 
 /// A statement that names its values `$1`, `$2`, … in the order in which they are bound.
 ///
 /// Its text should be one of a few: each connection keeps the plan of every text that it has seen.
 pub(crate) fn statement(sql: impl Into<Cow<'static, str>>) -> Statement<()> {
     Statement { sql: sql.into(), values: () }
+}
+
+/// An expression in the words of PostgreSQL, of the SQL type `ST`, within a query of diesel's. As with [`statement`] its text
+/// should be one of a few, and the query is planned once a connection: one with `diesel::dsl::sql` in it is not.
+pub(crate) fn expression<ST: SingleValue>(sql: impl Into<Cow<'static, str>>) -> Worded<ST> {
+    Worded { sql: sql.into(), sql_type: PhantomData }
 }
 
 /// The rows that arrays (`$1, $2`) have, under these names (`own (id, number)`).
@@ -119,6 +126,38 @@ impl<V> QueryId for Statement<V> {
 
 impl<V> Query for Statement<V> {
     type SqlType = Untyped;
+}
+
+/// An expression of [`expression`].
+#[derive(Debug, Clone)]
+pub(crate) struct Worded<ST> {
+    sql: Cow<'static, str>,
+    sql_type: PhantomData<ST>,
+}
+
+impl<ST: SingleValue> Expression for Worded<ST> {
+    type SqlType = ST;
+}
+
+impl<ST> QueryFragment<Pg> for Worded<ST> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(&self.sql);
+        Ok(())
+    }
+}
+
+impl<ST> QueryId for Worded<ST> {
+    type QueryId = ();
+
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Source, ST: SingleValue> SelectableExpression<Source> for Worded<ST> {}
+
+impl<Source, ST: SingleValue> AppearsOnTable<Source> for Worded<ST> {}
+
+impl<ST, By> ValidGrouping<By> for Worded<ST> {
+    type IsAggregate = is_aggregate::Never;
 }
 
 #[cfg(test)]

@@ -229,7 +229,7 @@ impl<'a> World<'a> {
         click.automation.verdict = Verdict::Human;
         let event = click.outgoing().payload;
         let new = NewClick { click: &click, event: &event };
-        clicks::record(&mut self.conn().await, &[new], now).await.expect("the click is stored");
+        clicks::record(&mut *self.conn().await, &[new], now).await.expect("the click is stored");
         self.unacknowledged.push(self.clicks.len());
         self.clicks.push(click);
     }
@@ -314,7 +314,7 @@ impl<'a> World<'a> {
         let by = self.processes[at].recorder.leased_by();
         let mut stored = HashSet::new();
         if !rows.is_empty() {
-            let made = deliveries::insert(&mut self.conn().await, &rows, &attempts, by, now).await;
+            let made = deliveries::insert(&mut *self.conn().await, &rows, &attempts, by, now).await;
             stored = made.expect("the rows are stored");
         }
         for Dispatch { id, debt, state, .. } in batch.dispatches {
@@ -342,7 +342,7 @@ impl<'a> World<'a> {
             return;
         }
         let (now, by) = (self.now(), self.processes[at].recorder.leased_by());
-        let leased = leases::lease_due(&mut self.conn().await, &wanted, by, now, now + LEASE).await;
+        let leased = leases::lease_due(&mut *self.conn().await, &wanted, by, now, now + LEASE).await;
         for leased in leased.expect("leases") {
             let row = &self.rows[&leased.id];
             let is_due = row.status == DeliveryStatus::Pending && row.next_attempt_at <= Some(now);
@@ -409,7 +409,7 @@ impl<'a> World<'a> {
         let ids: Vec<DeliveryId> = process.in_hand.iter().map(|held| held.id).collect();
         let (by, until) = (process.recorder.leased_by(), self.now() + LEASE);
         if !ids.is_empty() {
-            leases::renew(&mut self.conn().await, &ids, by, until).await.expect("leases");
+            leases::renew(&mut *self.conn().await, &ids, by, until).await.expect("leases");
         }
     }
 

@@ -2,14 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 
 use crate::figures::{Figures, quantile};
 use crate::load;
 use crate::process;
-use crate::sink::{NUMBER_MARK, Sink};
+use crate::sink::{NUMBER_MARK, Sink, number_in};
 use crate::visitors;
 use crate::world::World;
 
@@ -58,7 +58,8 @@ async fn run(figures: &mut Figures, pace: Pace, suffix: &str) -> anyhow::Result<
 
     let warm_up = WARM_UP_SECONDS * u64::from(pace.rate);
     let total = warm_up + pace.clicks;
-    let begin = Instant::now() + Duration::from_millis(200);
+    let (clock, begin) = (SystemTime::now(), Instant::now() + Duration::from_millis(200));
+    let begin_at = clock + Duration::from_millis(200);
     let planned =
         |number: u64| begin + Duration::from_secs(1) / pace.rate * u32::try_from(number).expect("few clicks");
     let visitors = (0..CONNECTIONS).map(|first| {
@@ -87,6 +88,21 @@ async fn run(figures: &mut Figures, pace: Pace, suffix: &str) -> anyhow::Result<
             format!("from the planned moment of the click to the arrival of the webhook, {rate} clicks a second, {name}, ms"),
         );
     }
+    for (stream, what) in [("CLICKS", "clicks"), ("ENRICHED", "enriched")] {
+        let mut stored = Vec::new();
+        for (number, at) in stored_at(&world, stream).await? {
+            let planned_at = begin_at + (planned(number) - begin);
+            if number >= warm_up {
+                stored.push(at.duration_since(planned_at).unwrap_or_default().as_secs_f64() * 1000.0);
+            }
+        }
+        stored.sort_by(f64::total_cmp);
+        figures.add(
+            format!("click_to_webhook.p50_ms.to_{what}{suffix}"),
+            quantile(&stored, 0.5),
+            format!("of that, until the click stands in {stream}, p50, ms"),
+        );
+    }
     for (name, service) in NAMES.iter().zip(&services) {
         figures.add(
             format!("rss_mb.{name}{suffix}"),
@@ -95,6 +111,21 @@ async fn run(figures: &mut Figures, pace: Pace, suffix: &str) -> anyhow::Result<
         );
     }
     Ok(())
+}
+
+/// When the broker stored the click of each visitor in a stream.
+async fn stored_at(world: &World, stream: &str) -> anyhow::Result<Vec<(u64, SystemTime)>> {
+    let client = async_nats::connect(world.nats.url()).await?;
+    let stream = async_nats::jetstream::new(client).get_stream(stream).await?;
+    let state = &stream.cached_info().state;
+    let mut stored = Vec::new();
+    for sequence in state.first_sequence..=state.last_sequence {
+        let message = stream.get_raw_message(sequence).await?;
+        if let Some(number) = number_in(&message.payload) {
+            stored.push((number, message.time.into()));
+        }
+    }
+    Ok(stored)
 }
 
 fn request(slug: &str, number: u64) -> String {

@@ -103,10 +103,14 @@ fn request_length(buffer: &[u8]) -> Option<usize> {
 fn note(request: &[u8], seen: &Seen) {
     let now = Instant::now();
     seen.count.fetch_add(1, Ordering::Relaxed);
-    let Some(at) = request.windows(NUMBER_MARK.len()).position(|w| w == NUMBER_MARK.as_bytes()) else {
-        return;
-    };
-    let digits = request[at + NUMBER_MARK.len()..].iter().take_while(|b| b.is_ascii_digit());
-    let number = digits.fold(0_u64, |n, digit| n.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')));
-    seen.arrivals.lock().unwrap_or_else(PoisonError::into_inner).entry(number).or_insert(now);
+    if let Some(number) = number_in(request) {
+        seen.arrivals.lock().unwrap_or_else(PoisonError::into_inner).entry(number).or_insert(now);
+    }
+}
+
+/// The visitor's number, if one is marked.
+pub fn number_in(bytes: &[u8]) -> Option<u64> {
+    let at = bytes.windows(NUMBER_MARK.len()).position(|w| w == NUMBER_MARK.as_bytes())?;
+    let digits = bytes[at + NUMBER_MARK.len()..].iter().take_while(|b| b.is_ascii_digit());
+    Some(digits.fold(0_u64, |n, digit| n.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))))
 }

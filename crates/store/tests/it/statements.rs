@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::{TimeDelta, Utc};
+use diesel::QueryableByName;
 use diesel::connection::InstrumentationEvent;
+use diesel::sql_types::BigInt;
 use diesel_async::AsyncConnection as _;
 use model::delivery::DeliveryStatus;
 use model::event_type::LINK_CLICKED;
-use model::{DeliveryId, EndpointId, EventId, WorkspaceId};
+use model::{DeliveryId, EndpointId, EventId, Host, Slug, WorkspaceId};
 use store::deliveries::{self, NewDelivery, Owed, Progress};
-use store::{Connection, leases, standing};
+use store::{Connection, leases, routes, standing};
 use testkit::TestDatabase;
 use uuid::Uuid;
 
@@ -57,6 +59,36 @@ fn counted(conn: &mut Connection) -> Arc<AtomicUsize> {
         }
     });
     statements
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// How many statements this connection keeps, this one not among them.
+async fn kept(conn: &mut Connection) -> i64 {
+    // for all of the file it would take `load` of atomic numbers for its own
+    use diesel_async::RunQueryDsl as _;
+
+    let count = "SELECT count(*) FROM pg_prepared_statements";
+    diesel::sql_query(count).get_result::<Count>(conn).await.unwrap().count
+}
+
+#[tokio::test]
+async fn what_a_redirect_asks_is_parsed_and_planned_once_a_connection() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let (host, slug): (Host, Slug) = ("a.example".parse().unwrap(), "none".parse().unwrap());
+    let before = kept(&mut conn).await;
+
+    for _ in 0..2 {
+        assert_eq!(routes::find_for_redirect(&mut conn, &host, &slug).await.unwrap(), None);
+        assert_eq!(routes::serving_domain(&mut conn, &host).await.unwrap(), None);
+    }
+
+    assert_eq!(kept(&mut conn).await, before + 2);
 }
 
 #[tokio::test]

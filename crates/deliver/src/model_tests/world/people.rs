@@ -46,7 +46,7 @@ impl World<'_> {
 
     pub(super) async fn retry(&mut self, which: Index) {
         let Some(id) = self.one(which) else { return };
-        let asked = delivery_log::retry(&mut self.conn().await, self.workspace_id, id, self.now()).await;
+        let asked = delivery_log::retry(&mut *self.conn().await, self.workspace_id, id, self.now()).await;
         assert!(asked.expect("it is asked for"));
         self.accepted.remove(&id);
         *self.more_attempts.entry(id).or_default() += 1;
@@ -55,7 +55,7 @@ impl World<'_> {
 
     pub(super) async fn give_up(&mut self, which: Index) {
         let Some(id) = self.one(which) else { return };
-        let given_up = given_up::give_up(&mut self.conn().await, self.workspace_id, id, self.now()).await;
+        let given_up = given_up::give_up(&mut *self.conn().await, self.workspace_id, id, self.now()).await;
         let was_pending = self.rows[&id].status == DeliveryStatus::Pending;
         assert_eq!(given_up.expect("it is ended"), was_pending);
         if was_pending {
@@ -76,7 +76,7 @@ impl World<'_> {
             delivery_ids: Vec::new(),
         };
         // while another one runs, none begins
-        let begun = replays::insert(&mut self.conn().await, &selection, 100, None, "test", now).await;
+        let begun = replays::insert(&mut *self.conn().await, &selection, 100, None, "test", now).await;
         begun.expect("the database is there");
     }
 
