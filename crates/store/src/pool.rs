@@ -173,12 +173,6 @@ impl Pool {
             Err(error) => Err(pool_error(error, self.wait_max)),
         }
     }
-
-    /// Connections in use and open, for metrics.
-    pub fn in_use_and_open(&self) -> (usize, usize) {
-        let status = self.connections.status();
-        (status.size.saturating_sub(status.available), status.size)
-    }
 }
 
 fn pool_error(error: deadpool::PoolError, wait_max: Duration) -> PoolError {
