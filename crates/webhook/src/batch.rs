@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use model::BatchId;
 use serde::Serialize;
 
-use crate::payload::Timestamp;
+use crate::envelope::Timestamp;
 
 /// The type of a batch, in its body and in `clickwire-event-type`. Nobody chooses it: what is in it was chosen.
 pub const BATCH: &str = "batch";

@@ -9,7 +9,7 @@ use model::{DeliveryId, EndpointId, EventId, KeyId, SecretId, WorkspaceId};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::payload::Timestamp;
+use crate::envelope::Envelope;
 
 /// An event that does not tell of a click.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,16 +24,6 @@ pub struct OwnEvent {
     pub occurred_at: DateTime<Utc>,
     /// What is known of it, as it stands on EVENTS.
     pub data: Map<String, Value>,
-}
-
-#[derive(Serialize)]
-struct Envelope<'a> {
-    id: EventId,
-    #[serde(rename = "type")]
-    event_type: &'a str,
-    sequence: Option<u64>,
-    timestamp: Timestamp,
-    data: Data,
 }
 
 #[derive(Serialize)]
@@ -59,13 +49,7 @@ impl OwnEvent {
 
     /// The bytes that are signed, sent and stored.
     pub fn body(&self) -> Vec<u8> {
-        let envelope = Envelope {
-            id: self.id,
-            event_type: &self.event_type,
-            sequence: None,
-            timestamp: Timestamp(self.occurred_at),
-            data: self.told(),
-        };
+        let envelope = Envelope::new(self.id, &self.event_type, self.occurred_at, self.told());
         serde_json::to_vec(&envelope).expect("keys are strings, and a Vec takes every byte")
     }
 

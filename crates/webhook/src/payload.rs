@@ -9,14 +9,15 @@ mod sample;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use model::automation::{Automation, Verdict};
 use model::click::{Click, EnrichedClick};
 use model::device::Device;
 use model::event_type::LINK_CLICKED;
 use model::location::Location;
 use model::{ClickId, EventId, LinkId, WorkspaceId};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+
+use crate::envelope::{Envelope, Timestamp};
 
 pub use sample::{amended_sample, sample};
 
@@ -33,9 +34,10 @@ pub fn link_clicked(click: &EnrichedClick) -> Vec<u8> {
 /// The first telling has the id of the click alone, also when the click was amended before it: whoever looks whether it
 /// was told finds it under one id. Which revision it tells is in `data.revision`.
 pub fn of_type(event_type: &'static str, click: &EnrichedClick) -> Vec<u8> {
+    let (id, clicked_at) = (event_id(event_type, click), click.click.clicked_at);
+    let envelope = Envelope::new(id, event_type, clicked_at, Data::of(click));
     let mut body = Vec::with_capacity(BODY_BYTES_USUAL);
-    serde_json::to_writer(&mut body, &Envelope::of(event_type, click))
-        .expect("keys are strings, and a Vec takes every byte");
+    serde_json::to_writer(&mut body, &envelope).expect("keys are strings, and a Vec takes every byte");
     body
 }
 
@@ -57,17 +59,6 @@ pub(crate) fn event_id(event_type: &str, click: &EnrichedClick) -> EventId {
         LINK_CLICKED => EventId::of_click(click.click.id, 0),
         _ => click.event_id,
     }
-}
-
-#[derive(Serialize)]
-struct Envelope<'a> {
-    id: EventId,
-    #[serde(rename = "type")]
-    event_type: &'static str,
-    /// Numbers the events of an endpoint that asked for order; nobody can ask yet.
-    sequence: Option<u64>,
-    timestamp: Timestamp,
-    data: Data<'a>,
 }
 
 #[derive(Serialize)]
@@ -126,27 +117,6 @@ struct LocationData<'a> {
 #[derive(Serialize)]
 struct Privacy<'a> {
     redacted_fields: &'a [String],
-}
-
-/// RFC 3339 in UTC with milliseconds.
-pub(crate) struct Timestamp(pub(crate) DateTime<Utc>);
-
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
-    }
-}
-
-impl<'a> Envelope<'a> {
-    fn of(event_type: &'static str, enriched: &'a EnrichedClick) -> Self {
-        Self {
-            id: event_id(event_type, enriched),
-            event_type,
-            sequence: None,
-            timestamp: Timestamp(enriched.click.clicked_at),
-            data: Data::of(enriched),
-        }
-    }
 }
 
 impl<'a> Data<'a> {

@@ -6,20 +6,10 @@ use model::EventId;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::payload::Timestamp;
+use crate::envelope::Envelope;
 
 /// The type of the event that carries the challenge. Nobody subscribes to it.
 pub const ENDPOINT_VERIFICATION: &str = "endpoint.verification";
-
-#[derive(Serialize)]
-struct Envelope<'a> {
-    id: EventId,
-    #[serde(rename = "type")]
-    event_type: &'static str,
-    sequence: Option<u64>,
-    timestamp: Timestamp,
-    data: Data<'a>,
-}
 
 #[derive(Serialize)]
 struct Data<'a> {
@@ -28,13 +18,7 @@ struct Data<'a> {
 
 /// The body that carries a challenge.
 pub fn body(id: EventId, challenge: &str, now: DateTime<Utc>) -> Vec<u8> {
-    let envelope = Envelope {
-        id,
-        event_type: ENDPOINT_VERIFICATION,
-        sequence: None,
-        timestamp: Timestamp(now),
-        data: Data { challenge },
-    };
+    let envelope = Envelope::new(id, ENDPOINT_VERIFICATION, now, Data { challenge });
     serde_json::to_vec(&envelope).expect("keys are strings, and a Vec takes every byte")
 }
 

@@ -1,6 +1,6 @@
 //! What subscribers get, to the letter.
 
-use chrono::TimeZone;
+use chrono::{TimeZone, Utc};
 use model::click::{Enrichment, LocationMissing, Request};
 use model::event_type::LINK_CLICK_AMENDED;
 use model::link::LinkLabels;

@@ -11,8 +11,9 @@ use serde_json::{Map, Value};
 
 use super::fields::prune;
 use super::{Format, Profile, Shape, Site, Version, slack};
+use crate::envelope::{Envelope, Timestamp};
 use crate::own_event::OwnEvent;
-use crate::payload::{self, Timestamp};
+use crate::payload;
 
 /// The media type of most bodies.
 const JSON: &str = "application/json";
@@ -31,16 +32,6 @@ struct About<'a> {
     workspace_id: WorkspaceId,
     /// What it tells of, within the workspace.
     subject: Option<String>,
-}
-
-#[derive(Serialize)]
-struct StandardWebhook<'a, D> {
-    id: EventId,
-    #[serde(rename = "type")]
-    event_type: &'a str,
-    sequence: Option<u64>,
-    timestamp: Timestamp,
-    data: D,
 }
 
 /// `specversion` comes first: by it the body is known.
@@ -152,13 +143,9 @@ impl Shape {
                 data,
             }),
             Format::Request => json(&Request { data, event: about.event_type, request_id: about.id }),
-            Format::StandardWebhooks | Format::Slack => json(&StandardWebhook {
-                id: about.id,
-                event_type: about.event_type,
-                sequence: None,
-                timestamp: Timestamp(about.occurred_at),
-                data,
-            }),
+            Format::StandardWebhooks | Format::Slack => {
+                json(&Envelope::new(about.id, about.event_type, about.occurred_at, data))
+            }
         }
     }
 }
