@@ -23,6 +23,7 @@ use webhook::auth::ClientIdentity;
 
 use crate::destination::GuardedResolver;
 use crate::endpoint::Endpoint;
+use crate::send_error::SendError;
 use crate::sender::SenderError;
 use crate::settings::SendSettings;
 use crate::timings::{TimedConnections, TimedConnector, TimedSessions};
@@ -63,36 +64,6 @@ pub struct Client(Way);
 enum Way {
     Direct(reqwest::Client),
     Proxied(Arc<legacy::Client<TimedConnector<TunnelConnector>, reqwest::Body>>),
-}
-
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// The URL cannot be asked for.
-    #[error("the URL cannot be sent to")]
-    Uri(#[source] http::Error),
-    /// Without a proxy; the URL is left out, which the asker knows.
-    #[error(transparent)]
-    Direct(reqwest::Error),
-    /// Through one.
-    #[error(transparent)]
-    Proxied(legacy::Error),
-}
-
-impl SendError {
-    /// Whether there was no connection.
-    pub fn is_connect(&self) -> bool {
-        match self {
-            Self::Uri(_) => false,
-            Self::Direct(error) => error.is_connect(),
-            Self::Proxied(error) => error.is_connect(),
-        }
-    }
-
-    /// Whether it took too long.
-    pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::Direct(error) if error.is_timeout())
-    }
 }
 
 impl Client {

@@ -9,7 +9,8 @@
 //! [`checkpointer`] tells by number what was owed to whom. Who fetches events instead of being sent to hears of them by
 //! [`fetch_notices`].
 //! Events of our own are rows from the beginning ([`own_events`]), and so is what the alert URL is told ([`alerts`]).
-//! Both make attempts in the same way ([`attempter`]): [`sender`] posts, [`outcome`] judges, [`schedule`] says when next; a
+//! Both make attempts in the same way ([`attempter`]): [`sender`] posts ([`send_error`]: why there is no answer; `kept`: what
+//! people see of both), [`outcome`] judges, [`schedule`] says when next; a
 //! [`lane`] (of all the [`lanes`]) says how much an endpoint may use of us (its [`limit`], its [`rate`], its [`circuit`]),
 //! [`destination`] where a request may go ([`service::names`] says who is asked for addresses), [`token`] and [`clients`]
 //! what lets it in, [`proxy`] and [`tunnel`] how it leaves the house, [`timings`] where its time went. [`test_requests`] try
@@ -38,6 +39,7 @@ pub mod fair;
 pub mod fetch_notices;
 pub mod forming;
 pub mod health;
+mod kept;
 pub mod lane;
 pub mod lanes;
 pub mod later;
@@ -57,6 +59,7 @@ pub mod recorder;
 pub mod replayer;
 pub mod runs;
 pub mod schedule;
+pub mod send_error;
 pub mod sender;
 pub mod settings;
 pub mod settled;

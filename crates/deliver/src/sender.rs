@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use model::delivery::{Attempt, ErrorClass};
 use model::{AddressPolicy, BatchId, DeliveryId, EgressPolicy, EventId};
@@ -20,10 +20,11 @@ use webhook::asymmetric;
 use webhook::shape::content_type;
 use webhook::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
-use crate::clients::{Clients, SendError};
-use crate::destination::{DestinationError, GuardedResolver};
+use crate::clients::Clients;
+use crate::destination::GuardedResolver;
 use crate::endpoint::Endpoint;
-use crate::proxy::TunnelError;
+use crate::kept;
+use crate::send_error::told;
 use crate::settings::SendSettings;
 use crate::timings::Stopwatch;
 use crate::token::Refusal;
@@ -35,23 +36,11 @@ pub const RESPONSE_READ_MAX: usize = 64 * 1024;
 /// Most bytes of an answer's body that are kept.
 pub const RESPONSE_KEPT_MAX: usize = 16 * 1024;
 
-/// Most headers of an answer that are kept.
-const RESPONSE_HEADERS_MAX: usize = 32;
-
-/// Most bytes of one kept header's value.
-const RESPONSE_HEADER_BYTES_MAX: usize = 512;
-
-/// Most bytes of an error's text that are kept.
-const ERROR_DETAIL_BYTES_MAX: usize = 1024;
-
 /// Who we say we are.
 const OUR_USER_AGENT: &str = concat!("Clickwire/", env!("CARGO_PKG_VERSION"));
 
 /// The status that says that a token is not good.
 const UNAUTHORIZED: u16 = 401;
-
-/// What is shown instead of a custom header's value.
-pub(crate) const MASKED: &str = "***";
 
 /// Why there is no sender.
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +141,7 @@ impl Sender {
         let traceparent = ours.as_deref().or(shipment.traceparent.as_deref());
         let headers = request_headers(endpoint, shipment, traceparent, started_at);
         let mut attempt = Attempt {
-            request_headers: shown_request_headers(&headers, endpoint),
+            request_headers: kept::request_headers(&headers, endpoint),
             ..Attempt::begun(started_at)
         };
         let limit = endpoint.timeout.unwrap_or(self.timeout);
@@ -204,7 +193,7 @@ impl Sender {
         let Some(tokens) = &endpoint.tokens else {
             return self.post(endpoint, headers, body.clone(), deadline, limit, attempt).await;
         };
-        attempt.request_headers.push((AUTHORIZATION.as_str().to_owned(), MASKED.to_owned()));
+        attempt.request_headers.push((AUTHORIZATION.as_str().to_owned(), kept::MASKED.to_owned()));
         let asked = attempt.clone();
         for is_last in [false, true] {
             let bearer = match tokens.bearer(self.clients.shared(), &self.policy, deadline).await {
@@ -213,7 +202,7 @@ impl Sender {
                 Err(_) if is_last => return,
                 Err(Refusal { class, why }) => {
                     attempt.error = Some(class);
-                    attempt.error_detail = Some(cut(&why));
+                    attempt.error_detail = Some(kept::error_detail(&why));
                     return;
                 }
             };
@@ -249,7 +238,7 @@ impl Sender {
         attempt.timings = watch.read();
         let response = match answered {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return fail(attempt, classify(&error), &error),
+            Ok(Err(error)) => return fail(attempt, error.class(), &error),
             Err(_) => {
                 attempt.error = Some(ErrorClass::Timeout);
                 attempt.error_detail = Some(format!("no answer within {} s", limit.as_secs_f32()));
@@ -260,15 +249,15 @@ impl Sender {
         let through_proxy = response.extensions().get::<ConnectedTo>().map(|connected| connected.0);
         let remote_ip = through_proxy.or_else(|| response.remote_addr().map(|address| address.ip()));
         attempt.remote_ip = remote_ip.map(|ip| ip.to_string());
-        attempt.response_headers = kept_headers(response.headers());
+        attempt.response_headers = kept::response_headers(response.headers());
         if !response.status().is_success() {
             attempt.error = Some(ErrorClass::Status);
             attempt.error_detail = Some(format!("answered {}", response.status()));
         }
-        let mut kept = Vec::new();
+        let mut body = Vec::new();
         // an end by the deadline is like any other end: what came is kept
-        let _ = tokio::time::timeout_at(deadline, read_body(response, &mut kept)).await;
-        attempt.response_body = (!kept.is_empty()).then(|| text(&kept));
+        let _ = tokio::time::timeout_at(deadline, read_body(response, &mut body)).await;
+        attempt.response_body = (!body.is_empty()).then(|| kept::text(&body));
     }
 }
 
@@ -332,88 +321,7 @@ fn request_headers(
     headers
 }
 
-fn shown_request_headers(headers: &HeaderMap, endpoint: &Endpoint) -> Vec<(String, String)> {
-    let is_custom = |name: &HeaderName| endpoint.headers.iter().any(|(custom, _)| custom == name);
-    headers
-        .iter()
-        .map(|(name, value)| {
-            let shown = if is_custom(name) { MASKED.to_owned() } else { text(value.as_bytes()) };
-            (name.as_str().to_owned(), shown)
-        })
-        .collect()
-}
-
-/// Those that mean something to us come first, so that no number of others pushes them out.
-fn kept_headers(headers: &HeaderMap) -> Vec<(String, String)> {
-    let is_told = |name: &HeaderName| *name == RETRY_AFTER || *name == LOCATION;
-    let (told, others): (Vec<_>, Vec<_>) = headers.iter().partition(|(name, _)| is_told(name));
-    told.into_iter()
-        .chain(others)
-        .take(RESPONSE_HEADERS_MAX)
-        .map(|(name, value)| {
-            let value = value.as_bytes();
-            (name.as_str().to_owned(), text(&value[..value.len().min(RESPONSE_HEADER_BYTES_MAX)]))
-        })
-        .collect()
-}
-
-/// Bytes as text that PostgreSQL takes: UTF-8 without NUL.
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}")
-}
-
 fn fail(attempt: &mut Attempt, class: ErrorClass, error: &(dyn Error + 'static)) {
     attempt.error = Some(class);
-    attempt.error_detail = Some(cut(&told(error)));
-}
-
-/// An error with what caused it, in words.
-pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
-    let mut texts = causes(error).map(ToString::to_string).collect::<Vec<_>>();
-    // wrappers often repeat what they wrap
-    texts.dedup();
-    texts.join(": ")
-}
-
-/// The beginning of an error's text.
-fn cut(detail: &str) -> String {
-    text(&detail.as_bytes()[..detail.len().min(ERROR_DETAIL_BYTES_MAX)])
-}
-
-pub(crate) fn classify(error: &SendError) -> ErrorClass {
-    for cause in causes(error) {
-        if let Some(tunnel) = cause.downcast_ref::<TunnelError>() {
-            return if tunnel.is_the_proxys() { ErrorClass::Proxy } else { ErrorClass::Connect };
-        }
-        if let Some(destination) = cause.downcast_ref::<DestinationError>() {
-            return match destination {
-                DestinationError::Forbidden(_) => ErrorClass::Blocked,
-                DestinationError::Unresolved { .. } | DestinationError::ResolveTimeout { .. } => {
-                    ErrorClass::Dns
-                }
-            };
-        }
-        // TCP has no early end: whoever hangs up while we connect does so in the handshake
-        let ends_early =
-            |io: &std::io::Error| error.is_connect() && io.kind() == std::io::ErrorKind::UnexpectedEof;
-        if cause.is::<rustls::Error>() || cause.downcast_ref().is_some_and(ends_early) {
-            return ErrorClass::Tls;
-        }
-    }
-    match () {
-        () if error.is_connect() => ErrorClass::Connect,
-        () if error.is_timeout() => ErrorClass::Timeout,
-        () => ErrorClass::Protocol,
-    }
-}
-
-/// An error and what caused it, outermost first. An `io::Error` hides what it wraps from `source`.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        match wrapped {
-            Some(inner) => Some(inner as &(dyn Error + 'static)),
-            None => error.source(),
-        }
-    })
+    attempt.error_detail = Some(kept::error_detail(&told(error)));
 }

@@ -18,7 +18,8 @@ use url::form_urlencoded;
 use webhook::auth::{ClientAuth, ClientCredentials, basic, is_token};
 
 use crate::clients::Client;
-use crate::sender::{MASKED, classify, told};
+use crate::kept::MASKED;
+use crate::send_error::told;
 
 /// Longest wait for a token server, of the time that the attempt has.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -191,7 +192,7 @@ impl Tokens {
         let (headers, body) = request(&self.credentials);
         let sent = client.post(url.url(), headers, body.into()).await;
         let response = sent.map_err(|error| {
-            let class = match classify(&error) {
+            let class = match error.class() {
                 ErrorClass::Proxy => ErrorClass::Proxy,
                 _ => ErrorClass::Token,
             };
