@@ -11,7 +11,7 @@ use store::endpoints::Endpoint;
 use super::flash::ShownAs;
 use super::form::{self, Errors, Form};
 use super::view::{Chip, endpoint_chip, html_with};
-use super::{Flash, PageResult, Signed, see_other, session, webhook_list};
+use super::{Flash, PageResult, Signed, see_other, session, webhooks};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::desk::alerts::{self, NewAlert};
@@ -83,7 +83,7 @@ async fn save(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult {
         }
         Err(error) => {
             let errors = Errors::of(error)?;
-            let page = webhook_list::list_page(&signed, &shared, Some((&form, errors))).await?;
+            let page = webhooks::list_page(&signed, &shared, Some((&form, errors))).await?;
             Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
         }
     }

@@ -12,7 +12,7 @@ mod auth_fields;
 mod click;
 mod clicks;
 mod deliveries;
-mod delivery_list;
+mod delivery;
 mod domains;
 mod doors;
 mod findings;
@@ -46,10 +46,10 @@ mod troubleshooting;
 mod upload;
 mod verify;
 pub mod view;
+mod webhook;
 mod webhook_fetch;
 mod webhook_fields;
 mod webhook_form;
-mod webhook_list;
 mod webhook_order;
 mod webhook_payload;
 mod webhook_stats;
@@ -87,18 +87,18 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(clicks::list)
         .service(click::page)
         .service(live::clicks)
-        .service(deliveries::page)
-        .service(deliveries::retry)
-        .service(deliveries::give_up)
+        .service(delivery::page)
+        .service(delivery::retry)
+        .service(delivery::give_up)
         .configure(links::configure)
         // `new` comes before `{id}`, which would match it
         .configure(webhook_form::configure)
-        .service(webhook_list::list)
-        .configure(webhooks::configure)
+        .service(webhooks::list)
+        .configure(webhook::configure)
         .service(ownership::verify)
         .configure(wizard::configure)
         .configure(verify::configure)
-        .service(delivery_list::show)
+        .service(deliveries::show)
         .service(troubleshooting::show)
         .configure(alerts::configure)
         .configure(replays::configure)
