@@ -52,6 +52,8 @@ mod webhook_fields;
 mod webhook_form;
 mod webhook_order;
 mod webhook_payload;
+mod webhook_row;
+mod webhook_secrets;
 mod webhook_stats;
 mod webhooks;
 mod welcome;

@@ -1,42 +1,33 @@
-//! One webhook: its secrets, a test, how it does, its deliveries. The list is in `webhooks`, the form in `webhook_form`.
+//! The page of one webhook: a test, how it does, its deliveries; what it chose is said in `webhook_row`, and its secrets are in
+//! `webhook_secrets`. The list is in `webhooks`, the form in `webhook_form`.
 
 use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{get, post};
 use askama::Template;
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
 
+use model::EndpointId;
 use model::delivery::DeliveryStatus;
-use model::retry::RetryPreset;
-use model::{EndpointId, SecretId};
 use store::delivery_log::{DeliveryFilter, LoggedDelivery};
-use store::endpoints::{DeliveryMode, Endpoint, Kind, State};
-use store::secrets::Secret;
+use store::endpoints::{Endpoint, Kind, State};
 
 use super::auth_fields;
 use super::findings::{FindingText, wanting};
-use super::flash::ShownAs;
 use super::form::Form;
 use super::ownership::OwnershipText;
 use super::plot::TimePlot;
-use super::view::{
-    Chip, DeliveryRow, Layout, When, delivery_row, endpoint_chip, html, outcome, pretty, timings_text, when,
-};
+use super::view::{DeliveryRow, Layout, delivery_row, html, outcome, pretty, timings_text};
 use super::webhook_fetch::{FetchText, fetch_text};
-use super::webhook_fields::carries;
-use super::webhook_order::{HoldUpText, order_text};
-use super::webhook_payload;
+use super::webhook_order::HoldUpText;
+use super::webhook_row::{EndpointRow, endpoint_row};
+use super::webhook_secrets::{self, SecretText};
 use super::webhook_stats::{FiguresText, span, stats_plot};
 use super::webhooks::advice;
-use super::{Flash, PageResult, Signed, refused, see_other, session};
+use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
-use crate::body::path_id;
 use crate::desk::endpoints::Tested;
-use crate::desk::{
-    deliveries, diagnosis, endpoint_auth, endpoint_order, endpoint_stats, endpoints, payload_body, secrets,
-    signing_keys,
-};
+use crate::desk::{deliveries, diagnosis, endpoint_auth, endpoint_order, endpoint_stats, endpoints};
 use crate::error::ApiError;
 use crate::page::PageRequest;
 use crate::v1::endpoints::endpoint_id;
@@ -50,104 +41,13 @@ pub fn configure(config: &mut ServiceConfig) {
     config
         .service(show)
         .service(export_dead)
-        .service(reveal)
-        .service(rotate)
-        .service(revoke)
+        .service(webhook_secrets::reveal)
+        .service(webhook_secrets::rotate)
+        .service(webhook_secrets::revoke)
         .service(test)
         .service(pause)
         .service(resume)
         .service(delete);
-}
-
-pub(super) struct EndpointRow {
-    pub id: String,
-    pub url: String,
-    pub description: String,
-    pub chip: Chip,
-    pub sentence: String,
-    pub audience: &'static str,
-    /// The filter as JSON, where a word does not say it all.
-    pub filter: String,
-    pub retries: &'static str,
-    /// Most requests a second.
-    pub rate: String,
-    /// How long it waits for evidence.
-    pub wait: String,
-    pub disables: &'static str,
-    /// How its bodies look.
-    pub payload: String,
-    /// How many events a request carries.
-    pub carries: String,
-    /// Whether it fetches its events.
-    pub is_pulled: bool,
-    /// In which order it gets what it is owed.
-    pub order: String,
-}
-
-pub(super) fn endpoint_row(endpoint: &Endpoint) -> EndpointRow {
-    let (chip, sentence) = endpoint_chip(endpoint, Utc::now());
-    EndpointRow {
-        id: endpoint.id.to_string(),
-        url: endpoint.options.url.to_string(),
-        description: endpoint.options.description.clone().unwrap_or_default(),
-        chip,
-        sentence,
-        audience: audience(endpoint),
-        filter: match (audience(endpoint), &endpoint.options.filter) {
-            ("Some clicks", Some(filter)) => filter.to_string(),
-            _ => String::new(),
-        },
-        retries: retries(endpoint),
-        rate: match (endpoint.options.rate_per_second, endpoint.options.rate_burst) {
-            (None, _) => "As many as it bears".to_owned(),
-            (Some(rate), None) => format!("{rate} a second"),
-            (Some(rate), Some(burst)) => format!("{rate} a second, {burst} at once after a quiet time"),
-        },
-        wait: match endpoint.options.settle_ms {
-            0 => "Told at once".to_owned(),
-            ms => {
-                format!("Told {} seconds after the click, with what is known by then", f64::from(ms) / 1000.0)
-            }
-        },
-        disables: if endpoint.options.auto_disable { "When it only fails" } else { "Never by itself" },
-        payload: webhook_payload::sentence(&payload_body::shape(endpoint.options.payload.as_ref())),
-        carries: carries(endpoint.options.batch),
-        is_pulled: endpoint.options.delivery == DeliveryMode::Pull,
-        order: order_text(&endpoint.options),
-    }
-}
-
-fn retries(endpoint: &Endpoint) -> &'static str {
-    let schedule = endpoint.options.retry_schedule.as_deref();
-    match schedule.map_or(Some(RetryPreset::Default), RetryPreset::of) {
-        Some(RetryPreset::Default) => "Ten attempts over three days",
-        Some(RetryPreset::Fast) => "Ten attempts within an hour",
-        Some(RetryPreset::Long) => "Fourteen attempts over a week",
-        None => "A schedule of its own",
-    }
-}
-
-/// Which clicks an endpoint gets, in a word.
-pub(super) fn audience(endpoint: &Endpoint) -> &'static str {
-    let Some(filter) = endpoint.options.filter.as_ref().and_then(Value::as_object) else {
-        return "Every click";
-    };
-    let verdicts = filter.get("verdicts").and_then(Value::as_array);
-    match verdicts {
-        _ if filter.is_empty() => "Every click",
-        Some(verdicts) if filter.len() == 1 && !verdicts.contains(&json!("automated")) => "People only",
-        _ => "Some clicks",
-    }
-}
-
-struct SecretText {
-    id: String,
-    /// Empty while it is not revealed.
-    text: String,
-    created: When,
-    expires: Option<When>,
-    /// What verifies the asymmetric signatures made beside its own; empty when there are none.
-    public_key: String,
 }
 
 /// How a test went, as the page shows it.
@@ -235,23 +135,7 @@ async fn webhook_page(
     caller.require(Scope::EndpointsRead)?;
     let now = Utc::now();
     let endpoint = endpoints::find(shared, caller, id).await?;
-    let shown = match signed.revealed(id) {
-        [] => Vec::new(),
-        ids => secrets::reveal_these(shared, caller, id, ids).await?,
-    };
-    let text_of = |id: SecretId| {
-        shown.iter().find(|revealed| revealed.id == id).map(|revealed| revealed.secret.reveal())
-    };
-    let mut secrets = Vec::new();
-    for kept in secrets::list(shared, caller, id).await? {
-        let public_key = match &kept.key_sealed {
-            Some(sealed) if endpoint.options.signs_v1a => {
-                signing_keys::public(shared, caller.workspace_id, id, sealed)?.to_string()
-            }
-            _ => String::new(),
-        };
-        secrets.push(secret_text(&kept, text_of(kept.id).unwrap_or_default(), public_key));
-    }
+    let (secrets, is_revealed) = webhook_secrets::texts(signed, shared, &endpoint).await?;
     let (mut rows, mut has_dead, mut figures, mut plot) = (Vec::new(), false, None, None);
     if caller.may(Scope::DeliveriesRead) {
         let filter = DeliveryFilter { endpoint_id: Some(id), ..DeliveryFilter::default() };
@@ -279,7 +163,7 @@ async fn webhook_page(
         is_alert: endpoint.options.kind != Kind::Webhook,
         event_types: endpoint.options.event_types.iter().map(ToString::to_string).collect(),
         secrets,
-        is_revealed: !shown.is_empty(),
+        is_revealed,
         may_reveal: caller.may(Scope::SecretsRead),
         may_change: caller.may(Scope::EndpointsWrite),
         tested: None,
@@ -331,59 +215,6 @@ fn dead(id: EndpointId) -> DeliveryFilter {
 async fn export_dead(signed: Signed, id: Path<String>, shared: Data<Shared>) -> PageResult {
     let endpoint = endpoints::find(&shared, &signed.caller, endpoint_id(&id)?).await?;
     Ok(exports::export(shared, signed.caller, dead(endpoint.id))?)
-}
-
-fn secret_text(kept: &Secret, text: String, public_key: String) -> SecretText {
-    let now = Utc::now();
-    SecretText {
-        id: kept.id.to_string(),
-        text,
-        created: when(kept.created_at, now),
-        expires: kept.expires_at.map(|at| when(at, now)),
-        public_key,
-    }
-}
-
-/// Looking at a secret is written down, so it is a form; the next page shows it, once.
-#[post("/settings/webhooks/{id}/reveal")]
-async fn reveal(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
-    signed.caller.require(Scope::SecretsRead)?;
-    let id = endpoint_id(&id)?;
-    let listed = secrets::list(&shared, &signed.caller, id).await?;
-    let ids = listed.into_iter().map(|secret| secret.id).collect();
-    let flash = signed.reveal("The secret is shown until you leave this page.", id, ids, ShownAs::Kept);
-    Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))
-}
-
-#[post("/settings/webhooks/{id}/rotate")]
-async fn rotate(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
-    signed.caller.require(Scope::EndpointsWrite)?;
-    let id = endpoint_id(&id)?;
-    let flash = match secrets::rotate(&shared, &signed.caller, id, None).await {
-        Ok(rotated) => {
-            let text = "A new secret signs from now on; the old one ends in 24 hours.";
-            signed.reveal(text, id, vec![rotated.into_inner().id], ShownAs::Made)
-        }
-        Err(error) => refused(error)?,
-    };
-    Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))
-}
-
-/// Ends a secret at once; the last one stays.
-#[post("/settings/webhooks/{id}/secrets/{secret_id}/revoke")]
-async fn revoke(
-    signed: Signed,
-    _form: Form,
-    path: Path<(String, String)>,
-    shared: Data<Shared>,
-) -> PageResult {
-    signed.caller.require(Scope::EndpointsWrite)?;
-    let id = endpoint_id(&path.0)?;
-    let flash = match secrets::revoke(&shared, &signed.caller, id, path_id(&path.1, "secret")?).await {
-        Ok(()) => Flash::Done("That secret signs nothing any more.".to_owned()),
-        Err(error) => refused(error)?,
-    };
-    Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))
 }
 
 /// The answer shows the whole exchange, which is too long for a message to the next page: it is a page itself.

@@ -11,7 +11,7 @@ use store::endpoints::Endpoint;
 use super::alerts::AlertCard;
 use super::form::{Errors, Form};
 use super::view::{Layout, html};
-use super::webhook::{EndpointRow, endpoint_row};
+use super::webhook_row::{EndpointRow, endpoint_row};
 use super::webhook_stats::FiguresText;
 use super::{PageResult, Signed, session};
 use crate::app::Shared;
