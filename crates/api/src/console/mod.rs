@@ -47,6 +47,7 @@ mod upload;
 mod verify;
 pub mod view;
 mod webhook;
+mod webhook_choices;
 mod webhook_fetch;
 mod webhook_fields;
 mod webhook_form;

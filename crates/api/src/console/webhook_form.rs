@@ -1,7 +1,5 @@
 //! The form of a webhook: a new one, or a change of one. Its filter can be tried before it is saved.
 
-use std::time::Duration;
-
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{get, post};
@@ -20,6 +18,9 @@ use super::auth_fields::AuthFields;
 use super::flash::ShownAs;
 use super::form::{self, Errors, Form};
 use super::view::{ClickRow, Layout, click_row, html, html_with};
+use super::webhook_choices::{
+    EventChoice, ORDERS, SCHEDULES, Wait, auto_disable_text, choices, schedule_text, waits,
+};
 use super::webhook_fetch::WAYS;
 use super::webhook_fields::{BatchFields, Kept, MASK, OWN_SCHEDULE, filter, object};
 use super::webhook_payload::{self, PayloadForm};
@@ -33,42 +34,6 @@ use crate::desk::{endpoint_auth, endpoint_create, endpoints, etag, payload_body,
 use crate::error::ApiError;
 use crate::v1::endpoints::endpoint_id;
 
-/// What a webhook can be sent, and what that is for.
-const EVENT_CHOICES: [(&str, &str); 4] = [
-    (
-        LINK_CLICKED,
-        "Someone opened a tracked link: who, where, on which device. If a click turns out to be a scanner's, or not, \
-         link.click.amended tells of it.",
-    ),
-    ("endpoint.*", "Another webhook was changed, paused, warned of, disabled, or works again."),
-    ("delivery.*", "A click could not be delivered to another webhook; at most once an hour for each."),
-    ("secret.*", "The signing secret of another webhook was replaced."),
-];
-
-/// Schedules with a name, and what they say of an endpoint that does not answer.
-const SCHEDULES: [(&str, &str); 3] = [
-    (RetryPreset::Default.as_str(), "Try for three days, ten times"),
-    (RetryPreset::Fast.as_str(), "Try for an hour, ten times"),
-    (RetryPreset::Long.as_str(), "Try for a week, fourteen times"),
-];
-
-/// Waits for evidence, in milliseconds, and what they are in words.
-const WAITS: [(&str, &str); 6] = [
-    ("0", "Do not wait: tell at once, and correct it later"),
-    ("10000", "10 seconds"),
-    ("30000", "30 seconds"),
-    ("60000", "A minute"),
-    ("300000", "Five minutes"),
-    ("600000", "Ten minutes"),
-];
-
-/// Orders, and what they are in words.
-const ORDERS: [(&str, &str); 3] = [
-    ("none", "In no order: each event as soon as it can go"),
-    ("per_link", "The clicks of a link one after the other"),
-    ("strict", "Everything one after the other"),
-];
-
 /// A filter to begin with.
 const FILTER_EXAMPLE: &str =
     r#"{"verdicts": ["human"], "location.country": {"$in": ["SE", "NO"]}, "link.tags": "spring"}"#;
@@ -76,51 +41,6 @@ const FILTER_EXAMPLE: &str =
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
     config.service(new_webhook).service(create).service(edit).service(save);
-}
-
-/// Events that can be chosen together.
-struct EventChoice {
-    pattern: String,
-    text: &'static str,
-    is_chosen: bool,
-}
-
-/// The usual ones, and whatever else is chosen.
-fn choices(chosen: &[&str]) -> Vec<EventChoice> {
-    let usual = EVENT_CHOICES.into_iter();
-    let others =
-        chosen.iter().copied().filter(|pattern| EVENT_CHOICES.iter().all(|(usual, _)| usual != pattern));
-    usual
-        .chain(others.map(|pattern| (pattern, "Chosen over the API.")))
-        .map(|(pattern, text)| EventChoice {
-            pattern: pattern.to_owned(),
-            text,
-            is_chosen: chosen.contains(&pattern),
-        })
-        .collect()
-}
-
-/// How long a webhook may wait.
-struct Wait {
-    ms: String,
-    text: String,
-    is_chosen: bool,
-}
-
-/// The usual ones, and whatever else was chosen over the API.
-fn waits(chosen: &str) -> Vec<Wait> {
-    let chosen = if chosen.is_empty() { "0" } else { chosen };
-    let own = WAITS.iter().all(|(ms, _)| *ms != chosen).then(|| Wait {
-        ms: chosen.to_owned(),
-        text: format!("{chosen} milliseconds"),
-        is_chosen: true,
-    });
-    let usual = WAITS.into_iter().map(|(ms, text)| Wait {
-        ms: ms.to_owned(),
-        text: text.to_owned(),
-        is_chosen: ms == chosen,
-    });
-    usual.chain(own).collect()
 }
 
 /// What a filter would have let through.
@@ -298,24 +218,6 @@ fn payload(signed: &Signed, shared: &Shared, shape: Shape) -> PayloadForm {
     PayloadForm::of(shape, signed.caller.workspace_id, Site::new(&shared.settings.public_url))
 }
 
-fn schedule_text(seconds: &[u32]) -> String {
-    let texts: Vec<String> = seconds.iter().map(|seconds| format!("{seconds} s")).collect();
-    if texts.is_empty() { "one attempt".to_owned() } else { texts.join(", ") }
-}
-
-fn auto_disable_text(after: Duration) -> String {
-    if after.is_zero() {
-        return "This Clickwire never does so: deliver.auto_disable_after is 0.".to_owned();
-    }
-    let hours = after.as_secs() / 3600;
-    let time = match hours {
-        0 => format!("{} seconds", after.as_secs()),
-        hours if hours % 24 == 0 => format!("{} days", hours / 24),
-        hours => format!("{hours} hours"),
-    };
-    format!("After {time} without a success. You are warned before, and what it misses can be replayed.")
-}
-
 #[get("/settings/webhooks/new")]
 async fn new_webhook(signed: Signed, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::EndpointsWrite)?;
@@ -445,18 +347,4 @@ async fn try_filter(signed: &Signed, shared: &Shared, form: &Form, page: FormPag
     let why = |refusal: &Option<Refusal>| refusal.as_ref().map(ToString::to_string).unwrap_or_default();
     let rows = clicks.iter().map(|(shown, refusal)| (click_row(shown, now), why(refusal))).collect();
     Ok(html(&FormPage { tried: Some(Tried { sentence, rows }), ..page.typed(form) }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_time_until_an_endpoint_is_disabled_is_told_in_days_or_hours() {
-        let text = |hours: u64| auto_disable_text(Duration::from_secs(hours * 3600));
-
-        assert!(text(120).starts_with("After 5 days "), "{}", text(120));
-        assert!(text(36).starts_with("After 36 hours "), "{}", text(36));
-        assert!(text(0).contains("never"), "{}", text(0));
-    }
 }
