@@ -136,19 +136,10 @@ async fn webhook_page(
     let now = Utc::now();
     let endpoint = endpoints::find(shared, caller, id).await?;
     let (secrets, is_revealed) = webhook_secrets::texts(signed, shared, &endpoint).await?;
-    let (mut rows, mut has_dead, mut figures, mut plot) = (Vec::new(), false, None, None);
-    if caller.may(Scope::DeliveriesRead) {
-        let filter = DeliveryFilter { endpoint_id: Some(id), ..DeliveryFilter::default() };
-        let asked = deliveries::Asked { filter, page: PageRequest::first(DELIVERIES_SHOWN - 1) };
-        rows = deliveries::list(shared, caller, &asked).await?;
-        let asked = deliveries::Asked { filter: dead(id), page: PageRequest::first(0) };
-        has_dead = !deliveries::list(shared, caller, &asked).await?.is_empty();
-        let stats = endpoint_stats::stats(shared, caller, id).await?;
-        let backlog = stats.backlog;
-        let complete = stats.is_backlog_complete;
-        figures = Some(FiguresText::of(stats.figures, backlog.waiting, backlog.due, complete));
-        plot = Some(stats_plot(&stats));
-    }
+    let Lately { rows, has_dead, figures, plot } = match caller.may(Scope::DeliveriesRead) {
+        true => lately(shared, caller, id).await?,
+        false => Lately::default(),
+    };
     let troubles = troubles(shared, caller, &endpoint, &rows, now);
     let hold_ups = endpoint_order::hold_ups(shared, caller, std::slice::from_ref(&endpoint)).await?;
     let hold_ups =
@@ -183,6 +174,32 @@ async fn webhook_page(
         in_flight: endpoint.options.max_in_flight.map(|most| most.to_string()).unwrap_or_default(),
         ownership: OwnershipText::of(shared, &endpoint),
         fetch: fetch_text(shared, caller, &endpoint, now).await?,
+    })
+}
+
+/// How an endpoint did lately, for who may see deliveries.
+#[derive(Default)]
+struct Lately {
+    rows: Vec<LoggedDelivery>,
+    has_dead: bool,
+    figures: Option<FiguresText>,
+    plot: Option<TimePlot>,
+}
+
+async fn lately(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Lately, super::PageError> {
+    let filter = DeliveryFilter { endpoint_id: Some(id), ..DeliveryFilter::default() };
+    let asked = deliveries::Asked { filter, page: PageRequest::first(DELIVERIES_SHOWN - 1) };
+    let rows = deliveries::list(shared, caller, &asked).await?;
+    let asked = deliveries::Asked { filter: dead(id), page: PageRequest::first(0) };
+    let has_dead = !deliveries::list(shared, caller, &asked).await?.is_empty();
+    let stats = endpoint_stats::stats(shared, caller, id).await?;
+    let backlog = stats.backlog;
+    let complete = stats.is_backlog_complete;
+    Ok(Lately {
+        rows,
+        has_dead,
+        figures: Some(FiguresText::of(stats.figures, backlog.waiting, backlog.due, complete)),
+        plot: Some(stats_plot(&stats)),
     })
 }
 
