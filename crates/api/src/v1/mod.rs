@@ -1,6 +1,7 @@
 //! The REST API: parse, ask the desk, answer. Every route is listed once, for the server and for its description.
 
 pub mod analytics;
+mod analytics_view;
 pub mod audit;
 pub mod bulk;
 pub mod checkpoints;
