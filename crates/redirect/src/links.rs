@@ -255,6 +255,9 @@ impl Links {
     }
 }
 
+/// What a memory has or has loaded, and which of them it was.
+type Found<T> = Result<(Arc<Entry<T>>, Source), Unavailable>;
+
 impl Inner {
     /// The slug of a link in memory that this name means: such a link tells how its domain compares, also while the
     /// database is away.
@@ -286,14 +289,7 @@ impl Inner {
         let guess = if is_seen { None } else { Some(guesser.take().map_err(Unknown::Refused)?) };
         // boxed: most links are in memory, and their visitors would carry the room of a look-up
         let found = Box::pin(self.look_up(host, slug, now)).await.map_err(|Unavailable| Unknown::Unavailable);
-        let is_absent = found.as_ref().is_ok_and(|entry| entry.value.is_none());
-        match guess {
-            Some(guess) if !is_absent => guesser.give_back(guess),
-            None if is_absent => {
-                let _counted = guesser.take().map_err(Unknown::Refused)?;
-            }
-            _ => {}
-        }
+        settle(guesser, guess, &found)?;
         found
     }
 
@@ -329,6 +325,11 @@ impl Inner {
             Ok::<_, LookupError>(link.map(|link| Route::new(link, &public_url)))
         };
         let found = self.routes.load(key, now, &self.runtime, lookup).await;
+        self.counted(found)
+    }
+
+    /// Counts where an entry came from.
+    fn counted<T>(&self, found: Found<T>) -> Result<Arc<Entry<T>>, Unavailable> {
         match &found {
             Ok((_, Source::MemoryStale)) => self.metrics.lookups_stale.inc(),
             Ok((_, Source::Memory)) => self.metrics.lookups_cached.inc(),
@@ -350,4 +351,21 @@ impl Inner {
         };
         Box::pin(self.hosts.load(key, now, &self.runtime, lookup)).await.map(|(entry, _)| entry)
     }
+}
+
+/// Counts what turned out not to be there as a guess, and what is there as none. `guess` was taken before it was asked for.
+fn settle<T>(
+    guesser: &impl Guesser,
+    guess: Option<Taken>,
+    found: &Result<Arc<Entry<T>>, Unknown>,
+) -> Result<(), Unknown> {
+    let is_absent = found.as_ref().is_ok_and(|entry| entry.value.is_none());
+    match guess {
+        Some(guess) if !is_absent => guesser.give_back(guess),
+        None if is_absent => {
+            let _counted = guesser.take().map_err(Unknown::Refused)?;
+        }
+        _ => {}
+    }
+    Ok(())
 }

@@ -18,8 +18,8 @@ use webhook::Keyring;
 use store::minting_keys::StoredKey;
 use store::templates::ServedTemplate;
 
-use super::{Guesser, Inner, Links, Route, Unknown};
-use crate::cache::{Cache, Entry, Source, Unavailable};
+use super::{Guesser, Inner, Links, Route, Unknown, settle};
+use crate::cache::{Cache, Entry, Unavailable};
 use crate::lookups::LookupError;
 
 /// Templates that are remembered.
@@ -135,14 +135,7 @@ impl Inner {
         }
         let guess = if cache.holds(&key) { None } else { Some(guesser.take().map_err(Unknown::Refused)?) };
         let found = self.look_template_up(key, now).await.map_err(|Unavailable| Unknown::Unavailable);
-        let is_absent = found.as_ref().is_ok_and(|entry| entry.value.is_none());
-        match guess {
-            Some(guess) if !is_absent => guesser.give_back(guess),
-            None if is_absent => {
-                let _counted = guesser.take().map_err(Unknown::Refused)?;
-            }
-            _ => {}
-        }
+        settle(guesser, guess, &found)?;
         found
     }
 
@@ -161,13 +154,7 @@ impl Inner {
             Ok::<_, LookupError>(served.map(|served| Template::new(served, &public_url, keyring.as_ref())))
         };
         let found = self.templates.cache.load(key, now, &self.runtime, lookup).await;
-        match &found {
-            Ok((_, Source::MemoryStale)) => self.metrics.lookups_stale.inc(),
-            Ok((_, Source::Memory)) => self.metrics.lookups_cached.inc(),
-            Ok((_, Source::Loaded)) => self.metrics.lookups_loaded.inc(),
-            Err(Unavailable) => self.metrics.lookups_failed.inc(),
-        }
-        found.map(|(entry, _)| entry)
+        self.counted(found)
     }
 }
 
