@@ -321,7 +321,6 @@ pub fn pairs(value: &Value) -> Result<BTreeMap<String, String>, Wrong> {
 }
 
 #[cfg(test)]
-#[path = "fields_hostile_tests.rs"]
 mod hostile_tests;
 
 #[cfg(test)]

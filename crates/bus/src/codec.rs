@@ -344,9 +344,7 @@ fn bounded(mut text: String, bytes_max: usize) -> String {
 }
 
 #[cfg(test)]
-#[path = "codec_tests.rs"]
 mod tests;
 
 #[cfg(test)]
-#[path = "codec_hostile_tests.rs"]
 mod hostile_tests;

@@ -256,5 +256,4 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 #[cfg(test)]
-#[path = "minting_tests.rs"]
 mod tests;

@@ -376,5 +376,4 @@ where
 }
 
 #[cfg(test)]
-#[path = "cache_tests.rs"]
 mod tests;

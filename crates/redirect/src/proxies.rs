@@ -347,5 +347,4 @@ fn is_digits(text: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "proxies_tests.rs"]
 mod tests;

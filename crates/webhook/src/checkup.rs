@@ -340,5 +340,4 @@ fn how_body_differs(pasted: &[u8], sent: &[u8]) -> Found {
 }
 
 #[cfg(test)]
-#[path = "checkup_tests.rs"]
 mod tests;

@@ -218,5 +218,4 @@ fn probe(reader: &Reader<Cow<'static, [u8]>>) -> Result<Option<Layout>, MaxMindD
 }
 
 #[cfg(test)]
-#[path = "file_tests.rs"]
 mod tests;

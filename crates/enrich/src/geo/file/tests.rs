@@ -23,9 +23,9 @@ const ASKED: [&str; 6] = [
 /// often.
 fn sound() -> [&'static [u8]; 5] {
     [
-        include_bytes!("../../tests/data/GeoIP2-City-Test.mmdb"),
-        include_bytes!("../../tests/data/GeoLite2-ASN-Test.mmdb"),
-        include_bytes!("../../tests/data/GeoIP2-Anonymous-IP-Test.mmdb"),
+        include_bytes!("../../../tests/data/GeoIP2-City-Test.mmdb"),
+        include_bytes!("../../../tests/data/GeoLite2-ASN-Test.mmdb"),
+        include_bytes!("../../../tests/data/GeoIP2-Anonymous-IP-Test.mmdb"),
         EXTRACT[1],
         EXTRACT[0],
     ]

@@ -27,7 +27,7 @@ struct Refused {
 }
 
 fn vectors() -> Vectors {
-    serde_json::from_str(include_str!("../../../proto/minting/vectors.json")).expect("the vectors")
+    serde_json::from_str(include_str!("../../../../proto/minting/vectors.json")).expect("the vectors")
 }
 
 fn link(template: u32, recipient: u64) -> RecipientLink {
