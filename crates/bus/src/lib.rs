@@ -13,8 +13,6 @@ mod connect;
 pub mod consume;
 mod credentials;
 pub mod erased;
-#[cfg(test)]
-mod given;
 mod live;
 mod messages;
 pub mod permissions;

@@ -51,8 +51,9 @@ pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
 mod tests {
     use std::collections::HashSet;
 
+    use testkit::given;
+
     use super::*;
-    use crate::given;
     use crate::topology::click_subject;
 
     #[test]

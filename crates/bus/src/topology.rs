@@ -385,8 +385,9 @@ fn token(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use testkit::given;
+
     use super::*;
-    use crate::given;
 
     #[test]
     fn subjects_are_those_of_the_contract() {

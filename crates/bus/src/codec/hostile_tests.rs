@@ -6,9 +6,9 @@ use chrono::TimeDelta;
 use model::{EventId, OrphanId, WorkspaceId};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use testkit::given;
 
 use super::*;
-use crate::given;
 
 /// One step away from a sound message.
 #[derive(Debug, Clone)]

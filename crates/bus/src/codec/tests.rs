@@ -10,10 +10,10 @@ use model::location::Location;
 use model::privacy::Telling;
 use model::{ClickId, EventId, LinkId, OrphanId, WorkspaceId};
 use proptest::prelude::*;
+use testkit::given;
 
 use super::*;
 use crate::borrowed::{ClickRef, ClickTemplate, Parts, RequestRef};
-use crate::given;
 use crate::messages::Message as _;
 
 fn ids() -> impl Strategy<Value = u128> {

@@ -11,10 +11,9 @@ use bus::{
 use chrono::Utc;
 use model::orphan::OrphanReason;
 use model::{Click, ClickId, Orphan, OrphanId};
-use testkit::{TestNats, until};
+use testkit::{TestNats, given, until};
 use tokio_util::sync::CancellationToken;
 
-use crate::given;
 use crate::support::{LIMIT, LIMITS, Recorder, Running, when};
 
 fn named(slug: &str) -> Click {

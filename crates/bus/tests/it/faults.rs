@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use bus::{ConsumerName, Message, Partition};
 use model::{Click, ClickId};
-use testkit::{TestNats, until};
+use testkit::{TestNats, given, until};
 
-use crate::given;
 use crate::support::{LIMIT, LIMITS, Recorder, Running, publish_until_stored, when};
 
 fn clicks(count: usize) -> Vec<Click> {

@@ -2,9 +2,7 @@
 
 use bus::{Bus, EnrichedTail, Message as _, Stored};
 use model::{ClickId, EnrichedClick, EventId, WorkspaceId};
-use testkit::TestNats;
-
-use crate::given;
+use testkit::{TestNats, given};
 
 fn click(workspace_id: WorkspaceId) -> EnrichedClick {
     let mut click = given::enriched_click();

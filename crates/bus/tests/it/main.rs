@@ -5,8 +5,6 @@
 mod consume;
 mod credentials;
 mod faults;
-#[path = "../../src/given.rs"]
-mod given;
 mod live;
 mod notices;
 mod permissions;

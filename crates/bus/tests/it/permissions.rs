@@ -8,9 +8,8 @@ use bus::{
     Bus, ConsumerName, Handler, Message, PublishError, Settings, StreamName, Verdict, Verdicts, VerifyError,
 };
 use model::EnrichedClick;
-use testkit::{TestNats, until};
+use testkit::{TestNats, given, until};
 
-use crate::given;
 use crate::support::{LIMIT, LIMITS, Running};
 
 /// What deployments give the users.

@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use bus::{Bus, ConsumerName, Message, Outgoing, PublishError, Settings};
 use model::{Click, ClickId};
-use testkit::{TestNats, until};
+use testkit::{TestNats, given, until};
 
-use crate::given;
 use crate::support::{LIMIT, when};
 
 fn clicks(count: usize) -> Vec<Outgoing> {

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bus::{Bus, ConnectError, ConsumerName, Message, Settings, VerifyError};
-use testkit::{TestNats, until};
+use testkit::{TestNats, given, until};
 use tokio_util::sync::CancellationToken;
 
-use crate::given;
 use crate::support::{LIMIT, LIMITS, Recorder, Running, when};
 
 #[tokio::test]

@@ -6,17 +6,17 @@ use model::automation::Verdict as Who;
 use model::{EnrichedClick, WorkspaceId};
 use store::Pool;
 use store::links::{self, Link, LinkOptions};
-use testkit::{TestDatabase, TestNats, given as usual};
+use testkit::{TestDatabase, TestNats, given};
 
 use crate::support::{LIMIT, amended, click, recorder, recorder_on};
 
 /// A link of a workspace of its own that may have so many clicks.
 async fn link(pool: &Pool, host: &str, max_clicks: Option<u32>) -> (WorkspaceId, Link) {
     let mut conn = pool.get().await.unwrap();
-    let workspace_id = usual::workspace(&mut conn).await;
-    let domain = usual::domain(&mut conn, workspace_id, host).await;
+    let workspace_id = given::workspace(&mut conn).await;
+    let domain = given::domain(&mut conn, workspace_id, host).await;
     let options = LinkOptions { max_clicks, ..LinkOptions::to("https://example.com/".parse().unwrap()) };
-    let id = usual::link(&mut conn, workspace_id, domain.id, "sale", &options).await;
+    let id = given::link(&mut conn, workspace_id, domain.id, "sale", &options).await;
     (workspace_id, links::find(&mut conn, workspace_id, id).await.unwrap().unwrap())
 }
 

@@ -4,8 +4,6 @@
 
 mod clicks;
 mod faults;
-#[path = "../../../bus/src/given.rs"]
-mod given;
 mod limits;
 mod outbox;
 mod quarantine;

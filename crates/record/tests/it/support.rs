@@ -8,10 +8,9 @@ use record::{App, Metrics, Recorder, Settings};
 use service::ops::Ops;
 use store::Pool;
 use store::click_log::{self, ClickFilter, RecordedClick};
+use testkit::given;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-
-use crate::given;
 
 /// Generous: it only ends tests that fail.
 pub const LIMIT: Duration = Duration::from_secs(60);
