@@ -1,6 +1,10 @@
 //! What every process does alike: memory, settings, logs and traces, shutdown, the ops port, what expires, who is asked for
 //! names, and how often somebody may try.
 //!
+//! In reading order: `args`, [`settings`] and [`telemetry`] begin a process, [`shutdown`] ends it; [`ops`] answers probes and
+//! Prometheus; [`expiry`] looks at credentials, [`names`] asks name servers, [`tally`] counts tries, [`tls`] picks its provider,
+//! and `memory` the allocator.
+//!
 //! Knows nothing of the bus or the database: a service hands its own checks and metrics to [`ops::Ops`].
 
 mod args;

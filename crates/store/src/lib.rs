@@ -1,8 +1,32 @@
-//! PostgreSQL: the connection pool, the tables, and one module of query functions a table.
+//! PostgreSQL: the connection pool, the tables, and query functions: one module a table, or a question about several.
 //!
 //! A query function takes a connection first, ids and values of `model`, and `now` as an argument; who calls
 //! decides what is one transaction. The tables themselves are described in `migrations/`; [`setup`](setup())
 //! makes them, services only [`verify`] that they are there.
+//!
+//! By what they are about:
+//!
+//! - Links: [`links`] as people manage them (many at once: [`link_import`]), under [`domains`] with their [`domain_proofs`];
+//!   [`routes`] is what a redirect asks, [`link_state`] and [`obstacles`] say why one leads nowhere. [`templates`] and
+//!   [`minting_keys`] are behind recipients' links, [`blocks`] and [`destinations`] what an operator closes.
+//! - Clicks: [`clicks`] keeps them (with [`first_clicks`] and [`visitor_salts`]), [`click_log`] shows them, [`rollups`] counts
+//!   them. [`confirmation`] and [`untold`] find those that were lost on the way, [`quarantine`] has what could not be handled.
+//!   [`erasures`] empties them of a contact, which [`tombstones`] remember.
+//! - Endpoints: [`endpoints`] as people set them, with [`secrets`] and [`ownership`]; [`subscriptions`] for who matches events;
+//!   [`endpoint_state`] is what was learned of them, [`endpoint_life`] what becomes of it, [`endpoint_stats`] how they do.
+//! - Deliveries: [`deliveries`] is what is owed, [`attempts`] what was tried, [`delivery_log`] how people see both.
+//!   [`leases`] says who works on one; [`batches`] (shown by [`batch_log`]), [`lines`] and [`settling`] what goes together, in
+//!   order, or later; [`standing`] what is known before sending. [`sequences`] numbers them, [`checkpoints`] proves the numbers,
+//!   [`pulled`] has them fetched. [`replays`] (from a [`replay_source`]) puts them in line again; [`given_up`] and [`held`] end
+//!   them.
+//! - Events of our own: [`events`] causes them, [`outbox`] has them published, [`alerts`] says which a person is told of.
+//! - Workspaces: [`workspaces`] with their [`settings`] and their [`audit`]; [`people`], [`memberships`], [`invitations`] and
+//!   [`sessions`]; [`api_keys`] and [`key_sessions`]; [`idempotency`] of their requests.
+//! - The installation: [`migrations`], [`first_run`] and [`partitions`] make it, [`locks`] are what is waited for, [`backlog`] and
+//!   [`expiring`] say how it is, [`sealed`] and [`occurrences`] go through all of it.
+//!
+//! Underneath: `pool` and `tls` connect, `lost` says why a query failed, `statement` keeps plans, `schema` is generated,
+//! `endpoint_row`, `link_row` and `parse` read columns, `folding` mends slugs of before.
 
 pub mod alerts;
 pub mod api_keys;
