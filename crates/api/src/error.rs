@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::auth::Scope;
 
 /// The media type of a problem (RFC 9457 section 3).
-pub const PROBLEM_JSON: &str = "application/problem+json";
+const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]

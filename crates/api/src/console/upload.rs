@@ -17,7 +17,7 @@ use crate::error::ApiError;
 use crate::imports::Running;
 
 /// Bytes of all fields together.
-pub const UPLOAD_BYTES_MAX: usize = 4 * 1024 * 1024;
+const UPLOAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Forms with files that are in hand at once, with all that they hold.
 pub const AT_ONCE_MAX: usize = 32;

@@ -20,7 +20,7 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 
 /// What the clicks of one link are told by.
-pub const OF_LINK: [Dimension; 7] = [
+const OF_LINK: [Dimension; 7] = [
     Dimension::Country,
     Dimension::City,
     Dimension::Device,

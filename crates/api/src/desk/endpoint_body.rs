@@ -18,7 +18,7 @@ use super::payload_body::{self, PayloadText};
 use crate::fields::{self, Fields, FromFields, Wrong, boolean, invalid, number, parsed, text, word};
 
 /// Longest description, in characters.
-pub const DESCRIPTION_CHARS_MAX: usize = 500;
+const DESCRIPTION_CHARS_MAX: usize = 500;
 /// Most event types that an endpoint names.
 const EVENT_TYPES_MAX: usize = 20;
 /// Most requests that an endpoint may ask for at the same time.
@@ -30,7 +30,7 @@ const RETRIES_MAX: usize = 20;
 /// Longest wait before an attempt: a week, in seconds.
 const RETRY_SECONDS_MAX: u32 = 7 * 24 * 3600;
 /// Longest wait for evidence that a machine clicked.
-pub const SETTLE_MS_MAX: u32 = 600_000;
+const SETTLE_MS_MAX: u32 = 600_000;
 /// Longest time between two checkpoints: a day.
 const CHECKPOINT_MINUTES_MAX: u32 = 24 * 60;
 /// Shortest and longest wait for an answer.

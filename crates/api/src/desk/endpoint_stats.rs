@@ -13,7 +13,7 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 
 /// How far back one looks.
-pub const HOURS: i64 = 24;
+const HOURS: i64 = 24;
 
 /// Newest deliveries of one endpoint that its figures are made of.
 const SUMMED_MAX: i64 = 10_000;

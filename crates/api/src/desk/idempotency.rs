@@ -21,7 +21,7 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 
 /// Longest key, in characters.
-pub const KEY_CHARS_MAX: usize = 255;
+const KEY_CHARS_MAX: usize = 255;
 
 /// The header, as errors name it.
 const NAME: &str = "Idempotency-Key";

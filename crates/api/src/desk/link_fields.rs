@@ -18,20 +18,20 @@ pub const LABEL_CHARS_MAX: usize = 128;
 /// Longest external id, in characters.
 pub const EXTERNAL_ID_CHARS_MAX: usize = 255;
 /// Most tags of a link.
-pub const TAGS_MAX: usize = 20;
+const TAGS_MAX: usize = 20;
 /// Longest tag, in characters.
 pub const TAG_CHARS_MAX: usize = 50;
 /// Most pairs of metadata.
-pub const METADATA_PAIRS_MAX: usize = 16;
+const METADATA_PAIRS_MAX: usize = 16;
 /// Most bytes of metadata, names and values together.
-pub const METADATA_BYTES_MAX: usize = 1024;
+const METADATA_BYTES_MAX: usize = 1024;
 
 /// Longest campaign parameter, in characters.
-pub const UTM_CHARS_MAX: usize = 128;
+const UTM_CHARS_MAX: usize = 128;
 /// Longest headline of a preview, in characters.
-pub const PREVIEW_TITLE_CHARS_MAX: usize = 200;
+const PREVIEW_TITLE_CHARS_MAX: usize = 200;
 /// Longest description of a preview, in characters.
-pub const PREVIEW_DESCRIPTION_CHARS_MAX: usize = 500;
+const PREVIEW_DESCRIPTION_CHARS_MAX: usize = 500;
 /// Most clicks that a link may be limited to.
 pub const MAX_CLICKS_MAX: u32 = 1_000_000;
 

@@ -19,7 +19,7 @@ use crate::fields::{Fields, FromFields, text};
 use crate::page::PageRequest;
 
 /// Bytes of a message that are shown.
-pub const SHOWN_BYTES_MAX: i32 = 4096;
+const SHOWN_BYTES_MAX: i32 = 4096;
 
 /// Bytes of a message that are handed out: more than any stream takes.
 const WHOLE_BYTES_MAX: i32 = 16 * 1024 * 1024;

@@ -9,10 +9,10 @@ use store::rollups::{Dimension, Interval, POINTS_MAX, Range};
 use crate::fields::{Fields, FromFields, moment, parsed, text, whole, word, wrong};
 
 /// Longest time that is reported: a year, and what it is compared with at its ends.
-pub const RANGE_DAYS_MAX: i64 = 400;
+const RANGE_DAYS_MAX: i64 = 400;
 
 /// The time that is reported unless the query says otherwise.
-pub const RANGE_DAYS_DEFAULT: i64 = 30;
+const RANGE_DAYS_DEFAULT: i64 = 30;
 
 /// Most values of a list.
 pub const LIMIT_MAX: u32 = 100;

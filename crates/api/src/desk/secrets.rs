@@ -20,7 +20,7 @@ use crate::error::ApiError;
 pub const LIVE_MAX: usize = 3;
 
 /// How long an old secret goes on signing beside its successor, so that subscribers can change over.
-pub const OVERLAP: TimeDelta = TimeDelta::hours(24);
+const OVERLAP: TimeDelta = TimeDelta::hours(24);
 
 /// A secret, opened.
 pub struct Revealed {

@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::fields::{Wrong, any_object, word, wrong};
 
 /// Most channels, and most campaigns, that say something: each link is looked up with all of them.
-pub const SAYS_MAX: usize = 500;
+const SAYS_MAX: usize = 500;
 
 /// What may be said.
 pub const CHOICES: &[(&str, Tracking)] =

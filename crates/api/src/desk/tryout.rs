@@ -21,7 +21,7 @@ use crate::error::ApiError;
 use crate::fields;
 
 /// The campaign of test links, by which reports leave their clicks out.
-pub const TEST_CAMPAIGN: &str = "clickwire-test";
+const TEST_CAMPAIGN: &str = "clickwire-test";
 
 /// Where a test link leads: a page that is there for examples, on every network.
 const TEST_DESTINATION: &str = "https://example.com/";
