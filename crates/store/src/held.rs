@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Integer, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, RunQueryDsl};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use model::{DeliveryId, EndpointId, EventId, WorkspaceId};
@@ -59,81 +59,101 @@ pub async fn bury(
     now: DateTime<Utc>,
     limit: i64,
 ) -> QueryResult<Vec<Held>> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = SqlUuid)]
-        workspace_id: Uuid,
-        #[diesel(sql_type = SqlUuid)]
-        endpoint_id: Uuid,
-        #[diesel(sql_type = Text)]
-        event_type: String,
-        #[diesel(sql_type = Text)]
-        last_error: String,
-        #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
-        #[diesel(sql_type = SqlUuid)]
-        event_id: Uuid,
-        #[diesel(sql_type = Integer)]
-        event_revision: i32,
-        #[diesel(sql_type = Integer)]
-        attempt_count: i32,
-        #[diesel(sql_type = BigInt)]
-        deliveries: i64,
-    }
     let since = TimeDelta::from_std(hold).ok().and_then(|hold| now.checked_sub_signed(hold));
     // longer than the calendar: for ever
     let Some(since) = since else { return Ok(Vec::new()) };
     conn.transaction(async |conn| {
-        let step = first_of_each("");
-        let rows: Vec<Row> = statement(format!("WITH RECURSIVE {step}, \
-             held AS MATERIALIZED (SELECT w.day, w.id, e.state FROM step, \
-                 LATERAL (SELECT e.id, e.state FROM endpoints e WHERE e.id = step.endpoint_id \
-                     AND e.state <> 'active' AND e.deleted_at IS NULL \
-                     AND coalesce(e.state_since, e.updated_at) <= $2 LIMIT 1) AS e, LATERAL ( \
-                     SELECT day, id FROM deliveries d \
-                     WHERE d.status = 'pending' AND d.endpoint_id = e.id AND d.next_attempt_at <= $2 \
-                         AND (d.leased_until IS NULL OR d.leased_until <= $1) \
-                     ORDER BY d.next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED) AS w \
-                 WHERE step.next_attempt_at <= $2 LIMIT $3), \
-             buried AS (UPDATE deliveries d SET status = 'dead', next_attempt_at = NULL, finished_at = $1, \
-                     last_error = CASE held.state WHEN 'paused' THEN $4 ELSE $5 END, \
-                     leased_by = NULL, leased_until = NULL \
-                 FROM held WHERE d.day = held.day AND d.id = held.id AND d.status = 'pending' \
-                 RETURNING d.*) \
-             SELECT DISTINCT ON (endpoint_id, event_type) workspace_id, endpoint_id, event_type, last_error, id, \
-                 event_id, event_revision, attempt_count, \
-                 count(*) OVER (PARTITION BY endpoint_id, event_type) AS deliveries \
-             FROM buried ORDER BY endpoint_id, event_type, id"))
-        .bind::<Timestamptz, _>(now)
-        .bind::<Timestamptz, _>(since)
-        .bind::<BigInt, _>(limit)
-        .bind::<Text, _>(Reason::Paused.as_str())
-        .bind::<Text, _>(Reason::Disabled.as_str())
-        .load(conn)
-        .await?;
-        let tell = |row: &Row| {
-            let data = json!({
-                "delivery_id": DeliveryId::from_uuid(row.id),
-                "endpoint_id": EndpointId::from_uuid(row.endpoint_id),
-                "event_id": EventId::from_parts(row.event_id, row.event_revision.cast_unsigned()),
-                "event_type": row.event_type,
-                "attempts": row.attempt_count,
-                "last_status": null,
-                "last_error": row.last_error,
-                "deliveries": row.deliveries,
-            });
-            (WorkspaceId::from_uuid(row.workspace_id), data)
-        };
-        events::announce_all(conn, "delivery.dead", rows.iter().map(tell).collect(), now).await?;
-        let read = |row: Row| Held {
-            workspace_id: WorkspaceId::from_uuid(row.workspace_id),
-            endpoint_id: EndpointId::from_uuid(row.endpoint_id),
-            reason: if row.last_error == Reason::Paused.as_str() { Reason::Paused } else { Reason::Disabled },
-            deliveries: u64::try_from(row.deliveries).unwrap_or_default(),
-        };
-        QueryResult::Ok(rows.into_iter().map(read).collect())
+        let rows: Vec<Row> = statement(bury_sql())
+            .bind::<Timestamptz, _>(now)
+            .bind::<Timestamptz, _>(since)
+            .bind::<BigInt, _>(limit)
+            .bind::<Text, _>(Reason::Paused.as_str())
+            .bind::<Text, _>(Reason::Disabled.as_str())
+            .load(conn)
+            .await?;
+        events::announce_all(conn, "delivery.dead", rows.iter().map(Row::told).collect(), now).await?;
+        QueryResult::Ok(rows.into_iter().map(Row::read).collect())
     })
     .await
+}
+
+/// At $1 ends at most $3 of what has been due since $2, with $4 where the endpoint is paused and $5 where it is disabled.
+fn bury_sql() -> String {
+    let step = first_of_each("");
+    format!(
+        "WITH RECURSIVE {step}, \
+         held AS MATERIALIZED (SELECT w.day, w.id, e.state FROM step, \
+             LATERAL (SELECT e.id, e.state FROM endpoints e WHERE e.id = step.endpoint_id \
+                 AND e.state <> 'active' AND e.deleted_at IS NULL \
+                 AND coalesce(e.state_since, e.updated_at) <= $2 LIMIT 1) AS e, LATERAL ( \
+                 SELECT day, id FROM deliveries d \
+                 WHERE d.status = 'pending' AND d.endpoint_id = e.id AND d.next_attempt_at <= $2 \
+                     AND (d.leased_until IS NULL OR d.leased_until <= $1) \
+                 ORDER BY d.next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED) AS w \
+             WHERE step.next_attempt_at <= $2 LIMIT $3), \
+         buried AS (UPDATE deliveries d SET status = 'dead', next_attempt_at = NULL, finished_at = $1, \
+                 last_error = CASE held.state WHEN 'paused' THEN $4 ELSE $5 END, \
+                 leased_by = NULL, leased_until = NULL \
+             FROM held WHERE d.day = held.day AND d.id = held.id AND d.status = 'pending' \
+             RETURNING d.*) \
+         SELECT DISTINCT ON (endpoint_id, event_type) workspace_id, endpoint_id, event_type, last_error, id, \
+             event_id, event_revision, attempt_count, \
+             count(*) OVER (PARTITION BY endpoint_id, event_type) AS deliveries \
+         FROM buried ORDER BY endpoint_id, event_type, id"
+    )
+}
+
+/// The first of what was ended for one endpoint and type of event, and how many they were.
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = SqlUuid)]
+    workspace_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    endpoint_id: Uuid,
+    #[diesel(sql_type = Text)]
+    event_type: String,
+    #[diesel(sql_type = Text)]
+    last_error: String,
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    event_id: Uuid,
+    #[diesel(sql_type = Integer)]
+    event_revision: i32,
+    #[diesel(sql_type = Integer)]
+    attempt_count: i32,
+    #[diesel(sql_type = BigInt)]
+    deliveries: i64,
+}
+
+impl Row {
+    /// The event that tells of it.
+    fn told(&self) -> (WorkspaceId, Value) {
+        let data = json!({
+            "delivery_id": DeliveryId::from_uuid(self.id),
+            "endpoint_id": EndpointId::from_uuid(self.endpoint_id),
+            "event_id": EventId::from_parts(self.event_id, self.event_revision.cast_unsigned()),
+            "event_type": self.event_type,
+            "attempts": self.attempt_count,
+            "last_status": null,
+            "last_error": self.last_error,
+            "deliveries": self.deliveries,
+        });
+        (WorkspaceId::from_uuid(self.workspace_id), data)
+    }
+
+    fn read(self) -> Held {
+        Held {
+            workspace_id: WorkspaceId::from_uuid(self.workspace_id),
+            endpoint_id: EndpointId::from_uuid(self.endpoint_id),
+            reason: if self.last_error == Reason::Paused.as_str() {
+                Reason::Paused
+            } else {
+                Reason::Disabled
+            },
+            deliveries: u64::try_from(self.deliveries).unwrap_or_default(),
+        }
+    }
 }
 
 /// Ends the waiting deliveries of endpoints that were deleted; at most `limit`. Nobody will ever send them.
