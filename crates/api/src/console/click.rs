@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 
 use model::automation::Verdict;
 
-use super::view::{Chip, DeliveryRow, Layout, When, delivery_row, device, html, outcome, verdict_chip, when};
+use super::view::{
+    Chip, DeliveryRow, Layout, When, delivery_row, device, html, label_facts, outcome, verdict_chip, when,
+};
 use super::{PageResult, Signed, session};
 use crate::app::Shared;
 use crate::auth::Scope;
@@ -67,17 +69,8 @@ pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> Pag
         ("Referrer", click.request.referrer.clone()),
         ("User agent", click.request.user_agent.clone()),
     ];
-    let labels = [
-        ("Campaign", labels.campaign_id.clone()),
-        ("Conversation", labels.conversation_id.clone()),
-        ("Contact", labels.contact_id.clone()),
-        ("Message", labels.message_id.clone()),
-        ("Channel", labels.channel.clone()),
-        ("Sequence", labels.sequence_id.clone()),
-        ("Step", labels.step_id.clone()),
-        ("Your id", labels.external_id.clone()),
-        ("Tags", (!labels.tags.is_empty()).then(|| labels.tags.join(", "))),
-    ];
+    let tags = ("Tags", (!labels.tags.is_empty()).then(|| labels.tags.join(", ")));
+    let labels: Vec<_> = label_facts(labels).into_iter().chain([tags]).collect();
     let known = |facts: Vec<(&'static str, Option<String>)>| -> Vec<(&'static str, String)> {
         facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     };
@@ -93,7 +86,7 @@ pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> Pag
         verdict_words: verdict_words(enriched.automation.verdict),
         clicked: when(click.clicked_at, now),
         visitor: known(visitor.into()),
-        labels: known(labels.into()),
+        labels: known(labels),
         steps: vec![
             ("Redirected", when(click.clicked_at, now), "The visitor was sent on.".to_owned()),
             ("Enriched", when(enriched.enriched_at, now), format!("Location: {}.", place(enriched))),

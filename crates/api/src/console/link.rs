@@ -19,7 +19,7 @@ use super::links::{LinkRow, link_row};
 use super::plot::{BarList, TimePlot, grouped};
 use super::report::{self, natural};
 use super::span::{Choice, Span};
-use super::view::{ClickRow, Layout, click_row, html, when};
+use super::view::{ClickRow, Layout, click_row, html, label_facts, when};
 use super::zone::Zone;
 use super::{PageResult, Signed, link_form, session};
 use crate::app::Shared;
@@ -253,16 +253,8 @@ const fn audience(kind: LinkKind) -> Option<&'static str> {
 fn facts(link: &Link, decided: (Recording, DecidedBy), now: DateTime<Utc>) -> Vec<(&'static str, String)> {
     let (options, labels) = (&link.options, &link.options.labels);
     let utm: Vec<String> = options.utm.pairs().map(|(name, value)| format!("{name}={value}")).collect();
+    let recipient = ("For", audience(options.kind).map(str::to_owned));
     let facts = [
-        ("For", audience(options.kind).map(str::to_owned)),
-        ("Campaign", labels.campaign_id.clone()),
-        ("Conversation", labels.conversation_id.clone()),
-        ("Contact", labels.contact_id.clone()),
-        ("Message", labels.message_id.clone()),
-        ("Channel", labels.channel.clone()),
-        ("Sequence", labels.sequence_id.clone()),
-        ("Step", labels.step_id.clone()),
-        ("Your id", labels.external_id.clone()),
         ("Sent", options.sent_at.map(|at| when(at, now).full)),
         ("Adds", (!utm.is_empty()).then(|| utm.join(", "))),
         ("Preview", options.preview.as_ref().map(|preview| preview.title.clone())),
@@ -279,5 +271,6 @@ fn facts(link: &Link, decided: (Recording, DecidedBy), now: DateTime<Utc>) -> Ve
         ("Made by", link.created_by.clone()),
         ("Revision", Some(link.revision.to_string())),
     ];
-    facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    let facts = std::iter::once(recipient).chain(label_facts(labels)).chain(facts);
+    facts.filter_map(|(name, value)| Some((name, value?))).collect()
 }

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use model::EnrichedClick;
 use model::automation::Verdict;
 use model::delivery::{DeliveryStatus, Timings};
+use model::link::LinkLabels;
 use store::delivery_log::LoggedDelivery;
 use store::endpoints::{Endpoint, State};
 
@@ -174,6 +175,20 @@ pub fn device(click: &EnrichedClick) -> String {
     let thing = device.model_name.as_deref().or(device.model.as_deref()).or(device.os.as_deref());
     let parts: Vec<&str> = [thing, device.browser.as_deref()].into_iter().flatten().collect();
     if parts.is_empty() { device.kind.as_str().to_owned() } else { parts.join(" · ") }
+}
+
+/// What a link is about and for whom, by name.
+pub fn label_facts(labels: &LinkLabels) -> [(&'static str, Option<String>); 8] {
+    [
+        ("Campaign", labels.campaign_id.clone()),
+        ("Conversation", labels.conversation_id.clone()),
+        ("Contact", labels.contact_id.clone()),
+        ("Message", labels.message_id.clone()),
+        ("Channel", labels.channel.clone()),
+        ("Sequence", labels.sequence_id.clone()),
+        ("Step", labels.step_id.clone()),
+        ("Your id", labels.external_id.clone()),
+    ]
 }
 
 /// The state and health of an endpoint as one chip, and a sentence that explains it.
