@@ -10,6 +10,7 @@
 
 mod ends;
 mod lines;
+mod open;
 
 use std::collections::HashSet;
 
@@ -25,9 +26,10 @@ use crate::partitions::days_of;
 use crate::statement::{statement, unnested};
 use crate::{Connection, QueryResult};
 
-pub use ends::{FinishedBatch, bury, dissolve_of_fetching, finish};
-pub(crate) use ends::{dissolve, hurry, take_out};
+pub use ends::{FinishedBatch, bury, finish};
 pub use lines::{Candidate, Line, lease_locked, lease_tried, lines, recorded_events, take};
+pub use open::dissolve_of_fetching;
+pub(crate) use open::{dissolve, hurry, take_out};
 
 /// When the lease of a batch on its deliveries ends: never, in a form that every program reads.
 const NEVER: &str = "'9999-12-31T00:00:00Z'::timestamptz";
