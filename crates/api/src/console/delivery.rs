@@ -16,7 +16,7 @@ use super::{Flash, Form, PageResult, Signed, refused, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::path_id;
-use crate::desk::{deliveries, delivery_batches, diagnosis, endpoints, sent};
+use crate::desk::{curl, deliveries, delivery_batches, diagnosis, endpoints, sent};
 use crate::error::ApiError;
 
 pub struct AttemptText {
@@ -75,7 +75,7 @@ pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> Pag
     let body = sent::body(&shared, &signed.caller, &delivery).await?;
     let may_retry = signed.caller.may(Scope::DeliveriesWrite);
     // who may have it sent again may also send it by hand; an endpoint that was removed has no URL any more
-    let curl = match sent::curl(&shared, &signed.caller, &delivery, attempts.last()).await {
+    let curl = match curl::of_delivery(&shared, &signed.caller, &delivery, attempts.last()).await {
         Ok(curl) if may_retry => curl.unwrap_or_default(),
         Ok(_) | Err(ApiError::NotFound(_)) => String::new(),
         Err(error) => return Err(error.into()),

@@ -14,7 +14,7 @@ use super::{PageError, PageResult, Signed};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::desk::endpoints;
-use crate::desk::sent::{self, Received, SigningText};
+use crate::desk::signature_check::{self, Received, SigningText};
 use crate::v1::endpoints::endpoint_id;
 
 /// Adds the pages.
@@ -68,7 +68,7 @@ async fn check(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared
         body: page.body.clone().into_bytes(),
         secret: form.text("secret").map(|typed| SigningText(typed.to_owned())),
     };
-    let checked = sent::check(&shared, &signed.caller, endpoint_id(&id)?, &received).await?;
+    let checked = signature_check::check(&shared, &signed.caller, endpoint_id(&id)?, &received).await?;
     page.is_good = !checked.found.iter().any(Found::is_fault);
     page.found = checked.found.iter().map(told).collect();
     page.signatures = checked.signatures.into_iter().map(judged).collect();

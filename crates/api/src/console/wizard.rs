@@ -22,7 +22,7 @@ use crate::auth::{Caller, Scope};
 use crate::body::Query;
 use crate::desk::clicks::place;
 use crate::desk::diagnosis::{Code, Finding};
-use crate::desk::sent::CheckedSignature;
+use crate::desk::signature_check::CheckedSignature;
 use crate::desk::tryout::{self, Progress, Sent};
 use crate::desk::{endpoints, links, secrets};
 use crate::fields::{Fields, FromFields, moment};

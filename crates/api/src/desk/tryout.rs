@@ -13,7 +13,7 @@ use store::links::{self, Link};
 use super::clicks::{ShownClick, decode};
 use super::diagnosis::{self, Code, Finding};
 use super::link_upsert::{Upserted, upsert};
-use super::sent::{self, CheckedSignature};
+use super::signature_check::{self, CheckedSignature};
 use super::{deliveries, endpoints, now};
 use crate::app::Shared;
 use crate::auth::Caller;
@@ -201,7 +201,7 @@ async fn delivery(
     let (delivery, mut attempts) = deliveries::find(shared, caller, found.id).await?;
     let attempt = attempts.pop();
     let signature = match &attempt {
-        Some(attempt) => sent::check_attempt(shared, caller, &delivery, attempt).await?,
+        Some(attempt) => signature_check::check_attempt(shared, caller, &delivery, attempt).await?,
         None => None,
     };
     let finding = diagnosis::delivery::finding(&delivery, Some(endpoint), shared.ownership, now);
