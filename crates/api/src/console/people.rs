@@ -19,7 +19,7 @@ use crate::app::Shared;
 use crate::auth::{Caller, Identity, Scope};
 use crate::body::path_id;
 use crate::desk::people::Removal;
-use crate::desk::{invitations, people, their_keys};
+use crate::desk::{invitations, people, person_keys};
 use crate::error::ApiError;
 use crate::page::{LIMIT_MAX, PageRequest};
 use crate::{roles, v1};
@@ -103,7 +103,7 @@ async fn page(
     let open = invitations::list(shared, caller, &PageRequest::first(LIMIT_MAX)).await?;
     let may_write = caller.may(Scope::PeopleWrite);
     let mut keys = match may_write {
-        true => their_keys::by_person(shared, caller).await?,
+        true => person_keys::by_person(shared, caller).await?,
         false => HashMap::new(),
     };
     let chosen = typed.and_then(|form| form.text("role")).unwrap_or(Role::Viewer.as_str());
@@ -264,7 +264,7 @@ async fn remove(signed: Signed, form: Form, id: Path<String>, shared: Data<Share
 /// The same, and how many API keys of somebody go on who may do less from now on.
 async fn with_keys(shared: &Shared, caller: &Caller, id: PersonId, told: &str) -> String {
     // what was done is done, whether or not they can be counted
-    let keys = their_keys::count(shared, caller, id).await.inspect_err(ApiError::log).unwrap_or_default();
+    let keys = person_keys::count(shared, caller, id).await.inspect_err(ApiError::log).unwrap_or_default();
     match keys {
         0 => told.to_owned(),
         1 => format!("{told} An API key that they made goes on: revoke it if they know it."),

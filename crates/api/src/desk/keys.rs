@@ -10,7 +10,7 @@ use store::api_keys::{self, NewKey as KeptKey, StoredKey};
 use store::{AsyncConnection as _, Connection, invitations};
 
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
-use super::their_keys::lock_for_maker;
+use super::person_keys::lock_for_maker;
 use super::{Change, audit, limit_reached, now};
 use crate::app::Shared;
 use crate::auth::{ALL, Caller, Scope};

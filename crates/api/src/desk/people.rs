@@ -9,7 +9,7 @@ use store::invitations::{self, Invitation, NewInvitation, Purpose};
 use store::memberships::{self, Changed, Member};
 use store::{AsyncConnection as _, Connection};
 
-use super::{Change, audit, now, their_keys};
+use super::{Change, audit, now, person_keys};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::error::ApiError;
@@ -68,7 +68,7 @@ pub async fn list(
 
 /// Makes a person something else, from their next request on. Links that they made end, also those that an API key of theirs made,
 /// and so do those with which their password would be set. The
-/// keys go on, since programs use them: [`their_keys::count`] counts them.
+/// keys go on, since programs use them: [`person_keys::count`] counts them.
 ///
 /// # Errors
 /// When the workspace has no such person, it would lose its last owner, or either role holds more than the caller does.
@@ -121,7 +121,7 @@ pub async fn remove(
         let details = json!({"name": member.person.name, "email": member.person.email, "role": role});
         audit(conn, entry(caller, now, "person.removed", id, details)).await?;
         match removal.revoke_keys {
-            true => their_keys::revoke(conn, caller, id, now).await,
+            true => person_keys::revoke(conn, caller, id, now).await,
             false => Ok(0),
         }
     })

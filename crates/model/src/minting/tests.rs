@@ -1,3 +1,5 @@
+//! Links of recipients are made and read as the vectors of the contract say, and nothing else is taken for one.
+
 use proptest::prelude::*;
 use serde::Deserialize;
 

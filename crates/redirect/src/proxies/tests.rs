@@ -1,3 +1,5 @@
+//! The client's address is found behind proxies that are trusted, and nobody else's word is taken.
+
 use super::*;
 use actix_web::http::header::HeaderValue;
 use proptest::prelude::*;

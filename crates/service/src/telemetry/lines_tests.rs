@@ -1,3 +1,5 @@
+//! Lines of the log carry the ids of the step that they are written in.
+
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 

@@ -1,3 +1,5 @@
+//! A filter lets through what it says, and says what is wrong with it.
+
 use chrono::Utc;
 use model::WorkspaceId;
 use model::automation::Verdict;
