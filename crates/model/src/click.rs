@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
-use crate::address::AddressTreatment;
 use crate::automation::{Automation, Verdict};
 use crate::device::Device;
 use crate::id::{ClickId, EventId, LinkId, WorkspaceId};
 use crate::link::{LinkKind, LinkLabels};
 use crate::location::Location;
+use crate::visitor_address::AddressTreatment;
 
 /// Longest User-Agent that is kept, in bytes.
 pub const USER_AGENT_BYTES_MAX: usize = 1024;

@@ -1,10 +1,11 @@
 //! The nouns of Clickwire: values that parse themselves and hold what they say. No I/O.
 //!
-//! In reading order: [`id`], [`link`] with [`host`], [`slug`], [`minting`], [`url`], [`utm`], [`password`] and [`tracking`],
-//! [`click`] with [`location`], [`device`], [`automation`] and [`privacy`], [`erasure`] (what is left of one), [`orphan`] (a
-//! visit that led nowhere), then what is owed to subscribers: [`event_type`], [`delivery`], [`batching`], [`retry`],
-//! [`ordering`], [`checkpoint`], [`alert`], [`address`] and [`egress`], [`ownership`], [`secret`]; who signs in: [`person`],
-//! [`token`]; and whose a domain is: [`domain_proof`]. `text` reads and writes what is its own text.
+//! In reading order: [`id`], [`link`] with [`host`], [`slug`], [`minting`], [`url`], [`utm`], [`password`] and
+//! [`tracking`], [`click`] with [`location`], [`device`], [`automation`], [`privacy`] and [`visitor_address`], [`erasure`]
+//! (what is left of one), [`orphan`] (a visit that led nowhere), then what is owed to subscribers: [`event_type`],
+//! [`delivery`], [`batching`], [`retry`], [`ordering`], [`checkpoint`], [`alert`], [`address`] and [`egress`],
+//! [`ownership`], [`secret`]; who signs in: [`person`], [`token`]; and whose a domain is: [`domain_proof`]. `text` reads
+//! and writes what is its own text.
 
 pub mod address;
 pub mod alert;
@@ -37,8 +38,9 @@ pub mod token;
 pub mod tracking;
 pub mod url;
 pub mod utm;
+pub mod visitor_address;
 
-pub use address::{AddressPolicy, AddressTreatment};
+pub use address::AddressPolicy;
 pub use alert::AlertFormat;
 pub use batching::Batching;
 pub use click::{Click, EnrichedClick};
@@ -57,3 +59,4 @@ pub use slug::{Slug, SlugCase, TypedSlug};
 pub use token::{Token, TokenHash};
 pub use url::{DestinationUrl, EndpointUrl};
 pub use utm::Utm;
+pub use visitor_address::AddressTreatment;

@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::address::AddressTreatment;
 use crate::host::Host;
 use crate::id::{LinkId, WorkspaceId};
 use crate::password::PasswordHash;
@@ -14,6 +13,7 @@ use crate::privacy::SignalPolicies;
 use crate::slug::{Slug, SlugCase};
 use crate::url::DestinationUrl;
 use crate::utm::Utm;
+use crate::visitor_address::AddressTreatment;
 
 pub use crate::tracking::{DecidedBy, Recording, Tracking, TrackingSays};
 
