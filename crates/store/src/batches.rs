@@ -76,6 +76,47 @@ pub struct LeasedBatch {
     pub is_taken_over: bool,
 }
 
+#[derive(QueryableByName)]
+struct LeasedRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = Date)]
+    first_day: NaiveDate,
+    #[diesel(sql_type = SqlUuid)]
+    workspace_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    endpoint_id: Uuid,
+    #[diesel(sql_type = Bool)]
+    is_replay: bool,
+    #[diesel(sql_type = Integer)]
+    events: i32,
+    #[diesel(sql_type = Integer)]
+    attempt_count: i32,
+    #[diesel(sql_type = Integer)]
+    throttled: i32,
+    #[diesel(sql_type = Binary)]
+    body: Vec<u8>,
+    #[diesel(sql_type = Bool)]
+    is_taken_over: bool,
+}
+
+impl From<LeasedRow> for LeasedBatch {
+    fn from(row: LeasedRow) -> Self {
+        Self {
+            id: BatchId::from_uuid(row.id),
+            first_day: row.first_day,
+            workspace_id: WorkspaceId::from_uuid(row.workspace_id),
+            endpoint_id: EndpointId::from_uuid(row.endpoint_id),
+            is_replay: row.is_replay,
+            events: row.events.cast_unsigned(),
+            attempt_count: row.attempt_count.cast_unsigned(),
+            throttled: row.throttled.cast_unsigned(),
+            body: row.body,
+            is_taken_over: row.is_taken_over,
+        }
+    }
+}
+
 /// Makes a batch of deliveries that this transaction has locked; it is due at once.
 pub async fn make(conn: &mut Connection, new: &NewBatch, now: DateTime<Utc>) -> QueryResult<()> {
     let days: Vec<NaiveDate> = new.deliveries.iter().map(|id| id.day()).collect();
@@ -117,35 +158,12 @@ pub async fn lease_due(
     now: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> QueryResult<Vec<LeasedBatch>> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
-        #[diesel(sql_type = Date)]
-        first_day: NaiveDate,
-        #[diesel(sql_type = SqlUuid)]
-        workspace_id: Uuid,
-        #[diesel(sql_type = SqlUuid)]
-        endpoint_id: Uuid,
-        #[diesel(sql_type = Bool)]
-        is_replay: bool,
-        #[diesel(sql_type = Integer)]
-        events: i32,
-        #[diesel(sql_type = Integer)]
-        attempt_count: i32,
-        #[diesel(sql_type = Integer)]
-        throttled: i32,
-        #[diesel(sql_type = Binary)]
-        body: Vec<u8>,
-        #[diesel(sql_type = Bool)]
-        is_taken_over: bool,
-    }
     let wanted: Vec<_> = wanted.iter().filter(|(_, limit)| *limit > 0).collect();
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
     let asked = unnested("$1, $2", "wanted (endpoint_id, quota)");
-    let rows: Vec<Row> = statement(
+    let rows: Vec<LeasedRow> = statement(
         format!("WITH due AS MATERIALIZED (SELECT own.* FROM {asked}, \
              LATERAL (SELECT b.day, b.id, b.leased_by IS NOT NULL AS is_taken_over FROM delivery_batches b \
                  WHERE b.status = 'pending' AND b.endpoint_id = wanted.endpoint_id AND b.next_attempt_at <= $3 \
@@ -163,19 +181,7 @@ pub async fn lease_due(
     .bind::<Timestamptz, _>(until)
     .load(conn)
     .await?;
-    let read = |row: Row| LeasedBatch {
-        id: BatchId::from_uuid(row.id),
-        first_day: row.first_day,
-        workspace_id: WorkspaceId::from_uuid(row.workspace_id),
-        endpoint_id: EndpointId::from_uuid(row.endpoint_id),
-        is_replay: row.is_replay,
-        events: row.events.cast_unsigned(),
-        attempt_count: row.attempt_count.cast_unsigned(),
-        throttled: row.throttled.cast_unsigned(),
-        body: row.body,
-        is_taken_over: row.is_taken_over,
-    };
-    Ok(rows.into_iter().map(read).collect())
+    Ok(rows.into_iter().map(LeasedBatch::from).collect())
 }
 
 /// The endpoints that have batches which have not ended; at most `limit`.
