@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use record::{App, Settings};
-use service::{Args, ops, shutdown, telemetry, tls};
+use service::{Args, memory, ops, shutdown, telemetry, tls};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
@@ -15,6 +15,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     let _telemetry = telemetry::init("clickwire-record", &settings.telemetry)?;
     tls::install_provider();
+    memory::in_small_pages();
     let stop = shutdown::on_signal()?;
     App::build(settings).await?.run(stop).await?;
     Ok(ExitCode::SUCCESS)

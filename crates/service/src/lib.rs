@@ -3,13 +3,13 @@
 //!
 //! In reading order: `args`, [`settings`] and [`telemetry`] begin a process, [`shutdown`] ends it; [`ops`] answers probes and
 //! Prometheus; [`expiry`] looks at credentials, [`names`] asks name servers, [`tally`] counts tries, [`tls`] picks its provider,
-//! and `memory` the allocator.
+//! and [`memory`] the allocator and its pages.
 //!
 //! Knows nothing of the bus or the database: a service hands its own checks and metrics to [`ops::Ops`].
 
 mod args;
 pub mod expiry;
-mod memory;
+pub mod memory;
 pub mod names;
 pub mod ops;
 pub mod settings;

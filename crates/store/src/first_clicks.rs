@@ -15,7 +15,8 @@ use crate::tombstones::Contacts;
 use crate::{Connection, QueryResult};
 
 /// Takes the places that are free and tells who holds each. Rows that are taken are read, not written: asking
-/// again costs no space. What another transaction takes at the same moment is in neither part.
+/// again costs no space, and those that were just taken are not looked for. What another transaction takes at the same
+/// moment is in neither part.
 ///
 /// The commit does not wait for the disk, as clicks wait for the answer. A crash of PostgreSQL may take back the claims of
 /// its last moments (`wal_writer_delay`): then a later click is told to be the first as well.
@@ -38,15 +39,16 @@ WITH lazily AS MATERIALIZED (
         WHERE erased.workspace_id = wanted.contact_of AND erased.contact = wanted.visitor)
     ORDER BY link_id, visitor COLLATE "C"
     ON CONFLICT (link_id, visitor) DO NOTHING
-    RETURNING link_id, visitor, click_id
+    RETURNING click_id
 )
-SELECT link_id, visitor, click_id FROM claimed
+SELECT click_id AS asked, click_id AS holder, NULL AS contact FROM claimed
 UNION ALL
-SELECT held.link_id, held.visitor, held.click_id
-FROM first_clicks AS held
-JOIN wanted ON wanted.link_id = held.link_id AND wanted.visitor = held.visitor
+SELECT wanted.click_id, held.click_id, NULL
+FROM wanted
+JOIN first_clicks AS held ON held.link_id = wanted.link_id AND held.visitor = wanted.visitor
+WHERE NOT EXISTS (SELECT FROM claimed WHERE claimed.click_id = wanted.click_id)
 UNION ALL
-SELECT workspace_id, contact, NULL FROM erased"#;
+SELECT workspace_id, NULL, contact FROM erased"#;
 
 /// A click that would be the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,18 +72,22 @@ pub struct Answer {
     pub erased: Contacts,
 }
 
-/// Who holds a place, or, without a click, whose (in place of a link) contact was erased.
+/// Which click holds the place that a click asked for, or, without a holder, whose contact was erased.
 #[derive(QueryableByName)]
 struct Held {
     #[diesel(sql_type = SqlUuid)]
-    link_id: Uuid,
-    #[diesel(sql_type = Text)]
-    visitor: String,
+    asked: Uuid,
     #[diesel(sql_type = Nullable<SqlUuid>)]
-    click_id: Option<Uuid>,
+    holder: Option<Uuid>,
+    #[diesel(sql_type = Nullable<Text>)]
+    contact: Option<String>,
 }
 
+/// Places, each with the click that asks for it and whose contact the visitor is.
 type Wanted<'a> = BTreeMap<(Uuid, &'a str), (Uuid, Option<WorkspaceId>)>;
+
+/// By the click that asked for the place, the one that holds it.
+type Holders = HashMap<Uuid, Uuid>;
 
 /// Claims for each click to be the first of its visitor on its link, and tells, in the same order, which ones
 /// are. Of two claims for one place the earlier in `claims` wins. A click that is asked for again gets the same
@@ -98,15 +104,20 @@ pub async fn claim(
         wanted.entry((claim.link_id.uuid(), claim.visitor)).or_insert(claimed);
     }
     let (mut holders, erased) = take(conn, &wanted, contacts).await?;
-    wanted.retain(|(link_id, visitor), (_, contact_of)| {
-        let is_erased = contact_of.is_some_and(|of| erased.contains(&(of, (*visitor).to_owned())));
-        !is_erased && !holders.contains_key(&(*link_id, (*visitor).to_owned()))
-    });
-    if !wanted.is_empty() {
-        holders.extend(held(conn, &wanted).await?);
+    let unknown: Wanted<'_> = wanted
+        .iter()
+        .filter(|((_, visitor), (click_id, contact_of))| {
+            let is_erased = contact_of.is_some_and(|of| erased.contains(&(of, (*visitor).to_owned())));
+            !is_erased && !holders.contains_key(click_id)
+        })
+        .map(|(place, claimed)| (*place, *claimed))
+        .collect();
+    if !unknown.is_empty() {
+        holders.extend(held(conn, &unknown).await?);
     }
     let is_first = |claim: &Claim<'_>| {
-        holders.get(&(claim.link_id.uuid(), claim.visitor.to_owned())) == Some(&claim.click_id.uuid())
+        let asked = wanted.get(&(claim.link_id.uuid(), claim.visitor));
+        asked.and_then(|(asked, _)| holders.get(asked)) == Some(&claim.click_id.uuid())
     };
     Ok(Answer { is_first: claims.iter().map(is_first).collect(), erased })
 }
@@ -135,8 +146,6 @@ pub async fn release(conn: &mut Connection, claims: &[Claim<'_>]) -> QueryResult
     Ok(())
 }
 
-type Holders = HashMap<(Uuid, String), Uuid>;
-
 async fn take(
     conn: &mut Connection,
     wanted: &Wanted<'_>,
@@ -157,10 +166,11 @@ async fn take(
         .load(conn)
         .await?;
     let (mut holders, mut erased) = (Holders::new(), Contacts::new());
-    for Held { link_id, visitor, click_id } in rows {
-        match click_id {
-            Some(click_id) => drop(holders.insert((link_id, visitor), click_id)),
-            None => drop(erased.insert((WorkspaceId::from_uuid(link_id), visitor))),
+    for Held { asked, holder, contact } in rows {
+        match (holder, contact) {
+            (Some(holder), _) => drop(holders.insert(asked, holder)),
+            (None, Some(contact)) => drop(erased.insert((WorkspaceId::from_uuid(asked), contact))),
+            (None, None) => {}
         }
     }
     Ok((holders, erased))
@@ -176,5 +186,8 @@ async fn held(conn: &mut Connection, wanted: &Wanted<'_>) -> QueryResult<Holders
         .select((first_clicks::link_id, first_clicks::visitor, first_clicks::click_id))
         .load(conn)
         .await?;
-    Ok(rows.into_iter().map(|(link_id, visitor, click_id)| ((link_id, visitor), click_id)).collect())
+    let asked = |(link_id, visitor, holder): (Uuid, String, Uuid)| {
+        wanted.get(&(link_id, visitor.as_str())).map(|(asked, _)| (*asked, holder))
+    };
+    Ok(rows.into_iter().filter_map(asked).collect())
 }
