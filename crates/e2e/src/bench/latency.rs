@@ -128,9 +128,10 @@ async fn stored_at(world: &World, stream: &str) -> anyhow::Result<Vec<(u64, Syst
     Ok(stored)
 }
 
+/// Something follows the number: in a click on its way the next byte may look like another digit.
 fn request(slug: &str, number: u64) -> String {
     format!(
-        "GET /{slug}?{NUMBER_MARK}{number} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: {}\r\nAccept: text/html\r\n\
+        "GET /{slug}?{NUMBER_MARK}{number}&end HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: {}\r\nAccept: text/html\r\n\
          Accept-Language: sv-SE,sv;q=0.9\r\nX-Forwarded-For: {}\r\n\r\n",
         visitors::user_agent(number),
         visitors::address(number),
