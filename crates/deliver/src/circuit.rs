@@ -16,7 +16,7 @@ const CIRCUIT_PAUSE_MIN: Duration = Duration::from_secs(5);
 const CIRCUIT_PAUSE_MAX: Duration = Duration::from_secs(300);
 
 /// By how much moments that several tasks took may come out of order. A clock that goes back further was set.
-const OUT_OF_ORDER_MAX: Duration = Duration::from_secs(1);
+pub(crate) const OUT_OF_ORDER_MAX: Duration = Duration::from_secs(1);
 
 /// Whether requests to an endpoint make sense at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

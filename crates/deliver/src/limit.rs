@@ -4,6 +4,8 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::circuit::OUT_OF_ORDER_MAX;
+
 /// What an attempt says about the load that it was part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Load {
@@ -46,8 +48,10 @@ impl Limit {
                     (self.now, self.borne) = ((self.now + 1).min(self.max), 0);
                 }
             }
-            // what was under way when it was lowered tells of the load before
-            Load::TooMuch if self.lowered_at.is_none_or(|lowered_at| lowered_at < begun_at) => {
+            // what was under way when it was lowered tells of the load before, unless that was by a clock that was ahead
+            Load::TooMuch
+                if self.lowered_at.is_none_or(|at| at < begun_at || at > now + OUT_OF_ORDER_MAX) =>
+            {
                 (self.now, self.borne, self.lowered_at) = ((self.now / 2).max(1), 0, Some(now));
             }
             Load::TooMuch | Load::Unclear => {}
@@ -63,6 +67,16 @@ mod tests {
 
     fn at(seconds: i64) -> DateTime<Utc> {
         Utc.timestamp_opt(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_and_is_set_right_does_not_keep_the_limit_up() {
+        let mut limit = Limit::new(32);
+        limit.report(Load::TooMuch, at(90), at(100));
+
+        limit.report(Load::TooMuch, at(11), at(12));
+
+        assert_eq!(limit.get(), 8);
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! How many requests a second an endpoint gets: a bucket of tokens, one a request, that fills at the rate. Pure: takes `now`.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-/// By how much moments that several tasks took may come out of order. A clock that goes back further was set.
-const OUT_OF_ORDER_MAX: TimeDelta = TimeDelta::seconds(1);
+use crate::circuit::OUT_OF_ORDER_MAX;
 
 /// The bucket holds at least so many seconds' worth, or looking for work now and then would keep it from its rate.
 const BURST_SECONDS_MIN: f64 = 0.5;
@@ -53,7 +52,7 @@ impl Bucket {
             self.tokens = (self.tokens + seconds * f64::from(self.rate.per_second)).min(self.rate.capacity());
         }
         // a clock that was ahead and was set right must not keep it from filling until then
-        let is_set_back = self.filled_at.is_some_and(|filled_at| filled_at - now > OUT_OF_ORDER_MAX);
+        let is_set_back = self.filled_at.is_some_and(|filled_at| filled_at > now + OUT_OF_ORDER_MAX);
         self.filled_at = if is_set_back { Some(now) } else { self.filled_at.max(Some(now)) };
         self.tokens.max(0.0) as usize
     }

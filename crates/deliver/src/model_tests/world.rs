@@ -65,6 +65,10 @@ pub(super) struct World<'a> {
     bodies: HashMap<Owed, Bytes>,
     /// What was accepted, and is to be sent again by nobody.
     accepted: HashSet<DeliveryId>,
+    /// What was ever accepted.
+    ever_accepted: HashSet<DeliveryId>,
+    /// Until when what somebody has in hand is leased.
+    leased_until: HashMap<DeliveryId, DateTime<Utc>>,
     /// Attempts beyond the schedule: those that a person asked for, and answers that do not count.
     more_attempts: HashMap<DeliveryId, u32>,
     /// What a person has asked for in this step.
@@ -101,6 +105,8 @@ impl<'a> World<'a> {
             rows: BTreeMap::new(),
             bodies: HashMap::new(),
             accepted: HashSet::new(),
+            ever_accepted: HashSet::new(),
+            leased_until: HashMap::new(),
             more_attempts: HashMap::new(),
             asked_for: None,
             ended: HashSet::new(),
@@ -160,6 +166,8 @@ impl<'a> World<'a> {
         assert!(is_pending == row.finished_at.is_none(), "{row:?}");
         let attempts_max = ATTEMPTS_MAX + self.more_attempts.get(&row.id).copied().unwrap_or(0);
         assert!(row.attempt_count <= attempts_max, "more than {attempts_max} attempts: {row:?}");
+        let is_delivered = row.status == DeliveryStatus::Delivered;
+        assert!(!is_delivered || self.ever_accepted.contains(&row.id), "nobody accepted it: {row:?}");
         if row.status == DeliveryStatus::Dead {
             let is_exhausted = row.attempt_count >= ATTEMPTS_MAX || row.last_status == Some(400);
             assert!(is_exhausted || self.ended.contains(&row.id), "it has not earned that: {row:?}");
@@ -250,6 +258,7 @@ impl<'a> World<'a> {
         for (debt, fate) in found.debts.into_iter().zip(fates.iter().cycle()) {
             let is_first = self.rows.values().all(|row| row.replay_number > 0 || owed_by(row) != debt.owed);
             assert!(is_first, "{:?} has a row and is sent again", debt.owed);
+            assert!(owed.contains(&debt.owed), "{:?} is not owed", debt.owed);
             dispatches.push(self.begin(debt, &click, *fate));
         }
         self.processes[at].batch = Some(Batch { click: number, owed, dispatches });
@@ -293,7 +302,10 @@ impl<'a> World<'a> {
 
     fn note_answered(&mut self, id: DeliveryId, answer: Answer) {
         match answer {
-            Answer::Accepted => _ = self.accepted.insert(id),
+            Answer::Accepted => {
+                self.accepted.insert(id);
+                self.ever_accepted.insert(id);
+            }
             Answer::TooOften => *self.more_attempts.entry(id).or_default() += 1,
             Answer::Failed | Answer::Unwanted | Answer::Missing => {}
         }
@@ -321,6 +333,7 @@ impl<'a> World<'a> {
             if stored.contains(&id) && matches!(state, Dispatched::Sent { .. }) {
                 let held =
                     InHand { id, owed: debt.owed, endpoint: debt.endpoint, leased: None, is_lost: false };
+                self.leased_until.insert(id, now + LEASE);
                 self.processes[at].recorder.take(id);
                 self.processes[at].in_hand.push(held);
             }
@@ -348,7 +361,12 @@ impl<'a> World<'a> {
             let is_due = row.status == DeliveryStatus::Pending && row.next_attempt_at <= Some(now);
             assert!(is_due, "leased, and not due: {row:?}");
             assert_eq!(owed_by(row), leased.owed);
+            let until = self.leased_until.insert(leased.id, now + LEASE);
             if leased.is_taken_over {
+                assert!(
+                    until.is_none_or(|until| until <= now),
+                    "somebody else has it until {until:?}: {row:?}"
+                );
                 // whoever had it may have sent it, and may do so yet
                 self.accepted.remove(&leased.id);
                 self.note_lost(leased.id);
@@ -404,10 +422,12 @@ impl<'a> World<'a> {
         }
     }
 
-    async fn renew(&self, at: usize) {
+    async fn renew(&mut self, at: usize) {
         let process = &self.processes[at];
         let ids: Vec<DeliveryId> = process.in_hand.iter().map(|held| held.id).collect();
         let (by, until) = (process.recorder.leased_by(), self.now() + LEASE);
+        let still_held = process.in_hand.iter().filter(|held| !held.is_lost).map(|held| (held.id, until));
+        self.leased_until.extend(still_held);
         if !ids.is_empty() {
             leases::renew(&mut *self.conn().await, &ids, by, until).await.expect("leases");
         }

@@ -329,7 +329,10 @@ impl Spool {
         match failure {
             Some(failure) => {
                 let failure: &dyn std::error::Error = failure;
-                error!(error = failure, "clicks are not spooled: they are lost while the broker is away");
+                error!(
+                    error = failure,
+                    "clicks are not spooled: they wait in memory, and are lost if the broker stays away"
+                );
             }
             None => info!("clicks are spooled again"),
         }

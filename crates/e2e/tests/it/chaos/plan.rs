@@ -22,7 +22,10 @@ const TWO_IN: u64 = 3;
 const DEALT_MAX: usize = 10_000;
 
 /// By how many seconds a clock is set. A lease of a delivery lasts for five.
-const STEPS: [i64; 4] = [-90, -10, 10, 90];
+const STEPS: [i64; 4] = [-STEP_MAX, -10, 10, STEP_MAX];
+
+/// By how many seconds a clock is wrong at most.
+pub const STEP_MAX: i64 = 90;
 
 /// Nodes of NATS, each with a copy of every stream.
 const NODES: usize = testkit::TestNats::NODES;
@@ -95,8 +98,8 @@ struct Chosen {
 
 type Kind = fn(Chosen) -> Strike;
 
-/// What can happen, as often as it does in one round. A round is dealt to its end before the next begins, so that a short
-/// run has a bit of everything.
+/// What can happen, as often as it does in one round. A round is dealt to its end before the next begins, so that a run
+/// of two minutes has nearly everything.
 const ROUND: [Kind; 20] = [
     |chosen| Strike::Kill(chosen.instance),
     |chosen| Strike::Kill(chosen.instance),

@@ -17,6 +17,9 @@ const ARRIVAL_LIMIT: Duration = Duration::from_secs(8 * 60);
 /// More than a process may have resident at any time: several times what one takes that holds all it may.
 const RESIDENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
+/// One of so many visitors is redirected at least, whatever fails: most things that do are no reason not to.
+const REDIRECTED_OF: usize = 3;
+
 /// Numbers of clicks in the table, a text each. The URL stands in the event as it is.
 const RECORDED: &str =
     "SELECT coalesce(substring(encode(event, 'escape') from 'click=([0-9]+)&'), 'none') FROM clicks";
@@ -33,6 +36,12 @@ const NAMED_MAX: usize = 10;
 /// # Panics
 /// When a click is missing or counted twice, or one delivery looks different from another of the same click.
 pub async fn assert_all_kept(world: &World, clicks: &Clicks, subscribers: &mut Subscribers) -> Vec<Doubled> {
+    let redirected = clicks.redirected.len();
+    assert!(
+        redirected * REDIRECTED_OF > clicks.made as usize,
+        "only {redirected} of {} were redirected",
+        clicks.made
+    );
     wait_recorded(world.database(), clicks).await;
     world.stack.settled(&world.stack.nats.bus("chaos").await).await;
     let recorded = recorded(world.database()).await;

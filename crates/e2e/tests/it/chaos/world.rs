@@ -84,6 +84,11 @@ impl World {
         }
     }
 
+    /// The wall clock of a process is wrong by so many seconds from now on.
+    pub fn set_clock(&self, instance: Instance, seconds: i64) {
+        self.clocks[&instance].set(seconds);
+    }
+
     /// The database, which is this run's own.
     pub fn database(&self) -> &OwnDatabase {
         let Database::Own(database) = &self.stack.database else { panic!("it was started with its own") };
@@ -115,7 +120,7 @@ impl World {
             Strike::Freeze(instance) => self.services(instance).pause(instance.service),
             Strike::Cut(instance, server) => self.cuts[&(instance, server)].cut(),
             Strike::Isolate(instance) => self.cuts_of(instance).for_each(Cut::cut),
-            Strike::StepClock(instance, seconds) => self.clocks[&instance].set(seconds),
+            Strike::StepClock(instance, seconds) => self.set_clock(instance, seconds),
             Strike::FullDisk(instance) => self.services(instance).fill_disk(instance.service),
             Strike::Roll(service) => {
                 for instance in Instance::all().into_iter().filter(|instance| instance.service == service) {
@@ -142,7 +147,7 @@ impl World {
             Strike::Freeze(instance) => self.services(instance).resume(instance.service),
             Strike::Cut(instance, server) => self.cuts[&(instance, server)].heal(),
             Strike::Isolate(instance) => self.cuts_of(instance).for_each(Cut::heal),
-            Strike::StepClock(instance, _) => self.clocks[&instance].set(0),
+            Strike::StepClock(instance, _) => self.set_clock(instance, 0),
             Strike::FullDisk(instance) => {
                 self.services(instance).empty_disk(instance.service);
                 self.wait_published(instance).await;
