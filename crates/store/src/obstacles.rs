@@ -1,7 +1,6 @@
 //! Why a link leads nowhere although nothing about the link itself says so; a redirect only learns that it does not.
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use diesel_async::RunQueryDsl;
@@ -13,6 +12,7 @@ use model::{Host, LinkId, SlugCase, TypedSlug, WorkspaceId};
 use crate::links::Link;
 use crate::routes::leads_back;
 use crate::schema::{domains, links};
+use crate::statement::expression;
 use crate::{Connection, QueryResult};
 
 /// What is in a link's way. Of several the first one here is told.
@@ -44,7 +44,11 @@ pub async fn of_link(
     let found: Option<Asked> = links::table
         .inner_join(domains::table)
         .filter(links::workspace_id.eq(workspace_id.uuid()).and(links::id.eq(link.id.uuid())))
-        .select((domains::verified_at, domains::blocked_at, sql::<Bool>(&leads_back("links.original_url"))))
+        .select((
+            domains::verified_at,
+            domains::blocked_at,
+            expression::<Bool>(leads_back("links.original_url")),
+        ))
         .first(conn)
         .await
         .optional()?;

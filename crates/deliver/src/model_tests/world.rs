@@ -1,9 +1,10 @@
 //! Processes, endpoints and deliveries of one workspace, what is known of them, and what must be true.
 
+mod fast;
 mod people;
+mod slow;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 use bus::Message as _;
 use bytes::Bytes;
@@ -11,23 +12,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use model::automation::Verdict;
 use model::delivery::DeliveryStatus;
 use model::{DeliveryId, EndpointId, EnrichedClick, WorkspaceId};
-use proptest::sample::Index;
 use store::clicks::NewClick;
-use store::deliveries::{self, NewDelivery, Owed};
+use store::deliveries::Owed;
 use store::delivery_log::{self, DeliveryFilter, LoggedDelivery};
 use store::endpoints::State;
-use store::leases;
 use store::{PooledConnection, clicks};
 use testkit::given;
-use tokio::sync::oneshot;
 
-use super::process::{ATTEMPTS_MAX, Batch, Ground, InHand, LEASE, Process};
+use super::process::{ATTEMPTS_MAX, Ground, InHand, LEASE, Process};
 use super::{Answer, ENDPOINTS, Fate, PROCESSES, Step};
-use crate::attempter::{Place, Settlement};
-use crate::batch::{Dispatch, State as Dispatched};
-use crate::later::Later;
-use crate::matching::Debt;
-use crate::runs;
 
 /// More than there are of anything in a case.
 const MANY: i64 = 1000;
@@ -242,58 +235,6 @@ impl<'a> World<'a> {
         self.clicks.push(click);
     }
 
-    async fn dispatch(&mut self, at: usize, click: Index, fates: &[Fate]) {
-        // a process works on a click once at a time
-        if self.processes[at].batch.is_none() && !self.unacknowledged.is_empty() {
-            let number = self.unacknowledged[click.index(self.unacknowledged.len())];
-            self.dispatch_number(at, number, fates).await;
-        }
-    }
-
-    async fn dispatch_number(&mut self, at: usize, number: usize, fates: &[Fate]) {
-        let click = self.clicks[number].clone();
-        let owed = self.owed(&click);
-        let found = self.processes[at].matching.debts(&[&click]).await.expect("the database is there");
-        let mut dispatches = Vec::new();
-        for (debt, fate) in found.debts.into_iter().zip(fates.iter().cycle()) {
-            let is_first = self.rows.values().all(|row| row.replay_number > 0 || owed_by(row) != debt.owed);
-            assert!(is_first, "{:?} has a row and is sent again", debt.owed);
-            assert!(owed.contains(&debt.owed), "{:?} is not owed", debt.owed);
-            dispatches.push(self.begin(debt, &click, *fate));
-        }
-        self.processes[at].batch = Some(Batch { click: number, owed, dispatches });
-    }
-
-    /// Who is owed a click as people see it.
-    fn owed(&self, click: &EnrichedClick) -> Vec<Owed> {
-        let is_owed = |known: &&Known| {
-            !known.is_deleted && known.state != State::Disabled && known.owed_from <= click.click.clicked_at
-        };
-        let owed = |known: &Known| Owed { endpoint_id: known.id, event_id: click.event_id };
-        self.endpoints.iter().filter(is_owed).map(owed).collect()
-    }
-
-    fn begin(&mut self, debt: Debt, click: &EnrichedClick, fate: Fate) -> Dispatch {
-        let id = DeliveryId::generate_at(click.event_id.timestamp());
-        let body = Bytes::from(debt.endpoint.body(debt.event_type, click));
-        let state = match fate {
-            _ if !debt.endpoint.is_sendable() => Dispatched::Later(Later::Held),
-            Fate::Later => Dispatched::Later(Later::Busy),
-            Fate::Answered(answer) => {
-                self.note_sent(debt.owed, &body);
-                self.note_answered(id, answer);
-                let place = Place { number: 1, throttled: 0 };
-                Dispatched::Settled(Box::new(answer.settlement(&debt.endpoint, place, self.now())))
-            }
-            Fate::UnderWay => {
-                self.note_sent(debt.owed, &body);
-                let (_, answer) = oneshot::channel();
-                Dispatched::Sent { answer, is_waited_for: false }
-            }
-        };
-        Dispatch { id, debt, body, state }
-    }
-
     /// The same event has the same bytes, whoever sends it and whenever.
     fn note_sent(&mut self, owed: Owed, body: &Bytes) {
         let first = &*self.bodies.entry(owed).or_insert_with(|| body.clone());
@@ -311,130 +252,8 @@ impl<'a> World<'a> {
         }
     }
 
-    async fn keep(&mut self, at: usize) {
-        let Some(batch) = self.processes[at].batch.take() else { return };
-        let (now, click) = (self.now(), &self.clicks[batch.click]);
-        let rows: Vec<NewDelivery> =
-            batch.dispatches.iter().map(|dispatch| dispatch.row(click, now + LEASE)).collect();
-        let mut attempts = Vec::new();
-        for dispatch in &batch.dispatches {
-            if let Dispatched::Settled(settlement) = &dispatch.state {
-                let settlement = Settlement::clone(settlement);
-                attempts.extend(settlement.into_attempt_row(dispatch.id, &dispatch.debt.endpoint));
-            }
-        }
-        let by = self.processes[at].recorder.leased_by();
-        let mut stored = HashSet::new();
-        if !rows.is_empty() {
-            let made = deliveries::insert(&mut *self.conn().await, &rows, &attempts, by, now).await;
-            stored = made.expect("the rows are stored");
-        }
-        for Dispatch { id, debt, state, .. } in batch.dispatches {
-            if stored.contains(&id) && matches!(state, Dispatched::Sent { .. }) {
-                let held =
-                    InHand { id, owed: debt.owed, endpoint: debt.endpoint, leased: None, is_lost: false };
-                self.leased_until.insert(id, now + LEASE);
-                self.processes[at].recorder.take(id);
-                self.processes[at].in_hand.push(held);
-            }
-        }
-        self.promised.extend(batch.owed);
-        self.unacknowledged.retain(|number| *number != batch.click);
-    }
-
     async fn refresh(&self, at: usize) {
         self.processes[at].endpoints.refresh().await.expect("the endpoints");
-    }
-
-    async fn lease(&mut self, at: usize, quota: usize) {
-        let table = self.processes[at].endpoints.current();
-        let is_sendable = |id: &EndpointId| table.get(*id).is_some_and(|endpoint| endpoint.is_sendable());
-        let ids = self.endpoints.iter().map(|known| known.id).filter(is_sendable);
-        let wanted: Vec<(EndpointId, usize)> = ids.map(|id| (id, quota)).collect();
-        if wanted.is_empty() {
-            return;
-        }
-        let (now, by) = (self.now(), self.processes[at].recorder.leased_by());
-        let leased = leases::lease_due(&mut *self.conn().await, &wanted, by, now, now + LEASE).await;
-        for leased in leased.expect("leases") {
-            let row = &self.rows[&leased.id];
-            let is_due = row.status == DeliveryStatus::Pending && row.next_attempt_at <= Some(now);
-            assert!(is_due, "leased, and not due: {row:?}");
-            assert_eq!(owed_by(row), leased.owed);
-            let until = self.leased_until.insert(leased.id, now + LEASE);
-            if leased.is_taken_over {
-                assert!(
-                    until.is_none_or(|until| until <= now),
-                    "somebody else has it until {until:?}: {row:?}"
-                );
-                // whoever had it may have sent it, and may do so yet
-                self.accepted.remove(&leased.id);
-                self.note_lost(leased.id);
-            }
-            let Some(endpoint) = table.get(leased.owed.endpoint_id) else { continue };
-            // what is in hand already is under way
-            if self.processes[at].recorder.take(leased.id) {
-                let (id, owed, endpoint) = (leased.id, leased.owed, Arc::clone(endpoint));
-                let leased = Some(leased);
-                self.processes[at].in_hand.push(InHand { id, owed, endpoint, leased, is_lost: false });
-            }
-        }
-    }
-
-    /// Whoever has it in hand has lost its lease.
-    fn note_lost(&mut self, id: DeliveryId) {
-        let in_hand = self.processes.iter_mut().flat_map(|process| &mut process.in_hand);
-        in_hand.filter(|held| held.id == id).for_each(|held| held.is_lost = true);
-    }
-
-    async fn send(&mut self, at: usize, which: Index, answer: Answer) {
-        let in_hand = &mut self.processes[at].in_hand;
-        if !in_hand.is_empty() {
-            let held = in_hand.remove(which.index(in_hand.len()));
-            self.send_one(at, held, answer).await;
-        }
-    }
-
-    async fn send_one(&mut self, at: usize, held: InHand, answer: Answer) {
-        let mut kept = None;
-        if let Some(leased) = &held.leased {
-            let was_accepted = self.accepted.contains(&held.id) && !held.is_lost;
-            assert!(!was_accepted, "{} was accepted and is sent again", held.id);
-            let body = runs::body(&self.ground.pool, &held.endpoint, leased).await;
-            let body = body.expect("the database is there").expect("each click is recorded");
-            self.note_sent(held.owed, &body);
-            kept = leased.body.is_none().then(|| body.to_vec());
-        }
-        self.note_answered(held.id, answer);
-        let settlement = answer.settlement(&held.endpoint, held.place(), self.now());
-        let recorder = &self.processes[at].recorder;
-        recorder.settle(held.id, held.owed, &held.endpoint, settlement, kept, false);
-    }
-
-    fn give_back(&mut self, at: usize, which: Index) {
-        let process = &mut self.processes[at];
-        if !process.in_hand.is_empty() {
-            let place = which.index(process.in_hand.len());
-            if process.in_hand[place].leased.is_some() {
-                let held = process.in_hand.remove(place);
-                process.recorder.give_back(held.id);
-            }
-        }
-    }
-
-    async fn renew(&mut self, at: usize) {
-        let process = &self.processes[at];
-        let ids: Vec<DeliveryId> = process.in_hand.iter().map(|held| held.id).collect();
-        let (by, until) = (process.recorder.leased_by(), self.now() + LEASE);
-        let still_held = process.in_hand.iter().filter(|held| !held.is_lost).map(|held| (held.id, until));
-        self.leased_until.extend(still_held);
-        if !ids.is_empty() {
-            leases::renew(&mut *self.conn().await, &ids, by, until).await.expect("leases");
-        }
-    }
-
-    async fn store(&mut self, at: usize) {
-        self.processes[at].recording.store_what_came().await.expect("the results are stored");
     }
 }
 

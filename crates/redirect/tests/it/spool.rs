@@ -122,14 +122,19 @@ async fn a_file_that_cannot_be_read_keeps_no_click_of_another_and_readiness_tell
     redirect.stop().await;
 }
 
+/// A redirect whose spool holds a few hundred clicks.
+async fn with_small_spool(house: &House) -> Running {
+    let mut settings = house.settings();
+    settings.redirect.spool.segment_bytes_max = 64 * 1024;
+    settings.redirect.spool.bytes_max = 256 * 1024;
+    Running::start(settings).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_spool_makes_room_as_soon_as_clicks_are_shipped() {
     let house = House::new().await;
     house.link("abc", options()).await;
-    let mut settings = house.settings();
-    settings.redirect.spool.segment_bytes_max = 64 * 1024;
-    settings.redirect.spool.bytes_max = 256 * 1024;
-    let redirect = Running::start(settings).await;
+    let redirect = with_small_spool(&house).await;
 
     // some of them more than the spool holds
     redirect.click(1500).await;
@@ -142,10 +147,7 @@ async fn a_full_spool_makes_room_as_soon_as_clicks_are_shipped() {
 async fn with_a_full_spool_clicks_wait_in_memory_for_a_stream_that_takes_nothing_for_a_while() {
     let house = House::new().await;
     house.link("abc", options()).await;
-    let mut settings = house.settings();
-    settings.redirect.spool.segment_bytes_max = 64 * 1024;
-    settings.redirect.spool.bytes_max = 256 * 1024;
-    let redirect = Running::start(settings).await;
+    let redirect = with_small_spool(&house).await;
     redirect.click(1).await;
     house.clicks_when(1).await;
     house.nats.leave_room("CLICKS", 0).await;

@@ -1,0 +1,102 @@
+//! The fast lane: a click is matched, sent at once or later, and kept.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use model::{DeliveryId, EnrichedClick};
+use proptest::sample::Index;
+use store::deliveries::{self, NewDelivery, Owed};
+use store::endpoints::State;
+use tokio::sync::oneshot;
+
+use super::{Fate, InHand, Known, LEASE, World, owed_by};
+use crate::attempter::{Place, Settlement};
+use crate::batch::{Dispatch, State as Dispatched};
+use crate::later::Later;
+use crate::matching::Debt;
+use crate::model_tests::process::Batch;
+
+impl World<'_> {
+    pub(super) async fn dispatch(&mut self, at: usize, click: Index, fates: &[Fate]) {
+        // a process works on a click once at a time
+        if self.processes[at].batch.is_none() && !self.unacknowledged.is_empty() {
+            let number = self.unacknowledged[click.index(self.unacknowledged.len())];
+            self.dispatch_number(at, number, fates).await;
+        }
+    }
+
+    pub(super) async fn dispatch_number(&mut self, at: usize, number: usize, fates: &[Fate]) {
+        let click = self.clicks[number].clone();
+        let owed = self.owed(&click);
+        let found = self.processes[at].matching.debts(&[&click]).await.expect("the database is there");
+        let mut dispatches = Vec::new();
+        for (debt, fate) in found.debts.into_iter().zip(fates.iter().cycle()) {
+            let is_first = self.rows.values().all(|row| row.replay_number > 0 || owed_by(row) != debt.owed);
+            assert!(is_first, "{:?} has a row and is sent again", debt.owed);
+            assert!(owed.contains(&debt.owed), "{:?} is not owed", debt.owed);
+            dispatches.push(self.begin(debt, &click, *fate));
+        }
+        self.processes[at].batch = Some(Batch { click: number, owed, dispatches });
+    }
+
+    /// Who is owed a click as people see it.
+    fn owed(&self, click: &EnrichedClick) -> Vec<Owed> {
+        let is_owed = |known: &&Known| {
+            !known.is_deleted && known.state != State::Disabled && known.owed_from <= click.click.clicked_at
+        };
+        let owed = |known: &Known| Owed { endpoint_id: known.id, event_id: click.event_id };
+        self.endpoints.iter().filter(is_owed).map(owed).collect()
+    }
+
+    fn begin(&mut self, debt: Debt, click: &EnrichedClick, fate: Fate) -> Dispatch {
+        let id = DeliveryId::generate_at(click.event_id.timestamp());
+        let body = Bytes::from(debt.endpoint.body(debt.event_type, click));
+        let state = match fate {
+            _ if !debt.endpoint.is_sendable() => Dispatched::Later(Later::Held),
+            Fate::Later => Dispatched::Later(Later::Busy),
+            Fate::Answered(answer) => {
+                self.note_sent(debt.owed, &body);
+                self.note_answered(id, answer);
+                let place = Place { number: 1, throttled: 0 };
+                Dispatched::Settled(Box::new(answer.settlement(&debt.endpoint, place, self.now())))
+            }
+            Fate::UnderWay => {
+                self.note_sent(debt.owed, &body);
+                let (_, answer) = oneshot::channel();
+                Dispatched::Sent { answer, is_waited_for: false }
+            }
+        };
+        Dispatch { id, debt, body, state }
+    }
+
+    pub(super) async fn keep(&mut self, at: usize) {
+        let Some(batch) = self.processes[at].batch.take() else { return };
+        let (now, click) = (self.now(), &self.clicks[batch.click]);
+        let rows: Vec<NewDelivery> =
+            batch.dispatches.iter().map(|dispatch| dispatch.row(click, now + LEASE)).collect();
+        let mut attempts = Vec::new();
+        for dispatch in &batch.dispatches {
+            if let Dispatched::Settled(settlement) = &dispatch.state {
+                let settlement = Settlement::clone(settlement);
+                attempts.extend(settlement.into_attempt_row(dispatch.id, &dispatch.debt.endpoint));
+            }
+        }
+        let by = self.processes[at].recorder.leased_by();
+        let mut stored = HashSet::new();
+        if !rows.is_empty() {
+            let made = deliveries::insert(&mut *self.conn().await, &rows, &attempts, by, now).await;
+            stored = made.expect("the rows are stored");
+        }
+        for Dispatch { id, debt, state, .. } in batch.dispatches {
+            if stored.contains(&id) && matches!(state, Dispatched::Sent { .. }) {
+                let held =
+                    InHand { id, owed: debt.owed, endpoint: debt.endpoint, leased: None, is_lost: false };
+                self.leased_until.insert(id, now + LEASE);
+                self.processes[at].recorder.take(id);
+                self.processes[at].in_hand.push(held);
+            }
+        }
+        self.promised.extend(batch.owed);
+        self.unacknowledged.retain(|number| *number != batch.click);
+    }
+}
