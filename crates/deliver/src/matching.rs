@@ -59,7 +59,7 @@ pub struct Debt {
 pub struct Debts {
     /// Webhooks to be sent.
     pub debts: Vec<Debt>,
-    /// Amendments that came before what they amend: they are to come again.
+    /// Amendments that came before what they amend, or before that is told: they are to come again.
     pub early: HashSet<EventId>,
 }
 
@@ -188,7 +188,8 @@ impl Matching {
         self.amend(last, found, now).await
     }
 
-    /// What is owed by tellings that have found no first telling waiting.
+    /// What is owed by tellings that have found no first telling waiting. One that was made meanwhile, or is in somebody's hand,
+    /// may still be changed or withdrawn: what amends it comes again until that is known.
     async fn amend(
         &self,
         unsettled: HashMap<Owed, Interest<'_>>,
@@ -198,11 +199,14 @@ impl Matching {
         if unsettled.is_empty() {
             return Ok(());
         }
-        let told = self.standing(&unsettled.keys().copied().collect::<Vec<_>>()).await?.existing;
+        let standing = self.standing(&unsettled.keys().copied().collect::<Vec<_>>()).await?;
         let mut early: Vec<EventId> = Vec::new();
         for (first, interest) in unsettled {
-            match told.get(&first) {
+            match standing.existing.get(&first) {
                 Some(told) if *told >= interest.telling.revision() => {}
+                Some(_) if standing.untried.contains(&first) && is_on_its_way(&interest, now) => {
+                    found.early.insert(interest.telling.click.event_id);
+                }
                 Some(_) => found.debts.push(interest.debt(LINK_CLICK_AMENDED, now)),
                 None if is_early(&interest, now) => early.push(interest.telling.click.event_id),
                 None => {}
@@ -254,8 +258,12 @@ fn waiting(interest: &Interest<'_>, now: DateTime<Utc>) -> NewDelivery {
 }
 
 fn is_early(interest: &Interest<'_>, now: DateTime<Utc>) -> bool {
+    interest.stance.expects_first() && is_on_its_way(interest, now)
+}
+
+fn is_on_its_way(interest: &Interest<'_>, now: DateTime<Utc>) -> bool {
     let clicked_at = interest.telling.click.click.clicked_at;
-    interest.stance.expects_first() && is_first_on_its_way(clicked_at, interest.endpoint.settle(), now)
+    is_first_on_its_way(clicked_at, interest.endpoint.settle(), now)
 }
 
 /// The bytes of webhooks of a batch: endpoints of one click that have the same shape get the same.

@@ -14,9 +14,10 @@
 //! told of it is told of its change all the same.
 //!
 //! An endpoint that waits for the settled verdict (`settle_ms`) has its `link.clicked` as a row that is not due yet. An
-//! amendment that comes before it is sent becomes part of it, or takes it back: [`Owing::Settling`]. One that finds no row comes
-//! again for a while ([`Stance::expects_first`]), unless it is recorded: then what it amends is not told any more. At its first
-//! lease the row is held against what is recorded ([`settled`](crate::settled)).
+//! amendment that comes before it is sent becomes part of it, or takes it back: [`Owing::Settling`]. One that finds the row in
+//! somebody's hand comes again when it is known what was sent. One that finds no row comes again for a while
+//! ([`Stance::expects_first`]), unless it is recorded: then what it amends is not told any more. At its first lease the row is
+//! held against what is recorded ([`settled`](crate::settled)).
 
 use chrono::{DateTime, TimeDelta, Utc};
 use model::{EnrichedClick, EventId};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Date, Integer, Nullable, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Nullable, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -21,6 +21,8 @@ pub struct Standing {
     pub endpoints_version: i64,
     /// Which of the deliveries exist already, and the revision of the click that each tells.
     pub existing: HashMap<Owed, u32>,
+    /// Which of those have no attempt yet: they wait, or are in somebody's hand.
+    pub untried: HashSet<Owed>,
     /// Pauses that subscribers asked for and that are not over.
     pub paused: Vec<(EndpointId, DateTime<Utc>)>,
 }
@@ -46,13 +48,15 @@ fn sql() -> String {
     let asked = unnested("$2, $3, $4", "o (endpoint_id, event_id, event_revision)");
     format!(
         "SELECT version, NULL::uuid AS endpoint_id, NULL::uuid AS event_id, NULL::integer AS event_revision, \
-             NULL::integer AS told_revision, NULL::timestamptz AS paused_until FROM endpoint_changes \
-         UNION ALL SELECT NULL, o.endpoint_id, o.event_id, o.event_revision, found.told_revision, NULL \
+             NULL::integer AS told_revision, NULL::boolean AS is_untried, NULL::timestamptz AS paused_until \
+             FROM endpoint_changes \
+         UNION ALL SELECT NULL, o.endpoint_id, o.event_id, o.event_revision, found.told_revision, found.is_untried, NULL \
              FROM {asked}, \
-             LATERAL (SELECT told_revision FROM deliveries d WHERE d.day = $1 AND d.endpoint_id = o.endpoint_id \
+             LATERAL (SELECT told_revision, status = 'pending' AND attempted_at IS NULL AS is_untried \
+                 FROM deliveries d WHERE d.day = $1 AND d.endpoint_id = o.endpoint_id \
                  AND d.event_id = o.event_id AND d.event_revision = o.event_revision AND d.replay_number = 0 \
                  OFFSET 0) AS found \
-         UNION ALL SELECT NULL, endpoint_id, NULL, NULL, NULL, paused_until \
+         UNION ALL SELECT NULL, endpoint_id, NULL, NULL, NULL, NULL, paused_until \
              FROM endpoint_state WHERE endpoint_id = ANY($5) AND paused_until > $6"
     )
 }
@@ -76,6 +80,8 @@ async fn add(
         event_revision: Option<i32>,
         #[diesel(sql_type = Nullable<Integer>)]
         told_revision: Option<i32>,
+        #[diesel(sql_type = Nullable<Bool>)]
+        is_untried: Option<bool>,
         #[diesel(sql_type = Nullable<Timestamptz>)]
         paused_until: Option<DateTime<Utc>>,
     }
@@ -98,7 +104,11 @@ async fn add(
             (_, Some(endpoint_id), Some(event_id), Some(revision), _) => {
                 let event_id = EventId::from_parts(event_id, revision.cast_unsigned());
                 let told = row.told_revision.unwrap_or_default().cast_unsigned();
-                standing.existing.insert(Owed { endpoint_id, event_id }, told);
+                let owed = Owed { endpoint_id, event_id };
+                standing.existing.insert(owed, told);
+                if row.is_untried.unwrap_or_default() {
+                    standing.untried.insert(owed);
+                }
             }
             (_, Some(endpoint_id), _, _, Some(until)) => standing.paused.push((endpoint_id, until)),
             _ => {}

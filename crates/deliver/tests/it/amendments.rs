@@ -11,7 +11,7 @@ use model::{EndpointId, EnrichedClick, EventId};
 use serde_json::{Value, json};
 use store::delivery_log::{self, LoggedDelivery};
 use store::endpoints::{self, EndpointOptions, State};
-use store::leases;
+use store::{leases, settling};
 use testkit::{Answer, Received, Subscriber, until};
 use uuid::Uuid;
 
@@ -348,6 +348,41 @@ async fn what_another_had_in_hand_when_the_wait_was_over_keeps_its_bytes_and_the
 
     assert_eq!((&first["type"], &first["data"]["revision"]), (&json!("link.clicked"), &json!(0)));
     assert_eq!((&second["type"], &second["data"]["revision"]), (&json!("link.click.amended"), &json!(1)));
+}
+
+#[tokio::test]
+async fn what_changes_while_the_first_telling_is_in_hand_is_told_when_it_is_known_what_that_told() {
+    let rig = Rig::new().await;
+    let (at_once, later) =
+        (Subscriber::start(Answer::Status(200)).await, Subscriber::start(Answer::Status(200)).await);
+    rig.endpoint(&at_once.url()).await;
+    let (waits, _) = rig.endpoint_with(&later.url(), settling_people).await;
+    let running = rig.start().await;
+    let click = rig.click();
+    rig.publish(&click).await;
+    rig.stand(DeliveryStatus::Delivered, 1).await;
+    let waiting = rig.stand(DeliveryStatus::Pending, 1).await.remove(0);
+    rig.all_acknowledged().await;
+    // another instance has it in hand
+    let another = Uuid::from_u128(7);
+    let mut conn = rig.pool.get().await.expect("a connection");
+    let (soon, end) = (Utc::now() + TimeDelta::days(1), Utc::now() + TimeDelta::days(2));
+    let leased = leases::lease_due(&mut conn, &[(waits, 1)], another, soon, end).await;
+    assert_eq!(leased.expect("a lease").len(), 1);
+
+    let change = amended(&click, Verdict::Automated);
+    rig.publish(&change).await;
+
+    // who is told at once is told in the same batch
+    at_once.received(2).await;
+    rig.stand(DeliveryStatus::Delivered, 2).await;
+    assert_eq!(rig.deliveries().await.len(), 3, "nothing is told of a change of what may not be told");
+    rig.record(&change).await;
+    settling::withdraw(&mut conn, &[waiting.id], another).await.expect("a query");
+    drop(conn);
+    rig.all_acknowledged().await;
+    running.stop().await;
+    assert_eq!((rig.deliveries().await.len(), later.count()), (2, 0));
 }
 
 #[tokio::test]

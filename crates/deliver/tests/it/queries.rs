@@ -134,6 +134,7 @@ async fn what_exists_is_known_before_a_batch_is_sent() {
     let standing = standing::ask(&mut conn, &[known.owed, new.owed], Utc::now()).await.expect("a query");
 
     assert_eq!(standing.existing, HashMap::from([(known.owed, 0)]));
+    assert_eq!(standing.untried, HashSet::from([known.owed]));
     assert!(standing.endpoints_version >= 1);
     let again = deliveries::insert(&mut conn, &[known], &[], me(), Utc::now()).await.expect("an insert");
     assert!(again.is_empty());
