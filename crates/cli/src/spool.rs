@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bus::Bus;
 use clap::{Args, Subcommand};
-use redirect::{Contents, Inspection};
+use redirect::{Contents, Inspection, PutAside};
 use serde::Serialize;
 
 use crate::connections::ConnectionOptions;
@@ -22,8 +22,9 @@ pub(crate) enum Command {
     Inspect(InspectOptions),
     /// Send NATS what a spool holds; no redirect may be using it
     ///
-    /// Exits with 0 when NATS has taken everything, otherwise with 1. The files stay: the next redirect that uses the
-    /// directory removes them when the database holds their clicks. Sending clicks again does no harm.
+    /// Exits with 0 when NATS has taken everything and no file was left aside, otherwise with 1. The files stay: the next
+    /// redirect that uses the directory removes them when the database holds their clicks. Sending clicks again does no
+    /// harm.
     Ship(ShipOptions),
 }
 
@@ -62,6 +63,8 @@ struct Done {
     refused_clicks: u64,
     left_clicks: u64,
     left_bytes: u64,
+    /// Files whose clicks were not sent.
+    put_aside: Vec<PutAside>,
 }
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -73,14 +76,17 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 fn inspect(options: &InspectOptions) -> anyhow::Result<ExitCode> {
     let dir = &options.dir;
-    let inspection = redirect::inspect(dir)
-        .with_context(|| format!("failed to look at the spool in {}", dir.display()))?;
+    let inspection = look(dir)?;
     if options.json {
         out::json(&inspection);
     } else {
         print(dir, &inspection);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn look(dir: &Path) -> anyhow::Result<Inspection> {
+    redirect::inspect(dir).with_context(|| format!("failed to look at the spool in {}", dir.display()))
 }
 
 fn print(dir: &Path, inspection: &Inspection) {
@@ -122,21 +128,35 @@ async fn ship(options: &ShipOptions) -> anyhow::Result<ExitCode> {
         refused_clicks: shipped.refused,
         left_clicks: shipped.left.clicks,
         left_bytes: shipped.left.bytes,
+        // looked for afterwards: what cannot be read is put aside meanwhile
+        put_aside: look(&options.dir)?.put_aside,
     };
     if options.json {
         out::json(&done);
     } else {
-        out::line(&format!("{} clicks sent", done.shipped_clicks));
-        if done.refused_clicks > 0 {
-            out::line(&format!("{} clicks are too large for the stream", done.refused_clicks));
-        }
-        if done.left_bytes > 0 {
-            out::line(&format!(
-                "{} clicks are left ({} bytes): NATS takes no more; look at its stream CLICKS (`clickwire doctor`)",
-                done.left_clicks, done.left_bytes
-            ));
-        }
+        tell(&done);
     }
-    let is_done = done.left_bytes == 0 && done.refused_clicks == 0;
+    let is_done = done.left_bytes == 0 && done.refused_clicks == 0 && done.put_aside.is_empty();
     Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tell(done: &Done) {
+    out::line(&format!("{} clicks sent", done.shipped_clicks));
+    if done.refused_clicks > 0 {
+        out::line(&format!("{} clicks are too large for the stream", done.refused_clicks));
+    }
+    if done.left_bytes > 0 {
+        out::line(&format!(
+            "{} clicks are left ({} bytes): NATS takes no more; look at its stream CLICKS (`clickwire doctor`)",
+            done.left_clicks, done.left_bytes
+        ));
+    }
+    for file in &done.put_aside {
+        out::line(&format!("not sent   {}, {} bytes", file.path.display(), file.bytes));
+    }
+    if !done.put_aside.is_empty() {
+        out::line(
+            "keep these files: --all sends those that end with .unconfirmed; those that end with .damaged cannot be read",
+        );
+    }
 }

@@ -92,12 +92,31 @@ async fn what_was_put_aside_is_shown_and_sent_with_the_rest() {
     }
 
     let aside = clickwire.ok(&["spool", "inspect", "--dir", &dir]).await;
-    let left_alone = clickwire.ok(&["spool", "ship", "--json", "--dir", &dir]).await.json();
+    let left_alone = clickwire.fails(&["spool", "ship", "--dir", &dir]).await;
     let all = clickwire.ok(&["spool", "ship", "--all", "--json", "--dir", &dir]).await.json();
 
     assert!(aside.stdout.contains("put aside") && aside.stdout.contains(".unconfirmed"), "{aside:?}");
-    assert_eq!((&left_alone["shipped_clicks"], &all["shipped_clicks"]), (&0.into(), &CLICKS.into()));
+    assert!(left_alone.stdout.contains("0 clicks sent\nnot sent "), "{left_alone:?}");
+    assert_eq!((&all["shipped_clicks"], &all["put_aside"]), (&CLICKS.into(), &serde_json::json!([])));
     assert!(spool_files().all(|path| path.extension().is_none_or(|e| e != "unconfirmed")));
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_never_sent_and_whoever_ships_a_spool_is_told_of_it() {
+    let nats = TestNats::start().await;
+    let clickwire = Clickwire::new().with("CLICKWIRE__NATS__URL", nats.url());
+    let dir = clickwire.dir.path().join("spool");
+    std::fs::create_dir(&dir).expect("a directory");
+    let damaged = dir.join("00000000000000000003.damaged");
+    std::fs::write(&damaged, "nobody can read this").expect("written");
+    let dir = dir.display().to_string();
+
+    let told = clickwire.fails(&["spool", "ship", "--all", "--dir", &dir]).await;
+    let listed = clickwire.fails(&["spool", "ship", "--all", "--json", "--dir", &dir]).await.json();
+
+    let damaged = damaged.display().to_string();
+    assert!(told.stdout.contains(&format!("not sent   {damaged}, 20 bytes")), "{told:?}");
+    assert_eq!(listed["put_aside"], serde_json::json!([{"path": damaged, "bytes": 20}]));
 }
 
 #[tokio::test]
