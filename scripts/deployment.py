@@ -358,7 +358,7 @@ class Api:
 
     def replay(self, endpoint):
         url = f"http://127.0.0.1:{self.services.api}"
-        arguments = ("--endpoint", endpoint, "--since", "1h", "--status", "delivered", "--wait")
+        arguments = ("--endpoint", endpoint, "--since", "2days", "--status", "delivered", "--wait")
         self.services.command("replay", *arguments, CLICKWIRE_API_URL=url, CLICKWIRE_API_KEY=self.key)
 
 
