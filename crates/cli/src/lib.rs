@@ -6,7 +6,8 @@
 //! how things stand, `why`, `explain-ip`, `explain-ua`, `explain-click`, `doctor` and `healthcheck` what is wrong or why it is
 //! so. `rejudge` runs newer rules over old clicks, `reseal` changes the key that secrets are sealed with, `block` and `unblock`
 //! close links that are abused. `mint` makes recipients' links, offline. `spool` looks after the clicks of a redirect that does not run.
-//! `scope` says whose rows a command means, `connections` and `layers` what it reads them with, `listing` and `out` print.
+//! `scope` says whose rows a command means, `connections` and `layers` what it reads them with, `tracked_url` which slug a URL
+//! has; `listing`, `explain` and `out` print.
 //! Commands find a running `up` by the file that it leaves in its data directory.
 
 mod api;

@@ -40,6 +40,11 @@ const EVERY_SCOPE: [&str; 2] = ["*", "admin"];
 
 /// Run everything on this machine: PostgreSQL, NATS, the five services, and the console
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+PostgreSQL and nats-server are private ones in the data directory, unless settings name others (database.url, nats.url). Their \
+programs are looked for where systems have them, or as these variables say:
+  CLICKWIRE_PG_BIN       the directory with PostgreSQL's programs
+  CLICKWIRE_NATS_SERVER  the program nats-server")]
 pub(crate) struct Options {
     #[command(flatten)]
     data_dir: DataDirOption,

@@ -3,8 +3,8 @@
 //! In reading order: [`app`] puts everything together; `serve` takes connections, and `preamble` reads who is behind one
 //! that a proxy passes on; `follow` answers a request, with `target` for what it asks for, `links` (and its `cache`,
 //! `route_key` and `lookups`) for where that leads, `proxies` (with `provider_ranges`) and `visitor` for who asks,
-//! `destination` for the query they bring, `passwords` for what they have to know, `methods` for how they may ask, `tally`
-//! for what they do too often, and `pages`, `style`, `forms`, `previews` and `inspect` for what they are sent;
+//! `destination` for the query they bring, `passwords` for what they have to know, `methods` for how they may ask,
+//! `service::tally` for what they do too often, and `pages`, `style`, `forms`, `previews` and `inspect` for what they are sent;
 //! `descriptors` keeps their connections from taking all files; `spool` takes the click and ships it to the stream CLICKS,
 //! `orphans` tells of visits that led nowhere.
 //!

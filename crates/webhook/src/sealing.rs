@@ -54,10 +54,12 @@ struct Key {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// Sealed with a key that is not in the settings.
-    #[error("sealed with key {key_id}, which is neither `sealing.key` nor among `sealing.previous_keys`")]
+    #[error("sealed with key {key_id}, which is neither `{section}.key` nor among `{section}.previous_keys`")]
     UnknownKey {
         /// The id of that key.
         key_id: String,
+        /// Where it is missing: `sealing` or `minting`.
+        section: &'static str,
     },
     /// Changed, cut, or sealed for something else.
     #[error("the sealed bytes were changed, or were sealed for something else")]
@@ -65,6 +67,16 @@ pub enum OpenError {
     /// Opened, but not what should be in there.
     #[error("the sealed bytes hold something else than expected")]
     Content,
+}
+
+impl OpenError {
+    /// The same of a keyring that `[minting]` describes.
+    fn of_minting(self) -> Self {
+        match self {
+            Self::UnknownKey { key_id, .. } => Self::UnknownKey { key_id, section: "minting" },
+            other => other,
+        }
+    }
 }
 
 /// What sealed bytes are for: those of an endpoint, or what stands in its place.
@@ -136,7 +148,7 @@ impl Keyring {
             .keys
             .iter()
             .find(|key| key.id == *id)
-            .ok_or_else(|| OpenError::UnknownKey { key_id: hex(id) })?;
+            .ok_or_else(|| OpenError::UnknownKey { key_id: hex(id), section: "sealing" })?;
         key.cipher
             .decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad: purpose })
             .map_err(|_| OpenError::Forged)
@@ -193,7 +205,8 @@ impl Keyring {
         number: u8,
         sealed: &[u8],
     ) -> Result<MintingKey, OpenError> {
-        let bytes = self.open(&minting_purpose(workspace_id, id), sealed)?;
+        let opened = self.open(&minting_purpose(workspace_id, id), sealed);
+        let bytes = opened.map_err(OpenError::of_minting)?;
         MintingKey::from_parts(number, &bytes).map_err(|_| OpenError::Content)
     }
 }
@@ -292,7 +305,23 @@ mod tests {
 
         let error = keyring().open(b"x", &sealed).expect_err("another keyring");
 
-        assert_eq!(error, OpenError::UnknownKey { key_id: hex(&sealed[..KEY_ID_BYTES]) });
+        let key_id = hex(&sealed[..KEY_ID_BYTES]);
+        assert_eq!(error, OpenError::UnknownKey { key_id, section: "sealing" });
+    }
+
+    #[test]
+    fn an_unknown_key_of_recipients_links_is_looked_for_in_its_own_section() {
+        let (workspace, id) = (WorkspaceId::generate(), MintingKeyId::generate());
+        let key = MintingKey::generate(3).expect("a number");
+        let sealed = keyring().seal_minting_key(workspace, id, &key);
+
+        let error = keyring().open_minting_key(workspace, id, 3, &sealed).expect_err("another keyring");
+
+        let key_id = hex(&sealed[..KEY_ID_BYTES]);
+        let told = format!(
+            "sealed with key {key_id}, which is neither `minting.key` nor among `minting.previous_keys`"
+        );
+        assert_eq!(error.to_string(), told);
     }
 
     #[test]

@@ -255,6 +255,8 @@ async fn every_command_has_help_and_a_wrong_one_is_told_apart() {
         let help = clickwire.ok(&[command, "--help"]).await;
         assert!(help.stdout.contains("Usage: clickwire "), "{command}");
     }
+    let up = clickwire.ok(&["up", "--help"]).await;
+    assert!(up.stdout.contains("CLICKWIRE_PG_BIN") && up.stdout.contains("CLICKWIRE_NATS_SERVER"), "{up:?}");
     assert_eq!(clickwire.run(&["fly"]).await.code, Some(2));
     assert_eq!(clickwire.run(&["listen", "--fail-rate", "2"]).await.code, Some(2));
     assert_eq!(clickwire.run(&["up", "--admin-key", "short"]).await.code, Some(2));

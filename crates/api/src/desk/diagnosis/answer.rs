@@ -42,7 +42,10 @@ fn of_status(status: u16) -> (Code, &'static str) {
             Code::AnswerGone,
             "410 says for good that it is gone, and disables the webhook: answer 404 or 503 instead",
         ),
-        413 => (Code::AnswerTooLarge, "your program takes too small a body: let it take 64 KiB"),
+        413 => (
+            Code::AnswerTooLarge,
+            "your program takes too small a body: let it take 64 KiB, and with `batch` its max_bytes (256 KiB by default)",
+        ),
         400 | 415 | 422 => (
             Code::AnswerUnreadable,
             "your program could not read it: it is JSON in UTF-8, unknown values are null, and fields are added over time",
