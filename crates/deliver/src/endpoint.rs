@@ -97,11 +97,6 @@ impl Endpoint {
         self.settle > TimeDelta::zero()
     }
 
-    /// How long after a click it waits for evidence.
-    pub fn settle(&self) -> TimeDelta {
-        self.settle
-    }
-
     /// When it is told of this click, if it waits for the settled verdict.
     pub fn settled_at(&self, click: &EnrichedClick, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.settles().then(|| owing::settled_at(click.click.clicked_at, self.settle, now))

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use model::event_type::{LINK_CLICK_AMENDED, LINK_CLICKED};
 use model::{DeliveryId, EnrichedClick, EventId};
 use store::Pool;
@@ -24,10 +24,14 @@ use crate::endpoint::Endpoint;
 use crate::endpoints::{EndpointTable, Endpoints};
 use crate::later::Later;
 use crate::metrics::Metrics;
-use crate::owing::{Owing, Stance, Telling, is_first_on_its_way};
+use crate::owing::{Owing, Stance, Telling};
 
 /// How often a batch is matched again because endpoints have changed meanwhile.
 const MATCHES_MAX: usize = 5;
+
+/// How long after a change was found it waits to be recorded, where nothing is known to have been told of the click. `record` reads
+/// what we read: what it has not recorded by then, it will hardly record any more.
+const RECORDED_WITHIN: TimeDelta = TimeDelta::days(1);
 
 /// Finds what is owed.
 pub struct Matching {
@@ -189,7 +193,7 @@ impl Matching {
     }
 
     /// What is owed by tellings that have found no first telling waiting. One that was made meanwhile, or is in somebody's hand,
-    /// may still be changed or withdrawn: what amends it comes again until that is known.
+    /// may still be changed or withdrawn, however old its click is: what amends it comes again until that is known.
     async fn amend(
         &self,
         unsettled: HashMap<Owed, Interest<'_>>,
@@ -204,7 +208,7 @@ impl Matching {
         for (first, interest) in unsettled {
             match standing.existing.get(&first) {
                 Some(told) if *told >= interest.telling.revision() => {}
-                Some(_) if standing.untried.contains(&first) && is_on_its_way(&interest, now) => {
+                Some(_) if standing.untried.contains(&first) => {
                     found.early.insert(interest.telling.click.event_id);
                 }
                 Some(_) => found.debts.push(interest.debt(LINK_CLICK_AMENDED, now)),
@@ -257,13 +261,11 @@ fn waiting(interest: &Interest<'_>, now: DateTime<Utc>) -> NewDelivery {
     }
 }
 
+/// Whether its first telling may be still to come. What is recorded ends the wait, not the age of the click: after an outage, or
+/// when somebody decides late, that says nothing.
 fn is_early(interest: &Interest<'_>, now: DateTime<Utc>) -> bool {
-    interest.stance.expects_first() && is_on_its_way(interest, now)
-}
-
-fn is_on_its_way(interest: &Interest<'_>, now: DateTime<Utc>) -> bool {
-    let clicked_at = interest.telling.click.click.clicked_at;
-    is_first_on_its_way(clicked_at, interest.endpoint.settle(), now)
+    let told_at = interest.telling.click.enriched_at;
+    interest.stance.expects_first() && now - told_at < RECORDED_WITHIN
 }
 
 /// The bytes of webhooks of a batch: endpoints of one click that have the same shape get the same.

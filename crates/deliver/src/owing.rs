@@ -15,15 +15,12 @@
 //!
 //! An endpoint that waits for the settled verdict (`settle_ms`) has its `link.clicked` as a row that is not due yet. An
 //! amendment that comes before it is sent becomes part of it, or takes it back: [`Owing::Settling`]. One that finds the row in
-//! somebody's hand comes again when it is known what was sent. One that finds no row comes again for a while
-//! ([`Stance::expects_first`]), unless it is recorded: then what it amends is not told any more. At its first lease the row is
-//! held against what is recorded ([`settled`](crate::settled)).
+//! somebody's hand comes again when it is known what was sent. One that finds no row, though one is to be expected
+//! ([`Stance::expects_first`]), comes again until it is recorded: then what it amends is not told any more. At its first lease the
+//! row is held against what is recorded ([`settled`](crate::settled)).
 
 use chrono::{DateTime, TimeDelta, Utc};
 use model::{EnrichedClick, EventId};
-
-/// How long after the time for evidence the first telling of a click may still be on its way.
-pub const GRACE: TimeDelta = TimeDelta::seconds(60);
 
 /// A click as one message tells it, and as the messages before told it.
 #[derive(Debug)]
@@ -60,8 +57,7 @@ impl<'a> Telling<'a> {
             revision: self.revision(),
             wish,
             matches: matches(self.click),
-            matched: self.before.iter().any(&matches),
-            matched_last: self.before.last().is_some_and(&matches),
+            matched: self.before.iter().any(matches),
         };
         stance.may_be_owed().then_some(stance)
     }
@@ -91,8 +87,6 @@ pub struct Stance {
     pub matches: bool,
     /// Its filter let an earlier one through.
     matched: bool,
-    /// Its filter let the one before through.
-    matched_last: bool,
 }
 
 /// What an endpoint is owed.
@@ -139,20 +133,16 @@ impl Stance {
         }
     }
 
-    /// Whether a `link.clicked` that neither waits nor was sent is to be expected.
+    /// Whether a `link.clicked` that neither waits nor was sent is to be expected: by this telling or by any before it, which may
+    /// come later than this one, or have come in the same batch.
     pub fn expects_first(self) -> bool {
-        self.wish.is_owed && (self.matches || self.matched_last)
+        self.wish.is_owed && (self.matches || self.matched)
     }
 }
 
 /// When a click is told of to an endpoint that waits for evidence, however wrong the clock was that dated it.
 pub fn settled_at(clicked_at: DateTime<Utc>, settle: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
     clicked_at.checked_add_signed(settle).unwrap_or(DateTime::<Utc>::MAX_UTC).clamp(now, now + settle)
-}
-
-/// Whether the first telling of a click that waits for evidence may still be on its way.
-pub fn is_first_on_its_way(clicked_at: DateTime<Utc>, settle: TimeDelta, now: DateTime<Utc>) -> bool {
-    (-GRACE..settle + GRACE).contains(&(now - clicked_at))
 }
 
 #[cfg(test)]
@@ -257,10 +247,22 @@ mod tests {
         assert_eq!(at(now - TimeDelta::days(1)), now);
         assert_eq!(at(DateTime::<Utc>::MIN_UTC), now);
         assert_eq!(at(DateTime::<Utc>::MAX_UTC), now + settle);
+    }
 
-        let is_on_its_way = |clicked_at| is_first_on_its_way(clicked_at, settle, now);
-        assert!(is_on_its_way(now) && is_on_its_way(now - TimeDelta::seconds(69)));
-        assert!(!is_on_its_way(now - TimeDelta::seconds(70)));
-        assert!(!is_on_its_way(DateTime::<Utc>::MIN_UTC) && !is_on_its_way(DateTime::<Utc>::MAX_UTC));
+    #[test]
+    fn a_first_telling_is_expected_of_whatever_the_filter_ever_let_through() {
+        let settles = Wish { settles: true, ..CLICKS };
+        for (verdicts, wish, is_expected) in [
+            (&[Human][..], settles, true),
+            (&[Human, Automated], settles, true),
+            (&[Human, Automated, Unknown], settles, true),
+            (&[Automated, Human], settles, true),
+            (&[Automated, Unknown], settles, false),
+            (&[Human, Automated], Wish { is_owed: false, ..settles }, false),
+        ] {
+            let click = click(verdicts);
+            let stance = Telling::of(&click).stance(wish, |click| click.automation.verdict == Human);
+            assert_eq!(stance.is_some_and(Stance::expects_first), is_expected, "{verdicts:?} {wish:?}");
+        }
     }
 }

@@ -39,7 +39,8 @@ impl Row {
 /// endpoint or click.
 ///
 /// Tells which of them wait now. Of the others something was told already, or a higher revision waits or is recorded: whoever
-/// wants the settled verdict need not hear them any more.
+/// wants the settled verdict need not hear them any more. What is told otherwise than before enters again: whoever fetches it may
+/// have fetched it as it was, if it was due and could not be sent.
 pub async fn tell(
     conn: &mut Connection,
     new: &[NewDelivery],
@@ -62,7 +63,8 @@ pub async fn tell(
              AND c.revision > n.revision) IS NULL \
          ORDER BY n.endpoint_id, n.event_id \
          ON CONFLICT (day, endpoint_id, event_id, event_revision, replay_number) DO UPDATE \
-             SET body = excluded.body, told_revision = excluded.told_revision \
+             SET body = excluded.body, told_revision = excluded.told_revision, \
+                 entered_in = pg_current_xact_id()::text::bigint \
              WHERE d.status = 'pending' AND d.attempted_at IS NULL AND d.leased_by IS NULL \
                  AND d.told_revision < excluded.told_revision \
          RETURNING endpoint_id, event_id"),
@@ -141,14 +143,16 @@ pub async fn later(
     Ok(rows.into_iter().map(|row| (DeliveryId::from_uuid(row.delivery_id), row.event)).collect())
 }
 
-/// Lets these leased deliveries tell another revision of their clicks, with these bytes; where the lease is still ours.
+/// Lets these leased deliveries tell another revision of their clicks, with these bytes; where the lease is still ours. They enter
+/// again, as in [`tell`].
 pub async fn retell(
     conn: &mut Connection,
     told: &[(DeliveryId, u32, &[u8])],
     leased_by: Uuid,
 ) -> QueryResult<()> {
     statement(format!(
-        "UPDATE deliveries d SET body = n.body, told_revision = n.revision FROM {} \
+        "UPDATE deliveries d SET body = n.body, told_revision = n.revision, \
+             entered_in = pg_current_xact_id()::text::bigint FROM {} \
          WHERE d.day = ANY($1) AND d.id = n.id AND d.leased_by = $5",
         unnested("$2, $3, $4", "n (id, revision, body)")
     ))

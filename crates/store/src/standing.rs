@@ -21,7 +21,8 @@ pub struct Standing {
     pub endpoints_version: i64,
     /// Which of the deliveries exist already, and the revision of the click that each tells.
     pub existing: HashMap<Owed, u32>,
-    /// Which of those have no attempt yet: they wait, or are in somebody's hand.
+    /// Which of those have no attempt yet and may still be told otherwise: they wait, or are in the hand of somebody who is there.
+    /// What is in a batch is not among them, nor what somebody had who lost his lease: both are sent with the bytes that they have.
     pub untried: HashSet<Owed>,
     /// Pauses that subscribers asked for and that are not over.
     pub paused: Vec<(EndpointId, DateTime<Utc>)>,
@@ -52,7 +53,8 @@ fn sql() -> String {
              FROM endpoint_changes \
          UNION ALL SELECT NULL, o.endpoint_id, o.event_id, o.event_revision, found.told_revision, found.is_untried, NULL \
              FROM {asked}, \
-             LATERAL (SELECT told_revision, status = 'pending' AND attempted_at IS NULL AS is_untried \
+             LATERAL (SELECT told_revision, status = 'pending' AND attempted_at IS NULL \
+                     AND (leased_by IS NULL OR leased_until > $6 AND leased_by IS DISTINCT FROM batch_id) AS is_untried \
                  FROM deliveries d WHERE d.day = $1 AND d.endpoint_id = o.endpoint_id \
                  AND d.event_id = o.event_id AND d.event_revision = o.event_revision AND d.replay_number = 0 \
                  OFFSET 0) AS found \

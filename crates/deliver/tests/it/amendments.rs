@@ -84,6 +84,24 @@ impl Rig {
         }
     }
 
+    /// Lets an endpoint be owed what was clicked since yesterday, in this state.
+    async fn owed_since_yesterday(&self, id: EndpointId, state: State) {
+        let (yesterday, mut conn) =
+            (Utc::now() - TimeDelta::days(1), self.pool.get().await.expect("a connection"));
+        for state in [State::Disabled, state] {
+            endpoints::set_state(&mut conn, self.workspace_id, id, state, None, yesterday)
+                .await
+                .expect("the endpoint is there");
+        }
+    }
+
+    /// A click that comes long after any evidence of it was waited for, as after an outage.
+    fn old_click(&self) -> EnrichedClick {
+        let mut click = self.click();
+        click.click.clicked_at -= TimeDelta::hours(2);
+        click
+    }
+
     /// Whom something was told, as what and under which id.
     async fn told_to(&self) -> HashSet<(EndpointId, String, String)> {
         let told = self.deliveries().await.into_iter();
@@ -231,6 +249,33 @@ async fn an_amendment_that_overtakes_its_click_settles_it_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_change_that_overtakes_an_old_click_waits_for_what_it_takes_back_until_it_is_recorded() {
+    let rig = Rig::new().await;
+    let (of_all, _) = rig.endpoint_with("http://127.0.0.1:9/", settling).await;
+    let (of_people, _) = rig.endpoint_with("http://127.0.0.1:9/", settling_people).await;
+    for id in [of_all, of_people] {
+        rig.owed_since_yesterday(id, State::Paused).await;
+    }
+    let running = rig.start().await;
+    let (one, other) = (rig.old_click(), rig.old_click());
+    let changed_twice = amended(&amended(&other, Verdict::Automated), Verdict::Unknown);
+    for change in [&amended(&one, Verdict::Automated), &changed_twice] {
+        rig.publish(change).await;
+    }
+    // they have come
+    rig.stand(DeliveryStatus::Pending, 2).await;
+
+    for click in [&one, &other] {
+        rig.publish(click).await;
+    }
+
+    rig.all_acknowledged().await;
+    running.stop().await;
+    let expected = [&one, &other].map(|click| told(of_all, "link.clicked", click.event_id));
+    assert_eq!((rig.told_to().await, rig.deliveries().await.len()), (HashSet::from(expected), 2));
+}
+
+#[tokio::test]
 async fn what_was_told_after_the_wait_is_amended_and_nothing_is_told_before_it() {
     let rig = Rig::new().await;
     let subscriber = Subscriber::start(Answer::Status(200)).await;
@@ -355,10 +400,12 @@ async fn what_changes_while_the_first_telling_is_in_hand_is_told_when_it_is_know
     let rig = Rig::new().await;
     let (at_once, later) =
         (Subscriber::start(Answer::Status(200)).await, Subscriber::start(Answer::Status(200)).await);
-    rig.endpoint(&at_once.url()).await;
+    let (is_told, _) = rig.endpoint(&at_once.url()).await;
+    rig.owed_since_yesterday(is_told, State::Active).await;
     let (waits, _) = rig.endpoint_with(&later.url(), settling_people).await;
+    rig.owed_since_yesterday(waits, State::Paused).await;
     let running = rig.start().await;
-    let click = rig.click();
+    let click = rig.old_click();
     rig.publish(&click).await;
     rig.stand(DeliveryStatus::Delivered, 1).await;
     let waiting = rig.stand(DeliveryStatus::Pending, 1).await.remove(0);
@@ -366,8 +413,8 @@ async fn what_changes_while_the_first_telling_is_in_hand_is_told_when_it_is_know
     // another instance has it in hand
     let another = Uuid::from_u128(7);
     let mut conn = rig.pool.get().await.expect("a connection");
-    let (soon, end) = (Utc::now() + TimeDelta::days(1), Utc::now() + TimeDelta::days(2));
-    let leased = leases::lease_due(&mut conn, &[(waits, 1)], another, soon, end).await;
+    let (now, end) = (Utc::now(), Utc::now() + TimeDelta::days(1));
+    let leased = leases::lease_due(&mut conn, &[(waits, 1)], another, now, end).await;
     assert_eq!(leased.expect("a lease").len(), 1);
 
     let change = amended(&click, Verdict::Automated);

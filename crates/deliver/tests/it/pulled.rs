@@ -3,13 +3,17 @@
 use bus::{Change, Table};
 use chrono::Utc;
 use futures::StreamExt as _;
+use model::automation::Verdict;
 use model::delivery::DeliveryStatus;
 use model::{DeliveryId, EventId};
 use store::deliveries::{self, NewDelivery, Owed, Progress};
 use store::endpoints::{DeliveryMode, EndpointOptions};
 use store::pulled::{self, Position};
+use store::settling;
 use testkit::{Answer, Script, Subscriber};
 
+use crate::amendments::amended;
+use crate::batching::{first_telling, insert};
 use crate::rig::{LIMIT, Rig};
 
 fn pulls(options: &mut EndpointOptions) {
@@ -77,4 +81,29 @@ async fn what_waits_for_an_endpoint_that_begins_to_fetch_is_there_for_it() {
     assert_eq!((offered[0].event_id, offered[0].next_attempt_at), (event_id, None));
     running.stop().await;
     assert_eq!(subscriber.count(), 0);
+}
+
+#[tokio::test]
+async fn what_is_told_otherwise_after_it_was_fetched_is_there_to_be_fetched_again() {
+    let rig = Rig::new().await;
+    let (id, _) = rig.endpoint_with("http://127.0.0.1:9/", |options| options.settle_ms = 1000).await;
+    let click = rig.click();
+    let change = amended(&click, Verdict::Automated);
+    insert(&rig, &[first_telling(&rig, id, &click)]).await;
+    let mut conn = rig.pool.get().await.expect("a connection");
+    let page = pulled::page(&mut conn, rig.workspace_id, id, Position::beginning(), 10).await;
+    let fetched = page.expect("a page").last().expect("an event").position;
+
+    let body = webhook::payload::link_clicked(&change);
+    let otherwise = NewDelivery {
+        told_revision: 1,
+        progress: Progress::due(Utc::now(), Some(body.clone())),
+        ..first_telling(&rig, id, &click)
+    };
+    let told = settling::tell(&mut conn, &[otherwise], Utc::now()).await.expect("it is told");
+
+    assert_eq!(told.len(), 1);
+    let page = pulled::page(&mut conn, rig.workspace_id, id, fetched, 10).await.expect("a page");
+    let bodies: Vec<_> = page.into_iter().map(|row| (row.event_id, row.body)).collect();
+    assert_eq!(bodies, [(click.event_id, Some(body))]);
 }

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use chrono::{Duration, Utc};
 use model::delivery::DeliveryStatus;
 use model::event_type::LINK_CLICKED;
-use model::{DeliveryId, EndpointId, EventId, WorkspaceId};
+use model::{BatchId, DeliveryId, EndpointId, EventId, WorkspaceId};
+use store::batches::{self, NewBatch};
 use store::deliveries::{self, NewDelivery, Owed, Progress};
 use store::leases::{self, Finished};
 use store::standing;
@@ -138,4 +139,35 @@ async fn what_exists_is_known_before_a_batch_is_sent() {
     assert!(standing.endpoints_version >= 1);
     let again = deliveries::insert(&mut conn, &[known], &[], me(), Utc::now()).await.expect("an insert");
     assert!(again.is_empty());
+}
+
+#[tokio::test]
+async fn what_waits_or_is_in_hand_may_still_be_told_otherwise_and_what_is_in_a_batch_or_was_left_may_not() {
+    let database = TestDatabase::new().await;
+    let mut conn = database.pool().get().await.expect("a connection");
+    let new: [NewDelivery; 4] =
+        std::array::from_fn(|_| waiting(EndpointId::generate(), -Duration::seconds(1)));
+    let now = Utc::now();
+    deliveries::insert(&mut conn, &new, &[], me(), now).await.expect("an insert");
+    let [waits, in_hand, left, in_batch] = &new;
+    for (delivery, until) in [(in_hand, now + Duration::seconds(5)), (left, now)] {
+        let wanted = [(delivery.owed.endpoint_id, 1)];
+        let leased = leases::lease_due(&mut conn, &wanted, me(), now, until).await;
+        assert_eq!(leased.expect("a lease").len(), 1);
+    }
+    let batch = NewBatch {
+        id: BatchId::generate_at(in_batch.id.timestamp()),
+        workspace_id: in_batch.workspace_id,
+        endpoint_id: in_batch.owed.endpoint_id,
+        is_replay: false,
+        deliveries: vec![in_batch.id],
+        body: b"{}".to_vec(),
+    };
+    batches::make(&mut conn, &batch, now).await.expect("a batch");
+
+    let asked = [waits.owed, in_hand.owed, left.owed, in_batch.owed];
+    let standing = standing::ask(&mut conn, &asked, now).await.expect("a query");
+
+    assert_eq!(standing.existing.len(), 4);
+    assert_eq!(standing.untried, HashSet::from([waits.owed, in_hand.owed]));
 }
