@@ -76,6 +76,11 @@ impl Endpoint {
         self.wants_event(LINK_CLICKED, click.click.clicked_at) && self.lets_through(click)
     }
 
+    /// Whether it was then what it is now: what it asks for may have been something else before its last change.
+    pub fn was_as_now(&self, at: DateTime<Utc>) -> bool {
+        self.source.changed_at <= at
+    }
+
     /// How it stands to a telling of a click, if it may be owed anything by it.
     pub fn stance(&self, telling: &Telling<'_>) -> Option<Stance> {
         let wish = Wish {

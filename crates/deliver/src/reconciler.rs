@@ -4,6 +4,10 @@
 //! and that nobody has a delivery of are matched again; what is owed gets a row, and the courier sends it. Usually those are
 //! clicks that nobody wants. A click is given a minute to come the usual way, and while we are behind nothing is looked for.
 //! Several replicas may look: a delivery is made once.
+//!
+//! What an endpoint's filter kept back looks like what was lost, once the filter lets it through. So nothing is made up for that was
+//! clicked before the endpoint's last change, be it of its description alone: whoever changes it right after something was lost
+//! has to replay what is missing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,7 +102,8 @@ impl Reconciler {
     }
 }
 
-/// The deliveries that a recorded click calls for: first tellings, of what is known of it by now.
+/// The deliveries that a recorded click calls for, to endpoints that were then what they are now: first tellings, of what is known
+/// of it by now.
 fn owed(table: &EndpointTable, event: &[u8], now: DateTime<Utc>) -> Vec<NewDelivery> {
     let click = match EnrichedClick::decode(event) {
         Ok(click) => click,
@@ -120,5 +125,6 @@ fn owed(table: &EndpointTable, event: &[u8], now: DateTime<Utc>) -> Vec<NewDeliv
         leased_until: None,
         line: endpoint.line_of(&click),
     };
-    table.matching(&click).map(new).collect()
+    let is_missing = |endpoint: &&Arc<Endpoint>| endpoint.was_as_now(click.click.clicked_at);
+    table.matching(&click).filter(is_missing).map(new).collect()
 }

@@ -53,6 +53,8 @@ pub struct Subscription {
     pub permanent_statuses: Vec<u16>,
     /// No older event is owed.
     pub owed_from: DateTime<Utc>,
+    /// When it was last changed, in whatever: of what happened before it is not known whether it was wanted then.
+    pub changed_at: DateTime<Utc>,
     /// Live signing secrets, sealed, newest first.
     pub secrets_sealed: Vec<Vec<u8>>,
     /// The shape of its bodies, as `webhook::shape` reads it.
@@ -105,6 +107,7 @@ struct Row {
     permanent_statuses: Vec<i16>,
     alert_format: Option<String>,
     owed_from: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
     payload: Option<Value>,
     batch: Option<Value>,
     delivery: String,
@@ -210,6 +213,7 @@ fn read(row: Row, sealed: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> QueryResult<Subscr
             .filter_map(|s| u16::try_from(s).ok())
             .collect(),
         owed_from: row.owed_from,
+        changed_at: row.updated_at,
         secrets_sealed,
         payload: row.payload,
         batch: row.batch.map(parsed_json).transpose()?,

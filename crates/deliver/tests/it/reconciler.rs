@@ -7,8 +7,10 @@ use deliver::endpoints::Endpoints;
 use deliver::lanes::Lanes;
 use deliver::metrics::Metrics;
 use deliver::reconciler::Reconciler;
+use model::EventId;
 use model::automation::Verdict;
 use model::delivery::DeliveryStatus;
+use store::endpoints;
 use store::untold::Place;
 use testkit::{Answer, Subscriber};
 
@@ -78,6 +80,32 @@ async fn what_nobody_is_owed_and_what_is_still_to_come_is_left_alone() {
     let mut place = begun;
     assert_eq!(reconciler.look(&mut place, later).await.expect("a look"), 0);
     assert_eq!(place, begun);
+}
+
+#[tokio::test]
+async fn what_a_filter_kept_back_before_it_was_changed_is_not_taken_for_lost() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let filter = serde_json::json!({"verdicts": ["automated"]});
+    let (endpoint_id, _) =
+        rig.endpoint_with(&subscriber.url(), |options| options.filter = Some(filter)).await;
+    rig.record(&rig.click()).await;
+    let mut options = rig.endpoint_now(endpoint_id).await.options;
+    options.filter = None;
+    let mut conn = rig.pool.get().await.expect("a connection");
+    endpoints::update(&mut conn, rig.workspace_id, endpoint_id, &options, Utc::now())
+        .await
+        .expect("it is saved");
+    drop(conn);
+    let lost = rig.click();
+    rig.record(&lost).await;
+    let (reconciler, later) = (reconciler(&rig).await, Utc::now() + Duration::minutes(2));
+
+    let made = reconciler.look(&mut Place::beginning(Utc::now() - Duration::hours(1)), later).await;
+
+    assert_eq!(made.expect("a look"), 1);
+    let found: Vec<EventId> = rig.deliveries().await.iter().map(|delivery| delivery.event_id).collect();
+    assert_eq!(found, [lost.event_id]);
 }
 
 #[tokio::test]
