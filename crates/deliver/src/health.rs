@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use model::delivery::Attempt;
-use model::{EndpointId, WorkspaceId};
+use model::{EndpointId, EndpointUrl, WorkspaceId};
 use store::Pool;
 use store::endpoint_state::{self, Learned};
 use tokio::sync::Notify;
@@ -35,7 +35,8 @@ pub struct Health {
 struct News {
     learned: Learned,
     paused_until: Option<DateTime<Utc>>,
-    is_gone: bool,
+    /// The URL that answered 410: the endpoint may be at another one by now.
+    gone: Option<EndpointUrl>,
 }
 
 impl Health {
@@ -60,7 +61,7 @@ impl Health {
                 endpoint.lane.pause(until);
             }
             Outcome::Gone => {
-                news.is_gone = true;
+                news.gone = Some(endpoint.url.clone());
                 endpoint.lane.pause(now + GONE_PAUSE);
             }
             Outcome::Delivered | Outcome::Retry | Outcome::Permanent => return,
@@ -113,7 +114,9 @@ async fn write(
     // what changes the endpoint first: if that fails, nothing is counted twice
     for news in news.clone() {
         let (workspace_id, endpoint_id) = (news.learned.workspace_id, news.learned.endpoint_id);
-        if news.is_gone && endpoint_state::disable_gone(&mut conn, workspace_id, endpoint_id, now).await? {
+        if let Some(url) = &news.gone
+            && endpoint_state::disable_gone(&mut conn, workspace_id, endpoint_id, url, now).await?
+        {
             disabled.push((workspace_id, endpoint_id));
         }
         if let Some(until) = news.paused_until {
@@ -137,7 +140,7 @@ impl News {
             last_failure_at: None,
             last_success_at: None,
         };
-        Self { learned, paused_until: None, is_gone: false }
+        Self { learned, paused_until: None, gone: None }
     }
 
     fn add(&mut self, attempt: &Attempt, number: u32, deliveries: u32, now: DateTime<Utc>) {
@@ -167,7 +170,7 @@ impl News {
         old.last_failure_at = new.last_failure_at.or(old.last_failure_at);
         old.last_success_at = new.last_success_at.or(old.last_success_at);
         self.paused_until = self.paused_until.max(newer.paused_until);
-        self.is_gone |= newer.is_gone;
+        self.gone = newer.gone.or(self.gone.take());
     }
 }
 

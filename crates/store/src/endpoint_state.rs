@@ -9,7 +9,7 @@ use diesel_async::{AsyncConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
 
-use model::{EndpointId, WorkspaceId};
+use model::{EndpointId, EndpointUrl, WorkspaceId};
 
 use crate::endpoints::State;
 use crate::schema::{endpoint_state, endpoints};
@@ -151,16 +151,19 @@ pub async fn paused(
     Ok(rows.into_iter().filter_map(|(id, until)| Some((EndpointId::from_uuid(id), until?))).collect())
 }
 
-/// Disables an endpoint that answered 410 and tells of it; `false` when it was disabled already.
+/// Disables an endpoint that answered 410 at this URL and tells of it; `false` when it was disabled already, or has been moved to
+/// another.
 pub async fn disable_gone(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
     endpoint_id: EndpointId,
+    url: &EndpointUrl,
     now: DateTime<Utc>,
 ) -> QueryResult<bool> {
     conn.transaction(async |conn| {
         let live = endpoints::table
             .filter(endpoints::id.eq(endpoint_id.uuid()).and(endpoints::workspace_id.eq(workspace_id.uuid())))
+            .filter(endpoints::url.eq(url.as_str()))
             .filter(endpoints::deleted_at.is_null().and(endpoints::state.ne(State::Disabled.as_str())));
         let changed = diesel::update(live)
             .set((

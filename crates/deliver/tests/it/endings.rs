@@ -1,7 +1,10 @@
 //! What subscribers say about themselves: gone, too much, elsewhere.
 
+use chrono::Utc;
+use model::EndpointUrl;
 use model::delivery::DeliveryStatus;
-use store::endpoints::State;
+use store::endpoint_state;
+use store::endpoints::{self, State};
 use testkit::{Answer, Response, Script, Subscriber, until};
 
 use crate::rig::{LIMIT, Rig};
@@ -24,6 +27,30 @@ async fn an_endpoint_that_is_gone_is_disabled_and_nothing_more_is_owed_to_it() {
     rig.all_acknowledged().await;
     running.stop().await;
     assert_eq!((subscriber.count(), rig.deliveries().await.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_was_moved_is_not_disabled_because_nothing_is_left_where_it_was() {
+    let rig = Rig::new().await;
+    let [before, after] = ["https://crm.example.com/before", "https://crm.example.com/after"];
+    let (endpoint_id, _) = rig.endpoint(before).await;
+    let mut options = rig.endpoint_now(endpoint_id).await.options;
+    options.url = after.parse().expect("a URL");
+    let mut conn = rig.pool.get().await.expect("a connection");
+    endpoints::update(&mut conn, rig.workspace_id, endpoint_id, &options, Utc::now())
+        .await
+        .expect("it is saved");
+
+    let mut disabled = Vec::new();
+    for url in [before, after] {
+        let url: EndpointUrl = url.parse().expect("a URL");
+        let now = Utc::now();
+        let gone = endpoint_state::disable_gone(&mut conn, rig.workspace_id, endpoint_id, &url, now).await;
+        disabled.push(gone.expect("a query"));
+    }
+
+    assert_eq!(disabled, [false, true]);
+    assert_eq!(rig.told_of("endpoint.disabled").await.len(), 1);
 }
 
 #[tokio::test]
