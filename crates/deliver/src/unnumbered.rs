@@ -1,9 +1,10 @@
 //! Whose backlogs are looked through for deliveries without a number.
 //!
 //! What is owed to an endpoint that is counted gets its number as it is stored. Without one is only what was stored before it was
-//! counted, or just after by a process whose table was older. So a backlog is read often for a while after this process has first
-//! seen the endpoint as it is, and then seldom: a delivery without a number stands in no line and would wait for good, whatever the
-//! reason. To read all of them each time would cost most where most waits.
+//! counted, or just after by a process whose table was older. What of that is asked for again later gets its number then. So a
+//! backlog is read often for a while after this process has first seen the endpoint as it is, and then seldom: a delivery without
+//! a number stands in no line and would wait for good, whatever the reason. To read all of them each time would cost most where
+//! most waits.
 
 use std::collections::HashMap;
 use std::sync::Arc;

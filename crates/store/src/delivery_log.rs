@@ -15,9 +15,8 @@ use uuid::Uuid;
 use model::delivery::{DeliveryStatus, Timings};
 use model::{BatchId, ClickId, DeliveryId, EndpointId, EventId, ReplayId, WorkspaceId};
 
-use crate::batches;
 use crate::schema::{attempts, deliveries};
-use crate::{Connection, QueryResult};
+use crate::{Connection, QueryResult, batches, sequences};
 
 pub use list::list;
 
@@ -298,7 +297,8 @@ pub async fn attempts_of(
 /// Makes a delivery due at `now`, whatever became of it before; `false` when the workspace has no such delivery.
 ///
 /// A courier that has it in hand at this moment keeps its lease. One that is in a batch makes the whole batch due; one whose
-/// batch has ended goes alone. Who fetches events gets it once more.
+/// batch has ended goes alone. Who fetches events gets it once more. Where what an endpoint is owed is counted it gets a number, if
+/// it had none.
 pub async fn retry(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
@@ -307,6 +307,7 @@ pub async fn retry(
 ) -> QueryResult<bool> {
     conn.transaction(async |conn| {
         batches::hurry(conn, workspace_id, id, now).await?;
+        sequences::number_one(conn, workspace_id, id).await?;
         make_due(conn, workspace_id, id, now).await
     })
     .await

@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Date, Nullable, Uuid as SqlUuid};
+use diesel::{OptionalExtension as _, QueryableByName};
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use uuid::Uuid;
 
@@ -23,6 +23,10 @@ use crate::{Connection, QueryResult};
 
 /// Stands for the link where there is none. It is above every link, as whoever goes through them needs.
 pub(crate) const NO_LINK: Uuid = Uuid::max();
+
+/// Deliveries without a number, `rest`, as [`Rest`] is read.
+const WITH_LINKS: &str = "SELECT rest.id, rest.endpoint_id, rest.workspace_id, (SELECT c.link_id FROM clicks c \
+    WHERE c.day = rest.day AND c.id = rest.click_id LIMIT 1) AS link_id FROM rest";
 
 /// Where a new delivery comes in line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,30 @@ struct Unnumbered {
     endpoint_id: EndpointId,
     workspace_id: WorkspaceId,
     order_key: Uuid,
+}
+
+/// A delivery that was stored without a number.
+#[derive(QueryableByName)]
+struct Rest {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    endpoint_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    workspace_id: Uuid,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    link_id: Option<Uuid>,
+}
+
+impl From<Rest> for Unnumbered {
+    fn from(rest: Rest) -> Self {
+        Self {
+            id: DeliveryId::from_uuid(rest.id),
+            endpoint_id: EndpointId::from_uuid(rest.endpoint_id),
+            workspace_id: WorkspaceId::from_uuid(rest.workspace_id),
+            order_key: rest.link_id.unwrap_or(NO_LINK),
+        }
+    }
 }
 
 /// Locks the numbers of the endpoints whose deliveries come in line, until the end of the transaction.
@@ -99,46 +127,54 @@ pub async fn number_rest(
     endpoint_ids: &[EndpointId],
     limit: i64,
 ) -> QueryResult<usize> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
-        #[diesel(sql_type = SqlUuid)]
-        endpoint_id: Uuid,
-        #[diesel(sql_type = SqlUuid)]
-        workspace_id: Uuid,
-        #[diesel(sql_type = Nullable<SqlUuid>)]
-        link_id: Option<Uuid>,
-    }
     if endpoint_ids.is_empty() {
         return Ok(0);
     }
     conn.transaction(async |conn| {
         // another replica that looks as well waits here, and finds them numbered
-        let rows: Vec<Row> = statement(
+        let rows: Vec<Rest> = statement(format!(
             "WITH rest AS MATERIALIZED (SELECT d.day, d.id, d.endpoint_id, d.workspace_id, d.click_id \
                  FROM deliveries d WHERE d.status = 'pending' AND d.endpoint_id = ANY($1) \
                      AND d.sequence IS NULL AND d.replay_id IS NULL \
                  ORDER BY d.id LIMIT $2 FOR UPDATE) \
-             SELECT rest.id, rest.endpoint_id, rest.workspace_id, (SELECT c.link_id FROM clicks c \
-                 WHERE c.day = rest.day AND c.id = rest.click_id LIMIT 1) AS link_id \
-             FROM rest ORDER BY rest.id",
-        )
+             {WITH_LINKS} ORDER BY rest.id"
+        ))
         .bind::<Array<SqlUuid>, _>(endpoint_ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
         .bind::<BigInt, _>(limit)
         .load(conn)
         .await?;
-        let unnumbered = |row: Row| Unnumbered {
-            id: DeliveryId::from_uuid(row.id),
-            endpoint_id: EndpointId::from_uuid(row.endpoint_id),
-            workspace_id: WorkspaceId::from_uuid(row.workspace_id),
-            order_key: row.link_id.unwrap_or(NO_LINK),
-        };
-        let rest: Vec<Unnumbered> = rows.into_iter().map(unnumbered).collect();
+        let rest: Vec<Unnumbered> = rows.into_iter().map(Unnumbered::from).collect();
         give(conn, &rest).await?;
         QueryResult::Ok(rest.len())
     })
     .await
+}
+
+/// Numbers a delivery that was stored before its endpoint was counted, if it is counted now: without a number it stands in no line.
+/// A replay is in a line without one.
+///
+/// Belongs into the transaction that makes it wait again, and before it is changed: whoever stores deliveries of this endpoint has
+/// locked its numbers, and may wait for the end of a change of this one. A lock alone he does not wait for.
+pub(crate) async fn number_one(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    id: DeliveryId,
+) -> QueryResult<()> {
+    let row: Option<Rest> = statement(format!(
+        "WITH rest AS MATERIALIZED (SELECT d.day, d.id, d.endpoint_id, d.workspace_id, d.click_id \
+             FROM deliveries d WHERE d.day = $1 AND d.id = $2 AND d.workspace_id = $3 \
+                 AND d.sequence IS NULL AND d.replay_id IS NULL FOR NO KEY UPDATE) \
+         {WITH_LINKS} WHERE EXISTS (SELECT FROM endpoints e WHERE e.id = rest.endpoint_id \
+             AND (e.ordering IS NOT NULL OR e.checkpoint_minutes IS NOT NULL))"
+    ))
+    .bind::<Date, _>(id.day())
+    .bind::<SqlUuid, _>(id.uuid())
+    .bind::<SqlUuid, _>(workspace_id.uuid())
+    .get_result(conn)
+    .await
+    .optional()?;
+    let rest: Vec<Unnumbered> = row.map(Unnumbered::from).into_iter().collect();
+    give(conn, &rest).await
 }
 
 /// Gives these deliveries the next numbers of their endpoints, in this order.

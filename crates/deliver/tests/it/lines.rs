@@ -3,7 +3,8 @@
 use chrono::{DateTime, Duration, Utc};
 use model::delivery::DeliveryStatus;
 use model::event_type::LINK_CLICKED;
-use model::{DeliveryId, EndpointId, EventId, LinkId, WorkspaceId};
+use model::ordering::OnFailure;
+use model::{DeliveryId, EndpointId, EventId, LinkId, Ordering, WorkspaceId};
 use store::deliveries::{self, NewDelivery, Owed, Progress};
 use store::delivery_log::{self, DeliveryFilter};
 use store::endpoints::{self, State};
@@ -63,6 +64,19 @@ impl Counted {
     async fn sequence_of(&mut self, new: &NewDelivery) -> Option<u64> {
         let found = delivery_log::find(&mut self.conn, self.workspace_id, new.id).await.expect("a query");
         found.expect("the delivery").sequence
+    }
+
+    async fn keep_order(&mut self) {
+        let mut options = given::endpoint_options("http://127.0.0.1:9/");
+        options.ordering = Ordering::Strict(OnFailure::Stop);
+        endpoints::update(&mut self.conn, self.workspace_id, self.endpoint_id, &options, self.now)
+            .await
+            .expect("it is saved");
+    }
+
+    async fn retry(&mut self, new: &NewDelivery) {
+        let asked = delivery_log::retry(&mut self.conn, self.workspace_id, new.id, self.now).await;
+        assert!(asked.expect("a query"));
     }
 
     async fn heads(&mut self, is_strict: bool, after: LineKey) -> Heads {
@@ -148,6 +162,24 @@ async fn what_was_stored_before_it_was_counted_gets_its_number_later_and_then_st
 
     assert_eq!((numbered, again), (1, 0));
     assert_eq!((counted.sequence_of(&after).await, counted.sequence_of(&before).await), (Some(1), Some(2)));
+}
+
+#[tokio::test]
+async fn what_was_stored_before_it_was_counted_stands_in_line_as_soon_as_it_is_asked_for_again() {
+    let database = TestDatabase::new().await;
+    let mut counted = Counted::begin(&database).await;
+    let before = NewDelivery { line: None, ..counted.delivery(LinkId::generate(), 9) };
+    counted.store(std::slice::from_ref(&before)).await;
+    counted.retry(&before).await;
+    assert_eq!(counted.sequence_of(&before).await, None, "it is in no order");
+
+    counted.keep_order().await;
+    for _ in 0..2 {
+        counted.retry(&before).await;
+    }
+
+    assert_eq!(counted.sequence_of(&before).await, Some(1));
+    assert_eq!(counted.live(true, LineKey::default()).await, [1]);
 }
 
 #[tokio::test]
