@@ -84,7 +84,8 @@ impl App {
         let (database, database_seen) = watch::channel(Err("not reached yet".to_owned()));
         ops.check("redirect_database", move || database_seen.borrow().clone());
         let spool = spooling.spool.clone();
-        ops.check("redirect_spool", move || spool.in_order());
+        // a redirect that were taken away for it would send nobody on
+        ops.mention("redirect_spool", move || spool.in_order());
         let (ops_listener, settings) = (None, redirect);
         Ok(Self {
             settings,

@@ -35,14 +35,22 @@ type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 #[derive(Clone)]
 pub struct Ops {
     registry: Registry,
-    checks: Arc<RwLock<Vec<(&'static str, Probe)>>>,
+    checks: Arc<RwLock<Vec<Probed>>>,
     expiring: Expirings,
+}
+
+/// A check that was added.
+struct Probed {
+    name: &'static str,
+    /// Whether the process is not ready while it fails.
+    is_required: bool,
+    probe: Probe,
 }
 
 /// The body of `/readyz`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Readiness {
-    /// Whether every check passes.
+    /// Whether every check passes that must.
     pub ready: bool,
     /// Every check, in the order in which they were added.
     pub checks: Vec<Check>,
@@ -81,8 +89,21 @@ impl Ops {
 
     /// Adds a readiness check. The probe must answer at once: it looks at state, it does not ask others.
     pub fn check(&self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
-        let mut checks = self.checks.write().expect("no probe panics while checks are added");
-        checks.push((name, Box::new(probe)));
+        self.add(Probed { name, is_required: true, probe: Box::new(probe) });
+    }
+
+    /// Adds a check that is told of like the others, and leaves the process ready when it fails: what it does for those who come
+    /// does not hang on it. The probe must answer at once.
+    pub fn mention(
+        &self,
+        name: &'static str,
+        probe: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) {
+        self.add(Probed { name, is_required: false, probe: Box::new(probe) });
+    }
+
+    fn add(&self, check: Probed) {
+        self.checks.write().expect("no probe panics while checks are added").push(check);
     }
 
     /// Tells in a metric of `service` until when it can go on with what it lives on; it is looked at while the port is served.
@@ -96,11 +117,13 @@ impl Ops {
     /// Runs every check.
     pub fn readiness(&self) -> Readiness {
         let checks = self.checks.read().expect("no probe panics while checks are added");
-        let checks: Vec<Check> = checks
-            .iter()
-            .map(|(name, probe)| Check { name: (*name).to_owned(), error: probe().err() })
-            .collect();
-        Readiness { ready: checks.iter().all(|check| check.error.is_none()), checks }
+        let mut readiness = Readiness { ready: true, checks: Vec::with_capacity(checks.len()) };
+        for Probed { name, is_required, probe } in checks.iter() {
+            let error = probe().err();
+            readiness.ready &= error.is_none() || !is_required;
+            readiness.checks.push(Check { name: (*name).to_owned(), error });
+        }
+        readiness
     }
 
     /// Serves the ops port until `stop`.

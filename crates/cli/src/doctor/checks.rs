@@ -254,13 +254,17 @@ async fn readiness(running: &Running) -> Diagnosis {
         answer.json::<Readiness>().await
     };
     match asked.await {
-        Ok(readiness) if readiness.ready => Diagnosis::ok(
+        Ok(readiness) if readiness.ready && readiness.failing().is_empty() => Diagnosis::ok(
             PART,
             format!("are ready: links on {}, API on {}", running.redirect_url, running.api_url),
         ),
         Ok(readiness) => {
             let mend = "the log says more; with --detach it is clickwire.log in the data directory";
-            Diagnosis::fail(PART, readiness.failing(), mend)
+            if readiness.ready {
+                Diagnosis::warn(PART, readiness.failing(), mend)
+            } else {
+                Diagnosis::fail(PART, readiness.failing(), mend)
+            }
         }
         Err(error) => {
             let mend = "restart it: `clickwire down`, then `clickwire up`";

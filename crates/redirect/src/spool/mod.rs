@@ -152,7 +152,12 @@ impl Spool {
         let failed = |source| OpenError::Io { dir: settings.dir.clone(), source };
         opened.spool.flush_found();
         // a directory that cannot be written to shows now, not with the first click
-        opened.spool.writer().begin_segment().map_err(failed)?;
+        let begun = opened.spool.writer().begin_segment();
+        match begun {
+            // links redirect without a spool, and room may come
+            Err(error) if is_full(&error) => opened.spool.set_failing(Some(&error.into())),
+            begun => begun.map_err(failed)?,
+        }
         let backlog_bytes = opened.spool.writer().files.unshipped_bytes();
         if backlog_bytes > 0 {
             info!(spool.backlog_bytes = backlog_bytes, "clicks of an earlier run wait in the spool");
@@ -203,7 +208,7 @@ impl Spool {
         Ok(Opened { spool, shipper, confirmer, direct })
     }
 
-    /// What is wrong with the spool, for the readiness check.
+    /// What is wrong with the spool, for those who look after it. Visitors are sent on nevertheless.
     ///
     /// # Errors
     /// A sentence, when the last append failed, or the last attempt to read what was appended.
@@ -307,6 +312,15 @@ impl Spool {
         }
     }
 
+    /// Looks, after an append has failed, whether the next one would: no click may come that finds it out.
+    fn try_again(&self) {
+        if !self.is_failing.load(Ordering::Relaxed) {
+            return;
+        }
+        let tried = self.writer().try_again();
+        self.set_failing(tried.as_ref().err());
+    }
+
     fn hand_over(&self, records: Vec<u8>) {
         let scan = segment::scan(&Bytes::from(records), self.seed, true, usize::MAX);
         self.metrics.clicks_unspooled.inc_by(scan.bodies.len() as u64);
@@ -384,6 +398,13 @@ impl Spool {
         // its fields are consistent between any two statements: a panic elsewhere must not end recording
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the system would write, if it had room.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {

@@ -1,5 +1,5 @@
 //! Keeps a spool in shape while others fill and empty it: closes the growing file by its age, makes room when there
-//! is little left, and says how much there is.
+//! is little left, finds out when there is room again, and says how much there is.
 //!
 //! It waits for nobody, so that there is room whatever database and broker do.
 
@@ -35,6 +35,7 @@ impl Spool {
             let spool = self.clone();
             let tended = tokio::task::spawn_blocking(move || {
                 spool.make_room();
+                spool.try_again();
                 spool.oldest_click(oldest)
             });
             match tended.await {

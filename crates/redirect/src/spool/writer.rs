@@ -58,6 +58,8 @@ pub(super) struct Writer {
     spare: Option<Spare>,
     /// How much the last file held when it was closed.
     closed_bytes: u64,
+    /// How much room was asked for last.
+    asked_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -95,12 +97,42 @@ impl Writer {
             is_dirty: false,
             spare: None,
             closed_bytes: 0,
+            asked_bytes: 0,
         })
     }
 
     /// Appends whole records with one write.
     pub(super) fn append(&mut self, records: &[u8], clicks: u64) -> Result<(), AppendError> {
         let length = records.len() as u64;
+        self.asked_bytes = length;
+        self.write(records)?;
+        let active = self.active.as_mut().expect("write() has written to it");
+        active.bytes += length;
+        if active.since.is_none() {
+            active.since = Some(Instant::now());
+        }
+        self.files.grow(active.number, length, clicks);
+        if !self.is_dirty {
+            let (number, file) = (active.number, active.file.clone());
+            self.note_unsynced(Some(number), file);
+        }
+        Ok(())
+    }
+
+    /// Finds out, without a click, whether there is room again for as much as was asked for last. What it writes is zeros behind
+    /// the clicks, which the next ones overwrite.
+    pub(super) fn try_again(&mut self) -> Result<(), AppendError> {
+        let blank = vec![0; usize::try_from(self.asked_bytes).unwrap_or_default()];
+        self.write(&blank)?;
+        if let Some(active) = &mut self.active {
+            active.is_zero_filled = true;
+        }
+        Ok(())
+    }
+
+    /// Writes behind the clicks of a file that has room, which is begun if there is none.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
+        let length = bytes.len() as u64;
         if self.files.bytes() + length > self.sizes.bytes_max {
             return Err(AppendError::Full);
         }
@@ -110,23 +142,14 @@ impl Writer {
         if !self.active.as_ref().is_some_and(fits) {
             self.begin_segment()?;
         }
-        let active = self.active.as_mut().expect("begin_segment() made it");
-        if let Err(error) = active.file.write_all_at(records, active.bytes) {
+        let active = self.active.as_ref().expect("begin_segment() made it");
+        if let Err(error) = active.file.write_all_at(bytes, active.bytes) {
             // half a record at the end would only cost a warning at the next start, but the space may be needed
             if let Err(error) = active.file.set_len(active.bytes) {
                 warn!(error = %error, "failed to cut a torn record off");
             }
             self.close();
             return Err(error.into());
-        }
-        active.bytes += length;
-        if active.since.is_none() {
-            active.since = Some(Instant::now());
-        }
-        self.files.grow(active.number, length, clicks);
-        if !self.is_dirty {
-            let (number, file) = (active.number, active.file.clone());
-            self.note_unsynced(Some(number), file);
         }
         Ok(())
     }
@@ -291,6 +314,29 @@ mod tests {
         writer.forget(1);
 
         writer.append(&[1; 600], 1).expect("append");
+    }
+
+    #[test]
+    fn whether_there_is_room_again_is_found_out_without_a_click_and_leaves_no_trace() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut writer = writer(dir.path());
+        for _ in 0..4 {
+            writer.append(&[1; 600], 1).expect("append");
+        }
+        assert!(matches!(writer.append(&[1; 600], 1), Err(AppendError::Full)));
+
+        // there would be room for less
+        assert!(matches!(writer.try_again(), Err(AppendError::Full)));
+        writer.forget(1);
+        writer.try_again().expect("room");
+        let active = writer.files.last().expect("a file");
+        let counted = writer.files.from(active);
+        writer.try_again().expect("room");
+        writer.close();
+
+        assert_eq!(writer.files.from(active), counted);
+        let length = fs::metadata(writer.files.path(active)).expect("a file").len();
+        assert_eq!(Some((active, length)), counted);
     }
 
     #[test]

@@ -159,6 +159,26 @@ async fn when_the_disk_takes_no_more_visitors_are_sent_on_and_their_clicks_arriv
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_that_starts_on_a_full_disk_sends_visitors_on_and_their_clicks_arrive() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    // no byte gets into a file
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\"", REDIRECT]);
+    let (mut child, addr, said) = start_with(&house, command, "10s").await;
+    let mut browser = Browser::connect(addr).await.expect("it listens");
+
+    for _ in 0..20 {
+        assert_eq!(browser.send("GET", "/abc", &[]).await.expect("an answer").status, 302);
+    }
+
+    assert_eq!(house.clicks_when(20).await.len(), 20);
+    drop(browser);
+    let said = ended(&mut child, said).await;
+    assert!(said.contains("clicks are not spooled"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_that_ask_nothing_leave_the_spool_its_files() {
     let house = House::new().await;
     house.link("abc", options()).await;

@@ -166,7 +166,7 @@ async fn with_a_full_spool_clicks_wait_in_memory_for_a_stream_that_takes_nothing
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_full_spool_and_no_broker_visitors_are_sent_on() {
-    let house = House::new().await;
+    let mut house = House::new().await;
     house.link("abc", options()).await;
     let mut settings = house.settings();
     settings.redirect.drain_timeout = Duration::from_millis(100);
@@ -182,6 +182,12 @@ async fn with_a_full_spool_and_no_broker_visitors_are_sent_on() {
     assert!(redirect.metric("clicks_lost_total") > 0.0);
     let spooled = redirect.metric("clicks_spooled_total");
     assert_eq!(spooled + redirect.metric("clicks_unspooled_total"), 1500.0);
+
+    // it must go on being asked; should nobody come, it sees for itself that there is room again
+    until(LIMIT, async || redirect.is_ready().then_some(())).await;
+    assert!(redirect.complaint("redirect_spool").is_some());
+    house.nats.restart().await;
+    until(LIMIT, async || redirect.complaint("redirect_spool").is_none().then_some(())).await;
     redirect.stop().await;
 }
 

@@ -69,6 +69,23 @@ async fn readiness_names_the_checks_that_fail() {
 }
 
 #[tokio::test]
+async fn what_is_only_mentioned_leaves_the_process_ready() {
+    let ops = Ops::new();
+    ops.check("nats", || Ok(()));
+    ops.mention("spool", || Err("it is full".into()));
+    let served = serve(ops);
+
+    let (status, body) = get(served.addr, "/readyz").await;
+
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    assert_eq!(
+        body,
+        r#"{"ready":true,"checks":[{"name":"nats","error":null},{"name":"spool","error":"it is full"}]}"#
+    );
+    assert_eq!(probe(served.addr).await, Ok(()));
+}
+
+#[tokio::test]
 async fn a_process_that_is_not_ready_is_alive() {
     let ops = Ops::new();
     ops.check("nats", || Err("not connected".into()));
