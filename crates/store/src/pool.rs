@@ -22,6 +22,20 @@ const APPLICATION_NAME: &str = "clickwire";
 /// end to end when it is not.
 const THROUGH_INDEXES: &str = "-c enable_seqscan=off -c enable_bitmapscan=off";
 
+/// How long what was sent may remain unacknowledged. A server that vanishes, without a word that its connections are closed, would
+/// otherwise hold whoever asked it for the quarter of an hour that the system goes on sending.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(10);
+
+/// How long a connection is quiet before its server is asked whether it is still there: whoever waits for an answer, having sent
+/// everything, learns by nothing else that there is no server. By itself the system would ask after two hours.
+const QUIET_MAX: Duration = Duration::from_secs(10);
+
+/// How long after one such question comes the next.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Such questions without an answer end the connection.
+const UNANSWERED_MAX: u32 = 3;
+
 /// A connection, wherever it comes from.
 pub type Connection = AsyncPgConnection;
 
@@ -213,6 +227,7 @@ impl Server {
             config.application_name(APPLICATION_NAME);
         }
         config.connect_timeout(settings.connect_timeout);
+        notice_lost_servers(&mut config);
         // statements of ours are many and short: compiling one takes longer than running it
         let mut options = vec!["-c jit=off".to_owned()];
         options.extend(statement_timeout.map(|limit| format!("-c statement_timeout={}", limit.as_millis())));
@@ -242,6 +257,23 @@ impl Server {
     }
 }
 
+/// Has connections end whose server has vanished, unless the URL says how. Of sockets that are files it means nothing.
+fn notice_lost_servers(config: &mut tokio_postgres::Config) {
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(UNACKNOWLEDGED_MAX);
+    }
+    // that the URL says what is the default anyway cannot be told from its saying nothing
+    if config.get_keepalives_idle() == tokio_postgres::Config::new().get_keepalives_idle() {
+        config.keepalives_idle(QUIET_MAX);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(ASK_AGAIN);
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(UNANSWERED_MAX);
+    }
+}
+
 /// Diesel keeps a text: all of the causes, since the first alone says "error connecting to server".
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -251,4 +283,33 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(url: &str) -> tokio_postgres::Config {
+        Server::new(&Settings::at(url), None).expect("a server").config
+    }
+
+    #[test]
+    fn a_connection_whose_server_has_vanished_ends_unless_the_url_says_otherwise() {
+        let ours = config("postgres://user@host/name");
+        assert_eq!(ours.get_tcp_user_timeout(), Some(&UNACKNOWLEDGED_MAX));
+        assert!(ours.get_keepalives());
+        assert_eq!(ours.get_keepalives_idle(), QUIET_MAX);
+        assert_eq!(ours.get_keepalives_interval(), Some(ASK_AGAIN));
+        assert_eq!(ours.get_keepalives_retries(), Some(UNANSWERED_MAX));
+
+        let said = config(
+            "postgres://user@host/name?tcp_user_timeout=70&keepalives=0&keepalives_idle=71\
+             &keepalives_interval=72&keepalives_retries=73",
+        );
+        assert_eq!(said.get_tcp_user_timeout(), Some(&Duration::from_secs(70)));
+        assert!(!said.get_keepalives());
+        assert_eq!(said.get_keepalives_idle(), Duration::from_secs(71));
+        assert_eq!(said.get_keepalives_interval(), Some(Duration::from_secs(72)));
+        assert_eq!(said.get_keepalives_retries(), Some(73));
+    }
 }
