@@ -81,7 +81,7 @@ impl Enricher {
             } else if let Some(candidate) = candidate {
                 wanted.push(candidate);
                 asked.push(index);
-            } else {
+            } else if enriched.is_first_click.is_none() {
                 self.pass_unknown(enriched);
             }
         }
@@ -242,7 +242,7 @@ impl Handler for Enricher {
         for (click, enriched) in batch.iter().zip(&enriched) {
             candidates.push(self.candidate(click, enriched, now).await);
         }
-        self.evidence.note(batch, &mut enriched, &candidates, now);
+        self.evidence.note(batch, &mut enriched, &mut candidates, now);
         self.settle_first_clicks(&mut enriched, candidates).await;
         let results = self.tell(&enriched).await;
         steps.iter_mut().flatten().for_each(Step::end);

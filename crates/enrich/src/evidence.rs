@@ -75,6 +75,8 @@ struct Remembered {
     is_navigated: bool,
     keys: Keys,
     candidate: Option<Candidate>,
+    /// A machine's, as it was told or is going to be: it holds no place among first clicks any more.
+    is_given_up: bool,
     late: LateSignals,
     /// Those that its first telling counts.
     first_told: LateSignals,
@@ -98,26 +100,30 @@ pub struct Amendment {
 
 impl Evidence {
     /// Notes clicks, and what they show of each other and of those before: their verdicts count it. A click that comes again
-    /// is told of as it was the first time: its message has the same id.
+    /// is told of as it was the first time: its message has the same id. But one that has given its place among first clicks
+    /// up asks for none: its message is not looked at again, and neither would the place be given up again.
     pub fn note(
         &self,
         clicks: &[Click],
         enriched: &mut [EnrichedClick],
-        candidates: &[Option<Candidate>],
+        candidates: &mut [Option<Candidate>],
         now: DateTime<Utc>,
     ) {
         let mut state = self.state();
         let mut new = HashSet::with_capacity(clicks.len());
-        for ((click, enriched), candidate) in clicks.iter().zip(&*enriched).zip(candidates) {
+        for ((click, enriched), candidate) in clicks.iter().zip(&*enriched).zip(&*candidates) {
             if state.remember(click, enriched, candidate.as_ref(), now) {
                 new.insert(click.id);
             }
         }
-        for enriched in enriched {
+        for (enriched, candidate) in enriched.iter_mut().zip(candidates) {
             let Some(remembered) = state.clicks.get_mut(&enriched.click.id) else { continue };
             if new.contains(&enriched.click.id) {
                 remembered.told = remembered.late;
                 remembered.first_told = remembered.late;
+            } else if remembered.is_given_up {
+                *candidate = None;
+                enriched.is_first_click = Some(false);
             }
             let late = remembered.first_told.signals();
             enriched.automation = extended(&enriched.automation, &late, remembered.is_navigated);
@@ -144,6 +150,7 @@ impl Evidence {
         {
             remembered.told = Late::counted_in(&told.0.automation);
             remembered.revision = revision;
+            remembered.is_given_up = told.0.automation.verdict == Verdict::Automated;
             remembered.event = Some(told.1);
             remembered.attempt = None;
             if remembered.late != remembered.told {
@@ -189,6 +196,7 @@ impl Evidence {
                 remembered.attempt = remembered.amendment(now).map(Box::new);
             }
             let Some(click) = &remembered.attempt else { return false };
+            remembered.is_given_up |= click.automation.verdict == Verdict::Automated;
             amendments.push(Amendment { click: (**click).clone(), candidate: remembered.candidate.clone() });
             true
         });
@@ -240,6 +248,7 @@ impl State {
             is_navigated: is_navigated(&click.request),
             keys,
             candidate: candidate.cloned(),
+            is_given_up: false,
             late: LateSignals::default(),
             first_told: LateSignals::default(),
             told: LateSignals::default(),

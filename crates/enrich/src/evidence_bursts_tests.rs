@@ -214,7 +214,7 @@ fn settled(plan: &Plan) -> Vec<Verdict> {
             };
         }
         let (id, now) = (click.id, click.clicked_at);
-        scene.evidence.note(&[click], &mut told, &[None], now);
+        scene.evidence.note(&[click], &mut told, &mut [None], now);
         scene.tell(&told[0]);
         places.insert(id, verdicts.len());
         verdicts.push(told[0].automation.verdict);

@@ -155,7 +155,7 @@ impl Spool {
         let begun = opened.spool.writer().begin_segment();
         match begun {
             // links redirect without a spool, and room may come
-            Err(error) if is_full(&error) => opened.spool.set_failing(Some(&error.into())),
+            Err(error) if is_full(&error) => opened.spool.set_failing(Some(&AppendError::Io(error))),
             begun => begun.map_err(failed)?,
         }
         let backlog_bytes = opened.spool.writer().files.unshipped_bytes();
