@@ -145,10 +145,14 @@ impl Writer {
         let active = self.active.as_ref().expect("begin_segment() made it");
         if let Err(error) = active.file.write_all_at(bytes, active.bytes) {
             // half a record at the end would only cost a warning at the next start, but the space may be needed
-            if let Err(error) = active.file.set_len(active.bytes) {
+            let cut = active.file.set_len(active.bytes);
+            if let Err(error) = &cut {
                 warn!(error = %error, "failed to cut a torn record off");
             }
-            self.close();
+            // a file that holds nothing is taken again: otherwise each attempt would leave one behind
+            if cut.is_err() || active.bytes > segment::HEADER_BYTES {
+                self.close();
+            }
             return Err(error.into());
         }
         Ok(())

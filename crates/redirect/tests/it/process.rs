@@ -179,6 +179,27 @@ async fn a_redirect_that_starts_on_a_full_disk_sends_visitors_on_and_their_click
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clicks_that_find_no_room_leave_no_files_behind() {
+    let house = House::new().await;
+    house.link("abc", options()).await;
+    // room for what a file begins with, and for no click
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\"", REDIRECT]);
+    let (mut child, addr, said) = start_with(&house, command, "10s").await;
+    let mut browser = Browser::connect(addr).await.expect("it listens");
+
+    let path = format!("/abc?n={}", "n".repeat(3000));
+    for _ in 0..20 {
+        assert_eq!(browser.send("GET", &path, &[]).await.expect("an answer").status, 302);
+    }
+
+    assert_eq!(house.clicks_when(20).await.len(), 20);
+    assert_eq!(house.spool_files("spool").len(), 1);
+    drop(browser);
+    ended(&mut child, said).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_that_ask_nothing_leave_the_spool_its_files() {
     let house = House::new().await;
     house.link("abc", options()).await;
