@@ -14,9 +14,10 @@ use super::account::{self, Opened};
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::passwords::TypedPassword;
 use super::people::{NewLink, check_held};
+use super::person_keys::lock_for_maker;
 use super::{Change, audit, limit_reached, now, person_password};
 use crate::app::Shared;
-use crate::auth::Caller;
+use crate::auth::{Caller, Scope};
 use crate::error::ApiError;
 use crate::fields::{Fields, FromFields, parsed, text};
 use crate::page::PageRequest;
@@ -84,8 +85,8 @@ async fn insert(
     new: &NewInvitation,
     now: DateTime<Utc>,
 ) -> Result<NewLink, ApiError> {
+    let caller = &lock_for_maker(conn, caller, Scope::PeopleWrite, now).await?;
     check_held(caller, "/role", new.role)?;
-    workspaces::lock(conn, caller.workspace_id).await?;
     if let Some(person) = people::find_by_email(conn, &new.email).await?
         && memberships::find(conn, caller.workspace_id, person.id).await?.is_some()
     {

@@ -102,7 +102,7 @@ pub async fn create(
         if let Some(before) = once.claim(conn).await? {
             return created_before(conn, caller, KeyId::from_uuid(before)).await.map(Done::Before);
         }
-        lock_for_maker(conn, caller, now).await?;
+        let caller = &lock_for_maker(conn, caller, Scope::KeysWrite, now).await?;
         let key = ApiKey::generate();
         let stored = insert(shared, conn, caller, &new, &key, now).await?;
         once.made(conn, stored.id.uuid()).await?;
@@ -137,7 +137,7 @@ pub async fn rotate(
         if let Some(before) = once.claim(conn).await? {
             return created_before(conn, caller, KeyId::from_uuid(before)).await.map(Done::Before);
         }
-        lock_for_maker(conn, caller, now).await?;
+        let caller = &lock_for_maker(conn, caller, Scope::KeysWrite, now).await?;
         let old = api_keys::lock(conn, caller.workspace_id, id).await?;
         let old = old.ok_or(ApiError::NotFound("API key"))?;
         if !old.is_live(now) {
@@ -251,6 +251,8 @@ pub async fn revoke(shared: &Shared, caller: &Caller, id: KeyId) -> Result<(), A
     let now = now();
     let mut conn = shared.pool.get().await?;
     conn.transaction::<_, ApiError, _>(async |conn| {
+        // whoever makes something with the key at this moment has made it, or finds the key revoked
+        lock_for_maker(conn, caller, Scope::KeysWrite, now).await?;
         if !api_keys::revoke(conn, caller.workspace_id, id, now).await? {
             return Err(ApiError::NotFound("API key"));
         }

@@ -7,13 +7,14 @@ use bus::{Changed, MINTING_KEYS, Table};
 use model::MintingKeyId;
 use model::minting::MintingKey;
 use store::minting_keys::{self, NewKey, StoredKey};
-use store::{AsyncConnection as _, Connection, workspaces};
+use store::{AsyncConnection as _, Connection};
 use webhook::Keyring;
 
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
+use super::person_keys::lock_for_maker;
 use super::{Change, audit, limit_reached, now};
 use crate::app::Shared;
-use crate::auth::Caller;
+use crate::auth::{Caller, Scope};
 use crate::error::ApiError;
 use crate::page::PageRequest;
 
@@ -140,7 +141,7 @@ async fn insert(
     keyring: &Keyring,
     now: DateTime<Utc>,
 ) -> Result<Created, ApiError> {
-    workspaces::lock(conn, caller.workspace_id).await?;
+    lock_for_maker(conn, caller, Scope::KeysWrite, now).await?;
     let too_many = || limit_reached(LIVE_MAX, "minting keys");
     if minting_keys::count_live(conn, caller.workspace_id).await? >= LIVE_MAX.into() {
         return Err(too_many());

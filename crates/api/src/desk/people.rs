@@ -9,7 +9,8 @@ use store::invitations::{self, Invitation, NewInvitation, Purpose};
 use store::memberships::{self, Changed, Member};
 use store::{AsyncConnection as _, Connection};
 
-use super::{Change, audit, now, person_keys};
+use super::person_keys::{self, lock_for_maker};
+use super::{Change, audit, now};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::error::ApiError;
@@ -81,6 +82,7 @@ pub async fn change(
     let now = now();
     let mut conn = shared.pool.get().await?;
     conn.transaction::<_, ApiError, _>(async |conn| {
+        let caller = &lock_for_maker(conn, caller, Scope::PeopleWrite, now).await?;
         let member = find_held(conn, caller, id).await?;
         check_held(caller, "/role", change.role)?;
         let before = done(memberships::set_role(conn, caller.workspace_id, id, change.role).await?)?;
@@ -108,12 +110,13 @@ pub async fn remove(
     id: PersonId,
     removal: Removal,
 ) -> Result<usize, ApiError> {
-    if removal.revoke_keys {
-        caller.require(Scope::KeysWrite)?;
-    }
     let now = now();
     let mut conn = shared.pool.get().await?;
     conn.transaction::<_, ApiError, _>(async |conn| {
+        let caller = &lock_for_maker(conn, caller, Scope::PeopleWrite, now).await?;
+        if removal.revoke_keys {
+            caller.require(Scope::KeysWrite)?;
+        }
         let member = find_held(conn, caller, id).await?;
         let role = done(memberships::remove(conn, caller.workspace_id, id, now).await?)?;
         invitations::revoke_for(conn, caller.workspace_id, &member.person.email, now).await?;
@@ -138,6 +141,7 @@ pub async fn reset(shared: &Shared, caller: &Caller, id: PersonId) -> Result<New
     let token = Token::generate();
     let mut conn = shared.pool.get().await?;
     conn.transaction::<_, ApiError, _>(async |conn| {
+        let caller = &lock_for_maker(conn, caller, Scope::PeopleWrite, now).await?;
         let member = find_held(conn, caller, id).await?;
         if memberships::of_person(conn, id).await?.len() > 1 {
             return Err(ApiError::Conflict {

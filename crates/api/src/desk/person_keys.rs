@@ -12,7 +12,7 @@ use store::{Connection, memberships, workspaces};
 
 use super::{Change, audit, now};
 use crate::app::Shared;
-use crate::auth::{Caller, Identity};
+use crate::auth::{Caller, Identity, Scope};
 use crate::error::ApiError;
 
 /// More live keys of a workspace are not looked at; it has `api.keys_max` at most.
@@ -67,17 +67,27 @@ pub(super) async fn revoke(
     Ok(revoked.len())
 }
 
-/// Locks the workspace for whoever makes a key, and refuses those who were removed, or revoked, since they asked: their key would
-/// outlive them.
+/// Locks the workspace for whoever makes what would outlive them, a key or a link, or changes what people are; tells what the caller
+/// is under the lock. Who asks is looked up when a request begins, and its body may come much later: whoever was removed, revoked or
+/// demoted meanwhile is to be held to what they are now.
+///
+/// # Errors
+/// When the caller was removed or revoked since they asked, or has not the scope any more.
 pub(super) async fn lock_for_maker(
     conn: &mut Connection,
     caller: &Caller,
+    scope: Scope,
     now: DateTime<Utc>,
-) -> Result<(), ApiError> {
+) -> Result<Caller, ApiError> {
     workspaces::lock(conn, caller.workspace_id).await?;
-    let is_there = match caller.identity {
-        Identity::Key(id) => api_keys::find(conn, id).await?.is_some_and(|key| key.is_live(now)),
-        Identity::Person(id) => memberships::find(conn, caller.workspace_id, id).await?.is_some(),
+    let current = match caller.identity {
+        Identity::Key(id) => api_keys::find(conn, id).await?.filter(|key| key.is_live(now)).map(Caller::from),
+        Identity::Person(id) => {
+            let member = memberships::find(conn, caller.workspace_id, id).await?;
+            member.map(|member| Caller::of_person(&member.person, caller.workspace_id, member.role))
+        }
     };
-    if is_there { Ok(()) } else { Err(ApiError::Unauthorized("you belong to this workspace no more")) }
+    let current = current.ok_or(ApiError::Unauthorized("you belong to this workspace no more"))?;
+    current.require(scope)?;
+    Ok(current)
 }

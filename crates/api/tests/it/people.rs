@@ -2,6 +2,7 @@
 
 mod invitations;
 mod keys;
+mod late;
 
 use model::WorkspaceId;
 use reqwest::Method;

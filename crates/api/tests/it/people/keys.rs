@@ -12,7 +12,7 @@ use crate::console::Browser;
 use crate::harness::{Api, until_one_waits_for_another};
 
 /// Has an owner make a key for everything, and tells it.
-async fn key_of(owner: &mut Browser<'_>, name: &str) -> String {
+pub async fn key_of(owner: &mut Browser<'_>, name: &str) -> String {
     let page = owner.fill("/settings/keys", "/settings/keys", &[("name", name), ("scopes", "*")]).await;
     let (_, rest) = page.split_once("data-key>").expect("a key");
     rest.split_once('<').expect("its end").0.to_owned()
