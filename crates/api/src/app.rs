@@ -58,7 +58,9 @@ pub(crate) struct Shared {
     pub kept: RecordSettings,
     pub metrics: Metrics,
     pub sign_ins: SignIns,
+    /// Those of people.
     pub passwords: Passwords,
+    pub link_passwords: Passwords,
     pub imports: Imports,
     pub exports: Imports,
     /// Forms with files, by who sends them.
@@ -134,6 +136,7 @@ impl App {
             settings.api.connections_max,
         )?;
         let metrics = Metrics::register(ops.registry()).context("failed to register metrics")?;
+        let (passwords, link_passwords) = Passwords::of_people_and_links();
         let shared = Shared {
             pool,
             bus,
@@ -157,7 +160,8 @@ impl App {
                 settings.api.sign_in_failures_max,
                 settings.api.sign_in_account_failures_max,
             ),
-            passwords: Passwords::new(),
+            passwords,
+            link_passwords,
             imports: Imports::new(settings.api.bulk_requests_max, settings.api.bulk_workspace_requests_max),
             exports: Imports::new(settings.api.exports_max, settings.api.exports_workspace_max),
             uploads: Imports::new(console::UPLOADS_MAX, console::OWN_UPLOADS_MAX),

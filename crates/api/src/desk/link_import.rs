@@ -101,7 +101,7 @@ pub async fn import(
 async fn hashed(shared: &Shared, new: NewLink) -> Result<Wanted> {
     let mut wanted = new.into_wanted();
     if let Some(typed) = &wanted.password {
-        wanted.options.password = Some(shared.passwords.hash(typed).await?);
+        wanted.options.password = Some(shared.link_passwords.hash(typed).await?);
     }
     Ok(wanted)
 }

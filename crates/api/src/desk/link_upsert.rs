@@ -59,7 +59,7 @@ pub async fn upsert(
         let existing = look(shared, caller, &wanted).await?;
         if let Some(typed) = &wanted.password {
             let kept = existing.as_ref().and_then(|link| link.options.password.clone());
-            wanted.options.password = Some(shared.passwords.hash_unless_kept(typed, kept).await?);
+            wanted.options.password = Some(shared.link_passwords.hash_unless_kept(typed, kept).await?);
         }
         let now = now();
         let mut conn = shared.pool.get().await?;

@@ -42,7 +42,7 @@ pub async fn create(
 ) -> Result<Done<Link>, ApiError> {
     let mut wanted = new.into_wanted();
     if let Some(typed) = &wanted.password {
-        wanted.options.password = Some(shared.passwords.hash(typed).await?);
+        wanted.options.password = Some(shared.link_passwords.hash(typed).await?);
     }
     let now = now();
     let mut conn = shared.pool.get().await?;
@@ -166,7 +166,7 @@ pub async fn update(
     mut wanted: LinkChange,
 ) -> Result<Link, ApiError> {
     let password = match wanted.password.take() {
-        Some(Some(typed)) => Some(Some(shared.passwords.hash(&typed).await?)),
+        Some(Some(typed)) => Some(Some(shared.link_passwords.hash(&typed).await?)),
         Some(None) => Some(None),
         None => None,
     };

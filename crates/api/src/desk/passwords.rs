@@ -1,6 +1,7 @@
 //! Passwords of links and people, hashed where nobody waits for the thread, and few at a time.
 
 use std::fmt;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::sync::Semaphore;
@@ -12,7 +13,7 @@ use crate::error::ApiError;
 /// Passwords that are hashed at once, over all requests: each takes some milliseconds of a processor and 19 MiB.
 const HASHES_MAX: usize = 2;
 
-/// Passwords that wait for that; more are refused.
+/// Passwords of links that wait for that at most, and as many of people; more are refused.
 const WAITING_MAX: usize = 64;
 
 /// A password as somebody typed it. `Debug` does not show it.
@@ -37,17 +38,22 @@ impl fmt::Debug for TypedPassword {
     }
 }
 
-/// Hashes passwords.
+/// Hashes passwords: of people, or of links.
 pub struct Passwords {
-    permits: Semaphore,
+    /// Those of people and of links share them.
+    turns: Arc<Semaphore>,
     /// Of those that wait as well.
-    places: Semaphore,
+    places: Arc<Semaphore>,
 }
 
 impl Passwords {
-    /// Nothing is hashed yet.
-    pub fn new() -> Self {
-        Self { permits: Semaphore::new(HASHES_MAX), places: Semaphore::new(HASHES_MAX + WAITING_MAX) }
+    /// For those of people, and for those of links: they are hashed in turn, and have places of their own to wait in, so that a
+    /// program that makes many links with a password keeps nobody from signing in.
+    pub fn of_people_and_links() -> (Self, Self) {
+        let turns = Arc::new(Semaphore::new(HASHES_MAX));
+        let of_one =
+            || Self { turns: Arc::clone(&turns), places: Arc::new(Semaphore::new(HASHES_MAX + WAITING_MAX)) };
+        (of_one(), of_one())
     }
 
     /// The hash to keep.
@@ -91,14 +97,59 @@ impl Passwords {
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
-        let _place = self
-            .places
-            .try_acquire()
+        let place = Arc::clone(&self.places)
+            .try_acquire_owned()
             .map_err(|_| ApiError::Busy("many passwords are being looked at: try again in a moment"))?;
-        let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
-        tokio::task::spawn_blocking(work)
-            .await
-            .context("hashing a password panicked")
-            .map_err(ApiError::Internal)
+        let turn = Arc::clone(&self.turns).acquire_owned().await.expect("the semaphore is never closed");
+        // a client who goes away does not make room before the work is done
+        let done = tokio::task::spawn_blocking(move || {
+            let _held = (place, turn);
+            work()
+        });
+        done.await.context("hashing a password panicked").map_err(ApiError::Internal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_whose_client_has_gone_away_keeps_its_turn_until_it_is_done() {
+        let (passwords, _) = Passwords::of_people_and_links();
+        let (begun, has_begun) = oneshot::channel();
+        let (end, is_over) = mpsc::channel::<()>();
+        let work = move || {
+            begun.send(()).expect("somebody waits");
+            is_over.recv()
+        };
+        let mut asked = Box::pin(passwords.run(work));
+        tokio::select! {
+            _ = &mut asked => panic!("it is not done yet"),
+            begun = has_begun => begun.expect("it begins"),
+        }
+
+        drop(asked);
+
+        assert_eq!(passwords.turns.available_permits(), HASHES_MAX - 1);
+        assert_eq!(passwords.places.available_permits(), HASHES_MAX + WAITING_MAX - 1);
+        drop(end);
+        let all = u32::try_from(HASHES_MAX).expect("few");
+        assert!(passwords.turns.acquire_many(all).await.is_ok(), "its turn is over with it");
+    }
+
+    #[tokio::test]
+    async fn people_have_places_when_links_have_taken_all_of_theirs() {
+        let (of_people, of_links) = Passwords::of_people_and_links();
+        let typed = TypedPassword::new("open sesame");
+        let all = u32::try_from(HASHES_MAX + WAITING_MAX).expect("few");
+        let _held = of_links.places.try_acquire_many(all).expect("places");
+
+        assert!(matches!(of_links.hash(&typed).await, Err(ApiError::Busy(_))));
+        assert!(of_people.hash(&typed).await.is_ok());
     }
 }
