@@ -21,6 +21,7 @@ use store::Pool;
 use webhook::Keyring;
 
 use crate::desk::analytics::Zones;
+use crate::desk::endpoints::TESTS_OF_WORKSPACE_MAX;
 use crate::desk::passwords::Passwords;
 use crate::imports::Imports;
 use crate::limits::Limits;
@@ -63,6 +64,8 @@ pub(crate) struct Shared {
     pub link_passwords: Passwords,
     pub imports: Imports,
     pub exports: Imports,
+    /// Tests and challenges of endpoints.
+    pub tests: Imports,
     /// Forms with files, by who sends them.
     pub uploads: Imports<String>,
     pub zones: Zones,
@@ -164,6 +167,8 @@ impl App {
             link_passwords,
             imports: Imports::new(settings.api.bulk_requests_max, settings.api.bulk_workspace_requests_max),
             exports: Imports::new(settings.api.exports_max, settings.api.exports_workspace_max),
+            // in all there may be many: `deliver` makes them in turn
+            tests: Imports::new(usize::MAX, TESTS_OF_WORKSPACE_MAX),
             uploads: Imports::new(console::UPLOADS_MAX, console::OWN_UPLOADS_MAX),
             zones: Zones::new(),
             live: Live::new(

@@ -1,4 +1,4 @@
-//! How many bulk requests, exports, live streams, waits for events or forms with files run at once: in all, and for one workspace, key or person, so
+//! How many bulk requests, exports, live streams, waits for events, tests or forms with files run at once: in all, and for one workspace, key or person, so
 //! that none keeps the others out.
 
 use std::collections::HashMap;

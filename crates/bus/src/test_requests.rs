@@ -5,9 +5,11 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use async_nats::client::{Request, RequestErrorKind};
+use chrono::{DateTime, Utc};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use model::delivery::{TestReply, TestRequest};
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -20,6 +22,16 @@ const TESTS_MAX: usize = 16;
 
 /// Pause before subscribing again when that failed.
 const SUBSCRIBE_PAUSE: Duration = Duration::from_secs(1);
+
+/// A request for a test, as it is sent.
+#[derive(Debug, Deserialize, Serialize)]
+struct Asked<R> {
+    #[serde(flatten)]
+    request: R,
+    /// When its asker stops waiting; nothing is sent for nobody. `None`: a release before does not say.
+    #[serde(default)]
+    until: Option<DateTime<Utc>>,
+}
 
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +60,8 @@ impl Bus {
         request: &TestRequest,
         limit: Duration,
     ) -> Result<TestReply, RequestError> {
-        let body = serde_json::to_vec(request).expect("ids can be written as JSON");
+        let asked = Asked { request, until: Some(Utc::now() + limit) };
+        let body = serde_json::to_vec(&asked).expect("ids can be written as JSON");
         let request = Request::new().payload(body.into()).timeout(Some(limit));
         let sent = self.client().send_request(TEST_SUBJECT, request);
         let reply = tokio::time::timeout(limit, sent).await.map_err(|_| RequestError::Timeout)?;
@@ -60,7 +73,7 @@ impl Bus {
         serde_json::from_slice(&reply.payload).map_err(RequestError::Reply)
     }
 
-    /// Answers requests for tests until `stop`. All that serve share them.
+    /// Answers requests for tests until `stop`, but for those whose asker waits no more. All that serve share them.
     pub async fn serve_tests<F, Fut>(&self, answer: F, stop: CancellationToken)
     where
         F: Fn(TestRequest) -> Fut,
@@ -110,14 +123,17 @@ impl Bus {
         Fut: Future<Output = TestReply>,
     {
         let Some(reply_to) = message.reply else { return };
-        let reply = match serde_json::from_slice(&message.payload) {
-            Ok(request) => match AssertUnwindSafe(async { answer(request).await }).catch_unwind().await {
-                Ok(reply) => reply,
-                Err(_) => {
-                    error!("a test made its handler panic");
-                    TestReply::Failed { detail: "the test failed for a reason on our side".to_owned() }
+        let reply = match serde_json::from_slice::<Asked<TestRequest>>(&message.payload) {
+            Ok(asked) if asked.until.is_some_and(|until| until < Utc::now()) => return,
+            Ok(Asked { request, .. }) => {
+                match AssertUnwindSafe(async { answer(request).await }).catch_unwind().await {
+                    Ok(reply) => reply,
+                    Err(_) => {
+                        error!("a test made its handler panic");
+                        TestReply::Failed { detail: "the test failed for a reason on our side".to_owned() }
+                    }
                 }
-            },
+            }
             Err(error) => TestReply::Failed { detail: format!("the request is unreadable: {error}") },
         };
         let body = serde_json::to_vec(&reply).expect("a reply can be written as JSON");

@@ -42,7 +42,9 @@ pub async fn verify(signed: Signed, _form: Form, id: Path<String>, shared: Data<
             None => Flash::Done("It gave the challenge back: it gets as much as it bears.".to_owned()),
             Some(failure) => Flash::Failed(format!("{}.", super::capital(failure.detail()))),
         },
-        Err(ApiError::Away(detail)) => Flash::Failed(format!("{}.", super::capital(&detail))),
+        Err(error @ (ApiError::Away(_) | ApiError::Busy(_))) => {
+            Flash::Failed(format!("{}.", super::capital(&error.to_string())))
+        }
         Err(error) => return Err(error.into()),
     };
     Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))

@@ -243,8 +243,8 @@ async fn test(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared
     let mut page = webhook_page(&signed, &shared, id).await?;
     match tested {
         Ok(tested) => page.tested = Some(tested.into()),
-        Err(ApiError::Away(detail)) => {
-            page.test_failure = Some(format!("{}.", super::capital(&detail)));
+        Err(error @ (ApiError::Away(_) | ApiError::Busy(_))) => {
+            page.test_failure = Some(format!("{}.", super::capital(&error.to_string())));
         }
         Err(error) => return Err(error.into()),
     }

@@ -1,13 +1,13 @@
 //! Whether an endpoint wants what is sent to it: `deliver` posts a challenge, and the answer has to give it back.
 
 use model::delivery::TestRequest;
-use model::{EndpointId, EndpointUrl, Token};
+use model::{EndpointId, Token};
 use store::AsyncConnection as _;
 use store::endpoints::Endpoint;
 use store::{endpoints, ownership};
 use webhook::verification;
 
-use super::endpoints::{Tested, attempted, change, not_found, notify, vanished};
+use super::endpoints::{Tested, attempted, begin_test, change, not_found, notify, vanished};
 use super::{audit, now};
 use crate::app::Shared;
 use crate::auth::Caller;
@@ -30,7 +30,7 @@ pub enum Failure {
     NotAccepted,
     /// It does not give the challenge back.
     NotEchoed,
-    /// The endpoint is at another server by now.
+    /// The endpoint was changed meanwhile: it may have been at another server when it answered.
     Moved,
 }
 
@@ -52,7 +52,7 @@ impl Failure {
                 "the answer does not give the challenge back: answer with the JSON {\"challenge\": …}, or with data.challenge of \
                  the request as plain text"
             }
-            Self::Moved => "the URL was changed meanwhile: ask again",
+            Self::Moved => "the endpoint was changed meanwhile: ask again",
         }
     }
 }
@@ -60,9 +60,10 @@ impl Failure {
 /// Challenges an endpoint, and notes it when the answer gives the challenge back.
 ///
 /// # Errors
-/// When there is no such endpoint, or no `deliver` answers.
+/// When there is no such endpoint, as many tests of the workspace are under way as may be, or no `deliver` answers.
 pub async fn verify(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Challenged, ApiError> {
     let now = now();
+    let running = begin_test(shared, caller)?;
     let challenge = Token::generate().reveal();
     let mut conn = shared.pool.get().await?;
     let endpoint = endpoints::find(&mut conn, caller.workspace_id, id).await?.ok_or_else(not_found)?;
@@ -73,7 +74,7 @@ pub async fn verify(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<
         endpoint_id: id,
         challenge: Some(challenge.clone()),
     };
-    let tested = attempted(shared, &request).await?;
+    let tested = attempted(shared, request, running).await?;
     let answer = tested.attempt.response_body.as_deref().unwrap_or_default();
     let failure = match tested.attempt.is_success() {
         false => Some(Failure::NotAccepted),
@@ -83,19 +84,20 @@ pub async fn verify(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<
     if failure.is_some() {
         return Ok(Challenged { endpoint, tested, failure });
     }
-    let (endpoint, failure) = keep(shared, caller, id, &endpoint.options.url).await?;
+    let (endpoint, failure) = keep(shared, caller, id, endpoint.revision).await?;
     if failure.is_none() {
         notify(shared, caller, id).await;
     }
     Ok(Challenged { endpoint, tested, failure })
 }
 
-/// Notes that an endpoint gave its challenge back that was at this URL.
+/// Notes that an endpoint gave its challenge back that had this revision when it was challenged: one that was changed since may have
+/// been at a server of its owner's for just as long as it took to answer, and is at somebody else's again.
 async fn keep(
     shared: &Shared,
     caller: &Caller,
     id: EndpointId,
-    url: &EndpointUrl,
+    revision: i64,
 ) -> Result<(Endpoint, Option<Failure>), ApiError> {
     let now = now();
     let mut conn = shared.pool.get().await?;
@@ -104,7 +106,7 @@ async fn keep(
             return Err(not_found());
         }
         let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
-        if !url.stays_at_server(&endpoint.options.url) {
+        if endpoint.revision != revision {
             return Ok((endpoint, Some(Failure::Moved)));
         }
         ownership::verified(conn, caller.workspace_id, id, now).await?;

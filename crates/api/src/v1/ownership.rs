@@ -38,7 +38,7 @@ impl OwnershipView {
 #[derive(Serialize, ToSchema)]
 struct VerifiedView {
     verified: bool,
-    /// Why not: `not_accepted` (no 2xx), `not_echoed`, or `moved` (its URL was changed meanwhile).
+    /// Why not: `not_accepted` (no 2xx), `not_echoed`, or `moved` (it was changed meanwhile).
     reason: Option<&'static str>,
     /// The same for people.
     detail: Option<&'static str>,

@@ -1,11 +1,17 @@
 //! Webhook endpoints and their secrets over the API.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use chrono::Utc;
-use model::delivery::{Attempt, TestReply, Timings};
+use model::EndpointId;
+use model::delivery::{Attempt, TestReply, TestRequest, Timings};
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::egress::Refusal;
 use testkit::until;
+use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Api, LIMIT, recorded_click};
 
@@ -349,6 +355,52 @@ async fn a_test_is_asked_of_deliver_and_shows_the_whole_exchange() {
             "dns_ms": null, "connect_ms": 1.5, "tls_ms": null, "first_byte_ms": null, "reused_connection": null
         })
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workspace_has_so_many_tests_under_way_and_takes_none_from_another() {
+    let api = Api::start_with_nats_and(|settings| settings.api.test_timeout = Duration::from_secs(25)).await;
+    let path = format!("/v1/webhook-endpoints/{}/test", api.endpoint().await);
+    let (other, other_key) = api.other_workspace().await;
+    let url = json!({"url": "http://127.0.0.1:9/hook"});
+    let theirs = api.call_as(&other_key, Method::POST, "/v1/webhook-endpoints", Some(url)).await.body;
+    let theirs = format!("/v1/webhook-endpoints/{}/test", theirs["id"].as_str().expect("an id"));
+    let (bus, stop) = (api.bus.clone().expect("a broker"), api.stop.clone());
+    let (asked, release) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
+    tokio::spawn({
+        let (own, asked, release) = (api.workspace_id, Arc::clone(&asked), release.clone());
+        async move {
+            let answer = |request: TestRequest| {
+                let (is_own, release) = (request.workspace_id == own, release.clone());
+                asked.fetch_add(usize::from(is_own), Ordering::Relaxed);
+                async move {
+                    if is_own {
+                        release.cancelled().await;
+                    }
+                    TestReply::NoSuchEndpoint
+                }
+            };
+            bus.serve_tests(answer, stop).await;
+        }
+    });
+    let of_other = TestRequest { workspace_id: other, endpoint_id: EndpointId::generate(), challenge: None };
+    let bus = api.bus.as_ref().expect("a broker");
+    until(LIMIT, || async { bus.request_test(&of_other, LIMIT).await.ok() }).await;
+
+    let meanwhile = async {
+        until(LIMIT, || async { (asked.load(Ordering::Relaxed) == 2).then_some(()) }).await;
+        let refused = api.post(&path, json!({})).await;
+        let of_another = api.call_as(&other_key, Method::POST, &theirs, None).await;
+        release.cancel();
+        (refused, of_another)
+    };
+    let (one, two, (refused, of_another)) =
+        tokio::join!(api.post(&path, json!({})), api.post(&path, json!({})), meanwhile);
+
+    let detail = refused.body["detail"].as_str().unwrap_or_default();
+    assert!(refused.status == 503 && detail.contains("wait for one to end"), "{}", refused.body);
+    assert_eq!([one, two, of_another].map(|answer| answer.status), [404; 3], "as `deliver` has answered");
+    assert_eq!(api.post(&path, json!({})).await.status, 404, "there is room again");
 }
 
 /// Answers tests as `deliver` would.

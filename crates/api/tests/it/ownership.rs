@@ -92,6 +92,34 @@ async fn an_endpoint_is_verified_by_its_challenge_and_only_at_the_server_that_ga
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_was_at_another_server_while_it_was_challenged_is_not_verified() {
+    let api =
+        Api::start_with_nats_and(|settings| settings.deliver.ownership = OwnershipCheck::Required).await;
+    let endpoint = api.endpoint().await;
+    let path = format!("/v1/webhook-endpoints/{endpoint}");
+    let (bus, stop) = (api.bus.clone().expect("a broker"), CancellationToken::new());
+    let (owner, at) = (&api, path.as_str());
+    // there, and back to where it was
+    let answer = move |request: TestRequest| async move {
+        for url in ["http://127.0.0.1:18123/own", "http://127.0.0.1:9/hook"] {
+            assert_eq!(owner.patch(at, json!({"url": url})).await.status, 200);
+        }
+        let challenge = request.challenge.expect("it is challenged");
+        TestReply::Attempted { attempt: attempt(200, challenge.clone()), request_body: challenge }
+    };
+    let asking = async {
+        let told = verified(&api, &endpoint).await;
+        stop.cancel();
+        told
+    };
+
+    let ((), told) = tokio::join!(bus.serve_tests(answer, stop.clone()), asking);
+
+    assert_eq!((&told["verified"], &told["reason"]), (&json!(false), &json!("moved")));
+    assert_eq!(api.get(&path).await.body["ownership"]["verified_at"], json!(null));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_who_may_change_an_endpoint_of_the_workspace_has_it_challenged() {
     let (api, _answers) = asked(|challenge| (200, challenge.to_owned())).await;
     let path = format!("/v1/webhook-endpoints/{}/verify", api.endpoint().await);

@@ -1,5 +1,6 @@
 //! Change notices and requests for tests: core NATS, best effort.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bus::{Change, Changed, RequestError, Table};
@@ -93,6 +94,56 @@ async fn a_test_is_answered_and_one_that_panics_harms_no_other() {
 
     assert_eq!((reply, afterwards), (TestReply::NoSuchEndpoint, TestReply::NoSuchEndpoint));
     assert!(matches!(poisoned, TestReply::Failed { .. }));
+    stop.cancel();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_test_whose_asker_waits_no_more_is_not_made() {
+    // as many as are made at once
+    const BUSY: usize = 16;
+    let nats = TestNats::start_empty().await;
+    let (api, deliver) = (nats.bus("api").await, nats.bus("deliver").await);
+    let slow = request();
+    let (made, release) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn({
+        let (stop, made, slow, release) = (stop.clone(), Arc::clone(&made), slow.clone(), release.clone());
+        async move {
+            let answer = |request: TestRequest| {
+                let is_slow = request == slow;
+                made.lock().unwrap().push(request.endpoint_id);
+                let release = release.clone();
+                async move {
+                    if is_slow {
+                        release.cancelled().await;
+                    }
+                    TestReply::NoSuchEndpoint
+                }
+            };
+            deliver.serve_tests(answer, stop).await;
+        }
+    });
+    until(LIMIT, async || api.request_test(&request(), LIMIT).await.ok()).await;
+    let (forgotten, last) = (request(), request());
+
+    let busy = futures::future::join_all((0..BUSY).map(|_| api.request_test(&slow, LIMIT)));
+    let meanwhile = async {
+        let all = || {
+            (made.lock().unwrap().iter().filter(|id| **id == slow.endpoint_id).count() == BUSY).then_some(())
+        };
+        until(LIMIT, async || all()).await;
+        let given_up = api.request_test(&forgotten, Duration::from_millis(50)).await;
+        release.cancel();
+        given_up
+    };
+    let (_, given_up) = tokio::join!(busy, meanwhile);
+    let answered = api.request_test(&last, LIMIT).await;
+
+    assert!(matches!(given_up, Err(RequestError::Timeout)), "{given_up:?}");
+    assert!(answered.is_ok(), "{answered:?}");
+    let made = made.lock().unwrap().clone();
+    assert!(made.contains(&last.endpoint_id) && !made.contains(&forgotten.endpoint_id));
     stop.cancel();
     serving.await.unwrap();
 }
