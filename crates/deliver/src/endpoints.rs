@@ -142,9 +142,10 @@ impl Endpoints {
         Self { ownership, ..self }
     }
 
-    /// Whether an endpoint gets one request a second, because it has not shown that it wants more.
+    /// Whether an endpoint is tested once a second, because a test asks somebody who has not shown that they want more: the endpoint
+    /// itself, or its token server, whose owner nobody has asked. Each test asks for a token anew, to show what happens now.
     pub fn is_unproven(&self, endpoint: &Endpoint) -> bool {
-        self.ownership == OwnershipCheck::Required && !endpoint.is_verified()
+        self.ownership == OwnershipCheck::Required && (!endpoint.is_verified() || endpoint.tokens.is_some())
     }
 
     /// The table as it is.

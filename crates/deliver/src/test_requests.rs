@@ -1,7 +1,7 @@
 //! Test requests: a sample event or a challenge to one endpoint, through the same sender, with the endpoint's own secrets.
 //!
 //! Nothing is stored and no lane is asked: whoever tests an endpoint wants to see what it does now. Who has not shown that it
-//! wants what is sent is tested [sparingly](Sparing).
+//! wants what is sent, or has a token server asked that has not, is tested [sparingly](Sparing).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,7 +21,7 @@ use crate::sender::{Batched, Sender, Shipment};
 use crate::sparing::Sparing;
 
 /// Why a test is not sent.
-const UNPROVEN: &str = "an endpoint that has not shown that it wants what is sent gets one request a second: try again in a moment";
+const UNPROVEN: &str = "an endpoint that has not shown that it wants what is sent, or that wants a token, is tested once a second: try again in a moment";
 
 /// Answers test requests.
 #[derive(Clone)]

@@ -6,9 +6,10 @@ use model::ownership::OwnershipCheck;
 use serde_json::{Value, json};
 use service::ops::Ops;
 use store::ownership;
-use testkit::{Answer, Script, Subscriber, until};
+use testkit::{Answer, Response, Script, Subscriber, until};
 use tokio_util::sync::CancellationToken;
 
+use crate::receiver_auth::oauth2;
 use crate::rig::{LIMIT, Rig, Running, verify};
 
 async fn start(rig: &Rig) -> (Running, Ops) {
@@ -63,7 +64,7 @@ async fn an_endpoint_is_held_to_one_request_a_second_until_it_is_verified() {
 #[tokio::test]
 async fn a_challenge_is_a_signed_event_and_an_unproven_endpoint_gets_one_a_second() {
     let rig = Rig::new().await;
-    let given_back = testkit::Response::new(200).body(r#"{"challenge": "tea"}"#);
+    let given_back = Response::new(200).body(r#"{"challenge": "tea"}"#);
     let subscriber = Subscriber::start(Script::always(given_back)).await;
     let (endpoint_id, secret) = rig.endpoint(&subscriber.url()).await;
     let (running, _) = start(&rig).await;
@@ -87,5 +88,28 @@ async fn a_challenge_is_a_signed_event_and_an_unproven_endpoint_gets_one_a_secon
     let refused = again.iter().filter(|reply| matches!(reply, Ok(TestReply::Failed { .. }))).count();
     assert!(refused >= 1, "eight at once are more than one a second: {again:?}");
     assert!(rig.deliveries().await.is_empty());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn the_token_server_of_an_endpoint_that_is_verified_is_asked_by_one_test_a_second() {
+    let rig = Rig::new().await;
+    let tokens = Subscriber::start(Script::always(Response::new(400))).await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    let (endpoint_id, _) =
+        rig.endpoint_with(&subscriber.url(), |options| options.headers_sealed = None).await;
+    rig.let_in_by(endpoint_id, &oauth2(&tokens)).await;
+    let mut conn = rig.pool.get().await.expect("a connection");
+    let now = chrono::Utc::now();
+    ownership::verified(&mut conn, rig.workspace_id, endpoint_id, now).await.expect("it is noted");
+    let (running, _) = start(&rig).await;
+    let request = TestRequest { workspace_id: rig.workspace_id, endpoint_id, challenge: None };
+
+    rig.attempt(endpoint_id).await;
+    let more = futures::future::join_all((0..8).map(|_| rig.bus.request_test(&request, LIMIT))).await;
+
+    let refused = more.iter().filter(|reply| matches!(reply, Ok(TestReply::Failed { .. }))).count();
+    assert!(refused >= 1, "eight at once are more than one a second: {more:?}");
+    assert_eq!(tokens.count(), 1 + more.len() - refused);
     running.stop().await;
 }

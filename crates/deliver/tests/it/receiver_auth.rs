@@ -20,7 +20,7 @@ async fn endpoint(rig: &Rig, url: &str, auth: ReceiverAuth) -> EndpointId {
     id
 }
 
-fn oauth2(tokens: &Subscriber) -> ReceiverAuth {
+pub fn oauth2(tokens: &Subscriber) -> ReceiverAuth {
     ReceiverAuth::OAuth2(ClientCredentials {
         token_url: tokens.url().parse().expect("a URL"),
         client_id: "us".to_owned(),
