@@ -1,11 +1,12 @@
 //! Links that ask for a password: reads what a visitor typed, and compares it.
 //!
 //! Comparing takes a core for some 20 ms and 19 MiB, on purpose. So it happens on threads that no other visitor waits for,
-//! few at a time, with few more waiting for their turn; and each client may try a link only so often, and all clients
+//! few at a time, with few more waiting for their turn, not all of one network; and each client may try a link only so often, and all clients
 //! together: who has many networks is no better off.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::dev::RequestHead;
@@ -25,6 +26,9 @@ const COMPARED_MAX: usize = 2;
 
 /// Visitors whose password waits to be compared, or is: about a second of work.
 const PLACES_MAX: usize = 64;
+
+/// Of them those of one wider network, over all links: who tries many links at once leaves places to others.
+const NETWORK_PLACES_MAX: usize = 8;
 
 /// Longest form: a password of [`model::password::PASSWORD_CHARS_MAX`] characters of four bytes, each escaped, fits.
 const FORM_BYTES_MAX: usize = 4 * 1024;
@@ -50,7 +54,7 @@ pub enum Attempt {
     Wrong,
     /// This client, or all clients together, have tried this link too often: it was not compared.
     TooMany(Over),
-    /// Too many visitors of all links wait: it was not compared.
+    /// Too many visitors of all links wait, or too many of this client's network: it was not compared.
     Busy,
 }
 
@@ -60,6 +64,7 @@ pub struct Passwords {
     of_network: Tally,
     of_wide_network: Tally,
     of_link: Tally,
+    network_places: NetworkPlaces,
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
     runtime: Handle,
@@ -73,6 +78,7 @@ impl Passwords {
             of_network: Tally::new(SLOTS, attempts_per_minute),
             of_wide_network: Tally::new(SLOTS, attempts_per_minute.saturating_mul(WIDE_TIMES)),
             of_link: Tally::new(SLOTS, attempts_per_minute.saturating_mul(LINK_TIMES)),
+            network_places: NetworkPlaces::default(),
             places: Arc::new(Semaphore::new(PLACES_MAX)),
             turns: Arc::new(Semaphore::new(COMPARED_MAX)),
             runtime,
@@ -111,6 +117,9 @@ impl Passwords {
         now: Instant,
     ) -> Attempt {
         // before it is counted: who is sent away has not tried
+        let Some(network_place) = self.network_places.take(wide_network(client)) else {
+            return Attempt::Busy;
+        };
         let Ok(place) = self.places.clone().try_acquire_owned() else { return Attempt::Busy };
         let counted = match self.count(link_id, client, now) {
             Ok(counted) => counted,
@@ -120,7 +129,7 @@ impl Passwords {
         let hash = hash.clone();
         // a visitor who leaves does not make room before the work is done
         let compared = self.runtime.spawn_blocking(move || {
-            let _held = (place, turn);
+            let _held = (network_place, place, turn);
             hash.is_of(&typed)
         });
         match compared.await {
@@ -144,8 +153,45 @@ impl Passwords {
     }
 }
 
+/// How many places each network holds, of those that hold any.
+#[derive(Debug, Clone, Default)]
+struct NetworkPlaces(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One that a network holds until it is dropped.
+struct NetworkPlace {
+    held: NetworkPlaces,
+    network: IpAddr,
+}
+
+impl NetworkPlaces {
+    /// One more for a network; `None` when it has as many as it may.
+    fn take(&self, network: IpAddr) -> Option<NetworkPlace> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = held.entry(network).or_default();
+        if *own >= NETWORK_PLACES_MAX {
+            return None;
+        }
+        *own += 1;
+        Some(NetworkPlace { held: self.clone(), network })
+    }
+}
+
+impl Drop for NetworkPlace {
+    fn drop(&mut self) {
+        let mut held = self.held.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = held.get_mut(&self.network) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                held.remove(&self.network);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     fn passwords(attempts_per_minute: u32) -> Passwords {
@@ -169,6 +215,34 @@ mod tests {
         assert_eq!(everywhere, (LINK_TIMES - WIDE_TIMES) as usize);
         // networks that share a slot with one of those before have to wait: some of ten may, by chance
         assert!(tried(other, &mut (1000..1010).map(|site| site << 16)) > 3);
+    }
+
+    #[tokio::test]
+    async fn who_tries_many_links_at_once_leaves_places_to_other_networks() {
+        let passwords = passwords(100);
+        let (hash, now) = (PasswordHash::of("open sesame").expect("a password"), Instant::now());
+        let attempt = |network| {
+            let (link_id, typed) = (LinkId::generate(), "guess".to_owned());
+            passwords.attempt(link_id, &hash, typed, client(network), now)
+        };
+        let turns = passwords.turns.clone().try_acquire_many_owned(2).expect("turns");
+
+        let mut waiting: Vec<_> = (0..8).map(|network| Box::pin(attempt(network))).collect();
+        assert!(waiting.iter_mut().all(|one| one.as_mut().now_or_never().is_none()), "they wait for a turn");
+        assert_eq!(attempt(8).await, Attempt::Busy);
+        let mut other = Box::pin(attempt(1 << 16));
+        assert!(other.as_mut().now_or_never().is_none(), "another network has a place");
+
+        drop(turns);
+        waiting.push(other);
+        for one in waiting {
+            assert_eq!(one.await, Attempt::Wrong);
+        }
+        assert_eq!(attempt(8).await, Attempt::Wrong, "its places are free again");
+        assert!(
+            passwords.network_places.0.lock().expect("no panic").is_empty(),
+            "nothing is kept of what is over"
+        );
     }
 
     #[tokio::test]
