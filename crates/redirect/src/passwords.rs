@@ -1,8 +1,8 @@
 //! Links that ask for a password: reads what a visitor typed, and compares it.
 //!
 //! Comparing takes a core for some 20 ms and 19 MiB, on purpose. So it happens on threads that no other visitor waits for,
-//! few at a time, with few more waiting for their turn, not all of one network; and each client may try a link only so often, and all clients
-//! together: who has many networks is no better off.
+//! few at a time, with few more waiting for their turn, not all of one network; and each client may try a link only so
+//! often, and all clients together: who has many networks is no better off.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

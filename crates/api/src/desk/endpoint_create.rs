@@ -26,7 +26,7 @@ use crate::error::ApiError;
 pub struct Created {
     /// It.
     pub endpoint: Endpoint,
-    /// The signing secret that it was made with, while that signs.
+    /// The signing secret that it was made with, while that signs and to whom it may be shown.
     pub secret: Option<SigningSecret>,
     /// Which that is.
     pub secret_id: Option<SecretId>,
@@ -107,7 +107,11 @@ async fn created_before(
     let id = EndpointId::from_uuid(id);
     let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(gone)?;
     let is_first = |secret: &Secret| secret.created_at == endpoint.created_at;
-    let revealed = secrets::reveal_again(shared, conn, caller, id, is_first, now).await?;
+    let revealed = match secrets::reveal_again(shared, conn, caller, id, is_first, now).await {
+        // somebody else's request: the endpoint is shown without it
+        Err(ApiError::Forbidden(_)) => None,
+        revealed => revealed?,
+    };
     let (secret, secret_id) = revealed.map(|revealed| (revealed.secret, revealed.id)).unzip();
     Ok(Created { endpoint, secret, secret_id, warnings: Vec::new() })
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use model::secret::SigningSecret;
 use model::{EndpointId, SecretId};
+use store::audit::{self as entries, AuditFilter};
 use store::secrets::Secret;
 use store::{AsyncConnection as _, Connection, endpoints, secrets};
 use webhook::asymmetric::PublicKey;
@@ -13,11 +14,14 @@ use super::endpoints::{not_found, notify, vanished};
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::{Change, announce, audit, now, signing_keys};
 use crate::app::Shared;
-use crate::auth::Caller;
+use crate::auth::{Caller, Scope};
 use crate::error::ApiError;
 
 /// Most secrets that sign at the same time.
 pub const LIVE_MAX: usize = 3;
+
+/// Entries of the audit log of one caller, one endpoint and one moment; there are no more.
+const MOMENT_MAX: i64 = 100;
 
 /// How long an old secret goes on signing beside its successor, so that subscribers can change over.
 const OVERLAP: TimeDelta = TimeDelta::hours(24);
@@ -88,7 +92,11 @@ pub async fn list(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Ve
     Ok(secrets::list_live(&mut conn, caller.workspace_id, id, now()).await?)
 }
 
-/// Shows one live secret to who was shown it before, or missed that, and writes it down; `None` when it signs no more.
+/// Shows one live secret to who was shown it before, or missed that, and writes it down; `None` when it signs no more. A request can
+/// be repeated by whoever knows its key.
+///
+/// # Errors
+/// When somebody else made it, and the caller may not see secrets.
 pub(super) async fn reveal_again(
     shared: &Shared,
     conn: &mut Connection,
@@ -99,15 +107,42 @@ pub(super) async fn reveal_again(
 ) -> Result<Option<Revealed>, ApiError> {
     let live = secrets::list_live(conn, caller.workspace_id, id, now).await?;
     let Some(secret) = live.into_iter().find(is_meant) else { return Ok(None) };
+    if !caller.may(Scope::SecretsRead) && !has_made(conn, caller, id, &secret).await? {
+        return Err(ApiError::Forbidden(Scope::SecretsRead));
+    }
     audit(conn, change(caller, now, "secret.revealed", id, json!({"secrets": [secret.id]}))).await?;
     open(shared, caller, id, secret).map(Some)
+}
+
+/// Whether it was the caller who made a secret, with its endpoint or for it: the audit log says so.
+async fn has_made(
+    conn: &mut Connection,
+    caller: &Caller,
+    id: EndpointId,
+    secret: &Secret,
+) -> Result<bool, ApiError> {
+    let filter = AuditFilter {
+        actor: Some(caller.actor()),
+        subject: Some(id.to_string()),
+        since: Some(secret.created_at),
+        until: Some(secret.created_at + TimeDelta::milliseconds(1)),
+        ..AuditFilter::default()
+    };
+    let found = entries::list(conn, caller.workspace_id, &filter, None, MOMENT_MAX).await?;
+    let made = json!(secret.id);
+    Ok(found.iter().any(|entry| match entry.action.as_str() {
+        "endpoint.created" => true,
+        "secret.rotated" => entry.details["secret"] == made,
+        _ => false,
+    }))
 }
 
 /// Makes a new secret that signs first; the others go on for [`OVERLAP`]. With a key that came before, shows the one that it
 /// made.
 ///
 /// # Errors
-/// When the key came with another request, there is no such endpoint, or [`LIVE_MAX`] secrets sign already.
+/// When the key came with another request, there is no such endpoint, [`LIVE_MAX`] secrets sign already, or somebody else made the
+/// secret of a request that is repeated and the caller may not see secrets.
 pub async fn rotate(
     shared: &Shared,
     caller: &Caller,

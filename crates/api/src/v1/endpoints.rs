@@ -78,7 +78,7 @@ impl From<Tested> for TestView {
 /// Make an endpoint
 ///
 /// The answer holds the signing secret. Verify each webhook with it as Standard Webhooks 1.0.0 says. The answer to a repeat with the same
-/// `Idempotency-Key` holds it too, while it signs; the audit log says so.
+/// `Idempotency-Key` holds it too, while it signs, if you made it or have `secrets:read`; the audit log says so.
 #[utoipa::path(tag = "webhook endpoints", params(("Idempotency-Key" = Option<String>, Header)), request_body = NewEndpoint, security(("api_key" = ["endpoints:write"])),
     responses((status = 201, body = EndpointView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]

@@ -64,7 +64,7 @@ pub async fn list_secrets(
 /// Rotate the signing secret
 ///
 /// The new secret signs first, beside the old ones, which end after 24 hours; at most 3 sign at the same time. A repeat with the same
-/// `Idempotency-Key` is shown the same secret, while it signs; the audit log says so.
+/// `Idempotency-Key` is shown the same secret, while it signs, if you made it or have `secrets:read`; the audit log says so.
 #[utoipa::path(tag = "webhook endpoints",
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     security(("api_key" = ["endpoints:write"])), responses((status = 201, body = SecretView),

@@ -14,7 +14,12 @@ use crate::harness::{Answer, Api, LIMIT, answer, failed_delivery, recorded_click
 
 /// A POST with a key, and whether its answer says that it was done before.
 async fn post(api: &Api, key: &str, path: &str, body: &Value) -> (bool, Answer) {
-    let request = api.request(Method::POST, path).bearer_auth(&api.key).header("idempotency-key", key);
+    post_as(api, &api.key, key, path, body).await
+}
+
+/// The same of whoever has this API key.
+async fn post_as(api: &Api, bearer: &str, key: &str, path: &str, body: &Value) -> (bool, Answer) {
+    let request = api.request(Method::POST, path).bearer_auth(bearer).header("idempotency-key", key);
     let request = match body {
         Value::Null => request,
         body => request.header("content-type", "application/json").body(body.to_string()),
@@ -139,6 +144,30 @@ async fn no_secret_and_nothing_of_a_body_lies_with_the_keys() {
         let row: Value = serde_json::from_str(row).expect("a row");
         assert_eq!(row["fingerprint"].as_str().map(str::len), Some(2 + 64), "{row}");
     }
+}
+
+#[tokio::test]
+async fn a_repeat_shows_a_signing_secret_to_who_made_it_and_to_who_may_see_secrets() {
+    let api = Api::start().await;
+    let [maker, other] =
+        [api.key_with(&["endpoints:write"], None).await, api.key_with(&["endpoints:write"], None).await];
+    let seeing = api.key_with(&["endpoints:write", "secrets:read"], None).await;
+    let hook = json!({"url": "http://127.0.0.1:9/new"});
+
+    let made = post_as(&api, &maker, "k", "/v1/webhook-endpoints", &hook).await.1.body;
+    let path = format!("/v1/webhook-endpoints/{}/secrets", made["id"].as_str().expect("an id"));
+    let rotated = post_as(&api, &maker, "k", &path, &Value::Null).await.1.body;
+
+    assert!(made["secret"].is_string() && rotated["secret"].is_string(), "{made} {rotated}");
+    for bearer in [&maker, &seeing] {
+        let again = post_as(&api, bearer, "k", "/v1/webhook-endpoints", &hook).await.1.body;
+        assert_eq!(again["secret"], made["secret"]);
+        assert_eq!(post_as(&api, bearer, "k", &path, &Value::Null).await.1.body["secret"], rotated["secret"]);
+    }
+    let (is_replayed, without) = post_as(&api, &other, "k", "/v1/webhook-endpoints", &hook).await;
+    assert_eq!((is_replayed, without.status, without.body.get("secret")), (true, 201, None));
+    let (_, refused) = post_as(&api, &other, "k", &path, &Value::Null).await;
+    assert_eq!((refused.status, refused.body.get("secret")), (403, None));
 }
 
 #[tokio::test]
