@@ -97,7 +97,7 @@ pub async fn save(
     let (endpoint, made) = conn
         .transaction::<_, ApiError, _>(async |conn| {
             workspaces::lock(conn, caller.workspace_id).await?;
-            let saved = endpoints::find_alert(conn, caller.workspace_id).await?;
+            let saved = lock(conn, caller).await?;
             check_match(if_match, revision(saved.as_ref()))?;
             match saved {
                 Some(endpoint) => {
@@ -119,6 +119,14 @@ pub async fn save(
     notify(shared, caller, endpoint.id).await;
     let (secret, secret_id) = made.unzip();
     Ok(Saved { endpoint, secret, secret_id, warnings })
+}
+
+/// The alert URL of the workspace, locked until the transaction ends: who changes it as an endpoint locks nothing else.
+async fn lock(conn: &mut Connection, caller: &Caller) -> Result<Option<Endpoint>, ApiError> {
+    let Some(seen) = endpoints::find_alert(conn, caller.workspace_id).await? else { return Ok(None) };
+    endpoints::lock(conn, caller.workspace_id, seen.id).await?;
+    // as it is by now, or not any more
+    Ok(endpoints::find_alert(conn, caller.workspace_id).await?)
 }
 
 async fn insert(

@@ -1,10 +1,14 @@
 //! The alert URL over the API and in the console.
 
+use chrono::Utc;
+use model::EndpointId;
 use reqwest::Method;
 use serde_json::{Value, json};
+use store::{AsyncConnection as _, QueryError, endpoints};
+use tokio::sync::oneshot;
 
 use crate::console::Browser;
-use crate::harness::Api;
+use crate::harness::{Api, answer, until_one_waits_for_another};
 
 #[tokio::test]
 async fn the_alert_url_is_named_changed_and_removed_and_stands_in_no_list_of_webhooks() {
@@ -74,6 +78,39 @@ async fn an_alert_url_is_one_workspaces_and_takes_no_place_among_its_webhooks() 
     assert_eq!(api.call_as(&reader, Method::PATCH, "/v1/settings", Some(body)).await.status, 403);
     let clicks = json!({"event_types": ["link.clicked"]});
     assert_eq!(api.patch(&format!("/v1/webhook-endpoints/{id}"), clicks).await.status, 422);
+}
+
+#[tokio::test]
+async fn an_alert_url_that_is_changed_as_an_endpoint_meanwhile_is_not_what_was_seen() {
+    let api = Api::start().await;
+    let named = api.patch("/v1/settings", json!({"alert": {"url": "http://127.0.0.1:9/alerts"}})).await.body;
+    let id: EndpointId = named["alert"]["endpoint_id"].as_str().expect("an id").parse().expect("an id");
+    let seen = api.get("/v1/settings").await.etag.expect("a tag");
+    let mut conn = api.pool.get().await.expect("the database runs");
+    let (begun, has_begun) = oneshot::channel();
+
+    let other = conn.transaction::<_, QueryError, _>(async |conn| {
+        endpoints::lock(conn, api.workspace_id, id).await?;
+        let mut options = endpoints::find(conn, api.workspace_id, id).await?.expect("it is there").options;
+        options.description = Some("Pager".to_owned());
+        endpoints::update(conn, api.workspace_id, id, &options, Utc::now()).await?;
+        begun.send(()).expect("somebody waits");
+        until_one_waits_for_another(&api).await;
+        Ok(())
+    });
+    let late = async {
+        has_begun.await.expect("it begins");
+        let body = json!({"alert": {"url": "http://127.0.0.1:9/other"}}).to_string();
+        let request = api.request(Method::PATCH, "/v1/settings").bearer_auth(&api.key);
+        let request = request.header("if-match", seen).header("content-type", "application/json").body(body);
+        answer(request.send().await.expect("an answer")).await
+    };
+    let (other, late) = tokio::join!(other, late);
+
+    other.expect("saved");
+    assert_eq!(late.status, 412, "{}", late.body);
+    let kept = api.get(&format!("/v1/webhook-endpoints/{id}")).await.body;
+    assert_eq!((&kept["description"], &kept["url"]), (&json!("Pager"), &json!("http://127.0.0.1:9/alerts")));
 }
 
 #[tokio::test]
