@@ -142,3 +142,29 @@ impl Bus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::{EndpointId, WorkspaceId};
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_by_a_release_before_and_one_of_such_is_read_too() {
+        let request = TestRequest {
+            workspace_id: WorkspaceId::generate(),
+            endpoint_id: EndpointId::generate(),
+            challenge: Some("tea".to_owned()),
+        };
+        let until = Some(Utc::now());
+        let written = |value: serde_json::Result<String>| value.expect("JSON");
+        let of_now = written(serde_json::to_string(&Asked { request: &request, until }));
+        let of_before = written(serde_json::to_string(&request));
+
+        assert_eq!(serde_json::from_str::<TestRequest>(&of_now).expect("a request"), request);
+        let asked: Asked<TestRequest> = serde_json::from_str(&of_now).expect("a request");
+        assert_eq!((asked.request, asked.until), (request.clone(), until));
+        let asked: Asked<TestRequest> = serde_json::from_str(&of_before).expect("a request");
+        assert_eq!((asked.request, asked.until), (request, None));
+    }
+}
