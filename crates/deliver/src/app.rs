@@ -1,5 +1,8 @@
 //! Puts the service together, runs it, and ends it in order.
 
+#[cfg(test)]
+pub(crate) mod parts;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -44,9 +47,6 @@ use crate::tidying::Tidying;
 
 /// Pause before an absent broker or database is asked again.
 const VERIFY_PAUSE: Duration = Duration::from_secs(2);
-
-/// A batch that takes longer comes again. It must outlast the results of a batch that cannot be stored at once.
-const HANDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// How often the table of endpoints may fail to be refreshed before we are not ready.
 const REFRESHES_MISSED_MAX: u32 = 4;
@@ -135,6 +135,7 @@ impl App {
             metrics: metrics.clone(),
             in_hand: Mutex::default(),
             at_once: dispatch::at_once(),
+            begin_max: dispatch::BEGIN_MAX,
         };
         let alerts = Arc::new(Alerts {
             endpoints: Arc::clone(&endpoints),
@@ -184,7 +185,7 @@ impl App {
         let limits = Limits {
             batch_max: deliver.batch_max,
             batches_max: deliver.batches_max,
-            handle_timeout: HANDLE_TIMEOUT,
+            handle_timeout: dispatch::HANDLE_TIMEOUT,
             drain_timeout: deliver.drain_timeout,
         };
         let consumer = Consumer::new(&bus, ConsumerName::Deliver, limits, consumer_metrics.clone());

@@ -29,6 +29,7 @@ use tracing::warn;
 use crate::attempter::{Attempter, Settlement};
 use crate::batch::{Dispatch, State};
 use crate::claim::Claim;
+use crate::endpoints::EndpointTable;
 use crate::fetch_notices::FetchNotices;
 use crate::later::Later;
 use crate::matching::{Bodies, Debt, Matching};
@@ -39,8 +40,16 @@ use crate::sender::Shipment;
 /// When a batch that could not be stored comes again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// When an amendment comes again that came before what it amends.
-const EARLY_DELAY: Duration = Duration::from_secs(2);
+/// When an amendment comes again that came before what it amends, and when a click does for which there was no time.
+const AGAIN_DELAY: Duration = Duration::from_secs(2);
+
+/// A batch that takes longer comes again: answers to what it has under way by then are lost, and that is sent twice. It must
+/// outlast the results of a batch that cannot be stored at once.
+pub const HANDLE_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// So long a batch begins to send. What is begun by then is answered and stored before [`HANDLE_TIMEOUT`].
+pub const BEGIN_MAX: Duration =
+    HANDLE_TIMEOUT.checked_sub(Duration::from_secs(15)).expect("it is longer than that");
 
 /// How long results are kept in memory when they cannot be stored: a restart of PostgreSQL should cost no duplicates.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
@@ -82,6 +91,8 @@ pub struct Dispatcher {
     pub in_hand: Mutex<HashSet<EventId>>,
     /// Places for [`AT_ONCE_MAX`] deliveries.
     pub at_once: Semaphore,
+    /// How long a batch begins to send: [`BEGIN_MAX`]. What is left then comes again.
+    pub begin_max: Duration,
 }
 
 /// Places for all deliveries that are sent and waited for at a time.
@@ -93,18 +104,19 @@ impl Handler for Dispatcher {
     type Message = EnrichedClick;
 
     async fn handle(&self, batch: &[EnrichedClick]) -> Verdicts {
+        let last_begin = Instant::now() + self.begin_max;
         let claim = Claim::of(&self.in_hand, batch);
         let clicks: Vec<&EnrichedClick> =
             batch.iter().zip(&claim.is_ours).filter(|(_, ours)| **ours).map(|(click, _)| click).collect();
         let dispatched = async {
             let clicks = self.without_erased(clicks).await?;
-            self.dispatch(&clicks).await
+            self.dispatch(&clicks, last_begin).await
         };
         let done = dispatched.await.inspect_err(|error| {
             warn!(error = format!("{error:#}"), clicks = batch.len(), "dispatching failed");
         });
         let verdict = |(click, is_ours): (&EnrichedClick, &bool)| match &done {
-            Ok(early) if *is_ours && early.contains(&click.event_id) => Verdict::Retry(EARLY_DELAY),
+            Ok(again) if *is_ours && again.contains(&click.event_id) => Verdict::Retry(AGAIN_DELAY),
             Ok(_) if *is_ours => Verdict::Done,
             _ => Verdict::Retry(RETRY_DELAY),
         };
@@ -138,22 +150,43 @@ impl Dispatcher {
         Ok(clicks)
     }
 
-    /// Tells which amendments came too early.
-    async fn dispatch(&self, clicks: &[&EnrichedClick]) -> anyhow::Result<HashSet<EventId>> {
+    /// Tells what is to come again: amendments that came too early, and clicks with webhooks that are not begun at `last_begin`.
+    async fn dispatch(
+        &self,
+        clicks: &[&EnrichedClick],
+        last_begin: Instant,
+    ) -> anyhow::Result<HashSet<EventId>> {
         let found = self.matching.debts(clicks).await?;
-        for debts in found.debts.chunks(OWED_MAX) {
-            self.dispatch_some(clicks, debts).await?;
+        let (mut again, mut rest) = (found.early, &found.debts[..]);
+        while !rest.is_empty() {
+            let (next, behind) = rest.split_at(rest.len().min(OWED_MAX));
+            let places = u32::try_from(next.len()).unwrap_or(u32::MAX);
+            let places = self.at_once.acquire_many(places).await.context("nobody closes the semaphore")?;
+            if Instant::now() >= last_begin {
+                // nothing is under way, and what is stored is not owed the next time
+                warn!(
+                    webhooks = rest.len(),
+                    "there was no time for all webhooks of a batch; they come again"
+                );
+                again.extend(rest.iter().map(|debt| clicks[debt.click].event_id));
+                break;
+            }
+            self.dispatch_some(clicks, next, places).await?;
+            rest = behind;
         }
-        Ok(found.early)
+        Ok(again)
     }
 
-    async fn dispatch_some(&self, clicks: &[&EnrichedClick], debts: &[Debt]) -> anyhow::Result<()> {
-        let places = u32::try_from(debts.len()).unwrap_or(u32::MAX);
-        let places = self.at_once.acquire_many(places).await.context("nobody closes the semaphore")?;
-        let mut bodies = Bodies::default();
+    async fn dispatch_some(
+        &self,
+        clicks: &[&EnrichedClick],
+        debts: &[Debt],
+        places: SemaphorePermit<'_>,
+    ) -> anyhow::Result<()> {
+        let (mut bodies, table) = (Bodies::default(), self.matching.endpoints.current());
         let begin = |debt: &Debt| {
             let click = clicks[debt.click];
-            self.begin(debt, click, bodies.of(debt, click))
+            self.begin(debt, click, bodies.of(debt, click), &table)
         };
         let dispatches = debts.iter().map(begin).collect();
         self.settle(clicks, dispatches, places).await
@@ -165,10 +198,9 @@ impl Dispatcher {
         &self,
         clicks: &[&EnrichedClick],
         mut open: Vec<Dispatch>,
-        places: SemaphorePermit<'_>,
+        mut places: SemaphorePermit<'_>,
     ) -> anyhow::Result<()> {
         let deadline = Instant::now() + self.patience;
-        let mut places = Some(places);
         while !open.is_empty() {
             let round = (Instant::now() + ROUND).min(deadline);
             for dispatch in &mut open {
@@ -178,18 +210,17 @@ impl Dispatcher {
             let (known, rest): (Vec<_>, Vec<_>) =
                 open.into_iter().partition(|dispatch| is_over || !dispatch.is_waited_for());
             open = rest;
-            if open.is_empty() {
-                // the next may be sent while these are stored
-                places.take();
-            }
+            // others may be sent while these are stored and the rest is waited for
+            drop(places.split(known.len()));
             self.count(clicks, &known);
             self.store(clicks, known).await?;
         }
         Ok(())
     }
 
-    /// Sends at once if the endpoint has a slot or will have one soon.
-    fn begin(&self, debt: &Debt, click: &EnrichedClick, body: Bytes) -> Dispatch {
+    /// Sends at once if the endpoint has a slot or will have one soon, and is as it was when the click was matched: `table` is how
+    /// the endpoints are now. To whoever has changed the courier sends, who looks at each endpoint as it is then.
+    fn begin(&self, debt: &Debt, click: &EnrichedClick, body: Bytes, table: &EndpointTable) -> Dispatch {
         // made at the event's moment: both live in the event's partition
         let (id, endpoint) = (DeliveryId::generate_at(click.event_id.timestamp()), &debt.endpoint);
         let dispatch = |state| Dispatch { id, debt: debt.clone(), body: body.clone(), state };
@@ -199,7 +230,8 @@ impl Dispatcher {
         if endpoint.is_pulled() {
             return dispatch(State::Later(Later::Fetched));
         }
-        if !endpoint.is_sendable() {
+        let is_as_matched = table.get(endpoint.id).is_some_and(|now| Arc::ptr_eq(now, endpoint));
+        if !endpoint.is_sendable() || !is_as_matched {
             return dispatch(State::Later(Later::Held));
         }
         if endpoint.batching().is_some() {
@@ -268,6 +300,7 @@ impl Dispatcher {
         if dispatches.is_empty() {
             return Ok(());
         }
+        // dated again whenever they are about to be stored
         let leased_until = Utc::now() + self.recorder.lease();
         let mut attempts = Vec::new();
         let mut new = Vec::with_capacity(dispatches.len());
@@ -281,7 +314,7 @@ impl Dispatcher {
         }
         let deadline = Instant::now() + STORE_PATIENCE;
         let stored = loop {
-            let result = self.insert(&new, &attempts).await;
+            let result = self.insert(&mut new, &attempts).await;
             match result {
                 Ok(stored) => break stored,
                 Err(error) if Instant::now() < deadline => {
@@ -315,13 +348,18 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Leases begin here: however long the database was waited for, what is under way stays ours.
     async fn insert(
         &self,
-        new: &[NewDelivery],
+        new: &mut [NewDelivery],
         attempts: &[store::attempts::NewAttempt],
     ) -> anyhow::Result<HashSet<DeliveryId>> {
         let mut conn = self.pool.get().await?;
-        Ok(deliveries::insert(&mut conn, new, attempts, self.recorder.leased_by(), Utc::now()).await?)
+        let now = Utc::now();
+        for leased_until in new.iter_mut().filter_map(|delivery| delivery.leased_until.as_mut()) {
+            *leased_until = now + self.recorder.lease();
+        }
+        Ok(deliveries::insert(&mut conn, new, attempts, self.recorder.leased_by(), now).await?)
     }
 
     fn hand_over(&self, dispatch: Dispatch) {
@@ -350,3 +388,6 @@ impl Dispatcher {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

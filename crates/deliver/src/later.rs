@@ -13,7 +13,7 @@ pub enum Later {
     Paused,
     /// The endpoint has a rate: one courier alone sends to it.
     RateLimited,
-    /// Its owner paused the endpoint, or it cannot be signed for.
+    /// Its owner paused the endpoint or changes it just now, or it cannot be signed for.
     Held,
     /// The endpoint waits for the settled verdict.
     Settling,
