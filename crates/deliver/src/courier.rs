@@ -19,7 +19,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use model::{DeliveryId, EndpointId};
+use model::{BatchId, DeliveryId, EndpointId};
+use store::batches::{self, LeasedBatch};
 use store::leases::{self, Leased, Waiting};
 use store::{Connection, Pool, endpoint_state};
 use tokio::sync::Notify;
@@ -119,7 +120,7 @@ impl Courier {
     /// Begins what is due at `now` and may be sent.
     ///
     /// # Errors
-    /// When the database is away.
+    /// When the database is away, or so slow that leases end before anything is begun.
     pub async fn step(&self, now: DateTime<Utc>) -> anyhow::Result<Step> {
         let mut conn = self.pool.get().await?;
         let waiting = self.waiting(&mut conn).await?;
@@ -131,19 +132,20 @@ impl Courier {
         if wanted.is_empty() {
             return Ok(Step::Idle);
         }
-        let recorder = &self.runner.recorder;
-        let lease = Lease { by: recorder.leased_by(), now, until: now + recorder.lease() };
-        let Taken { batches, alone, changed } = self.batches.take(&mut conn, &table, &wanted, lease).await?;
-        let due = self.lease_due(&mut conn, &wanted, lease).await?;
-        let in_line = self.lease_in_line(&mut conn, &wanted, lease).await?;
-        let of_lines: HashSet<DeliveryId> = in_line.leased.iter().map(|leased| leased.id).collect();
+        let lease = self.lease(now);
+        let Taken { mut batches, alone, changed } =
+            self.batches.take(&mut conn, &table, &wanted, lease).await?;
+        let due = self.lease_due(&mut conn, &wanted, self.lease(now)).await?;
+        let in_line = self.lease_in_line(&mut conn, &wanted, self.lease(now)).await?;
+        let mut of_lines: HashSet<DeliveryId> = in_line.leased.iter().map(|leased| leased.id).collect();
         let leased: Vec<Leased> = alone.into_iter().chain(due).chain(in_line.leased).collect();
         let taken_over = leased.iter().filter(|leased| leased.is_taken_over).count()
             + batches.iter().filter(|batch| batch.is_taken_over).count();
         self.metrics.leases_taken_over.inc_by(taken_over as u64);
-        let settled = settled::as_known(&mut conn, &table, leased, lease.by).await?;
-        drop(conn);
+        let mut settled = settled::as_known(&mut conn, &table, leased, lease.by).await?;
         self.metrics.settled.inc_by((changed + settled.changed) as u64);
+        self.keep_ours(&mut conn, lease, &mut settled.leased, &mut of_lines, &mut batches).await?;
+        drop(conn);
         let begun = batches.len() + settled.leased.len();
         for batch in batches {
             if let Some(endpoint) = table.get(batch.endpoint_id) {
@@ -152,6 +154,41 @@ impl Courier {
         }
         self.begin(&table, settled.leased, &in_line.runs, &of_lines);
         Ok(if begun == 0 { Step::Idle } else { Step::Worked(begun) })
+    }
+
+    /// A lease that begins when it is asked for: what was waited for before does not shorten it.
+    fn lease(&self, now: DateTime<Utc>) -> Lease {
+        let recorder = &self.runner.recorder;
+        Lease { by: recorder.leased_by(), now, until: Utc::now() + recorder.lease() }
+    }
+
+    /// Leaves of what was leased since `first` what may be begun: all, unless that took so long that leases may end before they
+    /// are renewed. Then they are renewed here, and what somebody else has by now is left to him.
+    async fn keep_ours(
+        &self,
+        conn: &mut Connection,
+        first: Lease,
+        leased: &mut Vec<Leased>,
+        of_lines: &mut HashSet<DeliveryId>,
+        batches: &mut Vec<LeasedBatch>,
+    ) -> anyhow::Result<()> {
+        let recorder = &self.runner.recorder;
+        if recorder.is_renewed_before(first.until) {
+            return Ok(());
+        }
+        let until = Utc::now() + recorder.lease();
+        let ids: Vec<DeliveryId> = leased.iter().map(|leased| leased.id).collect();
+        let ours = leases::renew(conn, &ids, first.by, until).await?;
+        leased.retain(|leased| ours.contains(&leased.id));
+        for lost in ids.iter().filter(|id| !ours.contains(id)) {
+            // nothing is sent behind it
+            of_lines.remove(lost);
+        }
+        let ids: Vec<BatchId> = batches.iter().map(|batch| batch.id).collect();
+        let ours = batches::renew(conn, &ids, first.by, until).await?;
+        batches.retain(|batch| ours.contains(&batch.id));
+        anyhow::ensure!(Utc::now() < until, "what was leased could not be begun in time");
+        Ok(())
     }
 
     /// Begins what was leased: of the lines their runs, the rest one by one.
@@ -173,7 +210,7 @@ impl Courier {
         let mut in_line = in_line.into_iter().map(|leased| (leased.id, leased)).collect();
         for run in runs {
             let (sent, given_back) = runs::gathered(run, of_lines, &mut in_line);
-            self.runner.recorder.give_back_in_line(given_back);
+            self.runner.give_back(given_back);
             begin(sent);
         }
     }
@@ -307,3 +344,6 @@ impl Courier {
         self.metrics.endpoints_waiting.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
     }
 }
+
+#[cfg(test)]
+mod tests;

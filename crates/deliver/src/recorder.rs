@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use model::{BatchId, DeliveryId};
 use store::Pool;
 use store::attempts::NewAttempt;
@@ -117,6 +117,11 @@ impl Recorder {
     /// How long a lease lasts.
     pub fn lease(&self) -> Duration {
         self.lease
+    }
+
+    /// Whether what is taken in hand now is renewed before its lease ends.
+    pub fn is_renewed_before(&self, until: DateTime<Utc>) -> bool {
+        Utc::now() + self.lease / RENEWALS < until
     }
 
     /// Takes a leased delivery in hand; `false` when it is in hand already, because we were late to renew.
@@ -234,7 +239,7 @@ impl Recorder {
             renewed += leases::renew(&mut conn, ids, self.leased_by, until).await?.len();
         }
         if !batch_ids.is_empty() {
-            renewed += batches::renew(&mut conn, batch_ids, self.leased_by, until).await?;
+            renewed += batches::renew(&mut conn, batch_ids, self.leased_by, until).await?.len();
         }
         Ok(renewed)
     }

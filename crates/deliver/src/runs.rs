@@ -61,7 +61,7 @@ impl Runner {
     pub fn begin(&self, endpoint: &Arc<Endpoint>, mut run: Vec<Leased>) {
         let taken = run.iter().take_while(|leased| self.recorder.take(leased.id)).count();
         let behind = run.split_off(taken);
-        self.recorder.give_back_in_line(behind.iter().skip(1).map(|leased| leased.id).collect());
+        self.give_back(behind.iter().skip(1).map(|leased| leased.id));
         if run.is_empty() {
             return;
         }
@@ -71,6 +71,12 @@ impl Runner {
             runner.send(&endpoint, run).await;
             runner.work.notify_one();
         });
+    }
+
+    /// Gives back what was leased and is not sent after all. What is in hand is under way, and stays ours.
+    pub fn give_back(&self, ids: impl IntoIterator<Item = DeliveryId>) {
+        let taken = ids.into_iter().filter(|id| self.recorder.take(*id)).collect();
+        self.recorder.give_back_in_line(taken);
     }
 
     /// Begins to send a batch.

@@ -199,26 +199,34 @@ pub async fn with_open(conn: &mut Connection, limit: i64) -> QueryResult<HashSet
     Ok(rows.into_iter().map(|row| EndpointId::from_uuid(row.endpoint_id)).collect())
 }
 
-/// Prolongs leases that are still ours. Those that somebody has locked, mostly to store their result, are passed over.
+/// Prolongs leases that are still ours; tells which they are. Those that somebody has locked, mostly to store their result, are
+/// passed over.
 pub async fn renew(
     conn: &mut Connection,
     ids: &[BatchId],
     leased_by: Uuid,
     until: DateTime<Utc>,
-) -> QueryResult<usize> {
-    statement(format!(
+) -> QueryResult<HashSet<BatchId>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    let rows: Vec<Row> = statement(format!(
         "WITH held AS MATERIALIZED (SELECT found.id FROM {}, \
              LATERAL (SELECT b.id FROM delivery_batches b WHERE b.day = ANY($1) AND b.id = own.id AND b.leased_by = $3 \
                  OFFSET 0 FOR UPDATE SKIP LOCKED) AS found) \
-         UPDATE delivery_batches b SET leased_until = $4 FROM held WHERE b.day = ANY($1) AND b.id = held.id",
+         UPDATE delivery_batches b SET leased_until = $4 FROM held WHERE b.day = ANY($1) AND b.id = held.id \
+         RETURNING b.id",
         unnested("$2", "own (id)")
     ))
     .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
     .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)
     .bind::<Timestamptz, _>(until)
-    .execute(conn)
-    .await
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| BatchId::from_uuid(row.id)).collect())
 }
 
 /// Gives leases back, so that others need not wait for their end.

@@ -1,0 +1,109 @@
+//! Leases in the slow lane.
+
+use model::EventId;
+use model::event_type::LINK_CLICKED;
+use store::deliveries::{self, NewDelivery, Owed, Progress};
+use uuid::Uuid;
+
+use super::*;
+use crate::app::parts::Parts;
+
+/// Nobody is posted to at this port.
+const NOWHERE: &str = "http://127.0.0.1:9/hooks";
+
+const HOUR: TimeDelta = TimeDelta::hours(1);
+
+/// Another process.
+fn other() -> Uuid {
+    Uuid::from_u128(7)
+}
+
+/// So many deliveries to the endpoint become due now.
+async fn owe(parts: &Parts, endpoint_id: EndpointId, count: usize) {
+    let (now, workspace_id) = (Utc::now(), parts.workspace_id);
+    let one = |event_id: EventId| NewDelivery {
+        id: DeliveryId::generate_at(event_id.timestamp()),
+        workspace_id,
+        owed: Owed { endpoint_id, event_id },
+        event_type: LINK_CLICKED,
+        click_id: None,
+        told_revision: 0,
+        progress: Progress::due(now, Some(b"{}".to_vec())),
+        leased_until: None,
+        line: None,
+    };
+    let new: Vec<NewDelivery> = (0..count).map(|_| one(EventId::generate())).collect();
+    let made = deliveries::insert(&mut *parts.conn().await, &new, &[], other(), now).await;
+    assert_eq!(made.expect("deliveries").len(), count);
+}
+
+/// What `leased_by` leases of the endpoint at `now`.
+async fn leased(
+    parts: &Parts,
+    endpoint_id: EndpointId,
+    leased_by: Uuid,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Vec<Leased> {
+    let wanted = [(endpoint_id, 10)];
+    let leased = leases::lease_due(&mut *parts.conn().await, &wanted, leased_by, now, until).await;
+    leased.expect("leases")
+}
+
+#[tokio::test]
+async fn a_lease_begins_when_there_is_a_connection() {
+    let parts = Parts::new(|settings| settings.database.pool_max = 1).await;
+    let endpoint_id = parts.endpoint(NOWHERE, |_| {}).await;
+    owe(&parts, endpoint_id, 1).await;
+    let only = parts.courier.pool.get().await.expect("a connection");
+
+    let now = Utc::now();
+    let let_go = async {
+        let let_go_at = Utc::now();
+        drop(only);
+        let_go_at
+    };
+    let (step, let_go_at) = tokio::join!(biased; parts.courier.step(now), let_go);
+
+    assert_eq!(step.expect("the database is there"), Step::Worked(1));
+    let then = let_go_at + parts.recorder().lease();
+    assert_eq!(leased(&parts, endpoint_id, other(), then, then).await, []);
+}
+
+#[tokio::test]
+async fn after_a_long_step_what_is_ours_is_renewed_and_what_somebody_else_has_is_left_to_him() {
+    let parts = Parts::new(|_| {}).await;
+    let endpoint_id = parts.endpoint(NOWHERE, |_| {}).await;
+    owe(&parts, endpoint_id, 2).await;
+    let (us, now) = (parts.recorder().leased_by(), Utc::now());
+    let mut ours = leased(&parts, endpoint_id, us, now, now).await;
+    let mut of_lines: HashSet<DeliveryId> = ours.iter().map(|leased| leased.id).collect();
+    let mut conn = parts.conn().await;
+    let lost = leases::lease_due(&mut conn, &[(endpoint_id, 1)], other(), now, now + HOUR).await;
+    let lost = lost.expect("a lease")[0].id;
+
+    let lease = Lease { by: us, now, until: now };
+    let kept = parts.courier.keep_ours(&mut conn, lease, &mut ours, &mut of_lines, &mut Vec::new()).await;
+
+    kept.expect("there is time");
+    let ids: Vec<DeliveryId> = ours.iter().map(|leased| leased.id).collect();
+    assert!(ids.len() == 1 && ids[0] != lost, "{ids:?}");
+    assert_eq!(of_lines, HashSet::from([ids[0]]), "nothing is sent behind what is not ours");
+    assert_eq!(leased(&parts, endpoint_id, other(), now, now).await, []);
+}
+
+#[tokio::test]
+async fn what_is_under_way_and_leased_once_more_is_not_given_back() {
+    let mut parts = Parts::new(|_| {}).await;
+    let endpoint_id = parts.endpoint(NOWHERE, |_| {}).await;
+    owe(&parts, endpoint_id, 3).await;
+    let (us, now) = (parts.recorder().leased_by(), Utc::now());
+    let run = leased(&parts, endpoint_id, us, now, now).await;
+    assert!(run.iter().all(|leased| parts.recorder().take(leased.id)));
+
+    let table = parts.courier.endpoints.current();
+    parts.courier.runner.begin(table.get(endpoint_id).expect("the endpoint"), run);
+
+    parts.recording.store_what_came().await.expect("the database is there");
+    assert_eq!(parts.recorder().in_hand_count(), 3);
+}
