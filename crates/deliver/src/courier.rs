@@ -266,7 +266,8 @@ impl Courier {
         self.round.lock().expect("nobody panics with this in hand")
     }
 
-    /// Leaves out endpoints with a rate or an order that another process sends to: both hold for all processes together.
+    /// Leaves out endpoints with a rate or an order that another process sends to: both hold for all processes together. Whoever
+    /// takes an endpoint over goes on with its rate where the other has left it.
     async fn with_no_other_courier(
         &self,
         conn: &mut Connection,
@@ -278,10 +279,18 @@ impl Courier {
         if ids.is_empty() {
             return Ok(ready);
         }
-        let until = now + self.runner.recorder.lease();
-        let ours = endpoint_state::hold(conn, &ids, self.runner.recorder.leased_by(), now, until).await?;
-        let is_ours = |endpoint: &Endpoint| !endpoint.has_one_courier() || ours.contains(&endpoint.id);
-        Ok(ready.into_iter().filter(|(endpoint, _)| is_ours(endpoint)).collect())
+        let lease = self.lease(now);
+        let ours = endpoint_state::hold(conn, &ids, lease.by, now, lease.until).await?;
+        let allowed = |(endpoint, room): (Arc<Endpoint>, usize)| {
+            if !endpoint.has_one_courier() {
+                return Some((endpoint, room));
+            }
+            let Some(others_until) = *ours.get(&endpoint.id)? else { return Some((endpoint, room)) };
+            endpoint.lane.was_used_until(others_until);
+            let left = endpoint.lane.room(now, self.runner.patience);
+            Some((endpoint, room.min(left)))
+        };
+        Ok(ready.into_iter().filter_map(allowed).collect())
     }
 
     /// Lets others send at once to the endpoints that it alone has sent to, at the end.
@@ -290,7 +299,7 @@ impl Courier {
     /// When the database is away; then that ends by itself.
     pub async fn let_go(&self) -> anyhow::Result<()> {
         let mut conn = self.pool.get().await?;
-        endpoint_state::let_go(&mut conn, self.runner.recorder.leased_by()).await?;
+        endpoint_state::let_go(&mut conn, self.runner.recorder.leased_by(), Utc::now()).await?;
         Ok(())
     }
 

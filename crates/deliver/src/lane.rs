@@ -200,6 +200,13 @@ impl Lane {
         }
     }
 
+    /// Another process has sent to the endpoint until then: what may go at once after a quiet time is counted from there.
+    pub fn was_used_until(&self, at: DateTime<Utc>) {
+        if let Some(bucket) = self.state().bucket.as_mut() {
+            bucket.empty_at(at);
+        }
+    }
+
     fn room_of(&self, state: &State, now: DateTime<Utc>, patience: Duration) -> usize {
         if state.paused_until.is_some_and(|until| until > now) || state.circuit.closed_until(now).is_some() {
             return 0;

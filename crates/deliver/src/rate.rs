@@ -57,6 +57,12 @@ impl Bucket {
         self.tokens.max(0.0) as usize
     }
 
+    /// Empties it as of `at`: until then another process has sent from a bucket of its own.
+    pub fn empty_at(&mut self, at: DateTime<Utc>) {
+        self.tokens = self.tokens.min(0.0);
+        self.filled_at = Some(at);
+    }
+
     /// So many go.
     pub fn take(&mut self, requests: usize) {
         self.tokens -= u32::try_from(requests).map_or(f64::INFINITY, f64::from);
@@ -91,6 +97,17 @@ mod tests {
         bucket.take(20);
 
         assert_eq!((bucket.available(at(0)), bucket.available(at(100))), (0, 1));
+    }
+
+    #[test]
+    fn what_another_process_has_used_is_filled_since_then() {
+        let rate = Rate { per_second: 10, burst: Some(20) };
+        for (since, left) in [(0, 0), (500, 5), (60_000, 20)] {
+            let mut bucket = Bucket::new(rate);
+            bucket.empty_at(at(0));
+
+            assert_eq!(bucket.available(at(since)), left, "after {since} ms");
+        }
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! What `deliver` learns about endpoints: health, pauses, and that one is gone.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -95,28 +95,35 @@ pub async fn pause(
     Ok(())
 }
 
-/// Takes these endpoints for `courier` alone until `until`, where nobody else has them; tells which are its own.
+/// Takes these endpoints for `courier` alone until `until`, where nobody else has them. Tells which are its own and, of those that
+/// another one had before, until when he did.
 pub async fn hold(
     conn: &mut Connection,
     endpoint_ids: &[(EndpointId, WorkspaceId)],
     courier: Uuid,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
-) -> QueryResult<HashSet<EndpointId>> {
+) -> QueryResult<HashMap<EndpointId, Option<DateTime<Utc>>>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = SqlUuid)]
         endpoint_id: Uuid,
+        #[diesel(sql_type = Nullable<Timestamptz>)]
+        others_until: Option<DateTime<Utc>>,
     }
     // in one order, so that two replicas never wait for each other in a circle
     let mut endpoint_ids = endpoint_ids.to_vec();
     endpoint_ids.sort();
     let rows: Vec<Row> = statement(
-        "INSERT INTO endpoint_state AS known (endpoint_id, workspace_id, courier, courier_until, updated_at) \
-         SELECT e.*, $3, $5, $4 FROM unnest($1, $2) AS e \
-         ON CONFLICT (endpoint_id) DO UPDATE SET courier = excluded.courier, courier_until = excluded.courier_until \
-             WHERE known.courier = excluded.courier OR known.courier IS NULL OR known.courier_until <= $4 \
-         RETURNING endpoint_id",
+        "WITH earlier AS MATERIALIZED (SELECT endpoint_id, courier, courier_until FROM endpoint_state \
+             WHERE endpoint_id = ANY($1)), \
+         own AS (INSERT INTO endpoint_state AS known (endpoint_id, workspace_id, courier, courier_until, updated_at) \
+             SELECT e.*, $3, $5, $4 FROM unnest($1, $2) AS e \
+             ON CONFLICT (endpoint_id) DO UPDATE SET courier = excluded.courier, courier_until = excluded.courier_until \
+                 WHERE known.courier = excluded.courier OR known.courier IS NULL OR known.courier_until <= $4 \
+             RETURNING endpoint_id) \
+         SELECT own.endpoint_id, CASE WHEN earlier.courier <> $3 THEN earlier.courier_until END AS others_until \
+         FROM own LEFT JOIN earlier ON earlier.endpoint_id = own.endpoint_id",
     )
     .bind::<Array<SqlUuid>, _>(endpoint_ids.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(endpoint_ids.iter().map(|(_, id)| id.uuid()).collect::<Vec<_>>())
@@ -125,13 +132,15 @@ pub async fn hold(
     .bind::<Timestamptz, _>(until)
     .load(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| EndpointId::from_uuid(row.endpoint_id)).collect())
+    Ok(rows.into_iter().map(|row| (EndpointId::from_uuid(row.endpoint_id), row.others_until)).collect())
 }
 
-/// Lets all endpoints go that `courier` has taken for itself, so that others need not wait.
-pub async fn let_go(conn: &mut Connection, courier: Uuid) -> QueryResult<usize> {
-    statement("UPDATE endpoint_state SET courier = NULL, courier_until = NULL WHERE courier = $1")
+/// Lets all endpoints go at `now` that `courier` has taken for itself, so that others need not wait. Whoever takes them next sees
+/// until when it had them.
+pub async fn let_go(conn: &mut Connection, courier: Uuid, now: DateTime<Utc>) -> QueryResult<usize> {
+    statement("UPDATE endpoint_state SET courier_until = $2 WHERE courier = $1 AND courier_until > $2")
         .bind::<SqlUuid, _>(courier)
+        .bind::<Timestamptz, _>(now)
         .execute(conn)
         .await
 }

@@ -1,4 +1,4 @@
-//! Leases in the slow lane.
+//! Leases and rates, in the slow lane.
 
 use model::EventId;
 use model::event_type::LINK_CLICKED;
@@ -106,4 +106,23 @@ async fn what_is_under_way_and_leased_once_more_is_not_given_back() {
 
     parts.recording.store_what_came().await.expect("the database is there");
     assert_eq!(parts.recorder().in_hand_count(), 3);
+}
+
+#[tokio::test]
+async fn whoever_takes_an_endpoint_over_goes_on_with_its_rate_and_begins_no_second_burst() {
+    let parts = Parts::new(|_| {}).await;
+    let rate = |options: &mut store::endpoints::EndpointOptions| {
+        (options.rate_per_second, options.rate_burst) = (Some(1), Some(5));
+    };
+    let endpoint_id = parts.endpoint(NOWHERE, rate).await;
+    owe(&parts, endpoint_id, 5).await;
+    let (now, mut conn) = (Utc::now(), parts.conn().await);
+    let ids = [(endpoint_id, parts.workspace_id)];
+    endpoint_state::hold(&mut conn, &ids, other(), now, now + HOUR).await.expect("a hold");
+    endpoint_state::let_go(&mut conn, other(), now).await.expect("an end of it");
+
+    let at_once = parts.courier.step(now).await.expect("the database is there");
+    let later = parts.courier.step(now + TimeDelta::seconds(3)).await.expect("the database is there");
+
+    assert_eq!((at_once, later), (Step::Idle, Step::Worked(3)));
 }

@@ -158,7 +158,7 @@ async fn an_endpoint_with_a_rate_gets_everything_through_one_courier_and_the_oth
     assert!(hold.expect("a query").is_empty(), "somebody else has it");
     let later = Utc::now() + chrono::Duration::minutes(1);
     let hold = endpoint_state::hold(&mut conn, &wanted, me, later, later).await;
-    assert_eq!(hold.expect("a query"), [rated].into(), "whoever had it has not renewed it");
+    assert!(hold.expect("a query").contains_key(&rated), "whoever had it has not renewed it");
     running.stop().await;
     other.stop().await;
 }

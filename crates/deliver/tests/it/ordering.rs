@@ -111,8 +111,9 @@ async fn two_replicas_keep_one_order_and_one_of_them_holds_the_endpoint() {
     other.stop().await;
     assert_eq!(numbers(&subscriber.requests()), (1..=40).collect::<Vec<u64>>());
     assert_eq!(subscriber.in_flight_max(), 1);
-    let hold = endpoint_state::hold(&mut conn, &wanted, me, begun, begun).await;
-    assert_eq!(hold.expect("a query"), [endpoint_id].into(), "who stops lets it go");
+    let now = Utc::now();
+    let hold = endpoint_state::hold(&mut conn, &wanted, me, now, now).await;
+    assert!(hold.expect("a query").contains_key(&endpoint_id), "who stops lets it go");
 }
 
 #[tokio::test]
