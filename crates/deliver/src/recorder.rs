@@ -192,7 +192,7 @@ impl Recorder {
         self.in_hand().len()
     }
 
-    /// Gives back all that is still in hand, at the end.
+    /// Ends the leases of all that is still in hand, at the end: others take it over at once, and know that it may have arrived.
     ///
     /// # Errors
     /// When the database is away; then the leases end by themselves.
@@ -205,10 +205,12 @@ impl Recorder {
         let (deliveries, batches) = (ids.len(), batch_ids.len());
         warn!(deliveries, batches, "requests were broken off; what they carried will be tried again");
         let mut conn = self.pool.get().await?;
-        leases::release(&mut conn, &ids, self.leased_by).await.context("failed to release leases")?;
-        batches::release(&mut conn, &batch_ids, self.leased_by)
+        let now = Utc::now();
+        leases::renew(&mut conn, &ids, self.leased_by, now).await.context("failed to end leases")?;
+        batches::renew(&mut conn, &batch_ids, self.leased_by, now)
             .await
-            .context("failed to release leases of batches")
+            .context("failed to end leases of batches")?;
+        Ok(())
     }
 
     /// Keeps the leases of what is in hand alive, for ever.

@@ -1,4 +1,4 @@
-//! Leases and rates, in the slow lane.
+//! Leases, rates and ends, in the slow lane.
 
 use model::EventId;
 use model::event_type::LINK_CLICKED;
@@ -125,4 +125,21 @@ async fn whoever_takes_an_endpoint_over_goes_on_with_its_rate_and_begins_no_seco
     let later = parts.courier.step(now + TimeDelta::seconds(3)).await.expect("the database is there");
 
     assert_eq!((at_once, later), (Step::Idle, Step::Worked(3)));
+}
+
+#[tokio::test]
+async fn what_the_end_broke_off_is_taken_over_at_once_and_may_have_arrived() {
+    let parts = Parts::new(|_| {}).await;
+    let endpoint_id = parts.endpoint(NOWHERE, |_| {}).await;
+    owe(&parts, endpoint_id, 1).await;
+    let (us, now) = (parts.recorder().leased_by(), Utc::now());
+    for under_way in leased(&parts, endpoint_id, us, now, now + HOUR).await {
+        assert!(parts.recorder().take(under_way.id));
+    }
+
+    parts.recorder().give_back_all().await.expect("the database is there");
+
+    let now = Utc::now();
+    let taken_over = leased(&parts, endpoint_id, other(), now, now + HOUR).await;
+    assert_eq!(taken_over.iter().map(|leased| leased.is_taken_over).collect::<Vec<_>>(), [true]);
 }
