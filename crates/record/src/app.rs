@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::erasures;
+use crate::first_clicks;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::partitions;
@@ -138,6 +139,13 @@ impl App {
             let (pool, bus, stop) = (pool.clone(), self.bus.clone(), stop_all.clone());
             async move {
                 erasures::work(pool, bus, stop).await;
+                Ok(())
+            }
+        });
+        parts.spawn({
+            let (pool, stop) = (pool.clone(), stop_all.clone());
+            async move {
+                first_clicks::forget_old(pool, stop).await;
                 Ok(())
             }
         });

@@ -2,11 +2,12 @@
 //!
 //! `recorder` writes ENRICHED into `clicks`, `quarantine` copies what was put aside into a table, `outbox` publishes what
 //! happened to links, endpoints and deliveries, `partitions` makes the tables' coming days and drops old ones, `rollups`
-//! counts what was recorded, `erasures` forgets contacts, and `room` keeps CLICKS from filling up with clicks that were
-//! handled.
+//! counts what was recorded, `erasures` forgets contacts, `first_clicks` visitors whom nobody can tell any more, and `room`
+//! keeps CLICKS from filling up with clicks that were handled.
 
 mod app;
 mod erasures;
+mod first_clicks;
 mod metrics;
 mod outbox;
 mod partitions;

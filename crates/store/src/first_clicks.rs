@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -13,6 +14,13 @@ use crate::schema::first_clicks;
 use crate::statement::statement;
 use crate::tombstones::Contacts;
 use crate::{Connection, QueryResult};
+
+/// How old a click is when the hash of its visitor comes up no more: the salt of its day is gone by then
+/// ([`crate::visitor_salts`]).
+const HASHED_FOR: TimeDelta = TimeDelta::hours(48);
+
+/// Blocks of the table that [`forget_hashes`] looks at: a megabyte, some ten thousand places.
+const BLOCKS: i64 = 128;
 
 /// Takes the places that are free and tells who holds each. Rows that are taken are read, not written: asking
 /// again costs no space, and those that were just taken are not looked for. What another transaction takes at the same
@@ -33,8 +41,8 @@ WITH lazily AS MATERIALIZED (
     JOIN erasures ON erasures.workspace_id = asked.workspace_id
         AND erasures.contact_hash = sha256(salts.salt || convert_to(asked.contact, 'UTF8'))
 ), claimed AS (
-    INSERT INTO first_clicks (link_id, visitor, click_id)
-    SELECT link_id, visitor, click_id FROM wanted
+    INSERT INTO first_clicks (link_id, visitor, click_id, is_hash)
+    SELECT link_id, visitor, click_id, contact_of IS NULL FROM wanted
     WHERE NOT EXISTS (SELECT FROM erased
         WHERE erased.workspace_id = wanted.contact_of AND erased.contact = wanted.visitor)
     ORDER BY link_id, visitor COLLATE "C"
@@ -144,6 +152,46 @@ pub async fn release(conn: &mut Connection, claims: &[Claim<'_>]) -> QueryResult
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// What [`forget_hashes`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Places that are gone.
+    pub rows: u64,
+    /// The block to go on at; `None`: that was the end of the table.
+    pub next: Option<i64>,
+}
+
+/// Forgets, in a part of the table that begins at a block of it, the visitors that were hashed with a salt that is gone by `now`:
+/// they never come again. Contacts keep their places as long as there is the link, and links stay.
+///
+/// The table is read as it lies on disk: looking for old places by an index would have every click pay for it. Of places that were
+/// taken before it was said what is a hash, those that look like one go, but for links of messages, whose visitors are contacts.
+pub async fn forget_hashes(conn: &mut Connection, now: DateTime<Utc>, block: i64) -> QueryResult<Forgotten> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        rows: i64,
+        #[diesel(sql_type = BigInt)]
+        blocks: i64,
+    }
+    let end = block + BLOCKS;
+    // the bounds stand in the text, so that the plan is made for this part of the table
+    let query = format!(
+        "WITH gone AS (DELETE FROM first_clicks AS held \
+             WHERE held.ctid >= '({block},0)' AND held.ctid < '({end},0)' AND held.click_id < $1 \
+                 AND (held.is_hash OR held.is_hash IS NULL AND held.visitor ~ '^[0-9a-f]{{32}}$' \
+                     AND (SELECT kind FROM links WHERE links.id = held.link_id) IS DISTINCT FROM 'message') \
+             RETURNING 1) \
+         SELECT (SELECT count(*) FROM gone) AS rows, \
+             pg_relation_size('first_clicks') / current_setting('block_size')::bigint AS blocks"
+    );
+    let row: Row = diesel::sql_query(query)
+        .bind::<SqlUuid, _>(ClickId::generate_at(now - HASHED_FOR).uuid())
+        .get_result(conn)
+        .await?;
+    Ok(Forgotten { rows: row.rows.unsigned_abs(), next: (end < row.blocks).then_some(end) })
 }
 
 async fn take(

@@ -345,6 +345,7 @@ diesel::table! {
         link_id -> Uuid,
         visitor -> Text,
         click_id -> Uuid,
+        is_hash -> Nullable<Bool>,
     }
 }
 

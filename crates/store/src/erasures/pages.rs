@@ -104,8 +104,7 @@ pub(super) async fn clicks_page(
     .bind::<BigInt, _>(PAGE)
     .bind::<Bytea, _>(&job.contact_hash)
     .bind::<Timestamptz, _>(job.erased_at - CLOCKS_APART)
-    // partitions of days to come are not opened
-    .bind::<Date, _>((now + CLOCKS_APART).date_naive())
+    .bind::<Date, _>(last_day(job, now))
     .get_result(conn)
     .await?;
     let mut found =
@@ -131,6 +130,12 @@ pub(super) async fn clicks_page(
         scrub_deliveries(conn, &days_of(&row.again), &row.again, now).await?;
     }
     Ok(found)
+}
+
+/// The last day whose clicks are looked at. Partitions of days to come are not opened, but for the last look: a clock that was
+/// ahead may have dated clicks on them.
+fn last_day(job: &Row, now: DateTime<Utc>) -> NaiveDate {
+    if job.looks_left > 0 { (now + CLOCKS_APART).date_naive() } else { NaiveDate::MAX }
 }
 
 fn days_of(clicks: &[Uuid]) -> Vec<NaiveDate> {
@@ -181,10 +186,10 @@ async fn scrub_clicks(
     .await?;
     let changed: Vec<IdRow> = statement(
         "UPDATE clicks c SET contact_id = NULL, conversation_id = NULL, message_id = NULL, region = NULL, city = NULL, \
-             event = scrubbed.event, erased_at = coalesce(c.erased_at, $4) \
+             referrer_host = NULL, event = scrubbed.event, erased_at = coalesce(c.erased_at, $4) \
          FROM unnest($1, $2, $3) AS scrubbed (day, id, event) WHERE c.day = scrubbed.day AND c.id = scrubbed.id \
              AND (c.erased_at IS NULL OR c.event <> scrubbed.event \
-                 OR num_nonnulls(c.contact_id, c.conversation_id, c.message_id, c.region, c.city) > 0) \
+                 OR num_nonnulls(c.contact_id, c.conversation_id, c.message_id, c.region, c.city, c.referrer_host) > 0) \
          RETURNING c.id",
     )
     .bind::<Array<Date>, _>(&days)

@@ -24,7 +24,7 @@ async fn link(conn: &mut Connection, workspace_id: WorkspaceId, slug: &str, cont
     given::link(conn, workspace_id, domains[0].id, slug, &options).await
 }
 
-/// A recorded click of the contact, whose event names it.
+/// A recorded click of the contact, whose event names it, as does where its visitor came from.
 async fn click(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
@@ -34,9 +34,9 @@ async fn click(
     let id = ClickId::generate_at(now);
     let insert = format!(
         "INSERT INTO clicks (id, day, workspace_id, revision, clicked_at, recorded_at, link_id, contact_id,
-             device_type, verdict, event)
+             device_type, verdict, event, referrer_host)
          VALUES ('{}', '{}', '{}', 0, now(), now(), gen_random_uuid(), '{contact}', 'mobile', 'human',
-             convert_to('of {contact}', 'UTF8'))",
+             convert_to('of {contact}', 'UTF8'), '{contact}.example')",
         id.uuid(),
         id.day(),
         workspace_id.uuid(),
@@ -127,6 +127,55 @@ async fn what_comes_back_to_a_click_that_was_emptied_goes_with_the_second_look()
     assert_eq!(deliveries::count_waiting(&mut conn, 10).await.unwrap(), 0);
     let done = erasures::find(&mut conn, workspace_id, begun.id).await.unwrap().unwrap();
     assert_eq!(done.clicks, 1, "a click counts once");
+}
+
+#[tokio::test]
+async fn where_visitors_came_from_goes_also_of_clicks_that_the_release_before_emptied() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    let now = Utc::now().trunc_subsecs(6);
+    let second_look = now + TimeDelta::from_std(LOOK_AGAIN).unwrap();
+    let mut emptied = Vec::new();
+    for contact in ["cont_1", "cont_2"] {
+        emptied.push(click(&mut conn, workspace_id, contact, now).await.uuid().to_string());
+        let id = erasures::begin(&mut conn, workspace_id, contact, "test", now).await.unwrap().id;
+        work(&mut conn, id, now).await;
+        work(&mut conn, id, second_look).await;
+    }
+    click(&mut conn, workspace_id, "cont_of_another", now).await;
+    let left =
+        format!("UPDATE clicks SET referrer_host = 'left.example' WHERE id IN ('{}')", emptied.join("', '"));
+    conn.batch_execute(&left).await.unwrap();
+
+    conn.batch_execute(include_str!("../../migrations/00000000000042_referrers_of_erased/up.sql"))
+        .await
+        .unwrap();
+
+    // the release before may run for a while
+    assert!(erasures::due(&mut conn, now + TimeDelta::hours(23), 10).await.unwrap().is_empty());
+    let tomorrow = now + TimeDelta::hours(25);
+    for id in erasures::due(&mut conn, tomorrow, 10).await.unwrap() {
+        work(&mut conn, id, tomorrow).await;
+    }
+    assert_eq!(occurrences::tables(&mut conn, b"left.example").await.unwrap(), Vec::<String>::new());
+    assert_eq!(occurrences::tables(&mut conn, b"cont_of_another.example").await.unwrap(), ["clicks"]);
+    assert!(erasures::due(&mut conn, tomorrow + TimeDelta::days(1), 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_last_look_finds_clicks_of_a_clock_that_is_ahead_as_well() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let workspace_id = given::workspace(&mut conn).await;
+    let now = Utc::now().trunc_subsecs(6);
+    click(&mut conn, workspace_id, "cont_of_the_test", now + TimeDelta::days(2)).await;
+
+    let begun = erasures::begin(&mut conn, workspace_id, "cont_of_the_test", "test", now).await.unwrap();
+    work(&mut conn, begun.id, now).await;
+    work(&mut conn, begun.id, now + TimeDelta::from_std(LOOK_AGAIN).unwrap()).await;
+
+    assert_eq!(occurrences::tables(&mut conn, b"cont_of_the_test").await.unwrap(), Vec::<String>::new());
 }
 
 #[tokio::test]

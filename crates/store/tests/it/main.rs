@@ -11,6 +11,7 @@ mod destinations;
 mod domains;
 mod endpoint_stats;
 mod erasures;
+mod first_clicks;
 mod folding;
 mod idempotency;
 mod links;
