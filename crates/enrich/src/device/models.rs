@@ -2,7 +2,7 @@
 //! Galaxy A54 5G.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 /// Google's list of devices (`data/README.md`). Columns: model, brand, marketing name; a line a device.
 const KEPT: &str = include_str!("../../data/agents/android-devices.tsv");
@@ -104,14 +104,7 @@ impl Models {
         // the first line names the columns
         let mut starts = starts.split_off(1.min(starts.len()));
         starts.sort_by_key(|start| code(&text, *start));
-        let brands: HashSet<&str> = starts.iter().filter_map(|start| Some(row(&text, *start)?.1)).collect();
-        let brands = brands
-            .into_iter()
-            .map(common)
-            .filter(|brand| brand.len() >= BRAND_BYTES_MIN)
-            .map(|brand| (brand.to_lowercase(), brand.to_owned()))
-            .filter(|(name, _)| !NO_BRANDS.contains(&name.as_str()))
-            .collect();
+        let brands = spelled(starts.iter().filter_map(|start| Some(row(&text, *start)?.1)));
         Self { text, starts, brands }
     }
 
@@ -199,6 +192,24 @@ fn row(text: &str, start: u32) -> Option<(&str, &str, &str)> {
     Some((columns.next()?, columns.next()?, columns.next()?))
 }
 
+/// The names of brands that are looked for at the start of a code, in lower case, each with its spelling: the one of most devices,
+/// of several the first in the order of letters.
+fn spelled<'a>(of_devices: impl Iterator<Item = &'a str>) -> HashMap<String, String> {
+    let mut devices: BTreeMap<&str, usize> = BTreeMap::new();
+    for brand in of_devices.map(common).filter(|brand| brand.len() >= BRAND_BYTES_MIN) {
+        *devices.entry(brand).or_default() += 1;
+    }
+    let mut spellings: HashMap<String, (&str, usize)> = HashMap::new();
+    for (brand, count) in devices {
+        let spelling = spellings.entry(brand.to_lowercase()).or_insert((brand, count));
+        if spelling.1 < count {
+            *spelling = (brand, count);
+        }
+    }
+    spellings.retain(|name, _| !NO_BRANDS.contains(&name.as_str()));
+    spellings.into_iter().map(|(name, (brand, _))| (name, brand.to_owned())).collect()
+}
+
 /// Names of companies and of lines of phones, where people and the other rules know the brand.
 fn common(brand: &str) -> &str {
     match brand {
@@ -244,6 +255,19 @@ mod tests {
         assert_eq!(find("C1"), Some((None, None)));
         assert_eq!(find("D1"), None);
         assert_eq!(find(""), None);
+    }
+
+    #[test]
+    fn a_brand_that_is_spelled_in_several_ways_is_told_in_one() {
+        let told = |lines: &str| {
+            let models = Models::new(Cow::Owned(format!("model\tbrand\tmarketing_name\n{lines}")));
+            models.brand_like("odys one").map(str::to_owned)
+        };
+
+        for _ in 0..20 {
+            assert_eq!(told("a\tOdys\t\nb\tODYS\t\n").as_deref(), Some("ODYS"));
+            assert_eq!(told("a\tOdys\t\nb\tODYS\t\nc\tOdys\t\n").as_deref(), Some("Odys"));
+        }
     }
 
     #[test]
