@@ -99,7 +99,7 @@ async fn a_pool_gives_no_more_connections_than_it_may() {
     let database = TestDatabase::new().await;
     let mut settings = database.settings();
     settings.pool_max = 1;
-    settings.connect_timeout = Duration::from_millis(100);
+    settings.connect_timeout = Duration::from_secs(1);
     let pool = Pool::connect(&settings).unwrap();
 
     let held = pool.get().await.unwrap();
