@@ -109,14 +109,15 @@ impl Bus {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Waits until the broker has been reached.
+    /// Waits until the broker has been reached, and has said what it is.
     ///
     /// # Errors
     /// [`ConnectError::Timeout`] after `limit`.
     pub async fn wait_connected(&self, limit: Duration) -> Result<(), ConnectError> {
         let mut interruptions = self.interruptions();
         let connected = async {
-            while !self.is_connected() {
+            // the client is connected a moment before it knows what the server says of itself
+            while !self.is_connected() || self.inner.client.server_info().version.is_empty() {
                 // the state may be set just after the notice, hence the short wait
                 let _ = tokio::time::timeout(Duration::from_millis(50), interruptions.changed()).await;
             }
