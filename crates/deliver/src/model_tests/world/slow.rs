@@ -70,7 +70,12 @@ impl World<'_> {
             self.note_sent(held.owed, &body);
             kept = leased.body.is_none().then(|| body.to_vec());
         }
+        let was_accepted = self.accepted.contains(&held.id);
         self.note_answered(held.id, answer);
+        if held.is_lost && !was_accepted {
+            // what it came to is not stored, and whoever has it now does not know of it
+            self.accepted.remove(&held.id);
+        }
         let settlement = answer.settlement(&held.endpoint, held.place(), self.now());
         let recorder = &self.processes[at].recorder;
         recorder.settle(held.id, held.owed, &held.endpoint, settlement, kept, false);
