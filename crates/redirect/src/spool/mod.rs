@@ -18,8 +18,8 @@
 //! clicks are confirmed; it goes.
 //!
 //! When the spool cannot take a click (its limit, a full or broken disk), the click is handed over in memory and
-//! published directly while the broker lives ([`direct`]). The visitor notices neither. For people there are [`inspect`]
-//! and [`ship`].
+//! published directly while the broker lives ([`failures`], [`direct`]). The visitor notices neither. For people there are
+//! [`inspect`] and [`ship`].
 
 mod appender;
 mod backlog;
@@ -29,6 +29,7 @@ mod contents;
 mod cursor;
 mod direct;
 mod evidence;
+mod failures;
 mod files;
 mod inspect;
 mod segment;
@@ -46,7 +47,7 @@ mod model_tests;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -67,9 +68,9 @@ pub use inspect::{Inspection, PutAside, inspect};
 pub use ship::{ShipError, Shipped, ship};
 pub use shipper::Shipper;
 
-use backlog::Unreadable;
 use commit::{Commits, Flush};
 use cursor::{Cursor, Position};
+use failures::is_full;
 use spare::Spare;
 use writer::{AppendError, Sizes, Writer};
 
@@ -208,20 +209,6 @@ impl Spool {
         Ok(Opened { spool, shipper, confirmer, direct })
     }
 
-    /// What is wrong with the spool, for those who look after it. Visitors are sent on nevertheless.
-    ///
-    /// # Errors
-    /// A sentence, when the last append failed, or the last attempt to read what was appended.
-    pub fn in_order(&self) -> Result<(), String> {
-        if self.is_failing.load(Ordering::Relaxed) {
-            return Err(format!("clicks cannot be written to {}", self.dir.display()));
-        }
-        if self.is_unreadable.load(Ordering::Relaxed) {
-            return Err(format!("clicks cannot be read from {}: none is shipped", self.dir.display()));
-        }
-        Ok(())
-    }
-
     /// Flushes what was appended to the disk, as the spool's mode says, until `stop`; if it does, once more then.
     pub async fn keep_synced(self: Arc<Self>, interval: Duration, stop: CancellationToken) {
         match self.sync {
@@ -247,34 +234,6 @@ impl Spool {
         let flushed = tokio::task::spawn_blocking(move || self.flush());
         if let Err(panic) = flushed.await {
             error!(error = %panic, "flushing the spool failed");
-        }
-    }
-
-    /// One line when it begins and one when it ends.
-    fn set_unflushed(&self, failure: Option<io::Error>) {
-        if self.is_unflushed.swap(failure.is_some(), Ordering::Relaxed) == failure.is_some() {
-            return;
-        }
-        match failure {
-            Some(failure) => {
-                error!(error = %failure, "failed to flush the spool: clicks may not outlive a loss of power");
-            }
-            None => info!("the spool is flushed again"),
-        }
-    }
-
-    /// One line when it begins and one when it ends.
-    fn set_unreadable(&self, failure: Option<&Unreadable>) {
-        if self.is_unreadable.load(Ordering::Relaxed) == failure.is_some() {
-            return;
-        }
-        self.is_unreadable.store(failure.is_some(), Ordering::Relaxed);
-        match failure {
-            Some(failure) => {
-                let failure: &dyn std::error::Error = failure;
-                error!(error = failure, "the spool cannot be read: clicks wait in it");
-            }
-            None => info!("the spool is read again"),
         }
     }
 
@@ -309,46 +268,6 @@ impl Spool {
                 self.hand_over(records);
                 Vec::new()
             }
-        }
-    }
-
-    /// Looks, after an append has failed, whether the next one would: no click may come that finds it out.
-    fn try_again(&self) {
-        if !self.is_failing.load(Ordering::Relaxed) {
-            return;
-        }
-        let tried = self.writer().try_again();
-        self.set_failing(tried.as_ref().err());
-    }
-
-    fn hand_over(&self, records: Vec<u8>) {
-        let scan = segment::scan(&Bytes::from(records), self.seed, true, usize::MAX);
-        self.metrics.clicks_unspooled.inc_by(scan.bodies.len() as u64);
-        for (body, _) in scan.bodies {
-            // first: it may be published before the next line
-            self.metrics.clicks_in_memory.inc();
-            if self.direct.try_send(body).is_err() {
-                self.metrics.clicks_in_memory.dec();
-                self.metrics.clicks_lost.inc();
-            }
-        }
-    }
-
-    /// One line when it begins and one when it ends, however many clicks there are.
-    fn set_failing(&self, failure: Option<&AppendError>) {
-        if self.is_failing.load(Ordering::Relaxed) == failure.is_some() {
-            return;
-        }
-        self.is_failing.store(failure.is_some(), Ordering::Relaxed);
-        match failure {
-            Some(failure) => {
-                let failure: &dyn std::error::Error = failure;
-                error!(
-                    error = failure,
-                    "clicks are not spooled: they wait in memory, and are lost if the broker stays away"
-                );
-            }
-            None => info!("clicks are spooled again"),
         }
     }
 
@@ -398,13 +317,6 @@ impl Spool {
         // its fields are consistent between any two statements: a panic elsewhere must not end recording
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether the system would write, if it had room.
-fn is_full(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
