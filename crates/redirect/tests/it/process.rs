@@ -67,6 +67,13 @@ async fn start_with(
     (child, addr, said)
 }
 
+/// The same with so many blocks of 512 bytes for each file, as if the disk were full then: a write says so, or writes a part.
+async fn start_on_disk_of(house: &House, blocks: u32) -> (Child, SocketAddr, JoinHandle<String>) {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\""), REDIRECT]);
+    start_with(house, command, "10s").await
+}
+
 /// Clicks until the connection breaks; tells which clicks were answered.
 async fn visit(addr: SocketAddr, visitor: usize, answered: Arc<AtomicUsize>) -> Vec<String> {
     let mut seen = Vec::new();
@@ -140,10 +147,7 @@ async fn a_redirect_that_is_asked_to_end_says_what_it_could_not_ship_and_what_to
 async fn when_the_disk_takes_no_more_visitors_are_sent_on_and_their_clicks_arrive() {
     let house = House::new().await;
     house.link("abc", options()).await;
-    // no file grows beyond a block, as if the disk were full then: a write says so, or writes a part
-    let mut command = Command::new("sh");
-    command.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\"", REDIRECT]);
-    let (mut child, addr, said) = start_with(&house, command, "10s").await;
+    let (mut child, addr, said) = start_on_disk_of(&house, 1).await;
     let mut browser = Browser::connect(addr).await.expect("it listens");
 
     for _ in 0..60 {
@@ -163,9 +167,7 @@ async fn a_redirect_that_starts_on_a_full_disk_sends_visitors_on_and_their_click
     let house = House::new().await;
     house.link("abc", options()).await;
     // no byte gets into a file
-    let mut command = Command::new("sh");
-    command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\"", REDIRECT]);
-    let (mut child, addr, said) = start_with(&house, command, "10s").await;
+    let (mut child, addr, said) = start_on_disk_of(&house, 0).await;
     let mut browser = Browser::connect(addr).await.expect("it listens");
 
     for _ in 0..20 {
@@ -183,9 +185,7 @@ async fn clicks_that_find_no_room_leave_no_files_behind() {
     let house = House::new().await;
     house.link("abc", options()).await;
     // room for what a file begins with, and for no click
-    let mut command = Command::new("sh");
-    command.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\"", REDIRECT]);
-    let (mut child, addr, said) = start_with(&house, command, "10s").await;
+    let (mut child, addr, said) = start_on_disk_of(&house, 1).await;
     let mut browser = Browser::connect(addr).await.expect("it listens");
 
     let path = format!("/abc?n={}", "n".repeat(3000));
