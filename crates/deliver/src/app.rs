@@ -1,14 +1,15 @@
 //! Puts the service together, runs it, and ends it in order.
 
+mod beside;
 #[cfg(test)]
 pub(crate) mod parts;
+mod verify;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use bus::{Bus, Changed, Consumer, ConsumerMetrics, ConsumerName, Limits, Table, VerifyError};
+use bus::{Bus, Consumer, ConsumerMetrics, ConsumerName, Limits};
 use service::ops::Ops;
 use service::telemetry::Traces;
 use store::Pool;
@@ -23,30 +24,24 @@ use webhook::Site;
 use crate::alerts::Alerts;
 use crate::attempter::Attempter;
 use crate::batching::Batches;
-use crate::checkpointer::Checkpointer;
 use crate::courier::Courier;
 use crate::dispatch::{self, Dispatcher};
 use crate::endpoints::Endpoints;
 use crate::fetch_notices::FetchNotices;
 use crate::health::Health;
 use crate::lanes::Lanes;
-use crate::life::Life;
 use crate::lines::Lines;
 use crate::matching::Matching;
 use crate::metrics::Metrics;
 use crate::own_events::{self, OwnEvents};
-use crate::reconciler::Reconciler;
 use crate::recorder::{Recorder, Recording};
-use crate::replayer::Replayer;
 use crate::runs::Runner;
 use crate::sender::Sender;
 use crate::settings::{DeliverSettings, Settings};
 use crate::sparing::Sparing;
 use crate::test_requests::Tester;
 use crate::tidying::Tidying;
-
-/// Pause before an absent broker or database is asked again.
-const VERIFY_PAUSE: Duration = Duration::from_secs(2);
+use verify::verify;
 
 /// How often the table of endpoints may fail to be refreshed before we are not ready.
 const REFRESHES_MISSED_MAX: u32 = 4;
@@ -182,17 +177,8 @@ impl App {
             lines: Lines::default(),
             metrics,
         };
-        let limits = Limits {
-            batch_max: deliver.batch_max,
-            batches_max: deliver.batches_max,
-            handle_timeout: dispatch::HANDLE_TIMEOUT,
-            drain_timeout: deliver.drain_timeout,
-        };
-        let consumer = Consumer::new(&bus, ConsumerName::Deliver, limits, consumer_metrics.clone());
+        let (consumer, own_consumer) = consumers(&bus, &deliver, consumer_metrics);
         ops.check("deliver", consumer.progress());
-        let own_limits =
-            Limits { batch_max: own_events::BATCH_MAX, batches_max: own_events::BATCHES_MAX, ..limits };
-        let own_consumer = Consumer::new(&bus, ConsumerName::DeliverEvents, own_limits, consumer_metrics);
         ops.check("deliver-events", own_consumer.progress());
         let (table, max_age) = (Arc::clone(&endpoints), deliver.endpoints_refresh * REFRESHES_MISSED_MAX);
         ops.check("endpoints", move || table.check_age(max_age));
@@ -272,60 +258,21 @@ impl App {
         info!("deliver has stopped");
         result.map(|_| ())
     }
-
-    /// Everything that runs beside the two lanes; none of it ends before `aside`.
-    fn spawn_beside(&self, beside: &mut JoinSet<anyhow::Result<()>>, aside: &CancellationToken) {
-        let endpoints = Arc::clone(&self.courier.endpoints);
-        let (bus, max_age, stop) = (self.bus.clone(), self.settings.endpoints_refresh, aside.clone());
-        beside.spawn(ended(async move { endpoints.follow(bus, max_age, stop).await }));
-        let recorder = Arc::clone(&self.dispatcher.recorder);
-        beside.spawn(ended(async move { recorder.renew().await }));
-        let (tidying, stop) = (Arc::clone(&self.tidying), aside.clone());
-        beside.spawn(ended(async move { tidying.run(stop).await }));
-        let (alerts, stop) = (Arc::clone(&self.alerts), aside.clone());
-        beside.spawn(ended(async move { alerts.run(stop).await }));
-        let replayer = Replayer {
-            pool: self.pool.clone(),
-            work: Arc::clone(&self.courier.work),
-            metrics: self.courier.metrics.clone(),
-        };
-        let stop = aside.clone();
-        beside.spawn(ended(async move { replayer.run(stop).await }));
-        let checkpointer =
-            Checkpointer { endpoints: Arc::clone(&self.courier.endpoints), pool: self.pool.clone() };
-        let stop = aside.clone();
-        beside.spawn(ended(async move { checkpointer.run(stop).await }));
-        let reconciler = Reconciler {
-            endpoints: Arc::clone(&self.courier.endpoints),
-            pool: self.pool.clone(),
-            bus: self.bus.clone(),
-            work: Arc::clone(&self.courier.work),
-            metrics: self.courier.metrics.clone(),
-        };
-        let stop = aside.clone();
-        beside.spawn(ended(async move { reconciler.run(stop).await }));
-        let (tester, bus, stop) = (self.tester.clone(), self.bus.clone(), aside.clone());
-        beside.spawn(ended(async move {
-            let answer = |request| {
-                let tester = tester.clone();
-                async move { tester.answer(request).await }
-            };
-            bus.serve_tests(answer, stop).await;
-        }));
-        let (health, pool, bus) = (Arc::clone(&self.health), self.pool.clone(), self.bus.clone());
-        let (endpoints, stop) = (Arc::clone(&self.courier.endpoints), aside.clone());
-        let life = Life::new(pool.clone(), self.settings.auto_disable());
-        let metrics = self.courier.metrics.clone();
-        beside.spawn(ended(async move {
-            tell_health(&health, life, &pool, &bus, &endpoints, &metrics, stop).await;
-        }));
-    }
 }
 
-/// A part that ends when it is told to.
-async fn ended(part: impl Future<Output = ()>) -> anyhow::Result<()> {
-    part.await;
-    Ok(())
+/// The consumer of clicks, and that of our own events.
+fn consumers(bus: &Bus, settings: &DeliverSettings, metrics: ConsumerMetrics) -> (Consumer, Consumer) {
+    let limits = Limits {
+        batch_max: settings.batch_max,
+        batches_max: settings.batches_max,
+        handle_timeout: dispatch::HANDLE_TIMEOUT,
+        drain_timeout: settings.drain_timeout,
+    };
+    let own_limits =
+        Limits { batch_max: own_events::BATCH_MAX, batches_max: own_events::BATCHES_MAX, ..limits };
+    let clicks = Consumer::new(bus, ConsumerName::Deliver, limits, metrics.clone());
+    let own_events = Consumer::new(bus, ConsumerName::DeliverEvents, own_limits, metrics);
+    (clicks, own_events)
 }
 
 /// Finishes what is in flight; what is not finished in time is handed back.
@@ -347,77 +294,5 @@ async fn drain(courier: &Courier, recording: JoinHandle<()>, finish: Cancellatio
     }
     if let Err(error) = courier.let_go().await {
         warn!(error = format!("{error:#}"), "endpoints could not be let go; others wait for them a little");
-    }
-}
-
-/// Writes down what was learned about endpoints, and tells everybody when one was disabled.
-async fn tell_health(
-    health: &Health,
-    mut life: Life,
-    pool: &Pool,
-    bus: &Bus,
-    endpoints: &Endpoints,
-    metrics: &Metrics,
-    stop: CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = health.due() => {}
-        }
-        let mut disabled = match health.write(pool).await {
-            Ok(disabled) => disabled,
-            Err(error) => {
-                warn!(error = format!("{error:#}"), "failed to write down the health of endpoints");
-                tokio::time::sleep(VERIFY_PAUSE).await;
-                continue;
-            }
-        };
-        match life.look_if_due().await {
-            Ok(failing) => disabled.extend(failing),
-            Err(error) => warn!(error = format!("{error:#}"), "failed to look after endpoints"),
-        }
-        metrics.endpoints_disabled.inc_by(disabled.len() as u64);
-        for (workspace_id, endpoint_id) in &disabled {
-            info!(%endpoint_id, "an endpoint is gone or has only failed, and was disabled");
-            let keys = vec![endpoint_id.to_string()];
-            bus.notify(&Changed { table: Table::Endpoints, workspace_id: *workspace_id, keys }).await;
-        }
-        if !disabled.is_empty()
-            && let Err(error) = endpoints.refresh().await
-        {
-            warn!(error = format!("{error:#}"), "failed to load the endpoints again");
-        }
-    }
-}
-
-/// Waits for an absent database and an absent broker; what only an operator can mend is an error.
-async fn verify(pool: &Pool, bus: &Bus, stop: &CancellationToken) -> anyhow::Result<()> {
-    loop {
-        let Some(result) = stop.run_until_cancelled(verify_once(pool, bus)).await else { return Ok(()) };
-        let Some(absent) = result? else { return Ok(()) };
-        let of_broker = absent.downcast_ref::<VerifyError>();
-        let awaited = of_broker.map_or("the database is away, waiting for it", VerifyError::awaited);
-        warn!(error = format!("{absent:#}"), "{awaited}");
-        stop.run_until_cancelled(tokio::time::sleep(VERIFY_PAUSE)).await;
-    }
-}
-
-/// What is away, if anything is.
-async fn verify_once(pool: &Pool, bus: &Bus) -> anyhow::Result<Option<anyhow::Error>> {
-    let mut conn = match pool.get().await {
-        Ok(conn) => conn,
-        Err(error) => return Ok(Some(error.into())),
-    };
-    match store::verify(&mut conn).await {
-        Err(error @ store::VerifyError::Pending { .. }) => return Err(error.into()),
-        Err(error) => return Ok(Some(error.into())),
-        Ok(()) => {}
-    }
-    drop(conn);
-    match bus.verify().await {
-        Ok(()) => Ok(None),
-        Err(error) if error.is_awaited() => Ok(Some(error.into())),
-        Err(error) => Err(error.into()),
     }
 }
