@@ -21,8 +21,8 @@ use store::Pool;
 use webhook::Keyring;
 
 use crate::desk::analytics::Zones;
-use crate::desk::endpoints::TESTS_OF_WORKSPACE_MAX;
 use crate::desk::passwords::Passwords;
+use crate::desk::test_requests::TESTS_OF_WORKSPACE_MAX;
 use crate::imports::Imports;
 use crate::limits::Limits;
 use crate::live::{self, Live};

@@ -26,7 +26,7 @@ use super::webhooks::advice;
 use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
-use crate::desk::endpoints::Tested;
+use crate::desk::test_requests::{self, Tested};
 use crate::desk::{deliveries, diagnosis, endpoint_auth, endpoint_order, endpoint_stats, endpoints};
 use crate::error::ApiError;
 use crate::page::PageRequest;
@@ -239,7 +239,7 @@ async fn export_dead(signed: Signed, id: Path<String>, shared: Data<Shared>) -> 
 async fn test(signed: Signed, _form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::EndpointsWrite)?;
     let id = endpoint_id(&id)?;
-    let tested = endpoints::test(&shared, &signed.caller, id).await;
+    let tested = test_requests::send(&shared, &signed.caller, id).await;
     let mut page = webhook_page(&signed, &shared, id).await?;
     match tested {
         Ok(tested) => page.tested = Some(tested.into()),

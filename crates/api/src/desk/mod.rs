@@ -60,6 +60,7 @@ pub mod signature_check;
 pub mod signing_keys;
 pub mod standing;
 pub mod templates;
+pub mod test_requests;
 pub mod trace;
 pub mod tracking;
 pub mod tryout;

@@ -7,7 +7,8 @@ use store::endpoints::Endpoint;
 use store::{endpoints, ownership};
 use webhook::verification;
 
-use super::endpoints::{Tested, attempted, begin_test, change, not_found, notify, vanished};
+use super::endpoints::{change, not_found, notify, vanished};
+use super::test_requests::{Tested, attempted, begin_test};
 use super::{audit, now};
 use crate::app::Shared;
 use crate::auth::Caller;

@@ -21,9 +21,10 @@ use crate::body::{Body, Query, path_id};
 use crate::desk::endpoint_body::{EndpointChange, FilterPreview, NewEndpoint};
 use crate::desk::endpoint_create::{self, Created};
 use crate::desk::endpoint_order;
-use crate::desk::endpoints::{self, Tested};
+use crate::desk::endpoints;
 use crate::desk::idempotency::{self, IdempotencyKey};
 use crate::desk::previews;
+use crate::desk::test_requests::{self, Tested};
 use crate::error::{ApiError, Problem};
 use crate::page::{Page, PageQuery, PageRequest};
 
@@ -240,7 +241,7 @@ pub async fn test_endpoint(
     let detail =
         "a test is sent each time it is asked for, and how it went is not kept: leave the header out";
     idempotency::refuse(&request, detail)?;
-    let tested = endpoints::test(&shared, &caller, endpoint_id(&id)?).await?;
+    let tested = test_requests::send(&shared, &caller, endpoint_id(&id)?).await?;
     Ok(HttpResponse::Ok().json(TestView::from(tested)))
 }
 
