@@ -5,8 +5,12 @@ use model::link::LinkLabels;
 use super::*;
 use crate::sample;
 
+#[path = "evidence_amendments_tests.rs"]
+mod amendments;
 #[path = "evidence_bursts_tests.rs"]
 mod bursts;
+#[path = "evidence_memory_tests.rs"]
+mod memory;
 
 const IPHONE: &str = "iOS";
 
@@ -366,117 +370,4 @@ fn people_in_the_browsers_of_apps_trip_nothing_together() {
             assert_eq!(scene.visit(&visit), (Verdict::Human, vec![]), "{app}");
         }
     }
-}
-
-#[test]
-fn an_amendment_comes_again_until_it_is_told() {
-    let links = links(Some("msg_1"), Some("cont_9"), 2);
-    let scene = Scene::new();
-    for (link, millis) in links.iter().zip([0, 200]) {
-        let click = scene.click(&Visit::of(link, millis));
-        let mut told = [enriched(&click, IPHONE, Verdict::Human)];
-        scene.evidence.note(&[click], &mut told, &mut [None], scene.begin);
-        scene.tell(&told[0]);
-    }
-
-    let once = scene.evidence.amendments(scene.begin);
-    assert_eq!(once.len(), 1);
-    assert_eq!(scene.evidence.amendments(scene.begin), once);
-    scene.tell(&once[0].click);
-    assert_eq!(scene.evidence.amendments(scene.begin), []);
-}
-
-#[test]
-fn a_click_that_gave_its_place_up_asks_for_none_when_it_comes_again() {
-    let links = links(Some("msg_1"), Some("cont_9"), 2);
-    let scene = Scene::new();
-    let note = |click: &Click| {
-        let mut told = [EnrichedClick { is_first_click: None, ..enriched(click, IPHONE, Verdict::Human) }];
-        let (link_id, visitor) = (click.link.id, "cont_9".to_owned());
-        let asked = Candidate { link_id, visitor, click_id: click.id, contact_of: Some(scene.workspace_id) };
-        let mut candidates = [Some(asked)];
-        scene.evidence.note(std::slice::from_ref(click), &mut told, &mut candidates, scene.begin);
-        scene.tell(&told[0]);
-        let asks = candidates[0].is_some();
-        (told[0].automation.verdict, told[0].is_first_click, asks)
-    };
-    let [first, second] =
-        [(&links[0], 0), (&links[1], 200)].map(|(link, at)| scene.click(&Visit::of(link, at)));
-    let asks = (Verdict::Human, None, true);
-    assert_eq!([note(&first), note(&first)], [asks, asks]);
-    note(&second);
-
-    let amendments = scene.evidence.amendments(scene.begin);
-    assert_eq!((amendments.len(), amendments[0].click.click.id), (1, first.id));
-
-    // its place is given up whether or not that it is a machine's was confirmed
-    assert_eq!(note(&first), (Verdict::Human, Some(false), false));
-    scene.tell(&amendments[0].click);
-    assert_eq!(note(&first), (Verdict::Human, Some(false), false));
-}
-
-#[test]
-fn what_another_replica_told_is_recalled_and_amended() {
-    let links = links(Some("msg_1"), Some("cont_9"), 2);
-    let mut scene = Scene::new();
-    let click = scene.click(&Visit::of(&links[0], 0));
-    let told = enriched(&click, IPHONE, Verdict::Human);
-    scene.evidence.recall(&click, &told, None, (&told, told.outgoing().payload), scene.begin);
-    scene.last.push(told);
-
-    assert_eq!(scene.visit(&Visit::of(&links[1], 300)), (Verdict::Automated, vec![(0, Verdict::Automated)]));
-}
-
-#[test]
-fn no_more_is_remembered_than_may_be() {
-    let links = links(None, None, 1);
-    let scene = Scene::new();
-    for millis in 0..i64::try_from(REMEMBERED_MAX).expect("small") + 10 {
-        let click = scene.click(&Visit {
-            ip: &format!("10.0.{}.{}", millis / 256 % 256, millis % 256),
-            ..Visit::of(&links[0], millis / 10)
-        });
-        let now = click.clicked_at;
-        let mut told = [enriched(&click, IPHONE, Verdict::Human)];
-        scene.evidence.note(&[click], &mut told, &mut [None], now);
-    }
-    assert_eq!(scene.evidence.state().clicks.len(), REMEMBERED_MAX);
-
-    let click = scene.click(&Visit::of(&links[0], 3_600_000));
-    let now = click.clicked_at;
-    let mut told = [enriched(&click, IPHONE, Verdict::Human)];
-    scene.evidence.note(&[click], &mut told, &mut [None], now);
-    let state = scene.evidence.state();
-    assert_eq!((state.clicks.len(), state.order.len()), (1, 1));
-}
-
-#[test]
-fn a_burst_that_comes_minutes_late_is_seen_among_clicks_of_now() {
-    let late = links(Some("msg_1"), Some("cont_9"), 3);
-    let of_now = links(None, None, 1);
-    let mut scene = Scene::new();
-    for (place, link) in late.iter().enumerate() {
-        let millis = 300 * i64::try_from(place).expect("small");
-        scene.visit_late(&Visit::of(link, millis), 300);
-        scene.evidence.forget(scene.begin + TimeDelta::seconds(300));
-        let person = Visit { ip: "198.51.100.7", ..Visit::of(&of_now[0], 300_000 + millis) };
-        scene.visit(&person);
-    }
-
-    let expected = [Verdict::Automated, Verdict::Human].repeat(3);
-    assert_eq!(scene.verdicts(), expected);
-}
-
-#[test]
-fn a_click_is_forgotten_when_it_was_looked_at_for_long_enough() {
-    let links = links(Some("msg_1"), Some("cont_9"), 3);
-    let mut scene = Scene::new();
-    scene.visit(&Visit::of(&links[0], 0));
-    assert_eq!(scene.evidence.state().clicks.len(), 1);
-
-    scene.evidence.forget(scene.begin + WINDOW);
-    assert_eq!(scene.evidence.state().clicks.len(), 1);
-    scene.evidence.forget(scene.begin + WINDOW + TimeDelta::milliseconds(1));
-
-    assert!(scene.evidence.state().clicks.is_empty() && scene.evidence.state().order.is_empty());
 }
