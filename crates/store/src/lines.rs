@@ -4,21 +4,25 @@
 //! is one line, an order per link one for each link, and what is of no link is in a line of its own. Replays are in lines beside,
 //! by the numbers of what they replay, what was never counted first.
 
+mod hold_ups;
+
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Nullable, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use model::{DeliveryId, EndpointId, LinkId, WorkspaceId};
+use model::{DeliveryId, EndpointId};
 
 use crate::leases::{Leased, LeasedRow, leasing};
 use crate::partitions::days_of;
 use crate::sequences::NO_LINK;
 use crate::statement::{statement, unnested};
 use crate::{Connection, QueryResult};
+
+pub use hold_ups::{HoldUp, count_held_up, hold_ups};
 
 /// Most replayed deliveries of one endpoint among which the heads are looked for: more than a replay puts in line at a time.
 const REPLAYED_MAX: i64 = 20_000;
@@ -272,102 +276,9 @@ pub async fn lease(
     Ok(rows.into_iter().map(Leased::from).collect())
 }
 
-/// A delivery that has failed and holds up what is behind it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HoldUp {
-    /// Whose line.
-    pub endpoint_id: EndpointId,
-    /// Which delivery.
-    pub delivery_id: DeliveryId,
-    /// The link whose line it holds up, if it is of one.
-    pub link_id: Option<LinkId>,
-    /// Its number.
-    pub sequence: u64,
-    /// Attempts so far.
-    pub attempt_count: u32,
-    /// Since its first attempt.
-    pub since: DateTime<Utc>,
-}
-
-/// What holds up the lines of these endpoints, of each the first `limit`.
-pub async fn hold_ups(
-    conn: &mut Connection,
-    workspace_id: WorkspaceId,
-    endpoint_ids: &[EndpointId],
-    limit: i64,
-) -> QueryResult<Vec<HoldUp>> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = SqlUuid)]
-        endpoint_id: Uuid,
-        #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
-        #[diesel(sql_type = SqlUuid)]
-        order_key: Uuid,
-        #[diesel(sql_type = BigInt)]
-        sequence: i64,
-        #[diesel(sql_type = Integer)]
-        attempt_count: i32,
-        #[diesel(sql_type = Timestamptz)]
-        since: DateTime<Utc>,
-    }
-    let rows: Vec<Row> = statement(hold_ups_sql())
-        .bind::<Array<SqlUuid>, _>(endpoint_ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
-        .bind::<SqlUuid, _>(workspace_id.uuid())
-        .bind::<BigInt, _>(limit)
-        .load(conn)
-        .await?;
-    let read = |row: Row| HoldUp {
-        endpoint_id: EndpointId::from_uuid(row.endpoint_id),
-        delivery_id: DeliveryId::from_uuid(row.id),
-        link_id: (row.order_key != NO_LINK).then(|| LinkId::from_uuid(row.order_key)),
-        sequence: u64::try_from(row.sequence).unwrap_or_default(),
-        attempt_count: u32::try_from(row.attempt_count).unwrap_or_default(),
-        since: row.since,
-    };
-    Ok(rows.into_iter().map(read).collect())
-}
-
-fn hold_ups_sql() -> String {
-    let wanted = unnested("$1", "wanted (endpoint_id)");
-    format!(
-        "SELECT wanted.endpoint_id, held.id, held.order_key, held.sequence, held.attempt_count, \
-             coalesce((SELECT a.started_at FROM attempts a WHERE a.day = held.day AND a.delivery_id = held.id \
-                 AND a.number = 1), held.attempted_at, held.created_at) AS since \
-         FROM {wanted}, LATERAL (SELECT d.* FROM deliveries d WHERE {IN_LINE} AND d.attempt_count > 0 \
-             AND d.endpoint_id = wanted.endpoint_id AND d.workspace_id = (SELECT $2) \
-             ORDER BY d.sequence LIMIT (SELECT $3)) AS held \
-         ORDER BY wanted.endpoint_id, held.sequence"
-    )
-}
-
-/// How many of these endpoints something failed holds up, among the first `limit` deliveries that do.
-pub async fn count_held_up(
-    conn: &mut Connection,
-    endpoint_ids: &[EndpointId],
-    limit: i64,
-) -> QueryResult<i64> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = BigInt)]
-        endpoints: i64,
-    }
-    if endpoint_ids.is_empty() {
-        return Ok(0);
-    }
-    let row: Row = statement(format!(
-        "SELECT count(DISTINCT held.endpoint_id) AS endpoints FROM (SELECT d.endpoint_id FROM deliveries d \
-             WHERE {IN_LINE} AND d.attempt_count > 0 AND d.endpoint_id = ANY($1) LIMIT $2) AS held"
-    ))
-    .bind::<Array<SqlUuid>, _>(endpoint_ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
-    .bind::<BigInt, _>(limit)
-    .get_result(conn)
-    .await?;
-    Ok(row.endpoints)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::hold_ups::hold_ups_sql;
     use super::*;
     use crate::plans::Planned;
 
