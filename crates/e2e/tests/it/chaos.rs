@@ -6,6 +6,7 @@
 mod clock;
 mod plan;
 mod report;
+mod strike;
 mod subscribers;
 mod verdict;
 mod visitors;
@@ -18,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::services::Service;
 use crate::storm::amount;
-use plan::{Instance, plan};
+use plan::plan;
 use report::Report;
+use strike::Instance;
 use subscribers::Subscribers;
 use world::World;
 

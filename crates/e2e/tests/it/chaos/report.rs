@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::plan::{Instance, Strike};
+use super::strike::{Instance, Strike};
 use super::subscribers::Doubled;
 use super::visitors::Waited;
 

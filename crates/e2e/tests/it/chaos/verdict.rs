@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use testkit::{OwnDatabase, until};
 
-use super::plan::Instance;
+use super::strike::Instance;
 use super::subscribers::{Doubled, Subscribers};
 use super::visitors::Clicks;
 use super::world::World;

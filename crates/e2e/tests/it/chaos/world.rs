@@ -9,8 +9,9 @@ use serde_json::json;
 use testkit::{Cut, FullStream, OwnDatabase, ScratchDir, TestNats, until};
 
 use super::clock::Clock;
-use super::plan::{Fault, Instance, Server, Strike};
+use super::plan::Fault;
 use super::report::Suffered;
+use super::strike::{Instance, Server, Strike};
 use super::visitors::Visitors;
 use crate::services::{LIMIT, Services};
 use crate::stack::{Database, Stack};
