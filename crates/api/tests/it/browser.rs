@@ -4,9 +4,9 @@
 
 use testkit::browser::{self, Browser, Options};
 
-use crate::endpoints::serve_tests;
 use crate::harness::{Api, failed_delivery, recorded_click};
 use crate::quarantine::put_aside;
+use crate::test_requests::serve_tests;
 
 #[tokio::test]
 async fn a_person_adds_a_webhook_and_sees_its_secret_and_its_test() {
