@@ -28,6 +28,7 @@ mod reconciler;
 mod replays;
 mod rig;
 mod sender;
+mod settling;
 mod shapes;
 mod shutdown;
 mod table;
