@@ -5,9 +5,9 @@ use model::{DomainId, Host};
 use store::domains::{self, Domain};
 use store::{AsyncConnection as _, domain_proofs, workspaces};
 
-use super::domains::{domain_change, told};
+use super::domains::told;
 use super::settings::notify;
-use super::{announce, now};
+use super::{Change, announce, now};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -45,7 +45,7 @@ pub async fn verify(shared: &Shared, caller: &Caller, id: DomainId) -> Result<Do
                 false => error.into(),
             })?;
             let kept = kept.ok_or(ApiError::NotFound("domain"))?;
-            announce(conn, domain_change(caller, now(), "domain.verified", id, told(&kept))).await?;
+            announce(conn, Change::of(caller, now(), "domain.verified", id, told(&kept))).await?;
             Ok(kept)
         })
         .await?;

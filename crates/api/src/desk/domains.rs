@@ -90,7 +90,7 @@ pub async fn add(
                 set_case(conn, caller, &mut domain, case).await?;
             }
             set_fallback(shared, conn, caller, &mut domain, new.fallback_url).await?;
-            announce(conn, domain_change(caller, now, "domain.created", domain.id, told(&domain))).await?;
+            announce(conn, Change::of(caller, now, "domain.created", domain.id, told(&domain))).await?;
             once.made(conn, domain.id.uuid()).await?;
             Ok(Done::Now(domain))
         })
@@ -146,7 +146,7 @@ pub async fn change(
                 set_fallback(shared, conn, caller, &mut domain, fallback_url).await?;
             }
             if domain != before {
-                announce(conn, domain_change(caller, now, "domain.updated", id, told(&domain))).await?;
+                announce(conn, Change::of(caller, now, "domain.updated", id, told(&domain))).await?;
             }
             Ok(domain)
         })
@@ -221,7 +221,7 @@ pub async fn remove(
         }
         match domains::delete(conn, caller.workspace_id, id).await? {
             Removal::Removed => {
-                announce(conn, domain_change(caller, now, "domain.removed", id, json!({}))).await
+                announce(conn, Change::of(caller, now, "domain.removed", id, json!({}))).await
             }
             Removal::NotFound => Err(ApiError::NotFound("domain")),
             Removal::HasLinks => Err(in_use("links are or were served under this domain")),
@@ -249,15 +249,4 @@ pub(super) fn told(domain: &Domain) -> Value {
         "fallback_url": domain.fallback_url,
         "verified": domain.is_verified(),
     })
-}
-
-/// A change of a domain, for the audit log and the outbox.
-pub(super) fn domain_change<'a>(
-    caller: &'a Caller,
-    now: chrono::DateTime<chrono::Utc>,
-    action: &'a str,
-    id: DomainId,
-    details: Value,
-) -> Change<'a> {
-    Change { caller, now, action, subject: id.to_string(), details }
 }

@@ -1,7 +1,7 @@
 //! Keys with which senders make recipients' links: make, list, rotate, revoke. Each is shown once.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use bus::{Changed, MINTING_KEYS, Table};
 use model::MintingKeyId;
@@ -49,7 +49,7 @@ pub async fn create(
             }
             let made = insert(conn, caller, keyring, now).await?;
             let details = json!({"number": made.stored.number});
-            audit(conn, change(caller, now, "minting_key.created", made.stored.id, details)).await?;
+            audit(conn, Change::of(caller, now, "minting_key.created", made.stored.id, details)).await?;
             once.made(conn, made.stored.id.uuid()).await?;
             Ok(Done::Now(made))
         })
@@ -93,7 +93,7 @@ pub async fn rotate(
             }
             let made = insert(conn, caller, keyring, now).await?;
             let details = json!({"successor": made.stored.id, "number": made.stored.number});
-            audit(conn, change(caller, now, "minting_key.rotated", id, details)).await?;
+            audit(conn, Change::of(caller, now, "minting_key.rotated", id, details)).await?;
             once.made(conn, made.stored.id.uuid()).await?;
             Ok(Done::Now(made))
         })
@@ -114,7 +114,7 @@ pub async fn revoke(shared: &Shared, caller: &Caller, id: MintingKeyId) -> Resul
         if !minting_keys::revoke(conn, caller.workspace_id, id, now).await? {
             return Err(not_found());
         }
-        audit(conn, change(caller, now, "minting_key.revoked", id, json!({}))).await
+        audit(conn, Change::of(caller, now, "minting_key.revoked", id, json!({}))).await
     })
     .await?;
     drop(conn);
@@ -178,16 +178,6 @@ fn keyring(shared: &Shared) -> Result<&Keyring, ApiError> {
 
 fn not_found() -> ApiError {
     ApiError::NotFound("minting key")
-}
-
-fn change<'a>(
-    caller: &'a Caller,
-    now: DateTime<Utc>,
-    action: &'a str,
-    id: MintingKeyId,
-    details: Value,
-) -> Change<'a> {
-    Change { caller, now, action, subject: id.to_string(), details }
 }
 
 async fn notify(shared: &Shared, caller: &Caller) {

@@ -91,6 +91,19 @@ struct Change<'a> {
     details: Value,
 }
 
+impl<'a> Change<'a> {
+    /// A change of what has this id.
+    fn of(
+        caller: &'a Caller,
+        now: DateTime<Utc>,
+        action: &'a str,
+        id: impl std::fmt::Display,
+        details: Value,
+    ) -> Self {
+        Self { caller, now, action, subject: id.to_string(), details }
+    }
+}
+
 /// Writes the audit entry of a change.
 async fn audit(conn: &mut Connection, change: Change<'_>) -> Result<(), ApiError> {
     let Change { caller, now, action, subject, details } = change;

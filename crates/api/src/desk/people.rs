@@ -1,7 +1,7 @@
 //! The people of a workspace: who there is, what they are, and removing them. Nobody gives away more than they hold, and a
 //! workspace keeps an owner.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use model::{PersonId, Role, Token};
@@ -90,7 +90,7 @@ pub async fn change(
             invitations::revoke_resets(conn, &member.person.email, now).await?;
             invitations::revoke_by(conn, caller.workspace_id, &id.to_string(), now).await?;
             let details = json!({"name": member.person.name, "role": change.role, "before": before});
-            audit(conn, entry(caller, now, "person.role_changed", id, details)).await?;
+            audit(conn, Change::of(caller, now, "person.role_changed", id, details)).await?;
         }
         Ok(Member { role: change.role, ..member })
     })
@@ -122,7 +122,7 @@ pub async fn remove(
         invitations::revoke_for(conn, caller.workspace_id, &member.person.email, now).await?;
         invitations::revoke_by(conn, caller.workspace_id, &id.to_string(), now).await?;
         let details = json!({"name": member.person.name, "email": member.person.email, "role": role});
-        audit(conn, entry(caller, now, "person.removed", id, details)).await?;
+        audit(conn, Change::of(caller, now, "person.removed", id, details)).await?;
         match removal.revoke_keys {
             true => person_keys::revoke(conn, caller, id, now).await,
             false => Ok(0),
@@ -162,7 +162,7 @@ pub async fn reset(shared: &Shared, caller: &Caller, id: PersonId) -> Result<New
         };
         let invitation = invitations::insert(conn, new, now).await?;
         let details = json!({"name": member.person.name, "expires_at": invitation.expires_at});
-        audit(conn, entry(caller, now, "person.reset_link_made", id, details)).await?;
+        audit(conn, Change::of(caller, now, "person.reset_link_made", id, details)).await?;
         Ok(NewLink { invitation, token: Some(token) })
     })
     .await
@@ -200,14 +200,4 @@ fn done(changed: Changed) -> Result<Role, ApiError> {
             detail: "this is the last owner: make somebody else an owner first".to_owned(),
         }),
     }
-}
-
-fn entry<'a>(
-    caller: &'a Caller,
-    now: chrono::DateTime<chrono::Utc>,
-    action: &'a str,
-    id: PersonId,
-    details: Value,
-) -> Change<'a> {
-    Change { caller, now, action, subject: id.to_string(), details }
 }

@@ -76,7 +76,7 @@ async fn reveal_live(
             let mut found = secrets::list_live(conn, caller.workspace_id, id, now).await?;
             found.retain(|secret| wanted.is_none_or(|wanted| wanted.contains(&secret.id)));
             let ids: Vec<String> = found.iter().map(|secret| secret.id.to_string()).collect();
-            audit(conn, change(caller, now, "secret.revealed", id, json!({"secrets": ids}))).await?;
+            audit(conn, Change::of(caller, now, "secret.revealed", id, json!({"secrets": ids}))).await?;
             Ok(found)
         })
         .await?;
@@ -110,7 +110,7 @@ pub(super) async fn reveal_again(
     if !caller.may(Scope::SecretsRead) && !has_made(conn, caller, id, &secret).await? {
         return Err(ApiError::Forbidden(Scope::SecretsRead));
     }
-    audit(conn, change(caller, now, "secret.revealed", id, json!({"secrets": [secret.id]}))).await?;
+    audit(conn, Change::of(caller, now, "secret.revealed", id, json!({"secrets": [secret.id]}))).await?;
     open(shared, caller, id, secret).map(Some)
 }
 
@@ -177,7 +177,7 @@ pub async fn rotate(
                 kept.key_sealed = Some(signing_keys::add(shared, conn, caller, id, kept.id).await?);
             }
             secrets::expire_others(conn, id, kept.id, now + OVERLAP).await?;
-            announce(conn, change(caller, now, "secret.rotated", id, json!({"secret": kept.id}))).await?;
+            announce(conn, Change::of(caller, now, "secret.rotated", id, json!({"secret": kept.id}))).await?;
             once.made(conn, kept.id.uuid()).await?;
             open(shared, caller, id, kept).map(Done::Now)
         })
@@ -219,7 +219,7 @@ pub async fn revoke(
             });
         }
         secrets::revoke(conn, caller.workspace_id, id, secret_id, now).await?;
-        announce(conn, change(caller, now, "secret.revoked", id, json!({"secret": secret_id}))).await
+        announce(conn, Change::of(caller, now, "secret.revoked", id, json!({"secret": secret_id}))).await
     })
     .await?;
     drop(conn);
@@ -241,14 +241,4 @@ fn open(shared: &Shared, caller: &Caller, id: EndpointId, kept: Secret) -> Resul
         expires_at: kept.expires_at,
         public_key: public_key.transpose()?,
     })
-}
-
-fn change<'a>(
-    caller: &'a Caller,
-    now: DateTime<Utc>,
-    action: &'a str,
-    id: EndpointId,
-    details: serde_json::Value,
-) -> Change<'a> {
-    Change { caller, now, action, subject: id.to_string(), details }
 }

@@ -1,6 +1,5 @@
 //! Links that senders make recipients' links of, and the recipients that are denied.
 
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
@@ -78,7 +77,7 @@ pub async fn open(shared: &Shared, caller: &Caller, id: LinkId) -> Result<Told, 
             };
             let link = links::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
             let details = json!({"slug": link.slug, "template": template.number});
-            audit(conn, change(caller, now, "link.template_opened", id, details)).await?;
+            audit(conn, Change::of(caller, now, "link.template_opened", id, details)).await?;
             Ok((template, link))
         })
         .await?;
@@ -127,7 +126,7 @@ pub async fn close(shared: &Shared, caller: &Caller, id: LinkId) -> Result<(), A
             let closed_at = template.closed_at.unwrap_or(now);
             templates::set_closed(conn, caller.workspace_id, id, Some(closed_at)).await?;
             let details = json!({"slug": link.slug, "template": template.number});
-            audit(conn, change(caller, now, "link.template_closed", id, details)).await?;
+            audit(conn, Change::of(caller, now, "link.template_closed", id, details)).await?;
             Ok(link)
         })
         .await?;
@@ -158,7 +157,7 @@ pub async fn deny(
             }
             // whom it was, is the sender's to know: here stands how many
             let details = json!({"slug": link.slug, "recipients": new.recipients.len()});
-            audit(conn, change(caller, now, "link.recipients_denied", id, details)).await?;
+            audit(conn, Change::of(caller, now, "link.recipients_denied", id, details)).await?;
             Ok((templates::denied(conn, &template).await?, link))
         })
         .await?;
@@ -190,7 +189,7 @@ pub async fn allow(shared: &Shared, caller: &Caller, id: LinkId, recipient: u64)
             if !templates::allow(conn, &template, recipient).await? {
                 return Err(ApiError::NotFound("denied recipient"));
             }
-            audit(conn, change(caller, now, "link.recipient_allowed", id, json!({"slug": link.slug})))
+            audit(conn, Change::of(caller, now, "link.recipient_allowed", id, json!({"slug": link.slug})))
                 .await?;
             Ok(link)
         })
@@ -222,16 +221,6 @@ fn told(shared: &Shared, link: &Link, template: Template) -> Told {
     url_prefix.truncate(slug_from);
     url_prefix.push(MARK);
     Told { template, url_prefix }
-}
-
-fn change<'a>(
-    caller: &'a Caller,
-    now: DateTime<Utc>,
-    action: &'a str,
-    id: LinkId,
-    details: Value,
-) -> Change<'a> {
-    Change { caller, now, action, subject: id.to_string(), details }
 }
 
 #[cfg(test)]
