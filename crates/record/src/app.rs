@@ -85,84 +85,19 @@ impl App {
     ///
     /// # Errors
     /// When the streams are missing, the broker is too old, or a part ended by itself.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         // when one part ends, the others do
         let stop_all = stop.child_token();
         let _guard = stop_all.clone().drop_guard();
         let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
-        if let Some((listener, ops)) = self.ops {
+        if let Some((listener, ops)) = self.ops.take() {
             let stop = stop_all.clone();
             parts.spawn(async move { ops.serve(listener, stop).await.context("the ops port failed") });
         }
         // the outbox and the partitions need no stream that `setup` has not made: they begin with the consumers
         self.bus.wait_verified(&stop_all).await?;
         verify_tables(&self.pool, &stop_all).await?;
-        let Self { pool, settings, metrics, .. } = self;
-        let recorder =
-            Arc::new(Recorder::new(pool.clone(), self.bus.clone(), settings.retry_delay, metrics.clone()));
-        let keeper = Arc::new(QuarantineKeeper::new(pool.clone(), settings.retry_delay, metrics.clone()));
-        let rollups =
-            Rollups::new(pool.clone(), settings.rollup_pause, settings.rollups_kept_days, metrics.clone());
-        let outbox = Outbox::new(pool.clone(), self.bus.publisher(), settings.outbox_batch_max, metrics);
-        let (clicks, quarantine) = (self.clicks, self.quarantine);
-        parts.spawn({
-            let stop = stop_all.clone();
-            async move { clicks.run(recorder, stop).await.context("the consumer of clicks ended") }
-        });
-        parts.spawn({
-            let stop = stop_all.clone();
-            async move { quarantine.run(keeper, stop).await.context("the consumer of the quarantine ended") }
-        });
-        parts.spawn({
-            let stop = stop_all.clone();
-            async move {
-                outbox.run(settings.outbox_poll, stop).await;
-                Ok(())
-            }
-        });
-        let pool_of_partitions = pool.clone();
-        parts.spawn({
-            let stop = stop_all.clone();
-            async move {
-                let range = partitions::Range {
-                    days_ahead: settings.partitions_days_ahead,
-                    days_kept: settings.deliveries_kept_days,
-                    attempts_kept: settings.attempts_kept_days,
-                    clicks_kept: settings.clicks_kept_days,
-                    rollups_kept: settings.rollups_kept_days,
-                };
-                partitions::keep(pool_of_partitions, settings.partitions_every, range, stop).await;
-                Ok(())
-            }
-        });
-        parts.spawn({
-            let (pool, bus, stop) = (pool.clone(), self.bus.clone(), stop_all.clone());
-            async move {
-                erasures::work(pool, bus, stop).await;
-                Ok(())
-            }
-        });
-        parts.spawn({
-            let (pool, stop) = (pool.clone(), stop_all.clone());
-            async move {
-                first_clicks::forget_old(pool, stop).await;
-                Ok(())
-            }
-        });
-        parts.spawn({
-            let stop = stop_all.clone();
-            async move {
-                rollups.run(AUDIT_EVERY, stop).await;
-                Ok(())
-            }
-        });
-        parts.spawn({
-            let (bus, stop) = (self.bus, stop_all.clone());
-            async move {
-                room::keep(bus, settings.room_every, stop).await;
-                Ok(())
-            }
-        });
+        self.spawn_parts(&mut parts, &stop_all);
         while let Some(ended) = parts.join_next().await {
             let by_itself = !stop_all.is_cancelled();
             stop_all.cancel();
@@ -172,6 +107,44 @@ impl App {
         info!("record has stopped");
         Ok(())
     }
+
+    /// Begins everything that records, counts and tidies up; none of it ends before `stop`.
+    fn spawn_parts(self, parts: &mut JoinSet<anyhow::Result<()>>, stop: &CancellationToken) {
+        let Self { bus, pool, settings, metrics, clicks, quarantine, ops: _ } = self;
+        let recorder =
+            Arc::new(Recorder::new(pool.clone(), bus.clone(), settings.retry_delay, metrics.clone()));
+        let keeper = Arc::new(QuarantineKeeper::new(pool.clone(), settings.retry_delay, metrics.clone()));
+        let rollups =
+            Rollups::new(pool.clone(), settings.rollup_pause, settings.rollups_kept_days, metrics.clone());
+        let outbox = Outbox::new(pool.clone(), bus.publisher(), settings.outbox_batch_max, metrics);
+        let range = partitions::Range {
+            days_ahead: settings.partitions_days_ahead,
+            days_kept: settings.deliveries_kept_days,
+            attempts_kept: settings.attempts_kept_days,
+            clicks_kept: settings.clicks_kept_days,
+            rollups_kept: settings.rollups_kept_days,
+        };
+        parts.spawn({
+            let stop = stop.clone();
+            async move { clicks.run(recorder, stop).await.context("the consumer of clicks ended") }
+        });
+        parts.spawn({
+            let stop = stop.clone();
+            async move { quarantine.run(keeper, stop).await.context("the consumer of the quarantine ended") }
+        });
+        parts.spawn(ended(outbox.run(settings.outbox_poll, stop.clone())));
+        parts.spawn(ended(partitions::keep(pool.clone(), settings.partitions_every, range, stop.clone())));
+        parts.spawn(ended(erasures::work(pool.clone(), bus.clone(), stop.clone())));
+        parts.spawn(ended(first_clicks::forget_old(pool, stop.clone())));
+        parts.spawn(ended(rollups.run(AUDIT_EVERY, stop.clone())));
+        parts.spawn(ended(room::keep(bus, settings.room_every, stop.clone())));
+    }
+}
+
+/// A part that ends when it is told to.
+async fn ended(part: impl Future<Output = ()>) -> anyhow::Result<()> {
+    part.await;
+    Ok(())
 }
 
 /// Waits for an absent database; what only an operator can mend is an error.
