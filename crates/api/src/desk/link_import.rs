@@ -133,14 +133,7 @@ async fn insert(
     let mut candidates = Vec::with_capacity(wanted.len());
     for (at, wanted) in wanted.iter().enumerate() {
         let Ok(wanted) = wanted else { continue };
-        let domain = match &wanted.domain {
-            Some(host) => by_host.get(host).copied().ok_or_else(|| foreign_domain(host)),
-            None => default.ok_or_else(no_domain),
-        };
-        let domain = domain.and_then(|domain| {
-            check_verified("/domain", domain)?;
-            Ok((&domain.host, domain.id))
-        });
+        let domain = domain_of(wanted, &by_host, default);
         match link_rules::check(shared, &known, None, &wanted.options).and(domain) {
             Err(error) => results[at] = Some(Err(error)),
             Ok((host, domain_id)) => {
@@ -174,6 +167,20 @@ async fn insert(
     }
     announce(conn, caller, &made, now).await?;
     Ok((results, keys))
+}
+
+/// The domain that a link is to stand under.
+fn domain_of<'a>(
+    wanted: &Wanted,
+    by_host: &HashMap<&Host, &'a Domain>,
+    default: Option<&'a Domain>,
+) -> Result<(&'a Host, DomainId)> {
+    let domain = match &wanted.domain {
+        Some(host) => by_host.get(host).copied().ok_or_else(|| foreign_domain(host))?,
+        None => default.ok_or_else(no_domain)?,
+    };
+    check_verified("/domain", domain)?;
+    Ok((&domain.host, domain.id))
 }
 
 /// The candidates that are the first ones to want their names, and the others.
