@@ -6,11 +6,11 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{HttpRequest, get, post};
 use askama::Template;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use model::{PersonId, Role};
 use store::api_keys::StoredKey;
-use store::invitations::Purpose;
+use store::invitations::{Invitation, Purpose};
 
 use super::form::{self, Errors, Form};
 use super::view::{Layout, When, html_with, when};
@@ -129,18 +129,7 @@ async fn page(
                 email: member.person.email.to_string(),
             })
             .collect(),
-        invitations: open
-            .into_iter()
-            .map(|invitation| InvitationRow {
-                id: invitation.id.to_string(),
-                purpose: match invitation.purpose {
-                    Purpose::Join(role) => roles::name(role).to_owned(),
-                    Purpose::ResetPassword => "New password".to_owned(),
-                },
-                email: invitation.email.to_string(),
-                expires: when(invitation.expires_at, now),
-            })
-            .collect(),
+        invitations: open.iter().map(|invitation| invitation_row(invitation, now)).collect(),
         may_revoke: caller.may(Scope::KeysWrite),
         roles: role_choices(caller, chosen),
         link: match &signed.flash {
@@ -151,6 +140,18 @@ async fn page(
         errors,
     };
     Ok(session::taken(shared, html_with(status, &page), signed.flash.as_ref()))
+}
+
+fn invitation_row(invitation: &Invitation, now: DateTime<Utc>) -> InvitationRow {
+    InvitationRow {
+        id: invitation.id.to_string(),
+        purpose: match invitation.purpose {
+            Purpose::Join(role) => roles::name(role).to_owned(),
+            Purpose::ResetPassword => "New password".to_owned(),
+        },
+        email: invitation.email.to_string(),
+        expires: when(invitation.expires_at, now),
+    }
 }
 
 fn key_line(caller: &Caller, key: StoredKey) -> KeyLine {
