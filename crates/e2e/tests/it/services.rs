@@ -289,7 +289,7 @@ fn build_once() {
             return;
         }
         eprintln!("building {}: not there, or older than some source", stale.join(", "));
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut cargo = cargo();
         // of the whole workspace, as the tests are: with the features of some of it, libraries would be built again
         cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
         if dir.ends_with("release") {
@@ -303,7 +303,7 @@ fn build_once() {
 fn build_command_once() {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut cargo = cargo();
         cargo.args(["build", "--quiet", "--workspace", "--bin", "clickwire"]);
         if program_dir().ends_with("release") {
             cargo.arg("--release");
@@ -311,6 +311,19 @@ fn build_command_once() {
         let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo");
         assert!(built.success(), "clickwire cannot be built");
     });
+}
+
+/// Cargo as whoever runs the tests started it. What it tells a test about its package is left out: build scripts that ask
+/// for that would run again, and with them half of the workspace would be built again, now and once more afterwards.
+fn cargo() -> Command {
+    const OF_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if OF_PACKAGE.iter().any(|of_package| name.to_string_lossy().starts_with(of_package)) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// When the newest source of the programs was changed.
