@@ -230,8 +230,8 @@ class Services:
     def __init__(self, work, programs, nats, postgres, sealing_keys):
         work.mkdir(exist_ok=True)
         self.work, self.programs, self.nats, self.postgres = work, programs, nats, postgres
-        # the present one, and the one before if there was one
-        self.sealing_keys, self.visitor_secret = sealing_keys, new_key()
+        # the present one, and the one before if there was one; none of the second kind: no recipients' links
+        self.sealing_keys, self.minting_keys, self.visitor_secret = sealing_keys, [], new_key()
         self.redirect, self.api, *ops = free_ports(7)
         self.ops, self.running = dict(zip(SERVICES, ops)), {}
 
@@ -241,8 +241,8 @@ class Services:
             "NATS__REPLICAS": "3",
             **{f"NATS__{stream}_MAX_BYTES": "134217728" for stream in ("CLICKS", "ENRICHED", "EVENTS", "QUARANTINE")},
             "DATABASE__URL": self.postgres.url(),
-            "SEALING__KEY": self.sealing_keys[0],
-            **{"SEALING__PREVIOUS_KEYS": key for key in self.sealing_keys[1:]},
+            **dict(zip(("SEALING__KEY", "SEALING__PREVIOUS_KEYS"), self.sealing_keys)),
+            **dict(zip(("MINTING__KEY", "MINTING__PREVIOUS_KEYS"), self.minting_keys)),
             "ENRICH__VISITOR_SECRET": self.visitor_secret,
             "LINKS__PUBLIC_URL": f"http://127.0.0.1:{self.redirect}",
             "REDIRECT__ADDR": f"127.0.0.1:{self.redirect}",
@@ -341,13 +341,26 @@ class Api:
         self.services, self.key = services, services.command("keys", "create").split()[0]
 
     def post(self, path, body):
+        return self.send("POST", path, body)
+
+    def send(self, method, path, body):
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         url = f"http://127.0.0.1:{self.services.api}{path}"
-        with OPENER.open(urllib.request.Request(url, json.dumps(body).encode(), headers), timeout=20) as answer:
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)
+        with OPENER.open(request, timeout=20) as answer:
             return json.loads(answer.read())
 
     def link(self):
         return self.post("/v1/links", {"url": "https://example.com/offer"})["slug"]
+
+    def recipients_link(self):
+        """What stands in the place of the slug in one recipient's link of a new template."""
+        link = self.post("/v1/links", {"url": "https://example.com/offer"})["id"]
+        template = self.send("PUT", f"/v1/links/{link}/template", {})["number"]
+        key_file = self.services.work / "sender.key"
+        key_file.write_text(self.post("/v1/minting-keys", {})["key"])
+        made = self.services.command("mint", "--key-file", str(key_file), "--template", str(template), "--recipient", "17")
+        return made.removeprefix("/")
 
     def endpoint(self, subscriber):
         made = self.post("/v1/webhook-endpoints", {"url": subscriber.url, "event_types": ["link.clicked"]})
