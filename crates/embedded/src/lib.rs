@@ -19,4 +19,4 @@ pub use nats::{Nats, NatsOptions, SyncInterval};
 pub use port::free_port;
 pub use postgres::{Postgres, PostgresOptions};
 pub use process::{DeathSignal, Launch, Process};
-pub use programs::{NATS_SERVER_VERSION_MIN, POSTGRES_VERSION_MIN};
+pub use programs::{NATS_SERVER_VERSION_MIN, POSTGRES_VERSION_MIN, versions};

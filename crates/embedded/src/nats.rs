@@ -2,6 +2,7 @@
 //!
 //! Its directory holds `store` (the streams), `nats.conf` (written anew at each start) and `nats-server.log`.
 
+use std::fmt;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,17 @@ pub enum SyncInterval {
     Usual,
     /// As often as this.
     Every(Duration),
+}
+
+/// As nats-server's configuration says it.
+impl fmt::Display for SyncInterval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always => f.write_str("always"),
+            Self::Usual => f.write_str("2m"),
+            Self::Every(interval) => write!(f, "{}ms", interval.as_millis().max(1)),
+        }
+    }
 }
 
 /// A running private nats-server. Dropping it kills it; [`Nats::stop`] ends it in order.
@@ -228,9 +240,8 @@ fn configuration(name: &str, options: &NatsOptions, ports: Ports) -> String {
     // quoted as JSON, which nats-server's format contains
     let store_dir = serde_json::Value::from(options.dir.join("store").display().to_string());
     let sync_interval = match options.sync_interval {
-        SyncInterval::Always => "always".to_owned(),
-        SyncInterval::Usual => "\"2m\"".to_owned(),
-        SyncInterval::Every(interval) => format!("\"{}ms\"", interval.as_millis().max(1)),
+        SyncInterval::Always => options.sync_interval.to_string(),
+        timed => format!("\"{timed}\""),
     };
     format!(
         "# Written at each start; changes are lost.\n\

@@ -30,6 +30,24 @@ impl PostgresPrograms {
     }
 }
 
+/// The versions of the PostgreSQL and of the nats-server that would be started for new data, without their names.
+///
+/// # Errors
+/// [`EmbeddedError`] says what is missing and which command mends it.
+pub fn versions() -> Result<(String, String), EmbeddedError> {
+    // nothing can lie in it
+    let no_data = Path::new("/dev/null");
+    let postgres = find_postgres(no_data)?.program("postgres");
+    let nats_server = find_nats_server(no_data)?;
+    Ok((told_version(&postgres), told_version(&nats_server)))
+}
+
+/// `15.14 (Debian 15.14-0+deb12u1)`, `2.14.6`: what a program tells, from its first digit on.
+fn told_version(program: &Path) -> String {
+    let told = output(program, "--version").unwrap_or_default();
+    told.trim_start_matches(|c: char| !c.is_ascii_digit()).to_owned()
+}
+
 /// The PostgreSQL to use: the first that is new enough, or the one that wrote the data.
 pub(crate) fn find_postgres(data: &Path) -> Result<PostgresPrograms, EmbeddedError> {
     let mut looked_at = Vec::new();
@@ -192,6 +210,15 @@ mod tests {
         assert_eq!(parse_version("2.15.0-RC.1\n"), Some((2, 15, 0)));
         assert_eq!(parse_version("2.14"), None);
         assert_eq!(parse_version("next"), None);
+    }
+
+    #[test]
+    fn versions_are_told_without_names() {
+        let (postgres, nats_server) = versions().unwrap();
+
+        for version in [postgres, nats_server] {
+            assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{version:?}");
+        }
     }
 
     #[test]

@@ -43,9 +43,16 @@ impl Figures {
         }
     }
 
-    /// Writes a JSON object of numbers.
+    /// Writes a JSON object of numbers: by the name of each figure and, of several rounds, `.least` and `.greatest`.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        let numbers: BTreeMap<_, _> = self.0.iter().map(|(name, figure)| (name, figure.value)).collect();
+        let mut numbers = BTreeMap::new();
+        for (name, figure) in &self.0 {
+            numbers.insert(name.clone(), figure.value);
+            if let Some((least, greatest)) = figure.spread {
+                numbers.insert(format!("{name}.least"), least);
+                numbers.insert(format!("{name}.greatest"), greatest);
+            }
+        }
         std::fs::write(path, serde_json::to_string_pretty(&numbers)? + "\n")
     }
 }
@@ -76,4 +83,24 @@ pub fn quantile(sorted: &[f64], share: f64) -> f64 {
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     quantile(&values, 0.5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_of_several_rounds_is_written_with_its_least_and_greatest() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let mut figures = Figures::default();
+        figures.add("once", 1.0, "one run");
+        figures.add_rounds("rounds", vec![3.0, 2.0, 4.0], "three runs");
+
+        figures.write(file.path()).expect("written");
+
+        let text = std::fs::read_to_string(file.path()).expect("a text");
+        let written: BTreeMap<String, f64> = serde_json::from_str(&text).expect("numbers");
+        let expected = [("once", 1.0), ("rounds", 3.0), ("rounds.least", 2.0), ("rounds.greatest", 4.0)];
+        assert_eq!(written, BTreeMap::from(expected.map(|(name, value)| (name.to_owned(), value))));
+    }
 }

@@ -42,7 +42,7 @@ struct Args {
     /// What to measure; everything when nothing is named.
     #[arg(value_enum)]
     parts: Vec<Part>,
-    /// Also writes the figures to this file, as a JSON object of numbers.
+    /// Also writes the figures to this file, as a JSON object of numbers; of several rounds NAME.least and NAME.greatest too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Links in the table when it is shown that memory does not grow with it.
@@ -134,6 +134,7 @@ async fn main() -> anyhow::Result<()> {
 
     let mut figures = Figures::default();
     process::describe_machine();
+    world::describe_programs()?;
     for part in parts {
         eprintln!("measuring {} …", part.to_possible_value().expect("no part is hidden").get_name());
         match part {

@@ -61,7 +61,7 @@ pub fn describe_machine() {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory = memory.lines().next().unwrap_or_default().trim_start_matches("MemTotal:").trim().to_owned();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    println!("{cores} cores of {model}, {memory}, Linux {}\n", kernel.trim());
+    println!("{cores} cores of {model}, {memory}, Linux {}", kernel.trim());
 }
 
 const UTIME: usize = 0;

@@ -22,6 +22,9 @@ pub use api::BenchLink;
 /// Time for a service to become ready.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
+/// When the broker flushes its streams to disk.
+const SYNC_INTERVAL: SyncInterval = SyncInterval::Usual;
+
 /// PostgreSQL with fsync, nats-server with its usual sync interval, tables, streams and one workspace.
 pub struct World {
     pub postgres: Postgres,
@@ -62,7 +65,7 @@ impl World {
         let mut postgres =
             Postgres::start(PostgresOptions { dir: dir.path().join("postgres"), port: None, durable: true })
                 .await?;
-        let nats = Nats::start(NatsOptions::durable(dir.path().join("nats"), SyncInterval::Usual)).await?;
+        let nats = Nats::start(NatsOptions::durable(dir.path().join("nats"), SYNC_INTERVAL)).await?;
         postgres.create_database("bench", None).await?;
         if counts {
             let url = postgres.url("bench");
@@ -240,6 +243,28 @@ pub async fn psql(url: &str, statement: &str) -> anyhow::Result<String> {
         .context("failed to run psql (Debian package postgresql-client)")?;
     anyhow::ensure!(output.status.success(), "psql failed: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Prints the versions of Clickwire, PostgreSQL and nats-server, and when the last flushes to disk: figures mean nothing
+/// without them.
+pub fn describe_programs() -> anyhow::Result<()> {
+    let ours = env!("CARGO_PKG_VERSION");
+    let commit = commit().map_or_else(String::new, |commit| format!(" ({commit})"));
+    let (postgres, nats_server) = embedded::versions()?;
+    println!(
+        "Clickwire {ours}{commit}, PostgreSQL {postgres}, nats-server {nats_server} with sync_interval {SYNC_INTERVAL}\n"
+    );
+    Ok(())
+}
+
+/// What the checkout is at, with `-dirty` when something in it is not committed; `None` where git does not tell.
+fn commit() -> Option<String> {
+    let told = std::process::Command::new("git")
+        .args(["describe", "--tags", "--always", "--dirty"])
+        .output()
+        .ok()?;
+    let commit = String::from_utf8(told.stdout).ok()?;
+    told.status.success().then(|| commit.trim().to_owned())
 }
 
 async fn make_workspace(
