@@ -17,6 +17,7 @@ use service::telemetry::{SpanKind, Step, Traces, around, within};
 use tokio::time::Instant;
 use tracing::debug;
 use webhook::asymmetric;
+use webhook::headers::ATTEMPT_HEADER;
 use webhook::shape::content_type;
 use webhook::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
@@ -300,7 +301,7 @@ fn request_headers(
     let ours = [(ID_HEADER, id), (TIMESTAMP_HEADER, seconds.to_string()), (SIGNATURE_HEADER, signature)]
         .into_iter()
         .chain(shipment.batch.is_none().then_some(delivery))
-        .chain([("clickwire-attempt", shipment.number.to_string())]);
+        .chain([(ATTEMPT_HEADER, shipment.number.to_string())]);
     for (name, value) in ours {
         let value = HeaderValue::try_from(value).expect("ids, numbers and base64 are visible ASCII");
         headers.insert(HeaderName::from_static(name), value);

@@ -191,6 +191,9 @@ impl Follow {
         if head.method == Method::OPTIONS {
             return Ok(pages::options(Methods::of(link)));
         }
+        if !is_read(&head.method) && visitor::is_webhook(&head.headers) {
+            return Err(Refusal::Loop);
+        }
         if !Methods::of(link).take(&head.method) {
             return Err(Refusal::Method(Methods::of(link)));
         }
@@ -349,6 +352,7 @@ impl Follow {
             Refusal::Limited(_) => self.metrics.limited.inc(),
             Refusal::Prefetch => self.metrics.prefetch_refused.inc(),
             Refusal::Method(_)
+            | Refusal::Loop
             | Refusal::TooLong
             | Refusal::MediaType
             | Refusal::TooLarge

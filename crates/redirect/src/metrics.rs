@@ -42,7 +42,7 @@ pub struct Metrics {
     pub preambles_refused: IntCounter,
     /// Changed files of a provider's ranges that cannot serve.
     pub broken_ranges: IntCounter,
-    /// Requests that could not be read, or of other methods.
+    /// Requests that could not be read or are of other methods, and webhooks that lead to a link.
     pub refused: IntCounter,
     /// Visitors of a link that is not in memory while the database is away.
     pub unavailable: IntCounter,

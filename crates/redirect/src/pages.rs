@@ -56,6 +56,8 @@ pub enum Refusal {
     Prefetch,
     /// Not a method that follows links.
     Method(Methods),
+    /// A webhook of ours: its endpoint's URL is a tracked link.
+    Loop,
     /// The path and query are too long.
     TooLong,
     /// What was sent is not the form.
@@ -123,6 +125,14 @@ pub fn refusal(refusal: Refusal) -> HttpResponse {
         Refusal::Method(_) => {
             (StatusCode::METHOD_NOT_ALLOWED, page!("Method not allowed", "Links are followed with GET."))
         }
+        Refusal::Loop => (
+            StatusCode::LOOP_DETECTED,
+            page!(
+                "A tracked link",
+                "This is a tracked link, and no webhook is taken here: each would be a click, and each click a webhook. Give \
+                 the webhook the address of the program that is to get it."
+            ),
+        ),
         Refusal::TooLong => (StatusCode::URI_TOO_LONG, page!("Too long", "This address is too long.")),
         Refusal::MediaType => (
             StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -8,6 +8,7 @@ use bus::RequestRef;
 
 use model::click::{HEADER_BYTES_MAX, IpQuality, KEPT_HEADERS, REFERRER_BYTES_MAX, USER_AGENT_BYTES_MAX};
 use model::privacy::Wishes;
+use webhook::headers::ATTEMPT_HEADER;
 
 /// Headers in which browsers say that they ask ahead: the current one, then those of older browsers.
 const PREFETCH_HEADERS: [&str; 4] = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
@@ -54,6 +55,11 @@ pub fn is_prefetch(headers: &HeaderMap) -> bool {
         let mut words = value.split([';', ',']).map(str::trim);
         words.any(|word| PREFETCH_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
     })
+}
+
+/// Whether `deliver` sent it: a webhook that leads here would make a click of each of its attempts, and each click a webhook.
+pub fn is_webhook(headers: &HeaderMap) -> bool {
+    headers.contains_key(ATTEMPT_HEADER)
 }
 
 /// What the request asks for: `Sec-GPC: 1` (Global Privacy Control, section 3.3), `DNT: 1`.

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::sealing::{Keyring, OpenError, Purpose};
 
+/// Header that every request of ours to an endpoint has: which attempt it is, from 1. By it `redirect` knows what comes from us.
+pub const ATTEMPT_HEADER: &str = "clickwire-attempt";
+
 /// Most custom headers of an endpoint.
 pub const HEADERS_MAX: usize = 20;
 

@@ -62,6 +62,28 @@ async fn links_that_keep_the_method_take_any_and_record_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_leads_to_a_tracked_link_is_refused_and_is_no_click() {
+    let house = House::new().await;
+    house.link("abc", LinkOptions { status_code: RedirectStatus::TemporaryRedirect, ..options() }).await;
+    house.link("once", LinkOptions { max_clicks: Some(1), ..options() }).await;
+    let redirect = house.start().await;
+    let ours =
+        [("content-length", "0"), ("clickwire-attempt", "1"), ("clickwire-event-type", "link.clicked")];
+
+    for path in ["/abc", "/once"] {
+        let refused = send(redirect.addr, "POST", path, &ours).await;
+        assert_eq!((refused.status, refused.header("location")), (508, None), "{path}");
+        assert!(refused.body.contains("Give the webhook the address"), "{}", refused.body);
+    }
+
+    assert_eq!(redirect.count("answers", "refused"), 2);
+    assert_eq!(get(redirect.addr, "/abc", &ours[1..]).await.status, 307);
+    let clicks = house.clicks_when(1).await;
+    assert_eq!(clicks.iter().map(|click| click.request.method.as_str()).collect::<Vec<_>>(), ["GET"]);
+    redirect.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_follow_links_is_refused() {
     let house = House::new().await;
     house.link("abc", options()).await;
