@@ -92,7 +92,7 @@ pub async fn save(
     if_match: Option<&str>,
     wanted: NewAlert,
 ) -> Result<Saved, ApiError> {
-    let warnings = check_url(shared, &wanted.url).await?;
+    let warnings = check_url(shared, caller, &wanted.url).await?;
     let mut conn = shared.pool.get().await?;
     let (endpoint, made) = conn
         .transaction::<_, ApiError, _>(async |conn| {

@@ -116,11 +116,15 @@ fn client_credentials(fields: &mut Fields<'_>) -> Option<ClientCredentials> {
 /// Refuses a token server that `deliver` would never connect to; tells what its owner should know of it, or of a certificate.
 ///
 /// # Errors
-/// When its address is forbidden.
-pub(super) async fn check(shared: &Shared, auth: &ReceiverAuth) -> Result<Vec<String>, ApiError> {
+/// When its address is forbidden, or links are served there.
+pub(super) async fn check(
+    shared: &Shared,
+    caller: &Caller,
+    auth: &ReceiverAuth,
+) -> Result<Vec<String>, ApiError> {
     match auth {
         ReceiverAuth::OAuth2(credentials) => {
-            check_url_at(shared, &credentials.token_url, "/auth/token_url", "the token URL").await
+            check_url_at(shared, caller, &credentials.token_url, "/auth/token_url", "the token URL").await
         }
         ReceiverAuth::Mtls(certificate) => {
             let ends_soon = certificate.expires_at().filter(|at| *at < now() + EXPIRES_SOON);

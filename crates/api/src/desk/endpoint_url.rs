@@ -1,25 +1,36 @@
-//! Where an endpoint may be, asked when it is saved: by the rules of `deliver`, and of the name servers that it asks.
+//! Where an endpoint may be, asked when it is saved: by the rules of `deliver`, and of the name servers that it asks; and not where
+//! the workspace serves links.
 
 use std::net::IpAddr;
 
+use url::Url;
+
 use model::EndpointUrl;
 use model::egress::ForbiddenDestination;
+use store::domains;
 
+use super::link_rules;
 use crate::app::Shared;
+use crate::auth::Caller;
 use crate::error::ApiError;
 
 /// Refuses what `deliver` would never connect to, where someone can see it, by the same rules. A name that leads
 /// nowhere now may do so later: that is a warning.
 ///
 /// # Errors
-/// When the URL, or an address that its name leads to, is forbidden.
-pub(super) async fn check_url(shared: &Shared, url: &EndpointUrl) -> Result<Vec<String>, ApiError> {
-    check_url_at(shared, url, "/url", "the URL").await
+/// When the URL, or an address that its name leads to, is forbidden, or links are served there.
+pub(super) async fn check_url(
+    shared: &Shared,
+    caller: &Caller,
+    url: &EndpointUrl,
+) -> Result<Vec<String>, ApiError> {
+    check_url_at(shared, caller, url, "/url", "the URL").await
 }
 
 /// The same of a URL that stands at `pointer`, and is called so.
 pub(super) async fn check_url_at(
     shared: &Shared,
+    caller: &Caller,
     url: &EndpointUrl,
     pointer: &str,
     called: &str,
@@ -30,15 +41,73 @@ pub(super) async fn check_url_at(
     if !url.is_https() {
         warnings.push(format!("{called} is not https: contents and headers can be read on the way"));
     }
-    let url::Host::Domain(name) = url.host() else { return Ok(warnings) };
-    let lookup = (shared.ask_names)(name.to_owned());
-    let addresses: Vec<IpAddr> = match tokio::time::timeout(shared.settings.resolve_timeout, lookup).await {
-        Ok(Ok(addresses)) => addresses.iter().map(|address| address.ip()).collect(),
-        _ => Vec::new(),
-    };
-    if addresses.is_empty() {
-        warnings.push(format!("`{name}` could not be resolved just now: check the spelling"));
+    if let url::Host::Domain(name) = url.host() {
+        let lookup = (shared.ask_names)(name.to_owned());
+        let addresses: Vec<IpAddr> = match tokio::time::timeout(shared.settings.resolve_timeout, lookup).await
+        {
+            Ok(Ok(addresses)) => addresses.iter().map(|address| address.ip()).collect(),
+            _ => Vec::new(),
+        };
+        if addresses.is_empty() {
+            warnings.push(format!("`{name}` could not be resolved just now: check the spelling"));
+        }
+        shared.egress.check_name(name, addresses).map_err(forbidden)?;
     }
-    shared.egress.check_name(name, addresses).map_err(forbidden)?;
+    if serves_links(shared, caller, url.url()).await? {
+        let detail = "leads to where links are served: each webhook would be a click, and each click a webhook; name the \
+                      program that is to get them";
+        return Err(ApiError::field(pointer, "loop", detail));
+    }
     Ok(warnings)
+}
+
+/// Whether links are met at this URL: those of `links.public_url`, or of a domain of the workspace.
+async fn serves_links(shared: &Shared, caller: &Caller, url: &Url) -> Result<bool, ApiError> {
+    let Some(host) = link_rules::host(url) else { return Ok(false) };
+    if link_rules::host(&shared.public_url).as_ref() == Some(&host) {
+        return Ok(is_below(&shared.public_url, url));
+    }
+    let is_web = matches!(url.port_or_known_default(), Some(80 | 443));
+    if !is_web && !has_its_port(&shared.public_url, url) {
+        return Ok(false);
+    }
+    let mut conn = shared.pool.get().await?;
+    Ok(!domains::served_among(&mut conn, caller.workspace_id, &[host]).await?.is_empty())
+}
+
+/// Whether a URL on the host of `public_url` is one of its links. Another port is another program: whoever tries us out has it on
+/// the same machine.
+fn is_below(public_url: &Url, url: &Url) -> bool {
+    // what answers http:// mostly sends visitors on to https://
+    let is_web = public_url.port().is_none() && matches!(url.port_or_known_default(), Some(80 | 443));
+    let rest = url.path().strip_prefix(public_url.path().trim_end_matches('/'));
+    (is_web || has_its_port(public_url, url))
+        && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn has_its_port(public_url: &Url, url: &Url) -> bool {
+    url.port_or_known_default() == public_url.port_or_known_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_beside_the_links_is_told_from_them_by_port_and_path() {
+        for (public_url, url, is_link) in [
+            ("https://go.example.com", "https://go.example.com/x", true),
+            ("https://go.example.com", "http://go.example.com/x", true),
+            ("https://go.example.com", "https://go.example.com:8443/hook", false),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080", true),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:9000/", false),
+            ("http://127.0.0.1:8080", "http://127.0.0.1/", false),
+            ("https://example.com/go/", "https://example.com/go/x", true),
+            ("https://example.com/go/", "https://example.com/gopher", false),
+            ("https://example.com/go", "https://example.com/hook", false),
+        ] {
+            let parsed = |text: &str| text.parse().expect("a URL");
+            assert_eq!(is_below(&parsed(public_url), &parsed(url)), is_link, "{public_url} {url}");
+        }
+    }
 }

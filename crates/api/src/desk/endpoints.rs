@@ -57,11 +57,11 @@ pub async fn update(
 ) -> Result<(Endpoint, Vec<String>), ApiError> {
     let now = now();
     let mut warnings = match &wanted.url {
-        Some(url) => check_url(shared, url).await?,
+        Some(url) => check_url(shared, caller, url).await?,
         None => Vec::new(),
     };
     if let Some(Some(auth)) = &wanted.auth {
-        warnings.extend(endpoint_auth::check(shared, auth).await?);
+        warnings.extend(endpoint_auth::check(shared, caller, auth).await?);
     }
     let enabled = wanted.enabled;
     let mut conn = shared.pool.get().await?;
@@ -110,9 +110,10 @@ fn check_kind(kind: Kind, wanted: &EndpointChange) -> Result<(), ApiError> {
     if kind == Kind::Webhook {
         return Ok(());
     }
-    if wanted.event_types.is_some() || wanted.filter.is_some() {
+    let choices = [("/event_types", wanted.event_types.is_some()), ("/filter", wanted.filter.is_some())];
+    if let Some((pointer, _)) = choices.into_iter().find(|(_, is_chosen)| *is_chosen) {
         let detail = "the alert URL is told of what needs a person, and of nothing else";
-        return Err(ApiError::field("/event_types", "invalid", detail));
+        return Err(ApiError::field(pointer, "invalid", detail));
     }
     if wanted.payload.is_some() {
         let detail = "the alert URL has a format of its own, in the settings of the workspace";

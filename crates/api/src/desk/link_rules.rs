@@ -100,7 +100,8 @@ pub fn urls_of(options: &LinkOptions) -> impl Iterator<Item = &DestinationUrl> {
     [Some(&options.original_url), options.expired_url.as_ref()].into_iter().flatten()
 }
 
-fn host(url: &Url) -> Option<Host> {
+/// The host of a URL, as hosts are compared.
+pub(super) fn host(url: &Url) -> Option<Host> {
     url.host_str().and_then(|host| host.parse().ok())
 }
 

@@ -76,8 +76,13 @@ async fn an_alert_url_is_one_workspaces_and_takes_no_place_among_its_webhooks() 
     let reader = api.key_with(&["endpoints:read"], None).await;
     let body = json!({"alert": null});
     assert_eq!(api.call_as(&reader, Method::PATCH, "/v1/settings", Some(body)).await.status, 403);
-    let clicks = json!({"event_types": ["link.clicked"]});
-    assert_eq!(api.patch(&format!("/v1/webhook-endpoints/{id}"), clicks).await.status, 422);
+    for (name, choice) in
+        [("event_types", json!(["link.clicked"])), ("filter", json!({"verdicts": ["human"]}))]
+    {
+        let refused = api.patch(&format!("/v1/webhook-endpoints/{id}"), json!({ name: choice })).await;
+        let pointer = json!(format!("/{name}"));
+        assert_eq!((refused.status, &refused.body["errors"][0]["pointer"]), (422, &pointer), "{name}");
+    }
 }
 
 #[tokio::test]

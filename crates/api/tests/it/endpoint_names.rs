@@ -63,3 +63,30 @@ async fn the_alert_url_is_looked_up_there_too() {
     assert_eq!((known.status, is_unknown(&known.body["alert"])), (200, false), "{}", known.body);
     assert_eq!(names.asked("crm.example"), 1);
 }
+
+#[tokio::test]
+async fn neither_webhooks_nor_what_they_need_lead_to_tracked_links() {
+    let (api, _names) = start().await;
+    let beside = api.post("/v1/webhook-endpoints", hook("crm.example")).await;
+    assert_eq!(api.post("/v1/domains", json!({"host": "crm.example"})).await.status, 201);
+    let path = format!("/v1/webhook-endpoints/{}", beside.body["id"].as_str().expect("an id"));
+    // another port is another program
+    assert_eq!(api.patch(&path, hook("crm.example")).await.status, 200);
+    assert_eq!(api.post("/v1/webhook-endpoints", hook("localhost")).await.status, 201);
+
+    for url in ["http://localhost:8080/abc", "https://crm.example/abc", "http://crm.example:8080/abc"] {
+        let token =
+            json!({"type": "oauth2", "token_url": url, "client_id": "us", "client_secret": "hunter2"});
+        let (url, auth) = (json!({"url": url}), json!({"url": "http://127.0.0.1:9/hook", "auth": token}));
+        for (refused, pointer) in [
+            (api.post("/v1/webhook-endpoints", url.clone()).await, "/url"),
+            (api.patch(&path, url.clone()).await, "/url"),
+            (api.post("/v1/webhook-endpoints", auth).await, "/auth/token_url"),
+            (api.patch("/v1/settings", json!({"alert": url.clone()})).await, "/alert/url"),
+        ] {
+            let error = &refused.body["errors"][0];
+            let told = (refused.status, &error["pointer"], &error["code"]);
+            assert_eq!(told, (422, &json!(pointer), &json!("loop")), "{url} {}", refused.body);
+        }
+    }
+}
