@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     pub link_passwords: Passwords,
     pub imports: Imports,
     pub exports: Imports,
+    /// Queries that look through many links or clicks.
+    pub searches: Imports,
     /// Tests and challenges of endpoints.
     pub tests: Imports,
     /// Forms with files, by who sends them.
@@ -167,6 +169,11 @@ impl App {
             link_passwords,
             imports: Imports::new(settings.api.bulk_requests_max, settings.api.bulk_workspace_requests_max),
             exports: Imports::new(settings.api.exports_max, settings.api.exports_workspace_max),
+            // whatever is searched for, others find a connection: with exports and bulk requests too
+            searches: Imports::new(
+                settings.database.pool_max.saturating_sub(2).max(1),
+                (settings.database.pool_max / 2).max(1),
+            ),
             // in all there may be many: `deliver` makes them in turn
             tests: Imports::new(usize::MAX, TESTS_OF_WORKSPACE_MAX),
             uploads: Imports::new(console::UPLOADS_MAX, console::OWN_UPLOADS_MAX),

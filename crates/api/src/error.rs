@@ -295,6 +295,15 @@ impl ApiError {
         }
     }
 
+    /// Seconds after which it may go better; `None`: waiting does not help.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::RateLimited { retry_after } => Some(*retry_after),
+            Self::TimedOut | Self::DatabaseAway | Self::Busy(_) | Self::Away(_) => Some(1),
+            _ => None,
+        }
+    }
+
     /// Logs what only an operator can mend, once, with the whole chain.
     pub fn log(&self) {
         match self {
@@ -336,18 +345,12 @@ impl ResponseError for ApiError {
         let problem = self.problem();
         let mut response = HttpResponse::build(self.status_code());
         response.insert_header((header::CONTENT_TYPE, PROBLEM_JSON));
-        match self {
-            // RFC 9110 section 11.6.1: a 401 says how to do better
-            Self::Unauthorized(_) => {
-                response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"clickwire\""));
-            }
-            Self::RateLimited { retry_after } => {
-                response.insert_header((header::RETRY_AFTER, retry_after.to_string()));
-            }
-            Self::TimedOut | Self::DatabaseAway | Self::Busy(_) | Self::Away(_) => {
-                response.insert_header((header::RETRY_AFTER, "1"));
-            }
-            _ => {}
+        // RFC 9110 section 11.6.1: a 401 says how to do better
+        if matches!(self, Self::Unauthorized(_)) {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"clickwire\""));
+        }
+        if let Some(seconds) = self.retry_after() {
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
         response.body(serde_json::to_vec(&problem).expect("a problem is JSON"))
     }

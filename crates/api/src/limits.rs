@@ -1,5 +1,6 @@
 //! How many requests to `/v1` anyone may make: one bucket for each API key, for each workspace, and for each address that
-//! shows no key, or none that opens anything.
+//! shows no key, or none that opens anything. Who is signed in to the console has as many requests as a key, and those count for
+//! the workspace as well.
 //!
 //! A bucket holds `burst` requests and is refilled at a steady rate. What is left of it stands in every answer, in the fields
 //! of draft-ietf-httpapi-ratelimit-headers-07 (`RateLimit-Limit`, `-Remaining`, `-Reset`, `-Policy`; later drafts have other
@@ -21,6 +22,7 @@ use ipnet::IpNet;
 use model::WorkspaceId;
 use model::secret::ApiKeyHash;
 
+use crate::auth::{Caller, Identity};
 use crate::client;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
@@ -40,6 +42,8 @@ const IPV6_NETWORK: u128 = !0 << 64;
 /// Everybody's buckets.
 pub struct Limits {
     keys: Buckets<[u8; 32]>,
+    /// Of who is signed in to the console.
+    signed: Buckets<Identity>,
     workspaces: Buckets<WorkspaceId>,
     addresses: Buckets<IpAddr>,
     trusted_proxies: Vec<IpNet>,
@@ -84,6 +88,7 @@ impl Limits {
         let max = settings.rate_buckets_max;
         Self {
             keys: Buckets::new(settings.requests_per_second, settings.requests_burst, max),
+            signed: Buckets::new(settings.requests_per_second, settings.requests_burst, max),
             workspaces: Buckets::new(
                 settings.workspace_requests_per_second,
                 settings.workspace_requests_burst,
@@ -118,6 +123,16 @@ impl Limits {
     pub fn count_key(&self, request: &HttpRequest, key: &ApiKeyHash) -> Result<(), ApiError> {
         let taken = self.keys.take(bytes(key), Instant::now());
         self.note(request, taken, "key")
+    }
+
+    /// Counts a request of who is signed in to the console, and for their workspace.
+    ///
+    /// # Errors
+    /// [`ApiError::RateLimited`]
+    pub fn count_signed(&self, request: &HttpRequest, caller: &Caller) -> Result<(), ApiError> {
+        let taken = self.signed.take(caller.identity, Instant::now());
+        self.note(request, taken, "session")?;
+        self.count_workspace(request, caller.workspace_id)
     }
 
     /// Counts a request for a workspace.

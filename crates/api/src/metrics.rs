@@ -11,7 +11,8 @@ pub struct Metrics {
     pub seconds: HistogramVec,
     /// Lines of bulk requests, by outcome (`made`, `refused`).
     pub bulk_lines: IntCounterVec,
-    /// Requests refused because there were too many of them, by what was counted (`key`, `workspace`, `address`).
+    /// Requests refused because there were too many of them, by what was counted (`key`, `session`, `workspace`,
+    /// `address`).
     pub limited: IntCounterVec,
     /// Sign-ins to the console, by outcome (`ok`, `failed`, `limited`).
     pub sign_ins: IntCounterVec,
@@ -39,7 +40,7 @@ impl Metrics {
             limited: IntCounterVec::new(
                 opts!(
                     "clickwire_api_rate_limited_total",
-                    "Requests refused with 429 by the rate limit of /v1"
+                    "Requests refused with 429 by the rate limit of /v1 and the console"
                 ),
                 &["by"],
             )?,

@@ -66,6 +66,16 @@ pub struct ClickFilter {
     pub until: Option<DateTime<Utc>>,
 }
 
+impl ClickFilter {
+    /// Whether it has conditions that no index answers: then a page looks at up to [`LOOKED_AT_MAX`] clicks.
+    pub fn looks_through(&self) -> bool {
+        self.campaign_id.is_some()
+            || self.verdict.is_some()
+            || self.country.is_some()
+            || self.device.is_some()
+    }
+}
+
 /// How many clicks were made by whom.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ClickCounts {

@@ -19,7 +19,7 @@ pub struct TestDatabase {
     settings: store::Settings,
 }
 
-/// A table that nobody writes to until it is let go.
+/// A table that nobody writes to, or even reads, until it is let go.
 #[derive(Debug)]
 pub struct HeldTable {
     client: tokio_postgres::Client,
@@ -89,10 +89,22 @@ impl TestDatabase {
     /// # Panics
     /// When there is no such table.
     pub async fn hold(&self, table: &str) -> HeldTable {
+        self.hold_in(table, "SHARE ROW EXCLUSIVE").await
+    }
+
+    /// Holds a table: whoever reads it waits as well.
+    ///
+    /// # Panics
+    /// When there is no such table.
+    pub async fn hold_from_readers(&self, table: &str) -> HeldTable {
+        self.hold_in(table, "ACCESS EXCLUSIVE").await
+    }
+
+    async fn hold_in(&self, table: &str, mode: &str) -> HeldTable {
         let connected = tokio_postgres::connect(self.url(), tokio_postgres::NoTls).await;
         let (client, connection) = connected.expect("the database runs");
         let connection = tokio::spawn(connection);
-        let lock = format!("BEGIN; LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE");
+        let lock = format!("BEGIN; LOCK TABLE {table} IN {mode} MODE");
         client.batch_execute(&lock).await.expect("the table is there");
         HeldTable { client, connection }
     }

@@ -184,7 +184,11 @@ impl ResponseError for PageError {
             }
             other => ("That did not work", format!("{}.", capital(&other.to_string()))),
         };
-        html_with(status, &ProblemPage { layout: Layout::outside(), heading, detail })
+        let mut answer = html_with(status, &ProblemPage { layout: Layout::outside(), heading, detail });
+        if let Some(seconds) = self.0.retry_after() {
+            answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        answer
     }
 }
 

@@ -170,6 +170,7 @@ impl FromRequest for Signed {
         let shared = request.app_data::<Data<Shared>>().expect("the app is made with it").clone();
         let session = current(request, &shared);
         let left = flash::left(request, &shared);
+        let request = request.clone();
         Box::pin(async move {
             let session = session.ok_or(ApiError::Unauthorized("sign in first"))?;
             let flash = left.and_then(|left| left.shown_in(&session.token));
@@ -180,6 +181,7 @@ impl FromRequest for Signed {
                     (person.caller.clone(), Some(person))
                 }
             };
+            shared.limits.count_signed(&request, &caller)?;
             Ok(Self { caller, person, session, flash })
         })
     }

@@ -7,6 +7,7 @@ use model::{ClickId, EnrichedClick};
 use store::click_log::{self, RecordedClick};
 use store::links;
 
+use super::begin_search;
 pub use super::click_query::Asked;
 use crate::app::Shared;
 use crate::auth::Caller;
@@ -35,8 +36,21 @@ pub async fn list(shared: &Shared, caller: &Caller, asked: &Asked) -> Result<Vec
 /// none, and still a next one: [`click_log::page`].
 ///
 /// # Errors
-/// When the database is away, or holds an event that cannot be read.
+/// When the database is away, or holds an event that cannot be read, or the workspace searches as much as it may at once.
 pub async fn page(
+    shared: &Shared,
+    caller: &Caller,
+    asked: &Asked,
+) -> Result<(Vec<ShownClick>, Option<ClickId>), ApiError> {
+    let _running = asked.filter.looks_through().then(|| begin_search(shared, caller)).transpose()?;
+    page_for_export(shared, caller, asked).await
+}
+
+/// The same for an export, of which a workspace runs few at once anyway.
+///
+/// # Errors
+/// When the database is away, or holds an event that cannot be read.
+pub async fn page_for_export(
     shared: &Shared,
     caller: &Caller,
     asked: &Asked,

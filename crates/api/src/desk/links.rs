@@ -17,7 +17,7 @@ use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::link_body::{NewLink, Wanted};
 use super::link_change::LinkChange;
 use super::link_rules;
-use super::{Change, announce, check_match, now};
+use super::{Change, announce, begin_search, check_match, now};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -135,8 +135,22 @@ pub async fn find(shared: &Shared, caller: &Caller, id: LinkId) -> Result<Link, 
 /// One page of the workspace's links and one row more.
 ///
 /// # Errors
-/// When the database is away, or it takes too long.
+/// When the database is away, it takes too long, or the workspace searches as much as it may at once.
 pub async fn list(
+    shared: &Shared,
+    caller: &Caller,
+    filter: &LinkFilter,
+    page: &PageRequest<LinkId>,
+) -> Result<Vec<Link>, ApiError> {
+    let _running = filter.looks_through().then(|| begin_search(shared, caller)).transpose()?;
+    list_for_export(shared, caller, filter, page).await
+}
+
+/// The same for an export, of which a workspace runs few at once anyway.
+///
+/// # Errors
+/// When the database is away, or it takes too long.
+pub async fn list_for_export(
     shared: &Shared,
     caller: &Caller,
     filter: &LinkFilter,

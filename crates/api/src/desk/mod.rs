@@ -71,8 +71,10 @@ use serde_json::{Value, json};
 
 use store::{Connection, audit, events};
 
+use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::imports::{Full, Running};
 
 /// The clock of a request, to the millisecond: what is answered is what is stored.
 pub fn now() -> DateTime<Utc> {
@@ -125,6 +127,18 @@ fn limit_reached(max: u32, what: &str) -> ApiError {
         pointer: None,
         detail: format!("the workspace has {max} {what}, as many as it may have"),
     }
+}
+
+/// The right to look through many rows of the workspace: such a query keeps its connection to the database for long.
+fn begin_search(shared: &Shared, caller: &Caller) -> Result<Running, ApiError> {
+    shared.searches.begin(caller.workspace_id).map_err(|full| {
+        ApiError::Busy(match full {
+            Full::Everywhere => "as many searches as may be at once are under way: try again in a moment",
+            Full::Workspace => {
+                "the workspace has as many searches under way as it may at once: wait for one to end"
+            }
+        })
+    })
 }
 
 /// Stands in an entity tag between a revision and the digest of an answer.

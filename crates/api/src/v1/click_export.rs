@@ -101,7 +101,7 @@ impl Pages for Clicks {
             return Ok(None);
         }
         let (clicks, next): (Vec<ShownClick>, Option<ClickId>) =
-            clicks::page(shared, caller, &self.asked).await?;
+            clicks::page_for_export(shared, caller, &self.asked).await?;
         self.is_done = next.is_none();
         self.asked.page.before = next;
         let is_first = !std::mem::replace(&mut self.has_begun, true);

@@ -106,7 +106,7 @@ impl Pages for Links {
             return Ok(None);
         }
         let settings = settings::find(shared, caller).await?;
-        let rows = links::list(shared, caller, &self.filter, &self.page).await?;
+        let rows = links::list_for_export(shared, caller, &self.filter, &self.page).await?;
         let page = self.page.page(rows, |link| link.id, |link| link);
         self.is_done = page.next_cursor.is_none();
         self.page.before = page.data.last().map(|link| link.id);

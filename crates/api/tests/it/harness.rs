@@ -14,7 +14,7 @@ use store::attempts::{NewAttempt, Trigger};
 use store::clicks;
 use store::deliveries::{self, NewDelivery, Owed, Progress};
 use store::rollups::{self, Grain};
-use testkit::{TestDatabase, TestNats, given, until};
+use testkit::{HeldTable, TestDatabase, TestNats, given, until};
 use tokio_util::sync::CancellationToken;
 
 /// How long something may take on a busy machine.
@@ -219,6 +219,11 @@ impl Api {
     /// Everything that a table of its database holds.
     pub async fn dump(&self, table: &str) -> String {
         self.database.as_ref().expect("it has a database of its own").dump(table).await
+    }
+
+    /// Holds a table of its database: whoever reads it waits.
+    pub async fn hold_from_readers(&self, table: &str) -> HeldTable {
+        self.database.as_ref().expect("it has a database of its own").hold_from_readers(table).await
     }
 
     /// Waits until the API says that it is ready.

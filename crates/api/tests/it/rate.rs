@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use reqwest::header::HeaderMap;
 use reqwest::{Body, Method};
 use serde_json::json;
 
+use crate::console::Browser;
 use crate::harness::Api;
 use crate::tour::{Told, told};
 
@@ -153,4 +156,51 @@ async fn answers_that_are_given_in_place_of_the_one_that_was_asked_for_say_what_
     assert_eq!((number(&late.headers, "ratelimit-limit"), number(&late.headers, "retry-after")), (5, 1));
     assert_eq!(late.headers["x-content-type-options"], "nosniff");
     assert_eq!((long.status, number(&long.headers, "ratelimit-limit")), (414, 600));
+}
+
+#[tokio::test]
+async fn who_is_signed_in_to_the_console_may_ask_no_more_than_a_key() {
+    let api = Api::start_with(|settings| {
+        slow(settings);
+        settings.api.requests_burst = 5;
+    })
+    .await;
+    let browser = Browser::signed_in(&api).await;
+
+    let mut answers = Vec::new();
+    for _ in 0..30 {
+        let request = api.request(Method::GET, "/settings/webhooks").header("cookie", browser.cookie());
+        answers.push(told(request).await);
+    }
+
+    let refused = answers.iter().find(|told| told.status == 429).expect("it is refused in the end");
+    assert_eq!(number(&refused.headers, "retry-after"), 1);
+    assert!(refused.text.contains("Too many requests"), "{}", refused.text);
+    assert!(limited(&api, "session").await);
+    assert_eq!(ask(&api, &api.key).await.status, 200, "a program with the same key has its own share");
+}
+
+#[tokio::test]
+async fn a_workspace_that_searches_leaves_connections_to_the_database_to_others() {
+    let api = Api::start_with(|settings| settings.database.pool_max = 5).await;
+    let browser = Browser::signed_in(&api).await;
+    for (table, paths) in [
+        ("links", ["/v1/links?q=zzzz", "/v1/links?state=live", "/links?q=zzzz"]),
+        ("clicks", ["/v1/clicks?verdict=human", "/v1/clicks?country=SE", "/clicks?device=tv"]),
+    ] {
+        let held = api.hold_from_readers(table).await;
+        let search = |path| {
+            let request = api.request(Method::GET, path).header("cookie", browser.cookie());
+            told(request.bearer_auth(&api.key))
+        };
+
+        let mut asked: FuturesUnordered<_> = paths.into_iter().map(search).collect();
+        let refused = asked.next().await.expect("one is answered");
+
+        assert_eq!((refused.status, number(&refused.headers, "retry-after")), (503, 1), "{}", refused.text);
+        assert_eq!(api.get("/v1/webhook-endpoints").await.status, 200, "what is quick finds a connection");
+        held.let_go().await;
+        let rest: Vec<u16> = asked.map(|told| told.status).collect().await;
+        assert_eq!(rest, [200, 200], "{table}");
+    }
 }

@@ -36,6 +36,13 @@ pub struct LinkFilter {
     pub state: Option<(LinkState, DateTime<Utc>)>,
 }
 
+impl LinkFilter {
+    /// Whether it has conditions that no index answers: then a page may look at every link of the workspace.
+    pub fn looks_through(&self) -> bool {
+        self.text.is_some() || self.state.is_some() || self.host.is_some()
+    }
+}
+
 /// The newest links that `filter` lets through, or those older than `before`; at most `limit`, none archived. It fails when
 /// it takes longer than [`LIST_TIME_MAX`].
 pub async fn list(
