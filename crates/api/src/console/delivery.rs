@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use model::delivery::{DeliveryStatus, Timings};
 use model::{BatchId, DeliveryId};
-use store::delivery_log::LoggedAttempt;
+use store::delivery_log::{LoggedAttempt, LoggedDelivery};
 
 use super::findings::{FindingText, wanting};
 use super::view::{DeliveryRow, Layout, When, delivery_row, html, outcome, pretty, timings_text, when};
@@ -50,7 +50,7 @@ struct DeliveryPage {
     is_replay: bool,
     batch: Option<BatchText>,
     attempts: Vec<AttemptText>,
-    /// What was sent, each attempt the same bytes.
+    /// What was sent, each attempt the same bytes; empty for who may not see clicks, if it is one.
     body: String,
     /// A command that sends it by hand.
     curl: String,
@@ -72,13 +72,16 @@ pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> Pag
     let now = Utc::now();
     let (delivery, mut attempts) =
         deliveries::find(&shared, &signed.caller, path_id(&id, "delivery")?).await?;
-    let body = sent::body(&shared, &signed.caller, &delivery).await?;
+    // the body of a click is the whole click
+    let may_see_body = delivery.click_id.is_none() || signed.caller.may(Scope::ClicksRead);
+    let body = match may_see_body {
+        true => sent::body(&shared, &signed.caller, &delivery).await?,
+        false => None,
+    };
     let may_retry = signed.caller.may(Scope::DeliveriesWrite);
-    // who may have it sent again may also send it by hand; an endpoint that was removed has no URL any more
-    let curl = match curl::of_delivery(&shared, &signed.caller, &delivery, attempts.last()).await {
-        Ok(curl) if may_retry => curl.unwrap_or_default(),
-        Ok(_) | Err(ApiError::NotFound(_)) => String::new(),
-        Err(error) => return Err(error.into()),
+    let curl = match may_see_body && may_retry && signed.caller.may(Scope::EndpointsRead) {
+        true => command(&signed, &shared, &delivery, attempts.last()).await?,
+        false => String::new(),
     };
     let endpoint = match endpoints::find(&shared, &signed.caller, delivery.endpoint_id).await {
         Ok(endpoint) => Some(endpoint),
@@ -107,6 +110,21 @@ pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> Pag
         attempts: attempts.iter().rev().map(|attempt| attempt_text(attempt, now)).collect(),
     };
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
+}
+
+/// A command that sends it by hand, for who may also have it sent again; empty when its endpoint was removed, and has no URL any
+/// more.
+async fn command(
+    signed: &Signed,
+    shared: &Shared,
+    delivery: &LoggedDelivery,
+    attempt: Option<&LoggedAttempt>,
+) -> Result<String, ApiError> {
+    match curl::of_delivery(shared, &signed.caller, delivery, attempt).await {
+        Ok(curl) => Ok(curl.unwrap_or_default()),
+        Err(ApiError::NotFound(_)) => Ok(String::new()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The batch of a delivery, if it is kept; its attempts are shown among the delivery's own.

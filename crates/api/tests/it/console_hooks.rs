@@ -162,6 +162,17 @@ async fn a_delivery_shows_what_was_sent_and_copies_it_as_curl() {
     let mut reader = Browser::signed_in_with(&api, &reader).await;
     let (_, page) = reader.open(&format!("/deliveries/{dead}")).await;
     assert!(!page.contains("webhook-signature: v1,") && !page.contains("Send again now"), "{page}");
+    // a body is the whole click, and a command says where the endpoint is
+    for (scopes, sees_body) in [
+        (["deliveries:read", "deliveries:write", "endpoints:read"], false),
+        (["deliveries:read", "deliveries:write", "clicks:read"], true),
+    ] {
+        let key = api.key_with(&scopes, None).await;
+        let mut reader = Browser::signed_in_with(&api, &key).await;
+        let (status, page) = reader.open(&format!("/deliveries/{id}")).await;
+        assert_eq!((status, page.contains("What is sent")), (200, sees_body), "{scopes:?} {page}");
+        assert!(!page.contains("curl --globoff"), "{scopes:?} {page}");
+    }
 }
 
 #[tokio::test]
