@@ -8,7 +8,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use model::secret::ApiKey;
 use model::{KeyId, PersonId, Role, SessionId, WorkspaceId};
@@ -152,6 +152,8 @@ pub struct Caller {
     /// With which they ask, unless it is with a key itself: what goes on for long ends with it.
     session_id: Option<SessionId>,
     scopes: Vec<String>,
+    /// When their key opens nothing any more; `None`: it does not end, or they are a person.
+    ends_at: Option<DateTime<Utc>>,
 }
 
 impl Caller {
@@ -179,6 +181,11 @@ impl Caller {
         roles::scopes(role).iter().all(|scope| self.may_word(scope))
     }
 
+    /// When their own key ends, if that is before this moment; `None` is never. Nobody makes a key that outlives theirs.
+    pub fn ends_before(&self, moment: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+        self.ends_at.filter(|own| moment.is_none_or(|moment| *own < moment))
+    }
+
     /// How the audit log names them.
     pub fn actor(&self) -> String {
         match self.identity {
@@ -195,6 +202,7 @@ impl Caller {
             name: person.name.clone(),
             session_id: None,
             scopes: roles::scopes(role).into_iter().map(str::to_owned).collect(),
+            ends_at: None,
         }
     }
 
@@ -243,8 +251,8 @@ impl LongCaller {
 impl From<StoredKey> for Caller {
     fn from(key: StoredKey) -> Self {
         let identity = Identity::Key(key.id);
-        let (name, scopes) = (key.name, key.scopes);
-        Self { workspace_id: key.workspace_id, identity, name, session_id: None, scopes }
+        let (name, scopes, ends_at) = (key.name, key.scopes, key.expires_at);
+        Self { workspace_id: key.workspace_id, identity, name, session_id: None, scopes, ends_at }
     }
 }
 

@@ -176,7 +176,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("delivery_delivered", 409, "A delivery that was accepted cannot be given up."),
     ("contact_erased", 409, "The contact of this click was erased: nothing of it is sent any more."),
     ("key_expired", 409, "An API key that opens nothing any more has no successor."),
-    ("not_held", 409, "The key that is to be rotated may do what your own may not."),
+    ("not_held", 409, "The key that is to be rotated may do what your own may not, or ends later."),
     ("too_soon", 409, "It would be lost, or contradict what still comes in: wait a moment."),
     ("unknown_stream", 409, "The message came from a stream that nothing is published to."),
     ("last_owner", 409, "A workspace keeps an owner: make somebody else one first."),

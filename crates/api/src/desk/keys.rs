@@ -1,6 +1,6 @@
-//! API keys: make, list, rotate, revoke. Nobody gives away more than they hold.
+//! API keys: make, list, rotate, revoke. Nobody gives away more than they hold, nor for longer.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
@@ -30,7 +30,7 @@ pub struct NewKey {
     /// What it may do: scopes that you hold yourself, or `*` for everything.
     #[schema(example = json!(["links:read", "links:write"]))]
     scopes: Vec<String>,
-    /// It opens nothing from then on. Default: never.
+    /// It opens nothing from then on. Default: never. Whoever asks with a key that ends names no later moment than its end.
     expires_at: Option<DateTime<Utc>>,
 }
 
@@ -88,7 +88,7 @@ pub struct Created {
 ///
 /// # Errors
 /// When the idempotency key came with another request; when the new one would hold more than the caller does, ends in the
-/// past, or there are too many.
+/// past or later than the caller's own, or there are too many.
 pub async fn create(
     shared: &Shared,
     caller: &Caller,
@@ -120,8 +120,8 @@ async fn created_before(conn: &mut Connection, caller: &Caller, id: KeyId) -> Re
 /// before, tells of the one that it made; that cannot be shown again.
 ///
 /// # Errors
-/// When the idempotency key came with another request; when there is no such key, it opens nothing any more or more than the
-/// caller's own, or there are too many.
+/// When the idempotency key came with another request; when there is no such key, it opens nothing any more, or more or for longer than
+/// the caller's own, or there are too many.
 pub async fn rotate(
     shared: &Shared,
     caller: &Caller,
@@ -152,6 +152,13 @@ pub async fn rotate(
                 code: "not_held",
                 pointer: None,
                 detail: format!("your own key has not the scope `{scope}`, which this one has"),
+            });
+        }
+        if let Some(own) = caller.ends_before(old.expires_at) {
+            return Err(ApiError::Conflict {
+                code: "not_held",
+                pointer: None,
+                detail: format!("your own key ends at {}, before this one does", shown(own)),
             });
         }
         let ends_at = old.expires_at.map_or(now + overlap, |ends_at| ends_at.min(now + overlap));
@@ -195,6 +202,10 @@ async fn insert(
     if new.expires_at.is_some_and(|expires_at| expires_at <= now) {
         return Err(ApiError::field("/expires_at", "invalid", "must be in the future"));
     }
+    if let Some(own) = caller.ends_before(new.expires_at) {
+        let detail = format!("must be there, and no later than {}, when your own key ends", shown(own));
+        return Err(ApiError::field("/expires_at", "not_held", detail));
+    }
     if api_keys::count(conn, caller.workspace_id, now).await? >= shared.settings.keys_max.into() {
         return Err(limit_reached(shared.settings.keys_max, "API keys"));
     }
@@ -213,6 +224,10 @@ async fn insert(
     audit(conn, Change { caller, now, action: "key.created", subject: stored.id.to_string(), details })
         .await?;
     Ok(stored)
+}
+
+fn shown(moment: DateTime<Utc>) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 fn check_scopes(caller: &Caller, wanted: &[String]) -> Result<(), ApiError> {

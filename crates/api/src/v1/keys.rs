@@ -108,7 +108,7 @@ pub async fn show_key(
 /// Rotate an API key
 ///
 /// The answer holds a new key with the same name and scopes; the old one goes on for a day, or as long as you say, so that you can
-/// change over. You must hold every scope of it. The answer to a repeat with the same `Idempotency-Key` is without the key, since
+/// change over. You must hold every scope of it, with a key that ends no sooner. The answer to a repeat with the same `Idempotency-Key` is without the key, since
 /// only its hash is kept: who missed it rotates again.
 #[utoipa::path(tag = "keys and audit", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = Rotation, security(("api_key" = ["keys:write"])), responses((status = 201, body = KeyView),

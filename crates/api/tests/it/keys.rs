@@ -102,6 +102,32 @@ async fn nobody_gets_by_rotation_what_they_do_not_hold() {
 }
 
 #[tokio::test]
+async fn nobody_makes_a_key_that_outlives_their_own() {
+    let api = Api::start().await;
+    let ends_at = Utc::now() + TimeDelta::days(1);
+    let keeper = api.key_with(&["keys:write", "links:read"], Some(ends_at)).await;
+    let make = async |expires_at: Option<DateTime<Utc>>| {
+        let body = json!({"name": "x", "scopes": ["links:read"], "expires_at": expires_at});
+        api.call_as(&keeper, Method::POST, "/v1/api-keys", Some(body)).await
+    };
+
+    for later in [None, Some(ends_at + TimeDelta::seconds(1))] {
+        let refused = make(later).await;
+        let error = &refused.body["errors"][0];
+        let told = (refused.status, &error["pointer"], &error["code"]);
+        assert_eq!(told, (422, &json!("/expires_at"), &json!("not_held")), "{later:?}");
+    }
+    assert_eq!(make(Some(ends_at - TimeDelta::seconds(1))).await.status, 201);
+
+    // nor by rotation, and the key goes on as it was
+    let endless = api.post("/v1/api-keys", json!({"name": "CRM", "scopes": ["links:read"]})).await.body;
+    let path = format!("/v1/api-keys/{}", text(&endless["id"]));
+    let rotated = api.call_as(&keeper, Method::POST, &format!("{path}/rotate"), Some(json!({}))).await;
+    assert_eq!((rotated.status, &rotated.body["code"]), (409, &json!("not_held")));
+    assert_eq!(api.get(&path).await.body["expires_at"], json!(null));
+}
+
+#[tokio::test]
 async fn a_form_makes_a_key_that_ends_and_says_what_to_do_where_there_is_none() {
     let api = Api::start().await;
     let mut owner = join(&api, "ada@example.com", "owner").await;
