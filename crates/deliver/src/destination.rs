@@ -1,9 +1,10 @@
 //! Where a request may go: asks [`EgressPolicy`] after DNS, on the look-up that the connection uses, so that a name
 //! that changes its mind is caught. Literal addresses never reach a resolver; the sender asks about those.
-//! One name is looked up once at a time however many connections wait for it, so that a subscriber's slow
-//! name server occupies one thread, or one question, and no more.
+//! One name is looked up once at a time for a workspace, however many connections wait for it, and a workspace has a part of
+//! all look-ups and no more, so that subscribers' slow name servers hold up none but their own workspace.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -11,13 +12,27 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::Shared;
-use model::EgressPolicy;
 use model::egress::ForbiddenDestination;
+use model::{EgressPolicy, WorkspaceId};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use service::names::AskNames;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout_at;
 
 use crate::timings;
+
+/// A workspace has one in so many of the look-ups that may be under way; at least one.
+const WORKSPACES_PART: usize = 8;
+
+tokio::task_local! {
+    /// Whose request it is. The client looks names up within the request's task.
+    static ASKER: WorkspaceId;
+}
+
+/// Makes a request on behalf of a workspace, whose look-ups it makes.
+pub async fn on_behalf_of<T>(workspace_id: WorkspaceId, request: impl Future<Output = T>) -> T {
+    ASKER.scope(workspace_id, request).await
+}
 
 /// Why there is no address to connect to.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -41,9 +56,27 @@ pub enum DestinationError {
         /// How long it was waited for.
         limit: Duration,
     },
+    /// Other names of the workspace were being looked up all the time.
+    #[error(
+        "failed to resolve `{name}`: for {} s as many other names of the workspace were being looked up as may be at a time",
+        limit.as_secs_f32()
+    )]
+    Crowded {
+        /// Which name.
+        name: String,
+        /// How long it waited.
+        limit: Duration,
+    },
 }
 
-type Lookup = Shared<oneshot::Receiver<Result<Arc<[SocketAddr]>, String>>>;
+type Lookup = Shared<oneshot::Receiver<Result<Arc<[SocketAddr]>, DestinationError>>>;
+
+/// What is being looked up for one workspace.
+struct UnderWay {
+    lookups: HashMap<String, Lookup>,
+    /// Of those that ask: the others wait.
+    turns: Arc<Semaphore>,
+}
 
 /// The resolver of the shared HTTP client.
 #[derive(Clone)]
@@ -51,55 +84,82 @@ pub struct GuardedResolver {
     policy: Arc<EgressPolicy>,
     limit: Duration,
     ask: Arc<AskNames>,
-    /// Look-ups that are under way; bounded by the requests in flight.
-    lookups: Arc<Mutex<HashMap<String, Lookup>>>,
+    /// How many names it is asked for at a time for one workspace.
+    own_max: usize,
+    /// By whose they are; bounded by the requests in flight.
+    under_way: Arc<Mutex<HashMap<Option<WorkspaceId>, UnderWay>>>,
 }
 
 impl GuardedResolver {
-    /// Resolves by asking there, waits at most `limit`, and lets through what `policy` allows.
-    pub fn new(ask: Arc<AskNames>, policy: Arc<EgressPolicy>, limit: Duration) -> Self {
-        Self { policy, limit, ask, lookups: Arc::default() }
+    /// Resolves by asking there, waits at most `limit`, and lets through what `policy` allows. Of `lookups_max`, which all
+    /// share, a workspace has an eighth.
+    pub fn new(ask: Arc<AskNames>, policy: Arc<EgressPolicy>, limit: Duration, lookups_max: usize) -> Self {
+        let own_max = (lookups_max / WORKSPACES_PART).max(1);
+        Self { policy, limit, ask, own_max, under_way: Arc::default() }
     }
 
     /// The addresses of a name, if the policy allows all of them.
     pub(crate) async fn addresses(self, name: String) -> Result<Vec<SocketAddr>, DestinationError> {
-        let lookup = self.lookup(&name);
-        let answer = match tokio::time::timeout(self.limit, lookup).await {
-            Ok(answer) => answer,
-            Err(_) => return Err(DestinationError::ResolveTimeout { name, limit: self.limit }),
+        let broken_off = |_| {
+            let reason = "the look-up was broken off".to_owned();
+            Err(DestinationError::Unresolved { name: name.clone(), reason })
         };
-        let addresses = answer
-            .unwrap_or_else(|_| Err("the look-up was broken off".to_owned()))
-            .map_err(|reason| DestinationError::Unresolved { name: name.clone(), reason })?;
+        let addresses = self.lookup(&name).await.unwrap_or_else(broken_off)?;
         self.policy.check_name(&name, addresses.iter().map(SocketAddr::ip))?;
         Ok(addresses.to_vec())
     }
 
-    /// Joins the look-up of this name that is under way, or begins one.
+    /// Joins the workspace's look-up of this name that is under way, or begins one.
     fn lookup(&self, name: &str) -> Lookup {
-        let mut lookups = self.lookups.lock().expect("nobody panics with the look-ups in hand");
-        if let Some(lookup) = lookups.get(name) {
+        let whose = ASKER.try_with(|workspace_id| *workspace_id).ok();
+        let mut under_way = self.under_way.lock().expect("nobody panics with the look-ups in hand");
+        let own = under_way.entry(whose).or_insert_with(|| UnderWay {
+            lookups: HashMap::new(),
+            turns: Arc::new(Semaphore::new(self.own_max)),
+        });
+        if let Some(lookup) = own.lookups.get(name) {
             return lookup.clone();
         }
         let (answer, lookup) = oneshot::channel();
         let lookup = lookup.shared();
-        lookups.insert(name.to_owned(), lookup.clone());
-        let (this, name) = (self.clone(), name.to_owned());
-        // a task of its own: the look-up ends when the resolver answers, not when its first asker gives up
+        own.lookups.insert(name.to_owned(), lookup.clone());
+        let (this, name, turns) = (self.clone(), name.to_owned(), Arc::clone(&own.turns));
+        // a task of its own: the look-up goes on for the others when its first asker gives up
         tokio::spawn(async move {
-            let found = this.resolve(&name).await.map_err(|error| error.to_string());
-            this.lookups.lock().expect("nobody panics with the look-ups in hand").remove(&name);
+            let found = this.resolve(&name, &turns).await;
+            this.end(whose, &name);
             let _ = answer.send(found);
         });
         lookup
     }
 
-    async fn resolve(&self, name: &str) -> io::Result<Arc<[SocketAddr]>> {
-        let addresses = (self.ask)(name.to_owned()).await?;
-        if addresses.is_empty() {
-            return Err(io::Error::other("the name has no addresses"));
+    fn end(&self, whose: Option<WorkspaceId>, name: &str) {
+        let mut under_way = self.under_way.lock().expect("nobody panics with the look-ups in hand");
+        if let Entry::Occupied(mut own) = under_way.entry(whose) {
+            own.get_mut().lookups.remove(name);
+            if own.get().lookups.is_empty() {
+                own.remove();
+            }
         }
-        Ok(addresses.into())
+    }
+
+    async fn resolve(&self, name: &str, turns: &Semaphore) -> Result<Arc<[SocketAddr]>, DestinationError> {
+        let (limit, name) = (self.limit, name.to_owned());
+        let deadline = tokio::time::Instant::now() + limit;
+        let Ok(turn) = timeout_at(deadline, turns.acquire()).await else {
+            return Err(DestinationError::Crowded { name, limit });
+        };
+        let _turn = turn.expect("the semaphore is never closed");
+        match timeout_at(deadline, (self.ask)(name.clone())).await {
+            Ok(Ok(addresses)) if addresses.is_empty() => {
+                Err(DestinationError::Unresolved { name, reason: "the name has no addresses".to_owned() })
+            }
+            Ok(Ok(addresses)) => Ok(addresses.into()),
+            Ok(Err(error)) if error.kind() != io::ErrorKind::TimedOut => {
+                Err(DestinationError::Unresolved { name, reason: error.to_string() })
+            }
+            _ => Err(DestinationError::ResolveTimeout { name, limit }),
+        }
     }
 }
 
@@ -125,7 +185,7 @@ mod tests {
     use super::*;
 
     fn asking_machine(limit: Duration) -> GuardedResolver {
-        GuardedResolver::new(names::ask(&[], limit, 1).expect("the machine's"), Arc::default(), limit)
+        GuardedResolver::new(names::ask(&[], limit, 1).expect("the machine's"), Arc::default(), limit, 1)
     }
 
     #[tokio::test]
@@ -136,7 +196,7 @@ mod tests {
 
         assert!(matches!(error, DestinationError::Forbidden(_)), "{error}");
         assert!(error.to_string().contains("deliver.allowed_networks"), "{error}");
-        assert!(resolver.lookups.lock().expect("not poisoned").is_empty());
+        assert!(resolver.under_way.lock().expect("not poisoned").is_empty());
     }
 
     /// Answers each look-up with the next of these; the last one for ever.
@@ -148,7 +208,7 @@ mod tests {
             let addresses = answer.iter().map(|address| SocketAddr::new(address.parse().expect(address), 0));
             Box::pin(std::future::ready(Ok(addresses.collect())))
         };
-        GuardedResolver::new(Arc::new(ask), Arc::default(), Duration::from_secs(3))
+        GuardedResolver::new(Arc::new(ask), Arc::default(), Duration::from_secs(3), 1)
     }
 
     #[tokio::test]
@@ -189,5 +249,62 @@ mod tests {
         let error = resolver.addresses("nowhere.invalid".into()).await.expect_err("reserved by RFC 2606");
 
         assert!(matches!(error, DestinationError::Unresolved { .. }), "{error}");
+    }
+
+    /// Knows `hooks.example`, and never answers when it is asked for another name; tells what it is asked for.
+    fn partly_silent(lookups_max: usize) -> (GuardedResolver, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let (told, known) = (Arc::clone(&asked), SocketAddr::from(([93, 184, 215, 14], 0)));
+        let ask = move |name: String| -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+            told.lock().expect("not poisoned").push(name.clone());
+            match name.as_str() {
+                "hooks.example" => Box::pin(std::future::ready(Ok(vec![known]))),
+                _ => Box::pin(std::future::pending()),
+            }
+        };
+        (GuardedResolver::new(Arc::new(ask), Arc::default(), Duration::from_secs(60), lookups_max), asked)
+    }
+
+    #[tokio::test]
+    async fn a_workspace_whose_names_are_never_answered_holds_up_no_other() {
+        const NAMES: usize = 100;
+        let (resolver, asked) = partly_silent(4 * WORKSPACES_PART);
+        let [one, other] = [(); 2].map(|()| WorkspaceId::generate());
+        let ask = |workspace_id, name: String| {
+            tokio::spawn(on_behalf_of(workspace_id, resolver.clone().addresses(name)))
+        };
+        let slow: Vec<_> = (0..NAMES).map(|number| ask(one, format!("{number}.slow.example"))).collect();
+        let under_way = || {
+            let under_way = resolver.under_way.lock().expect("not poisoned");
+            under_way.get(&Some(one)).map_or(0, |own| own.lookups.len())
+        };
+        while under_way() < NAMES {
+            tokio::task::yield_now().await;
+        }
+
+        let found = ask(other, "hooks.example".to_owned()).await.expect("it does not panic");
+
+        assert_eq!(found.expect("it is known").len(), 1);
+        assert!(slow.iter().all(|asking| !asking.is_finished()));
+        let asked = asked.lock().expect("not poisoned");
+        assert_eq!(asked.iter().filter(|name| name.ends_with(".slow.example")).count(), 4, "its part");
+    }
+
+    #[tokio::test]
+    async fn what_a_request_looks_up_is_its_workspaces() {
+        service::tls::install_provider();
+        let (resolver, _) = partly_silent(WORKSPACES_PART);
+        let client = reqwest::Client::builder().dns_resolver(resolver.clone()).no_proxy().build();
+        let request = client.expect("a client").get("http://silent.example/").send();
+        let workspace_id = WorkspaceId::generate();
+        let whose = || resolver.under_way.lock().expect("not poisoned").keys().copied().collect::<Vec<_>>();
+
+        let sent = tokio::spawn(on_behalf_of(workspace_id, request));
+        while whose().is_empty() {
+            tokio::task::yield_now().await;
+        }
+
+        assert_eq!(whose(), [Some(workspace_id)]);
+        sent.abort();
     }
 }

@@ -32,9 +32,9 @@ impl SendError {
             if let Some(destination) = cause.downcast_ref::<DestinationError>() {
                 return match destination {
                     DestinationError::Forbidden(_) => ErrorClass::Blocked,
-                    DestinationError::Unresolved { .. } | DestinationError::ResolveTimeout { .. } => {
-                        ErrorClass::Dns
-                    }
+                    DestinationError::Unresolved { .. }
+                    | DestinationError::ResolveTimeout { .. }
+                    | DestinationError::Crowded { .. } => ErrorClass::Dns,
                 };
             }
             // TCP has no early end: whoever hangs up while we connect does so in the handshake

@@ -22,7 +22,7 @@ use webhook::shape::content_type;
 use webhook::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
 use crate::clients::Clients;
-use crate::destination::GuardedResolver;
+use crate::destination::{GuardedResolver, on_behalf_of};
 use crate::endpoint::Endpoint;
 use crate::kept;
 use crate::send_error::told;
@@ -122,8 +122,9 @@ impl Sender {
             https_only: settings.https_only,
             allowed_ports: settings.allowed_ports.clone(),
         });
-        let ask = names::ask(&settings.dns_servers, settings.dns_timeout, settings.in_flight_max)?;
-        let resolver = GuardedResolver::new(ask, Arc::clone(&policy), settings.dns_timeout);
+        let (limit, lookups_max) = (settings.dns_timeout, settings.in_flight_max);
+        let ask = names::ask(&settings.dns_servers, limit, lookups_max)?;
+        let resolver = GuardedResolver::new(ask, Arc::clone(&policy), limit, lookups_max);
         let clients = Arc::new(Clients::new(settings, resolver)?);
         Ok(Self { clients, policy, timeout: settings.request_timeout, traces: Traces::default() })
     }
@@ -149,7 +150,7 @@ impl Sender {
         match self.policy.check_url(&endpoint.url) {
             Ok(()) => {
                 let exchange = self.exchange(endpoint, headers, &shipment.body, limit, &mut attempt);
-                around(step.as_ref(), exchange).await;
+                around(step.as_ref(), on_behalf_of(endpoint.workspace_id, exchange)).await;
             }
             Err(error) => fail(&mut attempt, ErrorClass::Blocked, &error),
         }

@@ -1,15 +1,17 @@
-//! Who is asked for the addresses of a name: the machine's own resolver, or the name servers of `deliver.dns_servers`. For the
+//! Who is asked for the addresses of a name: the `machine`, or the name servers of `deliver.dns_servers`. For the
 //! texts of a name it is the name servers that the machine is set up with, or those.
 //!
-//! The machine's resolver works on a thread that cannot be called back, so its look-ups end when it gives up. Named
-//! servers are asked without a thread: over UDP, over TCP when an answer was cut short, and all of it within the limit.
-//! Nothing is kept: a look-up is made for a new connection only, and a kept answer would be one that was judged before.
+//! Name servers are asked without a thread: over UDP, over TCP when an answer was cut short, and all of it within the limit,
+//! so that one that keeps silent holds up nothing but its own names. Nothing is kept: a look-up is made for a new connection
+//! only, and a kept answer would be one that was judged before.
 //!
 //! `deliver` asks for what it connects to, `api` for what is saved: both the same servers, or a name that one of them knows
 //! is unknown to the other.
 
+mod machine;
+
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,12 +24,17 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::RData;
 use hickory_resolver::{ResolverBuilder, TokioResolver};
+use tokio::sync::Semaphore;
+
+use machine::Machine;
 
 /// Asks for the addresses of one name.
-pub type AskNames = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync;
+pub type AskNames = Ask<SocketAddr>;
 
 /// Asks for the TXT records of one name; none, when it has none or is not there.
-pub type AskTexts = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<String>>> + Send + Sync;
+pub type AskTexts = Ask<String>;
+
+type Ask<T> = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<T>>> + Send + Sync;
 
 /// With more, a look-up would be over before the last was asked.
 const SERVERS_MAX: usize = 8;
@@ -63,11 +70,14 @@ pub fn ask(
     limit: Duration,
     names_max: usize,
 ) -> Result<Arc<AskNames>, ResolverError> {
-    if servers.is_empty() {
-        return Ok(Arc::new(|name| Box::pin(ask_machine(name))));
-    }
-    let resolver = resolver(builder(servers), limit, names_max)?;
-    Ok(Arc::new(move |name| Box::pin(ask_servers(resolver.clone(), name, limit))))
+    let ask: Arc<AskNames> = if servers.is_empty() {
+        let machine = Arc::new(Machine::new(limit, names_max));
+        Arc::new(move |name| Box::pin(Arc::clone(&machine).ask(name)))
+    } else {
+        let resolver = resolver(builder(servers), limit, names_max)?;
+        Arc::new(move |name| Box::pin(ask_servers(resolver.clone(), name)))
+    };
+    Ok(in_turn(ask, limit, names_max))
 }
 
 /// Asks the name servers of the machine, when `servers` is empty, and else these, for TXT records: at most `names_max` names at
@@ -80,11 +90,29 @@ pub fn ask_texts(
     limit: Duration,
     names_max: usize,
 ) -> Result<Arc<AskTexts>, ResolverError> {
-    if servers.is_empty() {
-        return Ok(Arc::new(move |name| Box::pin(ask_machine_for_texts(name, limit, names_max))));
-    }
-    let resolver = resolver(builder(servers), limit, names_max)?;
-    Ok(Arc::new(move |name| Box::pin(ask_for_texts(resolver.clone(), name, limit))))
+    let ask: Arc<AskTexts> = if servers.is_empty() {
+        Arc::new(move |name| Box::pin(ask_machine_for_texts(name, limit, names_max)))
+    } else {
+        let resolver = resolver(builder(servers), limit, names_max)?;
+        Arc::new(move |name| Box::pin(ask_for_texts(resolver.clone(), name)))
+    };
+    Ok(in_turn(ask, limit, names_max))
+}
+
+/// Asks for at most `names_max` names at a time. The others wait, and each has `limit` for its turn and its answer: of a long
+/// chain of aliases each is a question, and so is each search domain.
+fn in_turn<T: Send + 'static>(ask: Arc<Ask<T>>, limit: Duration, names_max: usize) -> Arc<Ask<T>> {
+    let turns = Arc::new(Semaphore::new(names_max));
+    Arc::new(move |name| {
+        let (turns, asking) = (Arc::clone(&turns), ask(name));
+        Box::pin(async move {
+            let answer = async {
+                let _turn = turns.acquire().await.expect("the semaphore is never closed");
+                asking.await
+            };
+            tokio::time::timeout(limit, answer).await?
+        })
+    })
 }
 
 type Builder = ResolverBuilder<TokioRuntimeProvider>;
@@ -116,18 +144,14 @@ fn name_server(addr: &SocketAddr) -> NameServerConfig {
     NameServerConfig::new(addr.ip(), true, connections.into())
 }
 
-async fn ask_machine(name: String) -> io::Result<Vec<SocketAddr>> {
-    Ok(tokio::net::lookup_host((name, 0)).await?.collect())
-}
-
 async fn ask_machine_for_texts(name: String, limit: Duration, names_max: usize) -> io::Result<Vec<String>> {
     let builder = TokioResolver::builder_tokio().map_err(io::Error::other)?;
     let resolver = resolver(builder, limit, names_max).map_err(io::Error::other)?;
-    ask_for_texts(resolver, name, limit).await
+    ask_for_texts(resolver, name).await
 }
 
-async fn ask_for_texts(resolver: TokioResolver, name: String, limit: Duration) -> io::Result<Vec<String>> {
-    let found = match tokio::time::timeout(limit, resolver.txt_lookup(absolute(name))).await? {
+async fn ask_for_texts(resolver: TokioResolver, name: String) -> io::Result<Vec<String>> {
+    let found = match resolver.txt_lookup(absolute(name)).await {
         Ok(found) => found,
         Err(error) if is_nothing(&error) => return Ok(Vec::new()),
         Err(error) => return Err(io::Error::other(error)),
@@ -155,9 +179,11 @@ fn absolute(name: String) -> String {
     if name.ends_with('.') { name } else { name + "." }
 }
 
-/// Of a long chain of aliases each is a question, so the whole has the limit once more.
-async fn ask_servers(resolver: TokioResolver, name: String, limit: Duration) -> io::Result<Vec<SocketAddr>> {
-    let found =
-        tokio::time::timeout(limit, resolver.lookup_ip(absolute(name))).await?.map_err(io::Error::other)?;
-    Ok(found.iter().map(|address| SocketAddr::new(address, 0)).collect())
+async fn ask_servers(resolver: TokioResolver, name: String) -> io::Result<Vec<SocketAddr>> {
+    let found = resolver.lookup_ip(absolute(name)).await.map_err(io::Error::other)?;
+    Ok(without_port(found.iter()))
+}
+
+fn without_port(addresses: impl Iterator<Item = IpAddr>) -> Vec<SocketAddr> {
+    addresses.map(|address| SocketAddr::new(address, 0)).collect()
 }

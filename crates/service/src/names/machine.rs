@@ -1,0 +1,284 @@
+//! How a machine finds the addresses of a name: in its hosts file, and then by its name servers and search domains, as
+//! `hosts: files dns` in `nsswitch.conf` says. Both files are read again when they have changed.
+//!
+//! The machine's own resolver does the same, on a thread that nothing calls back. A name server on the internet that never
+//! answers holds it for half a minute, and whoever has a few hundred names there would hold every thread of the process: those
+//! that hash passwords and write files, too. So that resolver is asked for the rest alone, on few threads: for names of the
+//! local network that no name server knows, and for all where it is not told what the name servers are.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use hickory_resolver::config::{ResolverConfig, ResolverOpts, ServerOrderingStrategy};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
+use hickory_resolver::{Hosts, TokioResolver};
+use tokio::sync::Semaphore;
+use tracing::warn;
+
+use super::{is_nothing, resolver, without_port};
+
+/// Threads that the machine's own resolver holds at most; other names wait.
+const THREADS_MAX: usize = 16;
+
+/// Where it is written how the machine looks names up.
+const FILES: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
+
+/// Looks names up as the machine does.
+pub(super) struct Machine {
+    limit: Duration,
+    names_max: usize,
+    setup: Mutex<Option<Arc<Setup>>>,
+    threads: Arc<Semaphore>,
+}
+
+/// What its files say.
+struct Setup {
+    changed_at: [Option<SystemTime>; 2],
+    hosts: Hosts,
+    /// `None`: that cannot be read.
+    servers: Option<TokioResolver>,
+}
+
+impl Machine {
+    /// Name servers are asked for at most `names_max` names at a time, each within `limit`.
+    pub(super) fn new(limit: Duration, names_max: usize) -> Self {
+        let threads = Arc::new(Semaphore::new(THREADS_MAX));
+        Self { limit, names_max, setup: Mutex::default(), threads }
+    }
+
+    /// The addresses of a name.
+    pub(super) async fn ask(self: Arc<Self>, name: String) -> io::Result<Vec<SocketAddr>> {
+        let setup = self.setup();
+        let Some(servers) = &setup.servers else { return self.ask_its_resolver(name).await };
+        let asked = Name::from_str_relaxed(&name).map_err(io::Error::other)?;
+        // who stands there with one kind of address has no other
+        let in_hosts = addresses_in(&setup.hosts, &asked);
+        if !in_hosts.is_empty() {
+            return Ok(in_hosts);
+        }
+        match servers.lookup_ip(asked).await {
+            Ok(found) => Ok(without_port(found.iter())),
+            Err(error) if is_nothing(&error) && is_local(&name) => self.ask_its_resolver(name).await,
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    fn setup(&self) -> Arc<Setup> {
+        let changed_at = changed_at();
+        let mut kept = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(setup) = kept.as_ref().filter(|setup| setup.changed_at == changed_at) {
+            return Arc::clone(setup);
+        }
+        let servers = read_system_conf()
+            .and_then(|(config, options)| servers(config, options, self.limit, self.names_max))
+            .inspect_err(|error| {
+                let error = error.to_string();
+                warn!(error, "the machine's name servers cannot be read: few names are looked up at a time");
+            });
+        let hosts = Hosts::from_system().unwrap_or_default();
+        let setup = Arc::new(Setup { changed_at, hosts, servers: servers.ok() });
+        *kept = Some(Arc::clone(&setup));
+        setup
+    }
+
+    async fn ask_its_resolver(&self, name: String) -> io::Result<Vec<SocketAddr>> {
+        let looking_up =
+            move || -> io::Result<Vec<SocketAddr>> { Ok((name.as_str(), 0).to_socket_addrs()?.collect()) };
+        on_a_thread(Arc::clone(&self.threads), looking_up).await?
+    }
+}
+
+/// When the files were last changed.
+fn changed_at() -> [Option<SystemTime>; 2] {
+    FILES.map(|file| fs::metadata(file).and_then(|file| file.modified()).ok())
+}
+
+/// The first is believed when it says that there is no such name, as the machine's own resolver does: names of the house may be
+/// unknown to the others. They are asked at the same time, and help when the first is away.
+fn servers(
+    mut config: ResolverConfig,
+    options: ResolverOpts,
+    limit: Duration,
+    names_max: usize,
+) -> Result<TokioResolver, NetError> {
+    for server in config.name_servers.iter_mut().skip(1) {
+        server.trust_negative_responses = false;
+    }
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    *builder.options_mut() = options;
+    builder.options_mut().server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
+    resolver(builder, limit, names_max).map_err(|error| error.0)
+}
+
+fn addresses_in(hosts: &Hosts, name: &Name) -> Vec<SocketAddr> {
+    let of_kind = |kind| hosts.lookup_static_host(&Query::query(name.clone(), kind));
+    let found = [RecordType::A, RecordType::AAAA].into_iter().filter_map(of_kind);
+    let found: Vec<_> = found.flat_map(|found| found.answers().to_vec()).collect();
+    without_port(found.iter().filter_map(|record| record.data.ip_addr()))
+}
+
+/// Whether a name is one of the local network: nobody on the internet has it, nor a name server for it.
+fn is_local(name: &str) -> bool {
+    name.trim_end_matches('.').rsplit_once('.').is_none_or(|(_, last)| last == "local")
+}
+
+/// Works on one of these threads. Who does not wait for it any more leaves it held until the work is done.
+async fn on_a_thread<T: Send + 'static>(
+    threads: Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let thread = threads.acquire_owned().await.expect("the semaphore is never closed");
+    let done = tokio::task::spawn_blocking(move || {
+        let _held = thread;
+        work()
+    });
+    done.await.map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::net::Ipv4Addr;
+    use std::sync::mpsc;
+
+    use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
+    use hickory_resolver::proto::op::Message;
+    use hickory_resolver::proto::rr::rdata::A;
+    use hickory_resolver::proto::rr::{RData, Record};
+    use tokio::net::UdpSocket;
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// Longer than anything here takes on a busy machine.
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// A name server that knows `www.house.example`, and never answers when it is asked for another name.
+    async fn start_server() -> (SocketAddr, UnboundedReceiver<String>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = socket.local_addr().expect("it is bound");
+        let (told, asked) = unbounded_channel();
+        tokio::spawn(serve(socket, told));
+        (addr, asked)
+    }
+
+    async fn serve(socket: UdpSocket, told: UnboundedSender<String>) {
+        let mut bytes = [0; 4096];
+        loop {
+            let (length, from) = socket.recv_from(&mut bytes).await.expect("a question");
+            let question = Message::from_vec(&bytes[..length]).expect("a question");
+            let query = question.queries.first().expect("a question").clone();
+            let name = query.name().to_ascii();
+            // the test may be over
+            let _ = told.send(name.clone());
+            if name != "www.house.example." {
+                continue;
+            }
+            let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+            answer.metadata.recursion_available = true;
+            answer.add_query(query.clone());
+            if query.query_type() == RecordType::A {
+                let data = RData::A(A(Ipv4Addr::new(127, 0, 0, 2)));
+                answer.add_answer(Record::from_rdata(query.name().clone(), 0, data));
+            }
+            let answer = answer.to_vec().expect("a message");
+            socket.send_to(&answer, from).await.expect("it is sent");
+        }
+    }
+
+    /// A machine with this name server, these search domains and this hosts file.
+    fn machine(server: SocketAddr, search: &[&str], hosts_file: &str) -> Arc<Machine> {
+        let mut connection = ConnectionConfig::udp();
+        connection.port = server.port();
+        let server = NameServerConfig::new(server.ip(), true, vec![connection]);
+        let search = search.iter().map(|domain| domain.parse().expect("a domain")).collect();
+        let config = ResolverConfig::from_parts(None, search, vec![server]);
+        let servers = servers(config, ResolverOpts::default(), LIMIT, 1000).expect("a resolver");
+        let mut hosts = Hosts::default();
+        hosts.read_hosts_conf(hosts_file.as_bytes()).expect("a hosts file");
+        let setup = Setup { changed_at: changed_at(), hosts, servers: Some(servers) };
+        Arc::new(Machine { setup: Mutex::new(Some(Arc::new(setup))), ..Machine::new(LIMIT, 1000) })
+    }
+
+    #[test]
+    fn names_that_are_never_answered_hold_no_thread_and_hold_up_no_other_name() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().max_blocking_threads(1).build().expect("a runtime");
+        runtime.block_on(async {
+            let (server, mut asked) = start_server().await;
+            let machine = machine(server, &[], "");
+            let ask = |name: String| tokio::spawn(Arc::clone(&machine).ask(name));
+            let slow: Vec<_> = (0..100).map(|number| ask(format!("{number}.slow.example"))).collect();
+            let mut under_way = HashSet::new();
+            while under_way.len() < slow.len() {
+                under_way.insert(asked.recv().await.expect("the server runs"));
+            }
+
+            let found = ask("www.house.example".to_owned()).await.expect("it does not panic");
+            let worked = tokio::task::spawn_blocking(|| true).await;
+
+            assert_eq!(found.expect("it is known"), [SocketAddr::from(([127, 0, 0, 2], 0))]);
+            assert!(worked.expect("a thread is free"));
+            assert!(slow.iter().all(|asking| !asking.is_finished()));
+        });
+    }
+
+    #[tokio::test]
+    async fn the_hosts_file_comes_first_and_then_search_domains() {
+        let (server, mut asked) = start_server().await;
+        let machine = machine(server, &["house.example"], "10.1.2.3 crm crm.house.example # ours\n");
+        let ask = |name: &str| Arc::clone(&machine).ask(name.to_owned());
+
+        let in_hosts = ask("crm").await.expect("it stands there");
+        assert_eq!(in_hosts, [SocketAddr::from(([10, 1, 2, 3], 0))]);
+        assert!(asked.try_recv().is_err(), "nobody is asked for it, nor for another kind of address");
+        let searched = ask("www").await.expect("it is known");
+        assert_eq!(searched, [SocketAddr::from(([127, 0, 0, 2], 0))]);
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_nobody_waits_for_any_more_is_held_until_its_work_is_done() {
+        let threads = Arc::new(Semaphore::new(1));
+        let (begun, has_begun) = oneshot::channel();
+        let (end, is_over) = mpsc::channel::<()>();
+        let work = move || {
+            begun.send(()).expect("somebody waits");
+            is_over.recv()
+        };
+        let mut asked = Box::pin(on_a_thread(Arc::clone(&threads), work));
+        tokio::select! {
+            _ = &mut asked => panic!("it is not done yet"),
+            begun = has_begun => begun.expect("it begins"),
+        }
+
+        drop(asked);
+
+        assert_eq!(threads.available_permits(), 0);
+        drop(end);
+        assert!(threads.acquire().await.is_ok(), "its turn is over with it");
+    }
+
+    #[test]
+    fn names_of_the_local_network_are_told_from_others() {
+        for (name, expected) in [
+            ("crm", true),
+            ("crm.", true),
+            ("nas.local", true),
+            ("api.default.svc.cluster.local.", true),
+            ("hooks.example.com", false),
+            ("local.example.com", false),
+            ("notlocal", true),
+            ("hooks.notlocal", false),
+        ] {
+            assert_eq!(is_local(name), expected, "{name}");
+        }
+    }
+}
