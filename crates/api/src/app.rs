@@ -21,6 +21,7 @@ use store::Pool;
 use webhook::Keyring;
 
 use crate::desk::analytics::Zones;
+use crate::desk::endpoint_url::{LOOK_UPS_MAX, LOOK_UPS_OF_WORKSPACE_MAX};
 use crate::desk::passwords::Passwords;
 use crate::desk::test_requests::TESTS_OF_WORKSPACE_MAX;
 use crate::imports::Imports;
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     pub searches: Imports,
     /// Tests and challenges of endpoints.
     pub tests: Imports,
+    /// Look-ups of names.
+    pub look_ups: Imports,
     /// Forms with files, by who sends them.
     pub uploads: Imports<String>,
     pub zones: Zones,
@@ -130,16 +133,10 @@ impl App {
         let addr = listener.local_addr().context("failed to read the address that is listened on")?;
         let (database, answer) = watch::channel(Err("not asked yet".to_owned()));
         ops.check("database", move || answer.borrow().clone());
-        let ask_names = names::ask(
-            &settings.deliver.dns_servers,
-            settings.api.resolve_timeout,
-            settings.api.connections_max,
-        )?;
-        let ask_texts = names::ask_texts(
-            &settings.deliver.dns_servers,
-            settings.api.resolve_timeout,
-            settings.api.connections_max,
-        )?;
+        let ask_names =
+            names::ask(&settings.deliver.dns_servers, settings.api.resolve_timeout, LOOK_UPS_MAX)?;
+        let ask_texts =
+            names::ask_texts(&settings.deliver.dns_servers, settings.api.resolve_timeout, LOOK_UPS_MAX)?;
         let metrics = Metrics::register(ops.registry()).context("failed to register metrics")?;
         let (passwords, link_passwords) = Passwords::of_people_and_links();
         let shared = Shared {
@@ -176,6 +173,7 @@ impl App {
             ),
             // in all there may be many: `deliver` makes them in turn
             tests: Imports::new(usize::MAX, TESTS_OF_WORKSPACE_MAX),
+            look_ups: Imports::new(LOOK_UPS_MAX, LOOK_UPS_OF_WORKSPACE_MAX),
             uploads: Imports::new(console::UPLOADS_MAX, console::OWN_UPLOADS_MAX),
             zones: Zones::new(),
             live: Live::new(

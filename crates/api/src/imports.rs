@@ -1,5 +1,5 @@
-//! How many bulk requests, exports, searches, live streams, waits for events, tests of endpoints or forms with files run at
-//! once: in all, and for one workspace, key or person, so that none keeps the others out.
+//! How many bulk requests, exports, searches, live streams, waits for events, tests of endpoints, look-ups of names or forms with
+//! files run at once: in all, and for one workspace, key or person, so that none keeps the others out.
 
 use std::collections::HashMap;
 use std::hash::Hash;

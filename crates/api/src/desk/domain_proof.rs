@@ -6,6 +6,7 @@ use store::domains::{self, Domain};
 use store::{AsyncConnection as _, domain_proofs, workspaces};
 
 use super::domains::told;
+use super::endpoint_url::begin_look_up;
 use super::settings::notify;
 use super::{Change, announce, now};
 use crate::app::Shared;
@@ -17,7 +18,8 @@ use crate::settings::DomainVerification;
 /// record may go, and a name server may fail.
 ///
 /// # Errors
-/// When there is no such domain, or another workspace has the name proven.
+/// When there is no such domain, another workspace has the name proven, or as many names of the workspace are being looked up as may
+/// be.
 pub async fn verify(shared: &Shared, caller: &Caller, id: DomainId) -> Result<Domain, ApiError> {
     let mut conn = shared.pool.get().await?;
     let domain = domains::find(&mut conn, caller.workspace_id, id).await?;
@@ -28,7 +30,10 @@ pub async fn verify(shared: &Shared, caller: &Caller, id: DomainId) -> Result<Do
         return Ok(domain);
     }
     let shown = match shared.domain_verification {
-        DomainVerification::Required => look_up(shared, &domain).await,
+        DomainVerification::Required => {
+            let _running = begin_look_up(shared, caller)?;
+            look_up(shared, &domain).await
+        }
         DomainVerification::Off => Ok(()),
     };
     let mut conn = shared.pool.get().await?;

@@ -13,12 +13,20 @@ use super::link_rules;
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::imports::Running;
+
+/// Names that are looked up at a time, for all workspaces.
+pub const LOOK_UPS_MAX: usize = 512;
+
+/// The same for one workspace: the rest is for others when its name servers do not answer.
+pub const LOOK_UPS_OF_WORKSPACE_MAX: usize = 32;
 
 /// Refuses what `deliver` would never connect to, where someone can see it, by the same rules. A name that leads
 /// nowhere now may do so later: that is a warning.
 ///
 /// # Errors
-/// When the URL, or an address that its name leads to, is forbidden, or links are served there.
+/// When the URL, or an address that its name leads to, is forbidden, links are served there, or [`LOOK_UPS_OF_WORKSPACE_MAX`] of the
+/// workspace are under way.
 pub(super) async fn check_url(
     shared: &Shared,
     caller: &Caller,
@@ -42,6 +50,7 @@ pub(super) async fn check_url_at(
         warnings.push(format!("{called} is not https: contents and headers can be read on the way"));
     }
     if let url::Host::Domain(name) = url.host() {
+        let _running = begin_look_up(shared, caller)?;
         let lookup = (shared.ask_names)(name.to_owned());
         let addresses: Vec<IpAddr> = match tokio::time::timeout(shared.settings.resolve_timeout, lookup).await
         {
@@ -59,6 +68,13 @@ pub(super) async fn check_url_at(
         return Err(ApiError::field(pointer, "loop", detail));
     }
     Ok(warnings)
+}
+
+/// The right to have a name looked up.
+pub(super) fn begin_look_up(shared: &Shared, caller: &Caller) -> Result<Running, ApiError> {
+    let too_many =
+        ApiError::Busy("as many names are being looked up as may be at a time: try again in a moment");
+    shared.look_ups.begin(caller.workspace_id).map_err(|_| too_many)
 }
 
 /// Whether links are met at this URL: those of `links.public_url`, or of a domain of the workspace.

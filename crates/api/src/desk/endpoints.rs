@@ -56,6 +56,10 @@ pub async fn update(
     wanted: EndpointChange,
 ) -> Result<(Endpoint, Vec<String>), ApiError> {
     let now = now();
+    if wanted.url.is_some() || wanted.auth.is_some() {
+        // before names are looked up for what is refused anyway
+        check_match(if_match, find(shared, caller, id).await?.revision)?;
+    }
     let mut warnings = match &wanted.url {
         Some(url) => check_url(shared, caller, url).await?,
         None => Vec::new(),

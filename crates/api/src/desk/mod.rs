@@ -25,7 +25,7 @@ pub mod endpoint_create;
 mod endpoint_move;
 pub mod endpoint_order;
 pub mod endpoint_stats;
-mod endpoint_url;
+pub mod endpoint_url;
 pub mod endpoints;
 pub mod idempotency;
 pub mod invitations;

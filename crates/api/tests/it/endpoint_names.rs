@@ -1,9 +1,10 @@
 //! Names of endpoints when they are saved: looked up with the name servers of `deliver.dns_servers`, as `deliver` does.
 
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use testkit::{NameAnswer, NameServer};
+use testkit::{NameAnswer, NameServer, until};
 
-use crate::harness::{Answer, Api};
+use crate::harness::{Answer, Api, LIMIT};
 
 async fn start() -> (Api, NameServer) {
     let names = NameServer::start(|name, _| match name {
@@ -88,5 +89,45 @@ async fn neither_webhooks_nor_what_they_need_lead_to_tracked_links() {
             let told = (refused.status, &error["pointer"], &error["code"]);
             assert_eq!(told, (422, &json!(pointer), &json!("loop")), "{url} {}", refused.body);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_workspace_whose_names_are_never_answered_has_its_part_of_the_look_ups_and_no_more() {
+    const OWN_MAX: usize = 32;
+    const PATH: &str = "/v1/webhook-endpoints";
+    let names = NameServer::start(|name, _| match name {
+        "crm.example" => NameAnswer::addresses(&["127.0.0.2"]),
+        _ => NameAnswer::Silence,
+    })
+    .await;
+    let addr = names.addr();
+    let api = Api::start_with(|settings| {
+        settings.deliver.dns_servers = vec![addr];
+        (settings.api.resolve_timeout, settings.api.request_timeout) = (LIMIT * 10, LIMIT * 10);
+    })
+    .await;
+    let (_, other) = api.other_workspace().await;
+    let known = api.post(PATH, hook("crm.example")).await;
+    let send = |request: RequestBuilder, name: &str| {
+        let request = request.bearer_auth(&api.key).header("content-type", "application/json");
+        tokio::spawn(request.body(hook(name).to_string()).send())
+    };
+    let slow: Vec<_> = (0..OWN_MAX).map(|number| format!("{number}.slow.example")).collect();
+
+    let asking: Vec<_> = slow.iter().map(|name| send(api.request(Method::POST, PATH), name)).collect();
+    until(LIMIT, || async { slow.iter().all(|name| names.asked(name) > 0).then_some(()) }).await;
+    let refused = api.post(PATH, hook("crm.example")).await;
+    let theirs = api.call_as(&other, Method::POST, PATH, Some(hook("crm.example"))).await;
+    let path = format!("{PATH}/{}", known.body["id"].as_str().expect("an id"));
+    let changing = api.request(Method::PATCH, &path).header("if-match", "\"another\"");
+    let stale = send(changing, "stale.example").await.expect("it does not panic").expect("an answer");
+
+    assert_eq!((refused.status, &refused.body["code"]), (503, &json!("unavailable")), "{}", refused.body);
+    assert_eq!((theirs.status, is_unknown(&theirs.body)), (201, false), "{}", theirs.body);
+    assert_eq!(stale.status(), 412, "nothing is looked up for what is refused anyway");
+    assert!(asking.iter().all(|asking| !asking.is_finished()));
+    for asking in asking {
+        asking.abort();
     }
 }
