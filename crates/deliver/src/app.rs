@@ -162,6 +162,7 @@ impl App {
             pool: pool.clone(),
             patience: deliver.patience,
             tasks,
+            begun: TaskTracker::new(),
             work: Arc::clone(&work),
             metrics: metrics.clone(),
         };

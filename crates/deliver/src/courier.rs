@@ -40,7 +40,7 @@ use crate::{fair, settled};
 /// Most endpoints that are looked at in one step.
 const ENDPOINTS_MAX: i64 = 10_000;
 
-/// Most deliveries that one step begins.
+/// Most deliveries that one step begins, less what was begun before and has not ended.
 const LEASED_MAX: usize = 1024;
 
 /// Most deliveries of a strict order that are sent at a time: one that is live, and one that is replayed.
@@ -246,11 +246,11 @@ impl Courier {
             .collect()
     }
 
-    /// Who may take on how much: no endpoint more than its lane has room for, and none more than its share.
+    /// Who may take on how much: no endpoint more than its lane has room for, and none more than its share. Of the fast lane
+    /// counts what it has in flight, and not who waits there for an answer.
     fn wanted(&self, mut ready: Vec<(Arc<Endpoint>, usize)>) -> Vec<(Arc<Endpoint>, usize)> {
         ready.retain(|(_, room)| *room > 0);
-        let of_all =
-            if self.lanes.free() == 0 { 0 } else { LEASED_MAX.saturating_sub(self.runner.tasks.len()) };
+        let of_all = LEASED_MAX.saturating_sub(self.runner.begun.len()).min(self.lanes.free());
         let turn = {
             let mut round = self.round();
             round.turn = round.turn.wrapping_add(1);

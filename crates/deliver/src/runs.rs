@@ -47,8 +47,10 @@ pub struct Runner {
     pub pool: Pool,
     /// How long a leased delivery may wait for its slot.
     pub patience: Duration,
-    /// Requests that are under way.
+    /// Requests that are under way, of both lanes.
     pub tasks: TaskTracker,
+    /// What of it this lane has begun.
+    pub begun: TaskTracker,
     /// Says that there is room.
     pub work: Arc<Notify>,
     /// Counts.
@@ -67,10 +69,10 @@ impl Runner {
         }
         endpoint.lane.take(run.len());
         let (runner, endpoint) = (self.clone(), Arc::clone(endpoint));
-        self.tasks.spawn(async move {
+        self.tasks.spawn(self.begun.track_future(async move {
             runner.send(&endpoint, run).await;
             runner.work.notify_one();
-        });
+        }));
     }
 
     /// Gives back what was leased and is not sent after all. What is in hand is under way, and stays ours.
@@ -86,7 +88,7 @@ impl Runner {
         }
         endpoint.lane.take(1);
         let (runner, endpoint) = (self.clone(), Arc::clone(endpoint));
-        self.tasks.spawn(async move {
+        self.tasks.spawn(self.begun.track_future(async move {
             match endpoint.lane.admit_soon(runner.patience).await {
                 Err(_) => runner.recorder.give_back_batch(batch.id),
                 Ok(slot) => {
@@ -95,7 +97,7 @@ impl Runner {
                 }
             }
             runner.work.notify_one();
-        });
+        }));
     }
 
     async fn send(&self, endpoint: &Arc<Endpoint>, run: Vec<Leased>) {

@@ -71,6 +71,21 @@ async fn a_lease_begins_when_there_is_a_connection() {
 }
 
 #[tokio::test]
+async fn what_the_fast_lane_waits_for_takes_from_the_slow_one_its_slots_and_nothing_else() {
+    let parts = Parts::new(|settings| settings.deliver.in_flight_max = 32).await;
+    let endpoint_id = parts.endpoint(NOWHERE, |_| {}).await;
+    owe(&parts, endpoint_id, 5).await;
+    let neighbour = parts.courier.lanes.lane(None, None);
+    let in_flight: Vec<_> = (0..30).map(|_| neighbour.admit(Utc::now()).expect("free")).collect();
+    let waited_for: Vec<_> = (0..LEASED_MAX).map(|_| parts.dispatcher.tasks.token()).collect();
+
+    let step = parts.courier.step(Utc::now()).await.expect("the database is there");
+
+    assert_eq!(step, Step::Worked(2));
+    drop((in_flight, waited_for));
+}
+
+#[tokio::test]
 async fn after_a_long_step_what_is_ours_is_renewed_and_what_somebody_else_has_is_left_to_him() {
     let parts = Parts::new(|_| {}).await;
     let endpoint_id = parts.endpoint(NOWHERE, |_| {}).await;
