@@ -41,6 +41,7 @@ use crate::settings::{DeliverSettings, Settings};
 use crate::sparing::Sparing;
 use crate::test_requests::Tester;
 use crate::tidying::Tidying;
+use crate::unstored::Unstored;
 use verify::verify;
 
 /// How often the table of endpoints may fail to be refreshed before we are not ready.
@@ -130,6 +131,7 @@ impl App {
             metrics: metrics.clone(),
             in_hand: Mutex::default(),
             at_once: dispatch::at_once(),
+            unstored: Unstored::default(),
             begin_max: dispatch::BEGIN_MAX,
         };
         let alerts = Arc::new(Alerts {

@@ -8,7 +8,7 @@
 //! ```
 //! A click is done when PostgreSQL holds, for each endpoint that is owed it, a delivery that is delivered, waits
 //! for its next attempt, or is dead (promise P3). If that cannot be stored, the clicks come again, and some are
-//! sent again with the same `webhook-id` (promise P4).
+//! sent again with the same `webhook-id` (promise P4); but from then on rows come first, until some are stored.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -36,6 +36,7 @@ use crate::matching::{Bodies, Debt, Matching};
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
 use crate::sender::Shipment;
+use crate::unstored::Unstored;
 
 /// When a batch that could not be stored comes again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -91,6 +92,8 @@ pub struct Dispatcher {
     pub in_hand: Mutex<HashSet<EventId>>,
     /// Places for [`AT_ONCE_MAX`] deliveries.
     pub at_once: Semaphore,
+    /// Whether results can be stored; while they cannot, the courier sends.
+    pub unstored: Unstored,
     /// How long a batch begins to send: [`BEGIN_MAX`]. What is left then comes again.
     pub begin_max: Duration,
 }
@@ -243,6 +246,9 @@ impl Dispatcher {
         if endpoint.lane.is_rated() {
             return dispatch(State::Later(Later::RateLimited));
         }
+        if self.unstored.is_so() {
+            return dispatch(State::Later(Later::Unstored));
+        }
         let slot = match endpoint.lane.admit(Utc::now()) {
             Ok(slot) => Some(slot),
             Err(Later::Busy) if endpoint.lane.has_slot_soon(self.patience) => None,
@@ -312,7 +318,7 @@ impl Dispatcher {
                 );
             }
         }
-        let deadline = Instant::now() + STORE_PATIENCE;
+        let (deadline, storing) = (Instant::now() + STORE_PATIENCE, self.unstored.storing());
         let stored = loop {
             let result = self.insert(&mut new, &attempts).await;
             match result {
@@ -328,6 +334,7 @@ impl Dispatcher {
                 Err(error) => return Err(error),
             }
         };
+        storing.done();
         let is_stored = |dispatch: &&Dispatch| stored.contains(&dispatch.id);
         self.notices.tell(dispatches.iter().filter(is_stored).map(|dispatch| &dispatch.debt.endpoint));
         // what finds no room now is found by looking, when there is some

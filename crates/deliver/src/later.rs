@@ -23,6 +23,8 @@ pub enum Later {
     Fetched,
     /// What the endpoint is owed is counted before it is sent, and mostly sent in order.
     InLine,
+    /// The results of what is sent cannot be stored.
+    Unstored,
 }
 
 impl Later {
@@ -39,6 +41,7 @@ impl Later {
             Self::Batching => "batching",
             Self::Fetched => "fetched",
             Self::InLine => "in_line",
+            Self::Unstored => "unstored",
         }
     }
 }

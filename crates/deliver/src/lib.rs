@@ -1,7 +1,8 @@
 //! Delivers: every enriched click to every endpoint that is owed it, at least once, and none slowed by another.
 //!
 //! Two lanes, which [`app`] opens by its [`settings`]. The fast one ([`dispatch`]) sends a batch of clicks at once from
-//! memory (`batch` has them in hand, `claim` keeps two from the same one) and stores the results in one statement;
+//! memory (`batch` has them in hand, `claim` keeps two from the same one) and stores the results in one statement
+//! (`unstored`: what it does while that fails);
 //! [`matching`] finds who is owed what by it, as [`owing`] decides. What cannot go at once ([`later`] says why), or failed,
 //! is a row, and the slow one ([`courier`]) works those off, each endpoint its [`fair`] share; what waited for evidence is
 //! told as it is known by then ([`settled`]); endpoints that want several events in one request get batches ([`batching`],
@@ -70,6 +71,7 @@ pub mod timings;
 pub mod token;
 pub mod tunnel;
 mod unnumbered;
+mod unstored;
 
 #[cfg(test)]
 mod model_tests;

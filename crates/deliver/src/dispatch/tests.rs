@@ -1,5 +1,6 @@
 //! Places, time, leases, and endpoints that change, in the fast lane.
 
+use futures::FutureExt as _;
 use model::EndpointId;
 use model::delivery::DeliveryStatus;
 use store::delivery_log::{self, DeliveryFilter};
@@ -10,6 +11,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::app::parts::Parts;
+use crate::batch;
 
 /// Longer than anything here takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -72,14 +74,7 @@ async fn what_is_under_way_stays_ours_however_long_the_database_was_waited_for()
     let parts = Parts::new(|settings| settings.database.pool_max = 1).await;
     let endpoint_id = parts.endpoint(NOWHERE, |_| {}).await;
     let (dispatcher, click) = (&parts.dispatcher, parts.click());
-    let found = dispatcher.matching.debts(&[&click]).await.expect("debts");
-    let (_reply, answer) = oneshot::channel();
-    let under_way = Dispatch {
-        id: DeliveryId::generate_at(click.event_id.timestamp()),
-        debt: found.debts[0].clone(),
-        body: Bytes::from_static(b"{}"),
-        state: State::Sent { answer, is_waited_for: false },
-    };
+    let (_reply, under_way) = under_way(dispatcher, &click).await;
 
     let only = dispatcher.pool.get().await.expect("a connection");
     let let_go = async {
@@ -92,6 +87,44 @@ async fn what_is_under_way_stays_ours_however_long_the_database_was_waited_for()
 
     stored.expect("it is stored");
     assert!(!others_get_it_at(&parts, endpoint_id, let_go_at + parts.recorder().lease()).await);
+}
+
+/// The webhook of a click, sent and not answered: whoever has the other end answers.
+async fn under_way(
+    dispatcher: &Dispatcher,
+    click: &EnrichedClick,
+) -> (oneshot::Sender<batch::Answer>, Dispatch) {
+    let found = dispatcher.matching.debts(&[click]).await.expect("debts");
+    let (reply, answer) = oneshot::channel();
+    let dispatch = Dispatch {
+        id: DeliveryId::generate_at(click.event_id.timestamp()),
+        debt: found.debts[0].clone(),
+        body: Bytes::from_static(b"{}"),
+        state: State::Sent { answer, is_waited_for: false },
+    };
+    (reply, dispatch)
+}
+
+#[tokio::test]
+async fn what_could_not_be_stored_is_not_sent_again_before_it_is() {
+    let parts = Parts::new(|settings| settings.database.pool_max = 1).await;
+    let subscriber = Subscriber::start(Answer::Status(200)).await;
+    parts.endpoint(&subscriber.url(), |_| {}).await;
+    let (dispatcher, sent, next) = (&parts.dispatcher, [parts.click()], [parts.click()]);
+    let (_reply, under_way) = under_way(dispatcher, &sent[0]).await;
+    let only = dispatcher.pool.get().await.expect("a connection");
+    let broken_off = dispatcher.store(&[&sent[0]], vec![under_way]).now_or_never();
+    assert!(broken_off.is_none(), "there is no connection");
+    drop(only);
+
+    let again = dispatcher.handle(&sent).await;
+    let sent_again = subscriber.count();
+    let after = dispatcher.handle(&next).await;
+
+    assert_eq!((again, after), (Verdicts::each(vec![Verdict::Done]), Verdicts::each(vec![Verdict::Done])));
+    let received = subscriber.received(1).await;
+    let ids: Vec<_> = received.iter().map(|request| request.header("webhook-id")).collect();
+    assert_eq!((sent_again, ids), (0, vec![Some(next[0].event_id.to_string().as_str())]));
 }
 
 /// Whether another process could lease something of the endpoint then.
