@@ -338,17 +338,19 @@ impl Courier {
         Ok(self.lines.lease(conn, &in_line, room, lease).await?)
     }
 
-    /// What is in line behind something that failed is due for long without being late.
+    /// What is in line behind something that failed is due for long without being late, and so is what waits for its endpoint: one
+    /// that is paused, disabled or unreadable, or does not answer.
     fn observe(&self, table: &EndpointTable, waiting: &[Waiting], now: DateTime<Utc>) {
-        let is_in_line = |id| table.get(id).is_some_and(|endpoint| endpoint.ordering.is_kept());
         let late = |waiting: &Waiting| {
-            let batching = table.get(waiting.endpoint_id).and_then(|endpoint| endpoint.batching());
+            let endpoint = table.get(waiting.endpoint_id)?;
+            if endpoint.ordering.is_kept() || !endpoint.is_sendable() || endpoint.lane.is_waited_for(now) {
+                return None;
+            }
             // until then it waits for others to go with
-            let wait_ms = batching.map_or(0, |batching| batching.max_wait_ms.into());
-            (now - waiting.due_at - TimeDelta::milliseconds(wait_ms)).num_seconds()
+            let wait_ms = endpoint.batching().map_or(0, |batching| batching.max_wait_ms.into());
+            Some((now - waiting.due_at - TimeDelta::milliseconds(wait_ms)).num_seconds())
         };
-        let others = waiting.iter().filter(|waiting| !is_in_line(waiting.endpoint_id));
-        let oldest = others.map(late).max();
+        let oldest = waiting.iter().filter_map(late).max();
         self.metrics.oldest_due_seconds.set(oldest.unwrap_or(0).max(0));
         self.metrics.endpoints_waiting.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
     }

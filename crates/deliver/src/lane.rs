@@ -188,6 +188,12 @@ impl Lane {
         self.room_of(&state, now, patience).min(allowed)
     }
 
+    /// Whether what the endpoint is owed waits for the endpoint: it asked for a pause, or does not answer and is tried now and then.
+    pub fn is_waited_for(&self, now: DateTime<Utc>) -> bool {
+        let state = self.state();
+        state.paused_until.is_some_and(|until| until > now) || matches!(state.circuit, Circuit::Open { .. })
+    }
+
     /// Whether the endpoint has a rate.
     pub fn is_rated(&self) -> bool {
         self.state().bucket.is_some()

@@ -30,7 +30,7 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// Deliveries that wait for an attempt, as far as they are counted.
     pub pending: IntGauge,
-    /// Age of the delivery that is due the longest.
+    /// Age of the delivery that is due the longest, of those that do not wait for their endpoints.
     pub oldest_due_seconds: IntGauge,
     /// Endpoints that have waiting deliveries.
     pub endpoints_waiting: IntGauge,
@@ -93,7 +93,10 @@ impl Metrics {
             own_events: counter("own_events_total", "Deliveries made of events that are not clicks")?,
             in_flight: gauge("in_flight", "Requests in flight")?,
             pending: gauge("pending", "Deliveries that wait for an attempt (counted up to 100,000)")?,
-            oldest_due_seconds: gauge("oldest_due_seconds", "How long the oldest due delivery has been due")?,
+            oldest_due_seconds: gauge(
+                "oldest_due_seconds",
+                "How long the oldest due delivery has been due that waits neither for its endpoint nor in line",
+            )?,
             endpoints_waiting: gauge("endpoints_waiting", "Endpoints that have waiting deliveries")?,
             endpoints_held_up: gauge(
                 "endpoints_held_up",

@@ -3,10 +3,14 @@
 use model::EventId;
 use model::event_type::LINK_CLICKED;
 use store::deliveries::{self, NewDelivery, Owed, Progress};
+use store::endpoints::{self, State};
 use uuid::Uuid;
 
 use super::*;
 use crate::app::parts::Parts;
+use crate::lane::Report;
+use crate::limit::Load;
+use crate::outcome::Signal;
 
 /// Nobody is posted to at this port.
 const NOWHERE: &str = "http://127.0.0.1:9/hooks";
@@ -83,6 +87,37 @@ async fn what_the_fast_lane_waits_for_takes_from_the_slow_one_its_slots_and_noth
 
     assert_eq!(step, Step::Worked(2));
     drop((in_flight, waited_for));
+}
+
+#[tokio::test]
+async fn nothing_is_late_that_waits_for_its_endpoint() {
+    let parts = Parts::new(|_| {}).await;
+    let endpoint = async || parts.endpoint(NOWHERE, |_| {}).await;
+    let (paused, asked_for_a_pause) = (endpoint().await, endpoint().await);
+    let (broken, ready, removed) = (endpoint().await, endpoint().await, EndpointId::generate());
+    let now = Utc::now();
+    let mut conn = parts.conn().await;
+    let changed = endpoints::set_state(&mut conn, parts.workspace_id, paused, State::Paused, None, now).await;
+    changed.expect("a state");
+    parts.refresh().await;
+    let table = parts.courier.endpoints.current();
+    let lane = |id| &table.get(id).expect("an endpoint").lane;
+    lane(asked_for_a_pause).pause(now + HOUR);
+    let no_answer = Report { signal: Signal::Down, load: Load::Borne, duration: Duration::ZERO };
+    while let Ok(slot) = lane(broken).admit(now) {
+        lane(broken).report(slot, no_answer, now);
+    }
+
+    let seconds_late = |endpoint_id, at: DateTime<Utc>| {
+        parts.courier.observe(&table, &[Waiting { endpoint_id, due_at: at - HOUR }], at);
+        parts.courier.metrics.oldest_due_seconds.get()
+    };
+
+    for waited_for in [paused, asked_for_a_pause, broken, removed] {
+        assert_eq!((seconds_late(waited_for, now), seconds_late(ready, now)), (0, 3600));
+    }
+    let then = now + TimeDelta::minutes(10);
+    assert_eq!(seconds_late(broken, then), 0, "it is tried, and has not answered");
 }
 
 #[tokio::test]
