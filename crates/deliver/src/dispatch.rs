@@ -10,7 +10,7 @@
 //! for its next attempt, or is dead (promise P3). If that cannot be stored, the clicks come again, and some are
 //! sent again with the same `webhook-id` (promise P4); but from then on rows come first, until some are stored.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ use crate::recorder::Recorder;
 use crate::sender::Shipment;
 use crate::unstored::Unstored;
 
-/// When a batch that could not be stored comes again.
+/// When a batch that could not be stored comes again, and what another batch has in hand.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// When an amendment comes again that came before what it amends, and when a click does for which there was no time.
@@ -119,9 +119,9 @@ impl Handler for Dispatcher {
             warn!(error = format!("{error:#}"), clicks = batch.len(), "dispatching failed");
         });
         let verdict = |(click, is_ours): (&EnrichedClick, &bool)| match &done {
-            Ok(again) if *is_ours && again.contains(&click.event_id) => Verdict::Retry(AGAIN_DELAY),
-            Ok(_) if *is_ours => Verdict::Done,
-            _ => Verdict::Retry(RETRY_DELAY),
+            _ if !is_ours => Verdict::NotYet(RETRY_DELAY),
+            Ok(again) => again.get(&click.event_id).copied().unwrap_or(Verdict::Done),
+            Err(_) => Verdict::Retry(RETRY_DELAY),
         };
         Verdicts::each(batch.iter().zip(&claim.is_ours).map(verdict).collect())
     }
@@ -158,9 +158,10 @@ impl Dispatcher {
         &self,
         clicks: &[&EnrichedClick],
         last_begin: Instant,
-    ) -> anyhow::Result<HashSet<EventId>> {
+    ) -> anyhow::Result<HashMap<EventId, Verdict>> {
         let found = self.matching.debts(clicks).await?;
-        let (mut again, mut rest) = (found.early, &found.debts[..]);
+        let early = found.early.into_iter().map(|event_id| (event_id, Verdict::NotYet(AGAIN_DELAY)));
+        let (mut again, mut rest) = (early.collect::<HashMap<_, _>>(), &found.debts[..]);
         while !rest.is_empty() {
             let (next, behind) = rest.split_at(rest.len().min(OWED_MAX));
             let places = u32::try_from(next.len()).unwrap_or(u32::MAX);
@@ -171,7 +172,8 @@ impl Dispatcher {
                     webhooks = rest.len(),
                     "there was no time for all webhooks of a batch; they come again"
                 );
-                again.extend(rest.iter().map(|debt| clicks[debt.click].event_id));
+                let late = rest.iter().map(|debt| clicks[debt.click].event_id);
+                again.extend(late.map(|event_id| (event_id, Verdict::Retry(AGAIN_DELAY))));
                 break;
             }
             self.dispatch_some(clicks, next, places).await?;

@@ -45,6 +45,8 @@ pub(super) struct Batch {
 enum Answer {
     Done,
     Again(Duration),
+    /// The same, and nothing that others need is away.
+    NotYet(Duration),
     /// Publish to QUARANTINE, then terminate.
     Aside {
         label: &'static str,
@@ -59,7 +61,7 @@ enum NoVerdicts {
 }
 
 impl Batch {
-    /// Works the batch off. Returns how long nothing should be pulled, if all of it is to be retried.
+    /// Works the batch off. Returns how long nothing should be pulled, if all of it that had its time is to be retried.
     pub(super) async fn run<H: Handler>(self, handler: &H) -> Option<Duration> {
         let started_at = Instant::now();
         let size = i64::try_from(self.messages.len()).unwrap_or(i64::MAX);
@@ -176,6 +178,7 @@ impl Batch {
         let answer_of = |verdict| match verdict {
             Verdict::Done => Answer::Done,
             Verdict::Retry(after) => Answer::Again(after),
+            Verdict::NotYet(after) => Answer::NotYet(after),
             Verdict::Reject(reason) => Answer::Aside { label: verdict::REJECTED, reason: reason.to_owned() },
         };
         verdicts.into_iter().map(answer_of).collect()
@@ -200,7 +203,7 @@ impl Batch {
                         done += 1;
                         tell(message, AckKind::Ack).await;
                     }
-                    Answer::Again(after) => {
+                    Answer::Again(after) | Answer::NotYet(after) => {
                         again += 1;
                         tell(message, AckKind::Nak(Some(*after))).await;
                     }
@@ -291,9 +294,10 @@ async fn tell(message: &Received, kind: AckKind) {
 }
 
 fn pause_of(answers: &[Answer]) -> Option<Duration> {
-    let delays = answers.iter().map(|answer| match answer {
+    let had_their_time = answers.iter().filter(|answer| !matches!(answer, Answer::NotYet(_)));
+    let delays = had_their_time.map(|answer| match answer {
         Answer::Again(after) => Some(*after),
-        Answer::Done | Answer::Aside { .. } => None,
+        Answer::NotYet(_) | Answer::Done | Answer::Aside { .. } => None,
     });
     delays.collect::<Option<Vec<_>>>()?.into_iter().max()
 }
@@ -316,5 +320,14 @@ mod tests {
         assert_eq!(pause_of(&[again(1), again(3)]), Some(Duration::from_secs(3)));
         assert_eq!(pause_of(&[again(1), Answer::Done]), None);
         assert_eq!(pause_of(&[]), None);
+    }
+
+    #[test]
+    fn what_came_too_early_neither_lets_pulling_pause_nor_keeps_it_from_that() {
+        let (again, early) = (Answer::Again(Duration::from_secs(1)), Answer::NotYet(Duration::from_secs(3)));
+
+        assert_eq!(pause_of(&[early.clone(), early.clone()]), None);
+        assert_eq!(pause_of(&[early.clone(), Answer::Done]), None);
+        assert_eq!(pause_of(&[early, again]), Some(Duration::from_secs(1)));
     }
 }

@@ -7,7 +7,8 @@
 //!   [`ACK_WAIT`](crate::topology::ACK_WAIT).
 //! - What cannot be decoded, is rejected, or makes the handler panic, is published to QUARANTINE and then terminated.
 //!   Only when it stands there is it let go of.
-//! - When all of a batch is to be retried, something that everyone needs is away: pulling pauses.
+//! - When all of a batch is to be retried, something that everyone needs is away: pulling pauses. What only came too early
+//!   ([`Verdict::NotYet`]) says nothing of that.
 //! - A request that fails is made again after a pause. Nothing that the broker does ends the loop.
 //! - Where a stream is partitioned, the broker gives each partition to one replica at a time ([`Handler::taken_over`]); replicas
 //!   give up what is beyond their share.
@@ -94,6 +95,8 @@ pub enum Verdict {
     Done,
     /// It could not be handled now; it comes again after this time.
     Retry(Duration),
+    /// It came before its time, and comes again after this one. Nothing is away: the others go on.
+    NotYet(Duration),
     /// It can never be handled, for this reason: it is put aside on QUARANTINE.
     Reject(&'static str),
 }

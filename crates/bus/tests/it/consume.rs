@@ -42,10 +42,11 @@ async fn quarantined(nats: &TestNats) -> Vec<Quarantined> {
 async fn each_message_of_a_batch_gets_its_own_verdict() {
     let nats = TestNats::start().await;
     let bus = nats.bus("test").await;
-    let (good, late, bad) = (named("good"), named("late"), named("bad"));
-    publish(&bus, &[&good, &late, &bad]).await;
+    let [good, late, early, bad] = ["good", "late", "early", "bad"].map(named);
+    publish(&bus, &[&good, &late, &early, &bad]).await;
     let recorder = Recorder::judging(|click, times| match (click.link.slug.as_str(), times) {
         ("late", 1) => Verdict::Retry(Duration::from_millis(50)),
+        ("early", 1) => Verdict::NotYet(Duration::from_millis(50)),
         ("bad", _) => Verdict::Reject("it is bad"),
         _ => Verdict::Done,
     });
@@ -53,9 +54,9 @@ async fn each_message_of_a_batch_gets_its_own_verdict() {
     let running = Running::start(&bus, ConsumerName::Enrich, LIMITS, recorder.clone());
     settled(&bus, ConsumerName::Enrich).await;
 
-    assert_eq!([recorder.times(&good), recorder.times(&late), recorder.times(&bad)], [1, 2, 1]);
-    until(LIMIT, async || when(running.count("done") == 2.0)).await;
-    assert_eq!((running.count("retry"), running.count("rejected")), (1.0, 1.0));
+    assert_eq!([&good, &late, &early, &bad].map(|click| recorder.times(click)), [1, 2, 2, 1]);
+    until(LIMIT, async || when(running.count("done") == 3.0)).await;
+    assert_eq!((running.count("retry"), running.count("rejected")), (2.0, 1.0));
     let aside = quarantined(&nats).await;
     assert_eq!(aside.len(), 1);
     assert_eq!(aside[0].reason, "it is bad");

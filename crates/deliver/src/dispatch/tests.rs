@@ -2,7 +2,9 @@
 
 use futures::FutureExt as _;
 use model::EndpointId;
+use model::automation::{self, Automation};
 use model::delivery::DeliveryStatus;
+use serde_json::json;
 use store::delivery_log::{self, DeliveryFilter};
 use store::endpoints;
 use store::leases;
@@ -67,6 +69,24 @@ async fn what_there_is_no_time_for_comes_again_and_nothing_is_sent_twice() {
     assert_eq!(late, Verdicts::each(vec![Verdict::Done, Verdict::Done, Verdict::Retry(AGAIN_DELAY)]));
     assert_eq!(again, Verdicts::each(vec![Verdict::Done; 3]));
     assert_eq!((sent_late, subscriber.count()), (2, 3));
+}
+
+#[tokio::test]
+async fn what_comes_too_early_or_is_in_hand_already_holds_up_nobody() {
+    let parts = Parts::new(|_| {}).await;
+    let people_with_evidence = |options: &mut endpoints::EndpointOptions| {
+        (options.settle_ms, options.filter) = (600_000, Some(json!({"verdicts": ["human"]})));
+    };
+    parts.endpoint(NOWHERE, people_with_evidence).await;
+    let (dispatcher, click, in_hand) = (&parts.dispatcher, parts.click(), parts.click());
+    let automation = Automation { verdict: automation::Verdict::Automated, ..click.automation.clone() };
+    let overtaking = click.amended(automation, Utc::now()).expect("few revisions");
+    let _other_batch = Claim::of(&dispatcher.in_hand, std::slice::from_ref(&in_hand));
+
+    let verdicts = dispatcher.handle(&[overtaking, in_hand]).await;
+
+    let expected = [AGAIN_DELAY, RETRY_DELAY].map(Verdict::NotYet);
+    assert_eq!(verdicts, Verdicts::each(expected.to_vec()));
 }
 
 #[tokio::test]
