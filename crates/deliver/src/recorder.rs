@@ -1,7 +1,7 @@
 //! Results of leased deliveries: gathered, and stored many at a time; and the leases themselves, kept alive.
 //!
-//! A delivery, or a batch of them, is *in hand* from the moment its lease is ours until its result is stored. Results are only taken
-//! while the lease is still ours, so a process that was frozen cannot overwrite what another has done since.
+//! A delivery, or a batch of them, is *in hand* from the moment its lease is ours until its result is stored, or it is given back.
+//! Results are only taken while the lease is still ours, so a process that was frozen cannot overwrite what another has done since.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -12,11 +12,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use model::{BatchId, DeliveryId};
-use store::Pool;
 use store::attempts::NewAttempt;
 use store::batches::{self, FinishedBatch, LeasedBatch};
 use store::deliveries::Owed;
 use store::leases::{self, Finished};
+use store::{Connection, Pool};
 use tokio::sync::{Notify, mpsc};
 use tracing::{debug, warn};
 use uuid::Uuid;
@@ -246,6 +246,29 @@ impl Recorder {
         Ok(renewed)
     }
 
+    /// What is about to be given back is in hand no more.
+    fn let_go(&self, result: &Result) {
+        match result {
+            Result::NotTried(id) => remove(&mut self.in_hand(), [id].into_iter()),
+            Result::NotTriedInLine(ids) => remove(&mut self.in_hand(), ids.iter()),
+            Result::NotTriedBatch(id) => remove(&mut self.batches_in_hand(), [id].into_iter()),
+            Result::Attempted(_) | Result::AttemptedBatch(_) => {}
+        }
+    }
+
+    /// What could not be given back is in hand again; but for what a courier has in hand by now: that was given back after all.
+    fn take_again(&self, result: &mut Result) -> bool {
+        match result {
+            Result::NotTried(id) => self.take(*id),
+            Result::NotTriedInLine(ids) => {
+                ids.retain(|id| self.take(*id));
+                !ids.is_empty()
+            }
+            Result::NotTriedBatch(id) => self.take_batch(*id),
+            Result::Attempted(_) | Result::AttemptedBatch(_) => true,
+        }
+    }
+
     fn send(&self, result: Result) {
         // nobody receives only after the end; then the lease ends by itself
         let _ = self.results.send(result);
@@ -273,7 +296,7 @@ impl Recording {
             }
             // who has nothing to wait for any more goes on
             let _ = tokio::time::timeout(GATHER_MAX, self.gather(&mut results, &finish)).await;
-            while let Err(error) = self.store(&results).await {
+            while let Err(error) = self.store(&mut results).await {
                 self.recorder.metrics.store_failures.inc();
                 warn!(
                     error = format!("{error:#}"),
@@ -282,7 +305,6 @@ impl Recording {
                 );
                 tokio::time::sleep(STORE_PAUSE).await;
             }
-            results.clear();
         }
     }
 
@@ -298,61 +320,93 @@ impl Recording {
         }
     }
 
-    async fn store(&self, results: &[Result]) -> anyhow::Result<()> {
-        let recorder = &self.recorder;
-        let (mut finished, mut attempts, mut not_tried) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut ended, mut attempts_of_batches, mut batches_not_tried) =
-            (Vec::new(), Vec::new(), Vec::new());
-        for result in results {
+    /// Stores results. What is stored leaves the list at once: when something after it fails, it is not stored again over what a
+    /// courier has leased since.
+    async fn store(&self, results: &mut Vec<Result>) -> anyhow::Result<()> {
+        let mut conn = self.recorder.pool.get().await?;
+        self.store_attempted(&mut conn, results).await?;
+        // a courier may lease what is given back at once, and takes it in hand then
+        results.iter().for_each(|result| self.recorder.let_go(result));
+        let given_back = self.give_back(&mut conn, results).await;
+        if given_back.is_err() {
+            results.retain_mut(|result| self.recorder.take_again(result));
+        }
+        given_back
+    }
+
+    async fn store_attempted(&self, conn: &mut Connection, results: &mut Vec<Result>) -> anyhow::Result<()> {
+        let (mut finished, mut attempts) = (Vec::new(), Vec::new());
+        let (mut ended, mut attempts_of_batches) = (Vec::new(), Vec::new());
+        for result in &*results {
             match result {
                 Result::Attempted(attempted) => {
                     finished.push(attempted.finished.clone());
                     attempts.extend(attempted.attempt.clone());
                 }
-                Result::NotTried(id) => not_tried.push(*id),
-                Result::NotTriedInLine(ids) => not_tried.extend(ids),
                 Result::AttemptedBatch(attempted) => {
                     ended.push(attempted.0.clone());
                     attempts_of_batches.push(attempted.1.clone());
                 }
-                Result::NotTriedBatch(id) => batches_not_tried.push(*id),
+                Result::NotTried(_) | Result::NotTriedInLine(_) | Result::NotTriedBatch(_) => {}
             }
         }
-        let mut conn = recorder.pool.get().await?;
+        let (recorder, now) = (&self.recorder, Utc::now());
         if !finished.is_empty() {
-            let stored =
-                leases::finish(&mut conn, &finished, &attempts, recorder.leased_by, Utc::now()).await?;
+            let stored = leases::finish(conn, &finished, &attempts, recorder.leased_by, now).await?;
             recorder.metrics.leases_lost.inc_by((finished.len() - stored.len()) as u64);
-        }
-        if !not_tried.is_empty() {
-            leases::release(&mut conn, &not_tried, recorder.leased_by).await?;
+            remove(&mut recorder.in_hand(), finished.iter().map(|f| &f.id));
+            self.stored(results, |result| matches!(result, Result::Attempted(_)));
         }
         if !ended.is_empty() {
-            let (by, now) = (recorder.leased_by, Utc::now());
-            let stored = batches::finish(&mut conn, &ended, &attempts_of_batches, by, now).await?;
+            let stored = batches::finish(conn, &ended, &attempts_of_batches, recorder.leased_by, now).await?;
             recorder.metrics.leases_lost.inc_by((ended.len() - stored.len()) as u64);
-        }
-        if !batches_not_tried.is_empty() {
-            batches::release(&mut conn, &batches_not_tried, recorder.leased_by).await?;
-        }
-        remove(&mut recorder.in_hand(), finished.iter().map(|f| &f.id).chain(&not_tried));
-        remove(&mut recorder.batches_in_hand(), ended.iter().map(|f| &f.id).chain(&batches_not_tried));
-        if results.iter().any(Result::is_awaited) {
-            recorder.work.notify_one();
+            remove(&mut recorder.batches_in_hand(), ended.iter().map(|batch| &batch.id));
+            self.stored(results, |result| matches!(result, Result::AttemptedBatch(_)));
         }
         Ok(())
+    }
+
+    async fn give_back(&self, conn: &mut Connection, results: &mut Vec<Result>) -> anyhow::Result<()> {
+        let (mut delivery_ids, mut batch_ids) = (Vec::new(), Vec::new());
+        for result in &*results {
+            match result {
+                Result::NotTried(id) => delivery_ids.push(*id),
+                Result::NotTriedInLine(ids) => delivery_ids.extend(ids),
+                Result::NotTriedBatch(id) => batch_ids.push(*id),
+                Result::Attempted(_) | Result::AttemptedBatch(_) => {}
+            }
+        }
+        if !delivery_ids.is_empty() {
+            leases::release(conn, &delivery_ids, self.recorder.leased_by).await?;
+            self.stored(results, |result| !matches!(result, Result::NotTriedBatch(_)));
+        }
+        if !batch_ids.is_empty() {
+            batches::release(conn, &batch_ids, self.recorder.leased_by).await?;
+            self.stored(results, |result| matches!(result, Result::NotTriedBatch(_)));
+        }
+        Ok(())
+    }
+
+    /// These leave the list, and whoever waits for one of them goes on.
+    fn stored(&self, results: &mut Vec<Result>, is_one: impl Fn(&Result) -> bool) {
+        if results.iter().any(|result| is_one(result) && result.is_awaited()) {
+            self.recorder.work.notify_one();
+        }
+        results.retain(|result| !is_one(result));
     }
 }
 
 #[cfg(test)]
 impl Recording {
-    /// Stores the results that there are.
+    /// Stores the results that there are; when that fails, what is left of them is stored the next time.
     pub(crate) async fn store_what_came(&mut self) -> anyhow::Result<()> {
         let mut results = Vec::new();
         while let Ok(result) = self.results.try_recv() {
             results.push(result);
         }
-        self.store(&results).await
+        let stored = self.store(&mut results).await;
+        results.into_iter().for_each(|left| self.recorder.send(left));
+        stored
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) struct Parts {
     pub courier: Arc<Courier>,
     pub recording: Recording,
     pub workspace_id: WorkspaceId,
+    pub database: TestDatabase,
     /// The test's own.
     pool: Pool,
     keyring: Keyring,
@@ -32,7 +33,7 @@ pub(crate) struct Parts {
 
 impl Parts {
     pub async fn new(change: impl FnOnce(&mut Settings)) -> Self {
-        let (database, nats) = (TestDatabase::new().await.settings(), TestNats::start().await);
+        let (database, nats) = (TestDatabase::new().await, TestNats::start().await);
         let key = webhook::sealing::generate_key();
         let env = [
             ("CLICKWIRE__SEALING__KEY".to_owned(), key.clone()),
@@ -42,9 +43,9 @@ impl Parts {
             service::settings::load_from(Settings::DEFAULTS, None, env).expect("the defaults are settings");
         settings.deliver.allowed_networks = vec!["127.0.0.0/8".parse().expect("a network")];
         settings.nats = nats.settings();
-        settings.database = database.clone();
+        settings.database = database.settings();
         change(&mut settings);
-        let pool = Pool::through_indexes(&database).expect("the URL is ours");
+        let pool = Pool::through_indexes(&database.settings()).expect("the URL is ours");
         let workspace_id = given::workspace(&mut pool.get().await.expect("a connection")).await;
         let App { dispatcher, courier, recording, .. } =
             App::build_with(settings, Ops::new()).await.expect("the service is put together");
@@ -53,6 +54,7 @@ impl Parts {
             courier,
             recording,
             workspace_id,
+            database,
             pool,
             keyring: Keyring::new(&key, &[]).expect("a key"),
             _nats: nats,

@@ -4,6 +4,7 @@ use model::EventId;
 use model::event_type::LINK_CLICKED;
 use store::deliveries::{self, NewDelivery, Owed, Progress};
 use store::endpoints::{self, State};
+use testkit::until;
 use uuid::Uuid;
 
 use super::*;
@@ -16,6 +17,9 @@ use crate::outcome::Signal;
 const NOWHERE: &str = "http://127.0.0.1:9/hooks";
 
 const HOUR: TimeDelta = TimeDelta::hours(1);
+
+/// Longer than anything here takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Another process.
 fn other() -> Uuid {
@@ -156,6 +160,37 @@ async fn what_is_under_way_and_leased_once_more_is_not_given_back() {
 
     parts.recording.store_what_came().await.expect("the database is there");
     assert_eq!(parts.recorder().in_hand_count(), 3);
+}
+
+#[tokio::test]
+async fn what_was_given_back_can_be_sent_although_what_came_with_it_is_not_stored_yet() {
+    let mut parts = Parts::new(|_| {}).await;
+    let endpoint_id = parts.endpoint(NOWHERE, |_| {}).await;
+    owe(&parts, endpoint_id, 1).await;
+    let (us, now) = (parts.recorder().leased_by(), Utc::now());
+    let (id, batch_id) = (leased(&parts, endpoint_id, us, now, now + HOUR).await[0].id, BatchId::generate());
+    assert!(parts.recorder().take(id) && parts.recorder().take_batch(batch_id));
+    parts.recorder().give_back(id);
+    parts.recorder().give_back_batch(batch_id);
+    let held = parts.database.hold("delivery_batches").await;
+    let cut_off = until(LIMIT, || async {
+        held.cut_off_who_waits().await;
+        None
+    });
+
+    let stored = tokio::select! {
+        stored = parts.recording.store_what_came() => stored,
+        () = cut_off => Ok(()),
+    };
+
+    assert!(stored.is_err(), "the batch could not be given back");
+    for again in leased(&parts, endpoint_id, us, now, now + HOUR).await {
+        assert!(parts.recorder().take(again.id), "it is not in hand any more");
+    }
+    held.let_go().await;
+    while parts.recording.store_what_came().await.is_err() {}
+    assert_eq!(parts.recorder().in_hand_count(), 1);
+    assert_eq!(leased(&parts, endpoint_id, other(), now, now).await, [], "it is not given back once more");
 }
 
 #[tokio::test]
