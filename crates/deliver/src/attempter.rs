@@ -52,6 +52,12 @@ impl Settlement {
         self.number == 1 && self.attempt.is_success()
     }
 
+    /// The same, of a delivery that somebody asked for.
+    #[must_use]
+    pub fn asked_for(self) -> Self {
+        Self { trigger: Trigger::Manual, ..self }
+    }
+
     /// The row of the attempt, unless the delivery's own row says it all.
     pub fn into_attempt_row(self, id: DeliveryId, endpoint: &Endpoint) -> Option<NewAttempt> {
         let is_told = self.is_first_try_success();

@@ -131,6 +131,7 @@ impl Runner {
                 let body = numbered(body, leased.sequence);
                 let shipment = shipment(&leased, body.clone());
                 let settlement = self.attempter.attempt(endpoint, &shipment, slot).await;
+                let settlement = if leased.was_accepted { settlement.asked_for() } else { settlement };
                 let is_accepted = settlement.progress.status == DeliveryStatus::Delivered;
                 let kept = leased.body.is_none().then(|| body.to_vec());
                 let is_awaited = endpoint.ordering.is_kept() && (is_last || !is_accepted);
@@ -266,6 +267,7 @@ mod tests {
             told_revision: 0,
             is_taken_over: false,
             sequence: None,
+            was_accepted: false,
         };
         (id, leased)
     }

@@ -1,4 +1,4 @@
-//! Attempts of deliveries that did not succeed at first try, one row each.
+//! Attempts of deliveries that did not succeed at first try, or were asked for again, one row each.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
@@ -20,7 +20,7 @@ const ROWS_MAX: usize = 1000;
 pub enum Trigger {
     /// It was due.
     Schedule,
-    /// Somebody asked for it after the schedule had ended.
+    /// Somebody asked for it after the schedule had ended, or after it was accepted.
     Manual,
 }
 

@@ -12,9 +12,10 @@ use diesel_async::{AsyncConnection as _, RunQueryDsl};
 use serde_json::Value;
 use uuid::Uuid;
 
-use model::delivery::{DeliveryStatus, Timings};
+use model::delivery::{Attempt, DeliveryStatus, Timings};
 use model::{BatchId, ClickId, DeliveryId, EndpointId, EventId, ReplayId, WorkspaceId};
 
+use crate::attempts::{NewAttempt, Trigger};
 use crate::schema::{attempts, deliveries};
 use crate::{Connection, QueryResult, batches, sequences};
 
@@ -68,7 +69,7 @@ pub struct LoggedDelivery {
     pub sequence: Option<u64>,
 }
 
-/// One attempt of a delivery that did not succeed at first try.
+/// One attempt of a delivery that did not succeed at first try, or was asked for again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoggedAttempt {
     /// 1 for the first.
@@ -231,7 +232,7 @@ pub async fn of_event(
     Ok(row.map(LoggedDelivery::from))
 }
 
-/// The attempts of a delivery, first to last. A success at first try left none: its row tells it all.
+/// The attempts of a delivery, first to last. A success at first try left none, until it is asked for again: its row tells it all.
 pub async fn attempts(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
@@ -331,5 +332,26 @@ async fn make_due(
         ))
         .execute(conn)
         .await?;
+    if changed > 0 {
+        keep_first(conn, workspace_id, id).await?;
+    }
     Ok(changed > 0)
+}
+
+/// Keeps a success at first try as an attempt: so far its row alone tells of it, and the next attempt takes its place there.
+async fn keep_first(conn: &mut Connection, workspace_id: WorkspaceId, id: DeliveryId) -> QueryResult<()> {
+    let Some(delivery) = find(conn, workspace_id, id).await? else { return Ok(()) };
+    // those of a batch are its own
+    let was_accepted =
+        delivery.attempt_count == 1 && delivery.last_error.is_none() && delivery.batch_id.is_none();
+    let Some(started_at) = delivery.attempted_at.filter(|_| was_accepted) else { return Ok(()) };
+    let attempt = Attempt {
+        duration_ms: delivery.duration_ms.unwrap_or_default(),
+        status: delivery.last_status,
+        response_body: delivery.response_body,
+        timings: delivery.timings,
+        ..Attempt::begun(started_at)
+    };
+    let first = NewAttempt { delivery_id: id, workspace_id, number: 1, trigger: Trigger::Schedule, attempt };
+    crate::attempts::insert(conn, [&first]).await
 }

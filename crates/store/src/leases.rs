@@ -60,12 +60,14 @@ pub struct Leased {
     pub is_taken_over: bool,
     /// Its place among what its endpoint is owed, if that is counted.
     pub sequence: Option<u64>,
+    /// The last attempt was accepted: somebody asked for another one.
+    pub was_accepted: bool,
 }
 
 /// What [`LeasedRow`] is read from, but for `is_taken_over`; `d` is the delivery.
 pub(crate) const LEASED: &str = "d.id, d.workspace_id, d.endpoint_id, d.event_id, d.event_revision, d.event_type, \
     d.click_id, d.attempt_count, d.body, d.throttled, d.told_revision, d.replay_id IS NOT NULL AS is_replay, \
-    d.sequence";
+    d.sequence, d.attempt_count > 0 AND d.last_error IS NULL AS was_accepted";
 
 #[derive(QueryableByName)]
 pub(crate) struct LeasedRow {
@@ -97,6 +99,8 @@ pub(crate) struct LeasedRow {
     is_taken_over: bool,
     #[diesel(sql_type = Nullable<BigInt>)]
     sequence: Option<i64>,
+    #[diesel(sql_type = Bool)]
+    was_accepted: bool,
 }
 
 impl From<LeasedRow> for Leased {
@@ -117,6 +121,7 @@ impl From<LeasedRow> for Leased {
             told_revision: row.told_revision.cast_unsigned(),
             is_taken_over: row.is_taken_over,
             sequence: row.sequence.and_then(|sequence| u64::try_from(sequence).ok()),
+            was_accepted: row.was_accepted,
         }
     }
 }

@@ -62,6 +62,36 @@ async fn a_delivery_whose_schedule_is_exhausted_is_dead_told_of_and_can_be_asked
 }
 
 #[tokio::test]
+async fn what_was_accepted_and_is_asked_for_again_tells_of_both_attempts() {
+    let rig = Rig::new().await;
+    let subscriber = Subscriber::start(Script::new([Answer::Status(202), Answer::Status(500)])).await;
+    rig.endpoint(&subscriber.url()).await;
+    let running = rig.start().await;
+    let click = rig.click();
+    rig.record(&click).await;
+    rig.publish(&click).await;
+    let accepted = rig.stand(DeliveryStatus::Delivered, 1).await.remove(0);
+
+    let mut conn = rig.pool.get().await.expect("a connection");
+    delivery_log::retry(&mut conn, rig.workspace_id, accepted.id, Utc::now()).await.expect("a retry");
+    drop(conn);
+
+    let attempts = until(LIMIT, || async {
+        let attempts = rig.attempts(&accepted).await;
+        (attempts.len() > 1).then_some(attempts)
+    })
+    .await;
+    let told: Vec<_> = attempts.iter().map(|a| (a.number, a.status, a.trigger.as_str())).collect();
+    assert_eq!(told, [(1, Some(202), "schedule"), (2, Some(500), "manual")]);
+    assert_eq!(Some(attempts[0].started_at), accepted.attempted_at);
+    assert_eq!(
+        (attempts[0].timings, Some(attempts[0].duration_ms)),
+        (accepted.timings, accepted.duration_ms)
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn what_a_dead_process_held_is_tried_again_when_its_lease_ends() {
     let rig = Rig::new().await;
     let subscriber = Subscriber::start(Script::new([Answer::Hang, Answer::Status(200)])).await;
