@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 
 use bus::Message as _;
 use bytes::Bytes;
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use model::delivery::{DeliveryStatus, Timings};
 use model::event_type::{self, LINK_CLICKED};
 use model::{DeliveryId, EnrichedClick, EventId};
 use store::Pool;
 use store::batches::LeasedBatch;
 use store::deliveries::{self, Progress};
-use store::leases::{Finished, Leased};
+use store::leases::{self, Finished, Leased};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 use webhook::batch::BATCH;
 
 use crate::attempter::Attempter;
@@ -33,6 +33,13 @@ use crate::sender::{Batched, Shipment};
 
 /// So long the rest of a run is kept from whoever would change or withdraw it.
 const RUN_MAX: Duration = Duration::from_secs(1);
+
+/// How long `record` may need for a click whose body was not kept, from when the delivery was made; as whoever fetches it waits. What
+/// is not recorded by then is lost.
+const RECORDED_WITHIN: TimeDelta = TimeDelta::minutes(10);
+
+/// Pause before it is looked for again.
+const RECORDED_PAUSE: TimeDelta = TimeDelta::seconds(5);
 
 /// Sends what is in hand.
 #[derive(Clone)]
@@ -139,9 +146,7 @@ impl Runner {
                 is_accepted
             }
             Ok(None) => {
-                error!(delivery_id = %leased.id, "the event of a delivery is gone; it cannot be sent again");
-                self.metrics.body_lost();
-                self.recorder.settle_without_attempt(lost(&leased));
+                self.settle_without_body(&leased).await;
                 false
             }
             Err(error) => {
@@ -150,6 +155,36 @@ impl Runner {
                 false
             }
         }
+    }
+
+    /// What has no body waits until its click is recorded, or ends when that is gone.
+    async fn settle_without_body(&self, leased: &Leased) {
+        match self.await_recording(leased).await {
+            Ok(true) => {
+                debug!(delivery_id = %leased.id, "the event of a delivery is not recorded yet");
+                self.recorder.give_back(leased.id);
+            }
+            Ok(false) => {
+                error!(delivery_id = %leased.id, "the event of a delivery is gone; it cannot be sent again");
+                self.metrics.body_lost();
+                self.recorder.settle_without_attempt(lost(leased));
+            }
+            Err(error) => {
+                warn!(
+                    error = format!("{error:#}"),
+                    "failed to put off a delivery whose event is not recorded"
+                );
+                self.recorder.give_back(leased.id);
+            }
+        }
+    }
+
+    async fn await_recording(&self, leased: &Leased) -> anyhow::Result<bool> {
+        let Some(click_id) = leased.click_id else { return Ok(false) };
+        let (ids, by, now) = ((leased.id, click_id), self.recorder.leased_by(), Utc::now());
+        let mut conn = self.pool.get().await?;
+        let (since, due_at) = (now - RECORDED_WITHIN, now + RECORDED_PAUSE);
+        Ok(leases::await_recording(&mut conn, ids, by, since, due_at).await?)
     }
 }
 

@@ -299,6 +299,32 @@ pub async fn release(conn: &mut Connection, ids: &[DeliveryId], leased_by: Uuid)
     Ok(())
 }
 
+/// Lets a leased delivery that was made after `since` be due at `due_at` and not before, as its click may still come to be recorded;
+/// where the lease is still ours. `false`: it is older, or its click was erased.
+pub async fn await_recording(
+    conn: &mut Connection,
+    (id, click_id): (DeliveryId, ClickId),
+    leased_by: Uuid,
+    since: DateTime<Utc>,
+    due_at: DateTime<Utc>,
+) -> QueryResult<bool> {
+    let changed = statement(
+        "UPDATE deliveries d SET next_attempt_at = $5 \
+         WHERE d.day = $1 AND d.id = $2 AND d.leased_by = $3 AND d.created_at > $4 \
+             AND NOT EXISTS (SELECT FROM clicks c WHERE c.day = $6 AND c.id = $7 AND c.erased_at IS NOT NULL)",
+    )
+    .bind::<Date, _>(id.day())
+    .bind::<SqlUuid, _>(id.uuid())
+    .bind::<SqlUuid, _>(leased_by)
+    .bind::<Timestamptz, _>(since)
+    .bind::<Timestamptz, _>(due_at)
+    .bind::<Date, _>(click_id.day())
+    .bind::<SqlUuid, _>(click_id.uuid())
+    .execute(conn)
+    .await?;
+    Ok(changed > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use model::delivery::DeliveryStatus;
+use model::event_type::LINK_CLICKED;
+use model::{DeliveryId, EndpointId};
+use store::deliveries::{self, NewDelivery, Owed, Progress};
 use store::{delivery_log, endpoint_state};
 use testkit::{Answer, Script, Subscriber, until};
 use uuid::Uuid;
@@ -143,22 +146,65 @@ async fn no_endpoint_takes_the_slots_of_another() {
 }
 
 #[tokio::test]
-async fn a_body_that_was_not_kept_is_rendered_again_or_the_delivery_ends_with_the_reason() {
+async fn a_body_that_was_not_kept_waits_for_its_click_to_be_recorded_and_ends_with_the_reason() {
     let rig = Rig::new().await;
     let subscriber = Subscriber::start(Script::always(Answer::Status(200))).await;
-    rig.endpoint(&subscriber.url()).await;
+    let (endpoint_id, _) = rig.endpoint(&subscriber.url()).await;
     let running = rig.start().await;
-    rig.publish(&rig.click()).await;
-    let delivered = rig.stand(DeliveryStatus::Delivered, 1).await.remove(0);
-
-    // nobody recorded the click here, so there is nothing to render from
+    let click = rig.click();
+    rig.publish(&click).await;
+    let accepted = rig.stand(DeliveryStatus::Delivered, 1).await.remove(0);
     let mut conn = rig.pool.get().await.expect("a connection");
-    delivery_log::retry(&mut conn, rig.workspace_id, delivered.id, Utc::now()).await.expect("a retry");
-    drop(conn);
 
+    // nobody has recorded the click yet, so there is nothing to render from
+    let (asked_at, second) = (Utc::now(), chrono::Duration::seconds(1));
+    delivery_log::retry(&mut conn, rig.workspace_id, accepted.id, asked_at).await.expect("a retry");
+    until(LIMIT, || async {
+        let now = rig.deliveries().await.remove(0);
+        assert_eq!(now.status, DeliveryStatus::Pending, "{now:?}");
+        (now.next_attempt_at > Some(asked_at + second)).then_some(())
+    })
+    .await;
+    rig.record(&click).await;
+    let requests = subscriber.received(2).await;
+    assert_eq!(requests[0].body, requests[1].body);
+    rig.stand(DeliveryStatus::Delivered, 1).await;
+
+    // what nobody has recorded for so long is lost
+    let before = Utc::now() - chrono::Duration::minutes(11);
+    let lost = accepted_at(&rig, endpoint_id, before);
+    deliveries::insert(&mut conn, std::slice::from_ref(&lost), &[], Uuid::nil(), before)
+        .await
+        .expect("an insert");
+    delivery_log::retry(&mut conn, rig.workspace_id, lost.id, Utc::now()).await.expect("a retry");
+    drop(conn);
     let dead = rig.stand(DeliveryStatus::Dead, 1).await.remove(0);
-    assert_eq!(dead.last_error.as_deref(), Some("event_lost"));
+    assert_eq!((dead.id, dead.last_error.as_deref()), (lost.id, Some("event_lost")));
     running.stop().await;
+}
+
+/// A delivery of a click that nobody records, accepted at first try then.
+fn accepted_at(rig: &Rig, endpoint_id: EndpointId, at: DateTime<Utc>) -> NewDelivery {
+    let click = rig.click();
+    NewDelivery {
+        id: DeliveryId::generate_at(click.event_id.timestamp()),
+        workspace_id: rig.workspace_id,
+        owed: Owed { endpoint_id, event_id: click.event_id },
+        event_type: LINK_CLICKED,
+        click_id: Some(click.click.id),
+        told_revision: 0,
+        progress: Progress {
+            status: DeliveryStatus::Delivered,
+            attempt_count: 1,
+            next_attempt_at: None,
+            attempted_at: Some(at),
+            finished_at: Some(at),
+            last_status: Some(200),
+            ..Progress::due(at, None)
+        },
+        leased_until: None,
+        line: None,
+    }
 }
 
 #[tokio::test]
