@@ -3,7 +3,8 @@
 //! The table is replaced as a whole. It knows the counter of changes (`endpoint_changes`) it is as new as;
 //! who has seen a higher one asks for a newer table before matching, so that no click misses an endpoint that
 //! was saved before it. Change notices and age keep the table new without being asked; what is as new as it can be is
-//! not loaded again, so that a hundred thousand endpoints cost nothing while nobody changes one. Lanes outlive a reload.
+//! not loaded again, so that a hundred thousand endpoints cost nothing while nobody changes one. Lanes outlive a reload, unless
+//! their endpoint is at another server then.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
@@ -268,13 +269,16 @@ impl Endpoints {
         *self.loaded_at.lock().expect("nobody panics with this in hand") = Some(Instant::now());
     }
 
-    /// The endpoint with the lane it had. One that does not open still matches, so that its deliveries wait as rows.
+    /// The endpoint with the lane it had, unless it is at another server now, which asked for no pause and failed at nothing. One that
+    /// does not open still matches, so that its deliveries wait as rows.
     fn endpoint(&self, source: Subscription, old: &EndpointTable) -> Option<Arc<Endpoint>> {
         let slots = source.max_in_flight.and_then(|slots| usize::try_from(slots).ok());
         let own = source.rate_per_second.map(|per_second| Rate { per_second, burst: source.rate_burst });
         let is_unproven = self.ownership == OwnershipCheck::Required && source.verified_at.is_none();
         let rate = if is_unproven { Some(Rate::UNPROVEN) } else { own };
-        let known = old.get(source.endpoint_id).filter(|known| self.lanes.fits(&known.lane, slots, rate));
+        let known = old.get(source.endpoint_id).filter(|known| {
+            known.url.stays_at_server(&source.url) && self.lanes.fits(&known.lane, slots, rate)
+        });
         if let Some(known) = known.filter(|known| known.is_of(&source)) {
             return Some(Arc::clone(known));
         }

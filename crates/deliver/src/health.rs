@@ -34,8 +34,9 @@ pub struct Health {
 #[derive(Debug, Clone)]
 struct News {
     learned: Learned,
-    paused_until: Option<DateTime<Utc>>,
-    /// The URL that answered 410: the endpoint may be at another one by now.
+    /// The URL that asked for a pause, and until when: the endpoint may be at another one by now.
+    paused: Option<(EndpointUrl, DateTime<Utc>)>,
+    /// The URL that answered 410; likewise.
     gone: Option<EndpointUrl>,
 }
 
@@ -57,7 +58,7 @@ impl Health {
         news.add(attempt, number, deliveries, now);
         match outcome {
             Outcome::Pause(until) => {
-                news.paused_until = news.paused_until.max(Some(until));
+                news.pause(&endpoint.url, until);
                 endpoint.lane.pause(until);
             }
             Outcome::Gone => {
@@ -119,8 +120,8 @@ async fn write(
         {
             disabled.push((workspace_id, endpoint_id));
         }
-        if let Some(until) = news.paused_until {
-            endpoint_state::pause(&mut conn, workspace_id, endpoint_id, until, now).await?;
+        if let Some((url, until)) = &news.paused {
+            endpoint_state::pause(&mut conn, workspace_id, endpoint_id, url, *until, now).await?;
         }
     }
     let learned: Vec<Learned> = news.map(|news| news.learned.clone()).collect();
@@ -140,7 +141,7 @@ impl News {
             last_failure_at: None,
             last_success_at: None,
         };
-        Self { learned, paused_until: None, gone: None }
+        Self { learned, paused: None, gone: None }
     }
 
     fn add(&mut self, attempt: &Attempt, number: u32, deliveries: u32, now: DateTime<Utc>) {
@@ -157,6 +158,14 @@ impl News {
         }
     }
 
+    /// A pause is never shortened; what another URL asked for takes its place.
+    fn pause(&mut self, url: &EndpointUrl, until: DateTime<Utc>) {
+        match &mut self.paused {
+            Some((at, longest)) if *at == *url => *longest = until.max(*longest),
+            paused => *paused = Some((url.clone(), until)),
+        }
+    }
+
     /// Adds what happened after it.
     fn follow(&mut self, newer: Self) {
         let (old, new) = (&mut self.learned, newer.learned);
@@ -169,7 +178,9 @@ impl News {
         old.first_failure_at = old.first_failure_at.or(new.first_failure_at);
         old.last_failure_at = new.last_failure_at.or(old.last_failure_at);
         old.last_success_at = new.last_success_at.or(old.last_success_at);
-        self.paused_until = self.paused_until.max(newer.paused_until);
+        if let Some((url, until)) = &newer.paused {
+            self.pause(url, *until);
+        }
         self.gone = newer.gone.or(self.gone.take());
     }
 }

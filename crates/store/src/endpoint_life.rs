@@ -322,7 +322,7 @@ pub async fn claim_dead(
     Ok(rows.into_iter().map(|row| EndpointId::from_uuid(row.endpoint_id)).collect())
 }
 
-/// An endpoint that is enabled or resumed begins anew. What people were told of stays told, until it succeeds.
+/// An endpoint that is enabled, resumed or moved to another server begins anew. What people were told of stays told, until it succeeds.
 pub(crate) async fn forget_failures(
     conn: &mut Connection,
     workspace_id: WorkspaceId,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Nullable, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
@@ -73,26 +73,46 @@ pub async fn add(conn: &mut Connection, learned: &[Learned], now: DateTime<Utc>)
     Ok(())
 }
 
-/// Sends nothing to the endpoint before `until`, on any replica; a pause is never shortened.
+/// Sends nothing to an endpoint that asked for it at this URL before `until`, on any replica; a pause is never shortened. One that
+/// has been moved to another URL asked for nothing.
 pub async fn pause(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
     endpoint_id: EndpointId,
+    url: &EndpointUrl,
     until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
+    // whoever is moving it now is waited for
     statement(
         "INSERT INTO endpoint_state AS known (endpoint_id, workspace_id, paused_until, updated_at) \
-         VALUES ($1, $2, $3, $4) ON CONFLICT (endpoint_id) DO UPDATE SET \
+         SELECT e.id, e.workspace_id, $4, $5 FROM endpoints e \
+             WHERE e.id = $1 AND e.workspace_id = $2 AND e.url = $3 FOR SHARE \
+         ON CONFLICT (endpoint_id) DO UPDATE SET \
              paused_until = greatest(known.paused_until, excluded.paused_until), updated_at = excluded.updated_at",
     )
     .bind::<SqlUuid, _>(endpoint_id.uuid())
     .bind::<SqlUuid, _>(workspace_id.uuid())
+    .bind::<Text, _>(url.as_str())
     .bind::<Timestamptz, _>(until)
     .bind::<Timestamptz, _>(now)
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Forgets what the server asked for that an endpoint is moved away from, and how it failed.
+pub(crate) async fn forget_server(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    endpoint_id: EndpointId,
+) -> QueryResult<()> {
+    let own = endpoint_state::table
+        .filter(endpoint_state::endpoint_id.eq(endpoint_id.uuid()))
+        .filter(endpoint_state::workspace_id.eq(workspace_id.uuid()));
+    let no_pause = endpoint_state::paused_until.eq(None::<DateTime<Utc>>);
+    diesel::update(own).set(no_pause).execute(conn).await?;
+    crate::endpoint_life::forget_failures(conn, workspace_id, endpoint_id).await
 }
 
 /// Takes these endpoints for `courier` alone until `until`, where nobody else has them. Tells which are its own and, of those that

@@ -214,7 +214,8 @@ pub async fn list(
     rows.into_iter().map(read).collect()
 }
 
-/// Saves the options of an endpoint and counts the change. What it has shown holds for the server that it was at.
+/// Saves the options of an endpoint and counts the change. What it has shown and asked for, and how it failed, holds for the server
+/// that it was at.
 pub async fn update(
     conn: &mut Connection,
     workspace_id: WorkspaceId,

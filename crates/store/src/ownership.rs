@@ -7,7 +7,7 @@ use diesel_async::RunQueryDsl;
 use model::{EndpointId, EndpointUrl, WorkspaceId};
 
 use crate::schema::endpoints;
-use crate::{Connection, QueryResult};
+use crate::{Connection, QueryResult, endpoint_state};
 
 /// Notes that an endpoint gave its challenge back.
 pub async fn verified(
@@ -19,7 +19,7 @@ pub async fn verified(
     set(conn, workspace_id, id, Some(now)).await
 }
 
-/// Forgets what an endpoint has shown, if it is to be at another server than the one it is at now.
+/// Forgets what an endpoint has shown and asked for, and how it failed, if it is to be at another server than the one it is at now.
 ///
 /// Belongs before the change, into its transaction.
 pub(crate) async fn forget_if_moved(
@@ -30,14 +30,17 @@ pub(crate) async fn forget_if_moved(
 ) -> QueryResult<()> {
     let before: Option<String> = endpoints::table
         .filter(endpoints::id.eq(id.uuid()).and(endpoints::workspace_id.eq(workspace_id.uuid())))
-        .filter(endpoints::verified_at.is_not_null())
         .select(endpoints::url)
         .first(conn)
         .await
         .optional()?;
     let Some(before) = before else { return Ok(()) };
     let stays = before.parse().is_ok_and(|before: EndpointUrl| before.stays_at_server(url));
-    if stays { Ok(()) } else { set(conn, workspace_id, id, None).await }
+    if stays {
+        return Ok(());
+    }
+    set(conn, workspace_id, id, None).await?;
+    endpoint_state::forget_server(conn, workspace_id, id).await
 }
 
 async fn set(

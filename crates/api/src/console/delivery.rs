@@ -149,7 +149,10 @@ pub async fn retry(signed: Signed, _form: Form, id: Path<String>, shared: Data<S
     signed.caller.require(Scope::DeliveriesWrite)?;
     let delivery = deliveries::retry(&shared, &signed.caller, path_id(&id, "delivery")?, None).await?;
     let delivery = delivery.into_inner();
-    let flash = Flash::Done("It is sent again now. Reload in a moment to see how it went.".to_owned());
+    let flash = Flash::Done(
+        "It is sent again as soon as the webhook may be sent to. Reload in a moment to see how it went."
+            .to_owned(),
+    );
     Ok(session::leave(&shared, see_other(&format!("/deliveries/{}", delivery.id)), &flash))
 }
 

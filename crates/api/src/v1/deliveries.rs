@@ -190,7 +190,9 @@ pub async fn show_delivery(
 /// Try a delivery again now
 ///
 /// Whatever became of it before; `webhook-id` stays the same, so that the subscriber can tell. One that waits in a batch is sent with
-/// that whole batch; one whose batch has ended is sent alone, under the id of its event, which stood in the batch too.
+/// that whole batch; one whose batch has ended is sent alone, under the id of its event, which stood in the batch too. It is sent as
+/// soon as its endpoint may be sent to: not during a pause that it asked for, and to one that does not answer with its next probe, in 5
+/// minutes at most.
 #[utoipa::path(tag = "deliveries", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), security(("api_key" = ["deliveries:write"])),
     responses((status = 202, body = DeliveryView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]

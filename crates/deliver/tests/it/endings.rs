@@ -1,13 +1,24 @@
 //! What subscribers say about themselves: gone, too much, elsewhere.
 
-use chrono::Utc;
-use model::EndpointUrl;
+use chrono::{Duration, Utc};
 use model::delivery::DeliveryStatus;
-use store::endpoint_state;
+use model::{EndpointId, EndpointUrl};
+use store::endpoint_state::{self, Learned};
 use store::endpoints::{self, State};
 use testkit::{Answer, Response, Script, Subscriber, until};
 
 use crate::rig::{LIMIT, Rig};
+
+impl Rig {
+    async fn move_to(&self, endpoint_id: EndpointId, url: &str) {
+        let mut options = self.endpoint_now(endpoint_id).await.options;
+        options.url = url.parse().expect("a URL");
+        let mut conn = self.pool.get().await.expect("a connection");
+        endpoints::update(&mut conn, self.workspace_id, endpoint_id, &options, Utc::now())
+            .await
+            .expect("it is saved");
+    }
+}
 
 #[tokio::test]
 async fn an_endpoint_that_is_gone_is_disabled_and_nothing_more_is_owed_to_it() {
@@ -34,12 +45,8 @@ async fn an_endpoint_that_was_moved_is_not_disabled_because_nothing_is_left_wher
     let rig = Rig::new().await;
     let [before, after] = ["https://crm.example.com/before", "https://crm.example.com/after"];
     let (endpoint_id, _) = rig.endpoint(before).await;
-    let mut options = rig.endpoint_now(endpoint_id).await.options;
-    options.url = after.parse().expect("a URL");
+    rig.move_to(endpoint_id, after).await;
     let mut conn = rig.pool.get().await.expect("a connection");
-    endpoints::update(&mut conn, rig.workspace_id, endpoint_id, &options, Utc::now())
-        .await
-        .expect("it is saved");
 
     let mut disabled = Vec::new();
     for url in [before, after] {
@@ -74,6 +81,58 @@ async fn retry_after_pauses_the_whole_endpoint() {
     let requests = subscriber.requests();
     assert!(requests[1].at - requests[0].at >= chrono::Duration::seconds(3));
     running.stop().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_was_moved_does_not_wait_for_what_its_old_server_asked_for() {
+    let rig = Rig::new().await;
+    let throttled = Response::new(429).header("Retry-After", "600");
+    let old = Subscriber::start(Script::always(Answer::Response(throttled))).await;
+    let new = Subscriber::start(Answer::Status(200)).await;
+    let (endpoint_id, _) = rig.endpoint(&old.url()).await;
+    let running = rig.start().await;
+    rig.publish(&rig.click()).await;
+    until(LIMIT, || async { rig.endpoint_now(endpoint_id).await.health?.paused_until }).await;
+
+    rig.move_to(endpoint_id, &new.url()).await;
+    rig.publish(&rig.click()).await;
+
+    new.received(1).await;
+    assert_eq!(old.count(), 1);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_pause_and_failures_stay_at_their_server_and_are_forgotten_at_another() {
+    let rig = Rig::new().await;
+    let first = "https://crm.example.com/hooks";
+    let (endpoint_id, _) = rig.endpoint(first).await;
+    let (workspace_id, now) = (rig.workspace_id, Utc::now());
+    let mut conn = rig.pool.get().await.expect("a connection");
+    let learned = Learned {
+        endpoint_id,
+        workspace_id,
+        delivered: 0,
+        failed: 3,
+        failed_messages: 1,
+        first_failure_at: Some(now),
+        last_failure_at: Some(now),
+        last_success_at: None,
+    };
+    endpoint_state::add(&mut conn, &[learned], now).await.expect("it is noted");
+    let (url, later): (EndpointUrl, _) = (first.parse().expect("a URL"), now + Duration::hours(1));
+    endpoint_state::pause(&mut conn, workspace_id, endpoint_id, &url, later, now).await.expect("a pause");
+
+    let mut known = Vec::new();
+    for next in ["https://crm.example.com/more", "https://hooks.example.com/"] {
+        rig.move_to(endpoint_id, next).await;
+        // an answer from where it was that comes late
+        endpoint_state::pause(&mut conn, workspace_id, endpoint_id, &url, later, now).await.expect("a query");
+        let health = rig.endpoint_now(endpoint_id).await.health.expect("something was learned");
+        known.push((health.paused_until.is_some(), health.first_failure_at.is_some()));
+    }
+
+    assert_eq!(known, [(true, true), (false, false)]);
 }
 
 #[tokio::test]
