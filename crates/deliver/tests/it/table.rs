@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use chrono::{TimeDelta, Utc};
 use deliver::endpoints::Endpoints;
 use deliver::lanes::Lanes;
 use deliver::metrics::Metrics;
+use model::secret::SigningSecret;
 use service::ops::Ops;
+use store::secrets;
+use testkit::until;
 use webhook::Keyring;
 
-use crate::rig::Rig;
+use crate::rig::{LIMIT, Rig};
 
 #[tokio::test]
 async fn a_table_that_is_as_new_as_it_can_be_is_not_loaded_again() {
@@ -27,6 +31,30 @@ async fn a_table_that_is_as_new_as_it_can_be_is_not_loaded_again() {
     let (second, _) = rig.endpoint("https://crm.example.com/more").await;
     table.refresh().await.expect("a table");
     assert!(table.current().get(second).is_some());
+}
+
+#[tokio::test]
+async fn a_secret_that_has_ended_signs_no_more_although_nobody_changed_anything() {
+    let rig = Rig::new().await;
+    let (id, _) = rig.endpoint("https://crm.example.com/hooks").await;
+    let (newest, ends_at) = (SigningSecret::generate(), Utc::now() + TimeDelta::milliseconds(500));
+    let sealed = rig.keyring().seal_secret(rig.workspace_id, id, &newest);
+    let mut conn = rig.pool.get().await.expect("a connection");
+    let kept = secrets::insert(&mut conn, rig.workspace_id, id, &sealed, Utc::now()).await.expect("a secret");
+    secrets::expire_others(&mut conn, id, kept.id, ends_at).await.expect("the other one ends");
+    let table = endpoints(&rig, rig.keyring());
+    let signing = || async {
+        table.refresh().await.expect("a table");
+        table.current().get(id).expect("the endpoint").secrets.clone()
+    };
+
+    let before = signing().await;
+    assert!(before.len() == 2 || Utc::now() > ends_at, "both sign until then");
+    until(LIMIT, || async { (Utc::now() > ends_at).then_some(()) }).await;
+
+    assert_eq!(signing().await, [newest.clone()]);
+    let tested = table.find(rig.workspace_id, id).await.expect("a query").expect("the endpoint");
+    assert_eq!(tested.secrets, [newest]);
 }
 
 fn endpoints(rig: &Rig, keyring: Keyring) -> Endpoints {
