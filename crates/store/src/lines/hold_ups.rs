@@ -26,7 +26,7 @@ pub struct HoldUp {
     pub sequence: u64,
     /// Attempts so far.
     pub attempt_count: u32,
-    /// Since its first attempt.
+    /// Since its first attempt; of one that was accepted then and was asked for again, since its last.
     pub since: DateTime<Utc>,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn hold_ups_sql() -> String {
     format!(
         "SELECT wanted.endpoint_id, held.id, held.order_key, held.sequence, held.attempt_count, \
              coalesce((SELECT a.started_at FROM attempts a WHERE a.day = held.day AND a.delivery_id = held.id \
-                 AND a.number = 1), held.attempted_at, held.created_at) AS since \
+                 AND a.number = 1 AND a.error IS NOT NULL), held.attempted_at, held.created_at) AS since \
          FROM {wanted}, LATERAL (SELECT d.* FROM deliveries d WHERE {IN_LINE} AND d.attempt_count > 0 \
              AND d.endpoint_id = wanted.endpoint_id AND d.workspace_id = (SELECT $2) \
              ORDER BY d.sequence LIMIT (SELECT $3)) AS held \
