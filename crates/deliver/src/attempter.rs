@@ -71,6 +71,7 @@ impl Settlement {
             workspace_id: endpoint.workspace_id,
             number: self.number,
             trigger: self.trigger,
+            url: Some(endpoint.url.as_str().to_owned()),
             attempt: self.attempt,
         }
     }

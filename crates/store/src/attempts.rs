@@ -35,6 +35,8 @@ pub struct NewAttempt {
     pub number: u32,
     /// Why.
     pub trigger: Trigger,
+    /// Where it went, if that is known.
+    pub url: Option<String>,
     /// What it came to.
     pub attempt: Attempt,
 }
@@ -67,6 +69,7 @@ struct Row<'a> {
     response_body: Option<&'a str>,
     remote_ip: Option<&'a str>,
     timings: Value,
+    url: Option<&'a str>,
 }
 
 /// Keeps attempts; one that is there already stays as it is.
@@ -99,6 +102,7 @@ fn row(new: &NewAttempt) -> Row<'_> {
         response_body: attempt.response_body.as_deref(),
         remote_ip: attempt.remote_ip.as_deref(),
         timings: serde_json::to_value(attempt.timings).unwrap_or_default(),
+        url: new.url.as_deref(),
     }
 }
 

@@ -96,6 +96,8 @@ pub struct LoggedAttempt {
     pub remote_ip: Option<String>,
     /// Where the time went.
     pub timings: Timings,
+    /// Where it went, which may not be where its endpoint is by now; if that is known.
+    pub url: Option<String>,
 }
 
 /// Which deliveries are asked for; `None` is any.
@@ -265,6 +267,7 @@ pub async fn attempts_of(
         response_body: Option<String>,
         remote_ip: Option<String>,
         timings: Option<Value>,
+        url: Option<String>,
     }
     let days: BTreeSet<NaiveDate> = ids.iter().map(|id| id.day()).collect();
     let rows: Vec<Row> = attempts::table
@@ -289,6 +292,7 @@ pub async fn attempts_of(
             response_body: row.response_body,
             remote_ip: row.remote_ip,
             timings: row.timings.and_then(|t| serde_json::from_value(t).ok()).unwrap_or_default(),
+            url: row.url,
         };
         (DeliveryId::from_uuid(row.delivery_id), attempt)
     };
@@ -352,6 +356,7 @@ async fn keep_first(conn: &mut Connection, workspace_id: WorkspaceId, id: Delive
         timings: delivery.timings,
         ..Attempt::begun(started_at)
     };
-    let first = NewAttempt { delivery_id: id, workspace_id, number: 1, trigger: Trigger::Schedule, attempt };
+    let trigger = Trigger::Schedule;
+    let first = NewAttempt { delivery_id: id, workspace_id, number: 1, trigger, url: None, attempt };
     crate::attempts::insert(conn, [&first]).await
 }

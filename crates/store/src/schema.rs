@@ -33,6 +33,7 @@ diesel::table! {
         response_body -> Nullable<Text>,
         remote_ip -> Nullable<Text>,
         timings -> Nullable<Jsonb>,
+        url -> Nullable<Text>,
     }
 }
 

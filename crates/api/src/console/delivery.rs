@@ -9,6 +9,7 @@ use serde_json::Value;
 use model::delivery::{DeliveryStatus, Timings};
 use model::{BatchId, DeliveryId};
 use store::delivery_log::{LoggedAttempt, LoggedDelivery};
+use store::endpoints::Endpoint;
 
 use super::findings::{FindingText, wanting};
 use super::view::{DeliveryRow, Layout, When, delivery_row, html, outcome, pretty, timings_text, when};
@@ -27,6 +28,8 @@ pub struct AttemptText {
     pub outcome: String,
     pub detail: String,
     pub remote_ip: String,
+    /// Where it went, if its webhook is elsewhere by now.
+    pub url: String,
     pub timings: String,
     /// The same as a bar.
     pub bar: Vec<BarPart>,
@@ -107,7 +110,11 @@ pub async fn page(signed: Signed, id: Path<String>, shared: Data<Shared>) -> Pag
         sequence: delivery.sequence.map(|sequence| sequence.to_string()).unwrap_or_default(),
         is_replay: delivery.replay_id.is_some(),
         batch,
-        attempts: attempts.iter().rev().map(|attempt| attempt_text(attempt, now)).collect(),
+        attempts: attempts
+            .iter()
+            .rev()
+            .map(|attempt| attempt_text(attempt, endpoint.as_ref(), now))
+            .collect(),
     };
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
 }
@@ -167,8 +174,14 @@ pub async fn give_up(signed: Signed, _form: Form, id: Path<String>, shared: Data
     Ok(session::leave(&shared, see_other(&format!("/deliveries/{id}")), &flash))
 }
 
-fn attempt_text(attempt: &LoggedAttempt, now: chrono::DateTime<Utc>) -> AttemptText {
+fn attempt_text(
+    attempt: &LoggedAttempt,
+    endpoint: Option<&Endpoint>,
+    now: chrono::DateTime<Utc>,
+) -> AttemptText {
+    let is_elsewhere = |url: &String| endpoint.is_none_or(|endpoint| endpoint.options.url.as_str() != url);
     AttemptText {
+        url: attempt.url.clone().filter(is_elsewhere).unwrap_or_default(),
         number: attempt.number,
         trigger: if attempt.trigger == "manual" { "by hand" } else { "on schedule" },
         when: when(attempt.started_at, now),

@@ -12,7 +12,7 @@ use store::{AsyncConnection as _, Connection, endpoints, given_up, tombstones};
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::{Change, audit, endpoints::not_found, now};
 use crate::app::Shared;
-use crate::auth::Caller;
+use crate::auth::{Caller, Scope};
 use crate::error::ApiError;
 use crate::fields::{Fields, FromFields, moment, parsed, word};
 use crate::page::PageRequest;
@@ -132,7 +132,7 @@ pub async fn find(
     if attempts.is_empty() && delivery.attempt_count > 0 && delivery.batch_id.is_none() {
         attempts.extend(only_attempt(&delivery));
     }
-    Ok((delivery, attempts))
+    Ok((delivery, veiled(caller, attempts)))
 }
 
 /// A success at first try is told by its delivery alone.
@@ -150,7 +150,16 @@ pub(super) fn only_attempt(delivery: &LoggedDelivery) -> Option<LoggedAttempt> {
         response_body: delivery.response_body.clone(),
         remote_ip: None,
         timings: delivery.timings,
+        url: None,
     })
+}
+
+/// Where attempts went is shown to who may see endpoints.
+pub(super) fn veiled(caller: &Caller, mut attempts: Vec<LoggedAttempt>) -> Vec<LoggedAttempt> {
+    if !caller.may(Scope::EndpointsRead) {
+        attempts.iter_mut().for_each(|attempt| attempt.url = None);
+    }
+    attempts
 }
 
 /// Makes a delivery due now, whatever became of it before; with a key that came before, only tells of it.

@@ -4,6 +4,7 @@ use model::BatchId;
 use store::batch_log::{self, LoggedBatch};
 use store::delivery_log::LoggedAttempt;
 
+use super::deliveries::veiled;
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -21,5 +22,5 @@ pub async fn find(
     let batch = batch_log::find(&mut conn, caller.workspace_id, id).await?;
     let batch = batch.ok_or(ApiError::NotFound("delivery batch"))?;
     let attempts = batch_log::attempts(&mut conn, caller.workspace_id, id).await?;
-    Ok((batch, attempts))
+    Ok((batch, veiled(caller, attempts)))
 }

@@ -82,6 +82,9 @@ pub struct AttemptView {
     number: u32,
     /// `schedule` or `manual`.
     trigger: String,
+    /// Where it was sent, which may not be where its endpoint is by now. `null` where that was not kept, as of a success at first try,
+    /// and to who may not read endpoints.
+    url: Option<String>,
     started_at: String,
     duration_ms: u32,
     status: Option<u16>,
@@ -131,6 +134,7 @@ impl From<LoggedAttempt> for AttemptView {
         Self {
             number: attempt.number,
             trigger: attempt.trigger,
+            url: attempt.url,
             started_at: time(attempt.started_at),
             duration_ms: attempt.duration_ms,
             status: attempt.status,

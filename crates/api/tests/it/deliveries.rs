@@ -1,7 +1,9 @@
 //! Deliveries over the API.
 
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 
+use crate::console::Browser;
 use crate::harness::{Api, failed_delivery, recorded_click};
 
 #[tokio::test]
@@ -44,7 +46,8 @@ async fn a_delivery_tells_its_attempts_and_can_be_tried_again() {
             "reused_connection": false,
             "tls_ms": 2.5
           },
-          "trigger": "schedule"
+          "trigger": "schedule",
+          "url": "http://127.0.0.1:9/hook"
         }
       ],
       "batch_id": null,
@@ -70,6 +73,28 @@ async fn a_delivery_tells_its_attempts_and_can_be_tried_again() {
     assert_eq!((again.status, again.body["status"].as_str()), (202, Some("pending")));
     assert!(again.body["next_attempt_at"].is_string());
     assert_eq!(api.get("/v1/audit").await.body["data"][0]["action"], "delivery.retried");
+}
+
+#[tokio::test]
+async fn an_attempt_says_where_it_went_although_its_endpoint_is_elsewhere_by_now() {
+    let api = Api::start().await;
+    let (link, endpoint) = (api.link().await, api.endpoint().await);
+    let click = recorded_click(&api, &link).await;
+    let id = failed_delivery(&api, &endpoint, &click).await;
+    let mut browser = Browser::signed_in(&api).await;
+    let (_, page) = browser.open(&format!("/deliveries/{id}")).await;
+    assert!(!page.contains("where the webhook was then"), "{page}");
+
+    let moved = json!({"url": "http://127.0.0.1:9/elsewhere"});
+    assert_eq!(api.patch(&format!("/v1/webhook-endpoints/{endpoint}"), moved).await.status, 200);
+
+    let path = format!("/v1/deliveries/{id}");
+    assert_eq!(api.get(&path).await.body["attempts"][0]["url"], "http://127.0.0.1:9/hook");
+    let (_, page) = browser.open(&format!("/deliveries/{id}")).await;
+    assert!(page.contains("http://127.0.0.1:9/hook</span>, where the webhook was then"), "{page}");
+    let few = api.key_with(&["deliveries:read"], None).await;
+    let shown = api.call_as(&few, Method::GET, &path, None).await;
+    assert_eq!((shown.status, &shown.body["attempts"][0]["url"]), (200, &Value::Null));
 }
 
 #[tokio::test]

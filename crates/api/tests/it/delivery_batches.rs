@@ -148,6 +148,7 @@ pub async fn failed_batch(
         workspace_id: api.workspace_id,
         number: 1,
         trigger: Trigger::Schedule,
+        url: Some("http://127.0.0.1:9/hook".to_owned()),
         attempt,
     };
     let stored = batches::finish(&mut conn, &[finished], &[attempt], us, now).await.expect("a query");

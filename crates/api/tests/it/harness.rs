@@ -362,6 +362,7 @@ pub async fn failed_delivery(api: &Api, endpoint_id: &str, click: &EnrichedClick
         workspace_id: api.workspace_id,
         number: 1,
         trigger: Trigger::Schedule,
+        url: Some("http://127.0.0.1:9/hook".to_owned()),
         attempt,
     };
     let mut conn = api.pool.get().await.expect("the database runs");

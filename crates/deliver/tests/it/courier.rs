@@ -17,7 +17,7 @@ use crate::rig::{LIMIT, Rig, verify};
 async fn a_failed_delivery_is_tried_again_with_the_same_id_and_the_same_bytes() {
     let rig = Rig::new().await;
     let subscriber = Subscriber::start(Script::new([Answer::Status(500), Answer::Status(200)])).await;
-    let (_, secret) =
+    let (endpoint_id, secret) =
         rig.endpoint_with(&subscriber.url(), |options| options.retry_schedule = Some(vec![1, 1])).await;
     let running = rig.start().await;
 
@@ -39,6 +39,8 @@ async fn a_failed_delivery_is_tried_again_with_the_same_id_and_the_same_bytes() 
     let attempts = rig.attempts(&delivery).await;
     let told: Vec<_> = attempts.iter().map(|a| (a.number, a.status, a.error.as_deref())).collect();
     assert_eq!(told, [(1, Some(500), Some("status")), (2, Some(200), None)]);
+    let url = rig.endpoint_now(endpoint_id).await.options.url;
+    assert!(attempts.iter().all(|attempt| attempt.url.as_deref() == Some(url.as_str())), "{attempts:?}");
     running.stop().await;
 }
 
