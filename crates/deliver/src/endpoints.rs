@@ -276,13 +276,17 @@ impl Endpoints {
         let own = source.rate_per_second.map(|per_second| Rate { per_second, burst: source.rate_burst });
         let is_unproven = self.ownership == OwnershipCheck::Required && source.verified_at.is_none();
         let rate = if is_unproven { Some(Rate::UNPROVEN) } else { own };
-        let known = old.get(source.endpoint_id).filter(|known| {
-            known.url.stays_at_server(&source.url) && self.lanes.fits(&known.lane, slots, rate)
-        });
+        let before = old.get(source.endpoint_id);
+        let is_moved = before.is_some_and(|before| !before.url.stays_at_server(&source.url));
+        let known = before.filter(|known| !is_moved && self.lanes.fits(&known.lane, slots, rate));
         if let Some(known) = known.filter(|known| known.is_of(&source)) {
             return Some(Arc::clone(known));
         }
         let lane = known.map_or_else(|| self.lanes.lane(slots, rate), |known| Arc::clone(&known.lane));
+        if is_moved {
+            // its rate holds wherever it is: moving it to and fro begins no second burst
+            lane.was_used_until(Utc::now());
+        }
         let endpoint_id = source.endpoint_id;
         let opened = Endpoint::open(source.clone(), &self.keyring, Arc::clone(&lane)).or_else(|error| {
             error!(%endpoint_id, error = format!("{error:#}"), "nothing can be sent to an endpoint; its deliveries wait");

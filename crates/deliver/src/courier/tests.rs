@@ -175,7 +175,7 @@ async fn what_was_given_back_can_be_sent_although_what_came_with_it_is_not_store
     let held = parts.database.hold("delivery_batches").await;
     let cut_off = until(LIMIT, || async {
         held.cut_off_who_waits().await;
-        None
+        None::<()>
     });
 
     let stored = tokio::select! {

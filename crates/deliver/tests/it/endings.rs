@@ -10,7 +10,7 @@ use testkit::{Answer, Response, Script, Subscriber, until};
 use crate::rig::{LIMIT, Rig};
 
 impl Rig {
-    async fn move_to(&self, endpoint_id: EndpointId, url: &str) {
+    pub async fn move_to(&self, endpoint_id: EndpointId, url: &str) {
         let mut options = self.endpoint_now(endpoint_id).await.options;
         options.url = url.parse().expect("a URL");
         let mut conn = self.pool.get().await.expect("a connection");

@@ -1,6 +1,7 @@
 //! The table of endpoints in memory: as new as it must be, and not loaded more often than that.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use deliver::endpoints::Endpoints;
@@ -31,6 +32,30 @@ async fn a_table_that_is_as_new_as_it_can_be_is_not_loaded_again() {
     let (second, _) = rig.endpoint("https://crm.example.com/more").await;
     table.refresh().await.expect("a table");
     assert!(table.current().get(second).is_some());
+}
+
+#[tokio::test]
+async fn at_another_server_an_endpoint_is_not_paused_and_begins_no_second_burst() {
+    let rig = Rig::new().await;
+    let rate = |options: &mut store::endpoints::EndpointOptions| {
+        (options.rate_per_second, options.rate_burst) = (Some(1), Some(5));
+    };
+    let (id, _) = rig.endpoint_with("https://crm.example.com/hooks", rate).await;
+    let table = endpoints(&rig, rig.keyring());
+    table.refresh().await.expect("a table");
+    let lane = || Arc::clone(&table.current().get(id).expect("the endpoint").lane);
+    let (now, later) = (Utc::now(), Utc::now() + TimeDelta::minutes(10));
+    assert_eq!(lane().room(now, Duration::ZERO), 5);
+    lane().pause(now + TimeDelta::hours(1));
+
+    let mut rooms = Vec::new();
+    for url in ["https://crm.example.com/more", "https://hooks.example.com/"] {
+        rig.move_to(id, url).await;
+        table.refresh().await.expect("a table");
+        rooms.push((lane().room(now, Duration::ZERO), lane().room(later, Duration::ZERO)));
+    }
+
+    assert_eq!(rooms, [(0, 0), (0, 5)]);
 }
 
 #[tokio::test]
