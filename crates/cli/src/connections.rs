@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use serde::Deserialize;
 
-use crate::data_dir::{DataDirOption, Running};
+use crate::data_dir::{DataDir, DataDirOption, Running};
 use crate::layers::Layers;
 
 /// Options of the commands that work on a database or broker.
@@ -30,6 +30,8 @@ pub(crate) struct Connections {
     pub running: Option<Running>,
     /// Settings name both: services run apart, and `up` has no part in it.
     pub is_elsewhere: bool,
+    /// Where `up` keeps everything, unless services run apart.
+    data_dir: Option<DataDir>,
     pub layers: Layers,
     /// What stands in for settings that nobody made.
     pub ours: toml::Table,
@@ -47,7 +49,8 @@ impl ConnectionOptions {
         let layers = Layers::new(self.config.clone());
         let named = layers.named()?;
         let is_elsewhere = named.nats.url.is_some() && named.database.url.is_some();
-        let running = if is_elsewhere { None } else { self.data_dir.dir()?.running() };
+        let data_dir = if is_elsewhere { None } else { Some(self.data_dir.dir()?) };
+        let running = data_dir.as_ref().and_then(DataDir::running);
         let ours = running.as_ref().map(urls).unwrap_or_default();
         let settings: Settings = layers.load(&[store::DEFAULTS, bus::DEFAULTS], &ours)?;
         Ok(Connections {
@@ -55,6 +58,7 @@ impl ConnectionOptions {
             nats: settings.nats,
             running,
             is_elsewhere,
+            data_dir,
             layers,
             ours,
         })
@@ -68,6 +72,26 @@ impl Connections {
         let mut conn = store::connect(&self.database).await.context(advice)?;
         store::verify(&mut conn).await?;
         Ok(conn)
+    }
+
+    /// `ours`, with the keys that `up` keeps where settings name none; as it is when services run apart.
+    pub(crate) fn ours_with_keys(&self) -> toml::Table {
+        let mut ours = self.ours.clone();
+        let Some(data_dir) = &self.data_dir else { return ours };
+        let named = self.layers.named().unwrap_or_default();
+        for (section, said, kept) in [
+            ("sealing", named.sealing, data_dir.sealing_key()),
+            ("minting", named.minting, data_dir.minting_key()),
+        ] {
+            if said.key.is_none() && said.key_file.is_none() {
+                let kept = toml::Value::from(kept.to_string_lossy().into_owned());
+                ours.insert(
+                    section.to_owned(),
+                    toml::Table::from_iter([("key_file".to_owned(), kept)]).into(),
+                );
+            }
+        }
+        ours
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use store::Connection;
@@ -35,6 +35,8 @@ struct Done {
     current: u64,
     /// Of no key in the settings, or damaged: left as they are.
     unreadable: u64,
+    /// Not looked at, as `[minting]` has no key here.
+    skipped: u64,
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -47,25 +49,38 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             Kind::Secret | Kind::Headers | Kind::Key | Kind::Auth => Some(&keyring),
             Kind::MintingKey => minting.as_ref(),
         };
-        if let Some(keyring) = keyring {
-            reseal(&mut conn, keyring, kind, &mut done).await?;
+        match keyring {
+            Some(keyring) => reseal(&mut conn, keyring, kind, &mut done).await?,
+            None => done.skipped += count(&mut conn, kind).await?,
         }
     }
+    let is_all_done = done.unreadable == 0 && done.skipped == 0;
     if options.json {
         out::json(&done);
     } else {
-        out::line(&format!("{} sealed again, {} had the present key already", done.resealed, done.current));
-        match done.unreadable {
-            0 => out::line("previous_keys may be emptied; start api, deliver and redirect again then"),
-            some => {
-                out::line(&format!("{some} could not be opened and stay as they are: add the key they need"))
-            }
-        }
+        print(&done);
     }
-    Ok(if done.unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_all_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What seals secrets and, if that is set, what seals the keys of recipients' links.
+fn print(done: &Done) {
+    let Done { resealed, current, unreadable, skipped } = done;
+    out::line(&format!("{resealed} sealed again, {current} had the present key already"));
+    if *unreadable > 0 {
+        out::line(&format!("{unreadable} could not be opened and stay as they are: add the key they need"));
+    }
+    if *skipped > 0 {
+        out::line(&format!(
+            "{skipped} keys of recipients' links were not looked at: set minting.key_file to the key that api and redirect \
+             have, and leave minting.previous_keys as it is until they were"
+        ));
+    }
+    if *unreadable == 0 && *skipped == 0 {
+        out::line("previous_keys may be emptied; start api, deliver and redirect again then");
+    }
+}
+
+/// What seals secrets and, if that is set, what seals the keys of recipients' links: as settings say, else as `up` keeps them.
 fn keyrings(connections: &Connections) -> anyhow::Result<(Keyring, Option<Keyring>)> {
     #[derive(Deserialize)]
     struct Settings {
@@ -73,11 +88,29 @@ fn keyrings(connections: &Connections) -> anyhow::Result<(Keyring, Option<Keyrin
         minting: webhook::sealing::Settings,
     }
     let defaults = [webhook::sealing::DEFAULTS, webhook::sealing::MINTING_DEFAULTS];
-    let settings: Settings = connections.layers.load(&defaults, &connections.ours)?;
+    let settings: Settings = connections.layers.load(&defaults, &connections.ours_with_keys())?;
     let advice = "the keys that api and deliver have are needed";
     let sealing = settings.sealing.resolve(|path| std::fs::read_to_string(path)).context(advice)?;
     let minting = settings.minting.resolve_if_set(|path| std::fs::read_to_string(path));
-    Ok((sealing, minting.context("the keys of `[minting]` that api and redirect have are needed")?))
+    let minting = minting.context("the keys of `[minting]` that api and redirect have are needed")?;
+    if minting.is_none() && !settings.minting.previous_keys.is_empty() {
+        bail!(
+            "minting.previous_keys is set, and there is no key to seal with again: set minting.key_file to the one that api and \
+             redirect have"
+        );
+    }
+    Ok((sealing, minting))
+}
+
+/// How many there are.
+async fn count(conn: &mut Connection, kind: Kind) -> anyhow::Result<u64> {
+    let (mut count, mut after) = (0, None);
+    loop {
+        let page = sealed::page(conn, kind, after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(count) };
+        after = Some(last.row);
+        count += u64::try_from(page.len())?;
+    }
 }
 
 async fn reseal(conn: &mut Connection, keyring: &Keyring, kind: Kind, done: &mut Done) -> anyhow::Result<()> {

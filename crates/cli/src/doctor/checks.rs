@@ -85,7 +85,7 @@ impl Settings {
 
 /// Where `up` keeps what is looked at; nothing when services run apart.
 fn ours(connections: &Connections, data_dir: &DataDir) -> toml::Table {
-    let mut ours = connections.ours.clone();
+    let mut ours = connections.ours_with_keys();
     if connections.is_elsewhere {
         return ours;
     }
@@ -94,13 +94,6 @@ fn ours(connections: &Connections, data_dir: &DataDir) -> toml::Table {
         |key: &str, value: toml::Value| toml::Value::from(toml::Table::from_iter([(key.to_owned(), value)]));
     ours.insert("enrich".to_owned(), table("geo_dir", path(data_dir.geo())));
     ours.insert("redirect".to_owned(), table("spool", table("dir", path(data_dir.spool()))));
-    let named = connections.layers.named().unwrap_or_default();
-    if named.sealing.key.is_none() && named.sealing.key_file.is_none() {
-        ours.insert("sealing".to_owned(), table("key_file", path(data_dir.sealing_key())));
-    }
-    if named.minting.key.is_none() && named.minting.key_file.is_none() {
-        ours.insert("minting".to_owned(), table("key_file", path(data_dir.minting_key())));
-    }
     ours
 }
 

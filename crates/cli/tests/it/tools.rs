@@ -297,7 +297,7 @@ async fn secrets_are_sealed_again_with_the_present_key() {
     let first = clickwire.ok(&["reseal", "--json"]).await.json();
     let second = clickwire.ok(&["reseal", "--json"]).await.json();
 
-    let counts = |resealed: u64, current: u64, unreadable: u64| serde_json::json!({"resealed": resealed, "current": current, "unreadable": unreadable});
+    let counts = |resealed: u64, current: u64, unreadable: u64| serde_json::json!({"resealed": resealed, "current": current, "unreadable": unreadable, "skipped": 0});
     assert_eq!([without_old, first, second], [counts(0, 0, 4), counts(4, 0, 0), counts(0, 4, 0)]);
     let live = secrets::list_live(&mut conn, workspace_id, id, now).await.expect("secrets");
     assert_eq!(new.open_secret(workspace_id, id, &live[0].sealed), Ok(secret));
@@ -309,6 +309,23 @@ async fn secrets_are_sealed_again_with_the_present_key() {
     let kept = minting_keys::list_live(&mut conn, workspace_id).await.expect("keys").remove(0);
     let sealed = kept.sealed.expect("it is there");
     assert_eq!(new.open_minting_key(workspace_id, minting_id, 7, &sealed), Ok(minting));
+
+    // the keys that `up` keeps, where settings name none
+    let data = clickwire.dir.path().join("data");
+    std::fs::create_dir_all(&data).expect("a directory");
+    std::fs::write(data.join("sealing.key"), &new_key).expect("written");
+    let of_up = Clickwire::new()
+        .with("CLICKWIRE__DATABASE__URL", database.url())
+        .with("CLICKWIRE_DATA_DIR", data.display().to_string());
+    let skipped = of_up.fails(&["reseal", "--json"]).await.json();
+    assert_eq!((&skipped["current"], &skipped["skipped"]), (&3.into(), &1.into()), "{skipped}");
+    let told = of_up.fails(&["reseal"]).await;
+    assert!(!told.stdout.contains("may be emptied"), "{told:?}");
+    let of_up = of_up.with("CLICKWIRE__MINTING__PREVIOUS_KEYS", &old_key);
+    let refused = of_up.fails(&["reseal"]).await;
+    assert!(refused.stderr.contains("minting.previous_keys is set"), "{refused:?}");
+    std::fs::write(data.join("minting.key"), &new_key).expect("written");
+    assert_eq!(of_up.ok(&["reseal", "--json"]).await.json(), counts(0, 4, 0));
 }
 
 #[tokio::test]
