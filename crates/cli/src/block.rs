@@ -84,7 +84,8 @@ async fn run(options: &Options, at: Option<DateTime<Utc>>) -> anyhow::Result<Exi
     }
     let mut conn = connections.database().await?;
     let public_url = connections.layers.named()?.links.public_url;
-    let named = find(&mut conn, &options.what, public_url.as_ref()).await?;
+    let any_host = connections.any_host()?;
+    let named = find(&mut conn, &options.what, public_url.as_ref(), any_host).await?;
     let done = conn.transaction::<_, QueryError, _>(async |conn| set(conn, &named, at).await).await?;
     let Some(done) = done else { bail!("there is no link or domain `{}`", options.what) };
     let keys = vec![done.key.clone()];
@@ -105,7 +106,12 @@ async fn run(options: &Options, at: Option<DateTime<Utc>>) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-async fn find(conn: &mut Connection, text: &str, public_url: Option<&Url>) -> anyhow::Result<Named> {
+async fn find(
+    conn: &mut Connection,
+    text: &str,
+    public_url: Option<&Url>,
+    any_host: bool,
+) -> anyhow::Result<Named> {
     if text.starts_with(LinkId::PREFIX) {
         return Ok(Named::Link(text.parse()?));
     }
@@ -120,7 +126,7 @@ async fn find(conn: &mut Connection, text: &str, public_url: Option<&Url>) -> an
     let slug = slug_of(&url, public_url)?.with_context(|| {
         format!("`{url}` names no link: to block all links of a domain, say its host name alone")
     })?;
-    let link = routes::find_as_typed(conn, &host, &slug).await?;
+    let link = routes::find_as_typed(conn, &host, &slug, any_host).await?;
     Ok(Named::Link(link.with_context(|| format!("no link leads from `{text}`"))?.id))
 }
 

@@ -74,6 +74,11 @@ impl Connections {
         Ok(conn)
     }
 
+    /// Whether a host that no domain has stands for the default one: as settings say, else as the `up` that runs has it.
+    pub(crate) fn any_host(&self) -> anyhow::Result<bool> {
+        Ok(self.layers.named()?.links.any_host.unwrap_or(self.running.is_some()))
+    }
+
     /// `ours`, with the keys that `up` keeps where settings name none; as it is when services run apart.
     pub(crate) fn ours_with_keys(&self) -> toml::Table {
         let mut ours = self.ours.clone();

@@ -60,6 +60,7 @@ pub(crate) struct Sealing {
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Links {
     pub public_url: Option<Url>,
+    pub any_host: Option<bool>,
 }
 
 /// Section `[deliver]`.

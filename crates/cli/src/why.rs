@@ -44,7 +44,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let (public_url, check) =
         (named.links.public_url, named.deliver.ownership.unwrap_or(OwnershipCheck::Off));
     let now = Utc::now();
-    let findings = match find(&mut conn, &options.link, public_url.as_ref()).await? {
+    let any_host = connections.any_host()?;
+    let findings = match find(&mut conn, &options.link, public_url.as_ref(), any_host).await? {
         None => vec![diagnosis::link::not_found(&options.link)],
         Some((workspace_id, link)) => {
             let mut findings = diagnosis::look(&mut conn, workspace_id, &link, check, now).await?;
@@ -84,6 +85,7 @@ async fn find(
     conn: &mut Connection,
     text: &str,
     public_url: Option<&Url>,
+    any_host: bool,
 ) -> anyhow::Result<Option<(WorkspaceId, Link)>> {
     let named = if text.starts_with(LinkId::PREFIX) {
         let id: LinkId = text.parse()?;
@@ -94,7 +96,7 @@ async fn find(
             Some(host) => host,
             None => default_host(conn).await?,
         };
-        match routes::find_as_typed(conn, &host, &slug).await? {
+        match routes::find_as_typed(conn, &host, &slug, any_host).await? {
             Some(route) => Some((route.workspace_id, route.id)),
             None => obstacles::made_with(conn, &host, &slug).await?,
         }

@@ -142,14 +142,16 @@ pub struct ServedDomain {
     pub fallback_url: Option<DestinationUrl>,
 }
 
-/// The link that a tracked URL with this host and this slug, as somebody typed it, leads to. A host that no domain has may be
-/// served as the default one (`links.any_host`).
+/// The link that a tracked URL with this host and this slug, as somebody typed it, leads to. With `any_host` a host that no
+/// domain has is served as the default one (`links.any_host`).
 pub async fn find_as_typed(
     conn: &mut Connection,
     host: &Host,
     typed: &TypedSlug,
+    any_host: bool,
 ) -> QueryResult<Option<Link>> {
-    match serving_domain(conn, host).await? {
+    let served = if any_host { serving_domain(conn, host).await? } else { domain(conn, host).await? };
+    match served {
         Some(domain) => find_for_redirect(conn, &domain.host, typed.of(domain.slug_case)).await,
         None => Ok(None),
     }

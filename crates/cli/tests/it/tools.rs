@@ -389,6 +389,12 @@ async fn an_operator_blocks_a_link_or_a_domain_and_lifts_it_again() {
     for nothing in ["https://go.example.com/other", "other.example.com", "https://go.example.com/"] {
         clickwire.fails(&["block", nothing]).await;
     }
+    let elsewhere = "https://elsewhere.example.com/abc";
+    for command in ["block", "why"] {
+        let nothing = clickwire.fails(&[command, elsewhere]).await;
+        let told = format!("{}{}", nothing.stdout, nothing.stderr);
+        assert!(told.contains(&format!("no link leads from `{elsewhere}`")), "{command}: {nothing:?}");
+    }
     let entries = store::audit::list(&mut conn, workspace_id, &AuditFilter::default(), None, 10)
         .await
         .expect("entries");
@@ -403,6 +409,10 @@ async fn an_operator_blocks_a_link_or_a_domain_and_lifts_it_again() {
     let lifted = clickwire.ok(&["unblock", &id, "--json"]).await.json();
     assert_eq!(lifted["blocked"], false, "{lifted}");
     assert_eq!(lifted["domain_blocked"], true, "{lifted}");
+
+    let any_host = clickwire.with("CLICKWIRE__LINKS__ANY_HOST", "true");
+    let blocked = any_host.ok(&["block", elsewhere, "--json"]).await.json();
+    assert_eq!(text(&blocked, "subject"), id);
 }
 
 fn keyring(key: &str) -> Keyring {

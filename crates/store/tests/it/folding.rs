@@ -90,11 +90,11 @@ async fn slugs_of_a_domain_that_tells_capital_letters_apart_stay_as_they_are() {
 
     store::setup(&database.settings(), Utc::now()).await.unwrap();
 
-    let found = routes::find_as_typed(&mut conn, &domain.host, &typed).await.unwrap().unwrap();
+    let found = routes::find_as_typed(&mut conn, &domain.host, &typed, false).await.unwrap().unwrap();
     assert_eq!((found.slug.as_str(), found.slug_case), ("ÅRE", SlugCase::Sensitive));
     let other = "åre".parse().unwrap();
     assert_eq!(
-        routes::find_as_typed(&mut conn, &domain.host, &other).await.unwrap().map(|link| link.id),
+        routes::find_as_typed(&mut conn, &domain.host, &other, false).await.unwrap().map(|link| link.id),
         None
     );
     // it has a link now
