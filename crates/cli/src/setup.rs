@@ -1,5 +1,6 @@
 //! `clickwire setup`: tables, streams and the first workspace; services only check that they are there.
 
+use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -48,7 +49,14 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let host = options.domain.clone().or_else(|| host_of(public_url.as_ref()?)).unwrap_or_else(host_default);
     let first_run = tables(&connections.database, &host).await?;
     streams(&connections.nats).await?;
-    let domain = first_run.domain.as_ref().map(|domain| domain.host.to_string());
+    let domain = first_run.domain.as_ref().map(|domain| &domain.host);
+    // who names a domain here means it
+    if options.domain.is_none()
+        && let Some(note) = domain.zip(public_url.as_ref()).and_then(|(host, url)| Moved::of(host, url))
+    {
+        out::error(&note.to_string());
+    }
+    let domain = domain.map(ToString::to_string);
     if options.json {
         out::json(&Done { workspace_id: first_run.workspace.id.to_string(), domain });
     } else {
@@ -61,6 +69,36 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `links.public_url` leads elsewhere than to the default domain, as it does when it was changed after the first start: new links
+/// begin with the domain all the same.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// What is so.
+    pub found: String,
+    /// What to do.
+    pub mend: String,
+}
+
+impl Moved {
+    /// What there is to say of the default domain `host`; `None` when all is well.
+    pub(crate) fn of(host: &Host, public_url: &url::Url) -> Option<Self> {
+        let public_host = host_of(public_url).filter(|public_host| public_host != host)?;
+        Some(Self {
+            found: format!("new links begin with {host}, and links.public_url leads to {public_host}"),
+            mend: format!(
+                "if {public_host} is meant: add it (`POST /v1/domains`), have it verified, and make it the default \
+                 (`PATCH /v1/domains/ID` with {{\"default\": true}}); in the console under Link settings"
+            ),
+        })
+    }
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.found, self.mend)
+    }
 }
 
 /// The host in a public URL, if it is one that links can have.

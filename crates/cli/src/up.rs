@@ -159,6 +159,10 @@ async fn serve(
         let host = setup::host_of(&public_url).unwrap_or_else(setup::host_default);
         let (first_run, ()) =
             tokio::try_join!(setup::tables(&database.database, &host), setup::streams(&broker.nats))?;
+        let domain = first_run.domain.as_ref();
+        if let Some(note) = domain.and_then(|domain| setup::Moved::of(&domain.host, &public_url)) {
+            out::error(&note.to_string());
+        }
         let key = admin_key(options, data_dir)?;
         keep_key(&database.database, &first_run, &key).await?;
         let running = running(addresses, &key, &database.database, &broker.nats, data_dir);

@@ -11,9 +11,12 @@ use bus::{Bus, ConsumerName};
 use chrono::Utc;
 use enrich::geo::GeoFile;
 use service::ops::Readiness;
+use store::first_run::WORKSPACE_NAME;
+use store::{domains, workspaces};
 
 use crate::connections::{ConnectionOptions, Connections};
 use crate::data_dir::{DataDir, Running};
+use crate::setup::Moved;
 
 use super::Diagnosis;
 
@@ -36,6 +39,7 @@ pub(super) async fn all(
     let mut diagnoses =
         vec![run_of(connections.running.as_ref(), &data_dir), of_settings(connections, &settings)];
     diagnoses.push(database(connections).await);
+    diagnoses.extend(domain(connections).await);
     diagnoses.push(nats(connections).await);
     if let Ok(settings) = &settings {
         diagnoses.push(geo(settings.geo_dir.as_deref()));
@@ -142,6 +146,21 @@ async fn database(connections: &Connections) -> Diagnosis {
             Diagnosis::fail(PART, error, "run `clickwire setup` with the same settings")
         }
     }
+}
+
+/// With what new links begin; nothing when the database cannot say so, which [`database`] tells.
+async fn domain(connections: &Connections) -> Option<Diagnosis> {
+    const PART: &str = "domain";
+    let mut conn = connections.database().await.ok()?;
+    let workspace = workspaces::find_by_name(&mut conn, WORKSPACE_NAME).await.ok()??;
+    let host = domains::default(&mut conn, workspace.id).await.ok()??.host;
+    let named = connections.layers.named().ok()?.links.public_url;
+    // as `up` says it
+    let public_url = named.or_else(|| connections.running.as_ref()?.redirect_url.parse().ok());
+    Some(match public_url.and_then(|public_url| Moved::of(&host, &public_url)) {
+        Some(Moved { found, mend }) => Diagnosis::warn(PART, found, mend),
+        None => Diagnosis::ok(PART, format!("of new links is {host}")),
+    })
 }
 
 async fn nats(connections: &Connections) -> Diagnosis {

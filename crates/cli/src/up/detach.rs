@@ -91,8 +91,11 @@ fn tail(data_dir: &DataDir, written_before: u64) -> String {
     lines.get(first..).unwrap_or_default().join("\n")
 }
 
-/// Which default ports gave way: the one thing in the log that people must know now.
+/// Which default ports gave way, and that links begin with another name than the public one: what in the log people must know now.
 fn new_notes(data_dir: &DataDir, written_before: u64) -> Vec<String> {
-    let is_note = |line: &String| line.starts_with("port ") && line.contains(" is taken: ");
+    let is_note = |line: &String| {
+        (line.starts_with("port ") && line.contains(" is taken: "))
+            || line.starts_with("new links begin with ")
+    };
     new_lines(data_dir, written_before).into_iter().filter(is_note).collect()
 }

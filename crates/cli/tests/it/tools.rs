@@ -25,10 +25,11 @@ async fn setup_may_run_again_and_keys_need_it() {
 
     let too_early = clickwire.fails(&["keys", "create"]).await;
     let first = clickwire.ok(&["setup", "--json"]).await.json();
-    let second = clickwire.ok(&["setup", "--json"]).await.json();
+    let again = clickwire.ok(&["setup", "--json"]).await;
+    let second = again.json();
 
     assert!(too_early.stderr.contains("run `clickwire setup`"), "{too_early:?}");
-    assert_eq!(first, second);
+    assert_eq!((&first, again.stderr.as_str()), (&second, ""));
     assert_eq!(text(&first, "domain"), "go.example.com");
     let key = clickwire.ok(&["keys", "create", "--scope", "links:read", "--expires-in", "1day"]).await;
     assert!(key.stdout.starts_with("cw_"), "{key:?}");
@@ -45,6 +46,14 @@ async fn setup_may_run_again_and_keys_need_it() {
     assert!(unread.stderr.contains("`%ff` is not UTF-8 once it is percent-decoded"), "{unread:?}");
     let encoded = clickwire.fails(&["why", "https://go.example.com/caf%C3%A9"]).await;
     assert!(encoded.stdout.contains("no link leads from `https://go.example.com/caf%C3%A9`"), "{encoded:?}");
+
+    assert!(doctor.stdout.contains("ok    domain       of new links is go.example.com"), "{doctor:?}");
+    let clickwire = clickwire.with("CLICKWIRE__LINKS__PUBLIC_URL", "https://new.example.com");
+    let moved = clickwire.ok(&["setup"]).await;
+    let doctor = clickwire.fails(&["doctor"]).await;
+    let found = "new links begin with go.example.com, and links.public_url leads to new.example.com";
+    assert!(moved.stderr.starts_with(found) && moved.stderr.contains("PATCH /v1/domains/"), "{moved:?}");
+    assert!(doctor.stdout.contains(&format!("warn  domain       {found}")), "{doctor:?}");
 }
 
 #[tokio::test]
