@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use api::Scope as KeyScope;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use model::KeyId;
 use model::secret::ApiKey;
@@ -40,9 +42,9 @@ pub(crate) struct Create {
     #[arg(long, default_value = "cli")]
     name: String,
 
-    /// What it may do, such as links:read; may be given several times. `admin` looks after the installation, across
-    /// workspaces, and is not part of `*` [default: *]
-    #[arg(long = "scope", value_name = "SCOPE")]
+    /// What it may do, once for each; `*` is all of a workspace. `admin` looks after the installation, across workspaces, and is
+    /// not part of `*` [default: *]
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = known_scopes())]
     scopes: Vec<String>,
 
     /// When it expires, from now: "90days" [default: never]
@@ -63,6 +65,11 @@ pub(crate) struct Revoke {
 
     /// Id of the key, as `clickwire keys list` shows it
     id: KeyId,
+}
+
+/// What `--scope` takes.
+fn known_scopes() -> PossibleValuesParser {
+    PossibleValuesParser::new([EVERY_SCOPE].into_iter().chain(KeyScope::EVERY.map(KeyScope::as_str)))
 }
 
 #[derive(Serialize)]

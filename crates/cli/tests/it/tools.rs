@@ -266,6 +266,13 @@ async fn every_command_has_help_and_a_wrong_one_is_told_apart() {
     }
     let up = clickwire.ok(&["up", "--help"]).await;
     assert!(up.stdout.contains("CLICKWIRE_PG_BIN") && up.stdout.contains("CLICKWIRE_NATS_SERVER"), "{up:?}");
+    let keys = clickwire.ok(&["keys", "create", "--help"]).await;
+    assert!(keys.stdout.contains("deliveries:write") && keys.stdout.contains("admin"), "{keys:?}");
+    for scope in ["links:wirte", "links:read,links:write"] {
+        let refused = clickwire.run(&["keys", "create", "--scope", scope]).await;
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains("[possible values: *, links:read, links:write,"), "{refused:?}");
+    }
     assert_eq!(clickwire.run(&["fly"]).await.code, Some(2));
     assert_eq!(clickwire.run(&["listen", "--fail-rate", "2"]).await.code, Some(2));
     assert_eq!(clickwire.run(&["up", "--admin-key", "short"]).await.code, Some(2));
