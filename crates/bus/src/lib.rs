@@ -36,6 +36,6 @@ pub use publish::{PublishError, Publisher};
 pub use recent::{Part, RecentError};
 pub use refusals::Forbidden;
 pub use settings::{DEFAULTS, Settings};
-pub use setup::{RoomError, SetupError, VerifyError};
+pub use setup::{Fill, FillError, RoomError, SetupError, VerifyError};
 pub use test_requests::RequestError;
 pub use topology::{ConsumerName, Partition, StreamName};

@@ -139,7 +139,46 @@ pub enum RoomError {
     Purge(#[from] PurgeError),
 }
 
+/// How full a stream is could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to ask for the size of stream {stream}")]
+pub struct FillError {
+    /// Which stream.
+    pub stream: StreamName,
+    /// What the broker or the client said.
+    pub source: async_nats::jetstream::context::GetStreamError,
+}
+
+/// How full a stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fill {
+    /// Bytes of the messages in it.
+    pub bytes: u64,
+    /// Bytes that they may be at most.
+    pub bytes_max: u64,
+}
+
+impl Fill {
+    /// The same as a share, rounded down.
+    pub fn percent(self) -> u64 {
+        self.bytes.saturating_mul(100) / self.bytes_max.max(1)
+    }
+}
+
 impl Bus {
+    /// How full a stream is.
+    ///
+    /// # Errors
+    /// [`FillError`] when the broker is away or has no such stream.
+    pub async fn fill(&self, stream: StreamName) -> Result<Fill, FillError> {
+        let found = self.context().get_stream(stream.as_str()).await;
+        let found = found.map_err(|source| FillError { stream, source })?;
+        let info = found.cached_info();
+        // a stream without a limit has a negative one
+        let bytes_max = u64::try_from(info.config.max_bytes).unwrap_or(u64::MAX);
+        Ok(Fill { bytes: info.state.bytes, bytes_max })
+    }
+
     /// Makes the streams and consumers, or brings them to the settings. Never deletes one. Safe to run again, and to
     /// run twice at once.
     ///

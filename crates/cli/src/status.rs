@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use bus::{Bus, ConsumerName};
+use bus::{Bus, ConsumerName, StreamName};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use clap::Args;
 use redirect::Inspection;
@@ -45,12 +45,21 @@ struct Status {
     version: &'static str,
     /// Messages that wait, by consumer.
     lag: Option<BTreeMap<&'static str, u64>>,
+    /// How full each stream is.
+    streams: Option<BTreeMap<&'static str, Stream>>,
     nats_error: Option<String>,
     spool: Option<Spool>,
     clicks: Option<Clicks>,
     deliveries: Option<Deliveries>,
     endpoints: Option<Vec<Endpoint>>,
     database_error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Stream {
+    bytes: u64,
+    bytes_max: u64,
+    percent: u64,
 }
 
 /// The spool on this machine, if it has one.
@@ -92,14 +101,16 @@ struct Endpoint {
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let connections = options.connections.find()?;
     let now = Utc::now();
-    let (lag, database) = tokio::join!(lag(&connections), database(&connections, now));
-    let (lag, nats_error) = told(lag);
+    let (broker, database) = tokio::join!(broker(&connections), database(&connections, now));
+    let (broker, nats_error) = told(broker);
+    let (lag, streams) = broker.unzip();
     let (rows, database_error) = told(database);
     let (clicks, deliveries, endpoints) =
         rows.map_or((None, None, None), |(c, d, e)| (Some(c), Some(d), Some(e)));
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         lag,
+        streams,
         nats_error,
         spool: spool(&connections, &options.connections.data_dir.dir()?),
         clicks,
@@ -123,7 +134,10 @@ fn told<T>(result: anyhow::Result<T>) -> (Option<T>, Option<String>) {
     }
 }
 
-async fn lag(connections: &Connections) -> anyhow::Result<BTreeMap<&'static str, u64>> {
+/// What waits for each consumer, and how full each stream is.
+async fn broker(
+    connections: &Connections,
+) -> anyhow::Result<(BTreeMap<&'static str, u64>, BTreeMap<&'static str, Stream>)> {
     let bus = Bus::connect(&connections.nats, "status").await?;
     bus.wait_connected(PATIENCE).await?;
     let mut lag = BTreeMap::new();
@@ -132,7 +146,13 @@ async fn lag(connections: &Connections) -> anyhow::Result<BTreeMap<&'static str,
             bus.pending(consumer).await.map_err(|error| anyhow!(error)).context("run `clickwire setup`")?;
         lag.insert(consumer.as_str(), pending);
     }
-    Ok(lag)
+    let mut streams = BTreeMap::new();
+    for stream in StreamName::ALL {
+        let fill = bus.fill(stream).await.context("run `clickwire setup`")?;
+        let told = Stream { bytes: fill.bytes, bytes_max: fill.bytes_max, percent: fill.percent() };
+        streams.insert(stream.as_str(), told);
+    }
+    Ok((lag, streams))
 }
 
 async fn database(
@@ -201,6 +221,9 @@ fn print(status: &Status) {
     }
     for (consumer, pending) in status.lag.iter().flatten() {
         out::line(&format!("{consumer:<19}{pending} messages wait"));
+    }
+    for (stream, Stream { percent, .. }) in status.streams.iter().flatten() {
+        out::line(&format!("{stream:<19}{percent} % full"));
     }
     if let Some(error) = &status.nats_error {
         out::line(&format!("nats               {error}"));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use bus::{Bus, ConsumerName};
+use bus::{Bus, ConsumerName, StreamName};
 use chrono::Utc;
 use enrich::geo::GeoFile;
 use service::ops::Readiness;
@@ -29,6 +29,12 @@ const GEO_DAYS_MAX: i64 = 60;
 /// More clicks than that are more than a moment's work.
 const PENDING_MAX: u64 = 10_000;
 
+/// From three quarters on `record` lets go of what `enrich` has done: who is fuller holds what nobody has worked off.
+const CLICKS_PERCENT_MAX: u64 = 80;
+
+/// What to do when something is missing on the broker.
+const SET_UP: &str = "run `clickwire setup` with the same settings";
+
 /// Everything, in the order of dependence.
 pub(super) async fn all(
     connections: &Connections,
@@ -40,7 +46,7 @@ pub(super) async fn all(
         vec![run_of(connections.running.as_ref(), &data_dir), of_settings(connections, &settings)];
     diagnoses.push(database(connections).await);
     diagnoses.extend(domain(connections).await);
-    diagnoses.push(nats(connections).await);
+    diagnoses.extend(nats(connections).await);
     if let Ok(settings) = &settings {
         diagnoses.push(geo(settings.geo_dir.as_deref()));
         diagnoses.push(spool(&settings.spool_dir));
@@ -143,7 +149,7 @@ async fn database(connections: &Connections) -> Diagnosis {
         Ok(()) => Diagnosis::ok(PART, "answers, and its tables are those of this version"),
         Err(error) => {
             let error = format!("{:#}", anyhow::Error::from(error));
-            Diagnosis::fail(PART, error, "run `clickwire setup` with the same settings")
+            Diagnosis::fail(PART, error, SET_UP)
         }
     }
 }
@@ -163,20 +169,24 @@ async fn domain(connections: &Connections) -> Option<Diagnosis> {
     })
 }
 
-async fn nats(connections: &Connections) -> Diagnosis {
+async fn nats(connections: &Connections) -> Vec<Diagnosis> {
     const PART: &str = "nats";
     let away = "start it, or set nats.url; `clickwire up` brings its own";
+    let failed = |error: anyhow::Error, mend: &str| vec![Diagnosis::fail(PART, format!("{error:#}"), mend)];
     let bus = match Bus::connect(&connections.nats, "clickwire-doctor").await {
         Ok(bus) => bus,
-        Err(error) => return Diagnosis::fail(PART, format!("{:#}", anyhow::Error::from(error)), away),
+        Err(error) => return failed(anyhow::Error::from(error), away),
     };
     if let Err(error) = bus.wait_connected(PATIENCE).await {
-        return Diagnosis::fail(PART, format!("{:#}", anyhow::Error::from(error)), away);
+        return failed(error.into(), away);
     }
     if let Err(error) = bus.verify().await {
-        let error = format!("{:#}", anyhow::Error::from(error));
-        return Diagnosis::fail(PART, error, "run `clickwire setup` with the same settings");
+        return failed(error.into(), SET_UP);
     }
+    vec![consumers(PART, &bus).await, room(&bus).await]
+}
+
+async fn consumers(part: &'static str, bus: &Bus) -> Diagnosis {
     let mut waiting = Vec::new();
     for consumer in [ConsumerName::Enrich, ConsumerName::Deliver, ConsumerName::Record] {
         match bus.pending(consumer).await {
@@ -184,17 +194,36 @@ async fn nats(connections: &Connections) -> Diagnosis {
                 waiting.push(format!("{pending} for {}", consumer.as_str()))
             }
             Ok(_) => {}
-            Err(error) => {
-                let error = format!("{:#}", anyhow::Error::from(error));
-                return Diagnosis::fail(PART, error, "run `clickwire setup` with the same settings");
-            }
+            Err(error) => return Diagnosis::fail(part, format!("{:#}", anyhow::Error::from(error)), SET_UP),
         }
     }
     if waiting.is_empty() {
-        return Diagnosis::ok(PART, "answers, its streams are there, and no consumer is behind");
+        return Diagnosis::ok(part, "answers, its streams are there, and no consumer is behind");
     }
     let mend = "look whether those services run; more replicas share the work";
-    Diagnosis::warn(PART, format!("messages wait: {}", waiting.join(", ")), mend)
+    Diagnosis::warn(part, format!("messages wait: {}", waiting.join(", ")), mend)
+}
+
+/// How full the streams are. Only CLICKS refuses what is too much; the others let go of what is old, and are full at times.
+async fn room(bus: &Bus) -> Diagnosis {
+    const PART: &str = "streams";
+    let (mut found, mut is_almost_full) = (Vec::new(), false);
+    for stream in StreamName::ALL {
+        match bus.fill(stream).await {
+            Ok(fill) => {
+                found.push(format!("{stream} {} %", fill.percent()));
+                is_almost_full |= stream == StreamName::Clicks && fill.percent() >= CLICKS_PERCENT_MAX;
+            }
+            Err(error) => return Diagnosis::fail(PART, format!("{:#}", anyhow::Error::from(error)), SET_UP),
+        }
+    }
+    let found = format!("are full to: {}", found.join(", "));
+    if !is_almost_full {
+        return Diagnosis::ok(PART, found);
+    }
+    let mend = "look whether `enrich` and `record` run: when CLICKS is full, clicks stay in the spools. For more room raise \
+                nats.clicks_max_bytes and run `clickwire setup`";
+    Diagnosis::warn(PART, found, mend)
 }
 
 fn geo(dir: Option<&Path>) -> Diagnosis {

@@ -38,6 +38,24 @@ async fn status_says_what_waits_and_which_endpoints_are_not_well() {
     assert_eq!(status["deliveries"], json!({"waiting": 0, "oldest_due_seconds": 0}));
     assert_eq!(status["endpoints"].as_array().map(Vec::len), Some(1), "{status}");
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+
+    assert!(well.stdout.contains("CLICKS             0 % full\n"), "{well:?}");
+    let small = bus::Settings { clicks_max_bytes: 100_000, ..nats.settings() };
+    let bus = bus::Bus::connect(&small, "setup").await.unwrap();
+    bus.setup().await.unwrap();
+    let client = nats.client().await;
+    for _ in 0..2 {
+        // answered once it is stored
+        client.request("clickwire.clicks.orphan.none", vec![0_u8; 42_000].into()).await.unwrap();
+    }
+    let fuller = clickwire.ok(&["status", "--json"]).await.json();
+    let doctor = clickwire.fails(&["doctor", "--json"]).await.json();
+    let percent = fuller["streams"]["CLICKS"]["percent"].as_u64().unwrap();
+    assert!((84..100).contains(&percent), "{fuller}");
+    let doctor = doctor.as_array().unwrap();
+    let room = doctor.iter().find(|diagnosis| diagnosis["part"] == "streams").unwrap();
+    assert_eq!(text(room, "health"), "warn");
+    assert!(text(room, "found").contains(&format!("CLICKS {percent} %")), "{room}");
 }
 
 #[tokio::test]
