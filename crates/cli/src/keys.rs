@@ -10,8 +10,9 @@ use clap::{Args, Subcommand};
 use model::KeyId;
 use model::secret::ApiKey;
 use serde::Serialize;
+use serde_json::json;
 use store::api_keys::{self, NewKey, StoredKey};
-use store::{AsyncConnection as _, invitations};
+use store::{AsyncConnection as _, Connection, QueryError, audit, invitations};
 
 use crate::block::ACTOR;
 use crate::out;
@@ -102,17 +103,22 @@ async fn create(options: Create) -> anyhow::Result<ExitCode> {
             .context("--expires-in is too far away")
     });
     let scopes = if options.scopes.is_empty() { vec![EVERY_SCOPE.to_owned()] } else { options.scopes };
+    let expires_at = expires_at.transpose()?;
     let key = ApiKey::generate();
-    let new = NewKey {
-        workspace_id: workspace.id,
-        name: &options.name,
-        key: &key,
-        scopes: &scopes,
-        expires_at: expires_at.transpose()?,
-        created_by: ACTOR,
-    };
-    let stored =
-        api_keys::insert(&mut conn, new, now).await?.context("the key is there already: try again")?;
+    let stored = conn
+        .transaction::<_, QueryError, _>(async |conn| {
+            let new = NewKey {
+                workspace_id: workspace.id,
+                name: &options.name,
+                key: &key,
+                scopes: &scopes,
+                expires_at,
+                created_by: ACTOR,
+            };
+            keep(conn, new, now).await
+        })
+        .await?
+        .context("the key is there already: try again")?;
     if options.scope.json {
         out::json(&ShownKey { key: key.reveal().to_owned(), ..shown(stored) });
     } else {
@@ -120,6 +126,19 @@ async fn create(options: Create) -> anyhow::Result<ExitCode> {
         out::error(&format!("{} ({}); it is not shown again", stored.name, stored.id));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps a key, and says so in the audit log; `None` when it is kept already. Belongs into a transaction.
+pub(crate) async fn keep(
+    conn: &mut Connection,
+    new: NewKey<'_>,
+    now: DateTime<Utc>,
+) -> Result<Option<StoredKey>, QueryError> {
+    let Some(stored) = api_keys::insert(conn, new, now).await? else { return Ok(None) };
+    let details = json!({"name": stored.name, "scopes": stored.scopes, "expires_at": stored.expires_at});
+    let subject = stored.id.to_string();
+    audit::insert(conn, stored.workspace_id, ACTOR, "key.created", &subject, details, now).await?;
+    Ok(Some(stored))
 }
 
 async fn list(scope: &Scope) -> anyhow::Result<ExitCode> {
@@ -154,11 +173,13 @@ async fn revoke(options: &Revoke) -> anyhow::Result<ExitCode> {
         if !api_keys::revoke(conn, workspace.id, options.id, now).await? {
             bail!("workspace {} has no key {}, or not any more", workspace.name, options.id);
         }
-        Ok(invitations::revoke_by(conn, workspace.id, &options.id.to_string(), now).await?)
+        let subject = options.id.to_string();
+        invitations::revoke_by(conn, workspace.id, &subject, now).await?;
+        Ok(audit::insert(conn, workspace.id, ACTOR, "key.revoked", &subject, json!({}), now).await?)
     })
     .await?;
     if options.scope.json {
-        out::json(&serde_json::json!({ "id": options.id, "revoked": true }));
+        out::json(&json!({ "id": options.id, "revoked": true }));
     } else {
         out::line(&format!("revoked {}", options.id));
     }

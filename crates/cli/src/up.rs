@@ -20,13 +20,14 @@ use serde::Deserialize;
 use service::telemetry;
 use store::api_keys::{self, NewKey};
 use store::first_run::FirstRun;
+use store::{AsyncConnection as _, QueryError};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::block::ACTOR;
 use crate::data_dir::{DataDir, DataDirOption, Running, kept_secret, write_private};
 use crate::layers::Layers;
-use crate::{out, setup};
+use crate::{keys, out, setup};
 
 use self::addresses::Addresses;
 use self::servers::Servers;
@@ -263,15 +264,20 @@ async fn keep_key(database: &store::Settings, first_run: &FirstRun, key: &ApiKey
     let mut conn = store::connect(database).await?;
     let now = Utc::now();
     let scopes = EVERY_SCOPE.map(str::to_owned);
-    let new = NewKey {
-        workspace_id: first_run.workspace.id,
-        name: KEY_NAME,
-        key,
-        scopes: &scopes,
-        expires_at: None,
-        created_by: ACTOR,
-    };
-    if api_keys::insert(&mut conn, new, now).await.context("failed to keep the API key")?.is_some() {
+    let kept = conn
+        .transaction::<_, QueryError, _>(async |conn| {
+            let new = NewKey {
+                workspace_id: first_run.workspace.id,
+                name: KEY_NAME,
+                key,
+                scopes: &scopes,
+                expires_at: None,
+                created_by: ACTOR,
+            };
+            keys::keep(conn, new, now).await
+        })
+        .await;
+    if kept.context("failed to keep the API key")?.is_some() {
         return Ok(());
     }
     let stored = api_keys::find_by_hash(&mut conn, &key.hash()).await?;

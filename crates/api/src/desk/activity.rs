@@ -33,7 +33,7 @@ pub const KINDS: [(&str, &str); 14] = [
 ];
 
 /// What is done, and how it is told after a name.
-const SENTENCES: [(&str, &str); 50] = [
+const SENTENCES: [(&str, &str); 54] = [
     ("link.created", "made a link"),
     ("link.updated", "changed a link"),
     ("link.archived", "archived a link"),
@@ -43,6 +43,9 @@ const SENTENCES: [(&str, &str); 50] = [
     ("endpoint.created", "added a webhook"),
     ("endpoint.updated", "changed a webhook"),
     ("endpoint.removed", "removed a webhook"),
+    ("endpoint.paused", "paused a webhook"),
+    ("endpoint.resumed", "resumed a webhook"),
+    ("endpoint.disabled", "disabled a webhook"),
     ("endpoint.tested", "tested a webhook"),
     ("endpoint.challenged", "asked a webhook whether it wants what is sent"),
     ("endpoint.verified", "verified a webhook"),
@@ -59,6 +62,7 @@ const SENTENCES: [(&str, &str); 50] = [
     ("domain.created", "added a domain"),
     ("domain.updated", "changed a domain"),
     ("domain.removed", "removed a domain"),
+    ("domain.verified", "verified a domain"),
     ("domain.blocked", "blocked a domain"),
     ("domain.unblocked", "lifted the block of a domain"),
     ("key.created", "made an API key"),
@@ -221,6 +225,11 @@ fn actor(id: &str, names: &HashMap<String, String>) -> String {
     }
 }
 
+/// Whether there are words for an action.
+pub(super) fn is_known(action: &str) -> bool {
+    SENTENCES.iter().any(|(known, _)| *known == action)
+}
+
 fn sentence(action: &str) -> &'static str {
     let found = SENTENCES.iter().find(|(known, _)| *known == action);
     found.map_or("did something", |(_, sentence)| *sentence)
@@ -237,7 +246,7 @@ fn details(entry: &Entry) -> String {
         Some(format!("{before}{cut}"))
     };
     let mut parts: Vec<String> = TELLING.iter().filter_map(shown).collect();
-    if sentence(&entry.action) == "did something" {
+    if !is_known(&entry.action) {
         parts.insert(0, entry.action.clone());
     }
     parts.join(", ")
@@ -293,6 +302,9 @@ mod tests {
             (sentence(&entry.action), details(&entry)),
             ("did something", "link.flown, spring".to_owned())
         );
+        for action in ["endpoint.paused", "endpoint.resumed", "endpoint.disabled", "domain.verified"] {
+            assert!(is_known(action), "{action}");
+        }
         let has_kind = |action: &str| KINDS.iter().any(|(kind, _)| action.starts_with(&format!("{kind}.")));
         assert!(SENTENCES.iter().all(|(action, _)| has_kind(action)));
     }

@@ -109,6 +109,7 @@ impl<'a> Change<'a> {
 /// Writes the audit entry of a change.
 async fn audit(conn: &mut Connection, change: Change<'_>) -> Result<(), ApiError> {
     let Change { caller, now, action, subject, details } = change;
+    debug_assert!(activity::is_known(action), "{action} has no sentence");
     audit::insert(conn, caller.workspace_id, &caller.actor(), action, &subject, details, now).await?;
     Ok(())
 }

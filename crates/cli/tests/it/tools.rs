@@ -104,6 +104,14 @@ async fn the_first_owner_is_invited_and_the_last_one_stays() {
     let actions: Vec<String> = entries.expect("entries").into_iter().map(|entry| entry.action).collect();
     assert_eq!(actions, ["person.reset_link_made", "invitation.created"]);
 
+    let made = clickwire.ok(&["keys", "create", "--name", "crm", "--json"]).await.json();
+    clickwire.ok(&["keys", "revoke", text(&made, "id")]).await;
+    let filter = AuditFilter { subject: Some(text(&made, "id").to_owned()), ..AuditFilter::default() };
+    let entries = store::audit::list(&mut conn, workspace.id, &filter, None, 10).await.expect("entries");
+    let told: Vec<_> = entries.iter().map(|entry| (entry.actor.as_str(), entry.action.as_str())).collect();
+    assert_eq!(told, [("operator", "key.revoked"), ("operator", "key.created")]);
+    assert_eq!(entries[1].details["name"], "crm");
+
     let email = "eve@example.com".parse().expect("an address");
     let eve = store::people::insert(&mut conn, &email, "Eve", &password, Utc::now()).await.expect("a query");
     let eve = eve.expect("a person").id;

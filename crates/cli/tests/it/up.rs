@@ -124,6 +124,12 @@ async fn a_second_up_names_the_first_and_keys_open_the_api() {
 
     let made = clickwire.ok(&["keys", "create", "--name", "crm", "--json"]).await.json();
     assert_eq!(status(&running, text(&made, "key")).await, StatusCode::OK);
+    let url = format!("{}/v1/audit?action=key.created", text(&running, "api_url"));
+    let audit = client().get(url).bearer_auth(text(&running, "key")).send().await.unwrap();
+    let audit: Value = audit.json().await.unwrap();
+    let names: Vec<&str> =
+        audit["data"].as_array().unwrap().iter().map(|entry| text(&entry["details"], "name")).collect();
+    assert_eq!(names, ["crm", "clickwire up"]);
     let listed = clickwire.ok(&["keys", "list"]).await;
     assert!(listed.stdout.contains("crm") && listed.stdout.contains("clickwire up"), "{listed:?}");
     clickwire.ok(&["keys", "revoke", text(&made, "id")]).await;
