@@ -7,7 +7,9 @@ use model::QuarantineId;
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::api::{ApiOptions, query, text};
+use crate::api::{ApiOptions, text};
+use crate::listing::{self, Listing, PageOptions};
+use crate::out;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -15,8 +17,8 @@ pub(crate) enum Command {
     List(ListOptions),
     /// Show one message with the beginning of its bytes
     Show(OneOptions),
-    /// Publish a message again, byte for byte, to the stream that it came from and under its id
-    Replay(OneOptions),
+    /// Publish messages again, byte for byte, to the stream that they came from and under their ids
+    Replay(ReplayOptions),
     /// Remove a message for good
     Delete(OneOptions),
 }
@@ -27,14 +29,30 @@ pub(crate) struct ListOptions {
     #[arg(long, value_name = "NAME")]
     consumer: Option<String>,
 
-    /// Most messages, 1 to 250
-    #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=250))]
-    limit: u32,
+    #[command(flatten)]
+    page: PageOptions,
 
     #[command(flatten)]
     api: ApiOptions,
 
-    /// Print one line of JSON
+    /// Print one line of JSON; with --all one for each message
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example, all that `record` put aside:
+  clickwire quarantine list --consumer record --all --json | jq -r .id | xargs clickwire quarantine replay")]
+pub(crate) struct ReplayOptions {
+    /// Ids of the messages, as `clickwire quarantine list` shows them
+    #[arg(required = true)]
+    ids: Vec<QuarantineId>,
+
+    #[command(flatten)]
+    api: ApiOptions,
+
+    /// Print a line of JSON for each
     #[arg(long)]
     json: bool,
 }
@@ -55,36 +73,45 @@ pub(crate) struct OneOptions {
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List(options) => list(&options).await,
-        Command::Show(options) => one(&options, Method::GET, "", shown).await,
-        Command::Replay(options) => one(&options, Method::POST, "/replay", replayed).await,
+        Command::Show(options) => one(&options, Method::GET, shown).await,
+        Command::Replay(options) => replay(&options).await,
         Command::Delete(options) => {
             let id = options.id;
-            one(&options, Method::DELETE, "", move |_| vec![format!("{id} is removed")]).await
+            one(&options, Method::DELETE, move |_| vec![format!("{id} is removed")]).await
         }
     }
 }
 
 async fn list(options: &ListOptions) -> anyhow::Result<ExitCode> {
-    let asked = [("limit", Some(options.limit.to_string())), ("consumer", options.consumer.clone())];
-    let path = format!("/v1/quarantine{}", query(&asked));
-    let answer = options.api.ask(Method::GET, &path, None).await?;
-    answer.print(options.json, |page| {
-        let messages = page["data"].as_array().map(Vec::as_slice).unwrap_or_default();
-        match messages {
-            [] => vec!["nothing was put aside".to_owned()],
-            messages => messages.iter().map(line).collect(),
+    let listing = Listing {
+        path: "/v1/quarantine",
+        asked: vec![("consumer", options.consumer.clone())],
+        line,
+        empty: "nothing was put aside",
+    };
+    listing::list(listing, &options.api, &options.page, options.json).await
+}
+
+async fn replay(options: &ReplayOptions) -> anyhow::Result<ExitCode> {
+    let api = options.api.open()?;
+    let mut code = ExitCode::SUCCESS;
+    for id in &options.ids {
+        let answer = api.ask(Method::POST, &format!("/v1/quarantine/{id}/replay"), None).await?;
+        answer.print(options.json, replayed);
+        if !answer.status.is_success() {
+            out::error(&format!("  {id} is not published again"));
+            code = ExitCode::FAILURE;
         }
-    });
-    Ok(answer.exit())
+    }
+    Ok(code)
 }
 
 async fn one(
     options: &OneOptions,
     method: Method,
-    action: &str,
     told: impl FnOnce(&Value) -> Vec<String>,
 ) -> anyhow::Result<ExitCode> {
-    let path = format!("/v1/quarantine/{}{action}", options.id);
+    let path = format!("/v1/quarantine/{}", options.id);
     let answer = options.api.ask(method, &path, None).await?;
     answer.print(options.json, told);
     Ok(answer.exit())

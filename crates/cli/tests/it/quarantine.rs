@@ -52,9 +52,15 @@ async fn what_was_put_aside_is_handled_once_its_reason_is_mended_and_says_so_whe
     let shown = clickwire.ok(&["quarantine", "show", &bad]).await.stdout;
     assert!(shown.contains("hex      ff003c623e") && !shown.contains('\u{1b}'), "{shown}");
 
-    let replayed = clickwire.ok(&["quarantine", "replay", &good]).await.stdout;
-    assert_eq!(replayed, format!("{good} is on ENRICHED again\n"));
-    clickwire.ok(&["quarantine", "replay", &bad, "--json"]).await;
+    let first = clickwire.ok(&["quarantine", "list", "--limit", "1"]).await;
+    assert!(first.stderr.starts_with("there are more: --all, or --cursor "), "{first:?}");
+    let all = clickwire.ok(&["quarantine", "list", "--all", "--json"]).await.stdout;
+    assert_eq!(all.lines().count(), 2, "{all}");
+
+    let unknown = "qua_01kbr5zj7v0000000000000001";
+    let replayed = clickwire.fails(&["quarantine", "replay", &good, unknown, &bad]).await;
+    assert_eq!(replayed.stdout, format!("{good} is on ENRICHED again\n{bad} is on ENRICHED again\n"));
+    assert!(replayed.stderr.contains(&format!("{unknown} is not published again")), "{replayed:?}");
 
     until(LIMIT, || async {
         let mut conn = database.pool().get().await.ok()?;
