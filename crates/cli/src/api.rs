@@ -154,13 +154,14 @@ impl Answer {
         if self.status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    /// Prints the answer as JSON, or what `told` makes of a good one; a refusal goes to standard error.
+    /// Prints the answer as JSON, or what `told` makes of a good one; why it was refused goes to standard error in both cases.
     pub(crate) fn print(&self, json: bool, told: impl FnOnce(&Value) -> Vec<String>) {
         if json {
             out::json(&self.body);
         } else if self.status.is_success() {
             told(&self.body).iter().for_each(|line| out::line(line));
-        } else {
+        }
+        if !self.status.is_success() {
             self.tell_refusal();
         }
     }

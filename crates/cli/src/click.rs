@@ -80,11 +80,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     } else {
         let place = location.map(|location| format!(" to {location}")).unwrap_or_default();
         out::line(&format!("{status}{place} ({duration_ms} ms)"));
-        if !status.is_redirection() {
-            out::error(&format!("that is no redirect: `clickwire why {url}` may know why"));
-        }
     }
-    Ok(if status.is_redirection() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if !status.is_redirection() {
+        out::error(&format!("that is no redirect: `clickwire why {url}` may know why"));
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn tracked_url(options: &Options) -> anyhow::Result<Url> {

@@ -130,9 +130,7 @@ async fn do_to_each(options: &ChangeOptions, verb: &str, is: &str) -> anyhow::Re
         let answer = api.ask(Method::POST, &format!("/v1/deliveries/{id}/{verb}"), None).await?;
         answer.print(options.json, |delivery| vec![format!("{} is {is}", text(&delivery["id"]))]);
         if !answer.status.is_success() {
-            if !options.json {
-                out::error(&format!("  {id} is not {is}"));
-            }
+            out::error(&format!("  {id} is not {is}"));
             code = ExitCode::FAILURE;
         }
     }

@@ -218,19 +218,19 @@ async fn test(options: &TestOptions) -> anyhow::Result<ExitCode> {
         return Ok(answer.exit());
     }
     let is_delivered = answer.body["delivered"] == true;
-    if !options.json {
-        let attempt = &answer.body["attempt"];
-        let line = tested(attempt, is_delivered);
-        if is_delivered {
-            out::line(&line)
-        } else {
-            out::error(&line)
+    let attempt = &answer.body["attempt"];
+    let line = tested(attempt, is_delivered);
+    if is_delivered {
+        if !options.json {
+            out::line(&line);
         }
-        if let Some(advice) = advice(attempt).filter(|_| !is_delivered) {
-            out::error(&format!("  {advice}"));
-        }
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(if is_delivered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    out::error(&line);
+    if let Some(advice) = advice(attempt) {
+        out::error(&format!("  {advice}"));
+    }
+    Ok(ExitCode::FAILURE)
 }
 
 fn tested(attempt: &Value, is_delivered: bool) -> String {

@@ -51,9 +51,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 /// What the exit status of every command means.
-const EXIT_STATUS: &str = "Exit status: 0 when all of it is done, 1 when something is not (standard error says what), 2 for a wrong \
-     command line.\nCommands that ask the API take --api-url and --key, or CLICKWIRE_API_URL and CLICKWIRE_API_KEY, or find a \
-     running `clickwire up`.";
+const EXIT_STATUS: &str = "Exit status: 0 when all of it is done, 1 when something is not, 2 for a wrong command line. Standard error \
+     says what is not done; `why`, `doctor`, `status`, `reseal`, `spool ship` and `links import --json` say it in their report, on standard \
+     output.\nCommands that ask the API take --api-url and --key, or CLICKWIRE_API_URL and CLICKWIRE_API_KEY, or find a running \
+     `clickwire up`.";
 
 /// Link tracking with webhooks: every click redirected at once, enriched, and POSTed to who wants to know.
 #[derive(Debug, Parser)]

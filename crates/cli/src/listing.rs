@@ -51,6 +51,11 @@ pub(crate) async fn list(
         let mut asked = listing.asked.clone();
         asked.extend([("limit", Some(limit.to_string())), ("cursor", cursor.take())]);
         let answer = api.ask(Method::GET, &format!("{}{}", listing.path, query(&asked)), None).await?;
+        if page.all && !answer.status.is_success() {
+            // standard output is a line an entry, and this is none
+            answer.tell_refusal();
+            return Ok(answer.exit());
+        }
         if !answer.status.is_success() || (json && !page.all) {
             answer.print(json, |_| Vec::new());
             return Ok(answer.exit());

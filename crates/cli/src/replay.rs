@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Map, Value};
 
 use crate::api::{Answer, Api, ApiOptions, text};
-use crate::out::Progress;
+use crate::out::{self, Progress};
 
 /// How often it is asked how far a replay is.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -75,9 +75,15 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut answer = api.ask(Method::POST, "/v1/replays", Some(&body)).await?;
     if options.wait && answer.status.is_success() {
         answer = ended(&api, answer).await?;
-        let is_done = answer.body["state"] == "done";
-        answer.print(options.json, |replay| vec![outcome(replay)]);
-        return Ok(if is_done { answer.exit() } else { ExitCode::FAILURE });
+        let is_unfinished = answer.status.is_success() && answer.body["state"] != "done";
+        if options.json || !is_unfinished {
+            answer.print(options.json, |replay| vec![outcome(replay)]);
+        }
+        if is_unfinished {
+            out::error(&outcome(&answer.body));
+            return Ok(ExitCode::FAILURE);
+        }
+        return Ok(answer.exit());
     }
     answer.print(options.json, |replay| vec![told(replay)]);
     Ok(answer.exit())

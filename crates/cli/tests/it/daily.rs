@@ -116,12 +116,16 @@ async fn who_asks_without_a_key_that_opens_anything_is_told_what_to_do() {
 
     let wrong = ["--api-url", text(&running, "api_url"), "--key", "cw_wrong"];
     let refused = clickwire.fails(&[&["links", "list"], &wrong[..]].concat()).await;
-    let told = clickwire.fails(&[&["endpoints", "list", "--json"], &wrong[..]].concat()).await.json();
+    let as_json = clickwire.fails(&[&["endpoints", "list", "--json"], &wrong[..]].concat()).await;
+    let told = as_json.json();
+    let all = clickwire.fails(&[&["links", "list", "--json", "--all"], &wrong[..]].concat()).await;
     let away =
         clickwire.fails(&["links", "list", "--api-url", "http://127.0.0.1:1", "--key", "cw_wrong"]).await;
 
     assert!(refused.stderr.contains("`clickwire keys create` makes one"), "{refused:?}");
     assert_eq!(told["code"], "unauthorized");
+    assert!(as_json.stderr.contains("`clickwire keys create` makes one"), "{as_json:?}");
+    assert!(all.stdout.is_empty() && all.stderr.contains("`clickwire keys create` makes one"), "{all:?}");
     assert!(away.stderr.contains("does not answer: is --api-url right"), "{away:?}");
     for arguments in
         [&["links", "create"][..], &["deliveries", "list", "--status", "lost"], &["endpoints", "test", "x"]]
