@@ -79,22 +79,22 @@ impl Connections {
         Ok(self.layers.named()?.links.any_host.unwrap_or(self.running.is_some()))
     }
 
-    /// `ours`, with the keys that `up` keeps where settings name none; as it is when services run apart.
-    pub(crate) fn ours_with_keys(&self) -> toml::Table {
+    /// `ours`, and where `up` keeps what it is told no other place for; as it is when services run apart.
+    pub(crate) fn ours_of_up(&self) -> toml::Table {
         let mut ours = self.ours.clone();
         let Some(data_dir) = &self.data_dir else { return ours };
+        let path = |path: PathBuf| toml::Value::from(path.to_string_lossy().into_owned());
+        let table = |key: &str, value: toml::Value| {
+            toml::Value::from(toml::Table::from_iter([(key.to_owned(), value)]))
+        };
+        ours.insert("enrich".to_owned(), table("geo_dir", path(data_dir.geo())));
+        ours.insert("redirect".to_owned(), table("spool", table("dir", path(data_dir.spool()))));
         let named = self.layers.named().unwrap_or_default();
-        for (section, said, kept) in [
-            ("sealing", named.sealing, data_dir.sealing_key()),
-            ("minting", named.minting, data_dir.minting_key()),
-        ] {
-            if said.key.is_none() && said.key_file.is_none() {
-                let kept = toml::Value::from(kept.to_string_lossy().into_owned());
-                ours.insert(
-                    section.to_owned(),
-                    toml::Table::from_iter([("key_file".to_owned(), kept)]).into(),
-                );
-            }
+        if named.sealing.key.is_none() && named.sealing.key_file.is_none() {
+            ours.insert("sealing".to_owned(), table("key_file", path(data_dir.sealing_key())));
+        }
+        if named.minting.key.is_none() && named.minting.key_file.is_none() {
+            ours.insert("minting".to_owned(), table("key_file", path(data_dir.minting_key())));
         }
         ours
     }

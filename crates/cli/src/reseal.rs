@@ -88,7 +88,7 @@ fn keyrings(connections: &Connections) -> anyhow::Result<(Keyring, Option<Keyrin
         minting: webhook::sealing::Settings,
     }
     let defaults = [webhook::sealing::DEFAULTS, webhook::sealing::MINTING_DEFAULTS];
-    let settings: Settings = connections.layers.load(&defaults, &connections.ours_with_keys())?;
+    let settings: Settings = connections.layers.load(&defaults, &connections.ours_of_up())?;
     let advice = "the keys that api and deliver have are needed";
     let sealing = settings.sealing.resolve(|path| std::fs::read_to_string(path)).context(advice)?;
     let minting = settings.minting.resolve_if_set(|path| std::fs::read_to_string(path));

@@ -16,7 +16,6 @@ use store::deliveries;
 use url::Url;
 
 use crate::connections::{ConnectionOptions, Connections};
-use crate::data_dir::DataDir;
 use crate::out;
 
 /// How long NATS may take to answer.
@@ -112,7 +111,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         lag,
         streams,
         nats_error,
-        spool: spool(&connections, &options.connections.data_dir.dir()?),
+        spool: spool(&connections),
         clicks,
         deliveries,
         endpoints,
@@ -189,14 +188,10 @@ fn shown(endpoint: EndpointInTrouble) -> Endpoint {
 }
 
 /// The spool of the redirect whose settings these are; none when it is on another machine.
-fn spool(connections: &Connections, data_dir: &DataDir) -> Option<Spool> {
-    let dir = if connections.is_elsewhere {
-        let settings: redirect::Settings =
-            connections.layers.load(redirect::Settings::DEFAULTS, &connections.ours).ok()?;
-        settings.redirect.spool.dir
-    } else {
-        data_dir.spool()
-    };
+fn spool(connections: &Connections) -> Option<Spool> {
+    let settings: redirect::Settings =
+        connections.layers.load(redirect::Settings::DEFAULTS, &connections.ours_of_up()).ok()?;
+    let dir = settings.redirect.spool.dir;
     let Inspection { shipped, unshipped, put_aside, .. } = redirect::inspect(&dir).ok()?;
     Some(Spool {
         dir,

@@ -220,6 +220,11 @@ impl Settings {
     /// [`SettingsError`] names the key and the rule.
     pub fn validate(&self) -> Result<(), SettingsError> {
         self.nats.validate().map_err(|rule| SettingsError::contradiction("nats", rule))?;
+        if self.redirect.spool.confirm_after <= self.nats.duplicate_window {
+            let rule = "must be longer than nats.duplicate_window: within that the broker takes a click that is published again \
+                        for the one that it has lost";
+            return Err(SettingsError::contradiction("redirect.spool.confirm_after", rule));
+        }
         let rules = self.links.rules().into_iter().chain(self.redirect.rules());
         match rules.into_iter().find(|(_, holds, _)| !holds) {
             Some((key, _, rule)) => Err(SettingsError::contradiction(key, rule)),
@@ -262,7 +267,7 @@ impl RedirectSettings {
         Some(self.provider_ranges.as_path()).filter(|path| !path.as_os_str().is_empty())
     }
 
-    fn rules(&self) -> [Rule; 17] {
+    fn rules(&self) -> [Rule; 16] {
         let spool = &self.spool;
         [
             (
@@ -298,7 +303,6 @@ impl RedirectSettings {
             ("redirect.spool.window_max", spool.window_max > 0, "must be at least 1"),
             ("redirect.spool.direct_max", spool.direct_max > 0, "must be at least 1"),
             ("redirect.spool.segment_age_max", !spool.segment_age_max.is_zero(), "must be longer than 0"),
-            ("redirect.spool.confirm_after", !spool.confirm_after.is_zero(), "must be longer than 0"),
             (
                 "redirect.spool.unconfirmed_age_max",
                 spool.unconfirmed_age_max >= spool.confirm_after,
@@ -348,6 +352,7 @@ mod tests {
             ("CLICKWIRE__REDIRECT__SPOOL__SYNC", "sometimes", "redirect.spool.sync"),
             ("CLICKWIRE__REDIRECT__SPOOL__SEGMENT_AGE_MAX", "0s", "redirect.spool.segment_age_max"),
             ("CLICKWIRE__REDIRECT__SPOOL__CONFIRM_AFTER", "0s", "redirect.spool.confirm_after"),
+            ("CLICKWIRE__NATS__DUPLICATE_WINDOW", "5m", "redirect.spool.confirm_after"),
             ("CLICKWIRE__REDIRECT__SPOOL__UNCONFIRMED_AGE_MAX", "1m", "redirect.spool.unconfirmed_age_max"),
             ("CLICKWIRE__LINKS__PUBLIC_URL", "https://go.example.com/x", "links.public_url"),
             ("CLICKWIRE__LINKS__STALE_MAX", "1s", "links.stale_max"),

@@ -41,7 +41,7 @@ pub(super) async fn all(
     options: &ConnectionOptions,
 ) -> anyhow::Result<Vec<Diagnosis>> {
     let data_dir = options.data_dir.dir()?;
-    let settings = Settings::load(connections, &data_dir);
+    let settings = Settings::load(connections);
     let mut diagnoses =
         vec![run_of(connections.running.as_ref(), &data_dir), of_settings(connections, &settings)];
     diagnoses.push(database(connections).await);
@@ -70,8 +70,8 @@ struct Settings {
 
 impl Settings {
     /// Loads and checks the settings of every service, as each would at its start.
-    fn load(connections: &Connections, data_dir: &DataDir) -> anyhow::Result<Self> {
-        let ours = ours(connections, data_dir);
+    fn load(connections: &Connections) -> anyhow::Result<Self> {
+        let ours = connections.ours_of_up();
         macro_rules! load {
             ($service:ident) => {{
                 let settings: $service::Settings =
@@ -91,20 +91,6 @@ impl Settings {
             sealing: api.sealing,
         })
     }
-}
-
-/// Where `up` keeps what is looked at; nothing when services run apart.
-fn ours(connections: &Connections, data_dir: &DataDir) -> toml::Table {
-    let mut ours = connections.ours_with_keys();
-    if connections.is_elsewhere {
-        return ours;
-    }
-    let path = |path: PathBuf| toml::Value::from(path.to_string_lossy().into_owned());
-    let table =
-        |key: &str, value: toml::Value| toml::Value::from(toml::Table::from_iter([(key.to_owned(), value)]));
-    ours.insert("enrich".to_owned(), table("geo_dir", path(data_dir.geo())));
-    ours.insert("redirect".to_owned(), table("spool", table("dir", path(data_dir.spool()))));
-    ours
 }
 
 fn run_of(running: Option<&Running>, data_dir: &DataDir) -> Diagnosis {

@@ -1,5 +1,6 @@
 //! What a redirect left on disk can be looked at, and sent without it.
 
+use serde_json::json;
 use store::links::LinkOptions;
 use testkit::{TestDatabase, TestNats, given};
 use tokio_util::sync::CancellationToken;
@@ -57,6 +58,12 @@ async fn a_spool_that_was_left_behind_is_looked_at_and_sent() {
     assert!(before["unshipped"]["oldest"].as_str() <= before["unshipped"]["newest"].as_str());
 
     nats.restart().await;
+    let clickwire = clickwire.with("CLICKWIRE__REDIRECT__SPOOL__DIR", &dir);
+    let status = clickwire.run(&["status", "--json"]).await.json();
+    assert_eq!(
+        (&status["spool"]["dir"], &status["spool"]["unshipped_clicks"]),
+        (&json!(dir), &json!(CLICKS))
+    );
     let lock = std::fs::File::open(format!("{dir}/lock")).expect("a lock");
     lock.lock().expect("nobody has it");
     let in_use = clickwire.fails(&["spool", "ship", "--dir", &dir]).await;

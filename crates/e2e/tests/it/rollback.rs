@@ -15,7 +15,11 @@ const CLICKS_EACH: u32 = 60;
 
 #[tokio::test]
 async fn no_click_is_lost_and_none_counted_twice_when_the_broker_comes_back_with_older_data() {
-    let settings = [("REDIRECT__SPOOL__SEGMENT_AGE_MAX", "200ms"), ("REDIRECT__SPOOL__CONFIRM_AFTER", "2s")];
+    let settings = [
+        ("REDIRECT__SPOOL__SEGMENT_AGE_MAX", "200ms"),
+        ("REDIRECT__SPOOL__CONFIRM_AFTER", "2s"),
+        ("NATS__DUPLICATE_WINDOW", "1s"),
+    ];
     let database = Database::Shared(TestDatabase::new().await);
     let mut stack = Stack::start_as(database, &settings).await;
     let link = stack.link(json!({})).await;

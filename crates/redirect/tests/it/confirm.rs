@@ -31,6 +31,8 @@ fn settings(house: &House) -> Settings {
     settings.redirect.spool.segment_age_max = Duration::from_millis(50);
     settings.redirect.spool.confirm_after = NEVER;
     settings.redirect.spool.unconfirmed_age_max = NEVER;
+    // shorter than confirm_after, as it must be; the streams have the window that they were made with
+    settings.nats.duplicate_window = Duration::from_millis(50);
     settings
 }
 
