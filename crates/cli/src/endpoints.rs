@@ -1,4 +1,7 @@
-//! `clickwire endpoints`: adds, lists and tests webhook endpoints, through the API.
+//! `clickwire endpoints`: adds, lists, tests and verifies webhook endpoints, through the API.
+
+mod checkpoints;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,8 +26,12 @@ pub(crate) enum Command {
     Add(AddOptions),
     /// Send an endpoint a sample click and say how it went
     Test(TestOptions),
+    /// Send an endpoint a challenge: it is verified when it gives that back
+    Verify(verify::Options),
     /// List endpoints, newest first
     List(ListOptions),
+    /// List the checkpoints of an endpoint, first to last: how many deliveries there were, by number
+    Checkpoints(checkpoints::Options),
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +69,15 @@ pub(crate) struct AddOptions {
     /// Several events in one request, as JSON: '{"max_events": 100, "max_wait_ms": 1000}'
     #[arg(long, value_name = "JSON", value_parser = object)]
     batch: Option<Value>,
+
+    /// How a body looks, as JSON: '{"format": "cloudevents", "profile": "thin"}'
+    #[arg(long, value_name = "JSON", value_parser = object)]
+    payload: Option<Value>,
+
+    /// Wait so long for the settled verdict on a click
+    #[arg(long, value_name = "MILLISECONDS")]
+    settle_ms: Option<u32>,
+
     /// Nothing is sent to it: it fetches its events (`clickwire events pull`)
     #[arg(long)]
     pull: bool,
@@ -134,6 +150,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Add(options) => add(&options).await,
         Command::Test(options) => test(&options).await,
+        Command::Verify(options) => verify::run(&options).await,
+        Command::Checkpoints(options) => checkpoints::run(&options).await,
         Command::List(options) => {
             let listing = Listing {
                 path: "/v1/webhook-endpoints",
@@ -188,8 +206,13 @@ fn body(options: &AddOptions) -> Value {
     if let Some(rate) = options.rate {
         body.insert("rate_per_second".to_owned(), rate.into());
     }
-    if let Some(batch) = options.batch.clone() {
-        body.insert("batch".to_owned(), batch);
+    for (name, value) in [("batch", &options.batch), ("payload", &options.payload)] {
+        if let Some(value) = value {
+            body.insert(name.to_owned(), value.clone());
+        }
+    }
+    if let Some(milliseconds) = options.settle_ms {
+        body.insert("settle_ms".to_owned(), milliseconds.into());
     }
     if options.pull {
         body.insert("delivery".to_owned(), "pull".into());

@@ -83,7 +83,7 @@ enum Command {
     Links(links::Command),
     /// Make recipients' links of a template, without asking anybody
     Mint(mint::Options),
-    /// Add, list and test webhook endpoints
+    /// Add, list, test and verify webhook endpoints
     #[command(subcommand)]
     Endpoints(endpoints::Command),
     /// Look at what became of events, and try again

@@ -6,7 +6,9 @@ mod sending;
 use std::process::ExitCode;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
+use model::link::LinkKind;
 use reqwest::Method;
 use serde_json::{Map, Value};
 
@@ -38,6 +40,11 @@ pub(crate) struct CreateOptions {
     /// One of your domains [default: the default one]
     #[arg(long, value_name = "HOST")]
     domain: Option<String>,
+
+    /// Who is to follow it: anybody (shareable), who got the message (message), or nobody but machines (honeypot) [default: message
+    /// with --contact, --conversation or --message, else shareable]
+    #[arg(long, value_parser = PossibleValuesParser::new(LinkKind::ALL.map(LinkKind::as_str)))]
+    kind: Option<String>,
 
     /// Campaign that it is sent in
     #[arg(long, value_name = "ID")]
@@ -137,6 +144,7 @@ fn body(options: &CreateOptions) -> Value {
     for (name, value) in [
         ("slug", &options.slug),
         ("domain", &options.domain),
+        ("kind", &options.kind),
         ("campaign_id", &options.campaign),
         ("contact_id", &options.contact),
         ("conversation_id", &options.conversation),

@@ -105,6 +105,27 @@ async fn links_and_endpoints_are_made_listed_tested_and_deliveries_tried_again()
     let replay = ["replay", "--endpoint", id, "--since", "1h", "--status", "delivered", "--wait"];
     let replayed = clickwire.ok(&replay).await;
     assert!(replayed.stdout.contains(" is done: 1 in line"), "{replayed:?}");
+    what_the_console_can_choose_the_command_can_choose_too(&clickwire).await;
+}
+
+async fn what_the_console_can_choose_the_command_can_choose_too(clickwire: &Clickwire) {
+    // nobody listens there
+    let add = ["endpoints", "add", "http://127.0.0.1:18123/hook", "--json"];
+    let settled = [&add[..], &["--settle-ms", "12000", "--payload", r#"{"profile": "thin"}"#]].concat();
+    let settled = clickwire.ok(&settled).await.json();
+    let numbered = clickwire.ok(&[&add[..], &["--checkpoint-minutes", "60"]].concat()).await.json();
+    let link = ["links", "create", "https://example.com/offer", "--kind", "honeypot", "--json"];
+    let link = clickwire.ok(&link).await.json();
+
+    assert_eq!((&settled["settle_ms"], &settled["payload"]["profile"]), (&json!(12_000), &json!("thin")));
+    assert_eq!(link["kind"], "honeypot");
+    let none = clickwire.ok(&["endpoints", "checkpoints", text(&numbered, "id")]).await;
+    assert!(none.stdout.starts_with("no checkpoints"), "{none:?}");
+    let id = text(&settled, "id");
+    let refused = clickwire.fails(&["endpoints", "verify", id, "--json"]).await;
+    assert_eq!(refused.json()["reason"], "not_accepted");
+    assert!(refused.stderr.starts_with(&format!("{id} is not verified: ")), "{refused:?}");
+    assert!(refused.stderr.contains("nobody listens there"), "{refused:?}");
 }
 
 #[tokio::test]
