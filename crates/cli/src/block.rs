@@ -160,7 +160,7 @@ async fn set(
 }
 
 /// Without a broker the redirect learns of it by age.
-async fn tell_caches(connections: &Connections, changes: &[Changed]) {
+pub(crate) async fn tell_caches(connections: &Connections, changes: &[Changed]) {
     let told = async {
         let bus = Bus::connect(&connections.nats, "clickwire-block").await?;
         bus.wait_connected(PATIENCE).await?;

@@ -1,8 +1,8 @@
 //! The `clickwire` command: everything in one process, and tools for people.
 //!
 //! In reading order: [`up`] runs Clickwire with all it needs under one [`data_dir`]; `down` ends it. `setup`,
-//! `keys` and `people` prepare a database and a broker, `links`, `endpoints`, `deliveries`, `events` and `clicks` do the daily work,
-//! `replay` and `quarantine` send again (all of them through the [`api`]), `click` and `listen` try things out. `status` says
+//! `workspaces`, `keys` and `people` prepare a database and a broker, `links`, `endpoints`, `deliveries`, `events` and `clicks`
+//! do the daily work, `replay` and `quarantine` send again (all of them through the [`api`]), `click` and `listen` try things out. `status` says
 //! how things stand, `why`, `explain-ip`, `explain-ua`, `explain-click`, `doctor` and `healthcheck` what is wrong or why it is
 //! so. `rejudge` runs newer rules over old clicks, `reseal` changes the key that secrets are sealed with, `block` and `unblock`
 //! close links that are abused. `mint` makes recipients' links, offline. `spool` looks after the clicks of a redirect that does not run.
@@ -45,6 +45,7 @@ mod status;
 mod tracked_url;
 mod up;
 mod why;
+mod workspaces;
 
 use std::process::ExitCode;
 
@@ -75,6 +76,9 @@ enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Make and list workspaces, each with links, keys and people of its own
+    #[command(subcommand)]
+    Workspaces(workspaces::Command),
     /// List, invite and remove the people who sign in to the console
     #[command(subcommand)]
     People(people::Command),
@@ -151,6 +155,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Down(options) => down::run(&options).await,
         Command::Setup(options) => setup::run(&options).await,
         Command::Keys(command) => keys::run(command).await,
+        Command::Workspaces(command) => workspaces::run(command).await,
         Command::People(command) => people::run(command).await,
         Command::Links(command) => links::run(command).await,
         Command::Mint(options) => mint::run(&options),

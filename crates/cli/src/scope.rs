@@ -29,7 +29,11 @@ impl Scope {
         let mut conn = connections.database().await?;
         let workspace = workspaces::find_by_name(&mut conn, &self.workspace).await?;
         let workspace = workspace.with_context(|| {
-            format!("there is no workspace `{}`; `clickwire setup` makes {WORKSPACE_NAME}", self.workspace)
+            format!(
+                "there is no workspace `{}`: `clickwire workspaces list` names those that there are, and `clickwire setup` makes \
+                 {WORKSPACE_NAME}",
+                self.workspace
+            )
         })?;
         Ok((connections, conn, workspace))
     }

@@ -2,13 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use uuid::Uuid;
 
-use model::WorkspaceId;
+use model::{Host, WorkspaceId};
 
-use crate::schema::workspaces;
+use crate::schema::{domains, workspaces};
 use crate::{Connection, QueryResult};
+
+/// Held while a workspace gets its name, so that no two get the same at once ("wrkspace" in ASCII).
+const NAMING_LOCK: i64 = 0x7772_6b73_7061_6365;
 
 /// A tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,36 @@ pub async fn insert(conn: &mut Connection, name: &str, now: DateTime<Utc>) -> Qu
         .execute(conn)
         .await?;
     Ok(workspace)
+}
+
+/// Makes a workspace with a name that no other has; `None` when one has it. Belongs into a transaction.
+pub async fn insert_named(
+    conn: &mut Connection,
+    name: &str,
+    now: DateTime<Utc>,
+) -> QueryResult<Option<Workspace>> {
+    conn.batch_execute(&format!("SELECT pg_advisory_xact_lock({NAMING_LOCK})")).await?;
+    if find_by_name(conn, name).await?.is_some() {
+        return Ok(None);
+    }
+    insert(conn, name, now).await.map(Some)
+}
+
+/// Workspaces, each with the host of its default domain, oldest first; those after `after`, at most `limit`.
+pub async fn list(
+    conn: &mut Connection,
+    after: Option<WorkspaceId>,
+    limit: i64,
+) -> QueryResult<Vec<(Workspace, Option<Host>)>> {
+    let rows: Vec<(Row, Option<String>)> = workspaces::table
+        .left_join(domains::table.on(domains::workspace_id.eq(workspaces::id).and(domains::is_default)))
+        .filter(workspaces::id.gt(after.map_or(Uuid::nil(), WorkspaceId::uuid)))
+        .order(workspaces::id)
+        .limit(limit)
+        .select(((workspaces::id, workspaces::name, workspaces::created_at), domains::host.nullable()))
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(|(row, host)| (Workspace::from(row), host.map(Host::kept))).collect())
 }
 
 /// The workspace with this id.

@@ -15,7 +15,7 @@ use crate::fields::{Fields, FromFields, Wrong, invalid, moment, text};
 use crate::page::{LIMIT_MAX, PageRequest};
 
 /// Kinds of things, as actions begin, and how people call them.
-pub const KINDS: [(&str, &str); 14] = [
+pub const KINDS: [(&str, &str); 15] = [
     ("link", "Links"),
     ("endpoint", "Webhooks"),
     ("secret", "Signing secrets"),
@@ -30,10 +30,11 @@ pub const KINDS: [(&str, &str); 14] = [
     ("invitation", "Invitations"),
     ("quarantine", "Quarantine"),
     ("minting_key", "Minting keys"),
+    ("workspace", "Workspace"),
 ];
 
 /// What is done, and how it is told after a name.
-const SENTENCES: [(&str, &str); 54] = [
+const SENTENCES: [(&str, &str); 55] = [
     ("link.created", "made a link"),
     ("link.updated", "changed a link"),
     ("link.archived", "archived a link"),
@@ -88,6 +89,7 @@ const SENTENCES: [(&str, &str); 54] = [
     ("minting_key.created", "made a minting key"),
     ("minting_key.rotated", "replaced a minting key"),
     ("minting_key.revoked", "revoked a minting key"),
+    ("workspace.created", "made the workspace"),
 ];
 
 /// Details that say more than the sentence, in this order.

@@ -54,6 +54,21 @@ async fn setup_may_run_again_and_keys_need_it() {
     let found = "new links begin with go.example.com, and links.public_url leads to new.example.com";
     assert!(moved.stderr.starts_with(found) && moved.stderr.contains("PATCH /v1/domains/"), "{moved:?}");
     assert!(doctor.stdout.contains(&format!("warn  domain       {found}")), "{doctor:?}");
+
+    let host = "go.acme.example";
+    let made = clickwire.ok(&["workspaces", "create", "Acme", "--domain", host, "--json"]).await.json();
+    assert_eq!((text(&made, "name"), text(&made, "domain")), ("Acme", host));
+    let taken = clickwire.fails(&["workspaces", "create", "Acme", "--domain", "b.example"]).await;
+    assert!(taken.stderr.contains("there is a workspace `Acme` already"), "{taken:?}");
+    let taken = clickwire.fails(&["workspaces", "create", "Other", "--domain", host]).await;
+    assert!(taken.stderr.contains("is a domain of another workspace"), "{taken:?}");
+    let listed = clickwire.ok(&["workspaces", "list", "--json"]).await.json();
+    let names: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|workspace| text(workspace, "name")).collect();
+    assert_eq!(names, ["Default", "Acme"]);
+    clickwire.ok(&["keys", "create", "--workspace", "Acme"]).await;
+    let unknown = clickwire.fails(&["keys", "create", "--workspace", "Other"]).await;
+    assert!(unknown.stderr.contains("`clickwire workspaces list`"), "{unknown:?}");
 }
 
 #[tokio::test]
@@ -252,6 +267,7 @@ async fn every_command_has_help_and_a_wrong_one_is_told_apart() {
         "down",
         "setup",
         "keys",
+        "workspaces",
         "people",
         "listen",
         "click",
