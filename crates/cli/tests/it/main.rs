@@ -11,6 +11,7 @@ mod listen;
 mod quarantine;
 mod receivers;
 mod rejudge;
+mod reseal;
 mod spool;
 mod status;
 mod tools;
