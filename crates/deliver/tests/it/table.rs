@@ -77,7 +77,7 @@ async fn a_secret_that_has_ended_signs_no_more_although_nobody_changed_anything(
     assert!(before.len() == 2 || Utc::now() > ends_at, "both sign until then");
     until(LIMIT, || async { (Utc::now() > ends_at).then_some(()) }).await;
 
-    assert_eq!(signing().await, [newest.clone()]);
+    assert_eq!(signing().await, std::slice::from_ref(&newest));
     let tested = table.find(rig.workspace_id, id).await.expect("a query").expect("the endpoint");
     assert_eq!(tested.secrets, [newest]);
 }
