@@ -51,7 +51,7 @@ pub async fn page(
     after: Option<Uuid>,
     limit: i64,
 ) -> QueryResult<Vec<Sealed>> {
-    let after = after.unwrap_or(Uuid::nil());
+    let after = after.unwrap_or_default();
     let rows: Vec<(Uuid, Uuid, Uuid, Option<Vec<u8>>)> = match kind {
         Kind::Secret => {
             endpoint_secrets::table

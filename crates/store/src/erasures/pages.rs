@@ -50,7 +50,7 @@ pub(super) async fn links_page(conn: &mut Connection, job: &Row, now: DateTime<U
              ARRAY(SELECT id FROM emptied) AS found, (SELECT count(*) FROM forgotten) AS first_clicks",
     )
     .bind::<SqlUuid, _>(job.workspace_id)
-    .bind::<SqlUuid, _>(job.position.unwrap_or(Uuid::nil()))
+    .bind::<SqlUuid, _>(job.position.unwrap_or_default())
     .bind::<BigInt, _>(PAGE)
     .bind::<Bytea, _>(&job.contact_hash)
     .bind::<Timestamptz, _>(now)
@@ -87,7 +87,7 @@ pub(super) async fn clicks_page(
     scrub: Scrub,
     now: DateTime<Utc>,
 ) -> QueryResult<Found> {
-    let after = job.position.unwrap_or(Uuid::nil());
+    let after = job.position.unwrap_or_default();
     let row: ClicksRow = statement(
         "WITH page AS MATERIALIZED (SELECT id, contact_id, erased_at FROM clicks \
                  WHERE workspace_id = $1 AND id > $2 AND day >= $3 AND day <= $7 ORDER BY id LIMIT $4), \
