@@ -6,7 +6,9 @@
 mod countries;
 mod file;
 mod folder;
+mod probe;
 mod record;
+mod value;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -58,9 +60,10 @@ pub struct Place {
     pub missing: Option<LocationMissing>,
 }
 
-/// Files by what they tell; the newest first.
+/// Files by what they tell; the newest first. One that tells places and networks stands in both.
 struct Files {
     places: Vec<Arc<GeoFile>>,
+    /// Those that tell nothing else come first.
     networks: Vec<Arc<GeoFile>>,
     anonymizers: Vec<Arc<GeoFile>>,
     /// Whether `places` is the extract: what it does not know may well be known to the world.
@@ -94,10 +97,10 @@ impl Geo {
         };
         let files = self.files.load();
         let (found, failed) = self.ask(&files.places, address);
-        let (network, _) = self.ask(&files.networks, address);
         let is_known = found.is_some();
         let mut location = found.unwrap_or_default();
-        if let Some(network) = network {
+        let has_network = location.asn.is_some() && location.as_organization.is_some();
+        if !has_network && let (Some(network), _) = self.ask(&files.networks, address) {
             location.asn = location.asn.or(network.asn);
             location.as_organization = location.as_organization.or(network.as_organization);
         }
@@ -167,9 +170,16 @@ impl Geo {
         if files.is_extract {
             info!("no location file is loaded: a small extract serves, most addresses will have no place");
         }
-        for file in files.places.iter().chain(&files.networks).chain(&files.anonymizers) {
+        let networks = files.networks.iter().filter(|file| !file.tells_places());
+        for file in files.places.iter().chain(networks).chain(&files.anonymizers) {
             let built_at = file.built_at();
-            info!(geo.kind = file.kind().as_str(), geo.built_at = %built_at, "a location file serves");
+            let (kind, has_networks) = (file.kind().as_str(), file.tells_networks());
+            info!(
+                geo.kind = kind,
+                geo.has_networks = has_networks,
+                geo.built_at = %built_at,
+                "a location file serves"
+            );
             if !files.is_extract && is_old(built_at, Utc::now()) {
                 warn!(geo.built_at = %built_at, "a location file is more than 60 days old: fetch a new one");
             }
@@ -180,11 +190,13 @@ impl Geo {
 impl Files {
     fn of(mut files: Vec<Arc<GeoFile>>) -> Self {
         files.sort_by_key(|file| (file.kind(), std::cmp::Reverse(file.built_at())));
-        let of = |wanted: &[Kind]| -> Vec<_> {
-            files.iter().filter(|file| wanted.contains(&file.kind())).map(Arc::clone).collect()
+        let of = |is_wanted: fn(&GeoFile) -> bool| -> Vec<_> {
+            files.iter().filter(|file| is_wanted(file)).map(Arc::clone).collect()
         };
-        let mut places = of(&[Kind::City, Kind::Country]);
-        let (networks, anonymizers) = (of(&[Kind::Network]), of(&[Kind::Anonymizer]));
+        let mut places = of(GeoFile::tells_places);
+        let mut networks = of(GeoFile::tells_networks);
+        networks.sort_by_key(|file| (file.tells_places(), std::cmp::Reverse(file.built_at())));
+        let anonymizers = of(|file| file.kind() == Kind::Anonymizer);
         let is_extract = places.is_empty();
         if is_extract {
             places = EXTRACT

@@ -7,24 +7,32 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use maxminddb::{LookupResult, MaxMindDbError, Reader, WithinOptions};
 use model::location::Location;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::countries::Countries;
+use super::probe::Probe;
 use super::record::{Flat, Nested, Network};
-
-/// Records that are looked at to see how a file is laid out; a single one may be all but empty.
-const PROBES_MAX: usize = 1000;
 
 /// A verified location file in memory.
 pub struct GeoFile {
     reader: Reader<Cow<'static, [u8]>>,
-    kind: Kind,
-    layout: Layout,
+    reading: Reading,
     built_at: DateTime<Utc>,
 }
 
-/// What a file tells; the order is the order of preference.
+/// What a file tells and where it is written, found out once, by some of its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// What it tells above all.
+    pub kind: Kind,
+    /// How places are written, if any are told.
+    pub places: Option<Layout>,
+    /// Whether values of networks stand on the first level, alone or beside a place.
+    pub is_network_beside: bool,
+    /// Whether networks are told, there or as a part of nested places.
+    pub tells_networks: bool,
+}
+
+/// What a file tells above all; the order is the order of preference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Country, region and city.
@@ -37,23 +45,16 @@ pub enum Kind {
     Anonymizer,
 }
 
-/// How the records of a file are written.
+/// How places are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Layout {
-    /// `country_code`, `state1`, `city`: texts side by side, coordinates of 32 bits.
+pub(super) enum Layout {
+    /// `country_code` or `country`, `city`, `latitude`: values side by side.
     Flat,
-    /// `country.iso_code`, `city.names.en`: GeoIP2, coordinates of 64 bits.
+    /// `country.iso_code`, `city.names.en`: GeoIP2.
     Nested,
 }
 
-type Found<'a> = LookupResult<'a, Cow<'static, [u8]>>;
-
-/// A decoded record.
-enum Record<'a> {
-    Flat(Flat<'a>),
-    Nested(Box<Nested<'a>>),
-    Network(Network<'a>),
-}
+pub(super) type Found<'a> = LookupResult<'a, Cow<'static, [u8]>>;
 
 /// Why a file cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -67,12 +68,14 @@ pub enum GeoFileError {
     /// Its tree has no end.
     #[error("the file is broken: its tree goes round in circles")]
     Endless,
-    /// It tells something else.
-    #[error("a file of type `{0}` tells no location")]
-    OtherType(String),
-    /// It has no record of a layout that we know.
-    #[error("no record is laid out in a way that is known")]
-    UnknownLayout,
+    /// It tells something else, or in a way that we do not know.
+    #[error("no record of this file of type `{database_type}` tells a place or a network: they hold {keys}")]
+    OtherType {
+        /// How its maker calls it.
+        database_type: String,
+        /// What stands in its records.
+        keys: String,
+    },
     /// It is larger than what is read into memory.
     #[error("the file has {bytes} bytes, more than the {max} that are read into memory")]
     TooLarge {
@@ -92,26 +95,35 @@ impl GeoFile {
         if has_description {
             reader.verify()?;
         }
-        let kind = Kind::of_type(&reader.metadata().database_type)
-            .ok_or_else(|| GeoFileError::OtherType(reader.metadata().database_type.clone()))?;
-        let layout = match kind {
-            Kind::Network | Kind::Anonymizer => Layout::Flat,
-            Kind::City | Kind::Country => probe(&reader)?.ok_or(GeoFileError::UnknownLayout)?,
-        };
+        let probe = Probe::of(&reader)?;
+        let reading = probe.reading(&reader.metadata().database_type).ok_or_else(|| {
+            let database_type = reader.metadata().database_type.clone();
+            GeoFileError::OtherType { database_type, keys: probe.keys() }
+        })?;
         let built_at = i64::try_from(reader.metadata().build_epoch)
             .ok()
             .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
             .unwrap_or_default();
-        let file = Self { reader, kind, layout, built_at };
+        let file = Self { reader, reading, built_at };
         if !has_description {
             file.read_through()?;
         }
         Ok(file)
     }
 
-    /// What it tells.
+    /// What it tells above all.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.reading.kind
+    }
+
+    /// Whether it tells where an address is.
+    pub fn tells_places(&self) -> bool {
+        self.reading.places.is_some()
+    }
+
+    /// Whether it tells who runs the network of an address; a file of places may tell that as well.
+    pub fn tells_networks(&self) -> bool {
+        self.reading.tells_networks
     }
 
     /// When its maker built it.
@@ -129,28 +141,46 @@ impl GeoFile {
         if address.is_ipv6() && self.reader.metadata().ip_version == 4 {
             return Ok(None);
         }
-        let location = match self.record(&self.reader.lookup(address)?)? {
-            Some(Record::Flat(record)) => record.into_location(countries, decimals),
-            Some(Record::Nested(record)) => record.into_location(countries, decimals),
-            Some(Record::Network(record)) => record.into_location(),
-            None => return Ok(None),
+        let found = self.reader.lookup(address)?;
+        let place = match self.reading.places {
+            Some(Layout::Flat) => {
+                found.decode::<Flat<'_>>()?.map(|record| record.into_location(countries, decimals))
+            }
+            Some(Layout::Nested) => {
+                found.decode::<Nested<'_>>()?.map(|record| record.into_location(countries, decimals))
+            }
+            None => None,
         };
+        let mut location = place.unwrap_or_default();
+        if self.reading.is_network_beside
+            && let Some(network) = found.decode::<Network<'_>>()?
+        {
+            network.add_to(&mut location);
+        }
         Ok(Some(location).filter(|location| *location != Location::default()))
     }
 
-    fn record<'a>(&'a self, found: &Found<'a>) -> Result<Option<Record<'a>>, MaxMindDbError> {
-        Ok(match (self.kind, self.layout) {
-            (Kind::Network | Kind::Anonymizer, _) => found.decode()?.map(Record::Network),
-            (_, Layout::Flat) => found.decode()?.map(Record::Flat),
-            (_, Layout::Nested) => found.decode()?.map(|record| Record::Nested(Box::new(record))),
-        })
+    /// Decodes a record as a look-up would.
+    fn try_out(&self, found: &Found<'_>) -> Result<(), MaxMindDbError> {
+        match self.reading.places {
+            Some(Layout::Flat) => {
+                found.decode::<Flat<'_>>()?;
+            }
+            Some(Layout::Nested) => {
+                found.decode::<Nested<'_>>()?;
+            }
+            None => {}
+        }
+        if self.reading.is_network_beside {
+            found.decode::<Network<'_>>()?;
+        }
+        Ok(())
     }
 
     /// What the library's verification does, for files without a description: it refuses those, and the free files of
     /// cities have none. Every network is visited and every record decoded as a look-up would.
     fn read_through(&self) -> Result<(), GeoFileError> {
-        // a tree of so many nodes has no more networks, unless it goes round in circles
-        let networks_max = self.reader.metadata().node_count as usize * 3;
+        let networks_max = networks_max(&self.reader);
         let mut seen = HashSet::new();
         let options = WithinOptions::default().include_networks_without_data();
         for (count, found) in self.reader.networks(options)?.enumerate() {
@@ -159,10 +189,17 @@ impl GeoFile {
             }
             let found = found?;
             if found.offset().is_some_and(|offset| seen.insert(offset)) {
-                self.record(&found)?;
+                self.try_out(&found)?;
             }
         }
         Ok(())
+    }
+}
+
+impl Reading {
+    /// Values of networks alone.
+    pub const fn without_places(kind: Kind) -> Self {
+        Self { kind, places: None, is_network_beside: true, tells_networks: matches!(kind, Kind::Network) }
     }
 }
 
@@ -176,45 +213,11 @@ impl Kind {
             Self::Anonymizer => "anonymizer",
         }
     }
-
-    /// `GeoLite2-City`, `DBIP-City-Lite`, `city ipv4`, `GeoIP2-Enterprise`, `GeoLite2-ASN`, `GeoIP2-Anonymous-IP`, ….
-    fn of_type(database_type: &str) -> Option<Self> {
-        let name = database_type.to_ascii_lowercase();
-        let has = |word: &str| name.contains(word);
-        if has("anonymous") {
-            Some(Self::Anonymizer)
-        } else if has("asn") || has("isp") {
-            Some(Self::Network)
-        } else if has("city") || has("enterprise") {
-            Some(Self::City)
-        } else if has("country") {
-            Some(Self::Country)
-        } else {
-            None
-        }
-    }
 }
 
-/// The keys that tell the layouts apart.
-#[derive(Deserialize)]
-struct Keys {
-    country_code: Option<IgnoredAny>,
-    country: Option<IgnoredAny>,
-    continent: Option<IgnoredAny>,
-    registered_country: Option<IgnoredAny>,
-}
-
-fn probe(reader: &Reader<Cow<'static, [u8]>>) -> Result<Option<Layout>, MaxMindDbError> {
-    for found in reader.networks(WithinOptions::default())?.take(PROBES_MAX) {
-        let Some(keys) = found?.decode::<Keys>()? else { continue };
-        if keys.country_code.is_some() {
-            return Ok(Some(Layout::Flat));
-        }
-        if keys.country.is_some() || keys.continent.is_some() || keys.registered_country.is_some() {
-            return Ok(Some(Layout::Nested));
-        }
-    }
-    Ok(None)
+/// A tree of so many nodes has no more networks, unless it goes round in circles.
+pub(super) fn networks_max(reader: &Reader<Cow<'static, [u8]>>) -> usize {
+    reader.metadata().node_count as usize * 3
 }
 
 #[cfg(test)]

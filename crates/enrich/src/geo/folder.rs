@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::file::{GeoFile, GeoFileError};
 use crate::metrics::Metrics;
@@ -89,9 +89,10 @@ impl Folder {
                 entry.file = Some(Arc::new(file));
                 true
             }
-            Err(error @ GeoFileError::OtherType(_)) => {
-                info!(geo.file = shown, %error, "a file is left aside");
-                entry.file.take().is_some()
+            // who fetches all that a maker has gets such files too
+            Err(error @ GeoFileError::OtherType { .. }) if entry.file.is_none() => {
+                warn!(geo.file = shown, %error, "a file is left aside");
+                false
             }
             Err(error) => {
                 metrics.geo_broken_files_total.inc();

@@ -1,24 +1,38 @@
 //! The records of location files, and what we make of them.
 
-use std::fmt;
-
 use model::location::Location;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
 
 use super::countries::Countries;
+use super::value::Value;
 
-/// A record of the flat layout.
+/// Letters in the code of a country or of a continent.
+const CODE_LETTERS: usize = 2;
+
+/// A record of the flat layout. Makers differ in what they call things: what goes by one key in one file and by another in the
+/// next is one field, and what may stand side by side are two.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub struct Flat<'a> {
-    country_code: &'a str,
-    state1: &'a str,
-    city: &'a str,
-    postcode: &'a str,
-    timezone: &'a str,
-    latitude: Option<Degrees>,
-    longitude: Option<Degrees>,
+    #[serde(borrow)]
+    country_code: Value<'a>,
+    /// The code, or beside `country_code` the name.
+    country: Value<'a>,
+    country_name: Value<'a>,
+    continent_code: Value<'a>,
+    /// The code, or beside `continent_code` the name.
+    continent: Value<'a>,
+    #[serde(alias = "region", alias = "state", alias = "subdivision")]
+    state1: Value<'a>,
+    city: Value<'a>,
+    #[serde(alias = "postal_code", alias = "postal", alias = "zip")]
+    postcode: Value<'a>,
+    #[serde(alias = "time_zone")]
+    timezone: Value<'a>,
+    #[serde(alias = "lat")]
+    latitude: Value<'a>,
+    #[serde(alias = "lng", alias = "lon")]
+    longitude: Value<'a>,
 }
 
 /// A record of the nested layout.
@@ -41,18 +55,26 @@ pub struct Nested<'a> {
     traits: Network<'a>,
 }
 
-/// A record of a file of networks; in the nested layout also part of the record of a place.
+/// What a record tells of a network: alone, beside a place, or in the nested layout as a part of it.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub struct Network<'a> {
-    autonomous_system_number: Option<Whole>,
-    autonomous_system_organization: &'a str,
-    is_anonymous: bool,
-    is_anonymous_vpn: bool,
-    is_hosting_provider: bool,
-    is_public_proxy: bool,
-    is_residential_proxy: bool,
-    is_tor_exit_node: bool,
+    #[serde(borrow, alias = "asn")]
+    autonomous_system_number: Value<'a>,
+    #[serde(alias = "as_name")]
+    autonomous_system_organization: Value<'a>,
+    org: Value<'a>,
+    name: Value<'a>,
+    is_anonymous: Value<'a>,
+    #[serde(alias = "is_vpn")]
+    is_anonymous_vpn: Value<'a>,
+    #[serde(alias = "is_hosting")]
+    is_hosting_provider: Value<'a>,
+    #[serde(alias = "is_proxy")]
+    is_public_proxy: Value<'a>,
+    is_residential_proxy: Value<'a>,
+    #[serde(alias = "is_tor")]
+    is_tor_exit_node: Value<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -86,35 +108,35 @@ struct Names<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Postal<'a> {
-    code: &'a str,
+    #[serde(borrow)]
+    code: Value<'a>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Coordinates<'a> {
-    latitude: Option<Degrees>,
-    longitude: Option<Degrees>,
-    accuracy_radius: Option<Whole>,
+    #[serde(borrow)]
+    latitude: Value<'a>,
+    longitude: Value<'a>,
+    accuracy_radius: Value<'a>,
     time_zone: &'a str,
 }
-
-/// A coordinate: some files hold floats of 32 bits, some of 64, and the format's decoder converts neither.
-#[derive(Clone, Copy)]
-struct Degrees(f64);
-
-/// A number of 16 or 32 bits: the decoder does not convert these either.
-#[derive(Clone, Copy)]
-struct Whole(u32);
 
 impl Flat<'_> {
     /// The location that it tells.
     pub fn into_location(self, countries: &Countries, decimals: u8) -> Location {
-        let mut location = place(self.country_code, countries);
-        location.region = known(self.state1);
-        location.city = city(self.city);
-        location.postal_code = known(self.postcode);
-        location.timezone = known(self.timezone);
-        (location.latitude, location.longitude) = coordinates(self.latitude, self.longitude, decimals);
+        let mut location = place(either(self.country_code.text(), code(self.country.text())), countries);
+        location.country_name = location
+            .country_name
+            .or_else(|| known(either(self.country_name.text(), name(self.country.text()))));
+        location.continent =
+            known(either(self.continent_code.text(), code(self.continent.text()))).or(location.continent);
+        location.region = known(self.state1.text());
+        location.city = city(self.city.text());
+        location.postal_code = known(self.postcode.text());
+        location.timezone = known(self.timezone.text());
+        (location.latitude, location.longitude) =
+            coordinates(self.latitude.degrees(), self.longitude.degrees(), decimals);
         location
     }
 }
@@ -129,40 +151,50 @@ impl Nested<'_> {
         location.is_eu = self.country.is_in_european_union.or(location.is_eu);
         location.region = self.subdivisions.first().and_then(|region| known(region.names.en));
         location.city = city(self.city.names.en);
-        location.postal_code = known(self.postal.code);
+        location.postal_code = known(self.postal.code.text());
         location.timezone = known(self.location.time_zone);
         (location.latitude, location.longitude) =
-            coordinates(self.location.latitude, self.location.longitude, decimals);
-        location.accuracy_km =
-            location.latitude.and(self.location.accuracy_radius).map(|Whole(radius)| radius);
-        let network = self.traits.into_location();
-        location.asn = network.asn;
-        location.as_organization = network.as_organization;
-        location.is_anonymizer = network.is_anonymizer;
-        location.is_hosting = network.is_hosting;
+            coordinates(self.location.latitude.degrees(), self.location.longitude.degrees(), decimals);
+        location.accuracy_km = location.latitude.and(self.location.accuracy_radius.whole());
+        self.traits.add_to(&mut location);
         location
     }
 }
 
 impl Network<'_> {
-    /// Files call a provider of servers anonymous too.
-    fn is_anonymizer(&self) -> bool {
-        let is_told = self.is_anonymous_vpn
-            || self.is_public_proxy
-            || self.is_residential_proxy
-            || self.is_tor_exit_node;
-        is_told || (self.is_anonymous && !self.is_hosting_provider)
+    /// Tells the network beside what is told already.
+    pub fn add_to(&self, location: &mut Location) {
+        location.asn = self.number().or(location.asn);
+        location.as_organization = self.organization().or_else(|| location.as_organization.take());
+        location.is_anonymizer = self.is_anonymizer().then_some(true).or(location.is_anonymizer);
+        location.is_hosting = self.is_hosting_provider.is_up().then_some(true).or(location.is_hosting);
     }
 
-    /// The network alone.
-    pub fn into_location(self) -> Location {
-        Location {
-            asn: self.autonomous_system_number.map(|Whole(number)| number),
-            as_organization: known(self.autonomous_system_organization),
-            is_anonymizer: self.is_anonymizer().then_some(true),
-            is_hosting: self.is_hosting_provider.then_some(true),
-            ..Location::default()
-        }
+    /// Whether the record is about the network itself, so that a country in it is that of who runs the network, and visitors may
+    /// be anywhere.
+    pub fn is_subject(&self) -> bool {
+        let has_own_name = self.org != Value::Other || self.name != Value::Other;
+        self.number().is_some() && has_own_name && self.autonomous_system_organization == Value::Other
+    }
+
+    /// Numbers begin at one; some files write zero for what they do not know.
+    fn number(&self) -> Option<u32> {
+        self.autonomous_system_number.whole().filter(|number| *number > 0)
+    }
+
+    fn organization(&self) -> Option<String> {
+        // without a number it is not said whose name that is
+        let own = || self.number().and_then(|_| known(either(self.org.text(), self.name.text())));
+        known(self.autonomous_system_organization.text()).or_else(own)
+    }
+
+    /// Files call a provider of servers anonymous too.
+    fn is_anonymizer(&self) -> bool {
+        let is_told = self.is_anonymous_vpn.is_up()
+            || self.is_public_proxy.is_up()
+            || self.is_residential_proxy.is_up()
+            || self.is_tor_exit_node.is_up();
+        is_told || (self.is_anonymous.is_up() && !self.is_hosting_provider.is_up())
     }
 }
 
@@ -185,20 +217,29 @@ fn known(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// The first text, unless that is unknown.
+fn either<'a>(first: &'a str, second: &'a str) -> &'a str {
+    if first.trim().is_empty() { second } else { first }
+}
+
+/// The text, if it is a code and not a name.
+fn code(text: &str) -> &str {
+    if text.trim().len() == CODE_LETTERS { text } else { "" }
+}
+
+/// The text, if it is a name and not a code.
+fn name(text: &str) -> &str {
+    if text.trim().len() > CODE_LETTERS { text } else { "" }
+}
+
 /// `Hanover (Buchholz-Kleefeld)`: the district is not part of the name, and rarely right.
 fn city(text: &str) -> Option<String> {
     known(text.split(" (").next().unwrap_or(text))
 }
 
 /// Both, or neither, with as many digits as policy leaves.
-fn coordinates(
-    latitude: Option<Degrees>,
-    longitude: Option<Degrees>,
-    decimals: u8,
-) -> (Option<f64>, Option<f64>) {
-    let (Some(Degrees(latitude)), Some(Degrees(longitude))) = (latitude, longitude) else {
-        return (None, None);
-    };
+fn coordinates(latitude: Option<f64>, longitude: Option<f64>, decimals: u8) -> (Option<f64>, Option<f64>) {
+    let (Some(latitude), Some(longitude)) = (latitude, longitude) else { return (None, None) };
     let is_on_earth = latitude.abs() <= 90.0 && longitude.abs() <= 180.0;
     if !is_on_earth {
         return (None, None);
@@ -207,58 +248,6 @@ fn coordinates(
     // adding zero makes -0.0 plain
     let rounded = |degrees: f64| Some((degrees * factor).round() / factor + 0.0);
     (rounded(latitude), rounded(longitude))
-}
-
-impl<'de> Deserialize<'de> for Degrees {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyFloat;
-
-        impl Visitor<'_> for AnyFloat {
-            type Value = Degrees;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a float")
-            }
-
-            fn visit_f32<E: de::Error>(self, value: f32) -> Result<Degrees, E> {
-                Ok(Degrees(f64::from(value)))
-            }
-
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Degrees, E> {
-                Ok(Degrees(value))
-            }
-        }
-
-        deserializer.deserialize_any(AnyFloat)
-    }
-}
-
-impl<'de> Deserialize<'de> for Whole {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyUnsigned;
-
-        impl Visitor<'_> for AnyUnsigned {
-            type Value = Whole;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an unsigned number")
-            }
-
-            fn visit_u16<E: de::Error>(self, value: u16) -> Result<Whole, E> {
-                Ok(Whole(value.into()))
-            }
-
-            fn visit_u32<E: de::Error>(self, value: u32) -> Result<Whole, E> {
-                Ok(Whole(value))
-            }
-
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Whole, E> {
-                u32::try_from(value).map(Whole).map_err(E::custom)
-            }
-        }
-
-        deserializer.deserialize_any(AnyUnsigned)
-    }
 }
 
 #[cfg(test)]
@@ -274,12 +263,10 @@ mod tests {
 
     #[test]
     fn coordinates_are_rounded_and_come_in_pairs() {
-        let degrees = |degrees| Some(Degrees(degrees));
-
-        assert_eq!(coordinates(degrees(f64::from(58.4109_f32)), degrees(-0.01), 1), (Some(58.4), Some(0.0)));
-        assert_eq!(coordinates(degrees(58.4109), degrees(15.6216), 4), (Some(58.4109), Some(15.6216)));
-        assert_eq!(coordinates(degrees(58.4), None, 1), (None, None));
-        assert_eq!(coordinates(degrees(91.0), degrees(0.0), 1), (None, None));
-        assert_eq!(coordinates(degrees(f64::NAN), degrees(0.0), 1), (None, None));
+        assert_eq!(coordinates(Some(f64::from(58.4109_f32)), Some(-0.01), 1), (Some(58.4), Some(0.0)));
+        assert_eq!(coordinates(Some(58.4109), Some(15.6216), 4), (Some(58.4109), Some(15.6216)));
+        assert_eq!(coordinates(Some(58.4), None, 1), (None, None));
+        assert_eq!(coordinates(Some(91.0), Some(0.0), 1), (None, None));
+        assert_eq!(coordinates(Some(f64::NAN), Some(0.0), 1), (None, None));
     }
 }

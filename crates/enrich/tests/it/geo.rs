@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use enrich::geo::{Geo, GeoFile, GeoFileError};
 use model::click::LocationMissing;
+use model::location::Location;
+use serde_json::{Value, json};
 use testkit::until;
 use tokio_util::sync::CancellationToken;
 
 use crate::given::{self, data};
+use crate::mmdb;
 
 fn open(dir: &Path) -> Geo {
     Geo::open(Some(dir), 4, given::metrics())
@@ -42,6 +45,107 @@ fn a_file_of_the_nested_layout_is_told_whole() {
     assert_eq!((location.continent.as_deref(), location.is_eu), (Some("EU"), Some(true)));
     assert_eq!((location.asn, location.as_organization.as_deref()), (Some(29518), Some("Bredband2 AB")));
     assert_eq!((location.is_anonymizer, location.is_hosting), (Some(false), Some(false)));
+}
+
+/// What a folder with one file of this type tells of an address that has this record.
+fn told(database_type: &str, record: &Value) -> Location {
+    let dir = tempfile::tempdir().expect("a folder");
+    let content = mmdb::file(database_type, record, &json!({}));
+    fs::write(dir.path().join("one.mmdb"), content).expect("a file");
+    open(dir.path()).look_up("9.9.9.9".parse().ok()).location
+}
+
+#[test]
+fn a_file_may_tell_places_and_networks() {
+    let nested = json!({
+        "country": { "iso_code": "CA", "names": { "en": "Canada" } },
+        "city": { "names": { "en": "Ottawa" } },
+        "location": { "latitude": 45.4215, "longitude": -75.6972, "time_zone": "America/Toronto" },
+        "traits": { "autonomous_system_number": 239, "autonomous_system_organization": "UTORONTO-AS", "isp": "x" },
+    });
+    let flat = json!({
+        "country": "CA", "country_name": "Canada", "continent": "NA", "continent_name": "North America",
+        "asn": "AS239", "as_name": "UTORONTO-AS", "as_domain": "utoronto.ca",
+    });
+    // the newer form has the names where the older had the codes
+    let lite = json!({
+        "country": "Canada", "country_code": "CA", "continent": "North America", "continent_code": "NA",
+        "asn": "AS239", "as_name": "UTORONTO-AS", "as_domain": "utoronto.ca",
+    });
+
+    for (database_type, record) in [
+        ("DBIP-Location-ISP (compat=Enterprise)", &nested),
+        ("GeoIP2-Enterprise", &nested),
+        ("ipinfo generic_country_free_country_asn.mmdb", &flat),
+        ("ipinfo lite", &lite),
+        ("a name that tells nothing", &flat),
+    ] {
+        let location = told(database_type, record);
+
+        let country = (location.country.as_deref(), location.country_name.as_deref());
+        assert_eq!(country, (Some("CA"), Some("Canada")), "{database_type}");
+        assert_eq!(location.continent.as_deref(), Some("NA"), "{database_type}");
+        let network = (location.asn, location.as_organization.as_deref());
+        assert_eq!(network, (Some(239), Some("UTORONTO-AS")), "{database_type}");
+        assert_eq!(location.city.is_some(), record == &nested, "{database_type}");
+    }
+}
+
+#[test]
+fn a_file_of_flat_texts_is_told_whole() {
+    let location = told(
+        "ipinfo standard_location.mmdb",
+        &json!({
+            "country": "AU", "region": "New South Wales", "city": "Sydney", "postal_code": "2000",
+            "lat": "-33.8678", "lng": "151.2073", "timezone": "Australia/Sydney", "geoname_id": "2147714",
+        }),
+    );
+
+    assert_eq!((location.country.as_deref(), location.is_eu), (Some("AU"), Some(false)));
+    assert_eq!(location.region.as_deref(), Some("New South Wales"));
+    assert_eq!((location.city.as_deref(), location.postal_code.as_deref()), (Some("Sydney"), Some("2000")));
+    assert_eq!((location.latitude, location.longitude), (Some(-33.8678), Some(151.2073)));
+    assert_eq!(location.timezone.as_deref(), Some("Australia/Sydney"));
+}
+
+#[test]
+fn the_network_of_a_file_that_tells_both_completes_the_place_of_another() {
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::copy(data("GeoIP2-City-Test.mmdb"), dir.path().join("city.mmdb")).expect("a copy");
+    let record = json!({ "country": "NO", "asn": "AS29518", "as_name": "Bredband2 AB" });
+    let content = mmdb::file("ipinfo generic_country_free_country_asn.mmdb", &record, &record);
+    fs::write(dir.path().join("both.mmdb"), content).expect("a file");
+
+    let location = open(dir.path()).look_up("89.160.20.128".parse().ok()).location;
+
+    assert_eq!((location.country.as_deref(), location.city.as_deref()), (Some("SE"), Some("Linköping")));
+    assert_eq!((location.asn, location.as_organization.as_deref()), (Some(29518), Some("Bredband2 AB")));
+}
+
+#[test]
+fn the_country_of_a_networks_operator_is_no_place() {
+    let record =
+        json!({ "asn": 13335, "country_code": "US", "name": "CLOUDFLARENET", "org": "Cloudflare, Inc." });
+
+    let location = told("ip-to-network", &record);
+
+    assert_eq!((location.country, location.asn), (None, Some(13335)));
+    assert_eq!(location.as_organization.as_deref(), Some("Cloudflare, Inc."));
+}
+
+#[test]
+fn a_file_that_tells_nothing_is_refused_with_what_it_holds() {
+    for database_type in ["GeoIP2-Connection-Type", "Some-City", "Some-ASN", "Some-Anonymous-IP"] {
+        let record = json!({ "connection_type": "Cable/DSL", "score": 3 });
+
+        let error = GeoFile::open(mmdb::file(database_type, &record, &record).into()).err();
+
+        let expected = format!(
+            "no record of this file of type `{database_type}` tells a place or a network: \
+             they hold `connection_type`, `score`"
+        );
+        assert_eq!(error.map(|error| error.to_string()), Some(expected));
+    }
 }
 
 #[test]
@@ -114,7 +218,7 @@ fn a_broken_file_is_refused_and_never_panics() {
 
         // two are sound files of a kind that tells no location
         assert!(
-            matches!(opened, Err(GeoFileError::Broken(_) | GeoFileError::OtherType(_))),
+            matches!(opened, Err(GeoFileError::Broken(_) | GeoFileError::OtherType { .. })),
             "{}",
             path.display()
         );

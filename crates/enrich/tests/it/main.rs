@@ -7,3 +7,4 @@ mod flow;
 mod geo;
 mod given;
 mod hostile;
+mod mmdb;
