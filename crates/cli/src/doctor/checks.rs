@@ -216,19 +216,26 @@ fn geo(dir: Option<&Path>) -> Diagnosis {
     const PART: &str = "geo data";
     let fetch = "fetch files of the whole world with `scripts/geo-data`, into enrich.geo_dir";
     let files = dir.map(geo_files).unwrap_or_default();
-    let mut newest = None;
+    let (mut newest, mut has_places) = (None, false);
     for path in &files {
         let opened = fs::read(path).map_err(anyhow::Error::from);
         match opened.and_then(|bytes| Ok(GeoFile::open(Cow::Owned(bytes))?)) {
-            Ok(file) => newest = newest.max(Some(file.built_at())),
+            Ok(file) => {
+                newest = newest.max(Some(file.built_at()));
+                has_places |= file.tells_places();
+            }
             Err(error) => {
                 let found = format!("{} cannot serve: {error:#}", path.display());
                 return Diagnosis::warn(PART, found, fetch);
             }
         }
     }
-    let Some(built_at) = newest else {
-        let found = "a small extract serves: most addresses have no city";
+    let Some(built_at) = newest.filter(|_| has_places) else {
+        let extract = "a small extract serves: most addresses have no city";
+        let found = match files.len() {
+            0 => extract.to_owned(),
+            count => format!("{count} files, none of which tells places; {extract}"),
+        };
         return Diagnosis::warn(PART, found, fetch);
     };
     let days = (Utc::now() - built_at).num_days();
@@ -346,6 +353,19 @@ mod tests {
         assert_eq!(geo(Some(dir.path())).health, Health::Warn);
         fs::write(dir.path().join("broken.mmdb"), "x").unwrap();
         assert!(geo(Some(dir.path())).found.contains("broken.mmdb cannot serve"));
+    }
+
+    #[test]
+    fn a_file_of_networks_alone_leaves_places_to_the_extract() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../enrich/tests/data/GeoLite2-ASN-Test.mmdb");
+        fs::copy(file, dir.path().join("asn.mmdb")).unwrap();
+
+        let diagnosis = geo(Some(dir.path()));
+
+        let found =
+            "1 files, none of which tells places; a small extract serves: most addresses have no city";
+        assert_eq!((diagnosis.health, diagnosis.found.as_str()), (Health::Warn, found));
     }
 
     #[test]
