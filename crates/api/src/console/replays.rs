@@ -218,6 +218,10 @@ async fn count(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared
             let noun = match (what.as_str(), count.matching) {
                 ("missing", 1) => "click that it has not got",
                 ("missing", _) => "clicks that it has not got",
+                ("delivered", 1) => "event that it accepted",
+                ("delivered", _) => "events that it accepted",
+                ("any", 1) => "event that it accepted or whose delivery was given up",
+                ("any", _) => "events that it accepted or whose delivery was given up",
                 (SELECTED, 1) => "event among those you chose that can be sent again",
                 (SELECTED, _) => "events among those you chose that can be sent again",
                 (_, 1) => "event whose delivery was given up",
@@ -280,6 +284,7 @@ fn object(id: EndpointId, what: &str, since: &str, until: &str, chosen: &[&str])
     object.insert("until".to_owned(), until.into());
     match what {
         "missing" => object.insert("missing_only".to_owned(), true.into()),
+        "delivered" | "any" => object.insert("status".to_owned(), what.into()),
         _ => object.insert("status".to_owned(), "dead".into()),
     };
     object

@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 
+use crate::console_hooks::{accepted, delivery};
 use crate::harness::{Api, failed_delivery, recorded_click};
 
 pub use session::Browser;
@@ -221,6 +222,8 @@ async fn a_replay_is_counted_before_it_is_begun_by_form_and_can_be_cancelled() {
     let (link, endpoint) = (api.link().await, api.endpoint().await);
     let click = recorded_click(&api, &link).await;
     failed_delivery(&api, &endpoint, &click).await;
+    let click = recorded_click(&api, &link).await;
+    delivery(&api, &endpoint, &click, accepted(&click, 100, "")).await;
     let mut browser = Browser::signed_in(&api).await;
     let page = format!("/settings/webhooks/{endpoint}/replays");
     let token = browser.token(&page).await;
@@ -230,6 +233,18 @@ async fn a_replay_is_counted_before_it_is_begun_by_form_and_can_be_cancelled() {
     assert_eq!(status, 200, "{counted}");
     assert!(counted.contains("There is 1 event whose delivery was given up."), "{counted}");
     assert_eq!(api.get("/v1/replays").await.body["data"], json!([]), "nothing has begun");
+    for (what, sentence) in [
+        ("delivered", "There is 1 event that it accepted."),
+        ("any", "There are 2 events that it accepted or whose delivery was given up."),
+    ] {
+        let chosen = [wanted[0], ("what", what), wanted[2]];
+        let (_, counted) = browser.submit(&format!("{page}/count"), &chosen).await;
+        assert!(counted.contains(sentence), "{counted}");
+        assert!(
+            counted.contains(&format!("name=\"what\" value=\"{what}\"")),
+            "it is begun as it was counted"
+        );
+    }
 
     let hidden = |name: &str| {
         let (_, rest) = counted.split_once(&format!("name=\"{name}\" value=\"")).expect("a field");
@@ -242,6 +257,9 @@ async fn a_replay_is_counted_before_it_is_begun_by_form_and_can_be_cancelled() {
     let cancel = format!("{page}/{}/cancel", replays.body["data"][0]["id"].as_str().expect("an id"));
     let cancelled = browser.fill(&page, &cancel, &[]).await;
     assert!(cancelled.contains("Cancelled"), "{cancelled}");
+    browser.fill(&page, &page, &[("what", "delivered"), ("since", &since), ("until", &until)]).await;
+    let newest = api.get("/v1/replays").await.body["data"][0].clone();
+    assert_eq!((&newest["status"], &newest["total"]), (&json!("delivered"), &json!(1)));
 
     api.patch(&format!("/v1/webhook-endpoints/{endpoint}"), json!({"enabled": false})).await;
     let (_, disabled) = browser.open(&page).await;
