@@ -104,7 +104,7 @@ mod tests {
     use crate::auth::Scope;
     use crate::desk::{
         alerts, domain_body, endpoint_body, invitations, keys, link_body, link_change, people, replay_body,
-        settings,
+        secrets, settings,
     };
     use crate::fields::{FromFields, known_fields};
 
@@ -132,6 +132,7 @@ mod tests {
         assert_described::<people::PersonChange>("PersonChange");
         assert_described::<keys::NewKey>("NewKey");
         assert_described::<keys::Rotation>("Rotation");
+        assert_described::<secrets::SecretRotation>("SecretRotation");
         assert_described::<replay_body::NewReplay>("NewReplay");
         assert_described::<crate::desk::templates::NewDenied>("NewDenied");
     }

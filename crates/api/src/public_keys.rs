@@ -20,7 +20,8 @@ use crate::fields::{Fields, FromFields, parsed};
 /// Where they are.
 pub const PATH: &str = "/.well-known/clickwire-webhook-keys";
 
-/// How long a cache may keep them: far shorter than a rotated key goes on signing beside its successor.
+/// How long a cache may keep them: far shorter than a rotated key goes on signing beside its successor, where it does not end
+/// at once.
 const CACHE_CONTROL: &str = "public, max-age=300";
 
 /// The media type of a set of keys (RFC 7517 section 8.5.2).

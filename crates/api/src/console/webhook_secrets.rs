@@ -3,18 +3,20 @@
 use actix_web::post;
 use actix_web::web::{Data, Path};
 use chrono::Utc;
+use serde_json::Value;
 
 use model::SecretId;
 use store::endpoints::Endpoint;
 
 use super::flash::ShownAs;
-use super::form::Form;
+use super::form::{self, Form};
 use super::view::{When, when};
 use super::{Flash, PageResult, Signed, refused, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::path_id;
-use crate::desk::{secrets, signing_keys};
+use crate::desk::secrets::{self, SecretRotation};
+use crate::desk::signing_keys;
 use crate::error::ApiError;
 use crate::v1::endpoints::endpoint_id;
 
@@ -79,19 +81,24 @@ pub(super) async fn reveal(
 }
 
 #[post("/settings/webhooks/{id}/rotate")]
-pub(super) async fn rotate(
-    signed: Signed,
-    _form: Form,
-    id: Path<String>,
-    shared: Data<Shared>,
-) -> PageResult {
+pub(super) async fn rotate(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::EndpointsWrite)?;
     let id = endpoint_id(&id)?;
-    let flash = match secrets::rotate(&shared, &signed.caller, id, None).await {
-        Ok(rotated) => {
-            let text = "A new secret signs from now on; the old one ends in 24 hours.";
-            signed.reveal(text, id, vec![rotated.into_inner().id], ShownAs::Made)
+    let seconds =
+        form.text("overlap_seconds").map(|text| text.parse::<u32>().map_or(text.into(), Value::from));
+    let object = seconds.map(|seconds| ("overlap_seconds".to_owned(), seconds));
+    let (rotated, text) = match form::read::<SecretRotation>(object.into_iter().collect()) {
+        Ok(how) => {
+            let text = match how.is_at_once() {
+                true => "A new secret signs from now on, and no other.",
+                false => "A new secret signs from now on; beside the old one stands when it ends.",
+            };
+            (secrets::rotate(&shared, &signed.caller, id, how, None).await, text)
         }
+        Err(error) => (Err(error), ""),
+    };
+    let flash = match rotated {
+        Ok(rotated) => signed.reveal(text, id, vec![rotated.into_inner().id], ShownAs::Made),
         Err(error) => refused(error)?,
     };
     Ok(session::leave(&shared, see_other(&format!("/settings/webhooks/{id}")), &flash))

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
+use utoipa::ToSchema;
 
 use model::secret::SigningSecret;
 use model::{EndpointId, SecretId};
@@ -16,6 +17,7 @@ use super::{Change, announce, audit, now, signing_keys};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::error::ApiError;
+use crate::fields::{Fields, FromFields, number};
 
 /// Most secrets that sign at the same time.
 pub const LIVE_MAX: usize = 3;
@@ -23,8 +25,37 @@ pub const LIVE_MAX: usize = 3;
 /// Entries of the audit log of one caller, one endpoint and one moment; there are no more.
 const MOMENT_MAX: i64 = 100;
 
-/// How long an old secret goes on signing beside its successor, so that subscribers can change over.
-const OVERLAP: TimeDelta = TimeDelta::hours(24);
+/// How long old secrets go on signing beside their successor, so that subscribers can change over, unless the request says otherwise,
+/// in seconds.
+const OVERLAP_DEFAULT: u32 = 24 * 60 * 60;
+
+/// Longest such time, in seconds: 7 days.
+const OVERLAP_MAX: u32 = 7 * 24 * 60 * 60;
+
+/// How a signing secret is to be rotated.
+#[derive(Debug, Default, ToSchema)]
+pub struct SecretRotation {
+    /// How many seconds the old secrets go on signing beside the new one, at most 7 days; 0: they end at once. Default: 86400, a day.
+    #[schema(maximum = 604_800, example = 86400)]
+    overlap_seconds: Option<u32>,
+}
+
+impl FromFields for SecretRotation {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self { overlap_seconds: fields.optional("overlap_seconds", number::<0, OVERLAP_MAX>) })
+    }
+}
+
+impl SecretRotation {
+    /// Whether the new secret alone signs from then on.
+    pub fn is_at_once(&self) -> bool {
+        self.overlap_seconds == Some(0)
+    }
+
+    fn overlap(&self) -> TimeDelta {
+        TimeDelta::seconds(self.overlap_seconds.unwrap_or(OVERLAP_DEFAULT).into())
+    }
+}
 
 /// A secret, opened.
 pub struct Revealed {
@@ -137,16 +168,17 @@ async fn has_made(
     }))
 }
 
-/// Makes a new secret that signs first; the others go on for [`OVERLAP`]. With a key that came before, shows the one that it
-/// made.
+/// Makes a new secret that signs first; the others go on for as long as `how` says. With a key that came before, shows the one
+/// that it made.
 ///
 /// # Errors
-/// When the key came with another request, there is no such endpoint, [`LIVE_MAX`] secrets sign already, or somebody else made the
-/// secret of a request that is repeated and the caller may not see secrets.
+/// When the key came with another request, there is no such endpoint, [`LIVE_MAX`] secrets sign already and are to go on, or somebody
+/// else made the secret of a request that is repeated and the caller may not see secrets.
 pub async fn rotate(
     shared: &Shared,
     caller: &Caller,
     id: EndpointId,
+    how: SecretRotation,
     key: Option<&IdempotencyKey>,
 ) -> Result<Done<Revealed>, ApiError> {
     let now = now();
@@ -165,7 +197,8 @@ pub async fn rotate(
                 return Err(not_found());
             }
             let endpoint = endpoints::find(conn, caller.workspace_id, id).await?.ok_or_else(vanished)?;
-            if secrets::list_live(conn, caller.workspace_id, id, now).await?.len() >= LIVE_MAX {
+            let live = secrets::list_live(conn, caller.workspace_id, id, now).await?;
+            if live.len() >= LIVE_MAX && !how.is_at_once() {
                 return Err(ApiError::Conflict {
                     code: "limit_reached",
                     pointer: None,
@@ -176,7 +209,7 @@ pub async fn rotate(
             if endpoint.options.signs_v1a {
                 kept.key_sealed = Some(signing_keys::add(shared, conn, caller, id, kept.id).await?);
             }
-            secrets::expire_others(conn, id, kept.id, now + OVERLAP).await?;
+            secrets::expire_others(conn, id, kept.id, now + how.overlap()).await?;
             announce(conn, Change::of(caller, now, "secret.rotated", id, json!({"secret": kept.id}))).await?;
             once.made(conn, kept.id.uuid()).await?;
             open(shared, caller, id, kept).map(Done::Now)

@@ -81,7 +81,9 @@ fn description(name: &str) -> &'static str {
             "A click could not be delivered for the third time; told once an hour for each endpoint"
         }
         "delivery.dead" => "A click was given up after its last attempt; told once an hour for each endpoint",
-        "secret.rotated" => "An endpoint has a new signing secret; the old ones end in a day",
+        "secret.rotated" => {
+            "An endpoint has a new signing secret; the old ones end in a day, or when whoever made it said"
+        }
         "secret.revoked" => "A signing secret of an endpoint ended at once",
         _ => "",
     }

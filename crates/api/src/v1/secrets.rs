@@ -9,9 +9,9 @@ use super::endpoints::endpoint_id;
 use super::{done, time};
 use crate::app::Shared;
 use crate::auth::{Caller, Scope};
-use crate::body::path_id;
+use crate::body::{Body, path_id};
 use crate::desk::idempotency::IdempotencyKey;
-use crate::desk::secrets::{self, Revealed};
+use crate::desk::secrets::{self, Revealed, SecretRotation};
 use crate::error::{ApiError, Problem};
 use crate::page::Page;
 
@@ -63,22 +63,25 @@ pub async fn list_secrets(
 
 /// Rotate the signing secret
 ///
-/// The new secret signs first, beside the old ones, which end after 24 hours; at most 3 sign at the same time. A repeat with the same
-/// `Idempotency-Key` is shown the same secret, while it signs, if you made it or have `secrets:read`; the audit log says so.
+/// The new secret signs first, beside the old ones, which end after a day, or when you say; at most 3 sign at the same time. A repeat
+/// with the same `Idempotency-Key` is shown the same secret, while it signs, if you made it or have `secrets:read`; the audit log
+/// says so.
 #[utoipa::path(tag = "webhook endpoints",
-    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = SecretRotation,
     security(("api_key" = ["endpoints:write"])), responses((status = 201, body = SecretView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 #[post("/v1/webhook-endpoints/{id}/secrets")]
 pub async fn rotate_secret(
     caller: Caller,
     id: Path<String>,
+    body: Body,
     request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::EndpointsWrite)?;
-    let key = IdempotencyKey::of(&shared, &request, &[])?;
-    let rotated = secrets::rotate(&shared, &caller, endpoint_id(&id)?, key.as_ref()).await?;
+    let id = endpoint_id(&id)?;
+    let key = IdempotencyKey::of(&shared, &request, body.bytes())?;
+    let rotated = secrets::rotate(&shared, &caller, id, body.read()?, key.as_ref()).await?;
     done(rotated, |secret| Ok(HttpResponse::Created().json(SecretView::from(secret))))
 }
 

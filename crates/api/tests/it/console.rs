@@ -163,7 +163,10 @@ async fn a_webhook_is_added_by_form_for_people_only_and_shows_its_secret_once() 
     assert!(!browser.open(&path).await.1.contains("data-secret"));
 
     assert!(browser.fill(&path, &format!("{path}/reveal"), &[]).await.contains("data-secret"));
-    assert!(browser.fill(&path, &format!("{path}/rotate"), &[]).await.contains("A new secret signs"));
+    let page = browser.fill(&path, &format!("{path}/rotate"), &[]).await;
+    assert!(page.contains("A new secret signs") && page.contains(" · ends "), "{page}");
+    let page = browser.fill(&path, &format!("{path}/rotate"), &[("overlap_seconds", "0")]).await;
+    assert!(page.contains("and no other") && !page.contains(" · ends "), "{page}");
     assert!(browser.fill(&path, &format!("{path}/pause"), &[]).await.contains(">Paused<"));
     assert!(browser.fill(&path, &format!("{path}/resume"), &[]).await.contains(">Active<"));
     assert!(browser.fill(&path, &format!("{path}/delete"), &[]).await.contains("No webhooks yet"));

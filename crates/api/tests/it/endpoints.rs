@@ -1,5 +1,6 @@
 //! Webhook endpoints and their secrets over the API.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::egress::Refusal;
@@ -318,6 +319,29 @@ async fn a_new_secret_signs_first_and_the_last_one_stays() {
     assert_eq!(api.delete(&format!("{path}/{newest}")).await.body["code"], "last_secret");
     assert_eq!(api.delete(&format!("{path}/{oldest}")).await.status, 204);
     assert_eq!(api.delete(&format!("{path}/{oldest}")).await.status, 404);
+}
+
+#[tokio::test]
+async fn whoever_rotates_a_secret_says_how_long_the_old_ones_go_on() {
+    let api = Api::start().await;
+    let path = format!("/v1/webhook-endpoints/{}/secrets", api.endpoint().await);
+    let too_long = api.post(&path, json!({"overlap_seconds": 7 * 24 * 3600 + 1})).await;
+    assert_eq!((too_long.status, &too_long.body["errors"][0]["pointer"]), (422, &json!("/overlap_seconds")));
+
+    for _ in 0..2 {
+        assert_eq!(api.post(&path, json!({"overlap_seconds": 7200})).await.status, 201);
+    }
+    let live = api.get(&path).await.body["data"].clone();
+    let ends_at: DateTime<Utc> = live[1]["expires_at"].as_str().expect("an end").parse().expect("a moment");
+    let left = ends_at - Utc::now();
+    assert!(left > TimeDelta::minutes(110) && left <= TimeDelta::hours(2), "{left}");
+    assert_eq!(live.as_array().map(Vec::len), Some(3));
+
+    // as many sign as may, but they are not to go on
+    let alone = api.post(&path, json!({"overlap_seconds": 0})).await;
+    assert_eq!(alone.status, 201, "{}", alone.body);
+    let live = api.get(&path).await.body["data"].clone();
+    assert_eq!((live.as_array().map(Vec::len), &live[0]["id"]), (Some(1), &alone.body["id"]));
 }
 
 #[tokio::test]

@@ -168,7 +168,9 @@ impl World {
                 json!({"hsts_max_age": 86400, "fallback_url": "https://example.com/"})
             }
             "POST /v1/api-keys" => json!({"name": "Warehouse", "scopes": ["clicks:read", "deliveries:read"]}),
-            "POST /v1/api-keys/{id}/rotate" => json!({"overlap_seconds": 3600}),
+            "POST /v1/api-keys/{id}/rotate" | "POST /v1/webhook-endpoints/{id}/secrets" => {
+                json!({"overlap_seconds": 3600})
+            }
             "POST /v1/invitations" => json!({"email": "ada@example.com", "role": "operator"}),
             "POST /v1/links/{id}/template/denied-recipients" => json!({"recipients": ["1234567890123"]}),
             "PATCH /v1/people/{id}" => json!({"role": "operator"}),
