@@ -28,6 +28,7 @@ use crate::body::{Query, path_id};
 use crate::desk::{analytics, clicks, domains, links, qr, settings, tracking};
 use crate::error::ApiError;
 use crate::page::PageRequest;
+use crate::v1::templates::snippet;
 
 /// Clicks that are shown.
 const CLICKS_SHOWN: i64 = 10;
@@ -71,6 +72,8 @@ struct Clicks {
 struct LinkPage {
     layout: Layout,
     row: LinkRow,
+    /// The HTML that hides a honeypot in a message.
+    hidden: Option<String>,
     explained: Option<Explained>,
     is_enabled: bool,
     is_archived: bool,
@@ -117,9 +120,12 @@ async fn show(
     // each holds one connection at a time, clicks two: a view takes four of the pool at most
     let (clicks, Standing { decided, has_fallback, template }, why) =
         try_join!(clicks, standing(&shared, caller, &link), findings::of_link(&shared, caller, &link))?;
+    let row = link_row(&shared, &link, decided.0, now);
+    let is_honeypot = link.options.kind == LinkKind::Honeypot;
     let page = LinkPage {
         layout: signed.layout("links"),
-        row: link_row(&shared, &link, decided.0, now),
+        hidden: is_honeypot.then(|| snippet(link.options.kind, &row.tracked_url)),
+        row,
         explained: explained(&link, decided, has_fallback, now),
         is_enabled: link.options.enabled,
         is_archived: link.archived_at.is_some(),

@@ -199,7 +199,8 @@ pub async fn show_snippet(
 const HIDDEN: &str =
     "display:none;visibility:hidden;font-size:0;line-height:0;max-height:0;overflow:hidden;mso-hide:all";
 
-fn snippet(kind: LinkKind, tracked_url: &str) -> String {
+/// The HTML that puts a link into a message.
+pub fn snippet(kind: LinkKind, tracked_url: &str) -> String {
     let href = tracked_url.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
     match kind {
         LinkKind::Honeypot => format!(

@@ -133,8 +133,19 @@ async fn the_snippet_of_a_honeypot_is_hidden() {
         html.contains("display:none") && html.contains(told["tracked_url"].as_str().expect("a URL")),
         "{html}"
     );
-    let seen = snippet(&api.link().await).await;
+    let other = api.link().await;
+    let seen = snippet(&other).await;
     assert!(seen["html"].as_str().is_some_and(|html| !html.contains("display:none")), "{seen}");
+
+    let mut browser = Browser::signed_in(&api).await;
+    let (_, page) = browser.open(&format!("/links/{}", hidden["id"].as_str().expect("an id"))).await;
+    let (_, shown) = page.split_once("data-snippet>").expect("the HTML");
+    let shown = shown.split_once("</code>").expect("its end").0;
+    assert_eq!(
+        shown.replace("&#60;", "<").replace("&#62;", ">").replace("&#34;", "\"").replace("&#38;", "&"),
+        html
+    );
+    assert!(!browser.open(&format!("/links/{other}")).await.1.contains("data-snippet"));
 }
 
 #[tokio::test]
