@@ -182,48 +182,74 @@ pub async fn list(
     after: u64,
     limit: i64,
 ) -> QueryResult<Vec<Closed>> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = BigInt)]
-        first_sequence: i64,
-        #[diesel(sql_type = BigInt)]
-        last_sequence: i64,
-        #[diesel(sql_type = BigInt)]
-        deliveries: i64,
-        #[diesel(sql_type = Timestamptz)]
-        first_event_at: DateTime<Utc>,
-        #[diesel(sql_type = Timestamptz)]
-        last_event_at: DateTime<Utc>,
-        #[diesel(sql_type = Binary)]
-        digest: Vec<u8>,
-        #[diesel(sql_type = Timestamptz)]
-        closed_at: DateTime<Utc>,
-    }
-    let rows: Vec<Row> = statement(
-        "SELECT first_sequence, last_sequence, deliveries, first_event_at, last_event_at, digest, closed_at \
-         FROM endpoint_checkpoints WHERE workspace_id = $1 AND endpoint_id = $2 AND first_sequence > $3 \
-         ORDER BY first_sequence LIMIT $4",
-    )
+    let rows: Vec<ClosedRow> = statement(format!(
+        "{CLOSED} WHERE workspace_id = $1 AND endpoint_id = $2 AND first_sequence > $3 ORDER BY first_sequence LIMIT $4"
+    ))
     .bind::<SqlUuid, _>(workspace_id.uuid())
     .bind::<SqlUuid, _>(endpoint_id.uuid())
     .bind::<BigInt, _>(i64::try_from(after).unwrap_or(i64::MAX))
     .bind::<BigInt, _>(limit)
     .load(conn)
     .await?;
-    let natural = |number: i64| u64::try_from(number).unwrap_or_default();
-    let read = |row: Row| Closed {
-        checkpoint: Checkpoint {
-            first_sequence: natural(row.first_sequence),
-            last_sequence: natural(row.last_sequence),
-            count: natural(row.deliveries),
-            first_event_at: row.first_event_at,
-            last_event_at: row.last_event_at,
-            // one of another length was written past us, and proves nothing
-            digest: row.digest.try_into().unwrap_or_default(),
-        },
-        closed_at: row.closed_at,
-    };
-    Ok(rows.into_iter().map(read).collect())
+    Ok(rows.into_iter().map(Closed::from).collect())
+}
+
+/// The last checkpoints of a workspace's endpoint, newest first; at most `limit`.
+pub async fn newest(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    endpoint_id: EndpointId,
+    limit: i64,
+) -> QueryResult<Vec<Closed>> {
+    let rows: Vec<ClosedRow> = statement(format!(
+        "{CLOSED} WHERE workspace_id = $1 AND endpoint_id = $2 ORDER BY first_sequence DESC LIMIT $3"
+    ))
+    .bind::<SqlUuid, _>(workspace_id.uuid())
+    .bind::<SqlUuid, _>(endpoint_id.uuid())
+    .bind::<BigInt, _>(limit)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(Closed::from).collect())
+}
+
+/// What is read of checkpoints.
+const CLOSED: &str = "SELECT first_sequence, last_sequence, deliveries, first_event_at, last_event_at, digest, closed_at \
+                      FROM endpoint_checkpoints";
+
+#[derive(QueryableByName)]
+struct ClosedRow {
+    #[diesel(sql_type = BigInt)]
+    first_sequence: i64,
+    #[diesel(sql_type = BigInt)]
+    last_sequence: i64,
+    #[diesel(sql_type = BigInt)]
+    deliveries: i64,
+    #[diesel(sql_type = Timestamptz)]
+    first_event_at: DateTime<Utc>,
+    #[diesel(sql_type = Timestamptz)]
+    last_event_at: DateTime<Utc>,
+    #[diesel(sql_type = Binary)]
+    digest: Vec<u8>,
+    #[diesel(sql_type = Timestamptz)]
+    closed_at: DateTime<Utc>,
+}
+
+impl From<ClosedRow> for Closed {
+    fn from(row: ClosedRow) -> Self {
+        let natural = |number: i64| u64::try_from(number).unwrap_or_default();
+        Self {
+            checkpoint: Checkpoint {
+                first_sequence: natural(row.first_sequence),
+                last_sequence: natural(row.last_sequence),
+                count: natural(row.deliveries),
+                first_event_at: row.first_event_at,
+                last_event_at: row.last_event_at,
+                // one of another length was written past us, and proves nothing
+                digest: row.digest.try_into().unwrap_or_default(),
+            },
+            closed_at: row.closed_at,
+        }
+    }
 }
 
 /// Removes checkpoints that were made before then, but each endpoint's last one; at most `limit`.

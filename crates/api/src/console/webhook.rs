@@ -18,7 +18,7 @@ use super::ownership::OwnershipText;
 use super::plot::TimePlot;
 use super::view::{DeliveryRow, Layout, delivery_row, html, outcome, pretty, timings_text};
 use super::webhook_fetch::{FetchText, fetch_text};
-use super::webhook_order::HoldUpText;
+use super::webhook_order::{CheckpointText, HoldUpText, checkpoint_texts};
 use super::webhook_row::{EndpointRow, endpoint_row};
 use super::webhook_secrets::{self, SecretText};
 use super::webhook_stats::{FiguresText, span, stats_plot};
@@ -109,6 +109,8 @@ struct WebhookPage {
     troubles: Vec<FindingText>,
     /// Deliveries that have failed and that others wait for.
     hold_ups: Vec<HoldUpText>,
+    /// The last ones, newest first, for who may see deliveries.
+    checkpoints: Vec<CheckpointText>,
     advice: &'static str,
     headers: Vec<String>,
     /// What opens the receiver's door, in words; empty for nothing.
@@ -167,6 +169,7 @@ async fn webhook_page(
         plot,
         troubles,
         hold_ups,
+        checkpoints: checkpoint_texts(shared, caller, id, now).await?,
         advice: advice(&endpoint),
         headers: headers.iter().map(|(name, _)| name.to_owned()).collect(),
         auth: auth.as_ref().map(auth_fields::described).unwrap_or_default(),

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use model::event_type::LINK_CLICKED;
+use model::event_type::{ENDPOINT_CHECKPOINT, LINK_CLICKED};
 use model::retry::RetryPreset;
 
 /// What a webhook can be sent, and what that is for.
-const EVENT_CHOICES: [(&str, &str); 4] = [
+const EVENT_CHOICES: [(&str, &str); 5] = [
     (
         LINK_CLICKED,
         "Someone opened a tracked link: who, where, on which device. If a click turns out to be a scanner's, or not, \
@@ -15,6 +15,11 @@ const EVENT_CHOICES: [(&str, &str); 4] = [
     ("endpoint.*", "Another webhook was changed, paused, warned of, disabled, or works again."),
     ("delivery.*", "A click could not be delivered to another webhook; at most once an hour for each."),
     ("secret.*", "The signing secret of another webhook was replaced."),
+    (
+        ENDPOINT_CHECKPOINT,
+        "What this webhook itself was owed, by number, so that it sees whether it has missed anything: as often as you say \
+         under More options.",
+    ),
 ];
 
 /// Schedules with a name, and what they say of an endpoint that does not answer.

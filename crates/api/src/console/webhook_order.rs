@@ -1,13 +1,21 @@
-//! The order of a webhook in words, and what holds it up.
+//! The order of a webhook in words, what holds it up, and its checkpoints.
 
 use chrono::{DateTime, Utc};
 
-use model::Ordering;
 use model::ordering::OnFailure;
+use model::{EndpointId, Ordering};
+use store::checkpoints::Closed;
 use store::endpoints::{Endpoint, EndpointOptions};
 use store::lines::HoldUp;
 
 use super::view::{When, when};
+use crate::app::Shared;
+use crate::auth::{Caller, Scope};
+use crate::desk::checkpoints;
+use crate::error::ApiError;
+
+/// Checkpoints that are shown.
+const CHECKPOINTS_SHOWN: i64 = 20;
 
 /// The order, and how often checkpoints are made, in sentences.
 pub fn order_text(options: &EndpointOptions) -> String {
@@ -57,4 +65,48 @@ impl HoldUpText {
             since: when(hold_up.since, now),
         }
     }
+}
+
+/// A checkpoint, as the page shows it.
+pub struct CheckpointText {
+    /// The first and the last of its numbers.
+    pub numbers: String,
+    /// How many deliveries it covers.
+    pub count: u64,
+    /// The earliest moment that they tell of.
+    pub first_event: When,
+    /// The latest.
+    pub last_event: When,
+    /// The digest of their webhook ids, in hexadecimal.
+    pub sha256: String,
+    /// When it was made.
+    pub closed: When,
+}
+
+impl CheckpointText {
+    fn of(Closed { checkpoint, closed_at }: &Closed, now: DateTime<Utc>) -> Self {
+        let (first, last) = (checkpoint.first_sequence, checkpoint.last_sequence);
+        Self {
+            numbers: if first == last { first.to_string() } else { format!("{first} to {last}") },
+            count: checkpoint.count,
+            first_event: when(checkpoint.first_event_at, now),
+            last_event: when(checkpoint.last_event_at, now),
+            sha256: checkpoint.sha256(),
+            closed: when(*closed_at, now),
+        }
+    }
+}
+
+/// The last checkpoints of an endpoint, newest first, for who may see deliveries.
+pub async fn checkpoint_texts(
+    shared: &Shared,
+    caller: &Caller,
+    id: EndpointId,
+    now: DateTime<Utc>,
+) -> Result<Vec<CheckpointText>, ApiError> {
+    if !caller.may(Scope::DeliveriesRead) {
+        return Ok(Vec::new());
+    }
+    let newest = checkpoints::newest(shared, caller, id, CHECKPOINTS_SHOWN).await?;
+    Ok(newest.iter().map(|closed| CheckpointText::of(closed, now)).collect())
 }

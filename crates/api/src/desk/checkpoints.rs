@@ -61,3 +61,17 @@ pub async fn list(
     let after = asked.page.before.unwrap_or(asked.after);
     Ok(checkpoints::list(&mut conn, caller.workspace_id, id, after, asked.page.rows()).await?)
 }
+
+/// The last checkpoints of one of the workspace's endpoints, newest first; at most `limit`.
+///
+/// # Errors
+/// When the database is away.
+pub async fn newest(
+    shared: &Shared,
+    caller: &Caller,
+    id: EndpointId,
+    limit: i64,
+) -> Result<Vec<Closed>, ApiError> {
+    let mut conn = shared.pool.get().await?;
+    Ok(checkpoints::newest(&mut conn, caller.workspace_id, id, limit).await?)
+}

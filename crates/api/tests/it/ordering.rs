@@ -217,6 +217,20 @@ async fn checkpoints_are_listed_page_by_page_from_where_one_left_off() {
     let nobodys = "/v1/webhook-endpoints/whe_01jd8m3x5v9k2n4p6q8r0s1t3w/checkpoints";
     assert_eq!(api.get(nobodys).await.status, 404);
 
+    let mut browser = Browser::signed_in(&api).await;
+    let (_, shown_there) = browser.open(&format!("/settings/webhooks/{endpoint}")).await;
+    let of = |checkpoint: &Value| shown_there.find(checkpoint["sha256"].as_str().expect("a digest"));
+    assert!(
+        of(&next["data"][0]).is_some() && of(&next["data"][0]) < of(shown),
+        "newest first: {shown_there}"
+    );
+    let (_, form) = browser.open("/settings/webhooks/new").await;
+    assert!(form.contains("name=\"event_types\" value=\"endpoint.checkpoint\""), "{form}");
+    let looker = api.key_with(&["endpoints:read"], None).await;
+    let mut looker = Browser::signed_in_with(&api, &looker).await;
+    let (_, page) = looker.open(&format!("/settings/webhooks/{endpoint}")).await;
+    assert!(!page.contains("id=\"checkpoints\""), "{page}");
+
     let change = json!({"settle_ms": 1000});
     let refused = api.patch(&format!("/v1/webhook-endpoints/{endpoint}"), change).await;
     assert_eq!((refused.status, &refused.body["errors"][0]["pointer"]), (422, &json!("/checkpoint_minutes")));
