@@ -32,6 +32,9 @@ use crate::v1::time;
 /// A click that was made before the page was opened is followed, if it was not long before.
 const LOOK_BACK: TimeDelta = TimeDelta::minutes(10);
 
+/// The last step of a click that the subscriber fetches.
+const TO_BE_FETCHED: &str = "There to be fetched";
+
 /// Adds the pages.
 pub fn configure(config: &mut ServiceConfig) {
     config.service(show).service(show_progress).service(make_link);
@@ -109,6 +112,8 @@ impl From<CheckedSignature> for SignatureText {
 struct ProgressPart {
     endpoint_id: String,
     is_done: bool,
+    /// Whether it is there to be fetched, in place of sent.
+    is_pulled: bool,
     /// The click that is followed.
     click_id: String,
     steps: Vec<Step>,
@@ -223,7 +228,7 @@ async fn part(
     signed.caller.require(Scope::DeliveriesRead)?;
     let progress = tryout::progress(shared, &signed.caller, id, link, since).await?;
     let steps = steps(&progress, &signed.caller, Utc::now());
-    let is_done = progress.is_done();
+    let (is_done, is_pulled) = (progress.is_done(), progress.is_pulled());
     let click_id = progress.click.as_ref().map(|shown| shown.click.click.id.to_string());
     let delivery_id = progress.delivery.as_ref().map(|sent| sent.delivery.id.to_string());
     let (answer, signature) = match progress.delivery {
@@ -233,6 +238,7 @@ async fn part(
     Ok(ProgressPart {
         endpoint_id: id.to_string(),
         is_done,
+        is_pulled,
         click_id: click_id.unwrap_or_default(),
         steps,
         answer,
@@ -279,14 +285,22 @@ fn waiting_steps(progress: &Progress, caller: &Caller) -> Vec<Step> {
         Some(_) => Step::new("Matched", "bad", "This webhook would not get the click."),
         None => Step::new("Matched", "todo", ""),
     };
-    vec![
+    let mut steps = vec![
         Step::new("Redirected", state, text).with(wanting(&progress.before, caller)),
         Step::new("Enriched", "todo", ""),
         Step::new("Recorded", "todo", ""),
         will_match.with(wanting(progress.matched.as_slice(), caller)),
-        Step::new("Delivered", "todo", ""),
-        Step::new("Signature checked", "todo", ""),
-    ]
+    ];
+    steps.extend(steps_to_come(progress));
+    steps
+}
+
+/// What follows once the click is matched. What is fetched carries no signature.
+fn steps_to_come(progress: &Progress) -> Vec<Step> {
+    match progress.is_pulled() {
+        true => vec![Step::new(TO_BE_FETCHED, "todo", "")],
+        false => vec![Step::new("Delivered", "todo", ""), Step::new("Signature checked", "todo", "")],
+    }
 }
 
 /// Whether the webhook wants the click, and how its delivery went.
@@ -308,11 +322,9 @@ fn delivery_steps(
         };
         let mut findings = wanting(progress.matched.as_slice(), caller);
         findings.extend(wanting(&progress.before, caller));
-        return vec![
-            Step::new(name, state, text).with(findings),
-            Step::new("Delivered", "todo", ""),
-            Step::new("Signature checked", "todo", ""),
-        ];
+        let mut steps = vec![Step::new(name, state, text).with(findings)];
+        steps.extend(steps_to_come(progress));
+        return steps;
     };
     let delivery = &sent.delivery;
     let mut matched = Step::new("Matched", "done", "This webhook wants the click.");
@@ -320,6 +332,11 @@ fn delivery_steps(
     let of_state = [Code::EndpointPaused, Code::EndpointWaits, Code::EndpointDisabled];
     if let Some(finding) = progress.matched.as_ref().filter(|finding| of_state.contains(&finding.code)) {
         matched.findings = wanting(std::slice::from_ref(finding), caller);
+    }
+    let of_delivery = wanting(std::slice::from_ref(&sent.finding), caller);
+    if progress.is_pulled() {
+        let text = "Nothing is sent: your program fetches it, and only your program knows whether it has.";
+        return vec![matched, Step::new(TO_BE_FETCHED, "done", text).with(of_delivery)];
     }
     let delivered = match (&sent.attempt, progress.is_done()) {
         (Some(attempt), true) => {
@@ -344,7 +361,7 @@ fn delivery_steps(
         }
         None => Step::new("Signature checked", "todo", ""),
     };
-    vec![matched, delivered.with(wanting(std::slice::from_ref(&sent.finding), caller)), signature]
+    vec![matched, delivered.with(of_delivery), signature]
 }
 
 fn answer(sent: &Sent) -> Option<AnswerText> {

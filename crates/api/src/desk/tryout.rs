@@ -4,10 +4,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use bus::Message as _;
+use model::delivery::DeliveryStatus;
 use model::{EndpointId, EnrichedClick, LinkId};
 use store::click_log::{self, ClickFilter, RecordedClick};
 use store::delivery_log::{self, LoggedAttempt, LoggedDelivery};
-use store::endpoints::Endpoint;
+use store::endpoints::{DeliveryMode, Endpoint};
 use store::links::{self, Link};
 
 use super::clicks::{ShownClick, decode};
@@ -105,10 +106,18 @@ pub struct Sent {
 }
 
 impl Progress {
-    /// Whether the subscriber has it: there is nothing more to wait for.
+    /// Whether there is nothing more to wait for: the subscriber has it, or it is there to be fetched.
     pub fn is_done(&self) -> bool {
-        use model::delivery::DeliveryStatus::{Delivered, Offered};
+        use DeliveryStatus::{Delivered, Offered};
         self.delivery.as_ref().is_some_and(|sent| matches!(sent.delivery.status, Delivered | Offered))
+    }
+
+    /// Whether the subscriber fetches it, or would: whether it has, only the subscriber knows.
+    pub fn is_pulled(&self) -> bool {
+        match &self.delivery {
+            Some(sent) => sent.delivery.status == DeliveryStatus::Offered,
+            None => self.endpoint.options.delivery == DeliveryMode::Pull,
+        }
     }
 }
 

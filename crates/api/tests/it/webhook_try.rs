@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use serde_json::json;
+use store::deliveries::Progress;
 
 use crate::console::Browser;
 use crate::console_hooks::{accepted, delivery, text};
@@ -42,6 +43,19 @@ async fn a_new_webhook_is_tried_with_a_click_that_is_followed_until_it_is_there(
     assert!(done.contains("data-done") && done.contains("thanks"), "{done}");
     assert!(done.contains("What was sent verifies with the stored secret"), "{done}");
     assert!(done.contains(" ms after the click"), "{done}");
+
+    // what is there to be fetched was not delivered
+    let pulling = json!({"url": "http://127.0.0.1:9/hook", "delivery": "pull"});
+    let pulling = text(&api.post("/v1/webhook-endpoints", pulling).await.body["id"]).to_owned();
+    delivery(&api, &pulling, &click, Progress::offered(None)).await;
+    let (_, offered) = browser.open(&progress.replace(&endpoint, &pulling)).await;
+    assert!(
+        offered.contains("<strong>There to be fetched</strong>") && offered.contains("data-done"),
+        "{offered}"
+    );
+    for claim in ["Delivered", "It works", "Signature checked"] {
+        assert!(!offered.contains(claim), "{claim}: {offered}");
+    }
 
     // the next webhook uses the same link
     browser.fill("/settings/webhooks/new", "/settings/webhooks", &fields).await;
