@@ -6,13 +6,11 @@ use actix_web::get;
 use actix_web::web::{Data, ServiceConfig};
 use askama::Template;
 
-use store::{idempotency, invitations};
-
 use super::view::{Layout, html};
 use super::{PageResult, Signed, session};
 use crate::app::Shared;
 use crate::auth::Scope;
-use crate::settings::RecordSettings;
+use crate::desk::retention::Retention;
 
 /// Adds the page.
 pub fn configure(config: &mut ServiceConfig) {
@@ -38,40 +36,41 @@ struct RetentionPage {
 #[get("/settings/retention")]
 async fn show(signed: Signed, shared: Data<Shared>) -> PageResult {
     signed.caller.require(Scope::SettingsRead)?;
+    let kept = Retention::of(&shared);
     let groups = vec![
-        ("Clicks and what is made of them", clicks(&shared)),
-        ("On the way", on_the_way(&shared)),
-        ("People and programs", people(&shared)),
+        ("Clicks and what is made of them", clicks(&kept)),
+        ("On the way", on_the_way(&kept)),
+        ("People and programs", people(&kept)),
     ];
     let page = RetentionPage { layout: signed.layout("retention"), groups };
     Ok(session::taken(&shared, html(&page), signed.flash.as_ref()))
 }
 
-fn clicks(shared: &Shared) -> Vec<Kept> {
+fn clicks(kept: &Retention) -> Vec<Kept> {
     vec![
         Kept {
             what: "Clicks",
             hint: "Each click with its place, device and verdict. When a day is dropped, its clicks leave every list and \
                    export. Their counts stay, but for those of single conversations.",
-            how_long: days(shared.kept.clicks_kept_days),
+            how_long: days(kept.clicks_days),
             setting: Some("record.clicks_kept_days"),
         },
         Kept {
             what: "Deliveries",
             hint: "What was sent to your webhooks, and what they answered last. Nothing older can be sent again.",
-            how_long: days(shared.kept.deliveries_kept_days),
+            how_long: days(kept.deliveries_days),
             setting: Some("record.deliveries_kept_days"),
         },
         Kept {
             what: "Attempts of deliveries that failed at first",
             hint: "Each request with its headers, and what was answered to it.",
-            how_long: days(attempts_kept_days(&shared.kept)),
+            how_long: days(kept.attempts_days),
             setting: Some("record.attempts_kept_days"),
         },
         Kept {
             what: "Counts for reports",
             hint: "Numbers by quarter of an hour. They tell of nobody in particular.",
-            how_long: days(shared.kept.rollups_kept_days),
+            how_long: days(kept.rollups_days),
             setting: Some("record.rollups_kept_days"),
         },
         Kept {
@@ -83,26 +82,25 @@ fn clicks(shared: &Shared) -> Vec<Kept> {
     ]
 }
 
-fn on_the_way(shared: &Shared) -> Vec<Kept> {
-    let [(_, clicks), (_, enriched), (_, quarantine)] = shared.kept_on_streams;
+fn on_the_way(kept: &Retention) -> Vec<Kept> {
     vec![
         Kept {
             what: "Clicks before their place is looked up",
             hint: "As the browser sent them, address included. Only the look-up reads them; afterwards the address is treated \
                    as your link settings say.",
-            how_long: span(clicks),
+            how_long: span(kept.raw_clicks),
             setting: Some("nats.clicks_max_age"),
         },
         Kept {
             what: "Clicks on their way to webhooks and reports",
             hint: "Already without what your link settings drop.",
-            how_long: span(enriched),
+            how_long: span(kept.enriched_clicks),
             setting: Some("nats.enriched_max_age"),
         },
         Kept {
             what: "Messages in quarantine",
             hint: "What could not be read is put aside, for whoever runs the server to look at.",
-            how_long: span(quarantine),
+            how_long: span(kept.quarantine),
             setting: Some("nats.quarantine_max_age"),
         },
         Kept {
@@ -114,25 +112,24 @@ fn on_the_way(shared: &Shared) -> Vec<Kept> {
     ]
 }
 
-fn people(shared: &Shared) -> Vec<Kept> {
-    let hours = |delta: chrono::TimeDelta| delta.to_std().map(span).unwrap_or_default();
+fn people(kept: &Retention) -> Vec<Kept> {
     vec![
         Kept {
             what: "Sign-ins",
             hint: "After that a person signs in again; sooner when they do nothing for a while (api.session_idle).",
-            how_long: span(shared.settings.session_lifetime),
+            how_long: span(kept.sessions),
             setting: Some("api.session_lifetime"),
         },
         Kept {
             what: "Invitations",
             hint: "A link that nobody opened works no more.",
-            how_long: hours(invitations::LIFETIME),
+            how_long: span(kept.invitations),
             setting: None,
         },
         Kept {
             what: "Keys of repeated requests",
             hint: "For so long a program may send a request again and have it done once.",
-            how_long: hours(idempotency::KEPT),
+            how_long: span(kept.idempotency_keys),
             setting: None,
         },
         Kept {
@@ -144,20 +141,11 @@ fn people(shared: &Shared) -> Vec<Kept> {
     ]
 }
 
-/// No longer than their deliveries; 0: for ever.
-fn attempts_kept_days(kept: &RecordSettings) -> u32 {
-    match (kept.attempts_kept_days, kept.deliveries_kept_days) {
-        (0, deliveries) => deliveries,
-        (attempts, 0) => attempts,
-        (attempts, deliveries) => attempts.min(deliveries),
-    }
-}
-
-fn days(number: u32) -> String {
+fn days(number: Option<u32>) -> String {
     match number {
-        0 => "For ever".to_owned(),
-        1 => "1 day".to_owned(),
-        number => format!("{number} days"),
+        None => "For ever".to_owned(),
+        Some(1) => "1 day".to_owned(),
+        Some(number) => format!("{number} days"),
     }
 }
 
@@ -182,6 +170,6 @@ mod tests {
         let told = [86_400, 259_200, 43_200, 5_400, 61].map(|seconds| span(Duration::from_secs(seconds)));
 
         assert_eq!(told, ["1 day", "3 days", "12 hours", "90 minutes", "61 seconds"]);
-        assert_eq!((days(0), days(90)), ("For ever".to_owned(), "90 days".to_owned()));
+        assert_eq!((days(None), days(Some(90))), ("For ever".to_owned(), "90 days".to_owned()));
     }
 }

@@ -53,6 +53,7 @@ pub mod replay_body;
 pub mod replay_count;
 pub mod replays;
 pub mod report_query;
+pub mod retention;
 pub mod secrets;
 pub mod sent;
 pub mod settings;

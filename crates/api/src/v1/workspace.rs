@@ -14,6 +14,7 @@ use crate::auth::{Caller, Scope};
 use crate::body::Body;
 use crate::desk::alerts::{self, WorkspaceChange};
 use crate::desk::check_match;
+use crate::desk::retention::Retention;
 use crate::error::{ApiError, Problem};
 
 /// Settings of the workspace.
@@ -21,6 +22,56 @@ use crate::error::{ApiError, Problem};
 pub struct WorkspaceView {
     /// The alert URL; `null`: nobody is alerted.
     alert: Option<AlertView>,
+    /// How long things are kept. It is for reading: who runs the server sets it, for every workspace alike.
+    retention: RetentionView,
+}
+
+impl WorkspaceView {
+    fn of(shared: &Shared, alert: Option<AlertView>) -> Self {
+        Self { alert, retention: Retention::of(shared).into() }
+    }
+}
+
+/// How long things are kept: in days, `null` for ever, or in seconds.
+#[derive(Serialize, ToSchema)]
+pub struct RetentionView {
+    /// Clicks, each with its place, device and verdict; their counts stay.
+    clicks_days: Option<u32>,
+    /// Deliveries; nothing older can be sent again.
+    deliveries_days: Option<u32>,
+    /// Attempts of deliveries that failed at first, with their requests and answers.
+    attempts_days: Option<u32>,
+    /// Counts for reports.
+    rollups_days: Option<u32>,
+    /// Clicks before their place is looked up, address included.
+    raw_clicks_seconds: u64,
+    /// Clicks on their way to webhooks and reports.
+    enriched_clicks_seconds: u64,
+    /// Messages that could not be read.
+    quarantine_seconds: u64,
+    /// Sign-ins of people.
+    session_seconds: u64,
+    /// Invitations that nobody accepts.
+    invitation_seconds: u64,
+    /// `Idempotency-Key`s.
+    idempotency_key_seconds: u64,
+}
+
+impl From<Retention> for RetentionView {
+    fn from(kept: Retention) -> Self {
+        Self {
+            clicks_days: kept.clicks_days,
+            deliveries_days: kept.deliveries_days,
+            attempts_days: kept.attempts_days,
+            rollups_days: kept.rollups_days,
+            raw_clicks_seconds: kept.raw_clicks.as_secs(),
+            enriched_clicks_seconds: kept.enriched_clicks.as_secs(),
+            quarantine_seconds: kept.quarantine.as_secs(),
+            session_seconds: kept.sessions.as_secs(),
+            invitation_seconds: kept.invitations.as_secs(),
+            idempotency_key_seconds: kept.idempotency_keys.as_secs(),
+        }
+    }
 }
 
 /// Where a workspace hears of webhooks that need a person: `endpoint.warning`, `endpoint.disabled`, `endpoint.recovered`,
@@ -73,7 +124,7 @@ pub async fn show_workspace(
     caller.require(Scope::EndpointsRead)?;
     let saved = alerts::find(&shared, &caller).await?;
     let revision = alerts::revision(saved.as_ref());
-    let view = WorkspaceView { alert: saved.and_then(AlertView::of) };
+    let view = WorkspaceView::of(&shared, saved.and_then(AlertView::of));
     Ok(tagged(&request, StatusCode::OK, revision, &view))
 }
 
@@ -117,5 +168,5 @@ pub async fn update_workspace(
             (revision, AlertView::of(saved.endpoint).map(|view| AlertView { warnings, secret, ..view }))
         }
     };
-    Ok(tagged(&request, StatusCode::OK, revision, &WorkspaceView { alert }))
+    Ok(tagged(&request, StatusCode::OK, revision, &WorkspaceView::of(&shared, alert)))
 }

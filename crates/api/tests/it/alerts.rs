@@ -13,7 +13,8 @@ use crate::harness::{Api, answer, until_one_waits_for_another};
 #[tokio::test]
 async fn the_alert_url_is_named_changed_and_removed_and_stands_in_no_list_of_webhooks() {
     let api = Api::start().await;
-    assert_eq!(api.get("/v1/settings").await.body, json!({"alert": null}));
+    let unnamed = api.get("/v1/settings").await.body;
+    assert_eq!(unnamed["alert"], Value::Null);
 
     let named = api.patch("/v1/settings", json!({"alert": {"url": "http://127.0.0.1:9/alerts"}})).await;
 
@@ -34,9 +35,31 @@ async fn the_alert_url_is_named_changed_and_removed_and_stands_in_no_list_of_web
     // nothing else is changed by a change of nothing
     assert_eq!(api.patch("/v1/settings", json!({})).await.body["alert"]["url"], "http://127.0.0.1:9/slack");
 
-    assert_eq!(api.patch("/v1/settings", json!({"alert": null})).await.body, json!({"alert": null}));
-    assert_eq!(api.get("/v1/settings").await.body, json!({"alert": null}));
+    assert_eq!(api.patch("/v1/settings", json!({"alert": null})).await.body, unnamed);
+    assert_eq!(api.get("/v1/settings").await.body, unnamed);
     assert_eq!(api.get(&format!("/v1/webhook-endpoints/{id}")).await.status, 404);
+}
+
+#[tokio::test]
+async fn the_settings_tell_what_the_retention_page_does_and_change_nothing_of_it() {
+    let api = Api::start().await;
+    let mut browser = Browser::signed_in(&api).await;
+
+    let kept = api.get("/v1/settings").await.body["retention"].clone();
+    let (_, page) = browser.open("/settings/retention").await;
+
+    let shown = [
+        (&kept["deliveries_days"], 90, "90 days"),
+        (&kept["attempts_days"], 30, "30 days"),
+        (&kept["invitation_seconds"], 7 * 86_400, "7 days"),
+    ];
+    for (told, expected, words) in shown {
+        assert_eq!(told, expected, "{kept}");
+        assert!(page.contains(&format!("<td class=\"nowrap\">{words}</td>")), "{words}: {page}");
+    }
+    assert_eq!(kept["clicks_days"], Value::Null, "for ever");
+    let refused = api.patch("/v1/settings", json!({"retention": {"deliveries_days": 7}})).await;
+    assert_eq!((refused.status, &refused.body["errors"][0]["code"]), (422, &json!("unknown_field")));
 }
 
 #[tokio::test]
