@@ -42,6 +42,10 @@ pub(crate) struct Options {
     #[arg(long)]
     missing: bool,
 
+    /// Only clicks of this campaign
+    #[arg(long, value_name = "CAMPAIGN")]
+    campaign: Option<String>,
+
     /// Most deliveries a second [default: 100]
     #[arg(long, value_name = "RATE")]
     rate: Option<u32>,
@@ -123,6 +127,9 @@ fn body(options: &Options) -> Map<String, Value> {
     body.insert("since".to_owned(), time(options.since));
     if let Some(until) = options.until {
         body.insert("until".to_owned(), time(until));
+    }
+    if let Some(campaign) = &options.campaign {
+        body.insert("campaign_id".to_owned(), campaign.as_str().into());
     }
     if let Some(rate) = options.rate {
         body.insert("rate_per_second".to_owned(), rate.into());

@@ -43,7 +43,8 @@ pub struct SeenClick {
     pub revision: u32,
     /// When the visitor was there.
     pub clicked_at: DateTime<Utc>,
-    /// The endpoint has no delivery that tells of it as `link.clicked`. An amendment alone tells only what has changed.
+    /// The replay is about its campaign, and the endpoint has no delivery that tells of it as `link.clicked`. An amendment alone
+    /// tells only what has changed.
     pub is_missing: bool,
     /// The message on ENRICHED; only if it was asked for, and the click is missing.
     pub event: Option<Vec<u8>>,
@@ -84,6 +85,8 @@ pub async fn deliveries(
          SELECT id, day, status = ANY($9) AND ($10 IS NULL OR replay_id IS DISTINCT FROM $10) \
              AND ($11 IS NULL OR event_type = $11 \
                  OR ($11 LIKE '%*' AND starts_with(event_type, rtrim($11, '*')))) \
+             AND ($12 IS NULL OR (SELECT 1 FROM clicks c WHERE c.day = page.day AND c.id = page.click_id \
+                 AND c.campaign_id = $12 LIMIT 1) IS NOT NULL) \
              AND (body IS NOT NULL OR (click_id IS NOT NULL AND (SELECT 1 FROM clicks c WHERE c.day = page.day \
                  AND c.id = page.click_id AND c.erased_at IS NOT NULL LIMIT 1) IS NULL)) \
              AND (SELECT 1 FROM deliveries newer WHERE newer.day = page.day \
@@ -103,6 +106,7 @@ pub async fn deliveries(
     .bind::<Array<Text>, _>(statuses)
     .bind::<Nullable<SqlUuid>, _>(replay.map(ReplayId::uuid))
     .bind::<Nullable<Text>, _>(selection.event_type.as_ref().map(EventTypePattern::as_str))
+    .bind::<Nullable<Text>, _>(selection.campaign_id.as_deref())
     .load(conn)
     .await?;
     let read = |row: Row| Seen { id: DeliveryId::from_uuid(row.id), day: row.day, matches: row.matches };
@@ -137,7 +141,8 @@ pub async fn clicks(
     let held = partitions::held_days(conn).await?;
     let rows: Vec<Row> = statement(
         "WITH page AS MATERIALIZED (SELECT day, id, revision, clicked_at, \
-                 erased_at IS NULL AND (SELECT 1 FROM deliveries d WHERE d.day = clicks.day AND d.endpoint_id = $2 \
+                 erased_at IS NULL AND ($11 IS NULL OR campaign_id IS NOT DISTINCT FROM $11) \
+                 AND (SELECT 1 FROM deliveries d WHERE d.day = clicks.day AND d.endpoint_id = $2 \
                      AND d.event_id = clicks.id AND d.event_type = $10 LIMIT 1) IS NULL AS is_missing \
              FROM clicks WHERE workspace_id = $1 AND id > $3 AND id < $4 AND day >= $5 AND day <= $6 \
                  AND day <> ALL($9) \
@@ -156,6 +161,7 @@ pub async fn clicks(
     .bind::<Bool, _>(with_events)
     .bind::<Array<Date>, _>(held.dropped)
     .bind::<Text, _>(LINK_CLICKED)
+    .bind::<Nullable<Text>, _>(selection.campaign_id.as_deref())
     .load(conn)
     .await?;
     let read = |row: Row| SeenClick {

@@ -79,6 +79,8 @@ pub struct Selection {
     pub until: DateTime<Utc>,
     /// Only of these types.
     pub event_type: Option<EventTypePattern>,
+    /// Only of clicks of this campaign.
+    pub campaign_id: Option<String>,
     /// Only of these deliveries; empty: of all.
     pub delivery_ids: Vec<DeliveryId>,
 }
@@ -156,6 +158,7 @@ struct Row {
     since: DateTime<Utc>,
     until: DateTime<Utc>,
     event_type: Option<String>,
+    campaign_id: Option<String>,
     delivery_ids: Vec<Uuid>,
     rate_per_second: i32,
     state: String,
@@ -181,6 +184,7 @@ fn read(row: Row) -> QueryResult<Replay> {
             since: row.since,
             until: row.until,
             event_type: row.event_type.as_deref().map(parsed).transpose()?,
+            campaign_id: row.campaign_id,
             delivery_ids: row.delivery_ids.into_iter().map(DeliveryId::from_uuid).collect(),
         },
         rate_per_second: u32::try_from(row.rate_per_second).unwrap_or(1),
@@ -216,6 +220,7 @@ pub async fn insert(
             replays::since.eq(selection.since),
             replays::until.eq(selection.until),
             replays::event_type.eq(selection.event_type.as_ref().map(EventTypePattern::as_str)),
+            replays::campaign_id.eq(selection.campaign_id.as_deref()),
             replays::delivery_ids.eq(delivery_ids),
             replays::rate_per_second.eq(rate_per_second.cast_signed()),
             replays::total.eq(total.map(u64::cast_signed)),

@@ -519,6 +519,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         finished_at -> Nullable<Timestamptz>,
+        campaign_id -> Nullable<Text>,
     }
 }
 

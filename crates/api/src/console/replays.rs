@@ -45,6 +45,8 @@ struct ReplayRow {
     id: String,
     chip: Chip,
     what: &'static str,
+    /// Whose clicks alone; empty: all.
+    campaign: String,
     since: When,
     created: When,
     progress: String,
@@ -65,6 +67,7 @@ fn replay_row(replay: &Replay, now: DateTime<Utc>) -> ReplayRow {
             ReplayState::Failed => Chip { kind: "bad", text: "Stopped" },
         },
         what: what_text(replay.selection.what),
+        campaign: replay.selection.campaign_id.clone().unwrap_or_default(),
         since: when(replay.selection.since, now),
         created: when(replay.created_at, now),
         progress: format!("{}{of} in line{error}", replay.done),
@@ -88,6 +91,8 @@ struct Counted {
     what: String,
     /// Those that were chosen one by one.
     delivery_ids: Vec<String>,
+    /// Only of this campaign; empty: of all.
+    campaign: String,
     since: String,
     until: String,
     sentence: String,
@@ -195,6 +200,7 @@ async fn count(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared
     let until = time(until);
     let what = form.text("what").unwrap_or("dead").to_owned();
     let chosen = form.all("delivery_ids");
+    let campaign = form.text("campaign_id").unwrap_or_default().to_owned();
     if what == SELECTED && chosen.is_empty() {
         let flash = Flash::Failed("Choose at least one delivery first.".to_owned());
         return Ok(session::leave(
@@ -203,7 +209,7 @@ async fn count(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared
             &flash,
         ));
     }
-    let mut wanted = object(id, &what, &since, &until, &chosen);
+    let mut wanted = object(id, &what, &since, &until, &campaign, &chosen);
     wanted.insert("dry_run".to_owned(), true.into());
     let asking = replays::create(&shared, &signed.caller, form::read(wanted)?, None).await;
     let asking = asking.map(Done::into_inner);
@@ -228,12 +234,16 @@ async fn count(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared
                 _ => "events whose delivery was given up",
             };
             page.counted = Some(Counted {
-                sentence: format!("{there_are} {} {noun}.", count.matching),
+                sentence: match campaign.as_str() {
+                    "" => format!("{there_are} {} {noun}.", count.matching),
+                    campaign => format!("{there_are} {} {noun}, of the campaign {campaign}.", count.matching),
+                },
                 is_nothing: count.matching == 0 && count.is_complete,
                 delivery_ids: match what.as_str() {
                     SELECTED => chosen.into_iter().map(str::to_owned).collect(),
                     _ => Vec::new(),
                 },
+                campaign,
                 what,
                 since,
                 until,
@@ -250,7 +260,8 @@ async fn begin(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared
     signed.caller.require(Scope::DeliveriesWrite)?;
     let id = endpoint_id(&id)?;
     let text = |name: &str| form.text(name).unwrap_or_default();
-    let wanted = object(id, text("what"), text("since"), text("until"), &form.all("delivery_ids"));
+    let (since, until, campaign) = (text("since"), text("until"), text("campaign_id"));
+    let wanted = object(id, text("what"), since, until, campaign, &form.all("delivery_ids"));
     let flash = match replays::create(&shared, &signed.caller, form::read(wanted)?, None).await {
         Ok(_) => Flash::Done("The replay has begun. Reload to see how far it is.".to_owned()),
         Err(error) => Flash::Failed(refusal(error)?),
@@ -273,7 +284,14 @@ async fn cancel(
 }
 
 /// The body that the API takes for it.
-fn object(id: EndpointId, what: &str, since: &str, until: &str, chosen: &[&str]) -> Map<String, Value> {
+fn object(
+    id: EndpointId,
+    what: &str,
+    since: &str,
+    until: &str,
+    campaign: &str,
+    chosen: &[&str],
+) -> Map<String, Value> {
     let mut object = Map::new();
     object.insert("endpoint_id".to_owned(), json!(id));
     if what == SELECTED {
@@ -282,6 +300,9 @@ fn object(id: EndpointId, what: &str, since: &str, until: &str, chosen: &[&str])
     }
     object.insert("since".to_owned(), since.into());
     object.insert("until".to_owned(), until.into());
+    if !campaign.is_empty() {
+        object.insert("campaign_id".to_owned(), campaign.into());
+    }
     match what {
         "missing" => object.insert("missing_only".to_owned(), true.into()),
         "delivered" | "any" => object.insert("status".to_owned(), what.into()),

@@ -7,6 +7,7 @@ use model::event_type::EventTypePattern;
 use model::{DeliveryId, EndpointId};
 use store::replays::{RATE_DEFAULT, RATE_MAX, Selection, What};
 
+use super::link_fields::label;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::{Fields, FromFields, boolean, invalid, list, moment, number, parsed, word, wrong};
@@ -38,6 +39,9 @@ pub struct NewReplay {
     /// Only events of this type, or beginning with it (`link.*`).
     #[schema(value_type = Option<String>, example = "link.clicked")]
     pub event_type: Option<EventTypePattern>,
+    /// Only clicks of this campaign, and what tells of them.
+    #[schema(example = "spring")]
+    pub campaign_id: Option<String>,
     /// Only these deliveries, at most 1000.
     #[schema(value_type = Option<Vec<String>>)]
     pub delivery_ids: Option<Vec<DeliveryId>>,
@@ -56,6 +60,7 @@ impl FromFields for NewReplay {
             status: fields.optional("status", word(STATUSES)),
             missing_only: fields.optional("missing_only", boolean),
             event_type: fields.optional("event_type", parsed),
+            campaign_id: fields.optional("campaign_id", label),
             delivery_ids: fields.optional("delivery_ids", list(DELIVERY_IDS_MAX, parsed)),
             rate_per_second: fields.optional("rate_per_second", number::<1, RATE_MAX>),
             dry_run: fields.optional("dry_run", boolean),
@@ -96,6 +101,7 @@ impl NewReplay {
             since,
             until,
             event_type: self.event_type,
+            campaign_id: self.campaign_id,
             delivery_ids,
         })
     }

@@ -36,6 +36,8 @@ pub struct ReplayView {
     status: Option<&'static str>,
     missing_only: bool,
     event_type: Option<String>,
+    /// Of which campaign's clicks it is; `null`: of all.
+    campaign_id: Option<String>,
     delivery_ids: Vec<String>,
     rate_per_second: u32,
     /// How many matched when it was asked for; `null`: more than are counted.
@@ -63,6 +65,7 @@ impl From<Replay> for ReplayView {
             status: (!missing_only).then_some(selection.what.as_str()),
             missing_only,
             event_type: selection.event_type.map(|pattern| pattern.to_string()),
+            campaign_id: selection.campaign_id,
             delivery_ids: selection.delivery_ids.iter().map(ToString::to_string).collect(),
             rate_per_second: replay.rate_per_second,
             total: replay.total,

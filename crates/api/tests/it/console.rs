@@ -248,6 +248,12 @@ async fn a_replay_is_counted_before_it_is_begun_by_form_and_can_be_cancelled() {
             "it is begun as it was counted"
         );
     }
+    let of_another = [&wanted[..], &[("campaign_id", "another")]].concat();
+    let (_, none) = browser.submit(&format!("{page}/count"), &of_another).await;
+    assert!(
+        none.contains("There are 0 events whose delivery was given up, of the campaign another."),
+        "{none}"
+    );
 
     let hidden = |name: &str| {
         let (_, rest) = counted.split_once(&format!("name=\"{name}\" value=\"")).expect("a field");

@@ -39,6 +39,7 @@ async fn a_replay_is_counted_begun_shown_and_cancelled() {
         ".updated_at" => "[time]", ".since" => "[time]", ".until" => "[time]",
     }, @r#"
     {
+      "campaign_id": null,
       "created_at": "[time]",
       "created_by": "[key]",
       "delivery_ids": [],
@@ -106,6 +107,36 @@ async fn clicks_that_an_endpoint_missed_are_counted_by_its_filter() {
 
     failed_delivery(&api, &endpoint, &clicks[0]).await;
     assert_eq!(count(Value::Null).await, 2, "what has a delivery is not missing");
+}
+
+#[tokio::test]
+async fn a_replay_is_about_one_campaigns_clicks() {
+    let api = Api::start().await;
+    let (link, endpoint) = (api.link().await, api.endpoint().await);
+    let click = recorded_click(&api, &link).await;
+    let campaign = click.click.link.labels.campaign_id.clone().expect("a campaign");
+    failed_delivery(&api, &endpoint, &click).await;
+    let mut wanted =
+        json!({"endpoint_id": endpoint, "since": an_hour_ago(), "campaign_id": "other", "dry_run": true});
+    assert_eq!(api.post("/v1/replays", wanted.clone()).await.body["matching"], 0);
+
+    wanted["campaign_id"] = json!(campaign);
+    assert_eq!(api.post("/v1/replays", wanted.clone()).await.body["matching"], 1);
+
+    wanted["dry_run"] = json!(false);
+    let begun = api.post("/v1/replays", wanted.clone()).await.body;
+    assert_eq!((&begun["campaign_id"], &begun["total"]), (&json!(campaign), &json!(1)), "{begun}");
+
+    let other = api.endpoint().await;
+    let path = format!("/v1/webhook-endpoints/{other}");
+    api.patch(&path, json!({"enabled": false})).await;
+    recorded_click(&api, &link).await;
+    api.patch(&path, json!({"enabled": true})).await;
+    let mut missed =
+        json!({"endpoint_id": other, "since": an_hour_ago(), "missing_only": true, "dry_run": true});
+    assert_eq!(api.post("/v1/replays", missed.clone()).await.body["matching"], 2);
+    missed["campaign_id"] = json!("other");
+    assert_eq!(api.post("/v1/replays", missed).await.body["matching"], 0);
 }
 
 #[tokio::test]

@@ -239,6 +239,7 @@ async fn what_is_replayed_goes_in_batches_of_its_own() {
         since: now - TimeDelta::hours(1),
         until: now + TimeDelta::seconds(1),
         event_type: None,
+        campaign_id: None,
         delivery_ids: Vec::new(),
     };
     let mut conn = rig.pool.get().await.expect("a connection");

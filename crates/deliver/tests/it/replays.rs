@@ -39,6 +39,7 @@ impl Rig {
             since: Utc::now() - Duration::hours(1),
             until: Utc::now() + Duration::seconds(1),
             event_type: None,
+            campaign_id: None,
             delivery_ids: Vec::new(),
         }
     }

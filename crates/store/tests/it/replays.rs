@@ -44,6 +44,7 @@ impl Given {
             since: Utc::now() - Duration::days(1),
             until: Utc::now() + Duration::seconds(1),
             event_type: None,
+            campaign_id: None,
             delivery_ids: Vec::new(),
         }
     }

@@ -73,6 +73,7 @@ impl World<'_> {
             since: self.began_at - TimeDelta::minutes(1),
             until: now,
             event_type: None,
+            campaign_id: None,
             delivery_ids: Vec::new(),
         };
         // while another one runs, none begins
