@@ -316,7 +316,7 @@ fn build_command_once() {
 /// Cargo as whoever runs the tests started it. What it tells a test about its package is left out: build scripts that ask
 /// for that would run again, and with them half of the workspace would be built again, now and once more afterwards.
 fn cargo() -> Command {
-    const OF_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+    const OF_PACKAGE: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"];
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
         if OF_PACKAGE.iter().any(|of_package| name.to_string_lossy().starts_with(of_package)) {
