@@ -5,11 +5,15 @@
 //! small tables of our own beside this file.
 
 mod apps;
+mod brands;
 mod browser;
 mod codes;
 mod hints;
 mod kind;
 mod models;
+mod naming;
+mod own_words;
+mod schemes;
 mod system;
 mod television;
 
@@ -19,6 +23,7 @@ use ua_parser::{Extractor, Regexes};
 
 use self::hints::Hints;
 pub use self::models::Models;
+use self::naming::Named;
 
 /// Rules of uap-core, as JSON (`data/README.md`).
 pub const KEPT_RULES: &str = include_str!("../data/agents/uap-core.json");
@@ -97,74 +102,6 @@ impl Devices {
         };
         Described { device, is_spider }
     }
-
-    /// The hint is the code as its maker writes it, which the table lists; in a User-Agent the code has to be
-    /// found, which the rules do better than the table where they know the brand.
-    fn name(&self, agent: &str, hints: &Hints<'_>, ruled: Option<ua_parser::device::ValueRef<'_>>) -> Named {
-        if let Some(code) = hints.model {
-            let brand = || self.ruled_brand(code);
-            return self.name_by_code(code, brand);
-        }
-        let Some(ruled) = ruled.filter(|ruled| ruled.device != SPIDER) else {
-            return self.name_unruled(agent);
-        };
-        let code = ruled.model.as_deref().map(str::trim).filter(|model| is_model(model));
-        match (ruled.brand.as_deref(), code) {
-            (Some(brand), code) if !is_generic(brand) => Named {
-                name: code.and_then(|code| self.models.find(code)?.name_by(brand)),
-                brand: Some(brand.to_owned()),
-                code: code.map(str::to_owned),
-            },
-            (_, Some(code)) => self.name_by_code(code, || None),
-            (_, None) => self.name_unruled(agent),
-        }
-    }
-
-    /// What the rules have nothing for: codes in unusual places, and television sets that follow the standard.
-    fn name_unruled(&self, agent: &str) -> Named {
-        if let Some((brand, code)) = television::of(agent) {
-            return Named { brand: Some(brand), code, name: None };
-        }
-        codes::find(agent).map(|code| self.name_by_code(code, || None)).unwrap_or_default()
-    }
-
-    fn name_by_code(&self, code: &str, ruled_brand: impl FnOnce() -> Option<String>) -> Named {
-        let (brand, name) = match self.models.find(code) {
-            Some(known) => (known.brand, known.name),
-            None => (ruled_brand().or_else(|| self.models.brand_like(code).map(str::to_owned)), None),
-        };
-        Named { brand, code: Some(code.to_owned()), name }
-    }
-
-    /// What the rules say of a code that a hint told: in the place where a User-Agent would have it.
-    fn ruled_brand(&self, code: &str) -> Option<String> {
-        let agent = format!(
-            "Mozilla/5.0 (Linux; Android 10; {code}) AppleWebKit/537.36 Chrome/120.0.0.0 Mobile Safari/537.36"
-        );
-        let brand = self.rules.dev.extract(&agent).and_then(|ruled| ruled.brand.map(String::from));
-        brand.filter(|brand| !is_generic(brand))
-    }
-}
-
-/// What a device is called.
-#[derive(Debug, Default)]
-struct Named {
-    brand: Option<String>,
-    /// What it calls itself: `SM-A546B`.
-    code: Option<String>,
-    /// What it is sold as: `Galaxy A54 5G`.
-    name: Option<String>,
-}
-
-/// The rules name classes of devices in the place of a brand, too.
-fn is_generic(brand: &str) -> bool {
-    brand.starts_with("Generic")
-}
-
-/// The rules name classes of devices in the place of a model, and `K` is what browsers send to say nothing.
-fn is_model(model: &str) -> bool {
-    !model.is_empty()
-        && !["K", "Smartphone", "Tablet", "Desktop", "Feature Phone", "Android", "Other"].contains(&model)
 }
 
 #[cfg(test)]
@@ -178,7 +115,7 @@ mod tests {
     static DEVICES: LazyLock<Devices> =
         LazyLock::new(|| Devices::new(KEPT_RULES, Models::kept()).expect("kept rules"));
 
-    fn describe(agent: &str, headers: &[(&str, &str)]) -> Device {
+    pub(super) fn describe(agent: &str, headers: &[(&str, &str)]) -> Device {
         let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         DEVICES.describe(agent, &Request { headers, ..Request::default() }).device
     }

@@ -7,6 +7,7 @@ use regex::Regex;
 
 use super::Named;
 use super::hints::Hints;
+use super::own_words;
 
 /// Television sets and boxes, wherever the word stands.
 const TVS: &[&str] = &[
@@ -14,25 +15,54 @@ const TVS: &[&str] = &[
     r"(?i:smart[ _-]?tv|apple ?tv|google ?tv|android ?tv|opera tv|philipstv|fire ?tv|\bmi ?tv\b|mitv-|mibox|tv ?box)",
     r"tvOS|Tizen.*\bTV\b|BRAVIA|SonyDTV|SonyCEBrowser|Viera|VIERA|AQUOSBrowser|AQUOS.*TV|TSBNetTV|VizioCast|Vizio|VIZIO",
     r"\bAFT[A-Z]+|Roku|CrKey|Chromecast|Nexus Player|ADT-\d|SHIELD Android|Boxee|TiVo|Freebox|Espial|Ekioh|ANTGalio|KreaTV",
-    r"\b[A-Za-z]*STB\b|stbapp|\bMAG\d{3}|DuneHD|POV_TV|LaTivu|WhaleTV|Xumo|Titan OS|\bPVR\b|IPTV|SetTopBox",
+    r"\b[A-Za-z]*STB\b|stbapp|\bMAG\d{3}|DuneHD|POV_TV|LaTivu|WhaleTV|Xumo|Titan OS|\bPVR\b|IPTV|SetTopBox|_STB\b|VSTVB",
+    r"LG Browser|SonyBDP|BeyondTV|\bSWTV|(?i:[ _]atv\b|coocaa|streaming (?:box|stick)|tv streamer)",
+    // boxes that operators of networks give away, by their makers' codes
+    r"\b(?:UIW\d{4}|DV8\d{3}|VIP\d{4}W?|HP4\dA|DC?T?IW\d{3}|B86\dV\w*|Bouygtel4K)\b",
     // boxes that are sold under many names
     r"(?:^|; ?)(?:X96|H96(?:[ _-]|(?i:max|mini|pro)|$)|TX\d[ _-]?(?i:mini)|MXQ|M8S\b|T95[A-Z]?\b|A95X|Tanix|MECOOL|Beelink|HK1\b|UGOOS)",
 ];
 
 /// Words of television sets that phones have in their names too: there is a Galaxy J2 TV.
-const TVS_UNLESS_MOBILE: &[&str] =
-    &[r"\bD?TV\b|[a-z0-9]TV\b|\bTV[A-Z0-9]|\bSTB\b|(?i:\bsmart ?box\b|projector)"];
+const TVS_UNLESS_MOBILE: &[&str] = &[
+    r"\bD?TV\b|[a-z0-9]TV\b|\bTV[A-Z0-9]|\bSTB\b|(?i:\bsmart ?box\b|projector)",
+    // a size in inches, and what it is a size of
+    r"(?:^|; ?)(?:[A-Za-z]+ )?(?:L|LED|LCD)?-?(?:24|32|39|4[023589]|5[058]|6[05]|7[057]|8[256])[A-Z]{1,4}\d{1,4}[A-Z]*\b|\bLED\d\d",
+    r"(?:^|; ?)(?:TX[2-9]\d?|[A-Z]\d* [Bb]ox)(?: Build|[;)]|$)",
+];
 
-/// Game consoles.
-const CONSOLES: &[&str] =
-    &[r"(?i:playstation|xbox|nintendo)|OUYA|\bWii\b|SHIELD(?: Build|[;)])|(?i:gamepad)|Dreamcast|\bSEGA\b"];
+/// Makers of television sets and boxes, whose Android devices are these unless they say `Mobile`.
+const TV_MAKERS: [&str; 16] = [
+    "Beelink",
+    "Changhong",
+    "Coocaa",
+    "Hartens",
+    "Humax",
+    "iFFalcon",
+    "Kaon",
+    "Kivi",
+    "Konka",
+    "Loewe",
+    "Mecool",
+    "Metz",
+    "Skyworth",
+    "Tanix",
+    "Ugoos",
+    "Zidoo",
+];
+
+/// Game consoles, in the first brackets: apps are called so, too.
+const CONSOLES: &[&str] = &[
+    r"Steam Deck|(?i:playstation|xbox|nintendo)|OUYA|\bWii\b|SHIELD(?: Build|[;)])|GPD XD|(?i:gamepad)|Dreamcast|\bSEGA\b",
+];
 
 /// Watches.
-const WATCHES: &[&str] = &[r"\bWatch\b|watchOS|Watch OS|\bSM-R\d|Wear OS|[a-z]Watch\b|Smartwatch"];
+const WATCHES: &[&str] =
+    &[r"\bWatch\b|watchOS|Watch OS|\bSM-R\d|Wear OS|[a-z]Watch\b|Smartwatch|HUAWEI WATCH|WATCH GT"];
 
 /// Tablets and readers, wherever the word stands.
 const TABLETS: &[&str] = &[
-    r"iPad|Tablet(?: Build|[;)/]|\b [^P]|$)|PlayBook|Kindle|hp-tablet|[Tt]ouch[Pp]ad|Transformer|Xoom|XOOM|\bMZ60\d",
+    r"iPad|Tablet(?: Build|[;)/]|\b [^P]|$)|PlayBook|Kindle|hp-tablet|[Tt]ouch[Pp]ad|Transformer|Xoom|XOOM|\bMZ60\d|Kobo |PocketBook/|\bEBRD\d|\bBOOX\b|(?i:tolino (?:tab|vision|shine|epos))",
     // Windows 8 says `Touch` where the screen is touched
     r"Windows NT 6\.[23];.*(?:ARM;|Touch[;)])",
 ];
@@ -41,13 +71,13 @@ const TABLETS: &[&str] = &[
 const ANDROID_TABLETS: &[&str] = &[
     r"(?i:\btab(?:let)?\b|\btab ?\d|[a-z]tab\b|[a-z]tab[ _-]?\d|\bpad\b|[a-km-z]pad\b|\bpad ?\d|[a-km-z]pad[ _-]?\d|_pad\b)",
     r"\bSM-[TXP]\d|\bGT-P\d|\bGT-N[58]\d|\bSCH-I(?:800|905|915)|\bSHW-M(?:180|380|480|486|500)|\bSPH-P\d",
-    r"Nexus (?:7|9|10)\b|Pixel C\b|\bKF[A-Z]{2,}|\bSGP\d{3}|Sony Tablet|\bSOT\d|\bTegraNote|Tegra Note",
+    r"Nexus (?:7|9|10)\b|Pixel C\b|\bKF[A-Z]{2,}|\bSGP\d{3}|Sony Tablet|\bCORE-T\d|\bSOT\d|\bTegraNote|Tegra Note",
     r"\bTB-?[X\dQJ]|\bTB\d{3}|\bYT3?-X|Lenovo (?:A1000L?-|A2107|A2109|A3000|A3300|A3500|A5500|A7600|A8-50|A10-70|B6000|B8000|B8080|S6000|S5000|TB)",
     r"\bTF\d{3}|\bME\d{3}[A-Z]|\bK0[01]\w\b|\bP0[0-2]\w\b|ASUS_P0|\bA[13]-[A28]\d|\bB[13]-[A7]\d|Iconia",
-    r"MediaPad|MatePad|-W\d9\b|\b(?:AGS|BAH|KOB|SHT|CMR|SCM|BTV|BZ[TWKAC]|MR[XRO]|DBY|WGR|AGR|JDN|VRD|HDN|HDL|CPN|BG2|T[123]|S[78]|S10)\d?-[A-Z]?\d{2}",
+    r"MediaPad|MatePad|-W\d9\b|\b(?:AGS|BAH|KOB|SHT|CMR|SCM|BTV|BZ[TWKAC]|MR[XRO]|DBY|WGR|AGR|JDN|VRD|HDN|HDL|CPN|BG2|T[123]|S[78]|S10)\d?-[A-Z]{0,2}\d{2}",
     r"\bLG-?(?:V|VK|UK)[4-8]\d{2}|\bVK[48]\d{2}|\bQTA(?:Q|I|S)|\bQMV7|\bd-[0-5][1-9][A-Z]\b|dtab",
     r"\bBNTV|\bBNRV|(?i:\bnook\b)|\bVenue ?\d|\bSlate ?\d|\bStreak ?7|\bPMT\d|\bPMP\d|\bMID[ _-]?\d|\bRCT\d|\bTPC\b|\b8[08][679]\d[A-Z]\b|\b90(?:0[2-7]|[12]\d|3[02])[A-Z]\b",
-    r"(?i:iplay|archos ?(?:7|8|9|1[0-3])\d|chuwi|teclast|\bonda\b|alldocube|\birbis tz|\boysters t\d|\bbq-?(?:7|8|9|1\d)\d{2}\b|\brmd-?\d|texet tm-\d|\bursus\b)",
+    r"(?i:iplay|archos ?(?:7|8|9|1[0-3])\d|chuwi|teclast|\bonda\b|alldocube|\birbis tz|\boysters t\d|\bbq-?(?:7|8|9|1\d)\d{2}\b|\brmd-?\d|texet tm-(?:[789]|1\d)\d{3}|\bursus\b)",
 ];
 
 /// Android phones by the codes of their makers, for browsers that leave `Mobile` out.
@@ -64,7 +94,7 @@ const PHONES: &[&str] = &[
 
 /// Systems of desktop computers.
 const DESKTOPS: &[&str] = &[
-    r"Windows|Macintosh|Mac OS|Mac_PowerPC|X11|CrOS|Linux|BSD|Win64|SunOS|\bWin(?:9[58x]|NT|32| 9x)|OS/2|Amiga|MorphOS|BeOS|Haiku",
+    r"Windows|Macintosh|Mac OS|Mac_PowerPC|X11|CrOS|\(PC; OpenHarmony|Linux|BSD|Win64|SunOS|\bWin(?:9[58x]|NT|32| 9x)|OS/2|Amiga|MorphOS|BeOS|Haiku",
     r"IRIX|HP-UX|\bAIX\b|OpenVMS|RISC OS|DragonFly|Darwin.*(?:x86_64|i386)|Ubuntu|Debian|Fedora|Gentoo|macOS",
 ];
 
@@ -110,6 +140,9 @@ pub fn of(agent: &str, hints: &Hints<'_>, os: Option<&str>, named: &Named) -> De
     if let Some(kind) = hinted {
         return kind;
     }
+    if let Some((_, kind)) = own_words::puffin(agent) {
+        return kind;
+    }
     match by_words(agent, os, named) {
         DeviceKind::Unknown | DeviceKind::Desktop if hints.is_mobile == Some(true) => DeviceKind::Mobile,
         kind => kind,
@@ -121,10 +154,12 @@ fn by_words(agent: &str, os: Option<&str>, named: &Named) -> DeviceKind {
     // many makers have an S7
     let name = named.name.as_deref().filter(|_| code.len() >= TELLING_CODE_BYTES_MIN).unwrap_or("");
     let says = |words: &Regex| words.is_match(agent) || words.is_match(code) || words.is_match(name);
+    let front = agent.split(')').next().unwrap_or(agent);
     let is_android = os == Some("Android") || agent.contains("Android");
     if says(&WORDS.tvs) {
         DeviceKind::Tv
-    } else if says(&WORDS.consoles) {
+    } else if WORDS.consoles.is_match(front) || WORDS.consoles.is_match(code) || WORDS.consoles.is_match(name)
+    {
         DeviceKind::Console
     } else if says(&WORDS.watches) {
         DeviceKind::Watch
@@ -132,7 +167,8 @@ fn by_words(agent: &str, os: Option<&str>, named: &Named) -> DeviceKind {
         DeviceKind::Tablet
     } else if is_android {
         let says = |words: &Regex| words.is_match(code) || words.is_match(name);
-        of_android(agent, says)
+        let makes_tvs = named.brand.as_deref().is_some_and(|brand| TV_MAKERS.contains(&brand));
+        of_android(agent, makes_tvs, says)
     } else if WORDS.tvs_unless_mobile.is_match(agent) && !agent.contains("Mobile") {
         DeviceKind::Tv
     } else if WORDS.phones.is_match(agent) {
@@ -151,9 +187,10 @@ fn by_words(agent: &str, os: Option<&str>, named: &Named) -> DeviceKind {
 }
 
 /// Browsers leave `Mobile` out on tablets and television sets; programs of an app never say it.
-fn of_android(agent: &str, says: impl Fn(&Regex) -> bool) -> DeviceKind {
+fn of_android(agent: &str, makes_tvs: bool, says: impl Fn(&Regex) -> bool) -> DeviceKind {
     let is_mobile = agent.contains("Mobile") || !agent.starts_with("Mozilla/");
-    if !is_mobile && (says(&WORDS.tvs_unless_mobile) || WORDS.tvs_unless_mobile.is_match(agent)) {
+    if !is_mobile && (makes_tvs || says(&WORDS.tvs_unless_mobile) || WORDS.tvs_unless_mobile.is_match(agent))
+    {
         DeviceKind::Tv
     } else if says(&WORDS.android_tablets) || agent.contains("Silk/") && !agent.contains("Mobile") {
         DeviceKind::Tablet
@@ -206,6 +243,25 @@ mod tests {
             ("Mozilla/5.0 (Linux; Android 9; SM-G960F) Safari/537.36", DeviceKind::Mobile),
             ("Mozilla/5.0 (Linux; Android 6.0; Coolpad 3600I) Mobile Safari/537.36", DeviceKind::Mobile),
             ("Mozilla/5.0 (Linux; Android 6.0; MyPhone my77 DTV) Mobile Safari/537.36", DeviceKind::Mobile),
+            ("Mozilla/5.0 (Linux; Android 11; 55U6H) AppleWebKit/537.36 Safari/537.36", DeviceKind::Tv),
+            (
+                "Mozilla/5.0 (Linux; U; Android 4.0.3; zh-cn; Hisense LED42K600A3D) Safari/534.30",
+                DeviceKind::Tv,
+            ),
+            ("Mozilla/5.0 (Linux; Android 9; HAIER_MT5561_ATV Build/PTT1) Safari/537.36", DeviceKind::Tv),
+            ("Mozilla/5.0 (Linux; Android 11; Nokia Streaming Box 8010) Safari/537.36", DeviceKind::Tv),
+            ("Mozilla/5.0 (Linux; Android 9; VIP5662W Build/PI) Safari/537.36", DeviceKind::Tv),
+            ("Mozilla/5.0 (Linux; Android 7.1.2; TX6 Build/NHG47L) Safari/537.36", DeviceKind::Tv),
+            ("Mozilla/5.0 (Linux; Android 12; TX6) Mobile Safari/537.36", DeviceKind::Mobile),
+            ("Mozilla/5.0 (Linux; Android 10; 5033D_EEA) Safari/537.36", DeviceKind::Tablet),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 16_6 like Mac OS X) PlayStationApp/23.10",
+                DeviceKind::Mobile,
+            ),
+            ("Mozilla/5.0 (Linux; U; en-us) PocketBook/632/6.1.900 (screen 1072x1448)", DeviceKind::Tablet),
+            ("Mozilla/5.0 (Linux; Android 9; HUAWEI WATCH 3) Mobile Safari/537.36", DeviceKind::Watch),
+            ("Mozilla/5.0 (Linux; Android 6.0; MRX-AL19) Safari/537.36", DeviceKind::Tablet),
+            ("Mozilla/5.0 (PC; OpenHarmony 5.0) Chrome/114.0.0.0 Safari/537.36", DeviceKind::Desktop),
             ("Mozilla/5.0 (DTV; TSBNetTV/T3) NetFront/4.1", DeviceKind::Tv),
             ("Mozilla/5.0 (Linux; Android 9; TAB 7 Build/X) Mobile Safari/537.36", DeviceKind::Tablet),
             ("Mozilla/4.0 (compatible; MSIE 5.0; Win98)", DeviceKind::Desktop),

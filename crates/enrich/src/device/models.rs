@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
+use super::{brands, schemes};
+
 /// Google's list of devices (`data/README.md`). Columns: model, brand, marketing name; a line a device.
 const KEPT: &str = include_str!("../../data/agents/android-devices.tsv");
 
@@ -19,28 +21,15 @@ const SHARED_BRAND_MIN: usize = 70;
 /// Most codes that begin alike which are looked at.
 const ALIKE_MAX: usize = 512;
 
+/// Most words of a brand's name.
+const BRAND_WORDS_MAX: usize = 3;
+
 /// Shortest name of a brand that is looked for at the start of a code: shorter ones are parts of codes.
 const BRAND_BYTES_MIN: usize = 3;
 
 /// Brands whose name at the start of a code means something else.
 const NO_BRANDS: [&str; 10] =
     ["smart", "smart tv", "android", "tablet", "phone", "mobile", "pad", "tab", "box", "next"];
-
-/// What a code begins with, what must follow, and whose it is.
-type Scheme = (&'static str, fn(char) -> bool, &'static str);
-
-/// Makers' schemes of codes: how one begins, and what follows that.
-const SCHEMES: &[Scheme] = &[
-    ("AFT", |c| c.is_ascii_uppercase(), "Amazon"),
-    ("KF", |c| c.is_ascii_uppercase(), "Amazon"),
-    ("CPH", |c| c.is_ascii_digit(), "Oppo"),
-    ("RMX", |c| c.is_ascii_digit(), "realme"),
-    ("SM-", |c| c.is_ascii_uppercase(), "Samsung"),
-    ("TB", |c| c.is_ascii_digit(), "Lenovo"),
-    ("TB-", |c| c.is_ascii_uppercase(), "Lenovo"),
-    ("XQ-", |c| c.is_ascii_uppercase(), "Sony"),
-    ("XT", |c| c.is_ascii_digit(), "Motorola"),
-];
 
 /// The table, as text with an index: its 37,000 lines as strings of their own would cost ten times the memory.
 pub struct Models {
@@ -130,19 +119,28 @@ impl Models {
     /// The brand of a code that the table does not list: of the name that it begins with, else of the scheme that it
     /// follows, else of the codes that begin like it.
     pub fn brand_like(&self, code: &str) -> Option<&str> {
-        let named = self.brand_named(code).or_else(|| brand_of_scheme(code));
-        named.or_else(|| self.brand_of_neighbours(code))
+        self.brand_named(code)
+            .or_else(|| schemes::brand_of(code))
+            .or_else(|| self.brand_of_neighbours(code))
+            .or_else(|| self.brand_of_family(code))
+            .or_else(|| schemes::likely_brand_of(code))
     }
 
-    /// `CUBOT KINGKONG 9`, `Cherry Mobile Flare`: one word, or two.
-    fn brand_named(&self, code: &str) -> Option<&str> {
-        let mut ends = code.match_indices([' ', '_', '-']).map(|(at, _)| at).chain([code.len()]);
-        let first = ends.next()?;
+    /// `CUBOT KINGKONG 9`, `Cherry Mobile Flare`: its first words. Not what stands before a number in one word, which is
+    /// another maker's line of phones more often than not.
+    pub fn brand_named(&self, code: &str) -> Option<&str> {
+        let ends = code.match_indices([' ', '_', '-', '.']).map(|(at, _)| at).chain([code.len()]);
+        let ends: Vec<usize> = ends.take(BRAND_WORDS_MAX).collect();
         let named = |end: usize| {
             let name = code.get(..end)?.replace(['_', '-'], " ").to_lowercase();
             self.brands.get(&name).map(String::as_str)
         };
-        ends.next().and_then(named).or_else(|| named(first))
+        ends.into_iter().rev().find_map(named)
+    }
+
+    /// The brand of the devices of the same family, where Huawei's scheme tells what that is.
+    fn brand_of_family(&self, code: &str) -> Option<&str> {
+        self.brand_of_prefix(schemes::family(code)?, |other| schemes::family(other).is_some())
     }
 
     fn brand_of_neighbours(&self, code: &str) -> Option<&str> {
@@ -157,24 +155,21 @@ impl Models {
         if prefix.chars().count() < SHARED_CHARS_MIN {
             return None;
         }
+        self.brand_of_prefix(prefix, |_| true)
+    }
+
+    /// The brand that most codes have which begin so, of those that are `asked`.
+    fn brand_of_prefix(&self, prefix: &str, asked: impl Fn(&str) -> bool) -> Option<&str> {
         let from = self.starts.partition_point(|start| self::code(&self.text, *start) < prefix);
         let mut counts: HashMap<&str, usize> = HashMap::new();
         let alike = self.starts[from..].iter().take(ALIKE_MAX).filter_map(|start| row(&self.text, *start));
-        for (_, brand, _) in alike.take_while(|row| row.0.starts_with(prefix)) {
+        for (_, brand, _) in alike.take_while(|row| row.0.starts_with(prefix)).filter(|row| asked(row.0)) {
             *counts.entry(common(brand)).or_default() += 1;
         }
         let all: usize = counts.values().sum();
         let (brand, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
         (most * 100 >= all * SHARED_BRAND_MIN).then_some(brand)
     }
-}
-
-/// The maker whose own scheme of codes this is.
-fn brand_of_scheme(code: &str) -> Option<&'static str> {
-    let follows = |(start, rest, _): &&(&str, fn(char) -> bool, &str)| {
-        code.strip_prefix(start).is_some_and(|after| after.starts_with(*rest))
-    };
-    SCHEMES.iter().find(follows).map(|(_, _, brand)| *brand)
 }
 
 /// Bytes that two codes begin with alike, up to the end of a character.
@@ -206,6 +201,9 @@ fn spelled<'a>(of_devices: impl Iterator<Item = &'a str>) -> HashMap<String, Str
             *spelling = (brand, count);
         }
     }
+    for brand in brands::names() {
+        spellings.entry(brand.replace('-', " ").to_lowercase()).or_insert((brand, 0));
+    }
     spellings.retain(|name, _| !NO_BRANDS.contains(&name.as_str()));
     spellings.into_iter().map(|(name, (brand, _))| (name, brand.to_owned())).collect()
 }
@@ -215,7 +213,10 @@ fn common(brand: &str) -> &str {
     match brand {
         "LGE" => "LG",
         "TCT (Alcatel)" => "Alcatel",
-        "Redmi" | "POCO" | "Poco" => "Xiaomi",
+        "Redmi" | "POCO" | "Poco" | "Mi" => "Xiaomi",
+        "Plusone" => "Freetel",
+        "onn." => "Onn",
+        "AGM Mobile" => "AGM",
         "BQru" => "BQ",
         "Advan digital" => "Advan",
         // the list tells namesakes apart by country: `MyPhone (PL)`

@@ -3,14 +3,23 @@
 use ua_parser::os::ValueRef;
 
 use super::hints::Hints;
+use super::own_words;
 
 /// A browser of this version or later sends an older version of iOS for ever.
 const IOS_FROZEN_SINCE: u32 = 26;
 
+/// It says that it is Android, too, of the version whose programs it runs.
+const HARMONY: &str = "HarmonyOS";
+
 /// Name and version of the operating system.
 pub fn of(agent: &str, hints: &Hints<'_>, ruled: Option<ValueRef<'_>>) -> (Option<String>, Option<String>) {
+    if let Some(version) = harmony(agent) {
+        return (Some(HARMONY.to_owned()), version);
+    }
+    let drawn_for = own_words::puffin(agent).map(|(os, _)| os);
     // some browsers of television sets write it so, that sites do not take the set for a phone
     let ruled = ruled.filter(|_| !agent.contains("Andr0id"));
+    let ruled = ruled.filter(|ruled| drawn_for.is_none_or(|os| os == name(&ruled.os)));
     let ruled_name = ruled.as_ref().map(|ruled| name(&ruled.os));
     let hinted_name = hints.platform.and_then(platform);
     // "Linux" is said of Ubuntu too, and the User-Agent of some browsers knows better
@@ -19,7 +28,11 @@ pub fn of(agent: &str, hints: &Hints<'_>, ruled: Option<ValueRef<'_>>) -> (Optio
         (Some(hinted), Some(ruled)) => hinted == ruled,
         _ => true,
     };
-    let name = if agrees { ruled_name.or(hinted_name).or_else(|| unruled(agent)) } else { hinted_name };
+    let name = if agrees {
+        ruled_name.or(hinted_name).or(drawn_for).or_else(|| unruled(agent))
+    } else {
+        hinted_name
+    };
     let version = match (hints.platform_version, hinted_name) {
         (Some(version), Some("Windows")) => windows(version),
         (Some(version), Some(_)) => Some(trimmed(version)),
@@ -30,9 +43,7 @@ pub fn of(agent: &str, hints: &Hints<'_>, ruled: Option<ValueRef<'_>>) -> (Optio
 }
 
 /// Systems that the rules do not know, by a word.
-const UNRULED: [(&str, &str); 16] = [
-    ("OpenHarmony", "HarmonyOS"),
-    ("HarmonyOS", "HarmonyOS"),
+const UNRULED: [(&str, &str); 14] = [
     ("KAIOS", "KaiOS"),
     ("Web0S", "webOS"),
     ("webOS", "webOS"),
@@ -49,6 +60,14 @@ const UNRULED: [(&str, &str); 16] = [
     ("J2ME", "Java ME"),
 ];
 
+/// Its version, if it is told, where the system is HarmonyOS.
+fn harmony(agent: &str) -> Option<Option<String>> {
+    let (_, after) = agent.split_once("OpenHarmony").or_else(|| agent.split_once(HARMONY))?;
+    let after = after.strip_prefix([' ', '/']).unwrap_or_default();
+    let version: String = after.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    Some((!version.is_empty()).then(|| trimmed(&version)))
+}
+
 fn unruled(agent: &str) -> Option<&'static str> {
     UNRULED.iter().find(|(word, _)| agent.contains(word)).map(|(_, name)| *name)
 }
@@ -58,6 +77,8 @@ fn name(ruled: &str) -> &str {
     match ruled {
         "Mac OS X" => "macOS",
         "Chrome OS" => "ChromeOS",
+        "Web0S" => "webOS",
+        "ATV OS X" => "tvOS",
         name => name,
     }
 }
@@ -133,10 +154,23 @@ mod tests {
 
     #[test]
     fn systems_that_the_rules_do_not_know_are_told_by_a_word() {
-        assert_eq!(unruled("Mozilla/5.0 (Phone; OpenHarmony 5.0) ArkWeb/4.1.6.1 Mobile"), Some("HarmonyOS"));
         assert_eq!(unruled("UCWEB/2.0 (Linux; U; Adr 4.4.4; en-US; X)"), Some("Android"));
         assert_eq!(unruled("Opera/9.80 (J2ME/MIDP; Opera Mini/7.1)"), Some("Java ME"));
         assert_eq!(unruled("Thing/1.0"), None);
+    }
+
+    #[test]
+    fn harmony_is_no_android() {
+        let told = |agent| of(agent, &Hints::default(), None);
+        let harmony = |version: Option<&str>| (Some("HarmonyOS".to_owned()), version.map(str::to_owned));
+
+        assert_eq!(told("Mozilla/5.0 (Phone; OpenHarmony 5.0) ArkWeb/4.1.6.1 Mobile"), harmony(Some("5")));
+        assert_eq!(
+            told(
+                "Mozilla/5.0 (Linux; Android 12; HarmonyOS; NOH-AN00; HMSCore 6.13.0.302) Mobile Safari/537.36"
+            ),
+            harmony(None)
+        );
     }
 
     #[test]

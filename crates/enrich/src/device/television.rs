@@ -8,7 +8,7 @@ const STANDARD: &str = "HbbTV/";
 const NAME_BYTES_MAX: usize = 64;
 
 /// Words of makers' own programs, for sets that do not follow the standard.
-const WORDS: [(&str, &str); 9] = [
+const WORDS: [(&str, &str); 11] = [
     ("BRAVIA", "Sony"),
     ("SonyDTV", "Sony"),
     ("VIDAA", "Hisense"),
@@ -17,7 +17,9 @@ const WORDS: [(&str, &str); 9] = [
     ("NetCast", "LG"),
     ("SMART-TV", "Samsung"),
     ("Viera", "Panasonic"),
-    ("Roku/", "Roku"),
+    ("Roku", "Roku"),
+    ("TV Safari", "Samsung"),
+    ("LG Browser", "LG"),
 ];
 
 /// Brand and, if it is told, model.
