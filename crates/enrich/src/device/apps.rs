@@ -121,6 +121,14 @@ const TOKENS: &[(&str, &str)] = &[
     ("XiaoHongShu", "Xiaohongshu"),
     ("BiliApp", "Bilibili"),
     ("Signal-", "Signal"),
+    ("Lark/", "Lark"),
+    ("Feishu/", "Lark"),
+    ("Nextdoor/", "Nextdoor"),
+    ("com.google.GoogleMobile", "Google"),
+    ("com.google.android.googlequicksearchbox", "Google"),
+    ("GoogleApp/", "Google"),
+    ("WeChat/", "WeChat"),
+    ("com.ss.android.ugc.trill", "TikTok"),
 ];
 
 /// Android names the package of the app in `X-Requested-With`.
@@ -182,7 +190,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("net.daum.android.daum", "Daum"),
     ("org.joinmastodon.android", "Mastodon"),
     ("org.telegram.messenger", "Telegram"),
-    ("org.telegram.messenger.web", "Telegram"),
+    ("org.telegram.plus", "Telegram"),
     ("org.thunderdog.challegram", "Telegram"),
     ("ru.ok.android", "OK"),
     ("tv.danmaku.bili", "Bilibili"),
@@ -194,7 +202,11 @@ pub fn find(agent: &str, requested_with: Option<&str>) -> Option<&'static str> {
     let by_token = TOKENS.iter().find(|(token, _)| agent.contains(token)).map(|(_, app)| *app);
     let by_package = || {
         let package = requested_with?.trim().to_ascii_lowercase();
-        PACKAGES.iter().find(|(name, _)| *name == package).map(|(_, app)| *app)
+        // makers name what belongs to it by its name: `org.telegram.messenger.beta`
+        let is_it = |name: &str| {
+            package.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        PACKAGES.iter().find(|(name, _)| is_it(name)).map(|(_, app)| *app)
     };
     by_token.or_else(by_package).filter(|app| !app.is_empty())
 }
@@ -222,6 +234,8 @@ mod tests {
     fn android_apps_are_told_by_their_package() {
         assert_eq!(find("Mozilla/5.0 (Linux; wv)", Some("org.telegram.messenger")), Some("Telegram"));
         assert_eq!(find("Mozilla/5.0 (Linux; wv)", Some("com.Slack")), Some("Slack"));
+        assert_eq!(find("Mozilla/5.0 (Linux; wv)", Some("org.telegram.messenger.beta")), Some("Telegram"));
+        assert_eq!(find("Mozilla/5.0 (Linux; wv)", Some("com.slackers")), None);
         assert_eq!(find("Mozilla/5.0 (Linux; wv)", Some("XMLHttpRequest")), None);
     }
 }

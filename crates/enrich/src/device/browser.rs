@@ -16,6 +16,34 @@ const COMMON_BRANDS: [&str; 3] = ["Microsoft Edge", "Google Chrome", "Chromium"]
 /// What the rules take Chromium for.
 const PLAIN_CHROME: [&str; 3] = ["Chrome", "Chrome Mobile", "Chromium"];
 
+/// Browsers that the rules take for the engine whose name stands beside theirs.
+const OWN: [(&str, &str); 11] = [
+    ("Vivaldi/", "Vivaldi"),
+    ("Whale/", "Whale"),
+    ("Falkon/", "Falkon"),
+    ("Konqueror/", "Konqueror"),
+    ("Midori/", "Midori"),
+    ("Quark/", "Quark"),
+    ("Dolphin/", "Dolphin"),
+    ("NetSurf/", "NetSurf"),
+    ("Otter/", "Otter"),
+    ("WebPositive/", "WebPositive"),
+    ("qutebrowser/", "qutebrowser"),
+];
+
+/// What the rules take those for.
+const ENGINES: [&str; 9] = [
+    "Chrome",
+    "Chrome Mobile",
+    ANDROID_ENGINE,
+    "Chromium",
+    "Crosswalk",
+    "Safari",
+    "Mobile Safari",
+    "Android",
+    "Qt Web Engine",
+];
+
 /// Name and version of the browser.
 pub fn of(
     agent: &str,
@@ -30,7 +58,12 @@ pub fn of(
         return (Some(engine.to_owned()), version);
     }
     let ruled_name = ruled.as_ref().map(|ruled| ruled.family.as_ref()).filter(|family| *family != "Other");
-    let ruled_version = ruled.as_ref().and_then(version);
+    let own = own(agent).filter(|_| ruled_name.is_none_or(|ruled| ENGINES.contains(&ruled)));
+    let ruled_version = match own {
+        Some((_, token)) => after(agent, token),
+        None => ruled.as_ref().and_then(version),
+    };
+    let ruled_name = own.map(|(name, _)| name).or(ruled_name);
     match hinted(hints, ruled_name) {
         Some((name, hinted_version)) => {
             let is_same = ruled_name == Some(name);
@@ -42,6 +75,11 @@ pub fn of(
         }
         None => (ruled_name.map(str::to_owned), ruled_version),
     }
+}
+
+/// Name and token of a browser that the rules may miss.
+fn own(agent: &str) -> Option<(&'static str, &'static str)> {
+    OWN.iter().find(|(token, _)| agent.contains(token)).map(|(token, name)| (*name, *token))
 }
 
 /// The engine of an app on a phone, which the rules hide behind the app's own name.
@@ -71,6 +109,7 @@ fn hinted<'a>(hints: &Hints<'a>, ruled: Option<&'a str>) -> Option<(&'a str, &'a
         ("Microsoft Edge WebView2", _) => "Edge WebView2",
         ("YaBrowser" | "Yandex", _) => "Yandex Browser",
         ("HuaweiBrowser", _) => "Huawei Browser",
+        ("CocCoc", _) => "Coc Coc",
         ("Avast Secure Browser", _) => "Avast",
         // it says no more than that: so do browsers that say more in the User-Agent
         ("Chromium", _) if ruled.is_some_and(|ruled| !PLAIN_CHROME.contains(&ruled)) => return None,
@@ -105,6 +144,27 @@ mod tests {
         let brands = brands.iter().map(|brand| (*brand, "142")).collect();
         let hints = Hints { brands, is_mobile: Some(false), ..Hints::default() };
         hinted(&hints, Some(ruled)).map(|(name, _)| name)
+    }
+
+    #[test]
+    fn a_browser_is_not_taken_for_its_engine() {
+        for (agent, token) in [
+            (
+                "Mozilla/5.0 (Linux; Android 12; RMX3085) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/115.0.0.0 \
+                 Mobile Safari/537.36 Vivaldi/6.1.3035.305",
+                Some(("Vivaldi", "6.1.3035.305")),
+            ),
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Falkon/23.04.3 \
+                 Chrome/102.0.5005.177 Safari/537.36",
+                Some(("Falkon", "23.04.3")),
+            ),
+            ("Mozilla/5.0 (compatible; NetSurf/3.10; RISC OS)", Some(("NetSurf", "3.10"))),
+            ("Mozilla/5.0 (X11; Linux x86_64) Chrome/115.0.0.0 Safari/537.36", None),
+        ] {
+            let (name, version) = of(agent, &Hints::default(), None, None, None);
+            assert_eq!(name.as_deref().zip(version.as_deref()), token, "{agent}");
+        }
     }
 
     #[test]
