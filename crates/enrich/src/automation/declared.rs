@@ -29,6 +29,8 @@ pub struct Declared {
     patterns: RegexSet,
     /// The signal of each pattern, in the same order.
     signals: Vec<Signal>,
+    /// How many of the patterns are those of link fetchers, which come first.
+    link_fetchers: usize,
 }
 
 /// Why a list cannot be used.
@@ -69,6 +71,7 @@ impl Declared {
     pub fn new(crawlers: &str, link_fetchers: &str) -> Result<Self, ListError> {
         let crawlers: Vec<Crawler> = serde_json::from_str(crawlers)?;
         let link_fetchers: Vec<LinkFetcher> = serde_json::from_str(link_fetchers)?;
+        let count = link_fetchers.len();
         let entries: Vec<(String, Signal)> = link_fetchers
             .into_iter()
             .map(LinkFetcher::into_entry)
@@ -78,7 +81,8 @@ impl Declared {
             .size_limit(COMPILED_BYTES_MAX)
             .dfa_size_limit(COMPILED_BYTES_MAX)
             .build()?;
-        Ok(Self { patterns, signals: entries.into_iter().map(|(_, signal)| signal).collect() })
+        let signals = entries.into_iter().map(|(_, signal)| signal).collect();
+        Ok(Self { patterns, signals, link_fetchers: count })
     }
 
     /// Refuses lists that know nothing, or everything.
@@ -98,8 +102,17 @@ impl Declared {
     /// Fires on a User-Agent that one of the lists knows.
     pub fn signal(&self, agent: &str) -> Option<Signal> {
         let first = self.patterns.matches(agent).iter().next()?;
-        Some(self.signals[first])
+        // crawlers have the names of apps whose pages they fetch: where an app shows a page, it is the app's name
+        let is_an_app = first >= self.link_fetchers && is_shown_in_an_app(agent);
+        (!is_an_app).then(|| self.signals[first])
     }
+}
+
+/// Whether it is the browser of an app: a view without Safari on iOS, one on Android, or a desktop program's.
+fn is_shown_in_an_app(agent: &str) -> bool {
+    let is_on_ios = agent.starts_with("Mozilla/5.0 (iP") && !agent.contains("Safari/");
+    let is_plain = !agent.contains("compatible;");
+    is_plain && (is_on_ios || agent.contains("; wv)") || agent.contains(" Electron/"))
 }
 
 /// Fires on a User-Agent that uap-core knows as a program's.
@@ -177,6 +190,30 @@ mod tests {
         ] {
             assert_eq!(class(agent), Some(expected), "{agent}");
         }
+    }
+
+    #[test]
+    fn an_app_that_shows_a_page_is_not_the_crawler_of_its_name() {
+        let declared = kept();
+        let iphone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 \
+                      (KHTML, like Gecko) Mobile/15E148";
+        let android = "Mozilla/5.0 (Linux; Android 14; SM-S918B Build/UP1A.231005.007; wv) AppleWebKit/537.36 \
+                       (KHTML, like Gecko) Version/4.0 Chrome/126.0.6478.71 Mobile Safari/537.36";
+        let desktop = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
+                       Chrome/114.0.0.0 Electron/25.8.0 Safari/537.36";
+
+        for app in
+            ["Tumblr/32.6", "Feedly/70.0", "Asana/7.3", "Notion/2.2.3", "PayPal/8.50", "RocketChat/4.44"]
+        {
+            assert!(declared.signal(app).is_some(), "{app}");
+            for browser in [iphone, android, desktop] {
+                assert_eq!(declared.signal(&format!("{browser} {app}")), None, "{browser} {app}");
+            }
+        }
+        let preview = format!("{iphone} facebookexternalhit/1.1 Facebot Twitterbot/1.0");
+        assert!(declared.signal(&preview).is_some());
+        let crawler = format!("{iphone} (compatible; Goodreads; +https://www.goodreads.com)");
+        assert!(declared.signal(&crawler).is_some());
     }
 
     #[test]

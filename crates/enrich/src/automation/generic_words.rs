@@ -14,7 +14,7 @@ const WORDS: &[&str] = &[
     r"(?:bot|checker) (?: [/;:)\]+\-_0-9] | \s* $ | \s [^a-z] )",
     r"headless|selenium|puppeteer|playwright|phantomjs|webdriver|wkhtmlto|lighthouse|page\s?speed|\bptst\b|\bwpm\b",
     r"monitor(?:ing)?\b|uptime|\bping(?:dom)?|statuscake|watchdog|\bprobe|linkcheck|\bchecklink|verifier|validat(?:e|or)|\baudit",
-    r"analy[sz]er|analytics|insights|survey|\bresearch|\bseo\b|seo[a-z]*[/-]|backlink|[a-z-]scan\b|-scanner\b",
+    r"analy[sz]er|analytics|insights|survey|\bresearch|\bseo\b|seo[a-z]*[/-]|backlink|sitemap|[a-z-]scan\b|-scanner\b",
     r"preview|unfurl|expander|screenshot|screenie|mshots|thumbnail|webthumb|snapsearch|\bsnapshot|web-?capture",
     r"httprequest|httpstatus|winhttp|znhttp|feedfetch|feed\s?parser|feed\s?validator|page\s?translat|yandex\.translate",
 ];
@@ -32,8 +32,13 @@ const ADDRESSES: &[&str] = &[
 
 /// What Android phones are called and built of, for some of it sounds like a program or tells where it is from, and
 /// browsers for people that tell their address.
-const EXCEPTIONS: &str =
-    r"(?i)cubot|[^;(]*\bBuild/[^;)]*|(?:https?://)?(?:www\.)?(?:bsalsa\.com|qtweb\.net)|\bcom\.[a-z.]+";
+const EXCEPTIONS: [&str; 5] = [
+    r"\(Linux; (?:U; )?Android [\d.]+; [^;()/:@]*(?<end>\))",
+    r"[^;(]*\bBuild/[^;)]*",
+    "cubot",
+    r"(?:https?://)?(?:www\.)?(?:bsalsa\.com|qtweb\.net)",
+    r"\bcom\.[a-z.]+",
+];
 
 /// The words, compiled.
 pub struct GenericWords {
@@ -46,12 +51,15 @@ impl GenericWords {
     pub fn new() -> Self {
         let words = [WORDS, ADDRESSES].concat().join("|");
         let compile = |pattern: &str| Regex::new(pattern).expect("a test uses every pattern");
-        Self { words: compile(&format!("(?xi)(?:{words})")), exceptions: compile(EXCEPTIONS) }
+        Self {
+            words: compile(&format!("(?xi)(?:{words})")),
+            exceptions: compile(&format!("(?i){}", EXCEPTIONS.join("|"))),
+        }
     }
 
     /// Fires on a User-Agent with such a word.
     pub fn signal(&self, agent: &str) -> Option<Signal> {
-        let rest = self.exceptions.replace_all(agent, "");
+        let rest = self.exceptions.replace_all(agent, "${end}");
         let signal = Signal { code: "ua_bot_word", weight: STRONG, class: MachineClass::Crawler };
         self.words.is_match(&rest).then_some(signal)
     }
@@ -73,12 +81,16 @@ mod tests {
             "Mozilla/5.0 (Windows NT 10.0; Thing; someone@mail.example.com) Chrome/58.0 Safari/537.36",
             "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.21 (KHTML, like Gecko) web-capture/0.9 Safari/537.21",
             "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko; Google Thing) Chrome/27.0",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/534.34 (KHTML, like Gecko) Safari/534.34 SitemapGenerator",
+            "Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X) Chrome/120.0 Mobile Safari/537.36 (compatible; Thing-AMP)",
+            "Mozilla/5.0 (Linux; Android 9; Somebot/2.0) Chrome/120.0 Mobile Safari/537.36",
             "Mozilla/5.0 (Windows NT 6.1; Thing WPM) Gecko/20100101 Firefox/38.0",
         ] {
             assert!(words.signal(agent).is_some(), "{agent}");
         }
         for agent in [
             "Mozilla/5.0 (Linux; Android 14; CUBOT KINGKONG 9) AppleWebKit/537.36 Mobile Safari/537.36",
+            "Mozilla/5.0 (Linux; Android 12; Spider Monitor X7) AppleWebKit/537.36 Mobile Safari/537.36",
             "Mozilla/5.0 (Linux; Android 9; CUBOT_NOTE_S Build/PPR1; wv) Mobile Safari/537.36",
             "Mozilla/5.0 (Linux; Android 7.0; ID bot 53 Build/NRD90M) AppleWebKit/537.36 Mobile Safari/537.36",
             "Mozilla/5.0 (Linux; Android 4.1.2; IM-A850 S/K Build/VEGAVIET.COM V1.0) Chrome/30.0 Mobile Safari/537.36",

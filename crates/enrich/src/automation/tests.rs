@@ -88,6 +88,8 @@ fn what_starts_like_no_browser_is_a_program_unless_a_device_is_known() {
     }
     let phone = judge("SAMSUNG-GT-S5620/S5620XEJE1 SHP/VPP/R5 Dolfin/1.5 SMM-MMS/1.2.0 profile/MIDP-2.1");
     assert_eq!((phone.verdict, phone.score), (Verdict::Unknown, 35));
+    let text = judge("ELinks/0.13.2 (textmode; Linux 5.10 x86_64; 80x25-2)");
+    assert_eq!((text.verdict, text.score), (Verdict::Unknown, 35));
 }
 
 #[test]
