@@ -4,7 +4,7 @@
 //! The machine's own resolver does the same, on a thread that nothing calls back. A name server on the internet that never
 //! answers holds it for half a minute, and whoever has a few hundred names there would hold every thread of the process: those
 //! that hash passwords and write files, too. So that resolver is asked for the rest alone, on few threads: for names of the
-//! local network that no name server knows, and for all where it is not told what the name servers are.
+//! local network that name servers do not know or fail for, and for all where it is not told what the name servers are.
 
 use std::fs;
 use std::io;
@@ -12,17 +12,16 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use hickory_resolver::config::{ResolverConfig, ResolverOpts, ServerOrderingStrategy};
+use hickory_resolver::Hosts;
 use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
-use hickory_resolver::{Hosts, TokioResolver};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tracing::warn;
 
-use super::{is_nothing, resolver, without_port};
+use super::{Servers, addresses, in_order, resolvers, without_port};
 
 /// Threads that the machine's own resolver holds at most; other names wait.
 const THREADS_MAX: usize = 16;
@@ -43,7 +42,7 @@ struct Setup {
     changed_at: [Option<SystemTime>; 2],
     hosts: Hosts,
     /// `None`: that cannot be read.
-    servers: Option<TokioResolver>,
+    servers: Option<Servers>,
 }
 
 impl Machine {
@@ -63,10 +62,15 @@ impl Machine {
         if !in_hosts.is_empty() {
             return Ok(in_hosts);
         }
-        match servers.lookup_ip(asked).await {
-            Ok(found) => Ok(without_port(found.iter())),
-            Err(error) if is_nothing(&error) && is_local(&name) => self.ask_its_resolver(name).await,
-            Err(error) => Err(io::Error::other(error)),
+        let ask = move |server| addresses(server, asked.clone());
+        if !is_local(&name) {
+            return in_order(servers, self.limit, ask).await.map_err(io::Error::other);
+        }
+        let limit = self.limit / 2;
+        match timeout(limit, in_order(servers, limit, ask)).await {
+            Ok(Ok(found)) => Ok(found),
+            // name servers may fail for what another source has: the stub of systemd-resolved does for `.local`
+            _ => self.ask_its_resolver(name).await,
         }
     }
 
@@ -76,12 +80,10 @@ impl Machine {
         if let Some(setup) = kept.as_ref().filter(|setup| setup.changed_at == changed_at) {
             return Arc::clone(setup);
         }
-        let servers = read_system_conf()
-            .and_then(|(config, options)| servers(config, options, self.limit, self.names_max))
-            .inspect_err(|error| {
-                let error = error.to_string();
-                warn!(error, "the machine's name servers cannot be read: few names are looked up at a time");
-            });
+        let servers = servers(self.limit, self.names_max).inspect_err(|error| {
+            let error = error.to_string();
+            warn!(error, "the machine's name servers cannot be read: few names are looked up at a time");
+        });
         let hosts = Hosts::from_system().unwrap_or_default();
         let setup = Arc::new(Setup { changed_at, hosts, servers: servers.ok() });
         *kept = Some(Arc::clone(&setup));
@@ -100,21 +102,10 @@ fn changed_at() -> [Option<SystemTime>; 2] {
     FILES.map(|file| fs::metadata(file).and_then(|file| file.modified()).ok())
 }
 
-/// The first is believed when it says that there is no such name, as the machine's own resolver does: names of the house may be
-/// unknown to the others. They are asked at the same time, and help when the first is away.
-fn servers(
-    mut config: ResolverConfig,
-    options: ResolverOpts,
-    limit: Duration,
-    names_max: usize,
-) -> Result<TokioResolver, NetError> {
-    for server in config.name_servers.iter_mut().skip(1) {
-        server.trust_negative_responses = false;
-    }
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-    *builder.options_mut() = options;
-    builder.options_mut().server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-    resolver(builder, limit, names_max).map_err(|error| error.0)
+/// The machine's name servers.
+pub(super) fn servers(limit: Duration, names_max: usize) -> Result<Servers, NetError> {
+    let (config, options) = read_system_conf()?;
+    resolvers(config, &options, limit, names_max).map_err(|error| error.0)
 }
 
 fn addresses_in(hosts: &Hosts, name: &Name) -> Vec<SocketAddr> {
@@ -148,8 +139,8 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::sync::mpsc;
 
-    use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
-    use hickory_resolver::proto::op::Message;
+    use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
+    use hickory_resolver::proto::op::{Message, ResponseCode};
     use hickory_resolver::proto::rr::rdata::A;
     use hickory_resolver::proto::rr::{RData, Record};
     use tokio::net::UdpSocket;
@@ -161,16 +152,31 @@ mod tests {
     /// Longer than anything here takes on a busy machine.
     const LIMIT: Duration = Duration::from_secs(60);
 
-    /// A name server that knows `www.house.example`, and never answers when it is asked for another name.
-    async fn start_server() -> (SocketAddr, UnboundedReceiver<String>) {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
-        let addr = socket.local_addr().expect("it is bound");
-        let (told, asked) = unbounded_channel();
-        tokio::spawn(serve(socket, told));
-        (addr, asked)
+    /// Where `www.house.example` is.
+    const HOUSE: [u8; 4] = [127, 0, 0, 2];
+
+    #[derive(Clone, Copy)]
+    enum Server {
+        /// Knows `www.house.example`, and never answers when it is asked for another name.
+        Knowing,
+        /// Never answers.
+        Silent,
+        /// Answers nothing else.
+        Failing(ResponseCode),
     }
 
-    async fn serve(socket: UdpSocket, told: UnboundedSender<String>) {
+    impl Server {
+        /// Starts it, and tells the names that it is asked for.
+        async fn start(self) -> (SocketAddr, UnboundedReceiver<String>) {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+            let addr = socket.local_addr().expect("it is bound");
+            let (told, asked) = unbounded_channel();
+            tokio::spawn(serve(socket, self, told));
+            (addr, asked)
+        }
+    }
+
+    async fn serve(socket: UdpSocket, server: Server, told: UnboundedSender<String>) {
         let mut bytes = [0; 4096];
         loop {
             let (length, from) = socket.recv_from(&mut bytes).await.expect("a question");
@@ -179,14 +185,17 @@ mod tests {
             let name = query.name().to_ascii();
             // the test may be over
             let _ = told.send(name.clone());
-            if name != "www.house.example." {
-                continue;
-            }
+            let code = match server {
+                Server::Knowing if name == "www.house.example." => ResponseCode::NoError,
+                Server::Failing(code) => code,
+                Server::Knowing | Server::Silent => continue,
+            };
             let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
             answer.metadata.recursion_available = true;
+            answer.metadata.response_code = code;
             answer.add_query(query.clone());
-            if query.query_type() == RecordType::A {
-                let data = RData::A(A(Ipv4Addr::new(127, 0, 0, 2)));
+            if code == ResponseCode::NoError && query.query_type() == RecordType::A {
+                let data = RData::A(A(Ipv4Addr::from(HOUSE)));
                 answer.add_answer(Record::from_rdata(query.name().clone(), 0, data));
             }
             let answer = answer.to_vec().expect("a message");
@@ -194,18 +203,31 @@ mod tests {
         }
     }
 
-    /// A machine with this name server, these search domains and this hosts file.
-    fn machine(server: SocketAddr, search: &[&str], hosts_file: &str) -> Arc<Machine> {
-        let mut connection = ConnectionConfig::udp();
-        connection.port = server.port();
-        let server = NameServerConfig::new(server.ip(), true, vec![connection]);
+    /// A machine with these name servers, these search domains and this hosts file.
+    fn machine(servers: &[SocketAddr], search: &[&str], hosts_file: &str) -> Arc<Machine> {
+        let servers = servers.iter().map(|server| {
+            let mut connection = ConnectionConfig::udp();
+            connection.port = server.port();
+            NameServerConfig::new(server.ip(), true, vec![connection])
+        });
         let search = search.iter().map(|domain| domain.parse().expect("a domain")).collect();
-        let config = ResolverConfig::from_parts(None, search, vec![server]);
-        let servers = servers(config, ResolverOpts::default(), LIMIT, 1000).expect("a resolver");
+        let config = ResolverConfig::from_parts(None, search, servers.collect());
+        let servers = resolvers(config, &ResolverOpts::default(), LIMIT, 1000).expect("resolvers");
         let mut hosts = Hosts::default();
         hosts.read_hosts_conf(hosts_file.as_bytes()).expect("a hosts file");
         let setup = Setup { changed_at: changed_at(), hosts, servers: Some(servers) };
         Arc::new(Machine { setup: Mutex::new(Some(Arc::new(setup))), ..Machine::new(LIMIT, 1000) })
+    }
+
+    fn at(address: [u8; 4]) -> [SocketAddr; 1] {
+        [SocketAddr::from((address, 0))]
+    }
+
+    /// Lets time pass at once for whatever waits for it.
+    async fn pass(time: Duration) {
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
     }
 
     #[test]
@@ -213,8 +235,8 @@ mod tests {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().max_blocking_threads(1).build().expect("a runtime");
         runtime.block_on(async {
-            let (server, mut asked) = start_server().await;
-            let machine = machine(server, &[], "");
+            let (server, mut asked) = Server::Knowing.start().await;
+            let machine = machine(&[server], &[], "");
             let ask = |name: String| tokio::spawn(Arc::clone(&machine).ask(name));
             let slow: Vec<_> = (0..100).map(|number| ask(format!("{number}.slow.example"))).collect();
             let mut under_way = HashSet::new();
@@ -225,7 +247,7 @@ mod tests {
             let found = ask("www.house.example".to_owned()).await.expect("it does not panic");
             let worked = tokio::task::spawn_blocking(|| true).await;
 
-            assert_eq!(found.expect("it is known"), [SocketAddr::from(([127, 0, 0, 2], 0))]);
+            assert_eq!(found.expect("it is known"), at(HOUSE));
             assert!(worked.expect("a thread is free"));
             assert!(slow.iter().all(|asking| !asking.is_finished()));
         });
@@ -233,15 +255,71 @@ mod tests {
 
     #[tokio::test]
     async fn the_hosts_file_comes_first_and_then_search_domains() {
-        let (server, mut asked) = start_server().await;
-        let machine = machine(server, &["house.example"], "10.1.2.3 crm crm.house.example # ours\n");
+        let (server, mut asked) = Server::Knowing.start().await;
+        let machine = machine(&[server], &["house.example"], "10.1.2.3 crm crm.house.example # ours\n");
         let ask = |name: &str| Arc::clone(&machine).ask(name.to_owned());
 
         let in_hosts = ask("crm").await.expect("it stands there");
-        assert_eq!(in_hosts, [SocketAddr::from(([10, 1, 2, 3], 0))]);
+        assert_eq!(in_hosts, at([10, 1, 2, 3]));
         assert!(asked.try_recv().is_err(), "nobody is asked for it, nor for another kind of address");
         let searched = ask("www").await.expect("it is known");
-        assert_eq!(searched, [SocketAddr::from(([127, 0, 0, 2], 0))]);
+        assert_eq!(searched, at(HOUSE));
+    }
+
+    #[tokio::test]
+    async fn a_server_is_asked_only_when_those_before_it_fail() {
+        for code in [ResponseCode::Refused, ResponseCode::ServFail] {
+            let (knowing, _asked) = Server::Knowing.start().await;
+            let (failing, _asked) = Server::Failing(code).start().await;
+            let (last, mut last_asked) = Server::Failing(code).start().await;
+            let machine = machine(&[failing, knowing, last], &[], "");
+
+            let found = machine.ask("www.house.example".to_owned()).await;
+
+            assert_eq!(found.expect("the second knows it"), at(HOUSE), "{code}");
+            assert!(last_asked.try_recv().is_err(), "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_knows_of_no_such_name_is_believed_before_others() {
+        let (knowing, mut asked) = Server::Knowing.start().await;
+        let (denying, _asked) = Server::Failing(ResponseCode::NXDomain).start().await;
+
+        let found = machine(&[denying, knowing], &[], "").ask("www.house.example".to_owned()).await;
+
+        assert!(found.is_err(), "{found:?}");
+        assert!(asked.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_keeps_silent_is_not_waited_for_to_the_end() {
+        let (silent, mut asked) = Server::Silent.start().await;
+        let (knowing, _asked) = Server::Knowing.start().await;
+        let machine = machine(&[silent, knowing], &[], "");
+        let asking = tokio::spawn(machine.ask("www.house.example".to_owned()));
+        asked.recv().await.expect("it is asked");
+
+        pass(LIMIT / 3).await;
+
+        let found = asking.await.expect("it does not panic");
+        assert_eq!(found.expect("the second knows it"), at(HOUSE));
+    }
+
+    /// The name is one of the local network by its form, and the machine's own resolver asks nobody for it: it is a number.
+    #[tokio::test]
+    async fn a_local_name_is_asked_of_the_machines_own_resolver_when_servers_fail_or_keep_silent() {
+        let failing = Server::Failing(ResponseCode::ServFail);
+        for (server, waited) in [(failing, Duration::ZERO), (Server::Silent, LIMIT / 2)] {
+            let (server, mut asked) = server.start().await;
+            let asking = tokio::spawn(machine(&[server], &[], "").ask("0x7f000001".to_owned()));
+            asked.recv().await.expect("it is asked");
+
+            pass(waited).await;
+
+            let found = asking.await.expect("it does not panic");
+            assert_eq!(found.expect("it is known"), at([127, 0, 0, 1]));
+        }
     }
 
     #[tokio::test]
