@@ -26,8 +26,10 @@ use super::{Servers, addresses, in_order, resolvers, without_port};
 /// Threads that the machine's own resolver holds at most; other names wait.
 const THREADS_MAX: usize = 16;
 
+const HOSTS_FILE: &str = "/etc/hosts";
+
 /// Where it is written how the machine looks names up.
-const FILES: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
+const FILES: [&str; 2] = [HOSTS_FILE, "/etc/resolv.conf"];
 
 /// Looks names up as the machine does.
 pub(super) struct Machine {
@@ -84,7 +86,11 @@ impl Machine {
             let error = error.to_string();
             warn!(error, "the machine's name servers cannot be read: few names are looked up at a time");
         });
-        let hosts = Hosts::from_system().unwrap_or_default();
+        let hosts = fs::read(HOSTS_FILE).and_then(|text| hosts(&text)).unwrap_or_else(|error| {
+            let error = error.to_string();
+            warn!(error, "{HOSTS_FILE} cannot be read: its names are not known");
+            Hosts::default()
+        });
         let setup = Arc::new(Setup { changed_at, hosts, servers: servers.ok() });
         *kept = Some(Arc::clone(&setup));
         setup
@@ -100,6 +106,13 @@ impl Machine {
 /// When the files were last changed.
 fn changed_at() -> [Option<SystemTime>; 2] {
     FILES.map(|file| fs::metadata(file).and_then(|file| file.modified()).ok())
+}
+
+/// What a hosts file says, whatever the encoding of its comments.
+fn hosts(text: &[u8]) -> io::Result<Hosts> {
+    let mut hosts = Hosts::default();
+    hosts.read_hosts_conf(String::from_utf8_lossy(text).as_bytes())?;
+    Ok(hosts)
 }
 
 /// The machine's name servers.
@@ -213,8 +226,7 @@ mod tests {
         let search = search.iter().map(|domain| domain.parse().expect("a domain")).collect();
         let config = ResolverConfig::from_parts(None, search, servers.collect());
         let servers = resolvers(config, &ResolverOpts::default(), LIMIT, 1000).expect("resolvers");
-        let mut hosts = Hosts::default();
-        hosts.read_hosts_conf(hosts_file.as_bytes()).expect("a hosts file");
+        let hosts = hosts(hosts_file.as_bytes()).expect("a hosts file");
         let setup = Setup { changed_at: changed_at(), hosts, servers: Some(servers) };
         Arc::new(Machine { setup: Mutex::new(Some(Arc::new(setup))), ..Machine::new(LIMIT, 1000) })
     }
@@ -319,6 +331,15 @@ mod tests {
 
             let found = asking.await.expect("it does not panic");
             assert_eq!(found.expect("it is known"), at([127, 0, 0, 1]));
+        }
+    }
+
+    #[test]
+    fn a_hosts_file_is_read_whatever_the_encoding_of_its_comments() {
+        let hosts = hosts(b"10.1.2.3 crm # B\xfcro\n10.1.2.4 wiki\n").expect("it is read");
+
+        for (name, address) in [("crm", [10, 1, 2, 3]), ("wiki", [10, 1, 2, 4])] {
+            assert_eq!(addresses_in(&hosts, &name.parse().expect("a name")), at(address));
         }
     }
 
