@@ -8,11 +8,12 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use hickory_resolver::Hosts;
+use hickory_resolver::config::ResolverConfig;
 use hickory_resolver::net::NetError;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
@@ -43,7 +44,7 @@ pub(super) struct Machine {
 struct Setup {
     changed_at: [Option<SystemTime>; 2],
     hosts: Hosts,
-    /// `None`: that cannot be read.
+    /// `None`: that cannot be read, or none of them can be asked.
     servers: Option<Servers>,
 }
 
@@ -84,7 +85,7 @@ impl Machine {
         }
         let servers = servers(self.limit, self.names_max).inspect_err(|error| {
             let error = error.to_string();
-            warn!(error, "the machine's name servers cannot be read: few names are looked up at a time");
+            warn!(error, "the machine's name servers cannot be asked: few names are looked up at a time");
         });
         let hosts = fs::read(HOSTS_FILE).and_then(|text| hosts(&text)).unwrap_or_else(|error| {
             let error = error.to_string();
@@ -118,7 +119,19 @@ fn hosts(text: &[u8]) -> io::Result<Hosts> {
 /// The machine's name servers.
 pub(super) fn servers(limit: Duration, names_max: usize) -> Result<Servers, NetError> {
     let (config, options) = read_system_conf()?;
-    resolvers(config, &options, limit, names_max).map_err(|error| error.0)
+    resolvers(as_the_machine_does(config)?, &options, limit, names_max).map_err(|error| error.0)
+}
+
+/// The machine's own domain is searched only where no other is named. A link-local name server (`fe80::1%eth0`) is left out:
+/// of which link is not kept in reading.
+fn as_the_machine_does(config: ResolverConfig) -> Result<ResolverConfig, NetError> {
+    let (domain, search, mut servers) = config.into_parts();
+    let domain = domain.filter(|_| search.is_empty());
+    servers.retain(|server| !matches!(server.ip, IpAddr::V6(ip) if ip.is_unicast_link_local()));
+    if servers.is_empty() {
+        return Err(NetError::from("all of them are link-local"));
+    }
+    Ok(ResolverConfig::from_parts(domain, search, servers))
 }
 
 fn addresses_in(hosts: &Hosts, name: &Name) -> Vec<SocketAddr> {
@@ -152,7 +165,7 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::sync::mpsc;
 
-    use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
+    use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverOpts};
     use hickory_resolver::proto::op::{Message, ResponseCode};
     use hickory_resolver::proto::rr::rdata::A;
     use hickory_resolver::proto::rr::{RData, Record};
@@ -341,6 +354,34 @@ mod tests {
         for (name, address) in [("crm", [10, 1, 2, 3]), ("wiki", [10, 1, 2, 4])] {
             assert_eq!(addresses_in(&hosts, &name.parse().expect("a name")), at(address));
         }
+    }
+
+    #[test]
+    fn the_machines_own_domain_is_searched_only_where_no_other_is_named() {
+        let own: Name = "own.example".parse().expect("a domain");
+        let house: Name = "house.example".parse().expect("a domain");
+        for (search, expected) in [(vec![house], None), (vec![], Some(&own))] {
+            let servers = vec![NameServerConfig::udp(IpAddr::from([10, 0, 0, 53]))];
+            let config = ResolverConfig::from_parts(Some(own.clone()), search, servers);
+            let config = as_the_machine_does(config).expect("it has a server");
+            assert_eq!(config.domain(), expected);
+        }
+    }
+
+    #[test]
+    fn link_local_name_servers_are_not_asked() {
+        let asked = |servers: &[&str]| {
+            let server = |ip: &&str| NameServerConfig::udp(ip.parse().expect("an address"));
+            let servers = servers.iter().map(server).collect();
+            let config = as_the_machine_does(ResolverConfig::from_name_servers(servers)).ok()?;
+            Some(config.name_servers().iter().map(|server| server.ip.to_string()).collect::<Vec<_>>())
+        };
+
+        assert_eq!(
+            asked(&["fe80::1", "fd00::53", "10.0.0.53"]),
+            Some(vec!["fd00::53".to_owned(), "10.0.0.53".to_owned()])
+        );
+        assert_eq!(asked(&["fe80::1"]), None, "the machine's own resolver is asked then");
     }
 
     #[tokio::test]
