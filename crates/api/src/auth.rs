@@ -152,7 +152,7 @@ pub struct Caller {
     /// With which they ask, unless it is with a key itself: what goes on for long ends with it.
     session_id: Option<SessionId>,
     scopes: Vec<String>,
-    /// When their key opens nothing any more; `None`: it does not end, or they are a person.
+    /// When their key opens nothing any more, had it not been rotated; `None`: it does not end, or they are a person.
     ends_at: Option<DateTime<Utc>>,
 }
 
@@ -181,7 +181,8 @@ impl Caller {
         roles::scopes(role).iter().all(|scope| self.may_word(scope))
     }
 
-    /// When their own key ends, if that is before this moment; `None` is never. Nobody makes a key that outlives theirs.
+    /// When their own key ends, if that is before this moment; `None` is never. Nobody makes a key that outlives theirs. While one
+    /// that was rotated goes on, its end is the one that it had before: else who missed its successor could make none that lasts.
     pub fn ends_before(&self, moment: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
         self.ends_at.filter(|own| moment.is_none_or(|moment| *own < moment))
     }
@@ -251,7 +252,7 @@ impl LongCaller {
 impl From<StoredKey> for Caller {
     fn from(key: StoredKey) -> Self {
         let identity = Identity::Key(key.id);
-        let (name, scopes, ends_at) = (key.name, key.scopes, key.expires_at);
+        let (name, scopes, ends_at) = (key.name, key.scopes, key.own_expires_at);
         Self { workspace_id: key.workspace_id, identity, name, session_id: None, scopes, ends_at }
     }
 }

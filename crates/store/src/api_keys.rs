@@ -31,6 +31,8 @@ pub struct StoredKey {
     pub created_at: DateTime<Utc>,
     /// It opens nothing from then on.
     pub expires_at: Option<DateTime<Utc>>,
+    /// The same, had it not been rotated: nobody's right to make keys that last ends with that.
+    pub own_expires_at: Option<DateTime<Utc>>,
     /// Last use, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,
     /// When it was taken back.
@@ -77,6 +79,8 @@ struct Row {
     last_used_at: Option<DateTime<Utc>>,
     revoked_at: Option<DateTime<Utc>>,
     created_by: Option<String>,
+    rotated_at: Option<DateTime<Utc>>,
+    own_expires_at: Option<DateTime<Utc>>,
 }
 
 impl From<Row> for StoredKey {
@@ -89,6 +93,7 @@ impl From<Row> for StoredKey {
             scopes: row.scopes,
             created_at: row.created_at,
             expires_at: row.expires_at,
+            own_expires_at: if row.rotated_at.is_some() { row.own_expires_at } else { row.expires_at },
             last_used_at: row.last_used_at,
             revoked_at: row.revoked_at,
             created_by: row.created_by,
@@ -323,16 +328,19 @@ pub async fn lock(
     Ok(row.map(StoredKey::from))
 }
 
-/// Has a key of a workspace open nothing from then on.
-pub async fn expire(
+/// Has a key that is rotated at `now`, and was locked, open nothing from `ends_at` on; its own end is kept.
+pub async fn retire(
     conn: &mut Connection,
-    workspace_id: WorkspaceId,
-    id: KeyId,
-    expires_at: DateTime<Utc>,
+    key: &StoredKey,
+    ends_at: DateTime<Utc>,
+    now: DateTime<Utc>,
 ) -> QueryResult<()> {
-    let own = api_keys::id.eq(id.uuid()).and(api_keys::workspace_id.eq(workspace_id.uuid()));
-    diesel::update(api_keys::table.filter(own))
-        .set(api_keys::expires_at.eq(expires_at))
+    diesel::update(api_keys::table.find(key.id.uuid()))
+        .set((
+            api_keys::expires_at.eq(ends_at),
+            api_keys::rotated_at.eq(now),
+            api_keys::own_expires_at.eq(key.own_expires_at),
+        ))
         .execute(conn)
         .await?;
     Ok(())

@@ -13,6 +13,8 @@ diesel::table! {
         last_used_at -> Nullable<Timestamptz>,
         revoked_at -> Nullable<Timestamptz>,
         created_by -> Nullable<Text>,
+        rotated_at -> Nullable<Timestamptz>,
+        own_expires_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -30,7 +30,8 @@ pub struct NewKey {
     /// What it may do: scopes that you hold yourself, or `*` for everything.
     #[schema(example = json!(["links:read", "links:write"]))]
     scopes: Vec<String>,
-    /// It opens nothing from then on. Default: never. Whoever asks with a key that ends names no later moment than its end.
+    /// It opens nothing from then on. Default: never. Whoever asks with a key that ends names no later moment than its end; where that
+    /// key was rotated, than the end that it had before.
     expires_at: Option<DateTime<Utc>>,
 }
 
@@ -116,7 +117,8 @@ async fn created_before(conn: &mut Connection, caller: &Caller, id: KeyId) -> Re
     Ok(Created { stored, key: None })
 }
 
-/// Makes a key with the name, the scopes and the end of another, which ends after an overlap. With an idempotency key that came
+/// Makes a key with the name, the scopes and the end of another, which itself ends after an overlap; it may be rotated again until
+/// then, for another key with the end that it had at first. With an idempotency key that came
 /// before, tells of the one that it made; that cannot be shown again.
 ///
 /// # Errors
@@ -154,7 +156,7 @@ pub async fn rotate(
                 detail: format!("your own key has not the scope `{scope}`, which this one has"),
             });
         }
-        if let Some(own) = caller.ends_before(old.expires_at) {
+        if let Some(own) = caller.ends_before(old.own_expires_at) {
             return Err(ApiError::Conflict {
                 code: "not_held",
                 pointer: None,
@@ -162,13 +164,13 @@ pub async fn rotate(
             });
         }
         let ends_at = old.expires_at.map_or(now + overlap, |ends_at| ends_at.min(now + overlap));
-        api_keys::expire(conn, caller.workspace_id, id, ends_at).await?;
+        api_keys::retire(conn, &old, ends_at, now).await?;
         if ends_at <= now {
             // as if it were revoked
             invitations::revoke_by(conn, caller.workspace_id, &id.to_string(), now).await?;
         }
         let key = ApiKey::generate();
-        let new = NewKey { name: old.name, scopes: old.scopes, expires_at: old.expires_at };
+        let new = NewKey { name: old.name, scopes: old.scopes, expires_at: old.own_expires_at };
         let stored = insert(shared, conn, caller, &new, &key, now).await?;
         let details = json!({"successor": stored.id, "expires_at": ends_at});
         let subject = id.to_string();

@@ -109,7 +109,8 @@ pub async fn show_key(
 ///
 /// The answer holds a new key with the same name and scopes; the old one goes on for a day, or as long as you say, so that you can
 /// change over. You must hold every scope of it, with a key that ends no sooner. The answer to a repeat with the same `Idempotency-Key` is without the key, since
-/// only its hash is kept: who missed it rotates again.
+/// only its hash is kept: who missed it rotates again, also with the old key itself. Until the old key ends it does all that it did: let
+/// it end at once (`overlap_seconds`: 0) when somebody else may have it.
 #[utoipa::path(tag = "keys and audit", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = Rotation, security(("api_key" = ["keys:write"])), responses((status = 201, body = KeyView),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]

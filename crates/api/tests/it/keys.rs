@@ -128,6 +128,40 @@ async fn nobody_makes_a_key_that_outlives_their_own() {
 }
 
 #[tokio::test]
+async fn who_missed_the_successor_of_their_own_key_rotates_again_for_one_that_lasts_as_long() {
+    let api = Api::start().await;
+    for ends_at in [None, Some(Utc::now() + TimeDelta::days(20))] {
+        let keeper = api.key_with(&["keys:write", "links:read"], ends_at).await;
+        let call = async |method, path: &str, body| api.call_as(&keeper, method, path, body).await;
+        let listed = call(Method::GET, "/v1/api-keys", None).await.body;
+        let is_own = |key: &&serde_json::Value| keeper.starts_with(key["shown"].as_str().expect("text"));
+        let own = listed["data"].as_array().expect("keys").iter().find(is_own).expect("the key").clone();
+        let rotate = async |key: &serde_json::Value| {
+            let path = format!("/v1/api-keys/{}/rotate", text(&key["id"]));
+            call(Method::POST, &path, Some(json!({}))).await
+        };
+
+        let missed = rotate(&own).await;
+        let again = rotate(&own).await;
+
+        assert_eq!((missed.status, &missed.body["expires_at"]), (201, &own["expires_at"]), "{}", missed.body);
+        assert_eq!((again.status, &again.body["expires_at"]), (201, &own["expires_at"]), "{}", again.body);
+        let of_missed = rotate(&missed.body).await;
+        assert_eq!((of_missed.status, &of_missed.body["expires_at"]), (201, &own["expires_at"]));
+        let body = json!({"name": "x", "scopes": ["links:read"], "expires_at": own["expires_at"]});
+        assert_eq!(call(Method::POST, "/v1/api-keys", Some(body)).await.status, 201);
+        // the key itself ends all the same
+        let shown = api.get(&format!("/v1/api-keys/{}", text(&own["id"]))).await.body;
+        let ends_at: DateTime<Utc> = text(&shown["expires_at"]).parse().expect("a moment");
+        assert!(ends_at - Utc::now() <= TimeDelta::hours(24), "{ends_at}");
+
+        let body = json!({"name": "x", "scopes": ["links:read"], "expires_at": null});
+        let lasting = call(Method::POST, "/v1/api-keys", Some(body)).await.status;
+        assert_eq!(lasting, if own["expires_at"].is_null() { 201 } else { 422 });
+    }
+}
+
+#[tokio::test]
 async fn a_form_makes_a_key_that_ends_and_says_what_to_do_where_there_is_none() {
     let api = Api::start().await;
     let mut owner = join(&api, "ada@example.com", "owner").await;
