@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use crate::data_dir::{DataDir, DataDirOption, Running};
-use crate::layers::Layers;
+use crate::layers::{Layers, Named};
 
 /// Options of the commands that work on a database or broker.
 #[derive(Debug, Clone, Default, Args)]
@@ -26,9 +26,9 @@ pub(crate) struct ConnectionOptions {
 pub(crate) struct Connections {
     pub database: store::Settings,
     pub nats: bus::Settings,
-    /// The `up` that was found, unless settings name both database and broker.
+    /// The `up` that was found, unless settings name a database and a broker that are not the ones it works on.
     pub running: Option<Running>,
-    /// Settings name both: services run apart, and `up` has no part in it.
+    /// Settings name both, and no `up` was found that works on them: services run apart, and `up` has no part in it.
     pub is_elsewhere: bool,
     /// Where `up` keeps everything, unless services run apart.
     data_dir: Option<DataDir>,
@@ -48,9 +48,15 @@ impl ConnectionOptions {
 
         let layers = Layers::new(self.config.clone());
         let named = layers.named()?;
-        let is_elsewhere = named.nats.url.is_some() && named.database.url.is_some();
-        let data_dir = if is_elsewhere { None } else { Some(self.data_dir.dir()?) };
+        let names_both = named.nats.url.is_some() && named.database.url.is_some();
+        let data_dir = match self.data_dir.dir() {
+            // services that run apart need none
+            Err(_) if names_both => None,
+            dir => Some(dir?),
+        };
         let running = data_dir.as_ref().and_then(DataDir::running);
+        let running = running.filter(|running| !names_both || works_on(running, &named));
+        let is_elsewhere = names_both && running.is_none();
         let ours = running.as_ref().map(urls).unwrap_or_default();
         let settings: Settings = layers.load(&[store::DEFAULTS, bus::DEFAULTS], &ours)?;
         Ok(Connections {
@@ -58,7 +64,7 @@ impl ConnectionOptions {
             nats: settings.nats,
             running,
             is_elsewhere,
-            data_dir,
+            data_dir: data_dir.filter(|_| !is_elsewhere),
             layers,
             ours,
         })
@@ -98,6 +104,12 @@ impl Connections {
         }
         ours
     }
+}
+
+/// Whether an `up` has the database and the broker that settings name.
+fn works_on(running: &Running, named: &Named) -> bool {
+    named.database.url.as_deref() == Some(running.database_url.as_str())
+        && named.nats.url.as_deref() == Some(running.nats_url.as_str())
 }
 
 fn urls(running: &Running) -> toml::Table {

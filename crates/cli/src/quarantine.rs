@@ -43,7 +43,7 @@ pub(crate) struct ListOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example, all that `record` put aside:
-  clickwire quarantine list --consumer record --all --json | jq -r .id | xargs clickwire quarantine replay")]
+  clickwire quarantine list --consumer record --all --json | jq -r .id | xargs -r clickwire quarantine replay")]
 pub(crate) struct ReplayOptions {
     /// Ids of the messages, as `clickwire quarantine list` shows them
     #[arg(required = true)]

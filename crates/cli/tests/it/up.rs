@@ -211,6 +211,13 @@ async fn servers_that_settings_name_are_used_and_no_others_started() {
     assert_eq!(status(&running, text(&running, "key")).await, StatusCode::OK);
     assert!(!clickwire.dir.path().join("data/postgres").exists());
     assert!(!clickwire.dir.path().join("data/nats").exists());
+
+    // commands with the same settings find what it serves under any host, and the keys that it keeps
+    let link = post(&running, "/v1/links", json!({ "url": "https://example.com/offer" })).await;
+    let (_, slug) = text(&link, "tracked_url").rsplit_once('/').unwrap();
+    let blocked = clickwire.ok(&["block", &format!("https://elsewhere.example.com/{slug}"), "--json"]).await;
+    assert_eq!(text(&blocked.json(), "subject"), text(&link, "id"));
+    clickwire.ok(&["reseal"]).await;
 }
 
 #[tokio::test]
