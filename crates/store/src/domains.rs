@@ -272,6 +272,13 @@ pub async fn served_among(
     Ok(served.into_iter().map(Host::kept).collect())
 }
 
+/// Whether the workspace serves links under this host name: it has it, and has shown so.
+pub async fn is_served(conn: &mut Connection, workspace_id: WorkspaceId, host: &Host) -> QueryResult<bool> {
+    let own = domains::workspace_id.eq(workspace_id.uuid()).and(domains::host.eq(host.as_str()));
+    let served = domains::table.filter(own.and(domains::verified_at.is_not_null()));
+    diesel::select(diesel::dsl::exists(served)).get_result(conn).await
+}
+
 /// Makes one domain the default; `false` when the workspace has no such domain. Belongs in a transaction.
 pub async fn make_default(
     conn: &mut Connection,

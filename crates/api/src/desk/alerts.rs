@@ -92,7 +92,9 @@ pub async fn save(
     if_match: Option<&str>,
     wanted: NewAlert,
 ) -> Result<Saved, ApiError> {
-    let warnings = check_url(shared, caller, &wanted.url).await?;
+    let before = find(shared, caller).await?;
+    let url_before = before.as_ref().map(|endpoint| &endpoint.options.url);
+    let warnings = check_url(shared, caller, &wanted.url, url_before).await?;
     let mut conn = shared.pool.get().await?;
     let (endpoint, made) = conn
         .transaction::<_, ApiError, _>(async |conn| {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use model::EndpointId;
+use model::{EndpointId, EndpointUrl};
 use store::endpoints::{Endpoint, EndpointOptions};
 use webhook::CustomHeaders;
 use webhook::auth::{AuthError, ClientAuth, ClientCertificate, ClientCredentials, ReceiverAuth};
@@ -113,7 +113,8 @@ fn client_credentials(fields: &mut Fields<'_>) -> Option<ClientCredentials> {
     })
 }
 
-/// Refuses a token server that `deliver` would never connect to; tells what its owner should know of it, or of a certificate.
+/// Refuses a token server that `deliver` would never connect to; tells what its owner should know of it, or of a certificate. The one that the
+/// endpoint has (`saved`) may stay where links are served by now.
 ///
 /// # Errors
 /// When its address is forbidden, or links are served there.
@@ -121,10 +122,13 @@ pub(super) async fn check(
     shared: &Shared,
     caller: &Caller,
     auth: &ReceiverAuth,
+    saved: Option<&Endpoint>,
 ) -> Result<Vec<String>, ApiError> {
     match auth {
         ReceiverAuth::OAuth2(credentials) => {
-            check_url_at(shared, caller, &credentials.token_url, "/auth/token_url", "the token URL").await
+            let url = &credentials.token_url;
+            let saved = saved.and_then(|endpoint| token_url(shared, caller, endpoint));
+            check_url_at(shared, caller, url, saved.as_ref(), "/auth/token_url", "the token URL").await
         }
         ReceiverAuth::Mtls(certificate) => {
             let ends_soon = certificate.expires_at().filter(|at| *at < now() + EXPIRES_SOON);
@@ -132,6 +136,14 @@ pub(super) async fn check(
             Ok(ends_soon.map(warning).into_iter().collect())
         }
         _ => Ok(Vec::new()),
+    }
+}
+
+/// Where an endpoint gets its tokens; `None` also when its access was sealed with a key that is gone.
+fn token_url(shared: &Shared, caller: &Caller, endpoint: &Endpoint) -> Option<EndpointUrl> {
+    match open(shared, caller, endpoint.id, &endpoint.options) {
+        Ok(Some(ReceiverAuth::OAuth2(credentials))) => Some(credentials.token_url),
+        _ => None,
     }
 }
 

@@ -52,9 +52,9 @@ pub async fn create(
             return created_before(shared, &mut conn, caller, before, now).await.map(Done::Before);
         }
     }
-    let mut warnings = check_url(shared, caller, &new.url).await?;
+    let mut warnings = check_url(shared, caller, &new.url, None).await?;
     if let Some(auth) = &new.auth {
-        warnings.extend(endpoint_auth::check(shared, caller, auth).await?);
+        warnings.extend(endpoint_auth::check(shared, caller, auth, None).await?);
     }
     let id = EndpointId::generate_at(now);
     let (state, reason) = match new.enabled {

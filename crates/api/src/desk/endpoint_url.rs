@@ -22,7 +22,7 @@ pub const LOOK_UPS_MAX: usize = 512;
 pub const LOOK_UPS_OF_WORKSPACE_MAX: usize = 32;
 
 /// Refuses what `deliver` would never connect to, where someone can see it, by the same rules. A name that leads
-/// nowhere now may do so later: that is a warning.
+/// nowhere now may do so later: that is a warning. A URL that is `saved` already may stay where links are served by now.
 ///
 /// # Errors
 /// When the URL, or an address that its name leads to, is forbidden, links are served there, or [`LOOK_UPS_OF_WORKSPACE_MAX`] of the
@@ -31,8 +31,9 @@ pub(super) async fn check_url(
     shared: &Shared,
     caller: &Caller,
     url: &EndpointUrl,
+    saved: Option<&EndpointUrl>,
 ) -> Result<Vec<String>, ApiError> {
-    check_url_at(shared, caller, url, "/url", "the URL").await
+    check_url_at(shared, caller, url, saved, "/url", "the URL").await
 }
 
 /// The same of a URL that stands at `pointer`, and is called so.
@@ -40,6 +41,7 @@ pub(super) async fn check_url_at(
     shared: &Shared,
     caller: &Caller,
     url: &EndpointUrl,
+    saved: Option<&EndpointUrl>,
     pointer: &str,
     called: &str,
 ) -> Result<Vec<String>, ApiError> {
@@ -62,7 +64,7 @@ pub(super) async fn check_url_at(
         }
         shared.egress.check_name(name, addresses).map_err(forbidden)?;
     }
-    if serves_links(shared, caller, url.url()).await? {
+    if saved != Some(url) && serves_links(shared, caller, url.url()).await? {
         let detail = "leads to where links are served: each webhook would be a click, and each click a webhook; name the \
                       program that is to get them";
         return Err(ApiError::field(pointer, "loop", detail));
@@ -83,12 +85,24 @@ async fn serves_links(shared: &Shared, caller: &Caller, url: &Url) -> Result<boo
     if link_rules::host(&shared.public_url).as_ref() == Some(&host) {
         return Ok(is_below(&shared.public_url, url));
     }
-    let is_web = matches!(url.port_or_known_default(), Some(80 | 443));
-    if !is_web && !has_its_port(&shared.public_url, url) {
+    if !may_be_a_domain(&shared.public_url, url) {
         return Ok(false);
     }
     let mut conn = shared.pool.get().await?;
-    Ok(!domains::served_among(&mut conn, caller.workspace_id, &[host]).await?.is_empty())
+    Ok(domains::is_served(&mut conn, caller.workspace_id, &host).await?)
+}
+
+/// Whether links are met at a URL on another host than that of `public_url`, if that host is a domain. One that stands for this
+/// machine is a domain of whoever tried us out there, and may not be one that can be removed; other programs are met on it.
+fn may_be_a_domain(public_url: &Url, url: &Url) -> bool {
+    let is_this_machine = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    let is_web = matches!(url.port_or_known_default(), Some(80 | 443));
+    !is_this_machine && (is_web || has_its_port(public_url, url))
 }
 
 /// Whether a URL on the host of `public_url` is one of its links. Another port is another program: whoever tries us out has it on
@@ -124,6 +138,24 @@ mod tests {
         ] {
             let parsed = |text: &str| text.parse().expect("a URL");
             assert_eq!(is_below(&parsed(public_url), &parsed(url)), is_link, "{public_url} {url}");
+        }
+    }
+
+    #[test]
+    fn a_program_on_this_machine_is_not_taken_for_a_domain_of_the_machines_name() {
+        let public_url: Url = "https://go.example.com:8080".parse().expect("a URL");
+        for (url, may_be) in [
+            ("https://links.example.com/x", true),
+            ("http://links.example.com/x", true),
+            ("http://links.example.com:8080/x", true),
+            ("http://links.example.com:9000/x", false),
+            ("http://127.0.0.1/hook", false),
+            ("http://127.0.0.1:8080/hook", false),
+            ("http://localhost/hook", false),
+            ("http://[::1]/hook", false),
+            ("http://10.0.0.1/hook", true),
+        ] {
+            assert_eq!(may_be_a_domain(&public_url, &url.parse().expect("a URL")), may_be, "{url}");
         }
     }
 }

@@ -56,16 +56,20 @@ pub async fn update(
     wanted: EndpointChange,
 ) -> Result<(Endpoint, Vec<String>), ApiError> {
     let now = now();
+    let mut saved = None;
     if wanted.url.is_some() || wanted.auth.is_some() {
+        let found = find(shared, caller, id).await?;
         // before names are looked up for what is refused anyway
-        check_match(if_match, find(shared, caller, id).await?.revision)?;
+        check_match(if_match, found.revision)?;
+        saved = Some(found);
     }
+    let saved_url = saved.as_ref().map(|endpoint| &endpoint.options.url);
     let mut warnings = match &wanted.url {
-        Some(url) => check_url(shared, caller, url).await?,
+        Some(url) => check_url(shared, caller, url, saved_url).await?,
         None => Vec::new(),
     };
     if let Some(Some(auth)) = &wanted.auth {
-        warnings.extend(endpoint_auth::check(shared, caller, auth).await?);
+        warnings.extend(endpoint_auth::check(shared, caller, auth, saved.as_ref()).await?);
     }
     let enabled = wanted.enabled;
     let mut conn = shared.pool.get().await?;

@@ -1,8 +1,10 @@
 //! Names of endpoints when they are saved: looked up with the name servers of `deliver.dns_servers`, as `deliver` does.
 
+use chrono::Utc;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use testkit::{NameAnswer, NameServer, until};
+use store::domains;
+use testkit::{NameAnswer, NameServer, given, until};
 
 use crate::harness::{Answer, Api, LIMIT};
 
@@ -74,6 +76,16 @@ async fn neither_webhooks_nor_what_they_need_lead_to_tracked_links() {
     // another port is another program
     assert_eq!(api.patch(&path, hook("crm.example")).await.status, 200);
     assert_eq!(api.post("/v1/webhook-endpoints", hook("localhost")).await.status, 201);
+    // so is one on this machine, and a domain that is only claimed serves no links yet
+    let mut conn = api.pool.get().await.expect("the database runs");
+    given::domain(&mut conn, api.workspace_id, "127.0.0.1").await;
+    let claimed = "claimed.example".parse().expect("a host");
+    let claimed = domains::claim(&mut conn, api.workspace_id, &claimed, Utc::now()).await.expect("a row");
+    assert!(claimed.is_some_and(|domain| !domain.is_verified()));
+    for url in ["http://127.0.0.1/hook", "https://claimed.example/hook"] {
+        let made = api.post("/v1/webhook-endpoints", json!({"url": url})).await;
+        assert_eq!(made.status, 201, "{url} {}", made.body);
+    }
 
     for url in ["http://localhost:8080/abc", "https://crm.example/abc", "http://crm.example:8080/abc"] {
         let token =
@@ -90,6 +102,27 @@ async fn neither_webhooks_nor_what_they_need_lead_to_tracked_links() {
             assert_eq!(told, (422, &json!(pointer), &json!("loop")), "{url} {}", refused.body);
         }
     }
+}
+
+#[tokio::test]
+async fn a_url_that_was_saved_before_links_were_served_there_may_be_saved_again() {
+    let (api, _names) = start().await;
+    let url = "https://crm.example/hook";
+    let auth = json!({"type": "oauth2", "token_url": url, "client_id": "us", "client_secret": "hunter2"});
+    let (endpoint, alert) = (json!({"url": url, "auth": auth}), json!({"alert": {"url": url}}));
+    let made = api.post("/v1/webhook-endpoints", endpoint.clone()).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let path = format!("/v1/webhook-endpoints/{}", made.body["id"].as_str().expect("an id"));
+    assert_eq!(api.patch("/v1/settings", alert.clone()).await.status, 200);
+    assert_eq!(api.post("/v1/domains", json!({"host": "crm.example"})).await.status, 201);
+
+    for (path, body) in [(path.as_str(), endpoint), ("/v1/settings", alert)] {
+        let again = api.patch(path, body).await;
+        assert_eq!(again.status, 200, "{path} {}", again.body);
+    }
+
+    let moved = api.patch(&path, json!({"url": "https://crm.example/other"})).await;
+    assert_eq!((moved.status, &moved.body["errors"][0]["code"]), (422, &json!("loop")), "{}", moved.body);
 }
 
 #[tokio::test]
