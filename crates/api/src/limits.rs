@@ -1,6 +1,6 @@
 //! How many requests to `/v1` anyone may make: one bucket for each API key, for each workspace, and for each address that
-//! shows no key, or none that opens anything. Who is signed in to the console has as many requests as a key, and those count for
-//! the workspace as well.
+//! shows no key, or none that opens anything. Who is signed in to the console has as many requests as a key. Those count for the
+//! workspace as well, but busy keys of it keep no person out.
 //!
 //! A bucket holds `burst` requests and is refilled at a steady rate. What is left of it stands in every answer, in the fields
 //! of draft-ietf-httpapi-ratelimit-headers-07 (`RateLimit-Limit`, `-Remaining`, `-Reset`, `-Policy`; later drafts have other
@@ -125,14 +125,15 @@ impl Limits {
         self.note(request, taken, "key")
     }
 
-    /// Counts a request of who is signed in to the console, and for their workspace.
+    /// Counts a request of who is signed in to the console, and for their workspace; what that has left refuses nobody here.
     ///
     /// # Errors
     /// [`ApiError::RateLimited`]
     pub fn count_signed(&self, request: &HttpRequest, caller: &Caller) -> Result<(), ApiError> {
         let taken = self.signed.take(caller.identity, Instant::now());
         self.note(request, taken, "session")?;
-        self.count_workspace(request, caller.workspace_id)
+        let _ = self.workspaces.take(caller.workspace_id, Instant::now());
+        Ok(())
     }
 
     /// Counts a request for a workspace.
