@@ -49,7 +49,7 @@ pub struct HoldUpText {
     pub sequence: u64,
     /// Attempts so far.
     pub attempts: u32,
-    /// Its first attempt.
+    /// Its first attempt that failed.
     pub since: When,
 }
 

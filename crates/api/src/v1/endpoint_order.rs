@@ -32,7 +32,7 @@ pub struct HoldUpView {
     link_id: Option<String>,
     sequence: u64,
     attempt_count: u32,
-    /// Its first attempt.
+    /// Its first attempt that failed since it was last accepted, if it was.
     since: String,
 }
 

@@ -1,10 +1,11 @@
 //! Numbers of deliveries and the heads of lines, as the database keeps them.
 
 use chrono::{DateTime, Duration, Utc};
-use model::delivery::DeliveryStatus;
+use model::delivery::{Attempt, DeliveryStatus, ErrorClass};
 use model::event_type::LINK_CLICKED;
 use model::ordering::OnFailure;
 use model::{DeliveryId, EndpointId, EventId, LinkId, Ordering, WorkspaceId};
+use store::attempts::{NewAttempt, Trigger};
 use store::deliveries::{self, NewDelivery, Owed, Progress};
 use store::delivery_log::{self, DeliveryFilter};
 use store::endpoints::{self, State};
@@ -116,11 +117,45 @@ impl Counted {
             next_attempt_at: (status == DeliveryStatus::Pending).then_some(due_at),
             attempted_at: Some(self.now),
             finished_at: (status != DeliveryStatus::Pending).then_some(self.now),
+            last_error: (status != DeliveryStatus::Delivered).then_some(ErrorClass::Timeout.as_str()),
             ..Progress::due(self.now, None)
         };
+        self.finish_with(new, progress, &[]).await;
+    }
+
+    /// Stores that this attempt of a leased delivery, so many seconds ago, failed; it is due again at once.
+    async fn fail(&mut self, new: &NewDelivery, number: u32, seconds_ago: i64) {
+        let error = Some(ErrorClass::Timeout);
+        let attempt = Attempt { error, ..Attempt::begun(self.now - Duration::seconds(seconds_ago)) };
+        let progress = Progress {
+            attempt_count: number,
+            attempted_at: Some(attempt.started_at),
+            last_error: error.map(|error| error.as_str()),
+            ..Progress::due(self.now, None)
+        };
+        let attempt = NewAttempt {
+            delivery_id: new.id,
+            workspace_id: self.workspace_id,
+            number,
+            trigger: Trigger::Schedule,
+            url: None,
+            attempt,
+        };
+        self.finish_with(new, progress, &[attempt]).await;
+    }
+
+    async fn finish_with(&mut self, new: &NewDelivery, progress: Progress, attempts: &[NewAttempt]) {
         let finished = Finished { id: new.id, workspace_id: self.workspace_id, owed: new.owed, progress };
-        let stored = leases::finish(&mut self.conn, &[finished], &[], self.courier, self.now).await;
+        let stored = leases::finish(&mut self.conn, &[finished], attempts, self.courier, self.now).await;
         assert_eq!(stored.expect("a query").len(), 1);
+    }
+
+    /// How many seconds ago what holds up others began to fail, and how many endpoints it holds up.
+    async fn held_up(&mut self) -> (Vec<i64>, i64) {
+        let ids = [self.endpoint_id];
+        let held = lines::hold_ups(&mut self.conn, self.workspace_id, &ids, 10).await.expect("a query");
+        let count = lines::count_held_up(&mut self.conn, &ids, 10).await.expect("a count");
+        (held.iter().map(|held| self.now.timestamp() - held.since.timestamp()).collect(), count)
     }
 }
 
@@ -205,6 +240,41 @@ async fn each_link_has_its_head_and_a_strict_order_has_one() {
     counted.finish(&new[0], DeliveryStatus::Delivered).await;
     assert_eq!(counted.live(true, LineKey::default()).await, [2]);
     assert_eq!(counted.live(false, LineKey(links[1].uuid())).await, [4]);
+}
+
+#[tokio::test]
+async fn what_was_accepted_and_is_asked_for_again_holds_up_others_since_it_first_failed_after_that() {
+    let database = TestDatabase::new().await;
+    let mut counted = Counted::begin(&database).await;
+    let first = counted.delivery(LinkId::generate(), 90);
+    counted.store(std::slice::from_ref(&first)).await;
+    counted.hold().await;
+    assert_eq!(counted.lease(first.id).await, [1]);
+    counted.fail(&first, 1, 80).await;
+    assert_eq!(counted.held_up().await, (vec![80], 1));
+    assert_eq!(counted.lease(first.id).await, [1]);
+    let accepted = Progress {
+        status: DeliveryStatus::Delivered,
+        attempt_count: 2,
+        next_attempt_at: None,
+        attempted_at: Some(counted.now),
+        finished_at: Some(counted.now),
+        ..Progress::due(counted.now, None)
+    };
+    let attempt = Attempt::begun(counted.now - Duration::seconds(70));
+    let (delivery_id, workspace_id) = (first.id, counted.workspace_id);
+    let attempt =
+        NewAttempt { delivery_id, workspace_id, number: 2, trigger: Trigger::Schedule, url: None, attempt };
+    counted.finish_with(&first, accepted, &[attempt]).await;
+
+    counted.retry(&first).await;
+    assert_eq!(counted.held_up().await, (vec![], 0), "it has not failed");
+
+    for (number, seconds_ago) in [(3, 20), (4, 10)] {
+        assert_eq!(counted.lease(first.id).await, [1]);
+        counted.fail(&first, number, seconds_ago).await;
+        assert_eq!(counted.held_up().await, (vec![20], 1));
+    }
 }
 
 #[tokio::test]

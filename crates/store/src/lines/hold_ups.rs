@@ -13,6 +13,9 @@ use crate::sequences::NO_LINK;
 use crate::statement::{statement, unnested};
 use crate::{Connection, QueryResult};
 
+/// Its last attempt failed. One that was accepted and is asked for again has not, until it does.
+const HAS_FAILED: &str = "d.attempt_count > 0 AND d.last_error IS NOT NULL";
+
 /// A delivery that has failed and holds up what is behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HoldUp {
@@ -26,7 +29,7 @@ pub struct HoldUp {
     pub sequence: u64,
     /// Attempts so far.
     pub attempt_count: u32,
-    /// Since its first attempt; of one that was accepted then and was asked for again, since its last.
+    /// When its first attempt began that failed; of one that was accepted and asked for again, the first since then.
     pub since: DateTime<Utc>,
 }
 
@@ -73,9 +76,11 @@ pub(super) fn hold_ups_sql() -> String {
     let wanted = unnested("$1", "wanted (endpoint_id)");
     format!(
         "SELECT wanted.endpoint_id, held.id, held.order_key, held.sequence, held.attempt_count, \
-             coalesce((SELECT a.started_at FROM attempts a WHERE a.day = held.day AND a.delivery_id = held.id \
-                 AND a.number = 1 AND a.error IS NOT NULL), held.attempted_at, held.created_at) AS since \
-         FROM {wanted}, LATERAL (SELECT d.* FROM deliveries d WHERE {IN_LINE} AND d.attempt_count > 0 \
+             coalesce((SELECT min(a.started_at) FROM attempts a WHERE a.day = held.day AND a.delivery_id = held.id \
+                 AND a.error IS NOT NULL AND a.number > coalesce((SELECT max(b.number) FROM attempts b \
+                     WHERE b.day = held.day AND b.delivery_id = held.id AND b.error IS NULL), 0)), \
+                 held.attempted_at, held.created_at) AS since \
+         FROM {wanted}, LATERAL (SELECT d.* FROM deliveries d WHERE {IN_LINE} AND {HAS_FAILED} \
              AND d.endpoint_id = wanted.endpoint_id AND d.workspace_id = (SELECT $2) \
              ORDER BY d.sequence LIMIT (SELECT $3)) AS held \
          ORDER BY wanted.endpoint_id, held.sequence"
@@ -98,7 +103,7 @@ pub async fn count_held_up(
     }
     let row: Row = statement(format!(
         "SELECT count(DISTINCT held.endpoint_id) AS endpoints FROM (SELECT d.endpoint_id FROM deliveries d \
-             WHERE {IN_LINE} AND d.attempt_count > 0 AND d.endpoint_id = ANY($1) LIMIT $2) AS held"
+             WHERE {IN_LINE} AND {HAS_FAILED} AND d.endpoint_id = ANY($1) LIMIT $2) AS held"
     ))
     .bind::<Array<SqlUuid>, _>(endpoint_ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
     .bind::<BigInt, _>(limit)
