@@ -177,15 +177,16 @@ impl Courier {
             return Ok(());
         }
         let until = Utc::now() + recorder.lease();
-        let ids: Vec<DeliveryId> = leased.iter().map(|leased| leased.id).collect();
-        let ours = leases::renew(conn, &ids, first.by, until).await?;
+        // none of these leases lasts longer yet
+        let held: Vec<(DeliveryId, DateTime<Utc>)> = leased.iter().map(|leased| (leased.id, until)).collect();
+        let ours = leases::renew(conn, &held, first.by, until).await?;
         leased.retain(|leased| ours.contains(&leased.id));
-        for lost in ids.iter().filter(|id| !ours.contains(id)) {
+        for (lost, _) in held.iter().filter(|(id, _)| !ours.contains(id)) {
             // nothing is sent behind it
             of_lines.remove(lost);
         }
-        let ids: Vec<BatchId> = batches.iter().map(|batch| batch.id).collect();
-        let ours = batches::renew(conn, &ids, first.by, until).await?;
+        let held: Vec<(BatchId, DateTime<Utc>)> = batches.iter().map(|batch| (batch.id, until)).collect();
+        let ours = batches::renew(conn, &held, first.by, until).await?;
         batches.retain(|batch| ours.contains(&batch.id));
         anyhow::ensure!(Utc::now() < until, "what was leased could not be begun in time");
         Ok(())

@@ -374,7 +374,7 @@ impl Dispatcher {
     fn hand_over(&self, dispatch: Dispatch) {
         let State::Sent { answer, .. } = dispatch.state else { return };
         let recorder = Arc::clone(&self.recorder);
-        recorder.take(dispatch.id);
+        recorder.take(dispatch.id, recorder.latest_end());
         let work = Arc::clone(&self.work);
         self.tasks.spawn(async move {
             match answer.await {

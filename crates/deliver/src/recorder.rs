@@ -2,9 +2,12 @@
 //!
 //! A delivery, or a batch of them, is *in hand* from the moment its lease is ours until its result is stored, or it is given back.
 //! Results are only taken while the lease is still ours, so a process that was frozen cannot overwrite what another has done since.
+//!
+//! Of what is in hand it is known until when its lease lasts at the latest. A lease that lasts longer was got anew after that one had
+//! ended, by the courier of this process: it is neither renewed nor given back before it is in hand itself.
 
-use std::collections::HashSet;
-use std::hash::Hash;
+mod in_hand;
+
 use std::mem;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,6 +24,7 @@ use tokio::sync::{Notify, mpsc};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
+use self::in_hand::{Held, pairs, prolong, remove, take};
 use crate::attempter::Settlement;
 use crate::endpoint::Endpoint;
 use crate::metrics::Metrics;
@@ -69,6 +73,13 @@ struct Attempted {
     is_awaited: bool,
 }
 
+/// What is being given back.
+#[derive(Debug, Default)]
+struct GivenBack {
+    deliveries: Held<DeliveryId>,
+    batches: Held<BatchId>,
+}
+
 /// Takes results, and knows what is in hand.
 pub struct Recorder {
     /// Who we are in `leased_by`.
@@ -79,8 +90,11 @@ pub struct Recorder {
     work: Arc<Notify>,
     metrics: Metrics,
     /// Bounded by what the lanes let in.
-    in_hand: Mutex<HashSet<DeliveryId>>,
-    batches_in_hand: Mutex<HashSet<BatchId>>,
+    in_hand: Mutex<Held<DeliveryId>>,
+    batches_in_hand: Mutex<Held<BatchId>>,
+    /// Whoever renews leases has it, and whoever gives them back: by what was known before the other, a lease would not be found.
+    /// It is taken with a connection in hand.
+    changing: tokio::sync::Mutex<()>,
     results: mpsc::UnboundedSender<Result>,
 }
 
@@ -104,6 +118,7 @@ impl Recorder {
             metrics,
             in_hand,
             batches_in_hand,
+            changing: tokio::sync::Mutex::default(),
             results: sender,
         });
         (Arc::clone(&recorder), Recording { recorder, results })
@@ -124,14 +139,19 @@ impl Recorder {
         Utc::now() + self.lease / RENEWALS < until
     }
 
-    /// Takes a leased delivery in hand; `false` when it is in hand already, because we were late to renew.
-    pub fn take(&self, id: DeliveryId) -> bool {
-        self.in_hand().insert(id)
+    /// No lease that was got by now lasts longer.
+    pub fn latest_end(&self) -> DateTime<Utc> {
+        Utc::now() + self.lease
+    }
+
+    /// Takes a delivery in hand that is leased until then or less; `false` when it is in hand already, because we were late to renew.
+    pub fn take(&self, id: DeliveryId, until: DateTime<Utc>) -> bool {
+        take(&mut self.in_hand(), id, until)
     }
 
     /// Takes a leased batch in hand; likewise.
-    pub fn take_batch(&self, id: BatchId) -> bool {
-        self.batches_in_hand().insert(id)
+    pub fn take_batch(&self, id: BatchId, until: DateTime<Utc>) -> bool {
+        take(&mut self.batches_in_hand(), id, until)
     }
 
     /// Stores the result of a delivery in hand, soon; at once if it is awaited: then what is behind it in line goes on.
@@ -197,17 +217,17 @@ impl Recorder {
     /// # Errors
     /// When the database is away; then the leases end by themselves.
     pub async fn give_back_all(&self) -> anyhow::Result<()> {
-        let ids: Vec<DeliveryId> = mem::take(&mut *self.in_hand()).into_iter().collect();
-        let batch_ids: Vec<BatchId> = mem::take(&mut *self.batches_in_hand()).into_iter().collect();
-        if ids.is_empty() && batch_ids.is_empty() {
+        let held: Vec<_> = mem::take(&mut *self.in_hand()).into_iter().collect();
+        let batches_held: Vec<_> = mem::take(&mut *self.batches_in_hand()).into_iter().collect();
+        if held.is_empty() && batches_held.is_empty() {
             return Ok(());
         }
-        let (deliveries, batches) = (ids.len(), batch_ids.len());
+        let (deliveries, batches) = (held.len(), batches_held.len());
         warn!(deliveries, batches, "requests were broken off; what they carried will be tried again");
         let mut conn = self.pool.get().await?;
         let now = Utc::now();
-        leases::renew(&mut conn, &ids, self.leased_by, now).await.context("failed to end leases")?;
-        batches::renew(&mut conn, &batch_ids, self.leased_by, now)
+        leases::renew(&mut conn, &held, self.leased_by, now).await.context("failed to end leases")?;
+        batches::renew(&mut conn, &batches_held, self.leased_by, now)
             .await
             .context("failed to end leases of batches")?;
         Ok(())
@@ -217,54 +237,64 @@ impl Recorder {
     pub async fn renew(&self) {
         loop {
             tokio::time::sleep(self.lease / RENEWALS).await;
-            let ids: Vec<DeliveryId> = self.in_hand().iter().copied().collect();
-            let batch_ids: Vec<BatchId> = self.batches_in_hand().iter().copied().collect();
-            let held = ids.len() + batch_ids.len();
-            if held == 0 {
+            if self.in_hand().is_empty() && self.batches_in_hand().is_empty() {
                 continue;
             }
-            match self.renew_once(&ids, &batch_ids).await {
-                Ok(renewed) if renewed < held => {
-                    debug!(lost = held - renewed, "leases have ended, or their results are being stored");
-                }
-                Ok(_) => {}
+            match self.renew_once(Utc::now).await {
+                Ok(0) => {}
+                Ok(lost) => debug!(lost, "leases have ended, or their results are being stored"),
                 Err(error) => warn!(error = format!("{error:#}"), "failed to renew leases"),
             }
         }
     }
 
-    async fn renew_once(&self, ids: &[DeliveryId], batch_ids: &[BatchId]) -> anyhow::Result<usize> {
+    /// Prolongs the leases of what is in hand once there is a connection, from the moment that it is by `clock` then; tells how many
+    /// could not be.
+    pub(crate) async fn renew_once(&self, clock: impl Fn() -> DateTime<Utc>) -> anyhow::Result<usize> {
         let mut conn = self.pool.get().await?;
-        let until = Utc::now() + self.lease;
-        let mut renewed = 0;
-        if !ids.is_empty() {
-            renewed += leases::renew(&mut conn, ids, self.leased_by, until).await?.len();
+        let _alone = self.changing.lock().await;
+        let (held, batches_held) = (pairs(&self.in_hand()), pairs(&self.batches_in_hand()));
+        let (until, mut lost) = (clock() + self.lease, held.len() + batches_held.len());
+        if !held.is_empty() {
+            let renewed = leases::renew(&mut conn, &held, self.leased_by, until).await?;
+            prolong(&mut self.in_hand(), &renewed, until);
+            lost -= renewed.len();
         }
-        if !batch_ids.is_empty() {
-            renewed += batches::renew(&mut conn, batch_ids, self.leased_by, until).await?.len();
+        if !batches_held.is_empty() {
+            let renewed = batches::renew(&mut conn, &batches_held, self.leased_by, until).await?;
+            prolong(&mut self.batches_in_hand(), &renewed, until);
+            lost -= renewed.len();
         }
-        Ok(renewed)
+        Ok(lost)
     }
 
     /// What is about to be given back is in hand no more.
-    fn let_go(&self, result: &Result) {
-        match result {
-            Result::NotTried(id) => remove(&mut self.in_hand(), [id].into_iter()),
-            Result::NotTriedInLine(ids) => remove(&mut self.in_hand(), ids.iter()),
-            Result::NotTriedBatch(id) => remove(&mut self.batches_in_hand(), [id].into_iter()),
-            Result::Attempted(_) | Result::AttemptedBatch(_) => {}
+    fn let_go(&self, results: &[Result]) -> GivenBack {
+        let mut given_back = GivenBack::default();
+        let (mut in_hand, mut batches_in_hand) = (self.in_hand(), self.batches_in_hand());
+        for result in results {
+            match result {
+                Result::NotTried(id) => given_back.deliveries.extend(in_hand.remove_entry(id)),
+                Result::NotTriedInLine(ids) => {
+                    given_back.deliveries.extend(ids.iter().filter_map(|id| in_hand.remove_entry(id)));
+                }
+                Result::NotTriedBatch(id) => given_back.batches.extend(batches_in_hand.remove_entry(id)),
+                Result::Attempted(_) | Result::AttemptedBatch(_) => {}
+            }
         }
+        given_back
     }
 
     /// What could not be given back is in hand again; but for what a courier has in hand by now: that was given back after all.
-    fn take_again(&self, result: &mut Result) -> bool {
+    fn take_again(&self, result: &mut Result, GivenBack { deliveries, batches }: &GivenBack) -> bool {
+        let is_taken = |id: &DeliveryId| deliveries.get(id).is_some_and(|until| self.take(*id, *until));
         match result {
-            Result::NotTried(id) => self.take(*id),
+            Result::NotTried(id) => is_taken(id),
             Result::NotTriedInLine(ids) => {
-                ids.retain(|id| self.take(*id));
+                ids.retain(is_taken);
                 !ids.is_empty()
             }
-            Result::NotTriedBatch(id) => self.take_batch(*id),
+            Result::NotTriedBatch(id) => batches.get(id).is_some_and(|until| self.take_batch(*id, *until)),
             Result::Attempted(_) | Result::AttemptedBatch(_) => true,
         }
     }
@@ -274,11 +304,11 @@ impl Recorder {
         let _ = self.results.send(result);
     }
 
-    fn in_hand(&self) -> std::sync::MutexGuard<'_, HashSet<DeliveryId>> {
+    fn in_hand(&self) -> std::sync::MutexGuard<'_, Held<DeliveryId>> {
         self.in_hand.lock().expect("nobody panics with this in hand")
     }
 
-    fn batches_in_hand(&self) -> std::sync::MutexGuard<'_, HashSet<BatchId>> {
+    fn batches_in_hand(&self) -> std::sync::MutexGuard<'_, Held<BatchId>> {
         self.batches_in_hand.lock().expect("nobody panics with this in hand")
     }
 }
@@ -325,13 +355,17 @@ impl Recording {
     async fn store(&self, results: &mut Vec<Result>) -> anyhow::Result<()> {
         let mut conn = self.recorder.pool.get().await?;
         self.store_attempted(&mut conn, results).await?;
-        // a courier may lease what is given back at once, and takes it in hand then
-        results.iter().for_each(|result| self.recorder.let_go(result));
-        let given_back = self.give_back(&mut conn, results).await;
-        if given_back.is_err() {
-            results.retain_mut(|result| self.recorder.take_again(result));
+        if results.is_empty() {
+            return Ok(());
         }
-        given_back
+        let _alone = self.recorder.changing.lock().await;
+        // a courier may lease what is given back at once, and takes it in hand then
+        let given_back = self.recorder.let_go(results);
+        let stored = self.give_back(&mut conn, results, &given_back).await;
+        if stored.is_err() {
+            results.retain_mut(|result| self.recorder.take_again(result, &given_back));
+        }
+        stored
     }
 
     async fn store_attempted(&self, conn: &mut Connection, results: &mut Vec<Result>) -> anyhow::Result<()> {
@@ -366,24 +400,21 @@ impl Recording {
         Ok(())
     }
 
-    async fn give_back(&self, conn: &mut Connection, results: &mut Vec<Result>) -> anyhow::Result<()> {
-        let (mut delivery_ids, mut batch_ids) = (Vec::new(), Vec::new());
-        for result in &*results {
-            match result {
-                Result::NotTried(id) => delivery_ids.push(*id),
-                Result::NotTriedInLine(ids) => delivery_ids.extend(ids),
-                Result::NotTriedBatch(id) => batch_ids.push(*id),
-                Result::Attempted(_) | Result::AttemptedBatch(_) => {}
-            }
+    async fn give_back(
+        &self,
+        conn: &mut Connection,
+        results: &mut Vec<Result>,
+        GivenBack { deliveries, batches }: &GivenBack,
+    ) -> anyhow::Result<()> {
+        let leased_by = self.recorder.leased_by;
+        if !deliveries.is_empty() {
+            leases::release(conn, &pairs(deliveries), leased_by).await?;
         }
-        if !delivery_ids.is_empty() {
-            leases::release(conn, &delivery_ids, self.recorder.leased_by).await?;
-            self.stored(results, |result| !matches!(result, Result::NotTriedBatch(_)));
+        self.stored(results, |result| !matches!(result, Result::NotTriedBatch(_)));
+        if !batches.is_empty() {
+            batches::release(conn, &pairs(batches), leased_by).await?;
         }
-        if !batch_ids.is_empty() {
-            batches::release(conn, &batch_ids, self.recorder.leased_by).await?;
-            self.stored(results, |result| matches!(result, Result::NotTriedBatch(_)));
-        }
+        self.stored(results, |result| matches!(result, Result::NotTriedBatch(_)));
         Ok(())
     }
 
@@ -407,12 +438,5 @@ impl Recording {
         let stored = self.store(&mut results).await;
         results.into_iter().for_each(|left| self.recorder.send(left));
         stored
-    }
-}
-
-/// What is stored is in hand no more.
-fn remove<'a, Id: Hash + Eq + 'a>(in_hand: &mut HashSet<Id>, ids: impl Iterator<Item = &'a Id>) {
-    for id in ids {
-        in_hand.remove(id);
     }
 }

@@ -68,7 +68,8 @@ impl Runner {
     /// Begins to send these, one after the other. What is in hand already, because we were late to renew, is under way, and what
     /// is behind it is given back.
     pub fn begin(&self, endpoint: &Arc<Endpoint>, mut run: Vec<Leased>) {
-        let taken = run.iter().take_while(|leased| self.recorder.take(leased.id)).count();
+        let until = self.recorder.latest_end();
+        let taken = run.iter().take_while(|leased| self.recorder.take(leased.id, until)).count();
         let behind = run.split_off(taken);
         self.give_back(behind.iter().skip(1).map(|leased| leased.id));
         if run.is_empty() {
@@ -84,13 +85,14 @@ impl Runner {
 
     /// Gives back what was leased and is not sent after all. What is in hand is under way, and stays ours.
     pub fn give_back(&self, ids: impl IntoIterator<Item = DeliveryId>) {
-        let taken = ids.into_iter().filter(|id| self.recorder.take(*id)).collect();
+        let until = self.recorder.latest_end();
+        let taken = ids.into_iter().filter(|id| self.recorder.take(*id, until)).collect();
         self.recorder.give_back_in_line(taken);
     }
 
     /// Begins to send a batch.
     pub fn begin_batch(&self, endpoint: &Arc<Endpoint>, batch: LeasedBatch) {
-        if !self.recorder.take_batch(batch.id) {
+        if !self.recorder.take_batch(batch.id, self.recorder.latest_end()) {
             return;
         }
         endpoint.lane.take(1);

@@ -199,11 +199,11 @@ pub async fn with_open(conn: &mut Connection, limit: i64) -> QueryResult<HashSet
     Ok(rows.into_iter().map(|row| EndpointId::from_uuid(row.endpoint_id)).collect())
 }
 
-/// Prolongs leases that are still ours; tells which they are. Those that somebody has locked, mostly to store their result, are
-/// passed over.
+/// Prolongs leases that are still ours, and last until these moments at the latest; tells which they are. Those that somebody has
+/// locked, mostly to store their result, are passed over.
 pub async fn renew(
     conn: &mut Connection,
-    ids: &[BatchId],
+    held: &[(BatchId, DateTime<Utc>)],
     leased_by: Uuid,
     until: DateTime<Utc>,
 ) -> QueryResult<HashSet<BatchId>> {
@@ -214,14 +214,15 @@ pub async fn renew(
     }
     let rows: Vec<Row> = statement(format!(
         "WITH held AS MATERIALIZED (SELECT found.id FROM {}, \
-             LATERAL (SELECT b.id FROM delivery_batches b WHERE b.day = ANY($1) AND b.id = own.id AND b.leased_by = $3 \
-                 OFFSET 0 FOR UPDATE SKIP LOCKED) AS found) \
-         UPDATE delivery_batches b SET leased_until = $4 FROM held WHERE b.day = ANY($1) AND b.id = held.id \
+             LATERAL (SELECT b.id FROM delivery_batches b WHERE b.day = ANY($1) AND b.id = own.id AND b.leased_by = $4 \
+                 AND b.leased_until <= own.latest OFFSET 0 FOR UPDATE SKIP LOCKED) AS found) \
+         UPDATE delivery_batches b SET leased_until = $5 FROM held WHERE b.day = ANY($1) AND b.id = held.id \
          RETURNING b.id",
-        unnested("$2", "own (id)")
+        unnested("$2, $3", "own (id, latest)")
     ))
-    .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
-    .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(held.iter().map(|(id, _)| id.day())))
+    .bind::<Array<SqlUuid>, _>(held.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(held.iter().map(|(_, latest)| *latest).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)
     .bind::<Timestamptz, _>(until)
     .load(conn)
@@ -229,15 +230,20 @@ pub async fn renew(
     Ok(rows.into_iter().map(|row| BatchId::from_uuid(row.id)).collect())
 }
 
-/// Gives leases back, so that others need not wait for their end.
-pub async fn release(conn: &mut Connection, ids: &[BatchId], leased_by: Uuid) -> QueryResult<()> {
+/// Gives leases back that last until these moments at the latest, so that others need not wait for their end.
+pub async fn release(
+    conn: &mut Connection,
+    held: &[(BatchId, DateTime<Utc>)],
+    leased_by: Uuid,
+) -> QueryResult<()> {
     statement(format!(
         "UPDATE delivery_batches b SET leased_until = NULL, leased_by = NULL FROM {} \
-         WHERE b.day = ANY($1) AND b.id = own.id AND b.leased_by = $3",
-        unnested("$2", "own (id)")
+         WHERE b.day = ANY($1) AND b.id = own.id AND b.leased_by = $4 AND b.leased_until <= own.latest",
+        unnested("$2, $3", "own (id, latest)")
     ))
-    .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
-    .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(held.iter().map(|(id, _)| id.day())))
+    .bind::<Array<SqlUuid>, _>(held.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(held.iter().map(|(_, latest)| *latest).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)
     .execute(conn)
     .await?;

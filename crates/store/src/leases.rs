@@ -259,24 +259,26 @@ pub(crate) fn leasing(keys: &str) -> String {
     )
 }
 
-/// Prolongs leases that are still ours; tells which they are. Rows that somebody has locked, mostly to store their result, are
-/// passed over: waiting for each other's rows would be a deadlock, and a result needs no lease.
+/// Prolongs leases that are still ours, and last until these moments at the latest: one that lasts longer was got anew after it
+/// had ended. Tells which they are. Rows that somebody has locked, mostly to store their result, are passed over: waiting for each
+/// other's rows would be a deadlock, and a result needs no lease.
 pub async fn renew(
     conn: &mut Connection,
-    ids: &[DeliveryId],
+    held: &[(DeliveryId, DateTime<Utc>)],
     leased_by: Uuid,
     until: DateTime<Utc>,
 ) -> QueryResult<HashSet<DeliveryId>> {
     let rows: Vec<IdRow> = statement(format!(
         "WITH held AS MATERIALIZED (SELECT found.id FROM {}, \
-             LATERAL (SELECT d.id FROM deliveries d WHERE d.day = ANY($1) AND d.id = own.id AND d.leased_by = $3 \
-                 OFFSET 0 FOR UPDATE SKIP LOCKED) AS found) \
-         UPDATE deliveries d SET leased_until = $4 FROM held \
+             LATERAL (SELECT d.id FROM deliveries d WHERE d.day = ANY($1) AND d.id = own.id AND d.leased_by = $4 \
+                 AND d.leased_until <= own.latest OFFSET 0 FOR UPDATE SKIP LOCKED) AS found) \
+         UPDATE deliveries d SET leased_until = $5 FROM held \
          WHERE d.day = ANY($1) AND d.id = held.id RETURNING d.id",
-        unnested("$2", "own (id)")
+        unnested("$2, $3", "own (id, latest)")
     ))
-    .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
-    .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(held.iter().map(|(id, _)| id.day())))
+    .bind::<Array<SqlUuid>, _>(held.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(held.iter().map(|(_, latest)| *latest).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)
     .bind::<Timestamptz, _>(until)
     .load(conn)
@@ -284,15 +286,21 @@ pub async fn renew(
     Ok(rows.into_iter().map(|row| DeliveryId::from_uuid(row.id)).collect())
 }
 
-/// Gives leases back, so that others need not wait for their end.
-pub async fn release(conn: &mut Connection, ids: &[DeliveryId], leased_by: Uuid) -> QueryResult<()> {
+/// Gives leases back that last until these moments at the latest, so that others need not wait for their end. One that lasts longer
+/// was got anew after it had ended, and stays.
+pub async fn release(
+    conn: &mut Connection,
+    held: &[(DeliveryId, DateTime<Utc>)],
+    leased_by: Uuid,
+) -> QueryResult<()> {
     statement(format!(
         "UPDATE deliveries d SET leased_until = NULL, leased_by = NULL FROM {} \
-         WHERE d.day = ANY($1) AND d.id = own.id AND d.leased_by = $3",
-        unnested("$2", "own (id)")
+         WHERE d.day = ANY($1) AND d.id = own.id AND d.leased_by = $4 AND d.leased_until <= own.latest",
+        unnested("$2, $3", "own (id, latest)")
     ))
-    .bind::<Array<Date>, _>(days_of(ids.iter().map(|id| id.day())))
-    .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Date>, _>(days_of(held.iter().map(|(id, _)| id.day())))
+    .bind::<Array<SqlUuid>, _>(held.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(held.iter().map(|(_, latest)| *latest).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(leased_by)
     .execute(conn)
     .await?;
@@ -359,12 +367,13 @@ mod tests {
             .await
             .expect("an insert");
         }
-        let until = Utc::now();
+        let until = Utc::now() + chrono::Duration::hours(1);
+        let held = ids.map(|id| (id, until));
 
         let renewed = storing
             .transaction(async |storing| {
-                release(storing, &ids[..1], us).await?;
-                let renewed = tokio::time::timeout(LIMIT, renew(&mut renewing, &ids, us, until)).await;
+                release(storing, &held[..1], us).await?;
+                let renewed = tokio::time::timeout(LIMIT, renew(&mut renewing, &held, us, until)).await;
                 renewed.expect("it does not wait")
             })
             .await

@@ -153,7 +153,7 @@ async fn what_is_under_way_and_leased_once_more_is_not_given_back() {
     owe(&parts, endpoint_id, 3).await;
     let (us, now) = (parts.recorder().leased_by(), Utc::now());
     let run = leased(&parts, endpoint_id, us, now, now).await;
-    assert!(run.iter().all(|leased| parts.recorder().take(leased.id)));
+    assert!(run.iter().all(|leased| parts.recorder().take(leased.id, now)));
 
     let table = parts.courier.endpoints.current();
     parts.courier.runner.begin(table.get(endpoint_id).expect("the endpoint"), run);
@@ -169,7 +169,8 @@ async fn what_was_given_back_can_be_sent_although_what_came_with_it_is_not_store
     owe(&parts, endpoint_id, 1).await;
     let (us, now) = (parts.recorder().leased_by(), Utc::now());
     let (id, batch_id) = (leased(&parts, endpoint_id, us, now, now + HOUR).await[0].id, BatchId::generate());
-    assert!(parts.recorder().take(id) && parts.recorder().take_batch(batch_id));
+    let then = now + HOUR;
+    assert!(parts.recorder().take(id, then) && parts.recorder().take_batch(batch_id, then));
     parts.recorder().give_back(id);
     parts.recorder().give_back_batch(batch_id);
     let held = parts.database.hold("delivery_batches").await;
@@ -185,12 +186,55 @@ async fn what_was_given_back_can_be_sent_although_what_came_with_it_is_not_store
 
     assert!(stored.is_err(), "the batch could not be given back");
     for again in leased(&parts, endpoint_id, us, now, now + HOUR).await {
-        assert!(parts.recorder().take(again.id), "it is not in hand any more");
+        assert!(parts.recorder().take(again.id, then), "it is not in hand any more");
     }
     held.let_go().await;
     while parts.recording.store_what_came().await.is_err() {}
     assert_eq!(parts.recorder().in_hand_count(), 1);
     assert_eq!(leased(&parts, endpoint_id, other(), now, now).await, [], "it is not given back once more");
+}
+
+#[tokio::test]
+async fn what_is_given_back_with_a_lease_that_has_ended_does_not_end_the_one_that_was_got_since() {
+    let mut parts = Parts::new(|_| {}).await;
+    let endpoint_id = parts.endpoint(NOWHERE, |_| {}).await;
+    owe(&parts, endpoint_id, 2).await;
+    let (us, now) = (parts.recorder().leased_by(), Utc::now());
+    for ended in leased(&parts, endpoint_id, us, now, now).await {
+        assert!(parts.recorder().take(ended.id, now));
+        parts.recorder().give_back(ended.id);
+    }
+    let anew: Vec<DeliveryId> =
+        leased(&parts, endpoint_id, us, now, now + HOUR).await.iter().map(|leased| leased.id).collect();
+    assert!(!parts.recorder().take(anew[1], now + HOUR), "it is in hand: it is not sent again");
+
+    parts.recording.store_what_came().await.expect("the database is there");
+
+    assert!(parts.recorder().take(anew[0], now + HOUR), "it is sent");
+    let left = leased(&parts, endpoint_id, other(), now, now + HOUR).await;
+    assert_eq!(left.iter().map(|leased| leased.id).collect::<Vec<_>>(), [anew[1]], "nobody waits for it");
+}
+
+#[tokio::test]
+async fn what_is_renewed_is_given_back_and_a_lease_that_was_got_since_is_left_as_it_is() {
+    let mut parts = Parts::new(|_| {}).await;
+    let endpoint_id = parts.endpoint(NOWHERE, |_| {}).await;
+    owe(&parts, endpoint_id, 2).await;
+    let (us, now) = (parts.recorder().leased_by(), Utc::now());
+    let in_hand = leased(&parts, endpoint_id, us, now, now).await;
+    assert!(in_hand.iter().all(|leased| parts.recorder().take(leased.id, now)));
+    let (one, until) = ([(endpoint_id, 1)], now + HOUR);
+    let anew = leases::lease_due(&mut *parts.conn().await, &one, us, now, until).await.expect("a lease");
+
+    let lost = parts.recorder().renew_once(|| now + HOUR).await.expect("the database is there");
+
+    assert_eq!(lost, 1);
+    for leased in &in_hand {
+        parts.recorder().give_back(leased.id);
+    }
+    parts.recording.store_what_came().await.expect("the database is there");
+    let left = leased(&parts, endpoint_id, other(), now, now + HOUR).await;
+    assert!(left.len() == 1 && left[0].id != anew[0].id, "{left:?}");
 }
 
 #[tokio::test]
@@ -219,7 +263,7 @@ async fn what_the_end_broke_off_is_taken_over_at_once_and_may_have_arrived() {
     owe(&parts, endpoint_id, 1).await;
     let (us, now) = (parts.recorder().leased_by(), Utc::now());
     for under_way in leased(&parts, endpoint_id, us, now, now + HOUR).await {
-        assert!(parts.recorder().take(under_way.id));
+        assert!(parts.recorder().take(under_way.id, now + HOUR));
     }
 
     parts.recorder().give_back_all().await.expect("the database is there");

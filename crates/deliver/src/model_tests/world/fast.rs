@@ -92,7 +92,7 @@ impl World<'_> {
                 let held =
                     InHand { id, owed: debt.owed, endpoint: debt.endpoint, leased: None, is_lost: false };
                 self.leased_until.insert(id, now + LEASE);
-                self.processes[at].recorder.take(id);
+                self.processes[at].recorder.take(id, now + LEASE);
                 self.processes[at].in_hand.push(held);
             }
         }

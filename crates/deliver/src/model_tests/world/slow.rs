@@ -38,7 +38,7 @@ impl World<'_> {
             }
             let Some(endpoint) = table.get(leased.owed.endpoint_id) else { continue };
             // what is in hand already is under way
-            if self.processes[at].recorder.take(leased.id) {
+            if self.processes[at].recorder.take(leased.id, now + LEASE) {
                 let (id, owed, endpoint) = (leased.id, leased.owed, Arc::clone(endpoint));
                 let leased = Some(leased);
                 self.processes[at].in_hand.push(InHand { id, owed, endpoint, leased, is_lost: false });
@@ -94,13 +94,11 @@ impl World<'_> {
 
     pub(super) async fn renew(&mut self, at: usize) {
         let process = &self.processes[at];
-        let ids: Vec<DeliveryId> = process.in_hand.iter().map(|held| held.id).collect();
-        let (by, until) = (process.recorder.leased_by(), self.now() + LEASE);
+        let now = self.now();
+        let until = now + LEASE;
         let still_held = process.in_hand.iter().filter(|held| !held.is_lost).map(|held| (held.id, until));
         self.leased_until.extend(still_held);
-        if !ids.is_empty() {
-            leases::renew(&mut *self.conn().await, &ids, by, until).await.expect("leases");
-        }
+        process.recorder.renew_once(|| now).await.expect("leases");
     }
 
     pub(super) async fn store(&mut self, at: usize) {
