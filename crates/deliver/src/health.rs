@@ -54,8 +54,10 @@ impl Health {
         now: DateTime<Utc>,
     ) {
         let mut all = self.learned.lock().expect("nobody panics with this in hand");
-        let news = all.entry(endpoint.id).or_insert_with(|| News::none(endpoint.id, endpoint.workspace_id));
-        news.add(attempt, number, deliveries, now);
+        let news = all
+            .entry(endpoint.id)
+            .or_insert_with(|| News::none(endpoint.id, endpoint.workspace_id, &endpoint.url));
+        news.add(&endpoint.url, attempt, number, deliveries, now);
         match outcome {
             Outcome::Pause(until) => {
                 news.pause(&endpoint.url, until);
@@ -130,10 +132,11 @@ async fn write(
 }
 
 impl News {
-    fn none(endpoint_id: EndpointId, workspace_id: WorkspaceId) -> Self {
+    fn none(endpoint_id: EndpointId, workspace_id: WorkspaceId, url: &EndpointUrl) -> Self {
         let learned = Learned {
             endpoint_id,
             workspace_id,
+            url: url.clone(),
             delivered: 0,
             failed: 0,
             failed_messages: 0,
@@ -144,13 +147,25 @@ impl News {
         Self { learned, paused: None, gone: None }
     }
 
-    fn add(&mut self, attempt: &Attempt, number: u32, deliveries: u32, now: DateTime<Utc>) {
+    /// Failures at another URL than those before take their place.
+    fn add(
+        &mut self,
+        url: &EndpointUrl,
+        attempt: &Attempt,
+        number: u32,
+        deliveries: u32,
+        now: DateTime<Utc>,
+    ) {
         let learned = &mut self.learned;
         if attempt.is_success() {
             learned.delivered += i64::from(deliveries);
             learned.last_success_at = Some(now);
             (learned.failed, learned.failed_messages, learned.first_failure_at) = (0, 0, None);
         } else {
+            if learned.url != *url {
+                (learned.failed, learned.failed_messages, learned.first_failure_at) = (0, 0, None);
+                learned.url = url.clone();
+            }
             learned.failed += 1;
             learned.failed_messages += i64::from(number == 1);
             learned.first_failure_at = learned.first_failure_at.or(Some(now));
@@ -170,8 +185,12 @@ impl News {
     fn follow(&mut self, newer: Self) {
         let (old, new) = (&mut self.learned, newer.learned);
         old.delivered += new.delivered;
-        if new.last_success_at.is_some() {
+        let is_elsewhere = new.failed > 0 && new.url != old.url;
+        if new.last_success_at.is_some() || is_elsewhere {
             (old.failed, old.failed_messages, old.first_failure_at) = (0, 0, None);
+        }
+        if is_elsewhere {
+            old.url = new.url;
         }
         old.failed += new.failed;
         old.failed_messages += new.failed_messages;
@@ -195,13 +214,25 @@ mod tests {
         Utc.timestamp_opt(1_800_000_000 + seconds, 0).unwrap()
     }
 
+    fn url() -> EndpointUrl {
+        "https://crm.example.com/hooks".parse().unwrap()
+    }
+
+    fn other_url() -> EndpointUrl {
+        "https://hooks.example.com/".parse().unwrap()
+    }
+
     /// The attempt at second n is the nth of its delivery.
     fn news(attempts: &[(bool, i64)]) -> News {
-        let mut news = News::none(EndpointId::generate(), WorkspaceId::generate());
+        news_of(&url(), attempts)
+    }
+
+    fn news_of(url: &EndpointUrl, attempts: &[(bool, i64)]) -> News {
+        let mut news = News::none(EndpointId::generate(), WorkspaceId::generate(), url);
         for &(is_success, seconds) in attempts {
             let error = (!is_success).then_some(ErrorClass::Timeout);
             let attempt = Attempt { error, ..Attempt::begun(at(seconds)) };
-            news.add(&attempt, u32::try_from(seconds).unwrap(), 1, at(seconds));
+            news.add(url, &attempt, u32::try_from(seconds).unwrap(), 1, at(seconds));
         }
         news
     }
@@ -224,13 +255,28 @@ mod tests {
 
     #[test]
     fn a_batch_fails_once_and_is_accepted_with_all_that_is_in_it() {
-        let mut news = News::none(EndpointId::generate(), WorkspaceId::generate());
+        let mut news = News::none(EndpointId::generate(), WorkspaceId::generate(), &url());
         let failed = Attempt { error: Some(ErrorClass::Timeout), ..Attempt::begun(at(1)) };
-        news.add(&failed, 1, 100, at(1));
+        news.add(&url(), &failed, 1, 100, at(1));
         assert_eq!((news.learned.failed, news.learned.failed_messages), (1, 1));
 
-        news.add(&Attempt::begun(at(2)), 2, 100, at(2));
+        news.add(&url(), &Attempt::begun(at(2)), 2, 100, at(2));
         assert_eq!((news.learned.delivered, news.learned.failed), (100, 0));
+    }
+
+    #[test]
+    fn failures_at_another_url_take_the_place_of_those_before() {
+        let of = |news: &News| (news.learned.url.clone(), news.learned.failed, news.learned.first_failure_at);
+        let failed = Attempt { error: Some(ErrorClass::Timeout), ..Attempt::begun(at(3)) };
+        let mut moved = news(&[(false, 1), (false, 2)]);
+        moved.add(&other_url(), &failed, 1, 1, at(3));
+        assert_eq!(of(&moved), (other_url(), 1, Some(at(3))));
+
+        let mut older = news(&[(false, 1), (false, 2)]);
+        older.follow(news_of(&other_url(), &[(false, 3)]));
+        assert_eq!(of(&older), (other_url(), 1, Some(at(3))));
+        older.follow(News::none(EndpointId::generate(), WorkspaceId::generate(), &url()));
+        assert_eq!(of(&older), (other_url(), 1, Some(at(3))), "nothing failed there");
     }
 
     #[test]

@@ -344,7 +344,7 @@ pub(crate) async fn forget_failures(
 }
 
 /// Locks in one order, so that two transactions never wait for each other in a circle.
-async fn lock(conn: &mut Connection, ids: impl Iterator<Item = EndpointId>) -> QueryResult<()> {
+pub(crate) async fn lock(conn: &mut Connection, ids: impl Iterator<Item = EndpointId>) -> QueryResult<()> {
     endpoint_state::table
         .filter(endpoint_state::endpoint_id.eq_any(ids.map(EndpointId::uuid).collect::<Vec<_>>()))
         .order(endpoint_state::endpoint_id)

@@ -23,6 +23,8 @@ pub struct Learned {
     pub endpoint_id: EndpointId,
     /// Whose.
     pub workspace_id: WorkspaceId,
+    /// At which URL it failed: failures are not those of an endpoint that has been moved to another since.
+    pub url: EndpointUrl,
     /// Deliveries that the subscriber accepted.
     pub delivered: i64,
     /// Failed attempts since the last success, or since the last writing.
@@ -42,12 +44,27 @@ pub async fn add(conn: &mut Connection, learned: &[Learned], now: DateTime<Utc>)
     // in one order, so that two replicas never wait for each other in a circle
     let mut learned: Vec<&Learned> = learned.iter().collect();
     learned.sort_by_key(|l| l.endpoint_id);
+    let ids: Vec<EndpointId> = learned.iter().map(|l| l.endpoint_id).collect();
+    conn.transaction(async |conn| {
+        // whoever is moving one of them now is waited for, before it is looked where they are
+        crate::endpoint_life::lock(conn, ids.iter().copied()).await?;
+        add_rows(conn, &learned, now).await
+    })
+    .await
+}
+
+async fn add_rows(conn: &mut Connection, learned: &[&Learned], now: DateTime<Utc>) -> QueryResult<()> {
     let column =
         |of: fn(&Learned) -> Option<DateTime<Utc>>| learned.iter().map(|l| of(l)).collect::<Vec<_>>();
     statement(
         "INSERT INTO endpoint_state AS known (endpoint_id, workspace_id, delivered, failed, failed_messages, \
              first_failure_at, last_failure_at, last_success_at, updated_at) \
-         SELECT l.*, $9 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS l \
+         SELECT l.endpoint_id, l.workspace_id, l.delivered, CASE WHEN own.is_there THEN l.failed ELSE 0 END, \
+             CASE WHEN own.is_there THEN l.failed_messages ELSE 0 END, CASE WHEN own.is_there THEN l.first_failure_at END, \
+             l.last_failure_at, l.last_success_at, $10 \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) AS l (endpoint_id, workspace_id, url, delivered, failed, \
+             failed_messages, first_failure_at, last_failure_at, last_success_at), \
+         LATERAL (SELECT EXISTS (SELECT FROM endpoints e WHERE e.id = l.endpoint_id AND e.url = l.url) AS is_there) AS own \
          ON CONFLICT (endpoint_id) DO UPDATE SET \
              delivered = known.delivered + excluded.delivered, \
              failed = excluded.failed + CASE WHEN excluded.last_success_at IS NULL THEN known.failed ELSE 0 END, \
@@ -61,6 +78,7 @@ pub async fn add(conn: &mut Connection, learned: &[Learned], now: DateTime<Utc>)
     )
     .bind::<Array<SqlUuid>, _>(learned.iter().map(|l| l.endpoint_id.uuid()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(learned.iter().map(|l| l.workspace_id.uuid()).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(learned.iter().map(|l| l.url.as_str()).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(learned.iter().map(|l| l.delivered).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(learned.iter().map(|l| l.failed).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(learned.iter().map(|l| l.failed_messages).collect::<Vec<_>>())

@@ -109,9 +109,11 @@ async fn a_pause_and_failures_stay_at_their_server_and_are_forgotten_at_another(
     let (endpoint_id, _) = rig.endpoint(first).await;
     let (workspace_id, now) = (rig.workspace_id, Utc::now());
     let mut conn = rig.pool.get().await.expect("a connection");
+    let (url, later): (EndpointUrl, _) = (first.parse().expect("a URL"), now + Duration::hours(1));
     let learned = Learned {
         endpoint_id,
         workspace_id,
+        url: url.clone(),
         delivered: 0,
         failed: 3,
         failed_messages: 1,
@@ -119,20 +121,20 @@ async fn a_pause_and_failures_stay_at_their_server_and_are_forgotten_at_another(
         last_failure_at: Some(now),
         last_success_at: None,
     };
-    endpoint_state::add(&mut conn, &[learned], now).await.expect("it is noted");
-    let (url, later): (EndpointUrl, _) = (first.parse().expect("a URL"), now + Duration::hours(1));
+    endpoint_state::add(&mut conn, std::slice::from_ref(&learned), now).await.expect("it is noted");
     endpoint_state::pause(&mut conn, workspace_id, endpoint_id, &url, later, now).await.expect("a pause");
 
     let mut known = Vec::new();
     for next in ["https://crm.example.com/more", "https://hooks.example.com/"] {
         rig.move_to(endpoint_id, next).await;
-        // an answer from where it was that comes late
+        // answers from where it was that come late, and what was learned and not written before
+        endpoint_state::add(&mut conn, std::slice::from_ref(&learned), now).await.expect("a query");
         endpoint_state::pause(&mut conn, workspace_id, endpoint_id, &url, later, now).await.expect("a query");
         let health = rig.endpoint_now(endpoint_id).await.health.expect("something was learned");
-        known.push((health.paused_until.is_some(), health.first_failure_at.is_some()));
+        known.push((health.paused_until.is_some(), health.first_failure_at.is_some(), health.failed));
     }
 
-    assert_eq!(known, [(true, true), (false, false)]);
+    assert_eq!(known, [(true, true, 3), (false, false, 0)]);
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ fn failed_for(rig: &Rig, endpoint_id: EndpointId, hours: i64) -> Learned {
     Learned {
         endpoint_id,
         workspace_id: rig.workspace_id,
+        url: URL.parse().expect("a URL"),
         delivered: 0,
         failed: 90,
         failed_messages: 30,
