@@ -144,7 +144,8 @@ impl Recorder {
         Utc::now() + self.lease
     }
 
-    /// Takes a delivery in hand that is leased until then or less; `false` when it is in hand already, because we were late to renew.
+    /// Takes a delivery in hand whose lease lasts no longer than `until`; `false` when it is in hand already, because we were late to
+    /// renew.
     pub fn take(&self, id: DeliveryId, until: DateTime<Utc>) -> bool {
         take(&mut self.in_hand(), id, until)
     }
