@@ -1,6 +1,6 @@
 //! Measures Clickwire on this machine: `scripts/bench [PART ...] [--json FILE]`.
 //!
-//! Real processes in release form, a private PostgreSQL with fsync on and a private nats-server. Every figure
+//! Real processes as they are shipped, a private PostgreSQL with fsync on and a private nats-server. Every figure
 //! comes from one run; figures that compare (a share, a ratio) have both sides in the same run, taken in turns.
 
 mod accuracy;

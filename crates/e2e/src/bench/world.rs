@@ -100,7 +100,7 @@ impl World {
         Ok(world)
     }
 
-    /// Starts a service in release form, on one core if asked, and waits until it is ready.
+    /// Starts a service as it is shipped, on one core if asked, and waits until it is ready.
     pub async fn service(
         &self,
         name: &str,
