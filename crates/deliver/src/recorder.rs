@@ -24,7 +24,7 @@ use tokio::sync::{Notify, mpsc};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use self::in_hand::{Held, pairs, prolong, remove, take};
+use self::in_hand::{Held, pairs, prolong, remove, renewed_at_most, take};
 use crate::attempter::Settlement;
 use crate::endpoint::Endpoint;
 use crate::metrics::Metrics;
@@ -218,14 +218,16 @@ impl Recorder {
     /// # Errors
     /// When the database is away; then the leases end by themselves.
     pub async fn give_back_all(&self) -> anyhow::Result<()> {
-        let held: Vec<_> = mem::take(&mut *self.in_hand()).into_iter().collect();
-        let batches_held: Vec<_> = mem::take(&mut *self.batches_in_hand()).into_iter().collect();
-        if held.is_empty() && batches_held.is_empty() {
+        let (deliveries, batches) = (self.in_hand().len(), self.batches_in_hand().len());
+        if deliveries == 0 && batches == 0 {
             return Ok(());
         }
-        let (deliveries, batches) = (held.len(), batches_held.len());
         warn!(deliveries, batches, "requests were broken off; what they carried will be tried again");
         let mut conn = self.pool.get().await?;
+        // a renewal that is under way says until when they last
+        let _alone = self.changing.lock().await;
+        let held: Vec<_> = mem::take(&mut *self.in_hand()).into_iter().collect();
+        let batches_held: Vec<_> = mem::take(&mut *self.batches_in_hand()).into_iter().collect();
         let now = Utc::now();
         leases::renew(&mut conn, &held, self.leased_by, now).await.context("failed to end leases")?;
         batches::renew(&mut conn, &batches_held, self.leased_by, now)
@@ -257,14 +259,14 @@ impl Recorder {
         let (held, batches_held) = (pairs(&self.in_hand()), pairs(&self.batches_in_hand()));
         let (until, mut lost) = (clock() + self.lease, held.len() + batches_held.len());
         if !held.is_empty() {
-            let renewed = leases::renew(&mut conn, &held, self.leased_by, until).await?;
-            prolong(&mut self.in_hand(), &renewed, until);
-            lost -= renewed.len();
+            let renewed = leases::renew(&mut conn, &held, self.leased_by, until).await;
+            prolong(&mut self.in_hand(), &renewed_at_most(&renewed, &held), until);
+            lost -= renewed?.len();
         }
         if !batches_held.is_empty() {
-            let renewed = batches::renew(&mut conn, &batches_held, self.leased_by, until).await?;
-            prolong(&mut self.batches_in_hand(), &renewed, until);
-            lost -= renewed.len();
+            let renewed = batches::renew(&mut conn, &batches_held, self.leased_by, until).await;
+            prolong(&mut self.batches_in_hand(), &renewed_at_most(&renewed, &batches_held), until);
+            lost -= renewed?.len();
         }
         Ok(lost)
     }

@@ -28,8 +28,19 @@ pub(super) fn take<Id: Hash + Eq>(in_hand: &mut Held<Id>, id: Id, until: DateTim
 pub(super) fn prolong<Id: Hash + Eq>(in_hand: &mut Held<Id>, renewed: &HashSet<Id>, until: DateTime<Utc>) {
     for id in renewed {
         if let Some(known) = in_hand.get_mut(id) {
-            *known = until;
+            *known = until.max(*known);
         }
+    }
+}
+
+/// What was renewed; where no answer came that may be all that was held.
+pub(super) fn renewed_at_most<Id: Copy + Hash + Eq, E>(
+    renewed: &Result<HashSet<Id>, E>,
+    held: &[(Id, DateTime<Utc>)],
+) -> HashSet<Id> {
+    match renewed {
+        Ok(renewed) => renewed.clone(),
+        Err(_) => held.iter().map(|(id, _)| *id).collect(),
     }
 }
 

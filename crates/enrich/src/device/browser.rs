@@ -87,6 +87,10 @@ fn engine(agent: &str, os: Option<&str>) -> Option<(&'static str, Option<String>
     match os? {
         "iOS" => Some((IOS_ENGINE, after(agent, "Version/"))),
         "Android" if agent.contains("Chrome/") => Some((ANDROID_ENGINE, after(agent, "Chrome/"))),
+        // before its own engine it had Android's
+        "HarmonyOS" if agent.contains("Android") && agent.contains("Chrome/") => {
+            Some((ANDROID_ENGINE, after(agent, "Chrome/")))
+        }
         _ => None,
     }
 }
