@@ -9,6 +9,7 @@ mod memory;
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -84,6 +85,23 @@ pub struct Entry<V> {
     retry_at: AtomicU64,
 }
 
+/// Has what is read of a value with every use come from memory at once. Where there are many values, none of it is at hand,
+/// and each piece that is waited for by itself costs as much as all the rest of an answer.
+pub trait Touch {
+    /// Reads a bit of every piece.
+    fn touch(&self);
+}
+
+impl<V: Touch> Entry<V> {
+    fn touch(&self) {
+        let is_stale = self.is_stale.load(Ordering::Relaxed);
+        black_box((is_stale, self.epoch, self.loaded_at));
+        if let Some(value) = &self.value {
+            value.touch();
+        }
+    }
+}
+
 impl<V> Entry<V> {
     fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.loaded_at)
@@ -118,7 +136,7 @@ pub struct Cache<K, V> {
 impl<K, V> Cache<K, V>
 where
     K: Clone + Eq + Hash + Send + Sync + 'static,
-    V: Send + Sync + 'static,
+    V: Touch + Send + Sync + 'static,
 {
     /// An empty cache of values of this size in bytes.
     pub fn new(bounds: Bounds, size: fn(&V) -> usize) -> Arc<Self> {
@@ -359,7 +377,7 @@ fn millis(duration: Duration) -> u64 {
 struct Landing<K, V>
 where
     K: Clone + Eq + Hash + Send + Sync + 'static,
-    V: Send + Sync + 'static,
+    V: Touch + Send + Sync + 'static,
 {
     cache: Arc<Cache<K, V>>,
     key: K,
@@ -368,7 +386,7 @@ where
 impl<K, V> Drop for Landing<K, V>
 where
     K: Clone + Eq + Hash + Send + Sync + 'static,
-    V: Send + Sync + 'static,
+    V: Touch + Send + Sync + 'static,
 {
     fn drop(&mut self) {
         self.cache.flights().remove(&self.key);

@@ -233,7 +233,7 @@ impl Follow {
         }
         let target = match &merged {
             Some(url) => pages::location(url),
-            None => (route.location.clone(), route.body.clone()),
+            None => route.target(),
         };
         if link.password.is_some() || link.asks_first() {
             // what was posted is not posted on

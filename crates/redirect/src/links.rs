@@ -23,7 +23,7 @@ use model::{DestinationUrl, Slug, SlugCase};
 use store::Pool;
 use store::routes::ServedDomain;
 
-use crate::cache::{Bounds, Cache, Entry, Source, Unavailable};
+use crate::cache::{Bounds, Cache, Entry, Source, Touch, Unavailable};
 use crate::lookups::{Database, LookupError};
 use crate::metrics::Metrics;
 use crate::route_key::{RouteKey, RouteRef};
@@ -253,6 +253,11 @@ impl Links {
             }
         }
     }
+}
+
+/// Domains are few: they are at hand.
+impl Touch for ServedDomain {
+    fn touch(&self) {}
 }
 
 /// What a memory has or has loaded, and which of them it was.

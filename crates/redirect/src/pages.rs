@@ -79,9 +79,11 @@ pub fn location(url: &DestinationUrl) -> (HeaderValue, Bytes) {
     (location, body.into())
 }
 
-/// The `Location` of a destination whose text is in this memory.
-pub fn shared_location(url: Bytes) -> HeaderValue {
-    HeaderValue::from_maybe_shared(url).expect("a parsed URL is ASCII without control characters")
+/// The same of a destination whose texts have been made before.
+pub fn kept_location(location: &[u8], body: &[u8]) -> (HeaderValue, Bytes) {
+    let location =
+        HeaderValue::from_bytes(location).expect("a parsed URL is ASCII without control characters");
+    (location, Bytes::copy_from_slice(body))
 }
 
 /// A redirect.

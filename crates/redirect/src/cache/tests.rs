@@ -12,6 +12,10 @@ const BOUNDS: Bounds = Bounds {
 
 type Loaded = Result<Option<u32>, Failure>;
 
+impl Touch for u32 {
+    fn touch(&self) {}
+}
+
 /// Values above 1000 are large.
 fn size(value: &u32) -> usize {
     if *value > 1000 { 10 * ENTRY_BYTES } else { 0 }

@@ -19,7 +19,7 @@ use store::minting_keys::StoredKey;
 use store::templates::ServedTemplate;
 
 use super::{Guesser, Inner, Links, Route, Unknown, settle};
-use crate::cache::{Cache, Entry, Unavailable};
+use crate::cache::{Cache, Entry, Touch, Unavailable};
 use crate::lookups::LookupError;
 
 /// Templates that are remembered.
@@ -199,6 +199,12 @@ impl Template {
     /// What it takes in memory, about.
     pub fn size(&self) -> usize {
         self.route.size() + size_of::<Key>() * self.keys.len() + size_of::<u64>() * self.denied.len()
+    }
+}
+
+impl Touch for Template {
+    fn touch(&self) {
+        self.route.touch();
     }
 }
 

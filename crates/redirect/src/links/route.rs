@@ -1,5 +1,6 @@
 //! A link in memory, and what a visitor meets of it.
 
+use std::hint::black_box;
 use std::ops::Deref;
 
 use actix_web::http::header::HeaderValue;
@@ -13,6 +14,7 @@ use model::link::{Closed, tracked_url};
 use model::{DestinationUrl, Link};
 
 use super::max_age_value;
+use crate::cache::Touch;
 use crate::pages;
 use crate::previews;
 
@@ -21,14 +23,10 @@ use crate::previews;
 pub struct Route {
     /// The link.
     pub link: Link,
-    /// What all of its clicks tell.
+    /// What all of its clicks tell, and the page of the redirect for visitors who bring no query.
     pub clicks: ClickTemplate,
     /// Where it leads, with the link's campaign parameters.
     pub destination: DestinationUrl,
-    /// The same as a header, for visitors who bring no query.
-    pub location: HeaderValue,
-    /// The page of that redirect.
-    pub body: Bytes,
     /// The page for programs that fetch previews.
     pub preview: Option<Bytes>,
     /// `Strict-Transport-Security` of its domain.
@@ -89,16 +87,30 @@ impl Route {
             link.address_treatment,
             &pages::location(&destination).1,
         );
-        let location = pages::shared_location(clicks.destination());
-        let body = clicks.beside();
         let preview = link.preview.as_ref().map(|preview| previews::page(preview, &clicked.tracked_url));
         let hsts = link.hsts_max_age.map(max_age_value);
-        Self { link, clicks, destination, location, body, preview, hsts }
+        Self { link, clicks, destination, preview, hsts }
+    }
+
+    /// Where visitors are sent who bring no query.
+    pub fn target(&self) -> (HeaderValue, Bytes) {
+        pages::kept_location(self.clicks.destination(), self.clicks.beside())
     }
 
     /// What it takes, about: the link's texts stand in the template as well.
     pub(super) fn size(&self) -> usize {
         let preview = self.preview.as_ref().map_or(0, Bytes::len);
         2 * self.clicks.size() + self.destination.as_str().len() + 2 * preview
+    }
+}
+
+impl Touch for Route {
+    fn touch(&self) {
+        let link = &self.link;
+        let flags = (link.enabled, link.is_blocked, link.is_exhausted, link.recording, link.signals);
+        let options = (link.password.is_some(), self.preview.is_some(), self.hsts.is_some(), link.max_clicks);
+        let times = (link.starts_at.is_some(), link.expires_at.is_some());
+        let redirect = (link.status_code, link.query_mode, self.clicks.touch());
+        black_box((flags, options, times, redirect));
     }
 }

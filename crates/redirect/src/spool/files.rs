@@ -57,6 +57,11 @@ impl Files {
         self.held.keys().map(|number| self.path(*number)).collect()
     }
 
+    /// All of them, oldest first, each with how much of it has been written.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.held.iter().map(|(number, held)| (*number, held.bytes))
+    }
+
     /// The highest number, if there is a file.
     pub(super) fn last(&self) -> Option<u64> {
         self.held.keys().last().copied()

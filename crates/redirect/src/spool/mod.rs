@@ -15,7 +15,7 @@
 //! long is put aside under another name. A file that was not shipped is never removed.
 //!
 //! The way of a file ([`files`]): it grows, until it is full or old enough; it is closed; it is shipped to its end; its
-//! clicks are confirmed; it goes.
+//! clicks are confirmed; it goes. One that waits for long leaves the page cache meanwhile ([`page_cache`]).
 //!
 //! When the spool cannot take a click (its limit, a full or broken disk), the click is handed over in memory and
 //! published directly while the broker lives ([`failures`], [`direct`]). The visitor notices neither. For people there are
@@ -32,6 +32,7 @@ mod evidence;
 mod failures;
 mod files;
 mod inspect;
+mod page_cache;
 mod segment;
 mod ship;
 mod shipper;

@@ -1,5 +1,5 @@
 //! Keeps a spool in shape while others fill and empty it: closes the growing file by its age, makes room when there
-//! is little left, finds out when there is room again, and says how much there is.
+//! is little left, finds out when there is room again, keeps it from filling the machine's memory, and says how much there is.
 //!
 //! It waits for nobody, so that there is room whatever database and broker do.
 
@@ -13,6 +13,7 @@ use tracing::{error, warn};
 
 use super::Spool;
 use super::contents::{self, Contents};
+use super::page_cache::PageCache;
 use super::segment::{self, HEADER_BYTES, SegmentFile};
 
 /// How often the spool is looked at; more often if files are closed sooner.
@@ -23,6 +24,7 @@ impl Spool {
     pub async fn tend(self: Arc<Self>, segment_age_max: Duration, stop: CancellationToken) {
         let every = EVERY.min(segment_age_max / 2).max(Duration::from_millis(10));
         let mut oldest = None;
+        let mut page_cache = PageCache::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -36,10 +38,11 @@ impl Spool {
             let tended = tokio::task::spawn_blocking(move || {
                 spool.make_room();
                 spool.try_again();
-                spool.oldest_click(oldest)
+                spool.leave_page_cache(&mut page_cache);
+                (spool.oldest_click(oldest), page_cache)
             });
             match tended.await {
-                Ok(found) => oldest = found,
+                Ok(found) => (oldest, page_cache) = found,
                 Err(panic) => error!(error = %panic, "looking after the spool failed"),
             }
             self.note_sizes(oldest.map(|(_, at)| at));

@@ -230,6 +230,11 @@ impl Writer {
         self.files.wholly_shipped().filter(|(number, _)| !self.is_active(*number))
     }
 
+    /// The files that grow no more, oldest first, each with how much it holds.
+    pub(super) fn closed(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.files.all().filter(|(number, _)| !self.is_active(*number))
+    }
+
     /// Whether the spool is larger than three quarters of its limit.
     pub(super) fn is_crowded(&self) -> bool {
         self.files.bytes() > self.sizes.bytes_max / 4 * 3
