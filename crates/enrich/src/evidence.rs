@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
+use foldhash::quality::RandomState;
 use model::automation::{Automation, Verdict};
 use model::link::LinkKind;
 use model::{Click, ClickId, EnrichedClick, LinkId};
@@ -45,9 +46,12 @@ pub struct Evidence {
     state: Mutex<State>,
 }
 
+/// Clicks by their ids. Each in memory of its own, so that the table is small and at hand.
+type Clicks = HashMap<ClickId, Box<Remembered>, RandomState>;
+
 #[derive(Default)]
 struct State {
-    clicks: HashMap<ClickId, Remembered>,
+    clicks: Clicks,
     /// In the order in which they came.
     order: VecDeque<ClickId>,
     groups: Groups,
@@ -110,15 +114,13 @@ impl Evidence {
         now: DateTime<Utc>,
     ) {
         let mut state = self.state();
-        let mut new = HashSet::with_capacity(clicks.len());
-        for ((click, enriched), candidate) in clicks.iter().zip(&*enriched).zip(&*candidates) {
-            if state.remember(click, enriched, candidate.as_ref(), now) {
-                new.insert(click.id);
-            }
-        }
-        for (enriched, candidate) in enriched.iter_mut().zip(candidates) {
+        let noted = clicks.iter().zip(&*enriched).zip(&*candidates);
+        let new: Vec<_> = noted
+            .map(|((click, enriched), candidate)| state.remember(click, enriched, candidate.as_ref(), now))
+            .collect();
+        for ((enriched, candidate), is_new) in enriched.iter_mut().zip(candidates).zip(new) {
             let Some(remembered) = state.clicks.get_mut(&enriched.click.id) else { continue };
-            if new.contains(&enriched.click.id) {
+            if is_new {
                 remembered.told = remembered.late;
                 remembered.first_told = remembered.late;
             } else if remembered.is_given_up {
@@ -258,7 +260,7 @@ impl State {
         };
         let member = Member { id: click.id, link_id: click.link.id, agent: remembered.agent };
         self.groups.add(member, &keys, remembered.is_honeypot);
-        self.clicks.insert(click.id, remembered);
+        self.clicks.insert(click.id, Box::new(remembered));
         self.order.push_back(click.id);
         for (id, late) in late::shown_by(click.id, &self.clicks, &self.groups) {
             let Some(remembered) = self.clicks.get_mut(&id) else { continue };

@@ -6,6 +6,7 @@
 //! come, only one reader at a time finds out whether answers come again. Absence is remembered as well, for a short while.
 
 mod memory;
+mod table;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,8 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use equivalent::Equivalent;
 use futures::future::{BoxFuture, FutureExt, Shared};
-use quick_cache::Equivalent;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -31,7 +32,7 @@ const AWAY_PAUSE: Duration = Duration::from_secs(1);
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What an entry of weight 1 takes, in bytes; a larger one counts as several.
-const ENTRY_BYTES: usize = 1536;
+const ENTRY_BYTES: usize = 2048;
 
 /// Why an answer did not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,26 +74,29 @@ pub enum Source {
 
 /// What was looked up.
 #[derive(Debug)]
-pub struct Entry<V> {
+pub struct Entry<K, V> {
+    key: K,
     /// `None`: there is no such thing.
     pub value: Option<V>,
     loaded_at: Instant,
     epoch: u64,
     weight: u64,
+    /// Since entries were last looked through for one that gives way.
+    is_read: AtomicBool,
     /// Since a notice, or because it could not be read.
     is_stale: AtomicBool,
     /// Milliseconds since the cache was made; before, it is not asked for again.
     retry_at: AtomicU64,
 }
 
-/// Has what is read of a value with every use come from memory at once. Where there are many values, none of it is at hand,
-/// and each piece that is waited for by itself costs as much as all the rest of an answer.
+/// Has what is read of a value with every use come from memory at once. Where there are many values, none of it is at hand;
+/// and counting one more holder of an entry, which waits for memory, holds up what is read after it.
 pub trait Touch {
     /// Reads a bit of every piece.
     fn touch(&self);
 }
 
-impl<V: Touch> Entry<V> {
+impl<K, V: Touch> Entry<K, V> {
     fn touch(&self) {
         let is_stale = self.is_stale.load(Ordering::Relaxed);
         black_box((is_stale, self.epoch, self.loaded_at));
@@ -102,7 +106,7 @@ impl<V: Touch> Entry<V> {
     }
 }
 
-impl<V> Entry<V> {
+impl<K, V> Entry<K, V> {
     fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.loaded_at)
     }
@@ -113,8 +117,8 @@ impl<V> Entry<V> {
     }
 }
 
-type Answer<V> = Result<Arc<Entry<V>>, Failure>;
-type Flight<V> = Shared<BoxFuture<'static, Answer<V>>>;
+type Answer<K, V> = Result<Arc<Entry<K, V>>, Failure>;
+type Flight<K, V> = Shared<BoxFuture<'static, Answer<K, V>>>;
 
 /// A cache of `V` by `K`.
 pub struct Cache<K, V> {
@@ -123,7 +127,7 @@ pub struct Cache<K, V> {
     /// How many bytes a value takes.
     size: fn(&V) -> usize,
     /// Questions under way. Each was asked by a reader, so that there are no more than readers.
-    flights: Mutex<HashMap<K, Flight<V>>>,
+    flights: Mutex<HashMap<K, Flight<K, V>>>,
     /// Entries of an earlier one are not fresh.
     epoch: AtomicU64,
     /// Counts notices: an answer that was under way when one came may be older than it.
@@ -153,7 +157,7 @@ where
     }
 
     /// The entry of `key`, if it is fresh.
-    pub fn fresh<Q>(&self, key: &Q, now: Instant) -> Option<Arc<Entry<V>>>
+    pub fn fresh<Q>(&self, key: &Q, now: Instant) -> Option<Arc<Entry<K, V>>>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
@@ -161,7 +165,7 @@ where
     }
 
     /// The entry of `key`, fresh or not. It does not count as a use of it.
-    pub fn peek<Q>(&self, key: &Q) -> Option<Arc<Entry<V>>>
+    pub fn peek<Q>(&self, key: &Q) -> Option<Arc<Entry<K, V>>>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
@@ -189,7 +193,7 @@ where
         now: Instant,
         runtime: &Handle,
         load: F,
-    ) -> Result<(Arc<Entry<V>>, Source), Unavailable>
+    ) -> Result<(Arc<Entry<K, V>>, Source), Unavailable>
     where
         F: Future<Output = Result<Option<V>, E>> + Send + 'static,
         E: Into<Failure> + Send + 'static,
@@ -247,11 +251,11 @@ where
     /// A notice: what is as `is_meant` says may have changed. Takes time with the number of entries.
     pub fn refresh_where(&self, is_meant: impl Fn(Option<&V>) -> bool) {
         self.notices.fetch_add(1, Ordering::SeqCst);
-        for entry in self.entries.all() {
+        self.entries.each(|entry| {
             if is_meant(entry.value.as_ref()) {
                 entry.note_change();
             }
-        }
+        });
     }
 
     /// Every value may have changed.
@@ -260,7 +264,7 @@ where
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn flight<F, E>(self: &Arc<Self>, key: K, runtime: &Handle, load: F) -> Flight<V>
+    fn flight<F, E>(self: &Arc<Self>, key: K, runtime: &Handle, load: F) -> Flight<K, V>
     where
         F: Future<Output = Result<Option<V>, E>> + Send + 'static,
         E: Into<Failure> + Send + 'static,
@@ -276,7 +280,7 @@ where
         flight
     }
 
-    async fn answer<F, E>(&self, key: &K, load: F) -> Answer<V>
+    async fn answer<F, E>(&self, key: &K, load: F) -> Answer<K, V>
     where
         F: Future<Output = Result<Option<V>, E>>,
         E: Into<Failure>,
@@ -294,8 +298,8 @@ where
             }
         };
         self.set_away(false);
-        let entry = self.entry(value, epoch);
-        self.entries.insert(key.clone(), entry.clone());
+        let entry = self.entry(key.clone(), value, epoch);
+        self.entries.insert(entry.clone());
         // looked at after inserting: a notice either finds the entry or is found here
         if self.notices.load(Ordering::SeqCst) != notices {
             entry.is_stale.store(true, Ordering::SeqCst);
@@ -303,13 +307,15 @@ where
         Ok(entry)
     }
 
-    fn entry(&self, value: Option<V>, epoch: u64) -> Arc<Entry<V>> {
+    fn entry(&self, key: K, value: Option<V>, epoch: u64) -> Arc<Entry<K, V>> {
         let bytes = value.as_ref().map_or(0, self.size);
         Arc::new(Entry {
+            key,
             value,
             loaded_at: Instant::now(),
             epoch,
             weight: 1 + u64::try_from(bytes / ENTRY_BYTES).unwrap_or(u64::MAX - 1),
+            is_read: AtomicBool::new(false),
             is_stale: AtomicBool::new(false),
             retry_at: AtomicU64::new(0),
         })
@@ -319,26 +325,26 @@ where
     fn put_off(&self, key: &K, epoch: u64) {
         let old = self.entries.peek(key).filter(|entry| entry.value.is_some());
         let entry = old.unwrap_or_else(|| {
-            let unreadable = self.entry(None, epoch);
+            let unreadable = self.entry(key.clone(), None, epoch);
             unreadable.is_stale.store(true, Ordering::SeqCst);
-            self.entries.insert(key.clone(), unreadable.clone());
+            self.entries.insert(unreadable.clone());
             unreadable
         });
         entry.retry_at.store(self.millis() + millis(UNREADABLE_PAUSE), Ordering::SeqCst);
     }
 
-    fn is_fresh(&self, entry: &Entry<V>, now: Instant) -> bool {
+    fn is_fresh(&self, entry: &Entry<K, V>, now: Instant) -> bool {
         let refresh = if entry.value.is_some() { self.bounds.refresh } else { self.bounds.refresh_absent };
         !self.is_doubtful(entry) && entry.age(now) < refresh
     }
 
     /// Whether there is more against an entry than its age.
-    fn is_doubtful(&self, entry: &Entry<V>) -> bool {
+    fn is_doubtful(&self, entry: &Entry<K, V>) -> bool {
         entry.is_stale.load(Ordering::Acquire) || entry.epoch != self.epoch.load(Ordering::Acquire)
     }
 
     /// Whether an entry is not to be asked for yet.
-    fn waits(&self, entry: &Entry<V>) -> bool {
+    fn waits(&self, entry: &Entry<K, V>) -> bool {
         let retry_at = entry.retry_at.load(Ordering::Relaxed);
         retry_at > 0 && self.millis() < retry_at
     }
@@ -364,7 +370,7 @@ where
         millis(self.started_at.elapsed())
     }
 
-    fn flights(&self) -> MutexGuard<'_, HashMap<K, Flight<V>>> {
+    fn flights(&self) -> MutexGuard<'_, HashMap<K, Flight<K, V>>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

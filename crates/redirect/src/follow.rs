@@ -13,11 +13,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use actix_http::{Payload, Request};
+use actix_web::HttpResponse;
 use actix_web::dev::RequestHead;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::web::Payload;
-use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
 
 use model::click::IpQuality;
@@ -26,8 +26,7 @@ use model::orphan::{OrphanReason, PATH_BYTES_MAX};
 use model::privacy::Telling;
 use model::{DestinationUrl, Link, Orphan, OrphanId};
 
-use crate::cache::Entry;
-use crate::links::{Guesser, Links, Met, Route, Unknown};
+use crate::links::{Guesser, Links, Met, Route, RouteEntry, Unknown};
 use crate::methods::{Methods, is_read};
 use crate::metrics::Metrics;
 use crate::orphans::Orphans;
@@ -82,14 +81,15 @@ pub struct Follow {
 
 impl Follow {
     /// Answers a request, whatever it is.
-    pub async fn answer(&self, request: HttpRequest, body: Payload) -> HttpResponse {
+    pub async fn answer(&self, mut request: Request) -> HttpResponse {
         let started_at = Instant::now();
+        let body = request.take_payload();
         let answer = self.follow(&request, body, started_at).await;
         self.metrics.answer_seconds.observe(started_at.elapsed().as_secs_f64());
         answer
     }
 
-    async fn follow(&self, request: &HttpRequest, body: Payload, started_at: Instant) -> HttpResponse {
+    async fn follow(&self, request: &Request, body: Payload, started_at: Instant) -> HttpResponse {
         let host = target::host(request.head());
         let found = match self.target(request.head()) {
             // boxed: visitors of other links would carry its room
@@ -116,7 +116,7 @@ impl Follow {
     /// Answers who asks for a link that there is, or for what it is.
     async fn answer_of(
         &self,
-        request: &HttpRequest,
+        request: &Request,
         body: Payload,
         met: Met<'_>,
         is_inspected: bool,
@@ -146,7 +146,7 @@ impl Follow {
     /// What stands under the link that is asked for, if one is.
     async fn find(
         &self,
-        request: &HttpRequest,
+        request: &Request,
         host: Option<&str>,
         target: Target<'_>,
         started_at: Instant,
@@ -181,7 +181,7 @@ impl Follow {
     /// Answers who follows a link that there is.
     async fn meet(
         &self,
-        request: &HttpRequest,
+        request: &Request,
         body: Payload,
         met: Met<'_>,
         host: &str,
@@ -213,7 +213,7 @@ impl Follow {
 
     async fn send_on(
         &self,
-        request: &HttpRequest,
+        request: &Request,
         route: Met<'_>,
         now: DateTime<Utc>,
         started_at: Instant,
@@ -223,7 +223,7 @@ impl Follow {
             let (query, no_track) = destination::without_no_track(request.uri().query());
             let merged =
                 destination::with_visitors_query(&route.destination, link.query_mode, query.as_deref());
-            (merged, telling(link, request.headers(), no_track))
+            (merged, telling(link, &request.head().headers, no_track))
         };
         if telling != Telling::Nothing {
             self.append(request, route, merged.as_ref(), telling, now, started_at).await;
@@ -258,7 +258,7 @@ impl Follow {
     /// A link that leads nowhere at the moment. Such a visit is not a click.
     fn turn_away(
         &self,
-        request: &HttpRequest,
+        request: &Request,
         host: &str,
         route: &Route,
         closed: Closed,
@@ -282,7 +282,7 @@ impl Follow {
     /// Tells of a visit that led nowhere, unless the link's owner or the visitor wants nothing recorded.
     fn tell(
         &self,
-        request: &HttpRequest,
+        request: &Request,
         host: &str,
         link: Option<&Link>,
         reason: OrphanReason,
@@ -323,13 +323,13 @@ impl Follow {
     }
 
     /// Who asks, for limits.
-    fn client(&self, request: &HttpRequest) -> IpAddr {
+    fn client(&self, request: &Request) -> IpAddr {
         self.asker(request).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |(client, _)| client)
     }
 
     /// Who asks, and how sure that is. Where a PROXY preamble names nobody it is the proxy, whatever stands in headers: a
     /// proxy that passes bytes on has written none of them.
-    fn asker(&self, request: &HttpRequest) -> Option<(IpAddr, IpQuality)> {
+    fn asker(&self, request: &Request) -> Option<(IpAddr, IpQuality)> {
         let head = request.head();
         let connected = if self.has_preambles { request.conn_data::<Connected>() } else { None };
         let Some(peer) = head.peer_addr else {
@@ -365,14 +365,14 @@ impl Follow {
 
 /// What a link's host and slug lead to.
 struct Found {
-    entry: Arc<Entry<Route>>,
+    entry: Arc<RouteEntry>,
     is_inspected: bool,
 }
 
 /// Who asks for many links that are not there tries to find one.
 struct Guessing<'a> {
     follow: &'a Follow,
-    request: &'a HttpRequest,
+    request: &'a Request,
     started_at: Instant,
 }
 

@@ -159,7 +159,7 @@ impl Links {
         name: &Name<'_>,
         now: Instant,
         guesser: &impl Guesser,
-    ) -> Result<Arc<Entry<Route>>, Unknown> {
+    ) -> Result<Arc<RouteEntry>, Unknown> {
         let inner = &self.inner;
         if !inner.any_host
             && let Some(slug) = name.one().or_else(|| inner.known_slug(host, name))
@@ -177,7 +177,7 @@ impl Links {
     /// What the domain of this host says where no link is reached. A host that is nobody's counts as a guess when `guesser` is
     /// given: whoever makes hosts up would have each looked up.
     pub async fn of_host(&self, host: &str, now: Instant, guesser: Option<&impl Guesser>) -> OfHost {
-        let told = |entry: &Entry<ServedDomain>| {
+        let told = |entry: &DomainEntry| {
             let Some(domain) = &entry.value else { return Hsts::AsSet.into() };
             let max_age = domain.hsts_max_age;
             let hsts = max_age.map_or(Hsts::AsSet, |seconds| Hsts::Own(max_age_value(seconds)));
@@ -261,7 +261,13 @@ impl Touch for ServedDomain {
 }
 
 /// What a memory has or has loaded, and which of them it was.
-type Found<T> = Result<(Arc<Entry<T>>, Source), Unavailable>;
+type Found<K, T> = Result<(Arc<Entry<K, T>>, Source), Unavailable>;
+
+/// A link in memory, or that there is none.
+pub type RouteEntry = Entry<RouteKey, Route>;
+
+/// The domain of a host in memory, or that it is nobody's.
+type DomainEntry = Entry<Box<str>, ServedDomain>;
 
 impl Inner {
     /// The slug of a link in memory that this name means: such a link tells how its domain compares, also while the
@@ -281,7 +287,7 @@ impl Inner {
         slug: &str,
         now: Instant,
         guesser: &impl Guesser,
-    ) -> Result<Arc<Entry<Route>>, Unknown> {
+    ) -> Result<Arc<RouteEntry>, Unknown> {
         let asked = RouteRef::new(host, slug);
         if let Some(entry) = self.routes.fresh(&asked, now) {
             self.metrics.lookups_cached.inc();
@@ -305,7 +311,7 @@ impl Inner {
         host: &str,
         now: Instant,
         guesser: &impl Guesser,
-    ) -> Result<Arc<Entry<ServedDomain>>, Unknown> {
+    ) -> Result<Arc<DomainEntry>, Unknown> {
         let is_seen = self.hosts.holds(host);
         let guess = if is_seen { None } else { Some(guesser.take().map_err(Unknown::Refused)?) };
         let found = self.domain(host, now).await.map_err(|Unavailable| Unknown::Unavailable);
@@ -318,7 +324,7 @@ impl Inner {
         found
     }
 
-    async fn look_up(&self, host: &str, slug: &str, now: Instant) -> Result<Arc<Entry<Route>>, Unavailable> {
+    async fn look_up(&self, host: &str, slug: &str, now: Instant) -> Result<Arc<RouteEntry>, Unavailable> {
         let (database, public_url) = (self.database.clone(), self.public_url.clone());
         let key = RouteRef::new(host, slug).to_key();
         // read from a path, it is in the form that is compared
@@ -334,7 +340,7 @@ impl Inner {
     }
 
     /// Counts where an entry came from.
-    fn counted<T>(&self, found: Found<T>) -> Result<Arc<Entry<T>>, Unavailable> {
+    fn counted<K, T>(&self, found: Found<K, T>) -> Result<Arc<Entry<K, T>>, Unavailable> {
         match &found {
             Ok((_, Source::MemoryStale)) => self.metrics.lookups_stale.inc(),
             Ok((_, Source::Memory)) => self.metrics.lookups_cached.inc(),
@@ -344,7 +350,7 @@ impl Inner {
         found.map(|(entry, _)| entry)
     }
 
-    async fn domain(&self, host: &str, now: Instant) -> Result<Arc<Entry<ServedDomain>>, Unavailable> {
+    async fn domain(&self, host: &str, now: Instant) -> Result<Arc<DomainEntry>, Unavailable> {
         if let Some(entry) = self.hosts.fresh(host, now) {
             return Ok(entry);
         }
@@ -359,10 +365,10 @@ impl Inner {
 }
 
 /// Counts what turned out not to be there as a guess, and what is there as none. `guess` was taken before it was asked for.
-fn settle<T>(
+fn settle<K, T>(
     guesser: &impl Guesser,
     guess: Option<Taken>,
-    found: &Result<Arc<Entry<T>>, Unknown>,
+    found: &Result<Arc<Entry<K, T>>, Unknown>,
 ) -> Result<(), Unknown> {
     let is_absent = found.as_ref().is_ok_and(|entry| entry.value.is_none());
     match guess {

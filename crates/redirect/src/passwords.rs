@@ -9,9 +9,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use actix_http::Payload;
+use actix_http::body::{BodyStream, to_bytes_limited};
 use actix_web::dev::RequestHead;
 use actix_web::http::header;
-use actix_web::web::Payload;
 use model::{LinkId, PasswordHash};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -96,7 +97,7 @@ impl Passwords {
         if !media_type.trim().eq_ignore_ascii_case(FORM) {
             return Err(Refusal::MediaType);
         }
-        let read = timeout(self.form_timeout, body.to_bytes_limited(FORM_BYTES_MAX)).await;
+        let read = timeout(self.form_timeout, to_bytes_limited(BodyStream::new(body), FORM_BYTES_MAX)).await;
         let body = match read {
             Ok(Ok(Ok(body))) => body,
             Ok(Err(_)) => return Err(Refusal::TooLarge),

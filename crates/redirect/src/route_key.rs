@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use quick_cache::Equivalent;
+use equivalent::Equivalent;
 use smallvec::SmallVec;
 
 /// A host and a slug of together so many bytes stand in the memory's table itself.

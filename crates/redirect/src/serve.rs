@@ -1,8 +1,8 @@
-//! Takes visitors' connections: one [`Follow`] a worker, which all requests go to, without a router in between.
+//! Takes visitors' connections: one [`Follow`] a worker, which all requests go to, without a framework in between.
 
-use std::fmt;
+use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::num::NonZero;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,12 +10,8 @@ use std::time::Duration;
 
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol, Request};
-use actix_service::{
-    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
-};
-use actix_web::body::BoxBody;
-use actix_web::dev::{AppConfig, Server, ServiceResponse};
-use actix_web::{App, HttpRequest, HttpServer, web};
+use actix_service::{ServiceFactoryExt as _, fn_service};
+use actix_web::dev::Server;
 use anyhow::Context;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -58,88 +54,10 @@ pub struct Parts {
 /// # Errors
 /// When the listener cannot be used.
 pub fn server(settings: &RedirectSettings, listener: TcpListener, parts: Parts) -> anyhow::Result<Server> {
-    let Parts { links, spool, orphans, ranges, traces, metrics } = parts;
-    let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.address_header)
-        .with_hops(settings.trusted_hops)
-        .with_ranges(ranges);
-    let preambles = settings
-        .proxy_protocol
-        .then(|| Preambles::new(proxies.clone(), settings.request_timeout, metrics.clone()));
-    let referrer_policy = settings.referrer_policy.value();
-    let (url_bytes_max, prefetch) = (settings.url_bytes_max, settings.prefetch);
-    let hsts = (!settings.hsts.is_zero()).then(|| max_age_value(settings.hsts.as_secs()));
-    let guesses_max = Some(settings.not_found_per_minute).filter(|most| *most > 0).unwrap_or(u32::MAX);
-    let guesses = Arc::new(Tally::new(SLOTS, guesses_max));
-    let attempts_max = settings.password_attempts_per_minute;
-    let passwords = Arc::new(Passwords::new(attempts_max, settings.request_timeout, Handle::current()));
-    let has_preambles = preambles.is_some();
-    let app = move || {
-        let follow = Rc::new(Follow {
-            links: links.clone(),
-            clicks: Appender::new(spool.clone()),
-            orphans: orphans.clone(),
-            passwords: passwords.clone(),
-            guesses: guesses.clone(),
-            proxies: proxies.clone(),
-            has_preambles,
-            url_bytes_max,
-            prefetch,
-            referrer_policy: referrer_policy.clone(),
-            hsts: hsts.clone(),
-            traces: traces.clone(),
-            metrics: metrics.clone(),
-        });
-        App::new().default_service(web::to(move |request: HttpRequest, body: web::Payload| {
-            let follow = follow.clone();
-            async move { follow.answer(request, body).await }
-        }))
-    };
     let workers = match settings.workers {
         0 => std::thread::available_parallelism().map_or(1, NonZero::get),
         workers => workers,
     };
-    let server = match preambles {
-        None => HttpServer::new(app)
-            .workers(workers)
-            .disable_signals()
-            .keep_alive(settings.keep_alive)
-            .client_request_timeout(settings.request_timeout)
-            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-            .max_connections(connections_max(settings.connections_max, workers))
-            .shutdown_timeout(drain_seconds(settings))
-            .listen(listener)
-            .map(HttpServer::run),
-        Some(preambles) => behind_proxies(settings, workers, listener, preambles, app),
-    };
-    server.context("failed to listen")
-}
-
-/// A request in hand waits at most for the database.
-fn drain_seconds(settings: &RedirectSettings) -> u64 {
-    settings.lookup_timeout.as_secs() + 1
-}
-
-/// The same server, made of its parts: a connection is its own only after the preamble.
-fn behind_proxies<F, I, S>(
-    settings: &RedirectSettings,
-    workers: usize,
-    listener: TcpListener,
-    preambles: Preambles,
-    app: F,
-) -> io::Result<Server>
-where
-    F: Fn() -> I + Send + Clone + 'static,
-    I: IntoServiceFactory<S, Request>,
-    S: ServiceFactory<
-            Request,
-            Config = AppConfig,
-            Response = ServiceResponse<BoxBody>,
-            Error = actix_web::Error,
-        > + 'static,
-    S::InitError: fmt::Debug,
-    S::Service: 'static,
-    <S::Service as Service<Request>>::Future: 'static,
-{
     let builder = Server::build()
         .workers(workers)
         .disable_signals()
@@ -147,10 +65,18 @@ where
         .shutdown_timeout(drain_seconds(settings));
     let stopping = builder.graceful_shutdown_signal();
     let (keep_alive, request_timeout) = (settings.keep_alive, settings.request_timeout);
-    let local_addr = listener.local_addr()?;
+    let local_addr = listener.local_addr().context("failed to listen")?;
+    let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.address_header)
+        .with_hops(settings.trusted_hops)
+        .with_ranges(parts.ranges.clone());
+    let preambles = settings
+        .proxy_protocol
+        .then(|| Preambles::new(proxies.clone(), settings.request_timeout, parts.metrics.clone()));
+    let has_preambles = preambles.is_some();
+    let follow_of_worker = followers(settings, proxies, parts);
     let serving = move || {
-        let (preambles, stopping) = (preambles.clone(), stopping.clone());
-        let app = app().into_factory().map_err(|error| error.error_response());
+        let follow = Rc::new(follow_of_worker());
+        let stopping = stopping.clone();
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
@@ -160,19 +86,64 @@ where
             .client_request_timeout(request_timeout)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
             .local_addr(local_addr)
-            .on_connect_ext(|stream: &TcpStream, data| {
-                data.insert(Connected(stream.peer_addr().ok()));
+            .on_connect_ext(move |stream: &TcpStream, data| {
+                if has_preambles {
+                    data.insert(Connected(stream.peer_addr().ok()));
+                }
             })
-            .finish(map_config(app, |_| AppConfig::default()));
+            .finish(fn_service(move |request: Request| {
+                let follow = follow.clone();
+                async move { Ok::<_, Infallible>(follow.answer(request).await) }
+            }));
+        let preambles = preambles.clone();
         fn_service(move |mut stream: TcpStream| {
             let preambles = preambles.clone();
             async move {
-                let client: Option<SocketAddr> =
-                    preambles.client(&mut stream).await.map_err(|error| DispatchError::Io(error.into()))?;
-                Ok((stream, Protocol::Http1, client))
+                let client = match &preambles {
+                    Some(preambles) => preambles.client(&mut stream).await.map_err(io::Error::from)?,
+                    None => stream.peer_addr().ok(),
+                };
+                Ok::<_, DispatchError>((stream, Protocol::Http1, client))
             }
         })
         .and_then(http)
     };
-    Ok(builder.listen("redirect", listener, serving)?.run())
+    Ok(builder.listen("redirect", listener, serving).context("failed to listen")?.run())
+}
+
+/// Makes what answers the requests of one worker; all of them share what they know.
+fn followers(
+    settings: &RedirectSettings,
+    proxies: Proxies,
+    parts: Parts,
+) -> impl Fn() -> Follow + Clone + Send + 'static {
+    let Parts { links, spool, orphans, traces, metrics, .. } = parts;
+    let (url_bytes_max, prefetch) = (settings.url_bytes_max, settings.prefetch);
+    let has_preambles = settings.proxy_protocol;
+    let referrer_policy = settings.referrer_policy.value();
+    let hsts = (!settings.hsts.is_zero()).then(|| max_age_value(settings.hsts.as_secs()));
+    let guesses_max = Some(settings.not_found_per_minute).filter(|most| *most > 0).unwrap_or(u32::MAX);
+    let guesses = Arc::new(Tally::new(SLOTS, guesses_max));
+    let attempts_max = settings.password_attempts_per_minute;
+    let passwords = Arc::new(Passwords::new(attempts_max, settings.request_timeout, Handle::current()));
+    move || Follow {
+        links: links.clone(),
+        clicks: Appender::new(spool.clone()),
+        orphans: orphans.clone(),
+        passwords: passwords.clone(),
+        guesses: guesses.clone(),
+        proxies: proxies.clone(),
+        has_preambles,
+        url_bytes_max,
+        prefetch,
+        referrer_policy: referrer_policy.clone(),
+        hsts: hsts.clone(),
+        traces: traces.clone(),
+        metrics: metrics.clone(),
+    }
+}
+
+/// A request in hand waits at most for the database.
+fn drain_seconds(settings: &RedirectSettings) -> u64 {
+    settings.lookup_timeout.as_secs() + 1
 }

@@ -2,9 +2,10 @@
 //! one recipient's link.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::hash::{BuildHasher as _, Hash};
 use std::net::IpAddr;
 
+use foldhash::quality::RandomState;
 use model::link::LinkKind;
 use model::{AddressTreatment, Click, ClickId, LinkId};
 use smallvec::SmallVec;
@@ -66,7 +67,7 @@ pub(super) struct Member {
 #[derive(Default)]
 pub(super) struct Groups {
     hasher: RandomState,
-    members: HashMap<u64, SmallVec<[Member; 2]>>,
+    members: HashMap<u64, SmallVec<[Member; 2]>, RandomState>,
 }
 
 impl Groups {

@@ -2,15 +2,15 @@
 //!
 //! Most groups show nothing, and that is seen from their members alone: a popular link has one link, a person one browser.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use model::ClickId;
 use model::automation::{Automation, MachineClass};
 use smallvec::SmallVec;
 
-use super::Remembered;
 use super::groups::{Groups, Member};
+use super::{Clicks, Remembered};
 use crate::automation::{DECISIVE, LIKELY, MEDIUM, STRONG, Signal};
 
 /// So many links of one message, opened within [`BURST_WINDOW`], are opened by a program.
@@ -114,11 +114,7 @@ impl LateSignals {
 }
 
 /// What the newest click shows of itself and of those before.
-pub(super) fn shown_by(
-    newest: ClickId,
-    clicks: &HashMap<ClickId, Remembered>,
-    groups: &Groups,
-) -> Vec<(ClickId, Late)> {
+pub(super) fn shown_by(newest: ClickId, clicks: &Clicks, groups: &Groups) -> Vec<(ClickId, Late)> {
     let Some(click) = clicks.get(&newest) else { return Vec::new() };
     let mut shown = Vec::new();
     let mut show = |ids: BTreeSet<ClickId>, late| shown.extend(ids.into_iter().map(|id| (id, late)));
@@ -155,25 +151,21 @@ pub(super) fn shown_by(
 struct Group<'a>(Vec<(ClickId, &'a Remembered)>);
 
 impl<'a> Group<'a> {
-    fn of(members: &[Member], clicks: &'a HashMap<ClickId, Remembered>) -> Self {
+    fn of(members: &[Member], clicks: &'a Clicks) -> Self {
         let mut found: Vec<_> =
-            members.iter().filter_map(|member| Some((member.id, clicks.get(&member.id)?))).collect();
+            members.iter().filter_map(|member| Some((member.id, &**clicks.get(&member.id)?))).collect();
         found.sort_by_key(|(id, click)| (click.at, *id));
         Self(found)
     }
 
     /// People's clicks, if there are so many links among all.
-    fn with_links(
-        members: &[Member],
-        links_min: usize,
-        clicks: &'a HashMap<ClickId, Remembered>,
-    ) -> Option<Self> {
+    fn with_links(members: &[Member], links_min: usize, clicks: &'a Clicks) -> Option<Self> {
         let links = distinct(members.iter().map(|member| member.link_id));
         (links >= links_min).then(|| Self::of(members, clicks).people())
     }
 
     /// People's clicks, if not all are of one program.
-    fn with_agents(members: &[Member], clicks: &'a HashMap<ClickId, Remembered>) -> Option<Self> {
+    fn with_agents(members: &[Member], clicks: &'a Clicks) -> Option<Self> {
         let first = members.first()?.agent;
         members.iter().any(|member| member.agent != first).then(|| Self::of(members, clicks).people())
     }

@@ -264,7 +264,7 @@ async fn large_values_count_as_several() {
             let loading = async move { Loaded::Ok(Some(value)) };
             cache.load(key, Instant::now(), &Handle::current(), loading).await.expect("loaded");
         }
-        let held = cache.entries.values.len();
+        let held = cache.entries.counts().0;
         assert!((1..=most).contains(&held), "{held}");
     }
 }
@@ -285,14 +285,14 @@ async fn what_is_made_up_pushes_out_nothing_that_is_there() {
     }
 
     assert_eq!((0..50_u32).filter(|key| cache.holds(key)).count(), 50);
-    let absent = cache.entries.absent.len();
+    let absent = cache.entries.counts().1;
     assert!((1..=10).contains(&absent), "{absent}");
 }
 
 #[tokio::test]
 async fn what_comes_and_goes_is_held_once() {
     let cache: Arc<Cache<u32, u32>> = Cache::new(BOUNDS, size);
-    let held = || (cache.entries.values.len(), cache.entries.absent.len());
+    let held = || cache.entries.counts();
 
     load(&cache, Ok(None)).await.expect("loaded");
     assert_eq!(held(), (0, 1));

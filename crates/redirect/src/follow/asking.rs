@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use actix_http::{Payload, Request};
+use actix_web::HttpResponse;
 use actix_web::http::Method;
-use actix_web::web::Payload;
-use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
@@ -22,7 +22,7 @@ impl Follow {
     /// Shows a program that fetches previews the link's own. It is recorded as what it says it is.
     pub(super) async fn preview(
         &self,
-        request: &HttpRequest,
+        request: &Request,
         route: Met<'_>,
         page: &Bytes,
         now: DateTime<Utc>,
@@ -37,7 +37,7 @@ impl Follow {
     /// with the form. Those that are no persons by their own account are recorded all the same: they do not count.
     pub(super) async fn confirm(
         &self,
-        request: &HttpRequest,
+        request: &Request,
         route: Met<'_>,
         now: DateTime<Utc>,
         started_at: Instant,
@@ -57,9 +57,9 @@ impl Follow {
     }
 
     /// Records a visit that was not sent on.
-    async fn note(&self, request: &HttpRequest, route: Met<'_>, now: DateTime<Utc>, started_at: Instant) {
+    async fn note(&self, request: &Request, route: Met<'_>, now: DateTime<Utc>, started_at: Instant) {
         let no_track = destination::without_no_track(request.uri().query()).1;
-        let telling = telling(&route.link, request.headers(), no_track);
+        let telling = telling(&route.link, &request.head().headers, no_track);
         if telling != Telling::Nothing {
             self.append(request, route, None, telling, now, started_at).await;
         }
@@ -68,7 +68,7 @@ impl Follow {
     /// Asks for the password. A visit becomes a click with the right one.
     pub(super) async fn unlock(
         &self,
-        request: &HttpRequest,
+        request: &Request,
         body: Payload,
         route: Met<'_>,
         hash: &PasswordHash,

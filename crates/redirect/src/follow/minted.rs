@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use actix_web::web::Payload;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_http::{Payload, Request};
+use actix_web::HttpResponse;
 
 use model::orphan::OrphanReason;
 
@@ -17,7 +17,7 @@ impl Follow {
     /// Answers who asks for a recipient's link.
     pub(super) async fn minted(
         &self,
-        request: &HttpRequest,
+        request: &Request,
         body: Payload,
         host: Option<&str>,
         minted: &Minted,
@@ -36,7 +36,7 @@ impl Follow {
     /// What a token proves; one that proves nothing is as a slug that no link has, and a guess.
     async fn proven<'h>(
         &self,
-        request: &HttpRequest,
+        request: &Request,
         host: Option<&'h str>,
         minted: &Minted,
         started_at: Instant,

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use actix_http::Request;
+use actix_web::HttpResponse;
 use actix_web::http::{Method, StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse};
 
 use model::DestinationUrl;
 use model::orphan::OrphanReason;
@@ -35,7 +36,7 @@ impl Follow {
     /// The answer to who reaches no link. Its host has a say in it all the same.
     pub(super) async fn nowhere(
         &self,
-        request: &HttpRequest,
+        request: &Request,
         host: Option<&str>,
         nowhere: Nowhere,
         started_at: Instant,
@@ -71,7 +72,7 @@ impl Follow {
     /// A path that no link has.
     pub(super) fn no_link(
         &self,
-        request: &HttpRequest,
+        request: &Request,
         host: Option<&str>,
         target: Target<'_>,
         started_at: Instant,

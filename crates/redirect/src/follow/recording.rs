@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use actix_web::HttpRequest;
+use actix_http::Request;
 use actix_web::http::header::HeaderMap;
 use bus::ClickRef;
 use chrono::{DateTime, Utc};
@@ -21,7 +21,7 @@ impl Follow {
     /// nothing of it.
     pub(super) fn append(
         &self,
-        request: &HttpRequest,
+        request: &Request,
         met: Met<'_>,
         destination_url: Option<&DestinationUrl>,
         telling: Telling,

@@ -54,7 +54,7 @@ struct Key {
 
 /// What a token has proven.
 pub struct Proof {
-    template: Arc<Entry<Template>>,
+    template: Arc<Entry<TemplateKey, Template>>,
     says: RecipientLink,
 }
 
@@ -123,7 +123,7 @@ impl Inner {
         number: u32,
         now: Instant,
         guesser: &impl Guesser,
-    ) -> Result<Arc<Entry<Template>>, Unknown> {
+    ) -> Result<Arc<Entry<TemplateKey, Template>>, Unknown> {
         let cache = &self.templates.cache;
         let key: TemplateKey = (host.into(), number);
         if let Some(entry) = cache.fresh(&key, now) {
@@ -143,7 +143,7 @@ impl Inner {
         &self,
         key: TemplateKey,
         now: Instant,
-    ) -> Result<Arc<Entry<Template>>, Unavailable> {
+    ) -> Result<Arc<Entry<TemplateKey, Template>>, Unavailable> {
         let (database, public_url) = (self.database.clone(), self.public_url.clone());
         let keyring = self.templates.keyring.clone();
         let (host, number) = (key.0.parse(), key.1);

@@ -3,9 +3,9 @@
 //! The steady figure on a noisy machine is CPU for one request; what compares has both sides in one run, in turns of a
 //! few seconds, and the median of the rounds' ratios counts.
 
-mod allocations;
 mod confirmation;
 mod cost;
+mod counted;
 mod memory;
 mod outage;
 mod servers;
@@ -32,7 +32,7 @@ pub async fn measure(figures: &mut Figures, links_max: u64) -> anyhow::Result<()
     cost::measure(figures, &world).await?;
     timetable::measure(figures, &world).await?;
     outage::measure(figures, &mut world).await?;
-    allocations::measure(figures, &world).await?;
+    counted::measure(figures, &world).await?;
     memory::measure_many(figures, &world, links_max).await?;
     drop(world);
     confirmation::measure(figures).await
