@@ -246,7 +246,22 @@ pub enum Closed {
     Blocked,
 }
 
-impl Link {
+/// What decides whether a link leads anywhere; the fields of [`Link`] of these names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Availability {
+    /// See [`Link::enabled`].
+    pub enabled: bool,
+    /// See [`Link::is_blocked`].
+    pub is_blocked: bool,
+    /// See [`Link::is_exhausted`].
+    pub is_exhausted: bool,
+    /// See [`Link::starts_at`].
+    pub starts_at: Option<DateTime<Utc>>,
+    /// See [`Link::expires_at`].
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl Availability {
     /// Why the link leads nowhere at `now`, or `None` when it leads to its URL.
     pub fn closed(&self, now: DateTime<Utc>) -> Option<Closed> {
         if self.is_blocked {
@@ -262,6 +277,19 @@ impl Link {
             return Some(Closed::Expired);
         }
         self.is_exhausted.then_some(Closed::Exhausted)
+    }
+}
+
+impl Link {
+    /// What decides whether it leads anywhere.
+    pub fn availability(&self) -> Availability {
+        let Self { enabled, is_blocked, is_exhausted, starts_at, expires_at, .. } = *self;
+        Availability { enabled, is_blocked, is_exhausted, starts_at, expires_at }
+    }
+
+    /// Why the link leads nowhere at `now`, or `None` when it leads to its URL.
+    pub fn closed(&self, now: DateTime<Utc>) -> Option<Closed> {
+        self.availability().closed(now)
     }
 
     /// Whether visitors are asked before they follow it: what looks at a link must not use up its only click. A honeypot is

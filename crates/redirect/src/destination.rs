@@ -12,13 +12,11 @@ use model::url::URL_BYTES_MAX;
 use url::form_urlencoded;
 
 /// The destination with what the mode takes of the visitor's query; `None` when that changes nothing.
-pub fn with_visitors_query(
-    url: &DestinationUrl,
-    mode: QueryMode,
-    query: Option<&str>,
-) -> Option<DestinationUrl> {
+pub fn with_visitors_query(url: &DestinationUrl, mode: QueryMode, query: &str) -> Option<DestinationUrl> {
     // what an app is told is not for its visitors to say
-    let query = query.filter(|query| url.is_web() && !query.is_empty())?;
+    if query.is_empty() || !url.is_web() {
+        return None;
+    }
     let own = url.url().query().unwrap_or_default();
     let merged = match mode {
         QueryMode::Drop => return None,
@@ -102,7 +100,7 @@ mod tests {
 
     fn merged(mode: QueryMode, url: &str, query: &str) -> Option<String> {
         let url: DestinationUrl = url.parse().expect("a URL");
-        with_visitors_query(&url, mode, Some(query)).map(|url| url.to_string())
+        with_visitors_query(&url, mode, query).map(|url| url.to_string())
     }
 
     fn merges(mode: QueryMode, cases: &[(&str, &str, Option<&str>)]) {
@@ -201,7 +199,7 @@ mod tests {
             let url: DestinationUrl = format!("https://example.com:8443/offer?{own}#part").parse().expect("a URL");
 
             for mode in QueryMode::ALL {
-                let Some(merged) = with_visitors_query(&url, mode, Some(&query)) else { continue };
+                let Some(merged) = with_visitors_query(&url, mode, &query) else { continue };
                 prop_assert_eq!(merged.url().scheme(), "https");
                 prop_assert_eq!(merged.url().host_str(), Some("example.com"));
                 prop_assert_eq!(merged.url().port(), Some(8443));
@@ -222,7 +220,7 @@ mod tests {
             let own = names(&url);
 
             for mode in [QueryMode::FillMissing, QueryMode::Append] {
-                let Some(merged) = with_visitors_query(&url, mode, Some(&query)) else { continue };
+                let Some(merged) = with_visitors_query(&url, mode, &query) else { continue };
                 let pairs = names(&merged);
                 prop_assert_eq!(&pairs[..own.len()], &own[..]);
                 let is_taken = |(name, _): &(String, String)| own.iter().any(|(taken, _)| taken == name);
@@ -239,7 +237,7 @@ mod tests {
             let visitors: DestinationUrl = format!("https://example.com/?{query}").parse().expect("a URL");
             let (own, theirs) = (names(&url), names(&visitors));
 
-            let merged = with_visitors_query(&url, QueryMode::Override, Some(&query)).expect("changed");
+            let merged = with_visitors_query(&url, QueryMode::Override, &query).expect("changed");
 
             let of = |pairs: &[(String, String)], name: &str| -> Vec<String> {
                 pairs.iter().filter(|(n, _)| n == name).map(|(_, value)| value.clone()).collect()

@@ -24,7 +24,7 @@ use model::click::IpQuality;
 use model::link::Closed;
 use model::orphan::{OrphanReason, PATH_BYTES_MAX};
 use model::privacy::Telling;
-use model::{DestinationUrl, Link, Orphan, OrphanId};
+use model::{DestinationUrl, Orphan, OrphanId};
 
 use crate::links::{Guesser, Links, Met, Route, RouteEntry, Unknown};
 use crate::methods::{Methods, is_read};
@@ -187,26 +187,26 @@ impl Follow {
         host: &str,
         started_at: Instant,
     ) -> Result<HttpResponse, Refusal> {
-        let (head, route, link, now) = (request.head(), met.route, &met.route.link, Utc::now());
+        let (head, route, now) = (request.head(), met.route, Utc::now());
         if head.method == Method::OPTIONS {
-            return Ok(pages::options(Methods::of(link)));
+            return Ok(pages::options(route.methods));
         }
         if !is_read(&head.method) && visitor::is_webhook(&head.headers) {
             return Err(Refusal::Loop);
         }
-        if !Methods::of(link).take(&head.method) {
-            return Err(Refusal::Method(Methods::of(link)));
+        if !route.methods.take(&head.method) {
+            return Err(Refusal::Method(route.methods));
         }
         if let Some(closed) = met.closed_at(now) {
             return self.turn_away(request, host, route, closed, started_at);
         }
         // boxed: few are asked or shown something first, and all others would carry its room
-        match (&route.preview, &link.password) {
+        match (&route.preview, &route.password) {
             (Some(page), _) if is_read(&head.method) && previews::is_agent(&head.headers) => {
                 Ok(Box::pin(self.preview(request, met, page, now, started_at)).await)
             }
             (_, Some(hash)) => Box::pin(self.unlock(request, body, met, hash, started_at)).await,
-            (_, None) if link.asks_first() => Ok(Box::pin(self.confirm(request, met, now, started_at)).await),
+            (_, None) if route.asks_first => Ok(Box::pin(self.confirm(request, met, now, started_at)).await),
             (_, None) => Ok(self.send_on(request, met, now, started_at).await),
         }
     }
@@ -218,12 +218,12 @@ impl Follow {
         now: DateTime<Utc>,
         started_at: Instant,
     ) -> HttpResponse {
-        let link = &route.link;
         let (merged, telling) = {
             let (query, no_track) = destination::without_no_track(request.uri().query());
-            let merged =
-                destination::with_visitors_query(&route.destination, link.query_mode, query.as_deref());
-            (merged, telling(link, &request.head().headers, no_track))
+            let merged = query.as_deref().and_then(|query| {
+                destination::with_visitors_query(&route.seldom.destination, route.query_mode, query)
+            });
+            (merged, telling(route.route, &request.head().headers, no_track))
         };
         if telling != Telling::Nothing {
             self.append(request, route, merged.as_ref(), telling, now, started_at).await;
@@ -235,12 +235,12 @@ impl Follow {
             Some(url) => pages::location(url),
             None => route.target(),
         };
-        if link.password.is_some() || link.asks_first() {
+        if route.password.is_some() || route.asks_first {
             // what was posted is not posted on
             return pages::redirect(StatusCode::SEE_OTHER, false, pages::NO_REFERRER, target);
         }
-        let status = StatusCode::from_u16(link.status_code.code()).expect("a redirect's status is one");
-        pages::redirect(status, link.status_code.is_cacheable(), self.referrer_policy.clone(), target)
+        let status = StatusCode::from_u16(route.status_code.code()).expect("a redirect's status is one");
+        pages::redirect(status, route.status_code.is_cacheable(), self.referrer_policy.clone(), target)
     }
 
     /// Where the link leads, for who asks before following it. Not a visit.
@@ -264,10 +264,10 @@ impl Follow {
         closed: Closed,
         started_at: Instant,
     ) -> Result<HttpResponse, Refusal> {
-        self.tell(request, host, Some(&route.link), closed.into(), started_at);
+        self.tell(request, host, Some(route), closed.into(), started_at);
         // a fallback is as much the owner's as what was blocked
         let serves = |url: &&DestinationUrl| closed != Closed::Blocked && !nowhere::leads_back(url, host);
-        if let Some(url) = route.link.fallback_url.as_ref().filter(serves) {
+        if let Some(url) = route.seldom.fallback_url.as_ref().filter(serves) {
             self.metrics.closed.inc();
             let target = pages::location(url);
             return Ok(pages::redirect(StatusCode::FOUND, false, self.referrer_policy.clone(), target));
@@ -284,7 +284,7 @@ impl Follow {
         &self,
         request: &Request,
         host: &str,
-        link: Option<&Link>,
+        route: Option<&Route>,
         reason: OrphanReason,
         started_at: Instant,
     ) {
@@ -292,10 +292,10 @@ impl Follow {
         if !is_read(&head.method) {
             return;
         }
-        let telling = link.map_or(Telling::Full, |link| {
+        let telling = route.map_or(Telling::Full, |route| {
             let no_track = destination::without_no_track(head.uri.query()).1;
             // a limit counts clicks, and this is none: who would pass unseen does
-            link.recording.telling(visitor::wishes(&head.headers, no_track), link.signals, false)
+            route.recording.telling(visitor::wishes(&head.headers, no_track), route.signals, false)
         });
         if telling == Telling::Nothing {
             return;
@@ -310,11 +310,11 @@ impl Follow {
             Orphan {
                 id: OrphanId::generate_at(now),
                 occurred_at: now,
-                workspace_id: link.map(|link| link.workspace_id),
+                workspace_id: route.map(|route| route.workspace_id),
                 reason,
                 host: host.to_owned(),
                 path: path[..path.floor_char_boundary(PATH_BYTES_MAX)].to_owned(),
-                link_id: link.map(|link| link.id),
+                link_id: route.map(|route| route.link_id),
                 method: head.method.to_string(),
                 user_agent: told.user_agent.filter(|_| is_full).map(Into::into),
                 referrer: told.referrer.filter(|_| is_full).map(Into::into),

@@ -16,9 +16,9 @@ const BEGINNING: &str = beginning!("About this link");
 /// What a link does, as it is at the moment. A password keeps its destination secret; that of a link which is not active
 /// is nobody's business yet, or no longer.
 pub fn page(route: &Route, closed: Option<Closed>) -> HttpResponse {
-    let told = match (closed, &route.link.password) {
+    let told = match (closed, &route.password) {
         (None, None) => {
-            format!("<p>It is active, and leads to:</p>\n<p>{}</p>\n", destination(&route.destination))
+            format!("<p>It is active, and leads to:</p>\n<p>{}</p>\n", destination(&route.seldom.destination))
         }
         (None, Some(_)) => {
             "<p>It is active, and asks for a password before it shows where it leads.</p>\n".to_owned()
@@ -28,7 +28,7 @@ pub fn page(route: &Route, closed: Option<Closed>) -> HttpResponse {
     let body = format!(
         "{BEGINNING}About this link</h1>\n<p>{}</p>\n{told}\
          <p>Looking at this page does not count as a click.</p>\n</main>\n</html>\n",
-        escaped(&format!("{}/{}", route.link.domain, route.link.slug))
+        escaped(&format!("{}/{}", route.seldom.domain, route.seldom.slug))
     );
     let mut answer = pages::html(StatusCode::OK, body.into(), NO_REFERRER);
     let headers = answer.headers_mut();

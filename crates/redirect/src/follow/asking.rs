@@ -59,7 +59,7 @@ impl Follow {
     /// Records a visit that was not sent on.
     async fn note(&self, request: &Request, route: Met<'_>, now: DateTime<Utc>, started_at: Instant) {
         let no_track = destination::without_no_track(request.uri().query()).1;
-        let telling = telling(&route.link, &request.head().headers, no_track);
+        let telling = telling(route.route, &request.head().headers, no_track);
         if telling != Telling::Nothing {
             self.append(request, route, None, telling, now, started_at).await;
         }
@@ -78,7 +78,7 @@ impl Follow {
         let asked = if head.method == Method::POST {
             let typed = self.passwords.read(head, body).await?;
             let client = self.client(request);
-            match self.passwords.attempt(route.link.id, hash, typed, client, started_at).await {
+            match self.passwords.attempt(route.link_id, hash, typed, client, started_at).await {
                 Attempt::Right => return Ok(self.send_on(request, route, Utc::now(), started_at).await),
                 Attempt::Wrong => Asked::Wrong,
                 Attempt::TooMany(over) => Asked::TooOften(over),

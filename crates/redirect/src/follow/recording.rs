@@ -8,10 +8,10 @@ use bus::ClickRef;
 use chrono::{DateTime, Utc};
 
 use model::privacy::Telling;
-use model::{ClickId, DestinationUrl, Link};
+use model::{ClickId, DestinationUrl};
 
 use super::Follow;
-use crate::links::Met;
+use crate::links::{Met, Route};
 use crate::visitor;
 use service::telemetry::{SpanKind, Step, within};
 use tracing::debug;
@@ -62,6 +62,6 @@ impl Follow {
 }
 
 /// What may be told of a click on this link by this visitor.
-pub(super) fn telling(link: &Link, headers: &HeaderMap, no_track: bool) -> Telling {
-    link.recording.telling(visitor::wishes(headers, no_track), link.signals, link.max_clicks.is_some())
+pub(super) fn telling(route: &Route, headers: &HeaderMap, no_track: bool) -> Telling {
+    route.recording.telling(visitor::wishes(headers, no_track), route.signals, route.is_limited)
 }

@@ -18,6 +18,7 @@ use webhook::Keyring;
 use store::minting_keys::StoredKey;
 use store::templates::ServedTemplate;
 
+use super::route::Seldom;
 use super::{Guesser, Inner, Links, Route, Unknown, settle};
 use crate::cache::{Cache, Entry, Touch, Unavailable};
 use crate::lookups::LookupError;
@@ -104,12 +105,12 @@ impl Links {
         self.inner.templates.cache.refresh_where(|template| {
             // what was absent may be theirs by now
             template.is_none_or(|template| {
-                let link = &template.route.link;
+                let Seldom { domain, slug: own, .. } = &*template.route.seldom;
                 let is_named = |key: &String| match key.split_once('/') {
-                    Some((host, slug)) => link.slug.as_str() == slug && link.domain.as_str() == host,
-                    None => link.domain.as_str() == key.as_str(),
+                    Some((host, slug)) => own.as_str() == slug && domain.as_str() == host,
+                    None => domain.as_str() == key.as_str(),
                 };
-                link.workspace_id == *workspace_id && (is_all || keys.iter().any(is_named))
+                template.route.workspace_id == *workspace_id && (is_all || keys.iter().any(is_named))
             })
         });
     }

@@ -1,4 +1,5 @@
-//! A link in memory, and what a visitor meets of it.
+//! A link in memory, and what a visitor meets of it. Of the link itself only what visits need: all that its sender says of it
+//! stands in the template of its clicks, once.
 
 use std::hint::black_box;
 use std::ops::Deref;
@@ -10,27 +11,64 @@ use chrono::{DateTime, Utc};
 use url::Url;
 
 use model::click::ClickedLink;
-use model::link::{Closed, tracked_url};
-use model::{DestinationUrl, Link};
+use model::link::{Availability, Closed, QueryMode, Recording, RedirectStatus, tracked_url};
+use model::privacy::SignalPolicies;
+use model::{DestinationUrl, Host, Link, LinkId, PasswordHash, Slug, SlugCase, WorkspaceId};
 
 use super::max_age_value;
 use crate::cache::Touch;
+use crate::methods::Methods;
 use crate::pages;
 use crate::previews;
 
 /// A link, and what its visitors are sent that does not depend on them.
 #[derive(Debug)]
 pub struct Route {
-    /// The link.
-    pub link: Link,
+    /// The link's id.
+    pub link_id: LinkId,
+    /// Who it belongs to.
+    pub workspace_id: WorkspaceId,
+    /// Whether it leads anywhere.
+    pub availability: Availability,
+    /// What may be asked of it.
+    pub methods: Methods,
+    /// Whether visitors are asked before they follow it ([`Link::asks_first`]).
+    pub asks_first: bool,
+    /// Whether its clicks are limited.
+    pub is_limited: bool,
+    /// What is recorded of its clicks.
+    pub recording: Recording,
+    /// What becomes of clicks whose visitors ask for privacy.
+    pub signals: SignalPolicies,
+    /// Status of the redirect.
+    pub status_code: RedirectStatus,
+    /// What becomes of the visitor's query.
+    pub query_mode: QueryMode,
     /// What all of its clicks tell, and the page of the redirect for visitors who bring no query.
     pub clicks: ClickTemplate,
-    /// Where it leads, with the link's campaign parameters.
-    pub destination: DestinationUrl,
-    /// The page for programs that fetch previews.
-    pub preview: Option<Bytes>,
     /// `Strict-Transport-Security` of its domain.
     pub hsts: Option<HeaderValue>,
+    /// What a visitor has to know.
+    pub password: Option<Box<PasswordHash>>,
+    /// The page for programs that fetch previews.
+    pub preview: Option<Bytes>,
+    /// What few visits need.
+    pub seldom: Box<Seldom>,
+}
+
+/// What few visits to a link need: kept apart, so that more of what all need is at hand.
+#[derive(Debug)]
+pub struct Seldom {
+    /// Host it is served under.
+    pub domain: Host,
+    /// Its name under that host.
+    pub slug: Slug,
+    /// Whether capital letters in slugs tell its domain's links apart.
+    pub slug_case: SlugCase,
+    /// Where it leads, with the link's campaign parameters.
+    pub destination: DestinationUrl,
+    /// Where visitors go while it leads nowhere.
+    pub fallback_url: Option<DestinationUrl>,
 }
 
 /// A link as one visitor meets it.
@@ -52,7 +90,7 @@ impl<'a> Met<'a> {
 
     /// Why it leads nowhere at `now`, if it does not.
     pub fn closed_at(&self, now: DateTime<Utc>) -> Option<Closed> {
-        self.route.link.closed(now).or(self.closed)
+        self.route.availability.closed(now).or(self.closed)
     }
 }
 
@@ -88,8 +126,29 @@ impl Route {
             &pages::location(&destination).1,
         );
         let preview = link.preview.as_ref().map(|preview| previews::page(preview, &clicked.tracked_url));
-        let hsts = link.hsts_max_age.map(max_age_value);
-        Self { link, clicks, destination, preview, hsts }
+        Self {
+            link_id: link.id,
+            workspace_id: link.workspace_id,
+            availability: link.availability(),
+            methods: Methods::of(&link),
+            asks_first: link.asks_first(),
+            is_limited: link.max_clicks.is_some(),
+            recording: link.recording,
+            signals: link.signals,
+            status_code: link.status_code,
+            query_mode: link.query_mode,
+            clicks,
+            hsts: link.hsts_max_age.map(max_age_value),
+            password: link.password.map(Box::new),
+            preview,
+            seldom: Box::new(Seldom {
+                domain: link.domain,
+                slug: link.slug,
+                slug_case: link.slug_case,
+                destination,
+                fallback_url: link.fallback_url,
+            }),
+        }
     }
 
     /// Where visitors are sent who bring no query.
@@ -97,20 +156,20 @@ impl Route {
         pages::kept_location(self.clicks.destination(), self.clicks.beside())
     }
 
-    /// What it takes, about: the link's texts stand in the template as well.
+    /// What its texts take, about.
     pub(super) fn size(&self) -> usize {
+        let Seldom { destination, fallback_url, .. } = &*self.seldom;
         let preview = self.preview.as_ref().map_or(0, Bytes::len);
-        2 * self.clicks.size() + self.destination.as_str().len() + 2 * preview
+        let fallback = fallback_url.as_ref().map_or(0, |url| url.as_str().len());
+        self.clicks.size() + destination.as_str().len() + fallback + preview
     }
 }
 
 impl Touch for Route {
     fn touch(&self) {
-        let link = &self.link;
-        let flags = (link.enabled, link.is_blocked, link.is_exhausted, link.recording, link.signals);
-        let options = (link.password.is_some(), self.preview.is_some(), self.hsts.is_some(), link.max_clicks);
-        let times = (link.starts_at.is_some(), link.expires_at.is_some());
-        let redirect = (link.status_code, link.query_mode, self.clicks.touch());
-        black_box((flags, options, times, redirect));
+        let times = (self.availability.starts_at.is_some(), self.availability.expires_at.is_some());
+        let flags = (self.methods, self.recording, self.status_code);
+        let options = (self.hsts.is_some(), self.password.is_some(), self.preview.is_some());
+        black_box((self.link_id, times, flags, options, self.clicks.touch()));
     }
 }
