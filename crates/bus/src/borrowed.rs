@@ -47,7 +47,7 @@ impl Parts for Outgoing {
 }
 
 /// Bytes of a template that stand in it; those of a longer one stand elsewhere.
-const TEMPLATE_BYTES: usize = 560;
+const TEMPLATE_BYTES: usize = 536;
 
 /// Bytes that a processor fetches from memory at once.
 const CACHE_LINE_BYTES: usize = 64;

@@ -32,7 +32,7 @@ const AWAY_PAUSE: Duration = Duration::from_secs(1);
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What an entry of weight 1 takes, in bytes; a larger one counts as several.
-const ENTRY_BYTES: usize = 2048;
+const ENTRY_BYTES: usize = 1536;
 
 /// Why an answer did not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

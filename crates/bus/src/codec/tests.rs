@@ -204,8 +204,8 @@ proptest! {
         prop_assert_eq!(written(&|out| borrowed.append_subject(out)), expected.subject.into_bytes());
         prop_assert_eq!(written(&|out| borrowed.append_id(out)), expected.id.into_bytes());
         prop_assert_eq!(borrowed.traceparent(), expected.traceparent.as_deref());
-        prop_assert_eq!(&template.destination()[..], led_to.as_bytes());
-        prop_assert_eq!(&template.beside()[..], b"beside");
+        prop_assert_eq!(template.destination(), led_to.as_bytes());
+        prop_assert_eq!(template.beside(), b"beside");
 
         let mut payload = Vec::new();
         ClickRef { recipient: Some(u64::MAX), ..borrowed.clone() }.append_payload(&mut payload);
