@@ -93,9 +93,9 @@ impl ClickTemplate {
         }
     }
 
-    /// Bytes of all that is kept in it.
-    pub fn size(&self) -> usize {
-        self.encoded.len()
+    /// Bytes of it that stand elsewhere in memory.
+    pub fn size_elsewhere(&self) -> usize {
+        if self.encoded.spilled() { self.encoded.capacity() } else { 0 }
     }
 
     /// Where the link leads.
@@ -110,7 +110,11 @@ impl ClickTemplate {
 
     /// Reads a byte of each of its cache lines, so that they come at once and not one after the other.
     pub fn touch(&self) -> u8 {
-        self.encoded.iter().step_by(CACHE_LINE_BYTES).fold(0, |all, byte| all ^ byte)
+        self.encoded
+            .iter()
+            .step_by(CACHE_LINE_BYTES)
+            .chain(self.encoded.last())
+            .fold(0, |all, byte| all ^ byte)
     }
 }
 

@@ -287,11 +287,6 @@ impl Link {
         Availability { enabled, is_blocked, is_exhausted, starts_at, expires_at }
     }
 
-    /// Why the link leads nowhere at `now`, or `None` when it leads to its URL.
-    pub fn closed(&self, now: DateTime<Utc>) -> Option<Closed> {
-        self.availability().closed(now)
-    }
-
     /// Whether visitors are asked before they follow it: what looks at a link must not use up its only click. A honeypot is
     /// there for what looks at it.
     pub fn asks_first(&self) -> bool {

@@ -31,7 +31,7 @@ const AWAY_PAUSE: Duration = Duration::from_secs(1);
 /// How long what could not be read is not asked for again, unless there is a notice.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
 
-/// What an entry of weight 1 takes, in bytes; a larger one counts as several.
+/// What an entry of weight 1 takes at most, in bytes; a larger one counts as several.
 const ENTRY_BYTES: usize = 1536;
 
 /// Why an answer did not come.
@@ -50,7 +50,7 @@ pub struct Unavailable;
 /// How many entries there are, and how long they stay fresh.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Values; those that are read least give way. One of more than [`ENTRY_BYTES`] counts as several. What is absent is remembered
+    /// Values; those that were not read for long give way. One of more than [`ENTRY_BYTES`] counts as several. What is absent is remembered
     /// apart, a tenth as many.
     pub entries_max: usize,
     /// Age at which a value is asked for again.
@@ -314,7 +314,7 @@ where
             value,
             loaded_at: Instant::now(),
             epoch,
-            weight: 1 + u64::try_from(bytes / ENTRY_BYTES).unwrap_or(u64::MAX - 1),
+            weight: u64::try_from(bytes.div_ceil(ENTRY_BYTES)).unwrap_or(u64::MAX).max(1),
             is_read: AtomicBool::new(false),
             is_stale: AtomicBool::new(false),
             retry_at: AtomicU64::new(0),

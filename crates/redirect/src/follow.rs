@@ -221,7 +221,7 @@ impl Follow {
         let (merged, telling) = {
             let (query, no_track) = destination::without_no_track(request.uri().query());
             let merged = query.as_deref().and_then(|query| {
-                destination::with_visitors_query(&route.seldom.destination, route.query_mode, query)
+                destination::with_visitors_query(&route.rest.destination, route.query_mode, query)
             });
             (merged, telling(route.route, &request.head().headers, no_track))
         };
@@ -267,7 +267,7 @@ impl Follow {
         self.tell(request, host, Some(route), closed.into(), started_at);
         // a fallback is as much the owner's as what was blocked
         let serves = |url: &&DestinationUrl| closed != Closed::Blocked && !nowhere::leads_back(url, host);
-        if let Some(url) = route.seldom.fallback_url.as_ref().filter(serves) {
+        if let Some(url) = route.rest.fallback_url.as_ref().filter(serves) {
             self.metrics.closed.inc();
             let target = pages::location(url);
             return Ok(pages::redirect(StatusCode::FOUND, false, self.referrer_policy.clone(), target));

@@ -18,7 +18,7 @@ const BEGINNING: &str = beginning!("About this link");
 pub fn page(route: &Route, closed: Option<Closed>) -> HttpResponse {
     let told = match (closed, &route.password) {
         (None, None) => {
-            format!("<p>It is active, and leads to:</p>\n<p>{}</p>\n", destination(&route.seldom.destination))
+            format!("<p>It is active, and leads to:</p>\n<p>{}</p>\n", destination(&route.rest.destination))
         }
         (None, Some(_)) => {
             "<p>It is active, and asks for a password before it shows where it leads.</p>\n".to_owned()
@@ -28,7 +28,7 @@ pub fn page(route: &Route, closed: Option<Closed>) -> HttpResponse {
     let body = format!(
         "{BEGINNING}About this link</h1>\n<p>{}</p>\n{told}\
          <p>Looking at this page does not count as a click.</p>\n</main>\n</html>\n",
-        escaped(&format!("{}/{}", route.seldom.domain, route.seldom.slug))
+        escaped(&format!("{}/{}", route.rest.domain, route.rest.slug))
     );
     let mut answer = pages::html(StatusCode::OK, body.into(), NO_REFERRER);
     let headers = answer.headers_mut();

@@ -246,7 +246,7 @@ impl Links {
                 None => {
                     // what was absent may stand under it by now
                     routes.refresh_where(|route| {
-                        route.is_none_or(|route| route.seldom.domain.as_str() == key.as_str())
+                        route.is_none_or(|route| route.rest.domain.as_str() == key.as_str())
                     });
                     hosts.refresh(key.as_str());
                 }
@@ -276,7 +276,7 @@ impl Inner {
         let means = |case: SlugCase| {
             let slug = name.of(case);
             let entry = self.routes.peek(&RouteRef::new(host, slug))?;
-            (entry.value.as_ref()?.seldom.slug_case == case).then_some(slug)
+            (entry.value.as_ref()?.rest.slug_case == case).then_some(slug)
         };
         means(SlugCase::Insensitive).or_else(|| means(SlugCase::Sensitive))
     }

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use equivalent::Equivalent;
 use smallvec::SmallVec;
 
-/// A host and a slug of together so many bytes stand in the memory's table itself.
+/// A host and a slug of together so many bytes stand in the key itself.
 const KEY_BYTES: usize = 36;
 
 /// Host and slug, where the memory holds them: with most links a comparison reads no other place.

@@ -73,9 +73,9 @@ pub fn server(settings: &RedirectSettings, listener: TcpListener, parts: Parts) 
         .proxy_protocol
         .then(|| Preambles::new(proxies.clone(), settings.request_timeout, parts.metrics.clone()));
     let has_preambles = preambles.is_some();
-    let follow_of_worker = followers(settings, proxies, parts);
+    let make_follow = follow_factory(settings, proxies, has_preambles, parts);
     let serving = move || {
-        let follow = Rc::new(follow_of_worker());
+        let follow = Rc::new(make_follow());
         let stopping = stopping.clone();
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
@@ -112,14 +112,14 @@ pub fn server(settings: &RedirectSettings, listener: TcpListener, parts: Parts) 
 }
 
 /// Makes what answers the requests of one worker; all of them share what they know.
-fn followers(
+fn follow_factory(
     settings: &RedirectSettings,
     proxies: Proxies,
+    has_preambles: bool,
     parts: Parts,
 ) -> impl Fn() -> Follow + Clone + Send + 'static {
     let Parts { links, spool, orphans, traces, metrics, .. } = parts;
     let (url_bytes_max, prefetch) = (settings.url_bytes_max, settings.prefetch);
-    let has_preambles = settings.proxy_protocol;
     let referrer_policy = settings.referrer_policy.value();
     let hsts = (!settings.hsts.is_zero()).then(|| max_age_value(settings.hsts.as_secs()));
     let guesses_max = Some(settings.not_found_per_minute).filter(|most| *most > 0).unwrap_or(u32::MAX);

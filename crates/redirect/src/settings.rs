@@ -13,6 +13,9 @@ use url::Url;
 
 use crate::proxies::{AddressHeader, HOPS_MAX};
 
+/// Most links that may be kept in memory: the table that finds so many takes 2 to 3 GiB.
+const CACHED_LINKS_MAX: usize = 100_000_000;
+
 /// The spool needs this many files to turn over.
 const SEGMENTS_MIN: u64 = 4;
 
@@ -286,7 +289,11 @@ impl RedirectSettings {
                 "needs trusted_proxies: nobody else's preamble is read",
             ),
             ("redirect.connections_max", self.connections_max > 0, "must be at least 1"),
-            ("redirect.cached_links_max", self.cached_links_max > 0, "must be at least 1"),
+            (
+                "redirect.cached_links_max",
+                (1..=CACHED_LINKS_MAX).contains(&self.cached_links_max),
+                "must be 1 to 100000000",
+            ),
             ("redirect.lookup_timeout", !self.lookup_timeout.is_zero(), "must be longer than 0"),
             ("redirect.request_timeout", !self.request_timeout.is_zero(), "must be longer than 0"),
             (

@@ -2,10 +2,9 @@
 //! one recipient's link.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, Hash};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
 
-use foldhash::quality::RandomState;
 use model::link::LinkKind;
 use model::{AddressTreatment, Click, ClickId, LinkId};
 use smallvec::SmallVec;
@@ -66,8 +65,9 @@ pub(super) struct Member {
 /// The clicks of each group, oldest first.
 #[derive(Default)]
 pub(super) struct Groups {
+    /// A group is its hash, and visitors choose some of what is hashed: this one stands up to that.
     hasher: RandomState,
-    members: HashMap<u64, SmallVec<[Member; 2]>, RandomState>,
+    members: HashMap<u64, SmallVec<[Member; 2]>, foldhash::quality::RandomState>,
 }
 
 impl Groups {

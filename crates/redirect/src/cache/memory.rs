@@ -50,7 +50,7 @@ where
             Some(_) => (&self.values, &self.absent),
             None => (&self.absent, &self.values),
         };
-        // the new one first, so that no reader finds nothing
+        // the new one first: a reader hardly ever finds nothing, and then asks
         table.insert(entry.clone());
         other.remove(&entry.key);
     }

@@ -4,8 +4,8 @@
 //! a bucket, which is one cache line and holds a byte of each entry's hash with the way to it, and to the entry, which holds
 //! its own key. An entry whose bucket is full stands in one of the next; each bucket counts those that passed it.
 //!
-//! When there is no room, entries that were not read since the last time give way (CLOCK: a hand goes round and clears the mark
-//! that reading leaves).
+//! When there is no room, an entry gives way that was not read for a while (CLOCK: a hand goes round and clears the mark that
+//! reading leaves).
 
 use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::Ordering;
@@ -26,14 +26,24 @@ const SLOTS_USED: usize = 4;
 const SHARDS_MAX: usize = 16;
 const SHARD_ENTRIES_MIN: usize = 1024;
 
+/// Entries that were read and are passed over for each one that gives way: a reader does not wait for a look at all of them.
+const SPARED_MAX: usize = 64;
+
+/// Buckets that are looked through before readers and writers have their turn.
+const SEEN_AT_ONCE: usize = 64;
+
 /// The tag of a free slot; others have their highest bit set.
 const FREE: u8 = 0;
 
 /// Entries by their keys, within a weight.
 pub(super) struct Table<K, V> {
-    shards: Box<[RwLock<Shard<K, V>>]>,
+    shards: Box<[Part<K, V>]>,
     hasher: RandomState,
 }
+
+/// Locks of two parts in one cache line would be fetched from each other by readers of both.
+#[repr(align(128))]
+struct Part<K, V>(RwLock<Shard<K, V>>);
 
 struct Shard<K, V> {
     /// As many as a power of two.
@@ -63,7 +73,7 @@ impl<K: Eq + Hash, V: Touch> Table<K, V> {
     pub(super) fn new(weight_max: usize) -> Self {
         let count = (weight_max / SHARD_ENTRIES_MIN).clamp(1, SHARDS_MAX);
         let share = weight_max.div_ceil(count);
-        let shards = (0..count).map(|_| RwLock::new(Shard::new(share))).collect();
+        let shards = (0..count).map(|_| Part(RwLock::new(Shard::new(share)))).collect();
         Self { shards, hasher: RandomState::default() }
     }
 
@@ -107,22 +117,25 @@ impl<K: Eq + Hash, V: Touch> Table<K, V> {
         drop(gone);
     }
 
-    /// Shows each entry; that does not count as reading it.
+    /// Shows each entry that is there all the while; that does not count as reading it.
     pub(super) fn each(&self, mut see: impl FnMut(&Entry<K, V>)) {
-        for shard in &self.shards {
-            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-            shard
-                .buckets
-                .iter()
-                .flat_map(|bucket| bucket.slots.iter().flatten())
-                .for_each(|entry| see(entry));
+        for Part(shard) in &self.shards {
+            let mut from = 0;
+            loop {
+                let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+                let Some(buckets) = shard.buckets.get(from..).filter(|rest| !rest.is_empty()) else { break };
+                let entries =
+                    buckets.iter().take(SEEN_AT_ONCE).flat_map(|bucket| bucket.slots.iter().flatten());
+                entries.for_each(|entry| see(entry));
+                from += SEEN_AT_ONCE;
+            }
         }
     }
 
     fn shard(&self, hash: u64) -> &RwLock<Shard<K, V>> {
         // bits that choose no bucket and are in no tag
         let number = usize::try_from(hash >> 32 & 0xffff).unwrap_or_default();
-        &self.shards[number % self.shards.len()]
+        &self.shards[number % self.shards.len()].0
     }
 
     fn read(&self, hash: u64) -> RwLockReadGuard<'_, Shard<K, V>> {
@@ -212,7 +225,8 @@ impl<K: Eq + Hash, V: Touch> Shard<K, V> {
             bucket.passed_by = bucket.passed_by.saturating_add(1);
             number = self.next(number);
         }
-        // there are more places than entries may be
+        // cannot be: there are more places than entries may be
+        gone.push(entry);
         gone
     }
 
@@ -233,8 +247,9 @@ impl<K: Eq + Hash, V: Touch> Shard<K, V> {
         Some(entry)
     }
 
-    /// Takes the next entry that was not read since the hand came by; after two rounds there is one, if there is any.
+    /// Takes the next entry that was not read since the hand came by, or the one after so many that were.
     fn evict(&mut self, hash_of: impl Fn(&Entry<K, V>) -> u64) -> Option<Arc<Entry<K, V>>> {
+        let mut spared = 0;
         for _ in 0..2 * SLOTS * self.buckets.len() {
             let place = self.hand;
             self.hand = match place.slot + 1 {
@@ -242,10 +257,11 @@ impl<K: Eq + Hash, V: Touch> Shard<K, V> {
                 slot => Place { slot, ..place },
             };
             let Some(entry) = self.at(place) else { continue };
-            if !entry.is_read.swap(false, Ordering::Relaxed) {
+            if !entry.is_read.swap(false, Ordering::Relaxed) || spared == SPARED_MAX {
                 let hash = hash_of(entry);
                 return self.take(place, hash);
             }
+            spared += 1;
         }
         None
     }

@@ -68,6 +68,19 @@ fn all_that_is_read_all_the_time_gives_way_as_well() {
 }
 
 #[test]
+fn who_puts_one_more_beside_many_that_are_read_looks_at_few_of_them() {
+    let table = Table::new(1000);
+    (0..1000).for_each(|key| table.insert(entry(key, 1, key)));
+    (0..1000).for_each(|key| drop(table.get(&key)));
+
+    table.insert(entry(1000, 1, 1000));
+
+    let mut unread = 0;
+    table.each(|entry| unread += usize::from(!entry.is_read.load(Ordering::Relaxed)));
+    assert_eq!((unread, held(&table).len()), (SPARED_MAX + 1, 1000));
+}
+
+#[test]
 fn heavy_entries_take_the_room_of_several_and_one_beyond_all_room_is_not_kept() {
     let table = Table::new(10);
     (0..10).for_each(|key| table.insert(entry(key, 1, key)));
@@ -89,7 +102,7 @@ fn a_full_table_is_found_whole_though_buckets_are_uneven() {
 
     assert!((0..ENTRIES).all(|key| table.peek(&key).is_some() == (key % 2 == 1)));
     assert!(table.shards.iter().all(|shard| {
-        let shard = shard.read().expect("not poisoned");
+        let shard = shard.0.read().expect("not poisoned");
         let passed_by: u32 = shard.buckets.iter().map(|bucket| u32::from(bucket.passed_by)).sum();
         passed_by < ENTRIES / 100
     }));

@@ -18,7 +18,7 @@ use webhook::Keyring;
 use store::minting_keys::StoredKey;
 use store::templates::ServedTemplate;
 
-use super::route::Seldom;
+use super::route::Rest;
 use super::{Guesser, Inner, Links, Route, Unknown, settle};
 use crate::cache::{Cache, Entry, Touch, Unavailable};
 use crate::lookups::LookupError;
@@ -105,7 +105,7 @@ impl Links {
         self.inner.templates.cache.refresh_where(|template| {
             // what was absent may be theirs by now
             template.is_none_or(|template| {
-                let Seldom { domain, slug: own, .. } = &*template.route.seldom;
+                let Rest { domain, slug: own, .. } = &*template.route.rest;
                 let is_named = |key: &String| match key.split_once('/') {
                     Some((host, slug)) => own.as_str() == slug && domain.as_str() == host,
                     None => domain.as_str() == key.as_str(),

@@ -15,7 +15,7 @@ use model::link::{Availability, Closed, QueryMode, Recording, RedirectStatus, tr
 use model::privacy::SignalPolicies;
 use model::{DestinationUrl, Host, Link, LinkId, PasswordHash, Slug, SlugCase, WorkspaceId};
 
-use super::max_age_value;
+use super::{RouteEntry, max_age_value};
 use crate::cache::Touch;
 use crate::methods::Methods;
 use crate::pages;
@@ -53,12 +53,12 @@ pub struct Route {
     /// The page for programs that fetch previews.
     pub preview: Option<Bytes>,
     /// What few visits need.
-    pub seldom: Box<Seldom>,
+    pub rest: Box<Rest>,
 }
 
 /// What few visits to a link need: kept apart, so that more of what all need is at hand.
 #[derive(Debug)]
-pub struct Seldom {
+pub struct Rest {
     /// Host it is served under.
     pub domain: Host,
     /// Its name under that host.
@@ -141,7 +141,7 @@ impl Route {
             hsts: link.hsts_max_age.map(max_age_value),
             password: link.password.map(Box::new),
             preview,
-            seldom: Box::new(Seldom {
+            rest: Box::new(Rest {
                 domain: link.domain,
                 slug: link.slug,
                 slug_case: link.slug_case,
@@ -156,12 +156,14 @@ impl Route {
         pages::kept_location(self.clicks.destination(), self.clicks.beside())
     }
 
-    /// What its texts take, about.
+    /// What it takes in memory, about.
     pub(super) fn size(&self) -> usize {
-        let Seldom { destination, fallback_url, .. } = &*self.seldom;
+        let Rest { domain, slug, destination, fallback_url, .. } = &*self.rest;
+        let urls = [Some(destination), fallback_url.as_ref()].into_iter().flatten();
+        let urls = urls.map(|url| url.as_str().len()).sum::<usize>();
+        let texts = domain.as_str().len() + slug.as_str().len() + urls;
         let preview = self.preview.as_ref().map_or(0, Bytes::len);
-        let fallback = fallback_url.as_ref().map_or(0, |url| url.as_str().len());
-        self.clicks.size() + destination.as_str().len() + fallback + preview
+        size_of::<RouteEntry>() + size_of::<Rest>() + self.clicks.size_elsewhere() + texts + preview
     }
 }
 

@@ -57,9 +57,9 @@ impl Files {
         self.held.keys().map(|number| self.path(*number)).collect()
     }
 
-    /// All of them, oldest first, each with how much of it has been written.
-    pub(super) fn all(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.held.iter().map(|(number, held)| (*number, held.bytes))
+    /// Those numbered `number` or higher, oldest first, each with how much of it has been written.
+    pub(super) fn all_from(&self, number: u64) -> impl Iterator<Item = (u64, u64)> {
+        self.held.range(number..).map(|(number, held)| (*number, held.bytes))
     }
 
     /// The highest number, if there is a file.

@@ -34,7 +34,12 @@ struct Step {
 }
 
 impl PageCache {
-    /// The next step for `closed` files, oldest first, each with its size. Pages leave only once they are clean, so a file
+    /// Files below need no more steps.
+    fn first(&self) -> u64 {
+        self.left_below
+    }
+
+    /// The next step for `closed` files, those from [`PageCache::first`] on, oldest first, each with its size. Pages leave only once they are clean, so a file
     /// that is written out in this step leaves in a later one.
     fn step(&mut self, closed: &[(u64, u64)]) -> Step {
         let mut newer_bytes = 0;
@@ -42,7 +47,7 @@ impl PageCache {
             newer_bytes += bytes;
             newer_bytes <= CACHED_BYTES_MAX
         };
-        let stay = closed.iter().rev().take_while(stays).count();
+        let stay = closed.iter().rev().take_while(stays).count().max(1).min(closed.len());
         let leaving = closed[..closed.len() - stay].iter().map(|(number, _)| *number);
         let leave: Vec<_> =
             leaving.filter(|number| (self.left_below..self.written_below).contains(number)).collect();
@@ -57,7 +62,7 @@ impl PageCache {
 impl Spool {
     /// Has files written out that were closed since, and those leave the page cache that are no longer among the newest.
     pub(super) fn leave_page_cache(&self, page_cache: &mut PageCache) {
-        let closed: Vec<_> = self.writer().closed().collect();
+        let closed: Vec<_> = self.writer().closed_from(page_cache.first()).collect();
         let Step { write, leave } = page_cache.step(&closed);
         // in the other modes they have been flushed as they grew
         let write = write.into_iter().filter(|_| self.sync == SyncMode::Os);
@@ -104,12 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_removed_need_no_step_and_the_newest_stay_alone_when_they_are_large() {
+    fn files_that_are_removed_need_no_step_and_the_newest_stays_however_large_it_is() {
         let mut cache = PageCache::default();
 
         cache.step(&files(1..=2));
         assert_eq!(cache.step(&files(4..=4)), Step { write: vec![4], leave: vec![] });
-        assert_eq!(cache.step(&[(5, CACHED_BYTES_MAX + 1)]), Step { write: vec![5], leave: vec![] });
-        assert_eq!(cache.step(&[(5, CACHED_BYTES_MAX + 1)]), Step { write: vec![], leave: vec![5] });
+        let large = [(5, CACHED_BYTES_MAX + 1), (6, CACHED_BYTES_MAX + 1)];
+        assert_eq!(cache.step(&large[..1]), Step { write: vec![5], leave: vec![] });
+        assert_eq!(cache.step(&large[..1]), Step::default());
+        assert_eq!(cache.step(&large), Step { write: vec![6], leave: vec![5] });
     }
 }

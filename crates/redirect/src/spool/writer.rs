@@ -230,9 +230,9 @@ impl Writer {
         self.files.wholly_shipped().filter(|(number, _)| !self.is_active(*number))
     }
 
-    /// The files that grow no more, oldest first, each with how much it holds.
-    pub(super) fn closed(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.files.all().filter(|(number, _)| !self.is_active(*number))
+    /// The files numbered `number` or higher that grow no more, oldest first, each with how much it holds.
+    pub(super) fn closed_from(&self, number: u64) -> impl Iterator<Item = (u64, u64)> {
+        self.files.all_from(number).filter(|(number, _)| !self.is_active(*number))
     }
 
     /// Whether the spool is larger than three quarters of its limit.

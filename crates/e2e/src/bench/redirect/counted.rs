@@ -17,7 +17,8 @@ const REPEATS: (u64, u64) = (5, 55);
 /// valgrind is slow to end.
 const STOP_LIMIT: Duration = Duration::from_secs(120);
 
-/// What gives a block back to the allocator: a block that a request allocates is one that it gives back.
+/// What gives a block back to the allocator: a block that a request allocates is one that it gives back, but
+/// for the few that grow and move.
 const FREE: &str = "mi_free";
 
 /// What a process took in its whole life.
@@ -29,7 +30,7 @@ struct Taken {
 /// Instructions of the process and blocks of memory for one request of a known link, shipping paused.
 pub async fn measure(figures: &mut Figures, world: &World) -> anyhow::Result<()> {
     if !servers::runs("valgrind", "--version") {
-        eprintln!("  no valgrind: allocations are left out");
+        eprintln!("  no valgrind: instructions and allocations are left out");
         return Ok(());
     }
     let few = taken(world, REPEATS.0).await?;
