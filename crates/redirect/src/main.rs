@@ -12,6 +12,7 @@ async fn main() -> anyhow::Result<()> {
     }
     let _telemetry = service::telemetry::init("redirect", &settings.telemetry)?;
     service::tls::install_provider();
+    service::memory::in_small_pages();
     let stop = service::shutdown::on_signal()?;
     App::build(settings).await?.run(stop).await
 }

@@ -7,9 +7,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Lets the system give this process small pages alone.
 ///
-/// The allocator asks for huge ones. Whoever looks up one of many things at random is faster with them, as the redirect is
-/// by a fifth with 100,000 links; who works off what comes is not, and has a third more memory resident. Where the system
-/// does not know of them nothing changes.
+/// The allocator asks for huge ones. With them a service has a third more memory resident, a redirect that ships twice as much, and
+/// nobody but the redirect is faster: by a twentieth with 100,000 links. Where the system does not know of them nothing changes.
 pub fn in_small_pages() {
     // refused by kernels that have none
     let _ = rustix::thread::disable_transparent_huge_pages(true);

@@ -151,7 +151,6 @@ impl World {
         if matches!(name, "redirect" | "api") {
             launch = launch
                 .env(format!("CLICKWIRE__{section}__ADDR"), addr.to_string())
-                .env("CLICKWIRE__LINKS__ANY_HOST", "true")
                 .env("CLICKWIRE__LINKS__PUBLIC_URL", "http://127.0.0.1");
         }
         if matches!(name, "deliver" | "api") {

@@ -85,7 +85,9 @@ impl<K: Eq + Hash, V: Touch> Table<K, V> {
         let hash = self.hasher.hash_one(key);
         let shard = self.read(hash);
         let entry = shard.find(hash, key).and_then(|place| shard.at(place))?;
-        entry.is_read.store(true, Ordering::Relaxed);
+        if !entry.is_read.load(Ordering::Relaxed) {
+            entry.is_read.store(true, Ordering::Relaxed);
+        }
         Some(entry.clone())
     }
 
