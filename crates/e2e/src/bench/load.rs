@@ -55,7 +55,8 @@ pub fn request(number: u64, visitor: u64) -> String {
 /// answered. Latency counts from the planned moment.
 pub fn keep_timetable(addr: SocketAddr, rate: u32, seconds: u32, links: u64) -> anyhow::Result<Seen> {
     let total = u64::from(rate) * u64::from(seconds);
-    let mut idle = (0..CONNECTIONS).map(|_| Connection::open(addr)).collect::<io::Result<Vec<_>>>()?;
+    // in turns: one that is left alone for long is closed
+    let mut idle = (0..CONNECTIONS).map(|_| Connection::open(addr)).collect::<io::Result<VecDeque<_>>>()?;
     let mut busy: VecDeque<(Instant, Connection)> = VecDeque::new();
     let mut latencies = Vec::with_capacity(usize::try_from(total)?);
     let begin = Instant::now() + Duration::from_millis(50);
@@ -64,7 +65,7 @@ pub fn keep_timetable(addr: SocketAddr, rate: u32, seconds: u32, links: u64) -> 
     let mut sent = 0;
     while (latencies.len() as u64) < total {
         while sent < total && Instant::now() >= planned(sent) {
-            let Some(mut connection) = idle.pop() else { break };
+            let Some(mut connection) = idle.pop_front() else { break };
             // an odd multiplier spreads the numbers over all links
             let link = sent.wrapping_mul(2_654_435_761) % links;
             connection.send(request(link, sent).as_bytes())?;
@@ -76,7 +77,7 @@ pub fn keep_timetable(addr: SocketAddr, rate: u32, seconds: u32, links: u64) -> 
             let Some((planned, mut connection)) = busy.pop_front() else { break };
             if connection.receive()? {
                 latencies.push(planned.elapsed().as_secs_f64() * 1e6);
-                idle.push(connection);
+                idle.push_back(connection);
                 has_answer = true;
             } else {
                 busy.push_back((planned, connection));
