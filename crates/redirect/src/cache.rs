@@ -50,8 +50,8 @@ pub struct Unavailable;
 /// How many entries there are, and how long they stay fresh.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Values; those that were not read for long give way. One of more than [`ENTRY_BYTES`] counts as several. What is absent is remembered
-    /// apart, a tenth as many.
+    /// Values; those that were not read for long give way. One of more than [`ENTRY_BYTES`] counts as several. What is absent is
+    /// remembered apart, a tenth as many.
     pub entries_max: usize,
     /// Age at which a value is asked for again.
     pub refresh: Duration,

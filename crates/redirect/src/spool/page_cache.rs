@@ -39,8 +39,8 @@ impl PageCache {
         self.left_below
     }
 
-    /// The next step for `closed` files, those from [`PageCache::first`] on, oldest first, each with its size. Pages leave only once they are clean, so a file
-    /// that is written out in this step leaves in a later one.
+    /// The next step for `closed` files, those from [`PageCache::first`] on, oldest first, each with its size. Pages leave only
+    /// once they are clean, so a file that is written out in this step leaves in a later one.
     fn step(&mut self, closed: &[(u64, u64)]) -> Step {
         let mut newer_bytes = 0;
         let stays = |(_, bytes): &&(u64, u64)| {

@@ -83,6 +83,8 @@ fn read(counts: &Path) -> anyhow::Result<Taken> {
             blocks += number(calls).context("callgrind printed a number of calls that is none")?;
         }
     }
-    anyhow::ensure!(blocks > 0.0, "callgrind saw no call of {FREE}: is the allocator another?");
+    if blocks < 1.0 {
+        eprintln!("  callgrind saw no call of {FREE}: is the allocator another?");
+    }
     Ok(Taken { instructions, blocks })
 }
