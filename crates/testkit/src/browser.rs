@@ -53,6 +53,25 @@ impl Default for Options {
     }
 }
 
+/// Starts chromedriver and says its port; `None` when it ended at once: a port that is free for one of IPv4 and IPv6 may be
+/// taken for the other.
+async fn start_driver() -> Option<(Child, String)> {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("chromedriver is installed");
+    let mut lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
+    while let Some(line) = lines.next_line().await.expect("chromedriver speaks") {
+        if let Some((_, port)) = line.split_once("successfully on port ") {
+            return Some((driver, port.trim_end_matches('.').to_owned()));
+        }
+    }
+    None
+}
+
 /// A browser with a profile of its own. It ends with the test.
 #[derive(Debug)]
 pub struct Browser {
@@ -69,20 +88,7 @@ impl Browser {
     /// When Chromium or chromedriver is not there.
     pub async fn start(options: Options) -> Self {
         let profile = ScratchDir::new("chromium");
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("chromedriver is installed");
-        let mut lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
-        let port = loop {
-            let line = lines.next_line().await.expect("chromedriver speaks").expect("chromedriver runs");
-            if let Some((_, port)) = line.split_once("successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
-            }
-        };
+        let (driver, port) = until(LIMIT, start_driver).await;
         let mut flags: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
         flags.push(format!("--user-data-dir={}", profile.path().display()));
         let (width, height) = options.size;
