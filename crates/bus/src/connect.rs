@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{error, info, warn};
 
 use crate::credentials;
-use crate::publish::{Confirmations, IN_FLIGHT_MAX, PublishError, Publisher};
+use crate::publish::{Batching, Confirmations, IN_FLIGHT_MAX, PublishError, Publisher};
 use crate::refusals::{Forbidden, Refusals};
 use crate::settings::Settings;
 use crate::topology::{ConsumerName, Durable};
@@ -76,6 +76,7 @@ struct Inner {
     in_flight: Arc<Semaphore>,
     /// Subscriptions to confirmations that nobody uses at the moment.
     confirmations: Mutex<Vec<Confirmations>>,
+    batching: Batching,
     /// The service's, without `clickwire-`.
     name: &'static str,
     /// What the broker has refused us.
@@ -103,6 +104,7 @@ impl Bus {
             interruptions,
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             confirmations: Mutex::default(),
+            batching: Batching::default(),
             name,
             refusals,
         };
@@ -174,6 +176,10 @@ impl Bus {
 
     pub(crate) fn in_flight(&self) -> &Arc<Semaphore> {
         &self.inner.in_flight
+    }
+
+    pub(crate) fn batching(&self) -> &Batching {
+        &self.inner.batching
     }
 
     /// A subscription to confirmations, for one user.

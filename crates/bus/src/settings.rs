@@ -46,7 +46,9 @@ pub struct Settings {
     /// How long a message id is remembered.
     #[serde(with = "humantime_serde")]
     pub duplicate_window: Duration,
-    /// Whether a nats-server older than [`crate::topology::SERVER_VERSION_MIN`] will do.
+    /// Whether many clicks are published as one batch, where the server can.
+    pub batch_publish: bool,
+    /// Whether a nats-server will do that is too old.
     pub allow_old_server: bool,
 }
 

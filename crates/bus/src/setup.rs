@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind};
-use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind, PurgeError};
+use async_nats::jetstream::stream::{Config, ConsumerError, ConsumerErrorKind, PurgeError};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -13,7 +13,8 @@ use tracing::{info, warn};
 use crate::connect::{Bus, ConnectError, PendingError};
 use crate::publish::chain;
 use crate::refusals::Forbidden;
-use crate::topology::{ConsumerName, Durable, SERVER_VERSION_MIN, StreamName};
+use crate::server::{self, OldServer};
+use crate::topology::{ConsumerName, Durable, StreamName};
 
 /// How long `setup` and `verify` wait for the broker.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -111,18 +112,6 @@ impl VerifyError {
             Self::Server(_) | Self::Forbidden(_) | Self::StreamMissing(_) | Self::ConsumerMissing(_)
         )
     }
-}
-
-/// A nats-server that is known to lose or to repeat messages.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "nats-server {version} is too old: {major}.{minor}.{patch} or newer is needed \
-     (`nats.allow_old_server = true` runs on it all the same)",
-    major = SERVER_VERSION_MIN.0, minor = SERVER_VERSION_MIN.1, patch = SERVER_VERSION_MIN.2
-)]
-pub struct OldServer {
-    /// What the server says it is.
-    pub version: String,
 }
 
 /// Why acknowledged clicks could not be let go of.
@@ -313,7 +302,10 @@ impl Bus {
 
     /// Create first: two setups at once then both find what they want. Only what differs is updated.
     async fn setup_stream(&self, stream: StreamName) -> Result<(), CreateStreamError> {
-        let config = stream.config(self.settings());
+        let takes_batches = stream.is_of_clicks()
+            && self.settings().batch_publish
+            && server::takes_batches(&self.client().server_info().version);
+        let config = Config { allow_batch_publish: takes_batches, ..stream.config(self.settings()) };
         match self.context().create_stream(config.clone()).await {
             Ok(_) => Ok(()),
             Err(error) if error_code(&error) == Some(ErrorCode::STREAM_NAME_EXIST) => {
@@ -325,7 +317,7 @@ impl Bus {
 
     fn check_server(&self) -> Result<(), OldServer> {
         let version = self.client().server_info().version;
-        match check_version(&version) {
+        match server::check_version(&version) {
             Err(error) if self.settings().allow_old_server => {
                 warn!(%error, "nats.allow_old_server is set; messages may be lost");
                 Ok(())
@@ -333,18 +325,6 @@ impl Bus {
             result => result,
         }
     }
-}
-
-fn check_version(version: &str) -> Result<(), OldServer> {
-    let is_new_enough = parse_version(version).is_some_and(|parsed| parsed >= SERVER_VERSION_MIN);
-    if is_new_enough { Ok(()) } else { Err(OldServer { version: version.to_owned() }) }
-}
-
-/// The three numbers in front; a pre-release (`-RC.1`) counts as its release.
-fn parse_version(version: &str) -> Option<(u64, u64, u64)> {
-    let numbers = version.split(['-', '+']).next()?;
-    let mut numbers = numbers.trim_start_matches('v').split('.').map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 fn error_code(error: &CreateStreamError) -> Option<ErrorCode> {
@@ -357,30 +337,4 @@ fn error_code(error: &CreateStreamError) -> Option<ErrorCode> {
 fn is_missing(error: &PendingError) -> bool {
     let kind = error.source.downcast_ref::<ConsumerError>().map(ConsumerError::kind);
     matches!(kind, Some(ConsumerErrorKind::JetStream(error)) if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_older_than_the_minimum_is_refused() {
-        for old in ["2.9.10", "2.12.2", "1.99.99", "2.11.12-RC.1", "", "nightly"] {
-            assert_eq!(check_version(old), Err(OldServer { version: old.to_owned() }), "{old}");
-        }
-        for new in ["2.12.3", "2.14.6", "v2.15.0", "2.15.0-dev", "3.0.0"] {
-            assert_eq!(check_version(new), Ok(()), "{new}");
-        }
-    }
-
-    #[test]
-    fn the_refusal_names_both_versions_and_the_setting() {
-        let error = check_version("2.9.10").expect_err("old");
-
-        assert_eq!(
-            error.to_string(),
-            "nats-server 2.9.10 is too old: 2.12.3 or newer is needed \
-             (`nats.allow_old_server = true` runs on it all the same)"
-        );
-    }
 }

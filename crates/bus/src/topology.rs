@@ -29,9 +29,6 @@ pub(crate) use subjects::{
 };
 pub use subjects::{click_subject, enriched_subject, event_subject, orphan_subject, quarantine_subject};
 
-/// The oldest nats-server that is known not to lose what it was given (snapshot desync fixed in 2.12.3).
-pub const SERVER_VERSION_MIN: (u64, u64, u64) = (2, 12, 3);
-
 /// How long the broker waits for an acknowledgement or a sign of progress before it gives a message to someone else:
 /// what a dead process held comes back within seconds.
 pub const ACK_WAIT: Duration = Duration::from_secs(5);
@@ -94,6 +91,21 @@ impl StreamName {
             Self::Enriched => "ENRICHED",
             Self::Events => "EVENTS",
             Self::Quarantine => "QUARANTINE",
+        }
+    }
+
+    /// Whether clicks travel on it: many at once, and the most of all messages.
+    pub(crate) const fn is_of_clicks(self) -> bool {
+        matches!(self, Self::Clicks | Self::Enriched)
+    }
+
+    /// The stream of clicks that takes this subject.
+    pub(crate) fn of_clicks(subject: &str) -> Option<Self> {
+        let (kind, _) = subject.strip_prefix("clickwire.clicks.")?.split_once('.')?;
+        match kind {
+            "raw" | "orphan" => Some(Self::Clicks),
+            "enriched" | "amended" => Some(Self::Enriched),
+            _ => None,
         }
     }
 

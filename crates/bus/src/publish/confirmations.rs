@@ -10,6 +10,7 @@ use async_nats::{Client, HeaderMap, Message, StatusCode, Subscriber, client};
 use futures::{FutureExt, StreamExt};
 use serde::Deserialize;
 
+use super::batch::Place;
 use super::{PublishError, chain};
 use crate::messages::{self, Outgoing};
 
@@ -38,7 +39,7 @@ impl Confirmations {
     /// Subscribes. Waits while the broker is away and much is waiting for it.
     pub(crate) async fn open(client: &Client) -> Result<Self, PublishError> {
         let inbox = format!("{}.", client.new_inbox());
-        let answers = client.subscribe(format!("{inbox}*")).await;
+        let answers = client.subscribe(format!("{inbox}>")).await;
         let answers = answers.map_err(|error| PublishError::Other(chain(&error)))?;
         Ok(Self { client: client.clone(), inbox, answers, number: 0 })
     }
@@ -49,12 +50,34 @@ impl Confirmations {
     }
 
     /// Sends a message; waits as [`Confirmations::open`] does.
-    pub(crate) async fn send(&mut self, message: Outgoing) -> Result<(), PublishError> {
+    pub(crate) async fn send(&mut self, message: &Outgoing) -> Result<(), PublishError> {
         let reply = format!("{}{}", self.inbox, self.number);
         self.number += 1;
-        let headers = headers(&message.id, message.schema, message.traceparent)?;
-        let sent =
-            self.client.publish_with_reply_and_headers(message.subject, reply, headers, message.payload);
+        self.send_to(message, reply).await
+    }
+
+    /// A name for a batch, which no other publisher's batch has.
+    pub(super) fn name_batch(&mut self) -> String {
+        let name = self.inbox.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+        self.number += 1;
+        format!("{name}-{}", self.number)
+    }
+
+    /// Sends a message of a batch; waits as [`Confirmations::open`] does.
+    pub(super) async fn send_in_batch(
+        &mut self,
+        message: &Outgoing,
+        batch: &str,
+        place: Place,
+    ) -> Result<(), PublishError> {
+        let reply = format!("{}{batch}.{place}", self.inbox);
+        self.send_to(message, reply).await
+    }
+
+    async fn send_to(&self, message: &Outgoing, reply: String) -> Result<(), PublishError> {
+        let headers = headers(&message.id, message.schema, message.traceparent.as_deref())?;
+        let (subject, payload) = (message.subject.clone(), message.payload.clone());
+        let sent = self.client.publish_with_reply_and_headers(subject, reply, headers, payload);
         sent.await.map_err(|error| match error.kind() {
             client::PublishErrorKind::MaxPayloadExceeded => PublishError::TooLarge,
             client::PublishErrorKind::Send => PublishError::Disconnected,
@@ -72,6 +95,18 @@ impl Confirmations {
         }
     }
 
+    /// The next answer to a message of this batch; `None` when no more will come.
+    pub(super) async fn next_of_batch(&mut self, batch: &str) -> Option<Message> {
+        loop {
+            let answer = self.answers.next().await?;
+            let place =
+                answer.subject.strip_prefix(self.inbox.as_str()).and_then(|to| to.strip_prefix(batch));
+            if place.is_some_and(|place| place.starts_with('.')) {
+                return Some(answer);
+            }
+        }
+    }
+
     /// The next answer, if it is there.
     pub(crate) fn next_at_once(&mut self) -> Option<Confirmation> {
         self.next().now_or_never().flatten()
@@ -85,7 +120,7 @@ impl Confirmations {
 pub(super) fn headers(
     id: &str,
     schema: &'static str,
-    traceparent: Option<String>,
+    traceparent: Option<&str>,
 ) -> Result<HeaderMap, PublishError> {
     let unfit = |_| PublishError::Other("the message's id is not a header's value".to_owned());
     let mut headers = HeaderMap::new();
@@ -190,8 +225,6 @@ mod tests {
     #[test]
     fn an_id_that_would_make_a_header_of_its_own_is_refused() {
         assert!(headers("x\r\nForged: y", "schema", None).is_err());
-        assert!(
-            headers("x", "schema", Some("a\r\nForged: y".into())).is_ok_and(|headers| headers.len() == 3)
-        );
+        assert!(headers("x", "schema", Some("a\r\nForged: y")).is_ok_and(|headers| headers.len() == 3));
     }
 }

@@ -3,6 +3,7 @@
 //! A confirmation that does not come leaves open whether the message was stored. That is why every message has an id:
 //! publishing it again is harmless.
 
+mod batch;
 mod confirmations;
 mod window;
 
@@ -10,6 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub(crate) use self::batch::Batching;
+use self::batch::{BATCH_MAX, Outcome};
 pub(crate) use self::confirmations::Confirmations;
 use self::confirmations::{headers, stored};
 use self::window::Window;
@@ -87,7 +90,7 @@ impl Publisher {
     /// # Errors
     /// [`PublishError`]
     pub async fn publish_new(&self, message: Outgoing) -> Result<bool, PublishError> {
-        let headers = headers(&message.id, message.schema, message.traceparent)?;
+        let headers = headers(&message.id, message.schema, message.traceparent.as_deref())?;
         let begun_at = Instant::now();
         let request = self.bus.client().request_with_headers(message.subject, headers, message.payload);
         match tokio::time::timeout(self.limit(), request).await {
@@ -99,9 +102,10 @@ impl Publisher {
 
     /// Publishes messages with many confirmations under way at once. The results are in the messages' order.
     ///
-    /// They are sent one after the other, so that the stream stores them in this order. It is over within two times
+    /// They are sent one after the other, so that the stream stores them in this order. It is over within three times
     /// `nats.request_timeout`, plus the time that a working broker takes for them: once a message goes unconfirmed, those
-    /// that were not sent yet are not sent.
+    /// that were not sent yet are not sent. Many for one stream go in batches, where it takes them; what it does not take so
+    /// is sent message by message.
     pub async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), PublishError>> {
         let count = messages.len();
         let begun_at = Instant::now();
@@ -112,16 +116,47 @@ impl Publisher {
             let places = places.map_err(|_| PublishError::Disconnected)?;
             Ok((places, self.bus.confirmations().await?))
         };
-        let (_places, confirmations) = match tokio::time::timeout_at(deadline, begin).await {
+        let (_places, mut confirmations) = match tokio::time::timeout_at(deadline, begin).await {
             Ok(Ok(begun)) => begun,
             Ok(Err(error)) => return vec![Err(error); count],
             Err(_) => return vec![Err(self.unconfirmed(begun_at)); count],
         };
-        let (confirmations, results) = Window::new(self, confirmations, count).publish(messages).await;
-        if let Some(confirmations) = confirmations {
-            self.bus.keep_confirmations(confirmations);
+        let (stored, outcome) = self.publish_in_batches(&mut confirmations, &messages).await;
+        let mut results = vec![Ok(()); stored];
+        if outcome == Outcome::Silence {
+            results.resize(count, Err(self.unconfirmed(begun_at)));
+            return results;
         }
+        let left = &messages[stored..];
+        let (kept, of_them) = Window::new(self, confirmations, left.len()).publish(left).await;
+        if let Some(kept) = kept {
+            self.bus.keep_confirmations(kept);
+        }
+        results.extend(of_them);
         results
+    }
+
+    /// Publishes as many of the messages as their stream takes in batches; says how many, and what came of the next batch.
+    async fn publish_in_batches(
+        &self,
+        confirmations: &mut Confirmations,
+        messages: &[Outgoing],
+    ) -> (usize, Outcome) {
+        if !self.bus.batching().is_for(&self.bus, messages) {
+            return (0, Outcome::Refused);
+        }
+        let mut stored = 0;
+        for batch in messages.chunks(BATCH_MAX) {
+            let limit = tokio::time::timeout(self.limit(), batch::publish(confirmations, batch));
+            match limit.await.unwrap_or(Outcome::Silence) {
+                Outcome::Stored => stored += batch.len(),
+                outcome => {
+                    self.bus.batching().pause();
+                    return (stored, outcome);
+                }
+            }
+        }
+        (stored, Outcome::Stored)
     }
 
     /// Why there is no confirmation of what was sent at that moment or later.

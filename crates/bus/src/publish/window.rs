@@ -43,7 +43,7 @@ impl<'a> Window<'a> {
     /// Sends the messages and waits for what their streams say. The subscription comes back if it can be used again.
     pub(super) async fn publish(
         mut self,
-        messages: Vec<Outgoing>,
+        messages: &[Outgoing],
     ) -> (Option<Confirmations>, Vec<Result<(), PublishError>>) {
         for message in messages {
             while self.unconfirmed >= WINDOW {
@@ -63,7 +63,7 @@ impl<'a> Window<'a> {
         (self.confirmations, results.collect())
     }
 
-    async fn send(&mut self, message: Outgoing) {
+    async fn send(&mut self, message: &Outgoing) {
         let Some(confirmations) = &mut self.confirmations else { return };
         let bus = &self.publisher.bus;
         let deadline = Instant::now() + self.publisher.limit();

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bus::{Bus, ConsumerName, Message, Outgoing, PublishError, Settings};
+use futures::StreamExt as _;
 use model::{Click, ClickId};
 use testkit::{TestNats, given, until};
 
@@ -70,6 +71,59 @@ async fn what_a_stream_refuses_is_told_apart() {
     assert_eq!(publisher.publish(too_large).await, Err(PublishError::TooLarge));
     assert_eq!(publisher.publish(far_too_large).await, Err(PublishError::TooLarge));
     assert!(PublishError::TooLarge.is_permanent() && !PublishError::StreamFull.is_permanent());
+}
+
+#[tokio::test]
+async fn many_messages_are_stored_in_order_with_few_confirmations() {
+    let nats = TestNats::start().await;
+    let bus = nats.bus("test").await;
+    let other = async_nats::connect(nats.url()).await.unwrap();
+    let mut answers = other.subscribe("_INBOX_test.>").await.unwrap();
+    other.flush().await.unwrap();
+    let mut messages = clicks(2500);
+    messages[7] = messages[5].clone();
+
+    let results = bus.publisher().publish_all(messages.clone()).await;
+
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(ids(&other).await, [ids_of(&messages[..7]), ids_of(&messages[8..])].concat());
+    // what was sent to the publisher before this, was sent to the other one too
+    other.publish("_INBOX_test.end", "".into()).await.unwrap();
+    let mut count = 0;
+    while answers.next().await.unwrap().subject.as_str() != "_INBOX_test.end" {
+        count += 1;
+    }
+    assert!(count < 50, "{count} answers");
+}
+
+#[tokio::test]
+async fn a_stream_that_takes_no_batches_stores_what_is_sent_in_one() {
+    let nats = TestNats::start_empty().await;
+    let bus = nats.bus("test").await;
+    let without = Settings { batch_publish: false, ..nats.settings() };
+    Bus::connect(&without, "test").await.unwrap().setup().await.unwrap();
+
+    for round in 1..3 {
+        let results = bus.publisher().publish_all(clicks(100)).await;
+
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        assert_eq!(bus.pending(ConsumerName::Enrich).await.unwrap(), round * 100);
+    }
+}
+
+/// The ids of the messages on CLICKS, in their order.
+async fn ids(client: &async_nats::Client) -> Vec<String> {
+    let stream = async_nats::jetstream::new(client.clone()).get_stream("CLICKS").await.unwrap();
+    let mut ids = Vec::new();
+    for sequence in 1..=stream.cached_info().state.last_sequence {
+        let message = stream.get_raw_message(sequence).await.unwrap();
+        ids.push(message.headers.get("Nats-Msg-Id").unwrap().to_string());
+    }
+    ids
+}
+
+fn ids_of(messages: &[Outgoing]) -> Vec<String> {
+    messages.iter().map(|message| message.id.clone()).collect()
 }
 
 #[tokio::test]

@@ -37,6 +37,24 @@ async fn setup_brings_streams_to_the_settings() {
 }
 
 #[tokio::test]
+async fn streams_of_clicks_take_batches_unless_the_settings_say_no() {
+    let nats = TestNats::start().await;
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let context = async_nats::jetstream::new(client);
+    let take_batches =
+        async |name| context.get_stream(name).await.unwrap().cached_info().config.allow_batch_publish;
+    assert!(take_batches("CLICKS").await && take_batches("ENRICHED").await && !take_batches("EVENTS").await);
+
+    for expected in [false, true] {
+        let settings = Settings { batch_publish: expected, ..nats.settings() };
+        Bus::connect(&settings, "setup").await.unwrap().setup().await.unwrap();
+
+        assert_eq!(take_batches("CLICKS").await, expected);
+        assert_eq!(take_batches("ENRICHED").await, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_stream_or_consumer_that_is_missing_is_reported_with_the_mend() {
     let nats = TestNats::start_empty().await;
     let bus = nats.bus("verify").await;
