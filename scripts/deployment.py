@@ -122,7 +122,7 @@ class Nats:
         """Others lead each stream and each consumer of ours from now on."""
         for stream in ("CLICKS", "ENRICHED", "EVENTS"):
             self.must(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}")
-        for consumer in ("CLICKS.enrich-0", "ENRICHED.deliver", "ENRICHED.record"):
+        for consumer in ("CLICKS.enrich-00", "ENRICHED.deliver", "ENRICHED.record"):
             self.must(f"$JS.API.CONSUMER.LEADER.STEPDOWN.{consumer}")
 
     def must(self, subject):

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use crate::connect::Bus;
-use crate::topology::{ENRICHED_ALL, PULL_MESSAGES_MAX, StreamName, enriched_subjects};
+use crate::topology::{PULL_MESSAGES_MAX, StreamName, enriched_subjects};
 
 /// How long the broker keeps a reader that has gone.
 const INACTIVE_MAX: Duration = Duration::from_secs(30);
@@ -87,8 +87,8 @@ impl Bus {
         let mut interruptions = self.interruptions();
         // what was before does not matter to a reader that begins now
         interruptions.mark_unchanged();
-        let subjects = ENRICHED_ALL.map(str::to_owned).into();
-        let reader = self.enriched_reader(subjects, after).await?;
+        // of all subjects
+        let reader = self.enriched_reader(Vec::new(), after).await?;
         Ok(EnrichedTail { bus: self.clone(), reader, request: None, interruptions, brought: 0 })
     }
 

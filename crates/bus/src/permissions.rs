@@ -1,5 +1,5 @@
-//! What each service does on the broker: the least that its user must be allowed. `deploy/nats/permissions.conf` is
-//! written from it, and a service that starts tries all of it out.
+//! What each service, and the same one of the release before, does on the broker: the least that its user must be allowed.
+//! `deploy/nats/permissions.conf` is written from it, and a service that starts tries all of it out.
 //!
 //! A missing permission shows nowhere else: what the broker refuses to take is a confirmation that never comes, and an
 //! acknowledgement that is refused is a message that comes again for ever.
@@ -133,19 +133,19 @@ impl Needs {
     fn look_at_everything(&mut self) {
         self.publish.push(NOBODY_SUBJECT.to_owned());
         self.publish.extend(StreamName::ALL.map(|stream| format!("$JS.API.STREAM.INFO.{stream}")));
-        for durable in ConsumerName::ALL.into_iter().flat_map(ConsumerName::durables) {
-            self.publish.push(format!("$JS.API.CONSUMER.INFO.{}.{durable}", durable.consumer.stream()));
-        }
+        self.publish.extend(StreamName::ALL.map(|stream| format!("$JS.API.CONSUMER.INFO.{stream}.*")));
     }
 
     /// Pulls, acknowledges, puts aside, and lets another replica have a partition.
     fn consume(&mut self, consumer: ConsumerName) {
         let stream = consumer.stream();
         for durable in consumer.durables() {
-            self.publish.push(format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"));
-            self.publish.push(format!("$JS.ACK.{stream}.{durable}.>"));
-            if durable.partition.is_some() {
-                self.publish.push(format!("$JS.API.CONSUMER.UNPIN.{stream}.{durable}"));
+            for name in [Some(durable.to_string()), durable.before()].into_iter().flatten() {
+                self.publish.push(format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"));
+                self.publish.push(format!("$JS.ACK.{stream}.{name}.>"));
+                if durable.partition.is_some() {
+                    self.publish.push(format!("$JS.API.CONSUMER.UNPIN.{stream}.{name}"));
+                }
             }
         }
         self.publish.push("clickwire.quarantine.*".to_owned());
@@ -158,10 +158,12 @@ impl Needs {
         self.publish.push(format!("$JS.API.CONSUMER.DELETE.{stream}.*"));
         for consumer in ConsumerName::ALL.into_iter().filter(|consumer| consumer.stream() == stream) {
             for durable in consumer.durables() {
-                if !own.contains(&consumer) {
-                    self.never_publish.push(format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"));
+                for name in [Some(durable.to_string()), durable.before()].into_iter().flatten() {
+                    if !own.contains(&consumer) {
+                        self.never_publish.push(format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"));
+                    }
+                    self.never_publish.push(format!("$JS.API.CONSUMER.DELETE.{stream}.{name}"));
                 }
-                self.never_publish.push(format!("$JS.API.CONSUMER.DELETE.{stream}.{durable}"));
             }
         }
     }

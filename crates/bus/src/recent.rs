@@ -13,7 +13,7 @@ use tracing::warn;
 use crate::connect::Bus;
 use crate::consume::Takeover;
 use crate::messages::Message;
-use crate::topology::{ENRICHED_ALL, PULL_MESSAGES_MAX, StreamName};
+use crate::topology::{PULL_MESSAGES_MAX, StreamName};
 
 /// How long the broker keeps a reader that has gone.
 const INACTIVE_MAX: Duration = Duration::from_secs(30);
@@ -59,7 +59,7 @@ impl Bus {
         max: usize,
     ) -> Result<Vec<Click>, RecentError> {
         let span = Span { since, before: Some(takeover.sequence), part: Part::Newest, max };
-        let clicks = self.recent(StreamName::Clicks, takeover.partition.subjects(), span).await?;
+        let clicks = self.recent(StreamName::Clicks, takeover.partition.subject(), span).await?;
         Ok(clicks.into_iter().map(|(click, _)| click).collect())
     }
 
@@ -74,26 +74,27 @@ impl Bus {
         max: usize,
     ) -> Result<Vec<(EnrichedClick, Bytes)>, RecentError> {
         let span = Span { since, before: None, part, max };
-        self.recent(StreamName::Enriched, ENRICHED_ALL.map(str::to_owned).into(), span).await
+        self.recent(StreamName::Enriched, String::new(), span).await
     }
 
+    /// Of all subjects when `subject` is empty.
     async fn recent<M: Message>(
         &self,
         stream: StreamName,
-        subjects: Vec<String>,
+        subject: String,
         span: Span,
     ) -> Result<Vec<(M, Bytes)>, RecentError> {
-        let read = self.read::<M>(stream, subjects, &span).await;
+        let read = self.read::<M>(stream, subject, &span).await;
         read.map_err(|source| RecentError { stream, source })
     }
 
     async fn read<M: Message>(
         &self,
         stream: StreamName,
-        filter_subjects: Vec<String>,
+        filter_subject: String,
         span: &Span,
     ) -> Result<Vec<(M, Bytes)>, Box<dyn Error + Send + Sync>> {
-        let reader = self.reader(stream, filter_subjects, span).await?;
+        let reader = self.reader(stream, filter_subject, span).await?;
         let wanted = usize::try_from(reader.cached_info().num_pending).unwrap_or(usize::MAX).min(span.max);
         let mut found = Vec::with_capacity(wanted);
         let (mut read, mut is_past_end) = (0, false);
@@ -132,13 +133,13 @@ impl Bus {
     async fn reader(
         &self,
         stream: StreamName,
-        filter_subjects: Vec<String>,
+        filter_subject: String,
         span: &Span,
     ) -> Result<Consumer<pull::Config>, Box<dyn Error + Send + Sync>> {
         let nanoseconds = span.since.timestamp_nanos_opt().unwrap_or_default();
         let start_time = async_nats::datetime::from_nanos(nanoseconds.into())?;
         let config = pull::Config {
-            filter_subjects,
+            filter_subject,
             deliver_policy: DeliverPolicy::ByStartTime { start_time },
             ack_policy: AckPolicy::None,
             inactive_threshold: INACTIVE_MAX,

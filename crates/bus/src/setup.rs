@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::consumer::{Consumer, DeliverPolicy, pull};
 use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, ConsumerError, ConsumerErrorKind, PurgeError};
 use tokio::time::sleep;
@@ -18,6 +18,10 @@ use crate::topology::{ConsumerName, Durable, StreamName};
 
 /// How long `setup` and `verify` wait for the broker.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Consumers that neither this release nor the one before it uses. Those that only the one before uses, `enrich-0` to
+/// `enrich-3`, stay for it, and belong here in the next.
+const RETIRED: [(StreamName, &str); 1] = [(StreamName::Clicks, "enrich")];
 
 /// Pause before an absent broker is asked for its streams again.
 const VERIFY_PAUSE: Duration = Duration::from_secs(2);
@@ -184,39 +188,42 @@ impl Bus {
                 _ => SetupError::Stream { stream, source },
             })?;
         }
-        let before = self.unpartitioned().await;
         for durable in ConsumerName::ALL.into_iter().flat_map(ConsumerName::durables) {
             let consumer = durable.consumer;
             let mut config = durable.config(self.settings());
-            if let (Some(acknowledged), Some(_), Err(_)) =
-                (before, durable.partition, self.consumer(durable).await)
-            {
-                config.deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: acknowledged + 1 };
-            }
+            config.deliver_policy = self.begins(durable, config.deliver_policy).await;
             self.context()
                 .create_consumer_on_stream(config, consumer.stream().as_str())
                 .await
                 .map_err(|source| SetupError::Consumer { consumer, source })?;
         }
-        if before.is_some() {
-            self.remove_unpartitioned().await;
-        }
+        self.remove_retired().await;
         Ok(())
     }
 
-    /// Up to where the consumer of a release before has acknowledged CLICKS, when it was not partitioned yet.
-    async fn unpartitioned(&self) -> Option<u64> {
-        let before = Durable { consumer: ConsumerName::Enrich, partition: None };
-        Some(self.consumer(before).await.ok()?.cached_info().ack_floor.stream_sequence)
+    /// Where a consumer begins: where it did when it was made, which cannot be changed, else where the topology says. A partition
+    /// goes on after what the consumer of the release before has acknowledged. That one stays, so that its release can work
+    /// beside this one and after it.
+    async fn begins(&self, durable: Durable, otherwise: DeliverPolicy) -> DeliverPolicy {
+        if let Ok(made) = self.consumer(durable).await {
+            return made.cached_info().config.deliver_policy;
+        }
+        let Some(before) = durable.before() else { return otherwise };
+        let before = self.context().get_consumer_from_stream(before, durable.consumer.stream().as_str());
+        let before: Result<Consumer<pull::Config>, _> = before.await;
+        before.map_or(otherwise, |before| DeliverPolicy::ByStartSequence {
+            start_sequence: before.cached_info().ack_floor.stream_sequence + 1,
+        })
     }
 
-    async fn remove_unpartitioned(&self) {
-        let consumer = ConsumerName::Enrich;
-        let removed =
-            self.context().delete_consumer_from_stream(consumer.as_str(), consumer.stream().as_str()).await;
-        match removed {
-            Ok(_) => info!(%consumer, "its partitions go on where it was"),
-            Err(error) => warn!(%consumer, %error, "the consumer of a release before could not be removed"),
+    /// Removes consumers that the release before does not use any more.
+    async fn remove_retired(&self) {
+        for (stream, consumer) in RETIRED {
+            match self.context().delete_consumer_from_stream(consumer, stream.as_str()).await {
+                Ok(_) => info!(consumer, "a consumer that no release uses any more is removed"),
+                Err(error) if is_unknown(&error) => {}
+                Err(error) => warn!(consumer, %error, "a consumer of old could not be removed"),
+            }
         }
     }
 
@@ -335,6 +342,9 @@ fn error_code(error: &CreateStreamError) -> Option<ErrorCode> {
 }
 
 fn is_missing(error: &PendingError) -> bool {
-    let kind = error.source.downcast_ref::<ConsumerError>().map(ConsumerError::kind);
-    matches!(kind, Some(ConsumerErrorKind::JetStream(error)) if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND)
+    error.source.downcast_ref::<ConsumerError>().is_some_and(is_unknown)
+}
+
+fn is_unknown(error: &ConsumerError) -> bool {
+    matches!(error.kind(), ConsumerErrorKind::JetStream(error) if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND)
 }

@@ -1,4 +1,4 @@
-//! Replicas share the partitions of a stream: whoever holds more than its share while others wait gives one up.
+//! Replicas share the partitions of a stream: whoever holds more than its share while others wait gives the rest up.
 //!
 //! The broker pins a partition to whoever asks first and keeps it there; it does not know that one replica holds all of them. It
 //! does tell how many requests wait, and that is how a replica sees the others.
@@ -48,7 +48,7 @@ impl Holdings {
     }
 }
 
-/// Gives partitions up, one at a time, while others wait and we hold more than our share. Never ends.
+/// Gives partitions up while others wait and we hold more than our share. Never ends.
 pub(super) async fn share(bus: Bus, name: ConsumerName, holdings: Holdings) {
     let durables = name.durables();
     if durables.len() < 2 {
@@ -58,11 +58,14 @@ pub(super) async fn share(bus: Bus, name: ConsumerName, holdings: Holdings) {
         tokio::time::sleep(LOOK_EVERY).await;
         let ours: Vec<Durable> =
             durables.iter().copied().filter(|durable| holdings.of(*durable).is_ours).collect();
-        let Some(last) = ours.last().copied().filter(|_| ours.len() > 1) else { continue };
+        if ours.len() < 2 {
+            continue;
+        }
         let Some(others) = others(&bus, &durables, &holdings).await else { continue };
-        if ours.len() > durables.len().div_ceil(others + 1) {
-            info!(consumer = %last, replicas = others + 1, "another replica waits: it gets this partition");
-            give_up(&bus, last).await;
+        let share = durables.len().div_ceil(others + 1);
+        for durable in ours.into_iter().skip(share) {
+            info!(consumer = %durable, replicas = others + 1, "another replica waits: it gets this partition");
+            give_up(&bus, durable).await;
         }
     }
 }

@@ -10,6 +10,7 @@ mod window;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::debug;
 
 pub(crate) use self::batch::Batching;
 use self::batch::{BATCH_MAX, Outcome};
@@ -151,6 +152,7 @@ impl Publisher {
             match limit.await.unwrap_or(Outcome::Silence) {
                 Outcome::Stored => stored += batch.len(),
                 outcome => {
+                    debug!(?outcome, "a batch was not taken: messages go one by one for a while");
                     self.bus.batching().pause();
                     return (stored, outcome);
                 }

@@ -55,7 +55,7 @@ async fn every_service_finds_all_permissions_and_trying_them_out_stores_nothing(
 async fn whatever_is_missing_is_named() {
     for (missing, role, named) in [
         ("clickwire.clicks.raw.*.*", Role::Redirect, "publish to clickwire.clicks.raw.*.*"),
-        ("$JS.ACK.CLICKS.enrich-2.>", Role::Enrich, "publish to $JS.ACK.CLICKS.enrich-2.>"),
+        ("$JS.ACK.CLICKS.enrich-02.>", Role::Enrich, "publish to $JS.ACK.CLICKS.enrich-02.>"),
         ("$JS.API.CONSUMER.MSG.NEXT.EVENTS.deliver-events", Role::Deliver, "MSG.NEXT.EVENTS.deliver-events"),
         ("clickwire.deliver.test", Role::Deliver, "subscribe to clickwire.deliver.test"),
         ("_INBOX_deliver.>", Role::Deliver, "subscribe to _INBOX_deliver.>"),

@@ -1,13 +1,16 @@
 //! A publish is a confirmation by the stream, or an error within its time.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bus::{Bus, ConsumerName, Message, Outgoing, PublishError, Settings};
 use futures::StreamExt as _;
 use model::{Click, ClickId};
 use testkit::{TestNats, given, until};
+use tokio_util::sync::CancellationToken;
 
-use crate::support::{LIMIT, when};
+use crate::support::{LIMIT, LIMITS, Recorder, Running, when};
 
 fn clicks(count: usize) -> Vec<Outgoing> {
     (0..count).map(|_| Click { id: ClickId::generate(), ..given::click() }.outgoing()).collect()
@@ -86,7 +89,7 @@ async fn many_messages_are_stored_in_order_with_few_confirmations() {
     let results = bus.publisher().publish_all(messages.clone()).await;
 
     assert!(results.iter().all(Result::is_ok), "{results:?}");
-    assert_eq!(ids(&other).await, [ids_of(&messages[..7]), ids_of(&messages[8..])].concat());
+    assert_eq!(stored_ids(&nats).await, [ids_of(&messages[..7]), ids_of(&messages[8..])].concat());
     // what was sent to the publisher before this, was sent to the other one too
     other.publish("_INBOX_test.end", "".into()).await.unwrap();
     let mut count = 0;
@@ -111,15 +114,72 @@ async fn a_stream_that_takes_no_batches_stores_what_is_sent_in_one() {
     }
 }
 
-/// The ids of the messages on CLICKS, in their order.
-async fn ids(client: &async_nats::Client) -> Vec<String> {
-    let stream = async_nats::jetstream::new(client.clone()).get_stream("CLICKS").await.unwrap();
-    let mut ids = Vec::new();
-    for sequence in 1..=stream.cached_info().state.last_sequence {
-        let message = stream.get_raw_message(sequence).await.unwrap();
-        ids.push(message.headers.get("Nats-Msg-Id").unwrap().to_string());
+/// The ids of the clicks on CLICKS, in their order.
+async fn stored_ids(nats: &TestNats) -> Vec<String> {
+    let messages = nats.messages("CLICKS").await;
+    messages.iter().map(|(_, payload)| Click::decode(payload).unwrap().id.to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_whose_nodes_are_killed_one_after_the_other_has_what_it_confirmed_once() {
+    let mut nats = TestNats::start_cluster().await;
+    let settings = Settings { request_timeout: Duration::from_secs(1), ..nats.settings() };
+    let bus = Bus::connect(&settings, "test").await.unwrap();
+    let (confirmed, stop) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
+    let publishing = tokio::spawn({
+        let (confirmed, stop, publisher) = (confirmed.clone(), stop.clone(), bus.publisher());
+        async move {
+            while !stop.is_cancelled() {
+                let mut left = clicks(200);
+                while !left.is_empty() {
+                    let results = publisher.publish_all(left.clone()).await;
+                    let (stored, again): (Vec<_>, Vec<_>) =
+                        left.into_iter().zip(results).partition(|(_, result)| result.is_ok());
+                    confirmed.lock().unwrap().extend(stored.into_iter().map(|(message, _)| message.id));
+                    left = again.into_iter().map(|(message, _)| message).collect();
+                }
+            }
+        }
+    });
+
+    for node in 0..TestNats::NODES {
+        // after a node is lost messages go one by one for a while
+        saw_a_batch(&nats, 200).await;
+        nats.kill_node(node).await;
+        let before = confirmed.lock().unwrap().len();
+        until(LIMIT, async || when(confirmed.lock().unwrap().len() > before + 400)).await;
+        nats.restart_node(node).await;
+        nats.wait_led().await;
     }
-    ids
+    saw_a_batch(&nats, 200).await;
+    stop.cancel();
+    publishing.await.unwrap();
+
+    let confirmed = std::mem::take(&mut *confirmed.lock().unwrap());
+    let stream = async_nats::jetstream::new(nats.client().await).get_stream("CLICKS").await.unwrap();
+    assert_eq!(stream.cached_info().state.messages, confirmed.len() as u64);
+    let recorder = Recorder::new();
+    let running = Running::start(&bus, ConsumerName::Enrich, LIMITS, recorder.clone());
+    until(LIMIT, async || when(recorder.seen().len() == confirmed.len())).await;
+    let seen: BTreeSet<String> = recorder.seen().into_keys().map(|id| id.to_string()).collect();
+    assert!(confirmed.iter().all(|id| seen.contains(id)));
+    running.stop().await;
+}
+
+/// Waits until a stream has confirmed a batch of so many messages.
+async fn saw_a_batch(nats: &TestNats, count: usize) {
+    let client = nats.client().await;
+    let mut answers = client.subscribe("_INBOX_test.>").await.unwrap();
+    let expected = format!(r#""count":{count}"#);
+    let commit = async {
+        while let Some(answer) = answers.next().await {
+            if String::from_utf8_lossy(&answer.payload).contains(&expected) {
+                return true;
+            }
+        }
+        false
+    };
+    assert_eq!(tokio::time::timeout(LIMIT, commit).await, Ok(true));
 }
 
 fn ids_of(messages: &[Outgoing]) -> Vec<String> {

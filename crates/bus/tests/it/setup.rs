@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::{Consumer, pull};
 use bus::{Bus, ConnectError, ConsumerName, Message, Settings, VerifyError};
+use futures::{StreamExt as _, TryStreamExt as _};
+use model::ClickId;
 use testkit::{TestNats, given, until};
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +55,51 @@ async fn streams_of_clicks_take_batches_unless_the_settings_say_no() {
         assert_eq!(take_batches("CLICKS").await, expected);
         assert_eq!(take_batches("ENRICHED").await, expected);
     }
+}
+
+#[tokio::test]
+async fn partitions_go_on_where_the_release_before_was_and_leave_its_consumers_to_it() {
+    let nats = TestNats::start().await;
+    let bus = nats.bus("setup").await;
+    let context = async_nats::jetstream::new(nats.client().await);
+    for durable in (0..16).map(|shard| format!("enrich-{shard:02}")) {
+        context.delete_consumer_from_stream(durable, "CLICKS").await.unwrap();
+    }
+    let stream = context.get_stream("CLICKS").await.unwrap();
+    let all_of = |of: fn(usize) -> bool| {
+        (0..16).filter(|shard| of(*shard)).map(|shard| format!("clickwire.clicks.raw.*.{shard:02}")).collect()
+    };
+    let (first, last): (Vec<String>, Vec<String>) =
+        (all_of(|shard| shard % 4 == 0), all_of(|shard| shard % 4 == 3));
+    for (durable, filter_subjects) in
+        [("enrich", Vec::new()), ("enrich-0", first.clone()), ("enrich-3", last)]
+    {
+        let config =
+            pull::Config { durable_name: Some(durable.into()), filter_subjects, ..pull::Config::default() };
+        stream.create_consumer(config).await.unwrap();
+    }
+    let mut click = given::click();
+    let mut waiting = 0;
+    for n in 0..200 {
+        (click.id, click.link.labels.message_id) = (ClickId::generate(), Some(format!("message-{n}")));
+        let shard = click.outgoing().subject[..].rsplit('.').next().unwrap().to_owned();
+        waiting += usize::from(!first.iter().any(|subject| subject.ends_with(&shard)));
+        bus.publisher().publish(click.outgoing()).await.unwrap();
+    }
+    let before: Consumer<pull::Config> = stream.get_consumer("enrich-0").await.unwrap();
+    let mut handled = before.fetch().max_messages(200).messages().await.unwrap();
+    while let Some(message) = handled.next().await {
+        message.unwrap().double_ack().await.unwrap();
+    }
+
+    bus.setup().await.unwrap();
+    bus.setup().await.unwrap();
+
+    assert_eq!(bus.pending(ConsumerName::Enrich).await.unwrap(), waiting as u64);
+    let mut names: Vec<String> = stream.consumer_names().try_collect().await.unwrap();
+    names.retain(|name| name.len() < "enrich-00".len());
+    names.sort();
+    assert_eq!(names, ["enrich-0", "enrich-3"]);
 }
 
 #[tokio::test]

@@ -15,6 +15,9 @@ pub const CLICKS: u64 = 60_000;
 /// Published at a time.
 const BATCH: u64 = 2_000;
 
+/// How often it is looked at, which costs the broker a question for each consumer.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
 /// A service that makes no progress for so long has failed.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 
@@ -73,7 +76,7 @@ pub async fn wait_drained(world: &World, consumer: ConsumerName) -> anyhow::Resu
             (last, since) = (pending, Instant::now());
         }
         anyhow::ensure!(since.elapsed() < STALLED_AFTER, "no progress with {pending} messages left");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
@@ -91,6 +94,6 @@ pub async fn drain(world: &World, consumer: ConsumerName) -> anyhow::Result<f64>
             return Ok(left as f64 / at.elapsed().as_secs_f64());
         }
         anyhow::ensure!(since.elapsed() < STALLED_AFTER, "no progress with {pending} messages left");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
