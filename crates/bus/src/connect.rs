@@ -9,6 +9,7 @@ use async_nats::connection::State;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::{self, consumer::pull};
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use futures::future::try_join_all;
 use percent_encoding::percent_decode_str;
 use rand::RngExt;
 use tokio::sync::{Semaphore, watch};
@@ -142,13 +143,12 @@ impl Bus {
     /// # Errors
     /// [`PendingError`] when the broker is away or does not know the consumer.
     pub async fn pending(&self, consumer: ConsumerName) -> Result<u64, PendingError> {
-        let mut pending = 0;
-        for durable in consumer.durables() {
-            let durable = self.consumer(durable).await?;
+        let durables = consumer.durables().into_iter().map(|durable| self.consumer(durable));
+        let pending = try_join_all(durables).await?.into_iter().map(|durable| {
             let info = durable.cached_info();
-            pending += info.num_pending + u64::try_from(info.num_ack_pending).unwrap_or(0);
-        }
-        Ok(pending)
+            info.num_pending + u64::try_from(info.num_ack_pending).unwrap_or(0)
+        });
+        Ok(pending.sum())
     }
 
     /// Asks the broker for a consumer of ours.

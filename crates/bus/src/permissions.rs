@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::connect::Bus;
 use crate::refusals::Forbidden;
-use crate::topology::{ConsumerName, NOBODY_SUBJECT, StreamName, TEST_SUBJECT};
+use crate::topology::{ConsumerName, Durable, NOBODY_SUBJECT, StreamName, TEST_SUBJECT};
 
 /// The refusal of a message follows it on the same connection, and is then handed from one task to another.
 const REFUSALS_LIMIT: Duration = Duration::from_millis(200);
@@ -140,7 +140,7 @@ impl Needs {
     fn consume(&mut self, consumer: ConsumerName) {
         let stream = consumer.stream();
         for durable in consumer.durables() {
-            for name in [Some(durable.to_string()), durable.before()].into_iter().flatten() {
+            for name in names(durable) {
                 self.publish.push(format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"));
                 self.publish.push(format!("$JS.ACK.{stream}.{name}.>"));
                 if durable.partition.is_some() {
@@ -158,7 +158,7 @@ impl Needs {
         self.publish.push(format!("$JS.API.CONSUMER.DELETE.{stream}.*"));
         for consumer in ConsumerName::ALL.into_iter().filter(|consumer| consumer.stream() == stream) {
             for durable in consumer.durables() {
-                for name in [Some(durable.to_string()), durable.before()].into_iter().flatten() {
+                for name in names(durable) {
                     if !own.contains(&consumer) {
                         self.never_publish.push(format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"));
                     }
@@ -167,6 +167,11 @@ impl Needs {
             }
         }
     }
+}
+
+/// A durable consumer's name, and that of the one whose place it takes.
+fn names(durable: Durable) -> impl Iterator<Item = String> {
+    [Some(durable.to_string()), durable.before()].into_iter().flatten()
 }
 
 impl From<Needs> for Permissions {
@@ -260,11 +265,13 @@ mod tests {
             let permissions = role.permissions();
             for durable in ConsumerName::ALL.into_iter().flat_map(ConsumerName::durables) {
                 let stream = durable.consumer.stream();
-                let pull = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}");
-                let is_owner = durable.to_string().starts_with(role.as_str());
-                assert_eq!(may_publish(&permissions, &pull), is_owner, "{} {pull}", role.as_str());
-                let remove = format!("$JS.API.CONSUMER.DELETE.{stream}.{durable}");
-                assert!(!may_publish(&permissions, &remove), "{} {remove}", role.as_str());
+                for name in names(durable) {
+                    let pull = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
+                    let is_owner = name.starts_with(role.as_str());
+                    assert_eq!(may_publish(&permissions, &pull), is_owner, "{} {pull}", role.as_str());
+                    let remove = format!("$JS.API.CONSUMER.DELETE.{stream}.{name}");
+                    assert!(!may_publish(&permissions, &remove), "{} {remove}", role.as_str());
+                }
             }
         }
     }

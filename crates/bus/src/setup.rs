@@ -158,6 +158,13 @@ impl Fill {
     }
 }
 
+/// A consumer that is there.
+struct Found {
+    deliver_policy: DeliverPolicy,
+    /// The last message up to which everything is acknowledged.
+    acknowledged: u64,
+}
+
 impl Bus {
     /// How full a stream is.
     ///
@@ -190,30 +197,51 @@ impl Bus {
         }
         for durable in ConsumerName::ALL.into_iter().flat_map(ConsumerName::durables) {
             let consumer = durable.consumer;
-            let mut config = durable.config(self.settings());
-            config.deliver_policy = self.begins(durable, config.deliver_policy).await;
-            self.context()
-                .create_consumer_on_stream(config, consumer.stream().as_str())
-                .await
-                .map_err(|source| SetupError::Consumer { consumer, source })?;
+            let made = match self.setup_consumer(durable).await {
+                // another setup may have made it meanwhile
+                Err(_) => self.setup_consumer(durable).await,
+                made => made,
+            };
+            made.map_err(|source| SetupError::Consumer { consumer, source })?;
         }
         self.remove_retired().await;
         Ok(())
     }
 
-    /// Where a consumer begins: where it did when it was made, which cannot be changed, else where the topology says. A partition
-    /// goes on after what the consumer of the release before has acknowledged. That one stays, so that its release can work
-    /// beside this one and after it.
-    async fn begins(&self, durable: Durable, otherwise: DeliverPolicy) -> DeliverPolicy {
-        if let Ok(made) = self.consumer(durable).await {
-            return made.cached_info().config.deliver_policy;
+    async fn setup_consumer(&self, durable: Durable) -> Result<(), ConsumerError> {
+        let mut config = durable.config(self.settings());
+        if let Some(begins) = self.begins(durable).await? {
+            config.deliver_policy = begins;
         }
-        let Some(before) = durable.before() else { return otherwise };
-        let before = self.context().get_consumer_from_stream(before, durable.consumer.stream().as_str());
-        let before: Result<Consumer<pull::Config>, _> = before.await;
-        before.map_or(otherwise, |before| DeliverPolicy::ByStartSequence {
-            start_sequence: before.cached_info().ack_floor.stream_sequence + 1,
-        })
+        let made = self.context().create_consumer_on_stream(config, durable.consumer.stream().as_str());
+        made.await.map(drop)
+    }
+
+    /// Where a consumer begins that is there, which cannot be changed, or that takes the place of one of the release before:
+    /// after what that one has acknowledged. That one stays, so that its release can work beside this one and after it.
+    async fn begins(&self, durable: Durable) -> Result<Option<DeliverPolicy>, ConsumerError> {
+        if let Some(made) = self.found(durable, durable.to_string()).await? {
+            return Ok(Some(made.deliver_policy));
+        }
+        let Some(before) = durable.before() else { return Ok(None) };
+        let before = self.found(durable, before).await?;
+        Ok(before.map(|before| DeliverPolicy::ByStartSequence { start_sequence: before.acknowledged + 1 }))
+    }
+
+    /// What the broker has under this name on the consumer's stream.
+    async fn found(&self, durable: Durable, name: String) -> Result<Option<Found>, ConsumerError> {
+        let found = self.context().get_consumer_from_stream(name, durable.consumer.stream().as_str());
+        let found: Result<Consumer<pull::Config>, _> = found.await;
+        match found {
+            Ok(found) => {
+                let info = found.cached_info();
+                let (deliver_policy, acknowledged) =
+                    (info.config.deliver_policy, info.ack_floor.stream_sequence);
+                Ok(Some(Found { deliver_policy, acknowledged }))
+            }
+            Err(error) if is_unknown(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes consumers that the release before does not use any more.

@@ -1,6 +1,5 @@
 //! Works off CLICKS: looks everything up and publishes to ENRICHED, and tells again of what later clicks have shown.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use bus::{Bus, Handler, Outgoing, Part, PublishError, Publisher, Takeover, Verdi
 use chrono::{DateTime, Utc};
 use model::automation::Verdict as Who;
 use model::click::Enrichment;
-use model::{Click, ClickId, EnrichedClick};
+use model::{Click, EnrichedClick};
 use service::telemetry::{SpanKind, Step, Traces, within};
 use tracing::{debug, info, warn};
 
@@ -16,6 +15,7 @@ use crate::evidence::{self, Amendment, Evidence};
 use crate::first_clicks::{Candidate, Contacts, FirstClicks};
 use crate::look_up::LookUp;
 use crate::metrics::Metrics;
+use crate::told::ToldLately;
 use crate::visitor::{self, VisitorKeys};
 
 /// When a click that could not be published comes again.
@@ -34,6 +34,7 @@ pub struct Enricher {
     visitors: VisitorKeys,
     first_clicks: FirstClicks,
     evidence: Evidence,
+    told: ToldLately,
     /// One amends at a time: the next telling of a click is made of the one before.
     amending: tokio::sync::Mutex<()>,
     bus: Bus,
@@ -57,6 +58,7 @@ impl Enricher {
             visitors,
             first_clicks,
             evidence: Evidence::default(),
+            told: ToldLately::new(bus.clone()),
             amending: tokio::sync::Mutex::default(),
             bus,
             publisher,
@@ -189,23 +191,15 @@ impl Enricher {
         if clicks.is_empty() {
             return Ok(0);
         }
-        let mut newest: HashMap<ClickId, (EnrichedClick, bytes::Bytes)> = HashMap::new();
         // of clicks that have waited, what was told of those before them stands first
         let has_waited = now - takeover.published_at > evidence::WINDOW;
-        let part = if has_waited { Part::Oldest } else { Part::Newest };
-        for told in self.bus.enriched_since(since, part, evidence::RECALLED_MAX).await? {
-            let revision = |told: &(EnrichedClick, _)| told.0.event_id.revision();
-            let id = told.0.click.id;
-            if newest.get(&id).is_none_or(|known| revision(known) < revision(&told)) {
-                newest.insert(id, told);
-            }
-        }
+        let told = self.told.since(since, if has_waited { Part::Oldest } else { Part::Newest }).await?;
         let mut recalled = 0;
         for click in &clicks {
-            let Some((told, event)) = newest.remove(&click.id) else { continue };
+            let Some((told, event)) = told.get(&click.id) else { continue };
             let enriched = self.look_up.enrich(click, now);
             let candidate = self.candidate(click, &enriched, now).await;
-            self.evidence.recall(click, &enriched, candidate.as_ref(), (&told, event), now);
+            self.evidence.recall(click, &enriched, candidate.as_ref(), (told, event.clone()), now);
             recalled += 1;
         }
         Ok(recalled)
@@ -216,6 +210,7 @@ impl Enricher {
         loop {
             tokio::time::sleep(FORGET_INTERVAL).await;
             self.evidence.forget(Utc::now());
+            self.told.forget();
         }
     }
 

@@ -36,8 +36,8 @@ pub fn counted_in(automation: &Automation) -> Vec<Signal> {
     Late::counted_in(automation).signals()
 }
 
-/// Most clicks of a partition, and of ENRICHED, that whoever takes it over reads again: the newest. Reading them must cost little, as
-/// partitions may go to and fro while the broker is slow.
+/// Most messages of CLICKS, those of other partitions included, and of ENRICHED, that whoever takes a partition over reads again: the
+/// newest. Reading them must cost little, as partitions may go to and fro while the broker is slow.
 pub const RECALLED_MAX: usize = 4_096;
 
 /// The clicks of the last moments.

@@ -3,7 +3,7 @@
 //! In reading order: [`app`] puts the parts together; [`enricher`] works off CLICKS and publishes ENRICHED; it asks
 //! [`look_up`], which asks [`geo`] for the place and [`agent`] (and newer data in `agent_files`) for [`device`] and
 //! [`automation`]; and [`first_clicks`], whether the [`visitor`] was there before; [`evidence`] tells what clicks show of each
-//! other. No look-up leaves the process but that for the first click, which is never waited for long. Tests begin with the
+//! other, and reads again what was `told` before. No look-up leaves the process but that for the first click, which is never waited for long. Tests begin with the
 //! click of `sample`.
 
 pub mod agent;
@@ -18,6 +18,7 @@ pub mod geo;
 pub mod look_up;
 pub mod metrics;
 pub mod settings;
+mod told;
 pub mod visitor;
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::{AckKind, Message as Received};
 use chrono::Utc;
 use futures::FutureExt;
+use futures::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -68,9 +69,7 @@ impl Batch {
         self.counters.in_flight.add(size);
         self.count_arrival();
         let work = async {
-            for takeover in &self.taken_over {
-                handler.taken_over(takeover).await;
-            }
+            join_all(self.taken_over.iter().map(|takeover| handler.taken_over(takeover))).await;
             self.judge(handler).await
         };
         let answers = tokio::select! {

@@ -116,6 +116,12 @@ impl Counters {
         self.pending.with_label_values(&[durable]).set(messages);
     }
 
+    /// How many wait there is another replica's to say.
+    pub fn forget_pending(&self, durable: &str) {
+        // it may never have been said
+        let _ = self.pending.remove_label_values(&[durable]);
+    }
+
     pub fn count(&self, verdict: &str, messages: usize) {
         if messages > 0 {
             let messages = u64::try_from(messages).unwrap_or(u64::MAX);

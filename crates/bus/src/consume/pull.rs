@@ -12,6 +12,7 @@ use async_nats::{HeaderValue, StatusCode, Subscriber};
 use futures::{FutureExt, StreamExt};
 use tokio::sync::watch;
 
+use super::metrics::Counters;
 use super::progress::Progress;
 use super::sharing::{Holdings, give_up};
 use crate::connect::Bus;
@@ -78,6 +79,7 @@ pub(super) struct Puller {
     is_taken_over: bool,
     holdings: Holdings,
     progress: Progress,
+    counters: Counters,
 }
 
 /// What a pull has brought.
@@ -103,6 +105,7 @@ impl Puller {
         durable: Durable,
         holdings: Holdings,
         progress: Progress,
+        counters: Counters,
     ) -> Result<Self, PullError> {
         let inbox = bus.client().new_inbox();
         let subscribe = bus.client().subscribe(format!("{inbox}.*"));
@@ -123,6 +126,7 @@ impl Puller {
             is_taken_over: false,
             holdings,
             progress,
+            counters,
         })
     }
 
@@ -158,7 +162,7 @@ impl Puller {
 
     /// Lets another replica have the partition, so that it need not wait until we are missed.
     pub(super) async fn give_up_partition(self) {
-        self.holdings.set_ours(self.durable, false);
+        self.note_lost();
         if self.pin.is_some() {
             give_up(&self.bus, self.durable).await;
         }
@@ -208,6 +212,12 @@ impl Puller {
         }
     }
 
+    /// The partition is not ours any more.
+    fn note_lost(&self) {
+        self.holdings.set_ours(self.durable, false);
+        self.counters.forget_pending(&self.durable.to_string());
+    }
+
     /// Why nothing was heard of a request.
     fn silence(&self, asked_at: Instant) -> PullError {
         self.bus.refused_since(asked_at).map_or(PullError::Silent, PullError::Forbidden)
@@ -253,7 +263,7 @@ impl Puller {
             // another has the partition now
             (StatusCode::PIN_ID_MISMATCH, _) => {
                 self.pin = None;
-                self.holdings.set_ours(self.durable, false);
+                self.note_lost();
                 Some(Ok(()))
             }
             // a request that waits is told more exactly, or waits until there is room

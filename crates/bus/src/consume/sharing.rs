@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use tracing::{debug, info};
 
-use crate::connect::Bus;
+use crate::connect::{Bus, PendingError};
 use crate::topology::{ConsumerName, Durable, PIN_GROUP};
 
 /// How often the partitions are looked at.
@@ -61,7 +62,7 @@ pub(super) async fn share(bus: Bus, name: ConsumerName, holdings: Holdings) {
         if ours.len() < 2 {
             continue;
         }
-        let Some(others) = others(&bus, &durables, &holdings).await else { continue };
+        let Some(others) = others(&bus, &ours, &holdings).await else { continue };
         let share = durables.len().div_ceil(others + 1);
         for durable in ours.into_iter().skip(share) {
             info!(consumer = %durable, replicas = others + 1, "another replica waits: it gets this partition");
@@ -70,21 +71,22 @@ pub(super) async fn share(bus: Bus, name: ConsumerName, holdings: Holdings) {
     }
 }
 
-/// How many other replicas wait for partitions; `None` when the broker does not say.
-async fn others(bus: &Bus, durables: &[Durable], holdings: &Holdings) -> Option<usize> {
-    let mut others = 0;
-    for durable in durables {
-        let consumer = match bus.consumer(*durable).await {
-            Ok(consumer) => consumer,
-            Err(error) => {
-                debug!(%error, "nobody can say who waits for partitions");
-                return None;
-            }
-        };
-        let own = usize::from(holdings.of(*durable).is_waiting);
-        others = others.max(consumer.cached_info().num_waiting.saturating_sub(own));
+/// How many other replicas wait at each partition of ours; `None` when the broker does not say. Who waits does so at all of them, but
+/// for the moment between two requests.
+async fn others(bus: &Bus, ours: &[Durable], holdings: &Holdings) -> Option<usize> {
+    let waiting = ours.iter().map(async |durable| {
+        let before = holdings.of(*durable).is_waiting;
+        let consumer = bus.consumer(*durable).await?;
+        let own = usize::from(before || holdings.of(*durable).is_waiting);
+        Ok::<_, PendingError>(consumer.cached_info().num_waiting.saturating_sub(own))
+    });
+    match try_join_all(waiting).await {
+        Ok(waiting) => waiting.into_iter().min(),
+        Err(error) => {
+            debug!(%error, "nobody can say who waits for partitions");
+            None
+        }
     }
-    Some(others)
 }
 
 /// Lets another replica have a partition at once.

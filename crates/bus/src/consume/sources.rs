@@ -135,9 +135,14 @@ impl Source {
         let puller = match &mut self.puller {
             Some(puller) => puller,
             None => {
-                let puller =
-                    Puller::open(&self.bus, self.durable, self.holdings.clone(), self.progress.clone())
-                        .await?;
+                let puller = Puller::open(
+                    &self.bus,
+                    self.durable,
+                    self.holdings.clone(),
+                    self.progress.clone(),
+                    self.counters.clone(),
+                )
+                .await?;
                 self.puller.insert(puller)
             }
         };

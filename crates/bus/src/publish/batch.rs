@@ -135,6 +135,9 @@ struct Answer<'a> {
     #[serde(borrow)]
     batch: Option<std::borrow::Cow<'a, str>>,
     count: Option<usize>,
+    /// Of the last message that the batch has stored.
+    #[serde(default)]
+    seq: u64,
 }
 
 fn read(answer: &Message) -> Said {
@@ -143,7 +146,10 @@ fn read(answer: &Message) -> Said {
     }
     match serde_json::from_slice(&answer.payload) {
         Ok(Answer { kind: Some(kind), error: None, .. }) if kind == "ack" => Said::UnderWay,
-        Ok(Answer { kind: None, error: None, batch: Some(_), count: Some(count) }) => Said::Stored(count),
+        // a batch of nothing but duplicates has stored nothing: whether those are stored yet, it does not say
+        Ok(Answer { kind: None, error: None, batch: Some(_), count: Some(count), seq: 1.. }) => {
+            Said::Stored(count)
+        }
         // an error, a gap, or a server that takes each message for itself
         Ok(_) | Err(_) => Said::Refused,
     }
@@ -178,6 +184,7 @@ mod tests {
             r#"{"error":{"code":400,"err_code":10205},"stream":"CLICKS","seq":0}"#,
             r#"{"error":{"code":400},"stream":"CLICKS","seq":0,"batch":"b","count":3}"#,
             r#"{"stream":"CLICKS","seq":9}"#,
+            r#"{"stream":"CLICKS","seq":0,"batch":"b","count":3}"#,
             "{}",
             "",
             "[]",

@@ -103,7 +103,7 @@ impl Publisher {
 
     /// Publishes messages with many confirmations under way at once. The results are in the messages' order.
     ///
-    /// They are sent one after the other, so that the stream stores them in this order. It is over within three times
+    /// They are sent one after the other, so that the stream stores them in this order. It is over within four times
     /// `nats.request_timeout`, plus the time that a working broker takes for them: once a message goes unconfirmed, those
     /// that were not sent yet are not sent. Many for one stream go in batches, where it takes them; what it does not take so
     /// is sent message by message.

@@ -265,6 +265,16 @@ async fn a_message_that_takes_longer_than_the_brokers_patience_is_not_given_to_a
     other.stop().await;
 }
 
+fn one_of_each_shard() -> Vec<Click> {
+    let mut found = std::collections::BTreeMap::new();
+    while found.len() < 16 {
+        let mut click = named("x");
+        click.link.labels.message_id = Some(click.id.to_string());
+        found.insert(click.outgoing().subject, click);
+    }
+    found.into_values().collect()
+}
+
 #[tokio::test]
 async fn replicas_share_the_partitions_and_one_that_stops_leaves_its_own_to_the_others() {
     let nats = TestNats::start().await;
@@ -285,7 +295,13 @@ async fn replicas_share_the_partitions_and_one_that_stops_leaves_its_own_to_the_
 
     let other = Running::start(&second, ConsumerName::Enrich, LIMITS, by_second.clone());
     publish_until(&|| by_second.seen().len() > 20).await;
-    settled(&bus, ConsumerName::Enrich).await;
+    until(LIMIT, async || {
+        let before = (by_first.seen().len(), by_second.seen().len());
+        publish(&bus, &one_of_each_shard().iter().collect::<Vec<_>>()).await;
+        settled(&bus, ConsumerName::Enrich).await;
+        when((by_first.seen().len() - before.0, by_second.seen().len() - before.1) == (8, 8))
+    })
+    .await;
     one.stop().await;
     let (before, of_first) = (by_second.seen().len(), by_first.seen().len());
     publish_until(&|| by_second.seen().len() > before + 20).await;

@@ -106,12 +106,36 @@ async fn a_stream_that_takes_no_batches_stores_what_is_sent_in_one() {
     let without = Settings { batch_publish: false, ..nats.settings() };
     Bus::connect(&without, "test").await.unwrap().setup().await.unwrap();
 
+    let other = nats.client().await;
+    let mut answers = other.subscribe("_INBOX_test.>").await.unwrap();
+    other.flush().await.unwrap();
+
     for round in 1..3 {
         let results = bus.publisher().publish_all(clicks(100)).await;
 
         assert!(results.iter().all(Result::is_ok), "{results:?}");
         assert_eq!(bus.pending(ConsumerName::Enrich).await.unwrap(), round * 100);
+        other.publish("_INBOX_test.end", "".into()).await.unwrap();
+        let mut refused = 0;
+        while let Some(answer) = answers.next().await.filter(|answer| !answer.subject.ends_with(".end")) {
+            refused += usize::from(answer.subject.ends_with(".$FI"));
+        }
+        // after the first batch messages go one by one for a while
+        assert_eq!(refused > 0, round == 1, "{refused} in round {round}");
     }
+}
+
+#[tokio::test]
+async fn of_more_messages_than_a_batch_takes_those_that_found_room_are_stored() {
+    let nats = TestNats::start().await;
+    let bus = nats.bus("test").await;
+    nats.leave_room("CLICKS", 1200).await;
+
+    let results = bus.publisher().publish_all(clicks(1500)).await;
+
+    assert!(results[..1200].iter().all(Result::is_ok), "{results:?}");
+    assert!(results[1200..].iter().all(|result| *result == Err(PublishError::StreamFull)), "{results:?}");
+    assert_eq!(bus.pending(ConsumerName::Enrich).await.unwrap(), 1200);
 }
 
 /// The ids of the clicks on CLICKS, in their order.
@@ -129,7 +153,10 @@ async fn a_cluster_whose_nodes_are_killed_one_after_the_other_has_what_it_confir
     let publishing = tokio::spawn({
         let (confirmed, stop, publisher) = (confirmed.clone(), stop.clone(), bus.publisher());
         async move {
+            // a steady load, of which the reading afterwards takes seconds
+            let mut every = tokio::time::interval(Duration::from_millis(100));
             while !stop.is_cancelled() {
+                every.tick().await;
                 let mut left = clicks(200);
                 while !left.is_empty() {
                     let results = publisher.publish_all(left.clone()).await;

@@ -1,0 +1,86 @@
+//! What was told of clicks lately, read again from ENRICHED by who takes shards of CLICKS over: once for all that come together.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::{Bus, Part, RecentError};
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use model::{ClickId, EnrichedClick};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::evidence::RECALLED_MAX;
+
+/// How long what was read serves the next shard too. Whoever had the shards has told of their clicks before it gave them up.
+const SERVES_FOR: Duration = Duration::from_secs(1);
+
+/// So much more is read than the first shard asks for: the next ones begin about the same moment.
+const MARGIN: TimeDelta = TimeDelta::seconds(1);
+
+/// The newest telling of each click, with its message.
+pub type Tellings = HashMap<ClickId, (EnrichedClick, Bytes)>;
+
+/// Reads ENRICHED.
+pub struct ToldLately {
+    bus: Bus,
+    last: Mutex<Option<Reading>>,
+}
+
+struct Reading {
+    read_at: Instant,
+    since: DateTime<Utc>,
+    part: Part,
+    tellings: Arc<Tellings>,
+}
+
+impl ToldLately {
+    /// Reads from this broker.
+    pub fn new(bus: Bus) -> Self {
+        Self { bus, last: Mutex::default() }
+    }
+
+    /// What was told since `since`, of [`RECALLED_MAX`] messages.
+    ///
+    /// # Errors
+    /// When the broker is away.
+    pub async fn since(&self, since: DateTime<Utc>, part: Part) -> Result<Arc<Tellings>, RecentError> {
+        let mut last = self.last.lock().await;
+        if let Some(reading) = &*last
+            && reading.is_fresh()
+            && reading.part == part
+            && reading.since <= since
+        {
+            return Ok(reading.tellings.clone());
+        }
+        let (read_at, since) = (Instant::now(), since - MARGIN);
+        let tellings = Arc::new(newest(self.bus.enriched_since(since, part, RECALLED_MAX).await?));
+        *last = Some(Reading { read_at, since, part, tellings: tellings.clone() });
+        Ok(tellings)
+    }
+
+    /// Lets go of what serves nobody any more.
+    pub fn forget(&self) {
+        if let Ok(mut last) = self.last.try_lock() {
+            last.take_if(|reading| !reading.is_fresh());
+        }
+    }
+}
+
+impl Reading {
+    fn is_fresh(&self) -> bool {
+        self.read_at.elapsed() < SERVES_FOR
+    }
+}
+
+fn newest(told: Vec<(EnrichedClick, Bytes)>) -> Tellings {
+    let mut newest = Tellings::new();
+    for (click, message) in told {
+        let known = newest.get(&click.click.id).map(|(known, _)| known.event_id.revision());
+        if known.is_none_or(|known| known < click.event_id.revision()) {
+            newest.insert(click.click.id, (click, message));
+        }
+    }
+    newest
+}
