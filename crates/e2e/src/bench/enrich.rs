@@ -10,17 +10,20 @@ use ::enrich::metrics::Metrics;
 use ::enrich::settings::EnrichSettings;
 use bus::{ConsumerName, Message};
 use chrono::Utc;
-use model::Click;
+use model::{Click, WorkspaceId};
 use serde::Deserialize;
 use service::ops::Ops;
 
 use crate::figures::Figures;
 use crate::visitors::Mixed;
-use crate::world::World;
+use crate::world::{BenchLink, World};
 use crate::{bare, process, streams};
 
 /// Clicks that each part is timed over, in this process.
 const TIMED: u64 = 20_000;
+
+/// Workspaces whose clicks wait at once.
+const WORKSPACES: usize = 200;
 
 /// The core that `enrich` has to itself; broker, database and this process have what is left, if anything is.
 const CORE: usize = 0;
@@ -58,6 +61,7 @@ pub async fn measure(figures: &mut Figures, geo: Option<&Path>) -> anyhow::Resul
     figures.add("enrich.rss_mb", resident, "resident memory of enrich after that, MiB");
     drop(enrich);
 
+    measure_many_workspaces(figures, &world, &visitors, &link, &env).await?;
     let all = spent.as_secs_f64() * 1e6 / streams::CLICKS as f64;
     figures.add("enrich.cpu_us", all, "processor time of enrich, µs a click");
     let (bare, bare_cpu) = bare::passed_on(&visitors, &open(geo)?).await?;
@@ -76,6 +80,27 @@ pub async fn measure(figures: &mut Figures, geo: Option<&Path>) -> anyhow::Resul
     let parts = measure_parts(figures, &clicks, geo)? + measure_publishing(figures, &world, &clicks).await?;
     let rest = (all - parts).max(0.0);
     figures.add("enrich.cpu_us.rest", rest, "the rest: pulling, acknowledging, first clicks, µs a click");
+    Ok(())
+}
+
+/// Clicks a second when those that wait are of many workspaces, each of which has sixteen subjects on CLICKS.
+async fn measure_many_workspaces(
+    figures: &mut Figures,
+    world: &World,
+    visitors: &Mixed,
+    link: &BenchLink,
+    env: &[(&'static str, String)],
+) -> anyhow::Result<()> {
+    let workspaces: Vec<_> = (0..WORKSPACES).map(|_| WorkspaceId::generate()).collect();
+    streams::fill(world, |n| visitors.click(workspaces[n as usize % WORKSPACES], link, n)).await?;
+    let enrich = world.launch("enrich", env)?;
+    process::pin(enrich.pid(), CORE);
+    let per_second = streams::drain(world, ConsumerName::Enrich).await?;
+    figures.add(
+        "enrich.many.clicks_per_s",
+        per_second,
+        "the same when the clicks that wait are of 200 workspaces",
+    );
     Ok(())
 }
 

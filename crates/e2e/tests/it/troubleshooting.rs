@@ -92,7 +92,7 @@ async fn a_click_that_triggers_nothing_is_explained() {
 #[tokio::test]
 async fn a_broker_that_lets_nobody_ask_is_explained() {
     let (others, of_console) = PERMISSIONS.split_once("\nAPI: ").expect("the last role");
-    let lacking = of_console.replace("      \"$JS.API.CONSUMER.INFO.ENRICHED.record\"\n", "");
+    let lacking = of_console.replace("      \"$JS.API.CONSUMER.INFO.ENRICHED.*\"\n", "");
     assert_ne!(of_console, lacking);
     let nats = TestNats::start_guarded(&format!("{others}\nAPI: {lacking}")).await;
     let database = Database::Shared(TestDatabase::new().await);
@@ -107,7 +107,7 @@ async fn a_broker_that_lets_nobody_ask_is_explained() {
 
     let told = trial.wizard_tells(&endpoint, Utc::now(), "broker_refuses").await;
 
-    assert!(told.contains("publish to $JS.API.CONSUMER.INFO.ENRICHED.record"), "{told}");
+    assert!(told.contains("publish to $JS.API.CONSUMER.INFO.ENRICHED.*"), "{told}");
 }
 
 #[tokio::test]
