@@ -1,9 +1,9 @@
 //! The bus: NATS JetStream. The only crate that names the NATS client.
 //!
 //! In reading order: [`topology`] says what there is and `shard` what stays together, `setup` makes it, `connect` reaches it
-//! by its `settings` (with what `credentials` reads), `server` says what it can, `messages` says what travels (`borrowed` the same without owning it,
-//! and `codec` how it is encoded), `publish` sends it, [`consume`] works it off, `recent` reads again what was sent lately,
-//! `live` what is sent just now.
+//! by its `settings` (with what `credentials` reads), `server` says what it can, `messages` says what travels (`borrowed` the
+//! same without owning it, and `codec` how it is encoded), `publish` sends it, [`consume`] works it off, `recent` reads again
+//! what was sent lately, `live` what is sent just now.
 //! Beside the streams: [`permissions`] says what each service may do there and `refusals` what it was not let do, [`changes`] tells
 //! caches what is stale, [`erased`] empties what names an erased contact, and `test_requests` lets `api` ask `deliver` to send a test.
 
