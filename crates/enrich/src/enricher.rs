@@ -185,7 +185,7 @@ impl Enricher {
     /// Remembers the last moments of a partition, before its next click, as whoever had it before has told of them. A click
     /// that nobody has told of yet still comes as a message.
     async fn recall(&self, takeover: &Takeover) -> Result<usize, bus::RecentError> {
-        let now = Utc::now();
+        let (now, taken_over_at) = (Utc::now(), tokio::time::Instant::now());
         let since = takeover.published_at - evidence::WINDOW;
         let clicks = self.bus.clicks_before(takeover, since, evidence::RECALLED_MAX).await?;
         if clicks.is_empty() {
@@ -193,7 +193,8 @@ impl Enricher {
         }
         // of clicks that have waited, what was told of those before them stands first
         let has_waited = now - takeover.published_at > evidence::WINDOW;
-        let told = self.told.since(since, if has_waited { Part::Oldest } else { Part::Newest }).await?;
+        let part = if has_waited { Part::Oldest } else { Part::Newest };
+        let told = self.told.since(since, part, taken_over_at).await?;
         let mut recalled = 0;
         for click in &clicks {
             let Some((told, event)) = told.get(&click.id) else { continue };

@@ -3,8 +3,8 @@
 //! In reading order: [`app`] puts the parts together; [`enricher`] works off CLICKS and publishes ENRICHED; it asks
 //! [`look_up`], which asks [`geo`] for the place and [`agent`] (and newer data in `agent_files`) for [`device`] and
 //! [`automation`]; and [`first_clicks`], whether the [`visitor`] was there before; [`evidence`] tells what clicks show of each
-//! other, and reads again what was `told` before. No look-up leaves the process but that for the first click, which is never waited for long. Tests begin with the
-//! click of `sample`.
+//! other, those of before a takeover with what was `told` of them. No look-up leaves the process but that for the first click,
+//! which is never waited for long. Tests begin with the click of `sample`.
 
 pub mod agent;
 mod agent_files;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bus::{Bus, Part, RecentError};
 use bytes::Bytes;
@@ -13,9 +12,6 @@ use tokio::time::Instant;
 
 use crate::evidence::RECALLED_MAX;
 
-/// How long what was read serves the next shard too. Whoever had the shards has told of their clicks before it gave them up.
-const SERVES_FOR: Duration = Duration::from_secs(1);
-
 /// So much more is read than the first shard asks for: the next ones begin about the same moment.
 const MARGIN: TimeDelta = TimeDelta::seconds(1);
 
@@ -25,6 +21,7 @@ pub type Tellings = HashMap<ClickId, (EnrichedClick, Bytes)>;
 /// Reads ENRICHED.
 pub struct ToldLately {
     bus: Bus,
+    /// Held while somebody reads: the others wait for what it finds.
     last: Mutex<Option<Reading>>,
 }
 
@@ -41,14 +38,20 @@ impl ToldLately {
         Self { bus, last: Mutex::default() }
     }
 
-    /// What was told since `since`, of [`RECALLED_MAX`] messages.
+    /// What was told since `since`, of [`RECALLED_MAX`] messages, by whoever had a shard until `taken_over_at`. What was read after
+    /// that moment serves again: it had told by then.
     ///
     /// # Errors
     /// When the broker is away.
-    pub async fn since(&self, since: DateTime<Utc>, part: Part) -> Result<Arc<Tellings>, RecentError> {
+    pub async fn since(
+        &self,
+        since: DateTime<Utc>,
+        part: Part,
+        taken_over_at: Instant,
+    ) -> Result<Arc<Tellings>, RecentError> {
         let mut last = self.last.lock().await;
         if let Some(reading) = &*last
-            && reading.is_fresh()
+            && reading.read_at >= taken_over_at
             && reading.part == part
             && reading.since <= since
         {
@@ -60,17 +63,11 @@ impl ToldLately {
         Ok(tellings)
     }
 
-    /// Lets go of what serves nobody any more.
+    /// Lets go of what was read; who needs it still reads it again.
     pub fn forget(&self) {
         if let Ok(mut last) = self.last.try_lock() {
-            last.take_if(|reading| !reading.is_fresh());
+            *last = None;
         }
-    }
-}
-
-impl Reading {
-    fn is_fresh(&self) -> bool {
-        self.read_at.elapsed() < SERVES_FOR
     }
 }
 

@@ -159,19 +159,12 @@ fn read(answer: &Message) -> Said {
 mod tests {
     use testkit::given;
 
+    use super::super::confirmations::answer;
     use super::*;
     use crate::messages::Message as _;
 
     fn said(payload: &'static str, status: Option<StatusCode>) -> Said {
-        read(&Message {
-            subject: "_INBOX.x.b.500.fail.1.0.$FI".into(),
-            reply: None,
-            payload: payload.into(),
-            headers: None,
-            status,
-            description: None,
-            length: 0,
-        })
+        read(&answer(payload, status))
     }
 
     #[test]

@@ -178,20 +178,20 @@ fn translate(refusal: &jetstream::Error) -> PublishError {
     }
 }
 
+/// An answer of the broker.
+#[cfg(test)]
+pub(super) fn answer(payload: &'static str, status: Option<StatusCode>) -> Message {
+    let payload = bytes::Bytes::from_static(payload.as_bytes());
+    let subject = "_INBOX.x.0".into();
+    Message { subject, reply: None, payload, headers: None, status, description: None, length: 0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn said(payload: &'static str, status: Option<StatusCode>) -> Result<(), PublishError> {
-        read(&Message {
-            subject: "_INBOX.x.0".into(),
-            reply: None,
-            payload: payload.into(),
-            headers: None,
-            status,
-            description: None,
-            length: 0,
-        })
+        read(&answer(payload, status))
     }
 
     #[test]
