@@ -7,6 +7,7 @@ mod verify;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use bus::{Bus, Consumer, ConsumerMetrics, ConsumerName, Limits};
@@ -268,6 +269,7 @@ fn consumers(bus: &Bus, settings: &DeliverSettings, metrics: ConsumerMetrics) ->
     let limits = Limits {
         batch_max: settings.batch_max,
         batches_max: settings.batches_max,
+        gather: Duration::ZERO,
         handle_timeout: dispatch::HANDLE_TIMEOUT,
         drain_timeout: settings.drain_timeout,
     };

@@ -71,6 +71,7 @@ impl App {
         let limits = Limits {
             batch_max: enrich.batch_max,
             batches_max: enrich.batches_max,
+            gather: Duration::ZERO,
             handle_timeout: enrich.batch_timeout,
             drain_timeout: enrich.drain_timeout,
         };

@@ -14,6 +14,9 @@ const DELIVERIES_KEPT_DAYS_MIN: u32 = 8;
 /// What was clicked is in the reports within a minute, at that pause and with some time to count.
 const ROLLUP_PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// Longer nobody shall look for a click in vain.
+const GATHER_MAX: Duration = Duration::from_secs(1);
+
 /// The settings of this process.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Settings {
@@ -37,6 +40,9 @@ pub struct RecordSettings {
     pub batch_max: usize,
     /// Batches in hand at once.
     pub batches_max: usize,
+    /// From one batch to the next at least.
+    #[serde(with = "humantime_serde")]
+    pub gather: Duration,
     /// A batch that takes longer comes again.
     #[serde(with = "humantime_serde")]
     pub batch_timeout: Duration,
@@ -78,6 +84,7 @@ impl RecordSettings {
         Limits {
             batch_max: self.batch_max,
             batches_max: self.batches_max,
+            gather: self.gather,
             handle_timeout: self.batch_timeout,
             drain_timeout: self.drain_timeout,
         }
@@ -111,6 +118,9 @@ impl Settings {
         }
         if record.batches_max == 0 || record.batches_max > self.database.pool_max {
             return wrong("batches_max", "must be at least 1 and at most database.pool_max");
+        }
+        if record.gather > GATHER_MAX {
+            return wrong("gather", "must be at most 1s: what was clicked is to be found soon");
         }
         if record.batch_timeout <= self.database.connect_timeout + self.database.statement_timeout {
             let rule = "must be longer than database.connect_timeout and database.statement_timeout together";
@@ -170,6 +180,7 @@ mod tests {
             ("BATCH_MAX", "0"),
             ("BATCHES_MAX", "0"),
             ("BATCHES_MAX", "1000"),
+            ("GATHER", "2s"),
             ("BATCH_TIMEOUT", "10s"),
             ("OUTBOX_POLL", "0s"),
             ("PARTITIONS_EVERY", "0s"),

@@ -1,8 +1,9 @@
 //! The one consumer loop: pulls batches, hands them to a [`Handler`] and answers for every message.
 //!
 //! - The permit comes before the message: what nobody can work on yet stays on the server.
-//! - A batch is what is there; nobody waits for it to fill up. Only while several are in hand the next gathers for some
-//!   milliseconds: a batch of one costs nearly as much as a batch of a hundred.
+//! - A batch is what is there; nobody waits for it to fill up. But a batch of one costs nearly as much as a batch of a hundred:
+//!   while several are in hand the next gathers for some milliseconds, and where nobody waits for the effect each does
+//!   ([`Limits::gather`]).
 //! - While a batch is in hand the broker is told so; what a dead process held comes back after
 //!   [`ACK_WAIT`](crate::topology::ACK_WAIT).
 //! - What cannot be decoded, is rejected, or makes the handler panic, is published to QUARANTINE and then terminated.
@@ -130,6 +131,8 @@ pub struct Limits {
     pub batch_max: usize,
     /// Batches in hand at once.
     pub batches_max: usize,
+    /// From one batch to the next at least, unless the one before was full.
+    pub gather: Duration,
     /// A batch that takes longer comes again.
     pub handle_timeout: Duration,
     /// How long `stop` waits for what is in hand.
@@ -198,7 +201,7 @@ impl Consumer {
         loop {
             let next = async {
                 let permit = hand.permit().await;
-                let gathering = gathering(hand.batches.len());
+                let gathering = gathering(hand.batches.len()).max(self.limits.gather);
                 if !is_full && !gathering.is_zero() {
                     tokio::time::sleep(gathering).await;
                 }

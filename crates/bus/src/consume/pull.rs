@@ -77,6 +77,9 @@ pub(super) struct Puller {
     pin: Option<String>,
     /// Others may have had the partition before the next message.
     is_taken_over: bool,
+    /// The last message had more behind it: else a request that does not wait is in vain. At first nobody knows, and the answer
+    /// says that the consumer is there.
+    more_is_ready: bool,
     holdings: Holdings,
     progress: Progress,
     counters: Counters,
@@ -124,25 +127,33 @@ impl Puller {
             durable,
             pin: None,
             is_taken_over: false,
+            more_is_ready: true,
             holdings,
             progress,
             counters,
         })
     }
 
-    /// Waits for messages: all that are ready, up to `max`, else the next one as soon as it comes.
+    /// Waits for messages: all that are ready, up to `max`, else the next one as soon as it comes and what is ready by then.
     pub(super) async fn next(&mut self, max: usize) -> Result<Pulled, PullError> {
         loop {
-            for request in [Request::Ready(max), Request::Wait] {
-                self.holdings.set_waiting(self.durable, matches!(request, Request::Wait));
-                self.request(request).await?;
+            if self.more_is_ready {
+                self.request(Request::Ready(max)).await?;
+            }
+            if self.taken.is_empty() {
+                self.holdings.set_waiting(self.durable, true);
+                self.request(Request::Wait).await?;
                 self.holdings.set_waiting(self.durable, false);
-                if !self.taken.is_empty() {
-                    return Ok(Pulled {
-                        messages: std::mem::take(&mut self.taken),
-                        is_taken_over: std::mem::take(&mut self.is_taken_over),
-                    });
+                if max > 1 && self.taken.last().is_some_and(has_more_behind) {
+                    self.request(Request::Ready(max - 1)).await?;
                 }
+            }
+            self.more_is_ready = self.taken.last().is_some_and(has_more_behind);
+            if !self.taken.is_empty() {
+                return Ok(Pulled {
+                    messages: std::mem::take(&mut self.taken),
+                    is_taken_over: std::mem::take(&mut self.is_taken_over),
+                });
             }
         }
     }
@@ -173,6 +184,7 @@ impl Puller {
         self.requests += 1;
         let inbox = format!("{}.{}", self.inbox, self.requests);
         let asked_at = Instant::now();
+        let taken_max = self.taken.len() + request.messages_max();
         let send = self.bus.client().publish_with_reply(
             self.request_subject.clone(),
             inbox.clone(),
@@ -198,7 +210,7 @@ impl Puller {
             };
             if is_message(&message) {
                 self.take(message);
-                if self.taken.len() >= request.messages_max() {
+                if self.taken.len() >= taken_max {
                     return Ok(());
                 }
                 continue;
@@ -294,6 +306,11 @@ impl Request {
             Self::Wait => 1,
         }
     }
+}
+
+/// Whether the broker had more for us when it sent this message. What comes again is not in its count, and seldom comes alone.
+fn has_more_behind(message: &Message) -> bool {
+    message.info().map_or(true, |info| info.pending > 0 || info.delivered > 1)
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

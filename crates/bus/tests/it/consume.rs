@@ -9,6 +9,7 @@ use bus::{
     Quarantined, Verdict, Verdicts,
 };
 use chrono::Utc;
+use futures::{FutureExt as _, StreamExt as _};
 use model::orphan::OrphanReason;
 use model::{Click, ClickId, Orphan, OrphanId};
 use testkit::{TestNats, given, until};
@@ -309,6 +310,91 @@ async fn replicas_share_the_partitions_and_one_that_stops_leaves_its_own_to_the_
     settled(&bus, ConsumerName::Enrich).await;
     assert_eq!(by_first.seen().len(), of_first);
     other.stop().await;
+}
+
+/// Listens to the requests for messages of one click's shard.
+async fn requests_for(nats: &TestNats, click: &Click) -> (async_nats::Client, async_nats::Subscriber) {
+    let subject = click.outgoing().subject;
+    let shard = subject.rsplit('.').next().unwrap();
+    let client = nats.client().await;
+    let pulls = format!("$JS.API.CONSUMER.MSG.NEXT.CLICKS.enrich-{shard}");
+    let requests = client.subscribe(pulls).await.unwrap();
+    client.flush().await.unwrap();
+    (client, requests)
+}
+
+/// How many there were.
+async fn count((client, mut requests): (async_nats::Client, async_nats::Subscriber)) -> usize {
+    client.flush().await.unwrap();
+    let mut count = 0;
+    while requests.next().now_or_never().flatten().is_some() {
+        count += 1;
+    }
+    count
+}
+
+#[tokio::test]
+async fn a_click_that_comes_alone_costs_one_request() {
+    let nats = TestNats::start().await;
+    let bus = nats.bus("test").await;
+    let recorder = Recorder::new();
+    let running = Running::start(&bus, ConsumerName::Enrich, LIMITS, recorder.clone());
+    let mut click = named("x");
+    publish(&bus, &[&click]).await;
+    settled(&bus, ConsumerName::Enrich).await;
+
+    let requests = requests_for(&nats, &click).await;
+    for _ in 0..40 {
+        click.id = ClickId::generate();
+        publish(&bus, &[&click]).await;
+        until(LIMIT, async || when(recorder.times(&click) == 1)).await;
+    }
+
+    // a request that waits is made anew each second
+    let count = count(requests).await;
+    assert!((1..60).contains(&count), "{count}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn where_batches_gather_what_comes_meanwhile_goes_with_the_next() {
+    let nats = TestNats::start().await;
+    let bus = nats.bus("test").await;
+    let recorder = Recorder::new();
+    let limits = Limits { gather: Duration::from_secs(1), ..LIMITS };
+    let running = Running::start(&bus, ConsumerName::Enrich, limits, recorder.clone());
+
+    for _ in 0..100 {
+        publish(&bus, &[&named("x")]).await;
+    }
+    until(LIMIT, async || when(running.count("done") == 100.0)).await;
+
+    let batches = running.batches();
+    assert!((1..50).contains(&batches), "{batches}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn clicks_that_come_again_are_not_asked_for_one_by_one() {
+    let nats = TestNats::start().await;
+    let bus = nats.bus("test").await;
+    let first = named("x");
+    let clicks: Vec<Click> =
+        std::iter::repeat_with(|| Click { id: ClickId::generate(), ..first.clone() }).take(200).collect();
+    publish(&bus, &clicks.iter().collect::<Vec<_>>()).await;
+    let requests = requests_for(&nats, &first).await;
+    let recorder = Recorder::judging(|_, times| match times {
+        1 => Verdict::Retry(Duration::from_millis(50)),
+        _ => Verdict::Done,
+    });
+
+    let running = Running::start(&bus, ConsumerName::Enrich, LIMITS, recorder.clone());
+    settled(&bus, ConsumerName::Enrich).await;
+
+    let count = count(requests).await;
+    assert!(count < 100, "{count}");
+    assert_eq!(recorder.seen().values().sum::<usize>(), 400);
+    running.stop().await;
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 pub const LIMITS: Limits = Limits {
     batch_max: 100,
     batches_max: 4,
+    gather: Duration::ZERO,
     handle_timeout: Duration::from_secs(30),
     drain_timeout: Duration::from_secs(10),
 };
@@ -90,6 +91,14 @@ impl Running {
     pub async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
+    }
+
+    /// How many batches were handled.
+    pub fn batches(&self) -> u64 {
+        let families = self.registry.gather();
+        let seconds = families.iter().find(|family| family.name() == "clickwire_test_batch_seconds");
+        let batches = seconds.into_iter().flat_map(|family| family.get_metric());
+        batches.map(|metric| metric.get_histogram().get_sample_count()).sum()
     }
 
     /// How many messages became of this verdict.

@@ -29,6 +29,7 @@ const POSTS_AT_ONCE: usize = 64;
 const LIMITS: Limits = Limits {
     batch_max: 256,
     batches_max: 4,
+    gather: Duration::ZERO,
     handle_timeout: Duration::from_secs(60),
     drain_timeout: Duration::from_secs(10),
 };

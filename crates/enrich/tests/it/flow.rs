@@ -53,7 +53,13 @@ fn settings(nats: &TestNats, database: store::Settings) -> Settings {
 
 fn collect<M: Message + Clone>(bus: &Bus, name: ConsumerName, stop: &CancellationToken) -> Arc<Collector<M>> {
     let collector = Arc::new(Collector(Mutex::new(Vec::new())));
-    let limits = Limits { batch_max: 100, batches_max: 1, handle_timeout: LIMIT, drain_timeout: LIMIT };
+    let limits = Limits {
+        batch_max: 100,
+        batches_max: 1,
+        gather: Duration::ZERO,
+        handle_timeout: LIMIT,
+        drain_timeout: LIMIT,
+    };
     let metrics = ConsumerMetrics::register(&prometheus::Registry::new(), "test").expect("metrics");
     let consumer = Consumer::new(bus, name, limits, metrics);
     tokio::spawn(consumer.run(Arc::clone(&collector), stop.clone()));
