@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::api::{ApiOptions, text};
-use crate::listing::{self, Listing, PageOptions};
+use crate::listing::{self, Listing, ListingOptions};
 use crate::out;
 use crate::replay::moment;
 
@@ -59,14 +59,7 @@ pub(crate) struct ListOptions {
     until: Option<DateTime<Utc>>,
 
     #[command(flatten)]
-    page: PageOptions,
-
-    #[command(flatten)]
-    api: ApiOptions,
-
-    /// Print one line of JSON; with --all one for each delivery
-    #[arg(long)]
-    json: bool,
+    listing: ListingOptions,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -119,7 +112,7 @@ async fn list(options: &ListOptions) -> anyhow::Result<ExitCode> {
         line,
         empty: "no such deliveries; `clickwire why LINK` says what keeps a link's clicks from becoming some",
     };
-    listing::list(listing, &options.api, &options.page, options.json).await
+    listing::list(listing, &options.listing).await
 }
 
 /// Asks for each delivery that `verb` be done to it; says that it `is` now, or is not.

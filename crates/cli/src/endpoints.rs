@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::{ApiOptions, text};
 use crate::links::pair;
-use crate::listing::{self, Listing, PageOptions};
+use crate::listing::{self, Listing, ListingOptions};
 use crate::out;
 
 /// How much of a subscriber's answer is shown, in characters.
@@ -29,7 +29,8 @@ pub(crate) enum Command {
     /// Send an endpoint a challenge: it is verified when it gives that back
     Verify(verify::Options),
     /// List endpoints, newest first
-    List(ListOptions),
+    #[command(after_help = "Example:\n  clickwire endpoints list --all --json")]
+    List(ListingOptions),
     /// List the checkpoints of an endpoint, first to last: how many deliveries there were, by number
     Checkpoints(checkpoints::Options),
 }
@@ -126,20 +127,6 @@ pub(crate) struct TestOptions {
     json: bool,
 }
 
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  clickwire endpoints list --all --json")]
-pub(crate) struct ListOptions {
-    #[command(flatten)]
-    page: PageOptions,
-
-    #[command(flatten)]
-    api: ApiOptions,
-
-    /// Print one line of JSON; with --all one for each endpoint
-    #[arg(long)]
-    json: bool,
-}
-
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Order {
     PerLink,
@@ -159,7 +146,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
                 line,
                 empty: "no endpoints; add one with `clickwire endpoints add URL`",
             };
-            listing::list(listing, &options.api, &options.page, options.json).await
+            listing::list(listing, &options).await
         }
     }
 }

@@ -13,7 +13,7 @@ use reqwest::Method;
 use serde_json::{Map, Value};
 
 use crate::api::{ApiOptions, text};
-use crate::listing::{self, Listing, PageOptions};
+use crate::listing::{self, Listing, ListingOptions};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -95,7 +95,9 @@ pub(crate) struct CreateOptions {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  clickwire links list --tag sms --all --json >links.ndjson")]
+#[command(after_help = "\
+Example; `clickwire links import` reads the file again:
+  clickwire links list --tag sms --all --json >links.ndjson")]
 pub(crate) struct ListOptions {
     /// With this tag
     #[arg(long)]
@@ -114,14 +116,7 @@ pub(crate) struct ListOptions {
     search: Option<String>,
 
     #[command(flatten)]
-    page: PageOptions,
-
-    #[command(flatten)]
-    api: ApiOptions,
-
-    /// Print one line of JSON; with --all one for each link, which `links import` reads again
-    #[arg(long)]
-    json: bool,
+    listing: ListingOptions,
 }
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -184,7 +179,7 @@ async fn list(options: &ListOptions) -> anyhow::Result<ExitCode> {
         line,
         empty: "no links; make one with `clickwire links create URL`",
     };
-    listing::list(listing, &options.api, &options.page, options.json).await
+    listing::list(listing, &options.listing).await
 }
 
 fn line(link: &Value) -> String {

@@ -11,7 +11,7 @@ use crate::out;
 
 /// What every list can be asked for.
 #[derive(Debug, Args)]
-pub(crate) struct PageOptions {
+pub(crate) struct ListingOptions {
     /// Most entries, 1 to 250
     #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=250))]
     limit: u32,
@@ -23,6 +23,13 @@ pub(crate) struct PageOptions {
     /// Every entry, page after page
     #[arg(long, conflicts_with = "limit")]
     all: bool,
+
+    #[command(flatten)]
+    api: ApiOptions,
+
+    /// Print one line of JSON; with --all one for each entry
+    #[arg(long)]
+    json: bool,
 }
 
 /// The size of the pages of `--all`.
@@ -38,25 +45,21 @@ pub(crate) struct Listing<'a> {
 }
 
 /// Prints a list: a line an entry; with `json` the page as one line, or with `--all` a line of JSON an entry.
-pub(crate) async fn list(
-    listing: Listing<'_>,
-    api: &ApiOptions,
-    page: &PageOptions,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
-    let api = api.open()?;
-    let limit = if page.all { PAGE_ALL } else { page.limit };
-    let (mut cursor, mut is_first) = (page.cursor.clone(), true);
+pub(crate) async fn list(listing: Listing<'_>, options: &ListingOptions) -> anyhow::Result<ExitCode> {
+    let ListingOptions { limit, cursor, all, api, json } = options;
+    let (all, json, api) = (*all, *json, api.open()?);
+    let limit = if all { PAGE_ALL } else { *limit };
+    let (mut cursor, mut is_first) = (cursor.clone(), true);
     loop {
         let mut asked = listing.asked.clone();
         asked.extend([("limit", Some(limit.to_string())), ("cursor", cursor.take())]);
         let answer = api.ask(Method::GET, &format!("{}{}", listing.path, query(&asked)), None).await?;
-        if page.all && !answer.status.is_success() {
+        if all && !answer.status.is_success() {
             // standard output is a line an entry, and this is none
             answer.tell_refusal();
             return Ok(answer.exit());
         }
-        if !answer.status.is_success() || (json && !page.all) {
+        if !answer.status.is_success() || (json && !all) {
             answer.print(json, |_| Vec::new());
             return Ok(answer.exit());
         }
@@ -72,7 +75,7 @@ pub(crate) async fn list(
             }
         }
         match answer.body["next_cursor"].as_str() {
-            Some(next) if page.all => cursor = Some(next.to_owned()),
+            Some(next) if all => cursor = Some(next.to_owned()),
             Some(next) => {
                 out::error(&format!("there are more: --all, or --cursor {next}"));
                 return Ok(ExitCode::SUCCESS);

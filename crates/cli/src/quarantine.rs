@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::api::{ApiOptions, text};
-use crate::listing::{self, Listing, PageOptions};
+use crate::listing::{self, Listing, ListingOptions};
 use crate::out;
 
 #[derive(Debug, Subcommand)]
@@ -30,14 +30,7 @@ pub(crate) struct ListOptions {
     consumer: Option<String>,
 
     #[command(flatten)]
-    page: PageOptions,
-
-    #[command(flatten)]
-    api: ApiOptions,
-
-    /// Print one line of JSON; with --all one for each message
-    #[arg(long)]
-    json: bool,
+    listing: ListingOptions,
 }
 
 #[derive(Debug, Args)]
@@ -89,7 +82,7 @@ async fn list(options: &ListOptions) -> anyhow::Result<ExitCode> {
         line,
         empty: "nothing was put aside",
     };
-    listing::list(listing, &options.api, &options.page, options.json).await
+    listing::list(listing, &options.listing).await
 }
 
 async fn replay(options: &ReplayOptions) -> anyhow::Result<ExitCode> {

@@ -7,8 +7,8 @@ use clap::Args;
 use model::EndpointId;
 use serde_json::Value;
 
-use crate::api::{ApiOptions, text};
-use crate::listing::{self, Listing, PageOptions};
+use crate::api::text;
+use crate::listing::{self, Listing, ListingOptions};
 
 #[derive(Debug, Args)]
 #[command(
@@ -23,14 +23,7 @@ pub(crate) struct Options {
     after: Option<u64>,
 
     #[command(flatten)]
-    page: PageOptions,
-
-    #[command(flatten)]
-    api: ApiOptions,
-
-    /// Print one line of JSON; with --all one for each checkpoint
-    #[arg(long)]
-    json: bool,
+    listing: ListingOptions,
 }
 
 pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -41,7 +34,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         line,
         empty: "no checkpoints; an endpoint has them that was added with --checkpoint-minutes, once it is owed something",
     };
-    listing::list(listing, &options.api, &options.page, options.json).await
+    listing::list(listing, &options.listing).await
 }
 
 fn line(checkpoint: &Value) -> String {
