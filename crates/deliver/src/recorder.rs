@@ -1,4 +1,4 @@
-//! Results of leased deliveries: gathered, and stored many at a time; and the leases themselves, kept alive.
+//! What is in hand: its leases, kept alive, and its results, handed on to be stored.
 //!
 //! A delivery, or a batch of them, is *in hand* from the moment its lease is ours until its result is stored, or it is given back.
 //! Results are only taken while the lease is still ours, so a process that was frozen cannot overwrite what another has done since.
@@ -7,6 +7,7 @@
 //! ended, by the courier of this process: it is neither renewed nor given back before it is in hand itself.
 
 mod in_hand;
+mod recording;
 
 use std::mem;
 use std::sync::{Arc, Mutex};
@@ -15,28 +16,20 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use model::{BatchId, DeliveryId};
+use store::Pool;
 use store::attempts::NewAttempt;
 use store::batches::{self, FinishedBatch, LeasedBatch};
 use store::deliveries::Owed;
 use store::leases::{self, Finished};
-use store::{Connection, Pool};
 use tokio::sync::{Notify, mpsc};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use self::in_hand::{Held, pairs, prolong, remove, renewed_at_most, take};
+use self::in_hand::{Held, pairs, prolong, renewed_at_most, take};
+pub use self::recording::Recording;
 use crate::attempter::Settlement;
 use crate::endpoint::Endpoint;
 use crate::metrics::Metrics;
-
-/// Most results in one statement.
-const RESULTS_MAX: usize = 256;
-
-/// So long results for which nobody waits are gathered before they are stored.
-const GATHER_MAX: Duration = Duration::from_millis(10);
-
-/// Pause before results are stored again when that failed.
-const STORE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Leases are renewed three times before they end.
 const RENEWALS: u32 = 3;
@@ -98,12 +91,6 @@ pub struct Recorder {
     results: mpsc::UnboundedSender<Result>,
 }
 
-/// The end that stores them; run it with [`Recording::run`].
-pub struct Recording {
-    recorder: Arc<Recorder>,
-    results: mpsc::UnboundedReceiver<Result>,
-}
-
 impl Recorder {
     /// A recorder with an identity of its own, and the end that must be run.
     pub fn new(pool: Pool, lease: Duration, work: Arc<Notify>, metrics: Metrics) -> (Arc<Self>, Recording) {
@@ -121,7 +108,7 @@ impl Recorder {
             changing: tokio::sync::Mutex::default(),
             results: sender,
         });
-        (Arc::clone(&recorder), Recording { recorder, results })
+        (Arc::clone(&recorder), Recording::new(recorder, results))
     }
 
     /// Who we are in `leased_by`.
@@ -313,133 +300,5 @@ impl Recorder {
 
     fn batches_in_hand(&self) -> std::sync::MutexGuard<'_, Held<BatchId>> {
         self.batches_in_hand.lock().expect("nobody panics with this in hand")
-    }
-}
-
-impl Recording {
-    /// Stores results as they come, and with them all that came meanwhile; ends when nobody can send any more
-    /// or, with nothing left, when `finish` says so.
-    pub async fn run(mut self, finish: tokio_util::sync::CancellationToken) {
-        let mut results = Vec::with_capacity(RESULTS_MAX);
-        loop {
-            tokio::select! {
-                biased;
-                received = self.results.recv_many(&mut results, RESULTS_MAX) => if received == 0 { return },
-                () = finish.cancelled() => return,
-            }
-            // who has nothing to wait for any more goes on
-            let _ = tokio::time::timeout(GATHER_MAX, self.gather(&mut results, &finish)).await;
-            while let Err(error) = self.store(&mut results).await {
-                self.recorder.metrics.store_failures.inc();
-                warn!(
-                    error = format!("{error:#}"),
-                    results = results.len(),
-                    "failed to store results; trying again"
-                );
-                tokio::time::sleep(STORE_PAUSE).await;
-            }
-        }
-    }
-
-    /// Takes more results, until one is awaited or it is the end.
-    async fn gather(&mut self, results: &mut Vec<Result>, finish: &tokio_util::sync::CancellationToken) {
-        while results.len() < RESULTS_MAX && !results.iter().any(Result::is_awaited) {
-            let room = RESULTS_MAX - results.len();
-            tokio::select! {
-                biased;
-                received = self.results.recv_many(results, room) => if received == 0 { return },
-                () = finish.cancelled() => return,
-            }
-        }
-    }
-
-    /// Stores results. What is stored leaves the list at once: when something after it fails, it is not stored again over what a
-    /// courier has leased since.
-    async fn store(&self, results: &mut Vec<Result>) -> anyhow::Result<()> {
-        let mut conn = self.recorder.pool.get().await?;
-        self.store_attempted(&mut conn, results).await?;
-        if results.is_empty() {
-            return Ok(());
-        }
-        let _alone = self.recorder.changing.lock().await;
-        // a courier may lease what is given back at once, and takes it in hand then
-        let given_back = self.recorder.let_go(results);
-        let stored = self.give_back(&mut conn, results, &given_back).await;
-        if stored.is_err() {
-            results.retain_mut(|result| self.recorder.take_again(result, &given_back));
-        }
-        stored
-    }
-
-    async fn store_attempted(&self, conn: &mut Connection, results: &mut Vec<Result>) -> anyhow::Result<()> {
-        let (mut finished, mut attempts) = (Vec::new(), Vec::new());
-        let (mut ended, mut attempts_of_batches) = (Vec::new(), Vec::new());
-        for result in &*results {
-            match result {
-                Result::Attempted(attempted) => {
-                    finished.push(attempted.finished.clone());
-                    attempts.extend(attempted.attempt.clone());
-                }
-                Result::AttemptedBatch(attempted) => {
-                    ended.push(attempted.0.clone());
-                    attempts_of_batches.push(attempted.1.clone());
-                }
-                Result::NotTried(_) | Result::NotTriedInLine(_) | Result::NotTriedBatch(_) => {}
-            }
-        }
-        let (recorder, now) = (&self.recorder, Utc::now());
-        if !finished.is_empty() {
-            let stored = leases::finish(conn, &finished, &attempts, recorder.leased_by, now).await?;
-            recorder.metrics.leases_lost.inc_by((finished.len() - stored.len()) as u64);
-            remove(&mut recorder.in_hand(), finished.iter().map(|f| &f.id));
-            self.stored(results, |result| matches!(result, Result::Attempted(_)));
-        }
-        if !ended.is_empty() {
-            let stored = batches::finish(conn, &ended, &attempts_of_batches, recorder.leased_by, now).await?;
-            recorder.metrics.leases_lost.inc_by((ended.len() - stored.len()) as u64);
-            remove(&mut recorder.batches_in_hand(), ended.iter().map(|batch| &batch.id));
-            self.stored(results, |result| matches!(result, Result::AttemptedBatch(_)));
-        }
-        Ok(())
-    }
-
-    async fn give_back(
-        &self,
-        conn: &mut Connection,
-        results: &mut Vec<Result>,
-        GivenBack { deliveries, batches }: &GivenBack,
-    ) -> anyhow::Result<()> {
-        let leased_by = self.recorder.leased_by;
-        if !deliveries.is_empty() {
-            leases::release(conn, &pairs(deliveries), leased_by).await?;
-        }
-        self.stored(results, |result| !matches!(result, Result::NotTriedBatch(_)));
-        if !batches.is_empty() {
-            batches::release(conn, &pairs(batches), leased_by).await?;
-        }
-        self.stored(results, |result| matches!(result, Result::NotTriedBatch(_)));
-        Ok(())
-    }
-
-    /// These leave the list, and whoever waits for one of them goes on.
-    fn stored(&self, results: &mut Vec<Result>, is_one: impl Fn(&Result) -> bool) {
-        if results.iter().any(|result| is_one(result) && result.is_awaited()) {
-            self.recorder.work.notify_one();
-        }
-        results.retain(|result| !is_one(result));
-    }
-}
-
-#[cfg(test)]
-impl Recording {
-    /// Stores the results that there are; when that fails, what is left of them is stored the next time.
-    pub(crate) async fn store_what_came(&mut self) -> anyhow::Result<()> {
-        let mut results = Vec::new();
-        while let Ok(result) = self.results.try_recv() {
-            results.push(result);
-        }
-        let stored = self.store(&mut results).await;
-        results.into_iter().for_each(|left| self.recorder.send(left));
-        stored
     }
 }
