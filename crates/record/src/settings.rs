@@ -15,7 +15,7 @@ const DELIVERIES_KEPT_DAYS_MIN: u32 = 8;
 const ROLLUP_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Longer nobody shall look for a click in vain.
-const GATHER_MAX: Duration = Duration::from_secs(1);
+const GATHER_MAX: Duration = Duration::from_millis(500);
 
 /// The settings of this process.
 #[derive(Debug, Clone, Deserialize)]
@@ -40,7 +40,7 @@ pub struct RecordSettings {
     pub batch_max: usize,
     /// Batches in hand at once.
     pub batches_max: usize,
-    /// From one batch to the next at least.
+    /// After a batch the next is asked for so much later.
     #[serde(with = "humantime_serde")]
     pub gather: Duration,
     /// A batch that takes longer comes again.
@@ -120,7 +120,10 @@ impl Settings {
             return wrong("batches_max", "must be at least 1 and at most database.pool_max");
         }
         if record.gather > GATHER_MAX {
-            return wrong("gather", "must be at most 1s: what was clicked is to be found soon");
+            return wrong(
+                "gather",
+                "must be at most 500ms: what was clicked is to be found soon, and counted against max_clicks",
+            );
         }
         if record.batch_timeout <= self.database.connect_timeout + self.database.statement_timeout {
             let rule = "must be longer than database.connect_timeout and database.statement_timeout together";
@@ -180,7 +183,7 @@ mod tests {
             ("BATCH_MAX", "0"),
             ("BATCHES_MAX", "0"),
             ("BATCHES_MAX", "1000"),
-            ("GATHER", "2s"),
+            ("GATHER", "501ms"),
             ("BATCH_TIMEOUT", "10s"),
             ("OUTBOX_POLL", "0s"),
             ("PARTITIONS_EVERY", "0s"),

@@ -131,7 +131,7 @@ pub struct Limits {
     pub batch_max: usize,
     /// Batches in hand at once.
     pub batches_max: usize,
-    /// From one batch to the next at least, unless the one before was full.
+    /// After a batch the next is asked for so much later, unless it was full.
     pub gather: Duration,
     /// A batch that takes longer comes again.
     pub handle_timeout: Duration,

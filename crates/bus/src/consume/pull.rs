@@ -33,6 +33,10 @@ const PINNED_HEARTBEAT: Duration = PINNED_EXPIRES.checked_div(2).expect("2 is no
 /// Without any news for so long (three heartbeats), a request is taken for lost.
 const SILENCE_MAX: Duration = Duration::from_secs(6);
 
+/// While as many messages are in hand as the consumer allows, nothing is said to a request that does not wait: one that waits is
+/// made then, of which the broker lets us hear.
+const READY_SILENCE_MAX: Duration = Duration::from_secs(2);
+
 /// Messages of one request follow each other closely; those that came must not grow old waiting for more.
 const GAP_MAX: Duration = Duration::from_millis(500);
 
@@ -138,17 +142,18 @@ impl Puller {
     pub(super) async fn next(&mut self, max: usize) -> Result<Pulled, PullError> {
         loop {
             if self.more_is_ready {
-                self.request(Request::Ready(max)).await?;
+                self.ask(Request::Ready(max)).await?;
             }
             if self.taken.is_empty() {
                 self.holdings.set_waiting(self.durable, true);
-                self.request(Request::Wait).await?;
+                let waited = self.ask(Request::Wait).await;
                 self.holdings.set_waiting(self.durable, false);
-                if max > 1 && self.taken.last().is_some_and(has_more_behind) {
-                    self.request(Request::Ready(max - 1)).await?;
+                waited?;
+                if self.more_is_ready && max > 1 {
+                    // what has come goes on, whatever becomes of this one: the next request tells
+                    let _ = self.ask(Request::Ready(max - 1)).await;
                 }
             }
-            self.more_is_ready = self.taken.last().is_some_and(has_more_behind);
             if !self.taken.is_empty() {
                 return Ok(Pulled {
                     messages: std::mem::take(&mut self.taken),
@@ -179,6 +184,14 @@ impl Puller {
         }
     }
 
+    /// Makes a request, and sees by what it brings whether there is more.
+    async fn ask(&mut self, request: Request) -> Result<(), PullError> {
+        let before = self.taken.len();
+        let asked = self.request(request).await;
+        self.more_is_ready = self.taken[before..].last().is_some_and(has_more_behind);
+        asked
+    }
+
     async fn request(&mut self, request: Request) -> Result<(), PullError> {
         self.interruptions.mark_unchanged();
         self.requests += 1;
@@ -195,7 +208,7 @@ impl Puller {
             .map_err(|_| PullError::Send)?
             .map_err(|_| PullError::Send)?;
         loop {
-            let patience = if self.taken.is_empty() { SILENCE_MAX } else { GAP_MAX };
+            let patience = if self.taken.is_empty() { request.patience() } else { GAP_MAX };
             let news = tokio::select! {
                 biased;
                 news = tokio::time::timeout(patience, self.subscription.next()) => news,
@@ -205,7 +218,9 @@ impl Puller {
             let message = match news {
                 Ok(Some(message)) => message,
                 Ok(None) => return Err(PullError::Ended),
-                Err(_) if self.taken.is_empty() => return Err(self.silence(asked_at)),
+                Err(_) if self.taken.is_empty() && matches!(request, Request::Wait) => {
+                    return Err(self.silence(asked_at));
+                }
                 Err(_) => return Ok(()),
             };
             if is_message(&message) {
@@ -261,7 +276,6 @@ impl Puller {
 
     /// What a status means for the request; `None` when it goes on.
     fn end_of(&mut self, request: Request, status: Option<StatusCode>) -> Option<Result<(), PullError>> {
-        /// "Conflict": among others, as many messages are in hand as the consumer allows.
         const CONFLICT: StatusCode = StatusCode::REQUEST_TERMINATED;
         match (status.unwrap_or(StatusCode::OK), request) {
             (StatusCode::IDLE_HEARTBEAT, _) => {
@@ -278,7 +292,7 @@ impl Puller {
                 self.note_lost();
                 Some(Ok(()))
             }
-            // a request that waits is told more exactly, or waits until there is room
+            // a request that waits is told more exactly
             (CONFLICT, Request::Ready(_)) => Some(Ok(())),
             (_, _) if !self.taken.is_empty() => Some(Ok(())),
             (StatusCode::NO_RESPONDERS, _) => Some(Err(PullError::Unknown)),
@@ -300,6 +314,14 @@ impl Puller {
 }
 
 impl Request {
+    /// How long nothing may be heard of it.
+    fn patience(self) -> Duration {
+        match self {
+            Self::Ready(_) => READY_SILENCE_MAX,
+            Self::Wait => SILENCE_MAX,
+        }
+    }
+
     fn messages_max(self) -> usize {
         match self {
             Self::Ready(max) => max,
