@@ -159,6 +159,9 @@ async fn add(options: &AddOptions) -> anyhow::Result<ExitCode> {
     let answer = options.api.ask(Method::POST, "/v1/webhook-endpoints", Some(&body)).await?;
     answer.print(options.json, |endpoint| {
         let id = text(&endpoint["id"]);
+        if endpoint["delivery"] == "pull" {
+            return vec![id.clone(), format!("next    clickwire events pull {id}")];
+        }
         let mut lines = vec![id.clone(), format!("secret  {}", text(&endpoint["secret"]))];
         let warnings = endpoint["warnings"].as_array().map(Vec::as_slice).unwrap_or_default();
         lines.extend(warnings.iter().map(|warning| format!("note    {}", text(warning))));

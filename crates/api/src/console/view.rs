@@ -10,7 +10,7 @@ use model::automation::Verdict;
 use model::delivery::{DeliveryStatus, Timings};
 use model::link::LinkLabels;
 use store::delivery_log::LoggedDelivery;
-use store::endpoints::{Endpoint, State};
+use store::endpoints::{DeliveryMode, Endpoint, State};
 
 use super::doors::Doors;
 use crate::desk::clicks::{ShownClick, place};
@@ -201,6 +201,9 @@ pub fn endpoint_chip(endpoint: &Endpoint, now: DateTime<Utc>) -> (Chip, String) 
         State::Disabled => {
             let reason = endpoint.state_reason.as_deref().unwrap_or("switched off");
             (Chip { kind: "plain", text: "Disabled" }, format!("Nothing is sent: {reason}."))
+        }
+        State::Active if endpoint.options.delivery == DeliveryMode::Pull => {
+            (Chip { kind: "plain", text: "Fetched" }, "Your program fetches its events.".to_owned())
         }
         State::Active if health.paused_until.is_some_and(|until| until > now) => {
             (Chip { kind: "wait", text: "Waiting" }, "It asked us to wait (Retry-After).".to_owned())

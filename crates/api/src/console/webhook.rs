@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use model::EndpointId;
 use model::delivery::DeliveryStatus;
 use store::delivery_log::{DeliveryFilter, LoggedDelivery};
-use store::endpoints::{Endpoint, Kind, State};
+use store::endpoints::{DeliveryMode, Endpoint, Kind, State};
 
 use super::auth_fields;
 use super::findings::{FindingText, wanting};
@@ -139,7 +139,7 @@ async fn webhook_page(
     let endpoint = endpoints::find(shared, caller, id).await?;
     let (secrets, is_revealed) = webhook_secrets::texts(signed, shared, &endpoint).await?;
     let Lately { rows, has_dead, figures, plot } = match caller.may(Scope::DeliveriesRead) {
-        true => lately(shared, caller, id).await?,
+        true => lately(shared, caller, &endpoint).await?,
         false => Lately::default(),
     };
     let troubles = troubles(shared, caller, &endpoint, &rows, now);
@@ -189,7 +189,8 @@ struct Lately {
     plot: Option<TimePlot>,
 }
 
-async fn lately(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Lately, super::PageError> {
+async fn lately(shared: &Shared, caller: &Caller, endpoint: &Endpoint) -> Result<Lately, super::PageError> {
+    let id = endpoint.id;
     let filter = DeliveryFilter { endpoint_id: Some(id), ..DeliveryFilter::default() };
     let asked = deliveries::Asked { filter, page: PageRequest::first(DELIVERIES_SHOWN - 1) };
     let rows = deliveries::list(shared, caller, &asked).await?;
@@ -198,11 +199,15 @@ async fn lately(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Late
     let stats = endpoint_stats::stats(shared, caller, id).await?;
     let backlog = stats.backlog;
     let complete = stats.is_backlog_complete;
+    let tally = &stats.figures.tally;
+    // nobody tells us of what is fetched
+    let was_sent_to =
+        endpoint.options.delivery == DeliveryMode::Push || tally.delivered + tally.dead + tally.retrying > 0;
     Ok(Lately {
         rows,
         has_dead,
-        figures: Some(FiguresText::of(stats.figures, backlog.waiting, backlog.due, complete)),
-        plot: Some(stats_plot(&stats)),
+        figures: was_sent_to.then(|| FiguresText::of(stats.figures, backlog.waiting, backlog.due, complete)),
+        plot: was_sent_to.then(|| stats_plot(&stats)),
     })
 }
 

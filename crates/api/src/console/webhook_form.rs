@@ -238,8 +238,13 @@ async fn create(signed: Signed, form: Form, shared: Data<Shared>) -> PageResult 
     };
     match made {
         Ok(created) => {
-            let text =
-                noted("The webhook is ready. Copy its secret, then try it with a click.", &created.warnings);
+            let text = match created.endpoint.options.delivery {
+                DeliveryMode::Push => "The webhook is ready. Copy its secret, then try it with a click.",
+                DeliveryMode::Pull => {
+                    "The webhook is ready. Try it with a click: the event is there to be fetched."
+                }
+            };
+            let text = noted(text, &created.warnings);
             let id = created.endpoint.id;
             // without a link there is a button that makes one, and a test needs none
             if signed.caller.may(Scope::LinksWrite)

@@ -10,6 +10,7 @@ use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use model::EndpointId;
+use store::endpoints::DeliveryMode;
 use store::links::Link;
 
 use super::findings::{FindingText, wanting};
@@ -151,7 +152,10 @@ async fn show(signed: Signed, id: Path<String>, query: Query, shared: Data<Share
     let id = endpoint_id(&id)?;
     let endpoint = endpoints::find(&shared, caller, id).await?;
     let (now, since) = (Utc::now(), since(query.read()?, endpoint.created_at));
+    // what is fetched is not signed, and a test would be sent
+    let is_pulled = endpoint.options.delivery == DeliveryMode::Pull;
     let secret = match signed.revealed(id) {
+        _ if is_pulled => None,
         [] => None,
         ids => {
             let shown = secrets::reveal_these(&shared, caller, id, ids).await?;
@@ -173,7 +177,7 @@ async fn show(signed: Signed, id: Path<String>, query: Query, shared: Data<Share
         may_see_link: caller.may(Scope::LinksRead),
         link_id: link.map(|link| link.id.to_string()).unwrap_or_default(),
         may_make_link: caller.may(Scope::LinksWrite),
-        may_test: caller.may(Scope::EndpointsWrite),
+        may_test: caller.may(Scope::EndpointsWrite) && !is_pulled,
         since: time(since),
         now: time(now),
         part,

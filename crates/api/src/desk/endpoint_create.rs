@@ -66,6 +66,10 @@ pub async fn create(
     check_delivery(&options)?;
     endpoint_order::check(&options)?;
     endpoint_auth::check_fit(shared, caller, id, &options)?;
+    if options.delivery == DeliveryMode::Pull {
+        // nothing is sent there
+        warnings.clear();
+    }
     let secret = SigningSecret::generate();
     let sealed = shared.keyring.seal_secret(caller.workspace_id, id, &secret);
     let mut conn = shared.pool.get().await?;

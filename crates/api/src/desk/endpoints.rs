@@ -110,6 +110,10 @@ pub async fn update(
         .await?;
     drop(conn);
     notify(shared, caller, id).await;
+    if endpoint.options.delivery == DeliveryMode::Pull {
+        // nothing is sent there
+        warnings.clear();
+    }
     Ok((endpoint, warnings))
 }
 

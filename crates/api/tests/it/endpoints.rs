@@ -108,6 +108,19 @@ async fn an_endpoint_keeps_what_it_was_given_and_masks_its_headers() {
 }
 
 #[tokio::test]
+async fn of_a_url_that_nothing_is_sent_to_nothing_is_said() {
+    let api = Api::start().await;
+    let given = json!({"url": "http://crm.invalid/hook", "delivery": "pull"});
+
+    let made = api.post("/v1/webhook-endpoints", given).await;
+    assert_eq!((made.status, &made.body["warnings"]), (201, &json!([])), "{}", made.body);
+
+    let path = format!("/v1/webhook-endpoints/{}", made.body["id"].as_str().expect("an id"));
+    let changed = api.patch(&path, json!({"url": "http://erp.invalid/hook"})).await;
+    assert_eq!((changed.status, &changed.body["warnings"]), (200, &json!([])), "{}", changed.body);
+}
+
+#[tokio::test]
 async fn what_deliver_would_not_send_to_is_refused_when_it_is_saved() {
     let api = Api::start_with(|settings| {
         settings.deliver.allowed_networks = model::AddressPolicy::default();

@@ -195,6 +195,8 @@ async fn a_program_that_fetches_its_events_is_chosen_by_form_and_its_page_says_w
     assert!(form.contains("<option value=\"push\" selected>"), "{form}");
     let (_, page) = browser.open(&path).await;
     assert!(!page.contains("id=\"fetching\""), "{page}");
+    let of_sending = ["id=\"test\"", "id=\"secrets\"", "id=\"stats\"", "<dt>Retries</dt>"];
+    assert!(of_sending.iter().all(|part| page.contains(part)), "{page}");
     let fields = [
         ("url", "http://127.0.0.1:9/hook"),
         ("event_types", "link.clicked"),
@@ -207,6 +209,10 @@ async fn a_program_that_fetches_its_events_is_chosen_by_form_and_its_page_says_w
 
     assert!(page.contains(&format!("GET /v1/webhook-endpoints/{endpoint}/events")), "{page}");
     assert!(page.contains("<dt>There to be fetched</dt><dd>Nothing</dd>"), "{page}");
+    assert!(page.contains("Your program fetches its events."), "{page}");
+    assert!(!of_sending.iter().any(|part| page.contains(part)), "{page}");
+    let (_, wizard) = browser.open(&format!("{path}/try")).await;
+    assert!(!wizard.contains("Send test"), "{wizard}");
     assert_eq!(api.get(&format!("/v1/webhook-endpoints/{endpoint}")).await.body["delivery"], "pull");
     let click = recorded_click(&api, &link).await;
     delivery(&api, &endpoint, &click, Progress::offered(None)).await;
