@@ -9,6 +9,7 @@ use actix_web::web::Data;
 use actix_web::{App as HttpApp, HttpServer};
 use anyhow::Context as _;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -35,6 +36,9 @@ use crate::{console, guard, openapi, public_keys, v1};
 
 /// How often readiness asks the database.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Live clicks, deliveries that come, the database.
+const WATCHING_PANICKED: &str = "watching what changes panicked";
 
 /// What every handler may use.
 pub(crate) struct Shared {
@@ -235,11 +239,12 @@ impl App {
         let handle = server.handle();
         let server = tokio::spawn(server);
         let ops = self.ops_listener.map(|listener| tokio::spawn(self.ops.serve(listener, stop.clone())));
+        let mut watching = JoinSet::new();
         let shared = self.shared.clone();
-        let follow = tokio::spawn(async move { live::follow(&shared.live, &shared.bus).await });
+        watching.spawn(async move { live::follow(&shared.live, &shared.bus).await });
         let shared = self.shared.clone();
-        let hear = tokio::spawn(async move { pulls::follow(&shared.pulls, &shared.bus).await });
-        let probe = tokio::spawn(watch_database(self.shared.pool.clone(), self.database, stop.clone()));
+        watching.spawn(async move { pulls::follow(&shared.pulls, &shared.bus).await });
+        watching.spawn(watch_database(self.shared.pool.clone(), self.database, stop.clone()));
         let ops = async {
             match ops {
                 Some(ops) => {
@@ -259,15 +264,18 @@ impl App {
             ended = &mut ops => ended.and_then(|()| {
                 if stop.is_cancelled() { Ok(()) } else { Err(anyhow::anyhow!("the ops port ended by itself")) }
             }),
+            Some(ended) = watching.join_next() => ended.context(WATCHING_PANICKED).and_then(|()| {
+                if stop.is_cancelled() { Ok(()) } else { Err(anyhow::anyhow!("a part of the API ended by itself")) }
+            }),
         };
         // streams that go on would be waited for
         self.shared.live.end();
         self.shared.pulls.end();
         handle.stop(true).await;
         stop.cancel();
-        follow.await.context("following live clicks panicked")?;
-        hear.await.context("following deliveries panicked")?;
-        probe.await.context("asking for the database panicked")?;
+        while let Some(ended) = watching.join_next().await {
+            ended.context(WATCHING_PANICKED)?;
+        }
         ended
     }
 }

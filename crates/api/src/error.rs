@@ -172,6 +172,11 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("no_domain", 409, "The workspace has no domain yet to make links under."),
     ("limit_reached", 409, "The workspace has as many of these as it may have."),
     ("endpoint_disabled", 409, "A disabled endpoint can neither be paused nor replayed to."),
+    (
+        "endpoint_fetches",
+        409,
+        "Nothing is sent to an endpoint that fetches its events: it can be neither tested nor challenged.",
+    ),
     ("replay_running", 409, "One replay to an endpoint at a time: let it end, or cancel it."),
     ("delivery_delivered", 409, "A delivery that was accepted cannot be given up."),
     ("contact_erased", 409, "The contact of this click was erased: nothing of it is sent any more."),

@@ -10,7 +10,7 @@ async fn main() -> anyhow::Result<()> {
     if args.healthcheck {
         return service::ops::probe(settings.api.ops_addr);
     }
-    let _telemetry = service::telemetry::init("clickwire-api", &settings.telemetry)?;
+    let _telemetry = service::telemetry::init("api", &settings.telemetry)?;
     service::memory::in_small_pages();
     let stop = service::shutdown::on_signal()?;
     App::build(settings).await?.run(stop).await

@@ -238,6 +238,7 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] names the key that must change.
     pub fn validate(&self) -> Result<(), SettingsError> {
+        self.nats.validate().map_err(|(key, rule)| SettingsError::contradiction(key, rule))?;
         let refuse = |key: &str, rule: &str| Err(SettingsError::contradiction(key, rule));
         let api = &self.api;
         if api.workers == 0 {
@@ -319,6 +320,8 @@ impl Settings {
             ("api.requests_burst", api.requests_burst),
             ("api.workspace_requests_burst", api.workspace_requests_burst),
             ("api.unknown_requests_burst", api.unknown_requests_burst),
+            ("api.sign_in_failures_max", api.sign_in_failures_max),
+            ("api.sign_in_account_failures_max", api.sign_in_account_failures_max),
         ];
         if let Some((key, _)) = rates.into_iter().find(|(_, number)| *number == 0) {
             return refuse(key, "must be at least 1");
@@ -332,8 +335,11 @@ impl Settings {
         if !(1..=HEADERS_BYTES_LIMIT).contains(&api.headers_max_bytes) {
             return refuse("api.headers_max_bytes", &format!("must be 1 to {HEADERS_BYTES_LIMIT}"));
         }
-        if api.uri_max_bytes == 0 || api.query_parameters_max == 0 {
-            return refuse("api.uri_max_bytes", "must be at least 1, and so must api.query_parameters_max");
+        if api.uri_max_bytes == 0 {
+            return refuse("api.uri_max_bytes", "must be at least 1");
+        }
+        if api.query_parameters_max == 0 {
+            return refuse("api.query_parameters_max", "must be at least 1");
         }
         Ok(())
     }

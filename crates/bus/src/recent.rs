@@ -30,7 +30,7 @@ pub struct RecentError {
 }
 
 /// Which messages are read when there are more than wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
     /// The first ones.
     Oldest,

@@ -1,5 +1,6 @@
 //! Section `[nats]`: how to reach the broker and how large its streams may become.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use serde::Deserialize;
 pub const DEFAULTS: &str = include_str!("../defaults.toml");
 
 /// Section `[nats]`. The keys are explained in `defaults.toml`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// One URL, or several of one cluster separated by commas.
@@ -52,6 +53,13 @@ pub struct Settings {
     pub allow_old_server: bool,
 }
 
+/// Without the URL, which may hold a password, and without what nobody looks for.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("servers", &self.servers()).finish_non_exhaustive()
+    }
+}
+
 impl Settings {
     /// Host and port of each server; none when the URL is none.
     pub fn servers(&self) -> Vec<(String, u16)> {
@@ -62,21 +70,21 @@ impl Settings {
     /// Looks for values that contradict each other.
     ///
     /// # Errors
-    /// A sentence that names the keys.
-    pub fn validate(&self) -> Result<(), String> {
+    /// The key, and the rule that it breaks.
+    pub fn validate(&self) -> Result<(), (&'static str, &'static str)> {
         let shortest_age =
             [self.clicks_max_age, self.enriched_max_age, self.events_max_age, self.quarantine_max_age]
                 .into_iter()
                 .min()
                 .unwrap_or_default();
         if self.duplicate_window > shortest_age {
-            return Err("nats.duplicate_window must not be longer than the age of any stream".to_owned());
+            return Err(("nats.duplicate_window", "must not be longer than the age of any stream"));
         }
         if self.request_timeout.is_zero() {
-            return Err("nats.request_timeout must not be zero".to_owned());
+            return Err(("nats.request_timeout", "must not be zero"));
         }
         if !(1..=5).contains(&self.replicas) {
-            return Err("nats.replicas must be between 1 and 5".to_owned());
+            return Err(("nats.replicas", "must be between 1 and 5"));
         }
         Ok(())
     }
@@ -111,11 +119,20 @@ mod tests {
     }
 
     #[test]
+    fn a_password_is_not_told() {
+        let url = "nats://user:secret@a:4223".to_owned();
+
+        let told = format!("{:?}", Settings { url, ..defaults() });
+
+        assert!(told.contains("4223") && !told.contains("secret"), "{told}");
+    }
+
+    #[test]
     fn a_duplicate_window_longer_than_a_stream_is_refused() {
         let settings = Settings { events_max_age: Duration::from_secs(60), ..defaults() };
 
-        let error = settings.validate().expect_err("refused");
+        let (key, _) = settings.validate().expect_err("refused");
 
-        assert!(error.contains("nats.duplicate_window"), "{error}");
+        assert_eq!(key, "nats.duplicate_window");
     }
 }

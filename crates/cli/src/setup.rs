@@ -11,6 +11,7 @@ use model::Host;
 use serde::Serialize;
 
 use bus::Bus;
+use service::settings::SettingsError;
 use store::first_run::{self, FirstRun};
 
 use crate::connections::ConnectionOptions;
@@ -121,6 +122,7 @@ pub(crate) async fn tables(settings: &store::Settings, host: &Host) -> anyhow::R
 
 /// Makes streams and consumers.
 pub(crate) async fn streams(settings: &bus::Settings) -> anyhow::Result<()> {
+    settings.validate().map_err(|(key, rule)| SettingsError::contradiction(key, rule))?;
     let bus = Bus::connect(settings, "clickwire-setup").await?;
     bus.wait_connected(NATS_PATIENCE).await.context("NATS cannot be reached (nats.url)")?;
     bus.setup().await.context("failed to set up the streams")

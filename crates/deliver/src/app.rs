@@ -86,7 +86,7 @@ impl App {
     /// # Errors
     /// What is wrong with a setting, a key or the CA store.
     pub async fn build_with(settings: Settings, ops: Ops) -> anyhow::Result<Self> {
-        settings.validate().map_err(|error| anyhow!(error))?;
+        settings.validate()?;
         service::tls::install_provider();
         let deliver = settings.deliver;
         let site = Site::new(&settings.api.public_url);

@@ -10,7 +10,7 @@ async fn main() -> anyhow::Result<()> {
     if args.healthcheck {
         return service::ops::probe(settings.deliver.ops_addr);
     }
-    let _telemetry = service::telemetry::init("clickwire-deliver", &settings.telemetry)?;
+    let _telemetry = service::telemetry::init("deliver", &settings.telemetry)?;
     service::tls::install_provider();
     service::memory::in_small_pages();
     let stop = service::shutdown::on_signal()?;

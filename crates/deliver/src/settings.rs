@@ -155,20 +155,23 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] names the key and where it was set.
     pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
-        service::settings::load(Self::DEFAULTS, file)
+        let settings: Self = service::settings::load(Self::DEFAULTS, file)?;
+        settings.validate()?;
+        Ok(settings)
     }
 
     /// Refuses settings that contradict each other.
     ///
     /// # Errors
-    /// The contradiction, in words.
-    pub fn validate(&self) -> Result<(), String> {
-        self.nats.validate()?;
+    /// [`SettingsError`] names the key and the rule.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        self.nats.validate().map_err(|(key, rule)| SettingsError::contradiction(key, rule))?;
         let public_url = &self.api.public_url;
         if !public_url.is_empty()
             && !["http://", "https://"].iter().any(|scheme| public_url.starts_with(scheme))
         {
-            return Err("api.public_url must be empty, or begin with http:// or https://".to_owned());
+            let rule = "must be empty, or begin with http:// or https://";
+            return Err(SettingsError::contradiction("api.public_url", rule));
         }
         self.deliver.validate()
     }
@@ -201,57 +204,64 @@ impl DeliverSettings {
         (!rule.after.is_zero()).then_some(rule)
     }
 
-    fn validate(&self) -> Result<(), String> {
-        names::check_servers(&self.dns_servers).map_err(|rule| format!("deliver.dns_servers {rule}"))?;
+    fn validate(&self) -> Result<(), SettingsError> {
+        names::check_servers(&self.dns_servers)
+            .map_err(|rule| SettingsError::contradiction("deliver.dns_servers", rule))?;
         let rules = [
-            (self.max_in_flight > 0, "deliver.max_in_flight must be at least 1"),
+            ("deliver.max_in_flight", self.max_in_flight > 0, "must be at least 1"),
             (
+                "deliver.in_flight_max",
                 self.in_flight_max >= self.max_in_flight,
-                "deliver.in_flight_max is below deliver.max_in_flight",
+                "must not be below deliver.max_in_flight",
             ),
-            (!self.dns_timeout.is_zero(), "deliver.dns_timeout must not be zero"),
-            (self.client_certificates_max > 0, "deliver.client_certificates_max must be at least 1"),
+            ("deliver.dns_timeout", !self.dns_timeout.is_zero(), "must not be zero"),
+            ("deliver.client_certificates_max", self.client_certificates_max > 0, "must be at least 1"),
             (
+                "deliver.dns_timeout",
                 self.dns_timeout <= self.connect_timeout,
-                "deliver.dns_timeout is longer than deliver.connect_timeout",
+                "must not be longer than deliver.connect_timeout",
             ),
             (
+                "deliver.connect_timeout",
                 self.connect_timeout <= self.request_timeout,
-                "deliver.connect_timeout is longer than deliver.request_timeout",
+                "must not be longer than deliver.request_timeout",
             ),
             (
+                "deliver.request_timeout",
                 self.request_timeout <= self.drain_timeout,
-                "deliver.request_timeout is longer than deliver.drain_timeout: every stop would break requests off",
+                "must not be longer than deliver.drain_timeout: every stop would break requests off",
             ),
             (
+                "deliver.patience",
                 self.patience <= self.request_timeout,
-                "deliver.patience is longer than deliver.request_timeout",
+                "must not be longer than deliver.request_timeout",
             ),
-            (self.lease >= LEASE_MIN, "deliver.lease must be at least 1s"),
-            (self.patience < self.lease, "deliver.patience is not shorter than deliver.lease"),
-            (!self.poll_interval.is_zero(), "deliver.poll_interval must not be zero"),
-            (!self.endpoints_refresh.is_zero(), "deliver.endpoints_refresh must not be zero"),
-            (self.endpoints_max > 0, "deliver.endpoints_max must be at least 1"),
+            ("deliver.lease", self.lease >= LEASE_MIN, "must be at least 1s"),
+            ("deliver.patience", self.patience < self.lease, "must be shorter than deliver.lease"),
+            ("deliver.poll_interval", !self.poll_interval.is_zero(), "must not be zero"),
+            ("deliver.endpoints_refresh", !self.endpoints_refresh.is_zero(), "must not be zero"),
+            ("deliver.endpoints_max", self.endpoints_max > 0, "must be at least 1"),
             (
+                "deliver.pause_hold",
                 !self.pause_hold.is_zero(),
-                "deliver.pause_hold must not be zero: pauses would lose what they hold",
+                "must not be zero: pauses would lose what they hold",
             ),
             (
+                "deliver.alert_pause",
                 !self.alert_pause.is_zero(),
-                "deliver.alert_pause must not be zero: a flood of dead deliveries would be one of alerts",
+                "must not be zero: a flood of dead deliveries would be one of alerts",
             ),
-            (self.auto_disable_failed_min > 0, "deliver.auto_disable_failed_min must be at least 1"),
+            ("deliver.auto_disable_failed_min", self.auto_disable_failed_min > 0, "must be at least 1"),
             (
+                "deliver.auto_disable_span_min",
                 self.auto_disable().is_none_or(|rule| rule.span_min <= rule.after),
-                "deliver.auto_disable_span_min is longer than deliver.auto_disable_after",
+                "must not be longer than deliver.auto_disable_after",
             ),
-            (
-                self.batch_max > 0 && self.batches_max > 0,
-                "deliver.batch_max and batches_max must be at least 1",
-            ),
+            ("deliver.batch_max", self.batch_max > 0, "must be at least 1"),
+            ("deliver.batches_max", self.batches_max > 0, "must be at least 1"),
         ];
-        match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, broken)) => Err(broken.to_owned()),
+        match rules.into_iter().find(|(_, holds, _)| !holds) {
+            Some((key, _, rule)) => Err(SettingsError::contradiction(key, rule)),
             None => Ok(()),
         }
     }
@@ -270,7 +280,7 @@ mod tests {
         let settings: Settings =
             service::settings::load_from(Settings::DEFAULTS, None, []).expect("the defaults parse");
 
-        assert_eq!(settings.validate(), Ok(()));
+        settings.validate().expect("they agree");
         assert_eq!(settings.deliver.ops_addr.port(), 9103);
     }
 
@@ -278,7 +288,7 @@ mod tests {
     fn no_time_switches_auto_disable_off() {
         let settings = with("CLICKWIRE__DELIVER__AUTO_DISABLE_AFTER", "0s").expect("settings");
 
-        assert_eq!(settings.validate(), Ok(()));
+        settings.validate().expect("they agree");
         assert_eq!(settings.deliver.auto_disable(), None);
     }
 
@@ -286,7 +296,7 @@ mod tests {
     fn a_proxy_is_one_or_is_refused() {
         let settings =
             with("CLICKWIRE__DELIVER__PROXY", "socks5://us:secret@proxy.internal").expect("settings");
-        assert_eq!(settings.validate(), Ok(()));
+        settings.validate().expect("they agree");
         assert!(settings.deliver.proxy.is_some() && !format!("{settings:?}").contains("us:secret"));
 
         assert!(with("CLICKWIRE__DELIVER__PROXY", "ftp://proxy.internal").is_err());
@@ -311,7 +321,7 @@ mod tests {
             ("CLICKWIRE__API__PUBLIC_URL", "clicks.example.com", "api.public_url"),
         ] {
             let error = with(key, value).expect("settings").validate().expect_err(key);
-            assert!(error.contains(named), "{error}");
+            assert!(error.to_string().contains(named), "{error}");
         }
     }
 }

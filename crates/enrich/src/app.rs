@@ -9,6 +9,7 @@ use bus::{Bus, Consumer, ConsumerMetrics, ConsumerName, Limits};
 use service::ops::Ops;
 use service::telemetry::Traces;
 use store::Pool;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -98,12 +99,17 @@ impl App {
     /// # Errors
     /// When the streams are missing, the broker is too old, or a part ended by itself.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        // what stands beside the work ends with it, also when the work fails
-        let stop_aside = stop.child_token();
-        let _guard = stop_aside.clone().drop_guard();
-        let watching = tokio::spawn(Arc::clone(self.look_up.geo()).watch(self.geo_poll, stop_aside.clone()));
-        let watching_agents = tokio::spawn(self.look_up.watch_agents(self.agents_poll, stop_aside.clone()));
-        let serving = self.ops.map(|(listener, ops)| tokio::spawn(ops.serve(listener, stop_aside.clone())));
+        // what stands beside the work ends after it, also when the work fails
+        let aside = CancellationToken::new();
+        let _guard = aside.clone().drop_guard();
+        let mut beside: JoinSet<anyhow::Result<()>> = JoinSet::new();
+        let geo = Arc::clone(self.look_up.geo());
+        beside.spawn(ended(geo.watch(self.geo_poll, aside.clone())));
+        beside.spawn(ended(self.look_up.watch_agents(self.agents_poll, aside.clone())));
+        if let Some((listener, ops)) = self.ops {
+            let serving = ops.serve(listener, aside.clone());
+            beside.spawn(async move { serving.await.context("failed to serve the ops port") });
+        }
         let work = async {
             self.bus.wait_verified(&stop).await?;
             let enricher = Arc::new(self.enricher);
@@ -112,24 +118,26 @@ impl App {
                 () = enricher.forget_old() => Ok(()),
             }
         };
-        match serving {
-            None => work.await?,
-            Some(mut serving) => {
-                tokio::select! {
-                    result = work => result?,
-                    result = &mut serving, if !stop.is_cancelled() => {
-                        result.context("the ops port failed")?.context("the ops port failed")?;
-                        anyhow::ensure!(stop.is_cancelled(), "the ops port ended by itself");
-                    }
-                }
+        tokio::select! {
+            result = work => result?,
+            Some(ended) = beside.join_next() => {
+                ended.context("a part of enrich panicked")??;
+                anyhow::bail!("a part of enrich ended by itself");
             }
         }
-        stop_aside.cancel();
-        watching.await.context("watching the location files failed")?;
-        watching_agents.await.context("watching the data about User-Agents failed")?;
+        aside.cancel();
+        while let Some(ended) = beside.join_next().await {
+            ended.context("a part of enrich panicked")??;
+        }
         info!("enrich has stopped");
         Ok(())
     }
+}
+
+/// A part that ends when it is told to.
+async fn ended(part: impl Future<Output = ()>) -> anyhow::Result<()> {
+    part.await;
+    Ok(())
 }
 
 async fn open(settings: &EnrichSettings, metrics: &Arc<Metrics>) -> anyhow::Result<LookUp> {

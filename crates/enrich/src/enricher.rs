@@ -9,6 +9,7 @@ use model::automation::Verdict as Who;
 use model::click::Enrichment;
 use model::{Click, EnrichedClick};
 use service::telemetry::{SpanKind, Step, Traces, within};
+use store::first_clicks;
 use tracing::{debug, info, warn};
 
 use crate::evidence::{self, Amendment, Evidence};
@@ -16,7 +17,7 @@ use crate::first_clicks::{Candidate, Contacts, FirstClicks};
 use crate::look_up::LookUp;
 use crate::metrics::Metrics;
 use crate::told::ToldLately;
-use crate::visitor::{self, VisitorKeys};
+use crate::visitor::VisitorKeys;
 
 /// When a click that could not be published comes again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -115,7 +116,7 @@ impl Enricher {
         if enriched.automation.verdict == Who::Automated {
             return None;
         }
-        let (visitor, contact_of) = match visitor::contact(click) {
+        let (visitor, contact_of) = match first_clicks::contact(click) {
             Some(contact) => (contact.to_owned(), Some(click.workspace_id)),
             None => {
                 let salt = self.first_clicks.salt(click.clicked_at.date_naive(), now).await?;
@@ -191,13 +192,17 @@ impl Enricher {
         if clicks.is_empty() {
             return Ok(0);
         }
-        // of clicks that have waited, what was told of those before them stands first
+        let newest = self.told.since(since, Part::Newest, taken_over_at).await?;
+        // of clicks that have waited, what was told of those before them stands first, or last when they were being caught up with
         let has_waited = now - takeover.published_at > evidence::WINDOW;
-        let part = if has_waited { Part::Oldest } else { Part::Newest };
-        let told = self.told.since(since, part, taken_over_at).await?;
+        let oldest = match has_waited {
+            true => Some(self.told.since(since, Part::Oldest, taken_over_at).await?),
+            false => None,
+        };
         let mut recalled = 0;
         for click in &clicks {
-            let Some((told, event)) = told.get(&click.id) else { continue };
+            let told = newest.get(&click.id).or_else(|| oldest.as_ref()?.get(&click.id));
+            let Some((told, event)) = told else { continue };
             let enriched = self.look_up.enrich(click, now);
             let candidate = self.candidate(click, &enriched, now).await;
             self.evidence.recall(click, &enriched, candidate.as_ref(), (told, event.clone()), now);

@@ -31,6 +31,9 @@ pub const WINDOW: TimeDelta = TimeDelta::seconds(30);
 /// later amends them no more: at 10,000 clicks a second three seconds are remembered, which a burst needs.
 pub const REMEMBERED_MAX: usize = 32_768;
 
+/// How long a click is remembered of whose change nobody could be told.
+const UNTOLD_MAX: TimeDelta = TimeDelta::minutes(10);
+
 /// What other clicks have shown, among the reasons of a verdict.
 pub fn counted_in(automation: &Automation) -> Vec<Signal> {
     Late::counted_in(automation).signals()
@@ -150,6 +153,8 @@ impl Evidence {
         if let Some(remembered) = clicks.get_mut(&click.id)
             && (remembered.event.is_none() || remembered.revision < revision)
         {
+            let first = told.0.earlier.first().unwrap_or(&told.0.automation);
+            remembered.first_told = Late::counted_in(first);
             remembered.told = Late::counted_in(&told.0.automation);
             remembered.revision = revision;
             remembered.is_given_up = told.0.automation.verdict == Verdict::Automated;
@@ -272,17 +277,25 @@ impl State {
     }
 
     fn forget(&mut self, now: DateTime<Utc>) {
-        let oldest = now - WINDOW;
-        while let Some(id) = self.order.front() {
-            let is_old = self.clicks.get(id).is_none_or(|click| click.noted_at < oldest);
-            if !is_old && self.order.len() <= REMEMBERED_MAX {
+        for _ in 0..self.order.len() {
+            let Some(&id) = self.order.front() else { return };
+            let noted_at = self.clicks.get(&id).map(|click| click.noted_at);
+            let is_older_than = |age| noted_at.is_none_or(|noted_at| noted_at < now - age);
+            let are_too_many = self.order.len() > REMEMBERED_MAX;
+            if !is_older_than(WINDOW) && !are_too_many {
                 return;
             }
-            if let Some(click) = self.clicks.remove(id) {
-                self.groups.remove(*id, &click.keys, click.is_honeypot);
-            }
-            self.untold.remove(id);
+            let is_kept = self.untold.contains(&id) && !is_older_than(UNTOLD_MAX) && !are_too_many;
             self.order.pop_front();
+            if is_kept {
+                // those behind it are not kept for its sake
+                self.order.push_back(id);
+                continue;
+            }
+            if let Some(click) = self.clicks.remove(&id) {
+                self.groups.remove(id, &click.keys, click.is_honeypot);
+            }
+            self.untold.remove(&id);
         }
     }
 }

@@ -50,6 +50,65 @@ fn a_click_that_gave_its_place_up_asks_for_none_when_it_comes_again() {
 }
 
 #[test]
+fn an_amendment_that_could_not_be_told_for_long_is_not_forgotten() {
+    let links = links(Some("msg_1"), Some("cont_9"), 2);
+    let scene = Scene::new();
+    for (link, millis) in links.iter().zip([0, 200]) {
+        let click = scene.click(&Visit::of(link, millis));
+        let mut told = [enriched(&click, IPHONE, Verdict::Human)];
+        scene.evidence.note(&[click], &mut told, &mut [None], scene.begin);
+        scene.tell(&told[0]);
+    }
+    let once = scene.evidence.amendments(scene.begin);
+
+    scene.evidence.forget(scene.begin + WINDOW * 2);
+    assert_eq!((once.len(), scene.evidence.state().clicks.len()), (1, 1));
+    assert_eq!(scene.evidence.amendments(scene.begin + WINDOW * 2), once);
+
+    scene.evidence.forget(scene.begin + UNTOLD_MAX + TimeDelta::milliseconds(1));
+    let state = scene.evidence.state();
+    assert!(state.clicks.is_empty() && state.order.is_empty() && state.untold.is_empty());
+}
+
+#[test]
+fn a_burst_of_two_counts_once_when_it_is_judged_again() {
+    let links = links(Some("msg_1"), Some("cont_9"), 2);
+    let mut scene = Scene::new();
+    links.iter().zip([0, 300]).for_each(|(link, millis)| {
+        scene.visit(&Visit::of(link, millis));
+    });
+
+    let told = &scene.last[0].automation;
+    let alone = enriched(&scene.click(&Visit::of(&links[0], 0)), IPHONE, Verdict::Human).automation;
+    let again = extended(&alone, &counted_in(told), false);
+    assert_eq!((again.score, again.verdict), (told.score, told.verdict));
+}
+
+#[test]
+fn what_another_replica_told_with_evidence_comes_again_with_the_same() {
+    let links = links(Some("msg_1"), Some("cont_9"), 2);
+    let (before, scene) = (Scene::new(), Scene::new());
+    let clicks: Vec<Click> =
+        links.iter().zip([0, 300]).map(|(link, at)| before.click(&Visit::of(link, at))).collect();
+    let told = |evidence: &Evidence, clicks: &[Click]| {
+        let alone = |click| enriched(click, IPHONE, Verdict::Human);
+        let mut told: Vec<EnrichedClick> = clicks.iter().map(alone).collect();
+        let mut candidates = vec![None; clicks.len()];
+        evidence.note(clicks, &mut told, &mut candidates, before.begin);
+        told.pop().expect("the last click")
+    };
+    let first_time = told(&before.evidence, &clicks);
+    assert_eq!(first_time.automation.verdict, Verdict::Automated);
+
+    // whoever told of it died before it was acknowledged
+    let alone = enriched(&clicks[1], IPHONE, Verdict::Human);
+    let event = first_time.outgoing().payload;
+    scene.evidence.recall(&clicks[1], &alone, None, (&first_time, event), scene.begin);
+
+    assert_eq!(told(&scene.evidence, &clicks[1..]).automation, first_time.automation);
+}
+
+#[test]
 fn what_another_replica_told_is_recalled_and_amended() {
     let links = links(Some("msg_1"), Some("cont_9"), 2);
     let mut scene = Scene::new();

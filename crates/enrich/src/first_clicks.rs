@@ -104,11 +104,8 @@ impl FirstClicks {
     /// Gives up what clicks hold that turned out to be machines': a person's later click is the first then. When that cannot
     /// be done now it is not done.
     pub async fn release(&self, candidates: Vec<Candidate>) {
-        if candidates.is_empty() || self.is_closed() {
-            return;
-        }
-        if let Err(error) = release(&self.pool, &candidates).await {
-            warn!(error = format!("{error:#}"), "first clicks of machines stay taken");
+        if !candidates.is_empty() && self.question(release(self.pool.clone(), candidates)).await.is_none() {
+            warn!("first clicks of machines stay taken");
         }
     }
 
@@ -136,9 +133,9 @@ impl FirstClicks {
     }
 }
 
-async fn release(pool: &Pool, candidates: &[Candidate]) -> anyhow::Result<()> {
+async fn release(pool: Pool, candidates: Vec<Candidate>) -> anyhow::Result<()> {
     let mut conn = pool.get().await?;
-    Ok(first_clicks::release(&mut conn, &claims(candidates)).await?)
+    Ok(first_clicks::release(&mut conn, &claims(&candidates)).await?)
 }
 
 fn claims(candidates: &[Candidate]) -> Vec<Claim<'_>> {

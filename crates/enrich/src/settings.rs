@@ -108,6 +108,7 @@ impl Settings {
     /// # Errors
     /// The setting and what it must be.
     pub fn validate(&self) -> Result<(), SettingsError> {
+        self.nats.validate().map_err(|(key, rule)| SettingsError::contradiction(key, rule))?;
         let enrich = &self.enrich;
         let wrong = |key: &str, rule: &str| Err(SettingsError::contradiction(&format!("enrich.{key}"), rule));
         if !(1..=bus::topology::PULL_MESSAGES_MAX).contains(&enrich.batch_max) {

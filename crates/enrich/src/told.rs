@@ -22,13 +22,12 @@ pub type Tellings = HashMap<ClickId, (EnrichedClick, Bytes)>;
 pub struct ToldLately {
     bus: Bus,
     /// Held while somebody reads: the others wait for what it finds.
-    last: Mutex<Option<Reading>>,
+    last: Mutex<HashMap<Part, Reading>>,
 }
 
 struct Reading {
     read_at: Instant,
     since: DateTime<Utc>,
-    part: Part,
     tellings: Arc<Tellings>,
 }
 
@@ -50,23 +49,22 @@ impl ToldLately {
         taken_over_at: Instant,
     ) -> Result<Arc<Tellings>, RecentError> {
         let mut last = self.last.lock().await;
-        if let Some(reading) = &*last
+        if let Some(reading) = last.get(&part)
             && reading.read_at >= taken_over_at
-            && reading.part == part
             && reading.since <= since
         {
             return Ok(reading.tellings.clone());
         }
         let (read_at, since) = (Instant::now(), since - MARGIN);
         let tellings = Arc::new(newest(self.bus.enriched_since(since, part, RECALLED_MAX).await?));
-        *last = Some(Reading { read_at, since, part, tellings: tellings.clone() });
+        last.insert(part, Reading { read_at, since, tellings: tellings.clone() });
         Ok(tellings)
     }
 
     /// Lets go of what was read; who needs it still reads it again.
     pub fn forget(&self) {
         if let Ok(mut last) = self.last.try_lock() {
-            *last = None;
+            last.clear();
         }
     }
 }

@@ -13,7 +13,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         ops::probe(settings.record.ops_addr)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let _telemetry = telemetry::init("clickwire-record", &settings.telemetry)?;
+    let _telemetry = telemetry::init("record", &settings.telemetry)?;
     tls::install_provider();
     memory::in_small_pages();
     let stop = shutdown::on_signal()?;

@@ -47,35 +47,36 @@ impl Recorder {
             self.metrics.erased_clicks_total.inc_by(late.len() as u64);
         }
         drop(conn);
-        let Recorded { written, exhausted } = recorded;
+        let Recorded { written, exhausted, reopened } = recorded;
         self.metrics.clicks_total.inc_by(written as u64);
         self.metrics.repeated_clicks_total.inc_by((batch.len() - written) as u64);
         debug!(clicks = batch.len(), written, "recorded");
-        if !exhausted.is_empty()
-            && let Err(error) = self.announce(&exhausted).await
+        self.metrics.exhausted_links_total.inc_by(exhausted.len() as u64);
+        let changed = [exhausted, reopened].concat();
+        if !changed.is_empty()
+            && let Err(error) = self.announce(&changed).await
         {
             // the clicks are written; redirects learn of it by age
             warn!(
                 error = format!("{error:#}"),
-                links = exhausted.len(),
-                "links are exhausted, and nobody was told"
+                links = changed.len(),
+                "links are exhausted, or not any more, and nobody was told"
             );
         }
         Ok(())
     }
 
-    /// Tells redirects which links lead nowhere from now on.
-    async fn announce(&self, exhausted: &[LinkId]) -> anyhow::Result<()> {
-        self.metrics.exhausted_links_total.inc_by(exhausted.len() as u64);
+    /// Tells redirects which links lead nowhere from now on, or somewhere again.
+    async fn announce(&self, changed: &[LinkId]) -> anyhow::Result<()> {
         let mut conn = self.pool.get().await?;
-        let addresses = links::addresses(&mut conn, exhausted).await.context("failed to find the links")?;
+        let addresses = links::addresses(&mut conn, changed).await.context("failed to find the links")?;
         drop(conn);
         let mut keys: BTreeMap<WorkspaceId, Vec<String>> = BTreeMap::new();
         for (workspace_id, host, slug) in addresses {
             keys.entry(workspace_id).or_default().push(format!("{host}/{slug}"));
         }
         for (workspace_id, keys) in keys {
-            info!(workspace.id = %workspace_id, links = keys.len(), "links have had as many clicks as they may have");
+            info!(workspace.id = %workspace_id, links = keys.len(), "links have had as many clicks as they may have, or not any more");
             self.bus.notify(&Changed { table: Table::Links, workspace_id, keys }).await;
         }
         Ok(())

@@ -111,6 +111,7 @@ impl Settings {
     /// # Errors
     /// The setting and what it must be.
     pub fn validate(&self) -> Result<(), SettingsError> {
+        self.nats.validate().map_err(|(key, rule)| SettingsError::contradiction(key, rule))?;
         let record = &self.record;
         let wrong = |key: &str, rule: &str| Err(SettingsError::contradiction(&format!("record.{key}"), rule));
         if !(1..=bus::topology::PULL_MESSAGES_MAX).contains(&record.batch_max) {

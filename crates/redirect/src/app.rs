@@ -52,7 +52,7 @@ impl App {
     pub async fn build(settings: Settings) -> anyhow::Result<Self> {
         let ops_addr = settings.redirect.ops_addr;
         let mut app = Self::build_with(settings, Ops::new()).await?;
-        app.ops_listener = Some(listen(ops_addr)?);
+        app.ops_listener = Some(listen("redirect.ops_addr", ops_addr)?);
         Ok(app)
     }
 
@@ -79,7 +79,7 @@ impl App {
         let keyring = keyring
             .context("the settings of `[minting]`, which are like those of `[sealing]`, cannot be used")?;
         let links = Links::new(&links, &redirect, pool.clone(), Handle::current(), keyring, &metrics);
-        let (listener, addr) = listen(redirect.addr)?;
+        let (listener, addr) = listen("redirect.addr", redirect.addr)?;
 
         let (database, database_seen) = watch::channel(Err("not reached yet".to_owned()));
         ops.check("redirect_database", move || database_seen.borrow().clone());
@@ -183,8 +183,9 @@ impl App {
     }
 }
 
-fn listen(addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(addr).with_context(|| format!("failed to listen on {addr}"))?;
+/// Listens where the setting `key` says.
+fn listen(key: &str, addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(addr).with_context(|| format!("failed to listen on {addr} ({key})"))?;
     let addr = listener.local_addr().context("failed to ask for the address of a listener")?;
     Ok((listener, addr))
 }

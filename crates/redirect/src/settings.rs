@@ -222,7 +222,7 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] names the key and the rule.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        self.nats.validate().map_err(|rule| SettingsError::contradiction("nats", rule))?;
+        self.nats.validate().map_err(|(key, rule)| SettingsError::contradiction(key, rule))?;
         if self.redirect.spool.confirm_after <= self.nats.duplicate_window {
             let rule = "must be longer than nats.duplicate_window: within that the broker takes a click that is published again \
                         for the one that it has lost";

@@ -92,7 +92,7 @@ impl Drop for Telemetry {
     }
 }
 
-/// Begins logs, and traces if a collector is named, for the process `service`.
+/// Begins logs, and traces if a collector is named, for the process `service`, named without `clickwire-`.
 ///
 /// # Errors
 /// [`TelemetryError`] names the setting that cannot be used.

@@ -18,7 +18,7 @@ use crate::{Connection, QueryResult};
 
 /// The new rows, from one array a column: the statement's text does not depend on how many clicks there are.
 macro_rules! insert {
-    ($on_conflict:literal) => {
+    ($of:literal, $on_conflict:literal) => {
         concat!(
             "INSERT INTO clicks (id, day, workspace_id, revision, clicked_at, recorded_at, link_id, campaign_id,
                 conversation_id, contact_id, message_id, channel, country, region, city, device_type, os, browser,
@@ -30,56 +30,72 @@ macro_rules! insert {
                 $23, $24, $25, $26)
                 AS new (id, day, workspace_id, revision, clicked_at, link_id, campaign_id, conversation_id,
                 contact_id, message_id, channel, country, region, city, device_type, os, browser, verdict,
-                is_first_click, event, sequence_id, step_id, link_kind, referrer_host, language)
-            ON CONFLICT (day, id) ",
+                is_first_click, event, sequence_id, step_id, link_kind, referrer_host, language) ",
+            $of,
+            " ON CONFLICT (day, id) ",
             $on_conflict
         )
     };
 }
 
-/// Keeps the clicks that are not there yet, and counts them for the links that may have only so many: what is inserted
-/// is counted, in one transaction, and nothing is inserted twice. The same statement marks what has to be counted again
-/// in [`crate::rollups`]. Links are locked in the order of their ids, so that
-/// two batches never wait for each other in a circle.
+/// Goes on behind the rows that were `written` and by how many clicks each link has had more or fewer `visits`: marks what has
+/// to be counted again in [`crate::rollups`], and counts for the links that may have only so many. Links are locked in the order
+/// of their ids, so that two batches never wait for each other in a circle.
+macro_rules! count {
+    () => {
+        ", marked AS (
+            INSERT INTO dirty_buckets (workspace_id, bucket, marked_at)
+            SELECT DISTINCT workspace_id, click_bucket(id), $20 FROM written
+        ), limited AS (
+            SELECT links.id, links.exhausted_at, greatest(links.counted_clicks + visits.clicks, 0) AS clicks
+            FROM links JOIN visits ON visits.link_id = links.id
+            WHERE links.max_clicks IS NOT NULL AND visits.clicks <> 0 ORDER BY links.id FOR UPDATE OF links
+        ), counted AS (
+            UPDATE links SET counted_clicks = limited.clicks, exhausted_at =
+                CASE WHEN limited.clicks >= links.max_clicks THEN coalesce(links.exhausted_at, $20) END
+            FROM limited WHERE links.id = limited.id
+            RETURNING links.id, limited.exhausted_at IS NOT NULL AS was_exhausted,
+                links.exhausted_at IS NOT NULL AS is_exhausted
+        )
+        SELECT (SELECT count(*) FROM written) AS written,
+            ARRAY(SELECT id FROM counted WHERE is_exhausted AND NOT was_exhausted) AS exhausted,
+            ARRAY(SELECT id FROM counted WHERE was_exhausted AND NOT is_exhausted) AS reopened"
+    };
+}
+
+/// Keeps the clicks that are not there yet. What is inserted is counted, in one transaction, and nothing is inserted twice.
 const RECORD: &str = concat!(
-    "WITH inserted AS (",
-    insert!("DO NOTHING RETURNING id, workspace_id, link_id, verdict"),
-    "), marked AS (
-        INSERT INTO dirty_buckets (workspace_id, bucket, marked_at)
-        SELECT DISTINCT workspace_id, click_bucket(id), $20 FROM inserted
-    ), visits AS (
-        SELECT link_id, count(*)::integer AS clicks FROM inserted WHERE verdict <> 'automated' GROUP BY link_id
-    ), limited AS (
-        SELECT links.id, links.exhausted_at, visits.clicks FROM links JOIN visits ON visits.link_id = links.id
-        WHERE links.max_clicks IS NOT NULL ORDER BY links.id FOR UPDATE OF links
-    ), counted AS (
-        UPDATE links SET counted_clicks = links.counted_clicks + limited.clicks,
-            exhausted_at = CASE WHEN links.counted_clicks + limited.clicks >= links.max_clicks
-                THEN coalesce(links.exhausted_at, $20) END
-        FROM limited WHERE links.id = limited.id
-        RETURNING links.id, limited.exhausted_at IS NULL AND links.exhausted_at IS NOT NULL AS is_exhausted
-    )
-    SELECT (SELECT count(*) FROM inserted) AS inserted,
-        ARRAY(SELECT id FROM counted WHERE is_exhausted) AS exhausted"
+    "WITH written AS (",
+    insert!("", "DO NOTHING RETURNING id, workspace_id, link_id, verdict"),
+    "), visits AS (
+        SELECT link_id, count(*)::integer AS clicks FROM written WHERE verdict <> 'automated' GROUP BY link_id
+    )",
+    count!()
 );
 
-/// Replaces what is there by a higher revision, and marks what has to be counted again.
+/// Replaces what is there by a higher revision. A click that turns out to be a machine's is no visit any more, and the other
+/// way round.
 const AMEND: &str = concat!(
-    "WITH amended AS (",
+    "WITH before AS MATERIALIZED (
+        SELECT clicks.day, clicks.id, clicks.verdict AS told FROM clicks
+        JOIN unnest($1, $2, $4) AS asked (id, day, revision) ON asked.day = clicks.day AND asked.id = clicks.id
+        WHERE clicks.revision < asked.revision ORDER BY clicks.day, clicks.id FOR UPDATE OF clicks
+    ), written AS (",
     insert!(
+        "JOIN before USING (day, id)",
         "DO UPDATE SET
         revision = excluded.revision, recorded_at = excluded.recorded_at, country = excluded.country,
         region = excluded.region, city = excluded.city, device_type = excluded.device_type, os = excluded.os,
         browser = excluded.browser, verdict = excluded.verdict, is_first_click = excluded.is_first_click,
         event = excluded.event, referrer_host = excluded.referrer_host, language = excluded.language
     WHERE clicks.revision < excluded.revision
-    RETURNING clicks.id, clicks.workspace_id"
+    RETURNING clicks.day, clicks.id, clicks.workspace_id, clicks.link_id, clicks.verdict"
     ),
-    "), marked AS (
-        INSERT INTO dirty_buckets (workspace_id, bucket, marked_at)
-        SELECT DISTINCT workspace_id, click_bucket(id), $20 FROM amended
-    )
-    SELECT count(*) AS amended FROM amended"
+    "), visits AS (
+        SELECT link_id, sum((verdict <> 'automated')::integer - (told <> 'automated')::integer)::integer AS clicks
+        FROM written JOIN before USING (day, id) GROUP BY link_id
+    )",
+    count!()
 );
 
 /// An enriched click with its message.
@@ -128,38 +144,44 @@ pub struct Recorded {
     pub written: usize,
     /// Links that have had as many clicks as they may have, since this batch.
     pub exhausted: Vec<LinkId>,
+    /// Links that had, until clicks of this batch turned out to be machines'.
+    pub reopened: Vec<LinkId>,
 }
 
 #[derive(QueryableByName)]
 struct Counted {
     #[diesel(sql_type = BigInt)]
-    inserted: i64,
+    written: i64,
     #[diesel(sql_type = Array<SqlUuid>)]
     exhausted: Vec<Uuid>,
+    #[diesel(sql_type = Array<SqlUuid>)]
+    reopened: Vec<Uuid>,
 }
 
-#[derive(QueryableByName)]
-struct Amended {
-    #[diesel(sql_type = BigInt)]
-    amended: i64,
+impl Recorded {
+    fn add(&mut self, counted: Counted) {
+        let links = |ids: Vec<Uuid>| ids.into_iter().map(LinkId::from_uuid);
+        self.written += usize::try_from(counted.written).unwrap_or_default();
+        self.exhausted.extend(links(counted.exhausted));
+        self.reopened.extend(links(counted.reopened));
+    }
 }
 
-/// Keeps these clicks, each once: of several tellings of one click the highest revision stays. The first telling of a
-/// click that is not automated is counted, for a link that may have only so many.
+/// Keeps these clicks, each once: of several tellings of one click the highest revision stays. Those whose newest telling is not
+/// automated are counted, for a link that may have only so many.
 pub async fn record(
     conn: &mut Connection,
     clicks: &[NewClick<'_>],
     now: DateTime<Utc>,
 ) -> QueryResult<Recorded> {
     let columns = columns(clicks);
-    let Counted { inserted, exhausted } = bound(RECORD, &columns, now).get_result(conn).await?;
-    let mut written = usize::try_from(inserted).unwrap_or_default();
-    if written < columns.ids.len() {
+    let mut recorded = Recorded::default();
+    recorded.add(bound(RECORD, &columns, now).get_result(conn).await?);
+    if recorded.written < columns.ids.len() {
         // a statement of its own sees what others have inserted meanwhile
-        let Amended { amended } = bound(AMEND, &columns, now).get_result(conn).await?;
-        written += usize::try_from(amended).unwrap_or_default();
+        recorded.add(bound(AMEND, &columns, now).get_result(conn).await?);
     }
-    Ok(Recorded { written, exhausted: exhausted.into_iter().map(LinkId::from_uuid).collect() })
+    Ok(recorded)
 }
 
 fn bound<'a>(

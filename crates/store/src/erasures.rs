@@ -127,7 +127,7 @@ struct Found {
 /// transaction that tells of it.
 ///
 /// What was put aside is emptied here: a message that cannot be read does not say whose it is, but its bytes can be
-/// searched while the id is known.
+/// searched while the id is known. So are places on templates, which name recipients longer than clicks are kept.
 pub async fn begin(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
@@ -162,13 +162,35 @@ pub async fn begin(
     .get_result(conn)
     .await?;
     let quarantined = scrub_quarantine(conn, workspace_id, contact, now).await?;
+    let first_clicks = forget_recipient(conn, workspace_id, contact).await?;
     let own = erasures::table.filter(erasures::id.eq(begun.id));
     let row: Row = diesel::update(own)
-        .set(erasures::quarantined.eq(erasures::quarantined + quarantined))
+        .set((
+            erasures::quarantined.eq(erasures::quarantined + quarantined),
+            erasures::first_clicks.eq(erasures::first_clicks + first_clicks),
+        ))
         .returning(Row::as_returning())
         .get_result(conn)
         .await?;
     Ok(row.into())
+}
+
+/// Gives up the places that the contact has among first clicks of the workspace's templates.
+async fn forget_recipient(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    contact: &str,
+) -> QueryResult<i64> {
+    let forgotten = statement(
+        "DELETE FROM first_clicks USING link_templates WHERE link_templates.workspace_id = $1 \
+             AND first_clicks.link_id = link_templates.link_id AND first_clicks.visitor = $2 COLLATE \"C\" \
+             AND first_clicks.is_hash IS NOT TRUE",
+    )
+    .bind::<SqlUuid, _>(workspace_id.uuid())
+    .bind::<Text, _>(contact)
+    .execute(conn)
+    .await?;
+    Ok(i64::try_from(forgotten).unwrap_or(i64::MAX))
 }
 
 /// Empties the messages of the workspace that were put aside and hold the contact, as the field of a link that it is in

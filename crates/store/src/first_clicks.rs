@@ -8,12 +8,17 @@ use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use model::{ClickId, LinkId, WorkspaceId};
+use model::automation::Verdict;
+use model::link::LinkKind;
+use model::{Click, ClickId, EnrichedClick, LinkId, WorkspaceId};
 
 use crate::schema::first_clicks;
 use crate::statement::statement;
 use crate::tombstones::Contacts;
 use crate::{Connection, QueryResult};
+
+/// Longest contact that stands for itself, in bytes; a longer one would not fit into an index.
+const CONTACT_BYTES_MAX: usize = 512;
 
 /// How old a click is when the hash of its visitor comes up no more: the salt of its day is gone by then
 /// ([`crate::visitor_salts`]).
@@ -140,6 +145,31 @@ pub async fn claim(
         asked.and_then(|(asked, _)| holders.get(asked)) == Some(&claim.click_id.uuid())
     };
     Ok(Answer { is_first: claims.iter().map(is_first).collect(), erased })
+}
+
+/// The contact by which a click's visitor is known for the life of its link: one whose message the link was in. A link that may be
+/// passed on has many visitors, whoever it was made for, and an anonymous click is not known by its contact.
+pub fn contact(click: &Click) -> Option<&str> {
+    let is_known = click.link.kind == LinkKind::Message && !click.is_anonymous;
+    let fits = |contact: &&str| {
+        // PostgreSQL keeps no zero bytes in texts
+        !contact.is_empty() && contact.len() <= CONTACT_BYTES_MAX && !contact.contains('\0')
+    };
+    click.link.labels.contact_id.as_deref().filter(|_| is_known).filter(fits)
+}
+
+/// Whether a click that turned out to be a person's is the first of its contact on its link; `None` for visitors that are known
+/// by a hash alone, whose salt may be gone.
+pub async fn claim_late(conn: &mut Connection, click: &EnrichedClick) -> QueryResult<Option<bool>> {
+    let Some(visitor) = contact(&click.click).filter(|_| click.automation.verdict != Verdict::Automated)
+    else {
+        return Ok(None);
+    };
+    let of = click.click.workspace_id;
+    let (link_id, click_id) = (click.click.link.id, click.click.id);
+    let claims = [Claim { link_id, visitor, click_id, contact_of: Some(of) }];
+    let answer = claim(conn, &claims, &BTreeSet::from([(of, visitor)])).await?;
+    Ok(answer.is_first.into_iter().next().filter(|_| answer.erased.is_empty()))
 }
 
 /// Gives up whatever place this click holds on its link.

@@ -1,6 +1,7 @@
 //! A real PostgreSQL: one cluster for each test process, one database for each test.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use chrono::Utc;
 use embedded::{Postgres, PostgresOptions};
@@ -8,6 +9,10 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
 use crate::scratch::ScratchDir;
+use crate::until;
+
+/// How long somebody may take to wait for a lock.
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// The database that is migrated once and copied for each test.
 const TEMPLATE: &str = "template";
@@ -119,6 +124,20 @@ impl HeldTable {
         let query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
             WHERE datname = current_database() AND wait_event_type = 'Lock'";
         self.client.query(query, &[]).await.expect("the database runs");
+    }
+
+    /// Waits until somebody waits for a lock.
+    ///
+    /// # Panics
+    /// When the database does not run, or nobody does for long.
+    pub async fn waited_for(&self) {
+        let query = "SELECT FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        until(WAIT_LIMIT, || async {
+            let waiting = self.client.query(query, &[]).await.expect("the database runs");
+            (!waiting.is_empty()).then_some(())
+        })
+        .await;
     }
 
     /// Lets the others write.

@@ -63,6 +63,8 @@ struct DeliveriesPage {
     layout: Layout,
     endpoint_id: String,
     url: String,
+    /// Whether the webhook fetches its events.
+    is_pulled: bool,
     states: Vec<Choice>,
     spans: Vec<Choice>,
     /// Whether anything narrows the list.
@@ -115,6 +117,7 @@ pub(super) async fn show(
         layout: signed.layout("webhooks"),
         endpoint_id: endpoint.id.to_string(),
         url: endpoint.options.url.to_string(),
+        is_pulled: endpoint.options.is_pulled(),
         states: STATES
             .iter()
             .map(|(word, text, _)| Choice { value: (*word).to_owned(), text, is_chosen: *word == state.0 })

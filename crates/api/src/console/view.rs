@@ -10,7 +10,7 @@ use model::automation::Verdict;
 use model::delivery::{DeliveryStatus, Timings};
 use model::link::LinkLabels;
 use store::delivery_log::LoggedDelivery;
-use store::endpoints::{DeliveryMode, Endpoint, State};
+use store::endpoints::{Endpoint, State};
 
 use super::doors::Doors;
 use crate::desk::clicks::{ShownClick, place};
@@ -202,7 +202,7 @@ pub fn endpoint_chip(endpoint: &Endpoint, now: DateTime<Utc>) -> (Chip, String) 
             let reason = endpoint.state_reason.as_deref().unwrap_or("switched off");
             (Chip { kind: "plain", text: "Disabled" }, format!("Nothing is sent: {reason}."))
         }
-        State::Active if endpoint.options.delivery == DeliveryMode::Pull => {
+        State::Active if endpoint.options.is_pulled() => {
             (Chip { kind: "plain", text: "Fetched" }, "Your program fetches its events.".to_owned())
         }
         State::Active if health.paused_until.is_some_and(|until| until > now) => {
@@ -263,7 +263,10 @@ pub fn delivery_row(delivery: &LoggedDelivery, now: DateTime<Utc>) -> DeliveryRo
         chip,
         event_type: delivery.event_type.clone(),
         attempts: delivery.attempt_count,
-        outcome: outcome(delivery.last_status, delivery.last_error.as_deref(), delivery.duration_ms),
+        outcome: match delivery.status {
+            DeliveryStatus::Offered => "your program fetches it".to_owned(),
+            _ => outcome(delivery.last_status, delivery.last_error.as_deref(), delivery.duration_ms),
+        },
         // one that is due is told as now, not as a moment gone by
         next: delivery.next_attempt_at.map(|at| match when(at, now) {
             due if at <= now => When { near: "now".to_owned(), ..due },

@@ -50,7 +50,7 @@ pub async fn fetch_text(
     endpoint: &Endpoint,
     now: DateTime<Utc>,
 ) -> Result<Option<FetchText>, ApiError> {
-    if endpoint.options.delivery != DeliveryMode::Pull || !caller.may(Scope::DeliveriesRead) {
+    if !endpoint.options.is_pulled() || !caller.may(Scope::DeliveriesRead) {
         return Ok(None);
     }
     let offered = pull::offered(shared, caller, endpoint.id).await?;

@@ -4,7 +4,7 @@ use chrono::Utc;
 use serde_json::{Value, json};
 
 use model::retry::RetryPreset;
-use store::endpoints::{DeliveryMode, Endpoint};
+use store::endpoints::Endpoint;
 
 use super::view::{Chip, endpoint_chip};
 use super::webhook_fields::carries;
@@ -66,7 +66,7 @@ pub(super) fn endpoint_row(endpoint: &Endpoint) -> EndpointRow {
         disables: if endpoint.options.auto_disable { "When it only fails" } else { "Never by itself" },
         payload: webhook_payload::sentence(&payload_body::shape(endpoint.options.payload.as_ref())),
         carries: carries(endpoint.options.batch),
-        is_pulled: endpoint.options.delivery == DeliveryMode::Pull,
+        is_pulled: endpoint.options.is_pulled(),
         order: order_text(&endpoint.options),
     }
 }

@@ -10,7 +10,6 @@ use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use model::EndpointId;
-use store::endpoints::DeliveryMode;
 use store::links::Link;
 
 use super::findings::{FindingText, wanting};
@@ -153,7 +152,7 @@ async fn show(signed: Signed, id: Path<String>, query: Query, shared: Data<Share
     let endpoint = endpoints::find(&shared, caller, id).await?;
     let (now, since) = (Utc::now(), since(query.read()?, endpoint.created_at));
     // what is fetched is not signed, and a test would be sent
-    let is_pulled = endpoint.options.delivery == DeliveryMode::Pull;
+    let is_pulled = endpoint.options.is_pulled();
     let secret = match signed.revealed(id) {
         _ if is_pulled => None,
         [] => None,

@@ -57,7 +57,8 @@ pub async fn erase(shared: &Shared, caller: &Caller, contact: &str) -> Result<Er
             Ok(erasure)
         })
         .await?;
-    let erasure = work(shared, caller, &mut conn, begun).await?;
+    drop(conn);
+    let erasure = work(shared, caller, begun).await?;
     let gone_by = |age: Duration| {
         TimeDelta::from_std(age).ok().and_then(|age| erasure.erased_at.checked_add_signed(age))
     };
@@ -66,19 +67,20 @@ pub async fn erase(shared: &Shared, caller: &Caller, contact: &str) -> Result<Er
 }
 
 /// Does steps until everything was looked through once, or the caller has waited long enough.
-async fn work(
-    shared: &Shared,
-    caller: &Caller,
-    conn: &mut Connection,
-    mut erasure: Erasure,
-) -> Result<Erasure, ApiError> {
+async fn work(shared: &Shared, caller: &Caller, mut erasure: Erasure) -> Result<Erasure, ApiError> {
     let deadline = Instant::now() + WORK_MAX;
+    let mut pause = Duration::ZERO;
     while erasure.scrubbed_at.is_none() && Instant::now() < deadline {
-        match erasures::step(conn, erasure.id, bus::erased::erased, Utc::now()).await? {
-            Step::Looked(emptied) => forget(shared, caller, conn, &emptied).await?,
-            Step::NotOurs => tokio::time::sleep(PAUSE).await,
-        }
-        erasure = find(caller, conn, erasure.id).await?;
+        tokio::time::sleep(pause).await;
+        let mut conn = shared.pool.get().await?;
+        pause = match erasures::step(&mut conn, erasure.id, bus::erased::erased, Utc::now()).await? {
+            Step::Looked(emptied) => {
+                forget(shared, caller, &mut conn, &emptied).await?;
+                Duration::ZERO
+            }
+            Step::NotOurs => PAUSE,
+        };
+        erasure = find(caller, &mut conn, erasure.id).await?;
     }
     Ok(erasure)
 }

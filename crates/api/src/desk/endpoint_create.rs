@@ -66,7 +66,7 @@ pub async fn create(
     check_delivery(&options)?;
     endpoint_order::check(&options)?;
     endpoint_auth::check_fit(shared, caller, id, &options)?;
-    if options.delivery == DeliveryMode::Pull {
+    if options.is_pulled() {
         // nothing is sent there
         warnings.clear();
     }

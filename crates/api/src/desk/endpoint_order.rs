@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use model::ordering::{OnFailure, SKIP_AFTER_MAX};
 use model::{EndpointId, Ordering};
-use store::endpoints::{DeliveryMode, Endpoint, EndpointOptions};
+use store::endpoints::{Endpoint, EndpointOptions};
 use store::lines::{self, HoldUp};
 
 use crate::app::Shared;
@@ -79,7 +79,7 @@ pub fn check(options: &EndpointOptions) -> Result<(), ApiError> {
         "does not go with clicks that wait for evidence (settle_ms): one that is taken back would leave a gap"
     } else if options.batch.is_some() {
         "does not go with several events in one request (batch): each has a number and a turn of its own"
-    } else if options.delivery == DeliveryMode::Pull {
+    } else if options.is_pulled() {
         "does not go with events that are fetched (delivery): they come in one order anyway, and none is passed over"
     } else {
         return Ok(());

@@ -110,7 +110,7 @@ pub async fn update(
         .await?;
     drop(conn);
     notify(shared, caller, id).await;
-    if endpoint.options.delivery == DeliveryMode::Pull {
+    if endpoint.options.is_pulled() {
         // nothing is sent there
         warnings.clear();
     }

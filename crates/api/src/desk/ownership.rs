@@ -8,7 +8,7 @@ use store::{endpoints, ownership};
 use webhook::verification;
 
 use super::endpoints::{change, not_found, notify, vanished};
-use super::test_requests::{Tested, attempted, begin_test};
+use super::test_requests::{Tested, attempted, begin_test, check_sent_to};
 use super::{audit, now};
 use crate::app::Shared;
 use crate::auth::Caller;
@@ -61,13 +61,14 @@ impl Failure {
 /// Challenges an endpoint, and notes it when the answer gives the challenge back.
 ///
 /// # Errors
-/// When there is no such endpoint, as many tests of the workspace are under way as may be, or no `deliver` answers.
+/// When there is no such endpoint, it fetches its events, as many tests of the workspace are under way as may be, or no `deliver` answers.
 pub async fn verify(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Challenged, ApiError> {
     let now = now();
     let running = begin_test(shared, caller)?;
     let challenge = Token::generate().reveal();
     let mut conn = shared.pool.get().await?;
     let endpoint = endpoints::find(&mut conn, caller.workspace_id, id).await?.ok_or_else(not_found)?;
+    check_sent_to(&endpoint)?;
     audit(&mut conn, change(caller, now, "endpoint.challenged", &endpoint)).await?;
     drop(conn);
     let request = TestRequest {

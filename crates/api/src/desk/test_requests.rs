@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use bus::RequestError;
 use model::EndpointId;
 use model::delivery::{Attempt, TestReply, TestRequest};
-use store::endpoints;
+use store::endpoints::{self, Endpoint};
 
 use super::endpoints::{change, not_found};
 use super::{audit, now};
@@ -28,12 +28,13 @@ pub struct Tested {
 /// Asks `deliver` to send a sample event, and waits for how it went.
 ///
 /// # Errors
-/// When there is no such endpoint, [`TESTS_OF_WORKSPACE_MAX`] are under way, or no `deliver` answers.
+/// When there is no such endpoint, it fetches its events, [`TESTS_OF_WORKSPACE_MAX`] are under way, or no `deliver` answers.
 pub async fn send(shared: &Shared, caller: &Caller, id: EndpointId) -> Result<Tested, ApiError> {
     let now = now();
     let running = begin_test(shared, caller)?;
     let mut conn = shared.pool.get().await?;
     let endpoint = endpoints::find(&mut conn, caller.workspace_id, id).await?.ok_or_else(not_found)?;
+    check_sent_to(&endpoint)?;
     audit(&mut conn, change(caller, now, "endpoint.tested", &endpoint)).await?;
     drop(conn);
     let request = TestRequest { workspace_id: caller.workspace_id, endpoint_id: id, challenge: None };
@@ -46,6 +47,22 @@ pub(super) fn begin_test(shared: &Shared, caller: &Caller) -> Result<Running, Ap
         "as many tests and challenges of the workspace's endpoints are under way as may be at once: wait for one to end",
     );
     shared.tests.begin(caller.workspace_id).map_err(|_| too_many)
+}
+
+/// Refuses to send anything to an endpoint that fetches its events.
+pub(super) fn check_sent_to(endpoint: &Endpoint) -> Result<(), ApiError> {
+    if !endpoint.options.is_pulled() {
+        return Ok(());
+    }
+    Err(ApiError::Conflict {
+        code: "endpoint_fetches",
+        pointer: None,
+        detail: format!(
+            "nothing is sent to an endpoint that fetches its events (`delivery` is `pull`): click a tracked link, then GET \
+             /v1/webhook-endpoints/{}/events",
+            endpoint.id
+        ),
+    })
 }
 
 /// Asks `deliver` to send a sample or a challenge, and waits for how it went.

@@ -8,7 +8,7 @@ use model::delivery::DeliveryStatus;
 use model::{EndpointId, EnrichedClick, LinkId};
 use store::click_log::{self, ClickFilter, RecordedClick};
 use store::delivery_log::{self, LoggedAttempt, LoggedDelivery};
-use store::endpoints::{DeliveryMode, Endpoint};
+use store::endpoints::Endpoint;
 use store::links::{self, Link};
 
 use super::clicks::{ShownClick, decode};
@@ -116,7 +116,7 @@ impl Progress {
     pub fn is_pulled(&self) -> bool {
         match &self.delivery {
             Some(sent) => sent.delivery.status == DeliveryStatus::Offered,
-            None => self.endpoint.options.delivery == DeliveryMode::Pull,
+            None => self.endpoint.options.is_pulled(),
         }
     }
 }

@@ -70,7 +70,7 @@ pub async fn overrule(
             "what other clicks show of this one still comes in: try again in {seconds} s"
         )));
     }
-    let amended =
+    let mut amended =
         click.amended(Automation::overruled(said.verdict), now).ok_or_else(|| ApiError::Conflict {
             code: "limit_reached",
             pointer: None,
@@ -80,6 +80,9 @@ pub async fn overrule(
     let details = json!({ "verdict": said.verdict, "note": said.note });
     let change = Change { caller, now, action: "click.verdict_overruled", subject: id.to_string(), details };
     audit(&mut conn, change).await?;
+    if amended.is_first_click.is_none() {
+        amended.is_first_click = first_clicks::claim_late(&mut conn, &amended).await?;
+    }
     drop(conn);
     let published = shared.bus.publisher().publish_new(amended.outgoing()).await;
     let is_new = published.map_err(|error| ApiError::Away(format!("it could not be published: {error}")))?;

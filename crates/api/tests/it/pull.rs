@@ -190,6 +190,20 @@ async fn an_endpoint_that_fetches_waits_for_no_evidence() {
     assert_eq!(api.patch(&endpoint, json!({"delivery": "pull"})).await.status, 422);
 }
 
+#[tokio::test]
+async fn nothing_is_sent_to_an_endpoint_that_fetches_be_it_a_test_or_a_challenge() {
+    let api = Api::start_with_nats().await;
+    let made =
+        api.post("/v1/webhook-endpoints", json!({"url": "http://127.0.0.1:9/x", "delivery": "pull"})).await;
+    let endpoint = text(&made.body, "id");
+
+    for asked in ["test", "verify"] {
+        let refused = api.post(&format!("/v1/webhook-endpoints/{endpoint}/{asked}"), json!({})).await;
+        assert_eq!((refused.status, &refused.body["code"]), (409, &json!("endpoint_fetches")), "{asked}");
+        assert!(text(&refused.body, "detail").contains(&path(endpoint)), "{}", refused.body);
+    }
+}
+
 /// A request that waits for an event.
 fn waiting(api: &Api, key: &str, endpoint: &str, seconds: u32) -> RequestBuilder {
     api.request(Method::GET, &format!("{}?wait={seconds}", path(endpoint))).bearer_auth(key)

@@ -6,7 +6,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::anyhow;
 use bus::{Bus, ConsumerName, StreamName};
 use chrono::Utc;
 use enrich::geo::GeoFile;
@@ -76,7 +75,7 @@ impl Settings {
             ($service:ident) => {{
                 let settings: $service::Settings =
                     connections.layers.load($service::Settings::DEFAULTS, &ours)?;
-                settings.validate().map_err(|error| anyhow!("{error}"))?;
+                settings.validate()?;
                 settings
             }};
         }

@@ -42,7 +42,7 @@ impl Services {
             ($($service:ident)+) => {$(
                 let name = stringify!($service);
                 let settings: $service::Settings = layers.load($service::Settings::DEFAULTS, ours)?;
-                settings.validate().map_err(|error| anyhow!("{error}"))?;
+                settings.validate()?;
                 let app = $service::App::build_with(settings, ops.clone())
                     .await
                     .with_context(|| format!("{name} cannot start"))?;

@@ -3,6 +3,7 @@
 use bus::Message as _;
 use chrono::{TimeDelta, Utc};
 use model::automation::{Automation, Verdict};
+use model::link::LinkKind;
 use model::{ClickId, EnrichedClick, EventId, WorkspaceId};
 use store::clicks::{self, NewClick};
 use store::first_run::WORKSPACE_NAME;
@@ -24,25 +25,43 @@ fn click(workspace_id: WorkspaceId, agent: Option<&str>) -> EnrichedClick {
     click
 }
 
+/// What the command works on.
+struct World {
+    database: OwnDatabase,
+    nats: TestNats,
+    clickwire: Clickwire,
+    workspace_id: WorkspaceId,
+}
+
+impl World {
+    async fn start() -> Self {
+        let (database, nats) = tokio::join!(OwnDatabase::start_empty(), TestNats::start_empty());
+        let clickwire = Clickwire::new()
+            .with("CLICKWIRE__DATABASE__URL", database.url())
+            .with("CLICKWIRE__NATS__URL", nats.url())
+            .with("CLICKWIRE__LINKS__PUBLIC_URL", "https://go.example.com");
+        clickwire.ok(&["setup"]).await;
+        let mut conn = database.pool().get().await.expect("a connection");
+        let workspace = workspaces::find_by_name(&mut conn, WORKSPACE_NAME).await.expect("an answer");
+        Self { database, nats, clickwire, workspace_id: workspace.expect("Default").id }
+    }
+}
+
+async fn record(database: &OwnDatabase, recorded: &[&EnrichedClick]) {
+    let mut conn = database.pool().get().await.expect("a connection");
+    for click in recorded {
+        let event = click.outgoing().payload;
+        clicks::record(&mut conn, &[NewClick { click, event: &event }], Utc::now()).await.expect("written");
+    }
+}
+
 #[tokio::test]
 async fn newer_rules_tell_what_they_would_change_and_change_it_when_told_to() {
-    let (database, nats) = tokio::join!(OwnDatabase::start_empty(), TestNats::start_empty());
-    let clickwire = Clickwire::new()
-        .with("CLICKWIRE__DATABASE__URL", database.url())
-        .with("CLICKWIRE__NATS__URL", nats.url())
-        .with("CLICKWIRE__LINKS__PUBLIC_URL", "https://go.example.com");
-    clickwire.ok(&["setup"]).await;
-    let mut conn = database.pool().get().await.expect("a connection");
-    let workspace = workspaces::find_by_name(&mut conn, WORKSPACE_NAME).await.expect("an answer");
-    let workspace_id = workspace.expect("Default").id;
+    let World { database, nats, clickwire, workspace_id } = World::start().await;
     let (machine, person) = (click(workspace_id, Some("curl/8.5.0")), click(workspace_id, Some(PERSON)));
     let mut overruled = click(workspace_id, Some("curl/8.5.0"));
     overruled.automation = Automation::overruled(Verdict::Human);
-    for click in [&machine, &person, &overruled, &click(workspace_id, None)] {
-        let event = click.outgoing().payload;
-        let new = NewClick { click, event: &event };
-        clicks::record(&mut conn, &[new], Utc::now()).await.expect("it is written");
-    }
+    record(&database, &[&machine, &person, &overruled, &click(workspace_id, None)]).await;
 
     let told = clickwire.ok(&["rejudge", "--since", "1h", "--json"]).await.json();
 
@@ -62,6 +81,23 @@ async fn newer_rules_tell_what_they_would_change_and_change_it_when_told_to() {
     assert_eq!(amended.earlier[0].verdict, Verdict::Human);
     let nothing = clickwire.ok(&["rejudge", "--since", "1h", "--until", "30min"]).await;
     assert!(nothing.stdout.ends_with("No verdict changes.\n"), "{nothing:?}");
+}
+
+#[tokio::test]
+async fn who_is_a_person_by_newer_rules_may_be_the_first_of_a_contact() {
+    let World { database, nats, clickwire, workspace_id } = World::start().await;
+    let mut taken_for_a_machine = click(workspace_id, Some(PERSON));
+    taken_for_a_machine.automation.verdict = Verdict::Automated;
+    taken_for_a_machine.is_first_click = Some(false);
+    taken_for_a_machine.click.link.kind = LinkKind::Message;
+    taken_for_a_machine.click.link.labels.contact_id = Some("cont_9".to_owned());
+    record(&database, &[&taken_for_a_machine]).await;
+
+    clickwire.ok(&["rejudge", "--since", "1h", "--apply"]).await;
+
+    let [(_, payload)] = &nats.messages("ENRICHED").await[..] else { panic!("one message") };
+    let amended = EnrichedClick::decode(payload).expect("a click");
+    assert_eq!((amended.automation.verdict, amended.is_first_click), (Verdict::Human, Some(true)));
 }
 
 const PERSON: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 \

@@ -48,9 +48,12 @@ pub async fn measure(figures: &mut Figures, geo: Option<&Path>) -> anyhow::Resul
     drop(idle);
 
     streams::fill(&world, |n| visitors.click(world.workspace_id, &link, n)).await?;
+    let of_others = || [world.nats.pid(), world.postgres.pid()].map(process::cpu);
+    let before = of_others();
     let enrich = world.launch("enrich", &env)?;
     process::pin(enrich.pid(), CORE);
     let per_second = streams::drain(&world, ConsumerName::Enrich).await?;
+    let [nats, postgres] = of_others();
     let spent = process::cpu(enrich.pid()).saturating_sub(to_start);
     figures.add(
         "enrich.clicks_per_s",
@@ -62,8 +65,15 @@ pub async fn measure(figures: &mut Figures, geo: Option<&Path>) -> anyhow::Resul
     drop(enrich);
 
     measure_many_workspaces(figures, &world, &visitors, &link, &env).await?;
-    let all = spent.as_secs_f64() * 1e6 / streams::CLICKS as f64;
+    let a_click = |spent: Duration| spent.as_secs_f64() * 1e6 / streams::CLICKS as f64;
+    let all = a_click(spent);
     figures.add("enrich.cpu_us", all, "processor time of enrich, µs a click");
+    figures.add("enrich.nats_cpu_us", a_click(nats - before[0]), "of nats-server meanwhile, µs a click");
+    figures.add(
+        "enrich.postgres_cpu_us",
+        a_click(postgres - before[1]),
+        "of PostgreSQL meanwhile, µs a click",
+    );
     let (bare, bare_cpu) = bare::passed_on(&visitors, &open(geo)?).await?;
     figures.add(
         "enrich.bare_per_s",

@@ -104,10 +104,12 @@ impl LateSignals {
     }
 
     pub fn signals(self) -> Vec<Signal> {
-        let is_burst = self.0 & Late::BurstMessage.bit() != 0;
-        let counts = |late: &Late| {
-            let is_less_of_it = matches!(late, Late::BurstPair | Late::BurstReader) && is_burst;
-            self.0 & late.bit() != 0 && !is_less_of_it
+        let has = |late: Late| self.0 & late.bit() != 0;
+        // a burst counts once, as the most that it is; a reason does not say which of the lesser ones it was
+        let counts = |late: &Late| match late {
+            Late::BurstPair => has(*late) && !has(Late::BurstMessage),
+            Late::BurstReader => has(*late) && !has(Late::BurstMessage) && !has(Late::BurstPair),
+            _ => has(*late),
         };
         Late::ALL.into_iter().filter(counts).map(Late::signal).collect()
     }

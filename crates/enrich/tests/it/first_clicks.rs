@@ -95,6 +95,21 @@ async fn a_database_that_is_away_is_not_waited_for_and_is_asked_again_later() {
 }
 
 #[tokio::test]
+async fn places_of_machines_that_cannot_be_given_up_now_hold_nobody_up() {
+    let database = TestDatabase::new().await;
+    let first_clicks = FirstClicks::new(database.pool(), Duration::from_millis(500), LIMIT);
+    let place = || vec![candidate(LinkId::generate(), "cont_1")];
+    until(LIMIT, || async { first_clicks.ask(place(), Contacts::new()).await }).await;
+    let held = database.hold("first_clicks").await;
+
+    let given_up = tokio::time::timeout(LIMIT, first_clicks.release(place())).await;
+
+    assert_eq!(given_up, Ok(()));
+    assert_eq!(first_clicks.ask(place(), Contacts::new()).await, None, "nothing is asked for a while");
+    held.let_go().await;
+}
+
+#[tokio::test]
 async fn replicas_share_the_salt_of_a_day_also_after_a_restart_and_it_is_gone_within_48_hours() {
     let database = TestDatabase::new().await;
     let replica = || FirstClicks::new(database.pool(), LIMIT, LIMIT);

@@ -68,8 +68,12 @@ fn collect<M: Message + Clone>(bus: &Bus, name: ConsumerName, stop: &Cancellatio
 
 impl Running {
     async fn start(nats: &TestNats, database: store::Settings) -> Self {
+        Self::start_with(nats, settings(nats, database)).await
+    }
+
+    async fn start_with(nats: &TestNats, settings: Settings) -> Self {
         let stop = CancellationToken::new();
-        let app = App::build(settings(nats, database)).await.expect("the service");
+        let app = App::build(settings).await.expect("the service");
         let service = tokio::spawn(app.run(stop.clone()));
         let bus = nats.bus("test").await;
         let enriched = collect(&bus, ConsumerName::Record, &stop);
@@ -127,6 +131,24 @@ async fn a_click_comes_out_with_place_device_and_verdict() {
     assert_eq!((enriched.click.request.ip, enriched.test), (None, false));
     assert_eq!(enriched.redacted_fields, ["ip"]);
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_hand_when_it_is_to_stop_is_finished() {
+    let (nats, database) = (TestNats::start().await, TestDatabase::new().await);
+    let mut patient = settings(&nats, database.settings());
+    (patient.enrich.first_click_timeout, patient.enrich.batch_timeout) = (LIMIT, 2 * LIMIT);
+    let running = Running::start_with(&nats, patient).await;
+    running.enrich(&given::click()).await;
+    let held = database.hold("first_clicks").await;
+    running.publish(given::click().outgoing()).await;
+    held.waited_for().await;
+
+    running.stop.cancel();
+    held.let_go().await;
+    running.service.await.expect("no panic").expect("a clean end");
+
+    assert_eq!(running.bus.pending(ConsumerName::Enrich).await.expect("an answer"), 0);
 }
 
 /// Acceptance test 8 of links and clicks.

@@ -78,6 +78,33 @@ async fn a_click_counts_once_however_often_it_is_told_and_amended() {
 }
 
 #[tokio::test]
+async fn clicks_that_turn_out_to_be_a_machines_leave_their_places_to_people() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let (workspace_id, link) = link(&pool, "a.example", Some(2)).await;
+    let (other_workspace, other) = self::link(&pool, "b.example", Some(2)).await;
+    let recorder = recorder(pool.clone()).await;
+    let clicks: Vec<_> = (0..2).map(|_| by(Who::Human, click_on(workspace_id, &link))).collect();
+    let elsewhere = by(Who::Human, click_on(other_workspace, &other));
+    let after = async |batch: &[EnrichedClick]| {
+        assert_eq!(recorder.handle(batch).await, Verdicts::all(Verdict::Done));
+        let link = find(&pool, workspace_id, &link).await;
+        (link.counted_clicks, link.exhausted_at.is_some())
+    };
+    let gateways: Vec<_> =
+        clicks.iter().map(|click| by(Who::Automated, amended(click, 1, "Linköping"))).collect();
+    let overruled = by(Who::Human, amended(&clicks[0], 2, "Linköping"));
+
+    assert_eq!(after(&[clicks.clone(), vec![elsewhere.clone()]].concat()).await, (2, true));
+    assert_eq!(after(&gateways).await, (0, false));
+    // neither told again nor told late does it count again
+    assert_eq!(after(&gateways).await, (0, false));
+    assert_eq!(after(&clicks).await, (0, false));
+    assert_eq!(after(&[by(Who::Human, click_on(workspace_id, &link)), overruled]).await, (2, true));
+    assert_eq!(find(&pool, other_workspace, &other).await.counted_clicks, 1);
+}
+
+#[tokio::test]
 async fn a_link_without_a_most_is_not_counted() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
@@ -90,7 +117,7 @@ async fn a_link_without_a_most_is_not_counted() {
 }
 
 #[tokio::test]
-async fn who_follows_links_hears_at_once_that_one_is_exhausted_and_only_once() {
+async fn who_follows_links_hears_at_once_that_one_is_exhausted_or_not_any_more_and_only_once() {
     let (database, nats) = (TestDatabase::new().await, TestNats::start().await);
     let pool = database.pool();
     let (workspace_id, link) = link(&pool, "a.example", Some(1)).await;
@@ -98,8 +125,13 @@ async fn who_follows_links_hears_at_once_that_one_is_exhausted_and_only_once() {
     assert_eq!(changes.next().await, Some(Change::Reconnected));
     let recorder = recorder_on(pool, nats.bus("record").await);
 
-    recorder.handle(&[click_on(workspace_id, &link)]).await;
-    recorder.handle(&[click_on(workspace_id, &link)]).await;
+    let last = click_on(workspace_id, &link);
+    recorder.handle(std::slice::from_ref(&last)).await;
+    let one_more = click_on(workspace_id, &link);
+    recorder.handle(std::slice::from_ref(&one_more)).await;
+    // one place is free while both turn out to be a machine's, and is told of once
+    let gateways = [&last, &one_more].map(|click| by(Who::Automated, amended(click, 1, "Linköping")));
+    recorder.handle(&gateways).await;
     let end = Changed { table: Table::Links, workspace_id, keys: vec!["end".into()] };
     nats.bus("test").await.notify(&end).await;
 
@@ -113,7 +145,8 @@ async fn who_follows_links_hears_at_once_that_one_is_exhausted_and_only_once() {
         heard.push(changed);
     }
     let keys = vec!["a.example/sale".to_owned()];
-    assert_eq!(heard, [Changed { table: Table::Links, workspace_id, keys }]);
+    let told = Changed { table: Table::Links, workspace_id, keys };
+    assert_eq!(heard, [told.clone(), told]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

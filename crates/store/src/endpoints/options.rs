@@ -81,6 +81,11 @@ impl EndpointOptions {
             auth_sealed: None,
         }
     }
+
+    /// Whether it fetches its events: nothing is sent to it.
+    pub fn is_pulled(&self) -> bool {
+        self.delivery == DeliveryMode::Pull
+    }
 }
 
 /// How an endpoint gets its events.

@@ -1,14 +1,17 @@
 //! Erasures: what is found, what is left alone, what only the second look finds, and what is put off.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use diesel_async::SimpleAsyncConnection;
 use model::event_type::LINK_CLICKED;
 use model::{ClickId, DeliveryId, EndpointId, EventId, LinkId, WorkspaceId};
 use store::deliveries::{self, NewDelivery, Owed, Progress};
 use store::erasures::{self, LOOK_AGAIN, PUT_OFF, Step};
+use store::first_clicks::Claim;
 use store::links::LinkOptions;
 use store::quarantine::{self, Quarantined};
-use store::{Connection, first_clicks, occurrences, tombstones};
+use store::{Connection, first_clicks, occurrences, templates, tombstones};
 use testkit::{TestDatabase, given};
 use uuid::Uuid;
 
@@ -176,6 +179,40 @@ async fn the_last_look_finds_clicks_of_a_clock_that_is_ahead_as_well() {
     work(&mut conn, begun.id, now + TimeDelta::from_std(LOOK_AGAIN).unwrap()).await;
 
     assert_eq!(occurrences::tables(&mut conn, b"cont_of_the_test").await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_recipients_place_on_a_template_goes_although_its_clicks_are_not_kept_any_more() {
+    let database = TestDatabase::new().await;
+    let mut conn = store::connect(&database.settings()).await.unwrap();
+    let now = Utc::now().trunc_subsecs(6);
+    let mut places = Vec::new();
+    for _ in 0..2 {
+        let workspace_id = given::workspace(&mut conn).await;
+        let domain = given::domain(&mut conn, workspace_id, &format!("{}.example", places.len())).await;
+        let options = LinkOptions::to("https://example.com/".parse().unwrap());
+        let link_id = given::link(&mut conn, workspace_id, domain.id, "template", &options).await;
+        templates::insert(&mut conn, workspace_id, link_id, now).await.unwrap();
+        places.push((workspace_id, link_id));
+    }
+    let claim = |(workspace_id, link_id), visitor| Claim {
+        link_id,
+        visitor,
+        click_id: ClickId::generate(),
+        contact_of: Some(workspace_id),
+    };
+    let claims = [claim(places[0], "17"), claim(places[0], "18"), claim(places[1], "17")];
+    first_clicks::claim(&mut conn, &claims, &BTreeSet::new()).await.unwrap();
+
+    let begun = erasures::begin(&mut conn, places[0].0, "17", "test", now).await.unwrap();
+
+    assert_eq!(begun.first_clicks, 1);
+    let again: Vec<Claim<'_>> =
+        claims.iter().map(|claim| Claim { click_id: ClickId::generate(), ..*claim }).collect();
+    let answer = first_clicks::claim(&mut conn, &again[1..], &BTreeSet::new()).await.unwrap();
+    assert_eq!(answer.is_first, [false, false], "others keep their places");
+    let answer = first_clicks::claim(&mut conn, &again[..1], &BTreeSet::new()).await.unwrap();
+    assert_eq!(answer.is_first, [true], "its own is free");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Five subscribers, of which four behave badly in ways of their own; and what each was told.
+//! Six subscribers, of which four behave badly in ways of their own, and one waits for evidence; and what each was told.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -19,6 +19,9 @@ const TURN: Duration = Duration::from_secs(1);
 /// Longest request; what hangs is tried again after it.
 const TIMEOUT_MS: u32 = 500;
 
+/// How long evidence is waited for.
+const SETTLE_MS: u32 = 3000;
+
 /// Seconds between attempts, enough of them for the longest time that a subscriber is bad.
 const RETRIES: [u32; 20] = [1, 1, 1, 1, 2, 2, 3, 3, 5, 5, 5, 5, 10, 10, 10, 10, 10, 10, 10, 10];
 
@@ -26,6 +29,8 @@ const RETRIES: [u32; 20] = [1, 1, 1, 1, 2, 2, 3, 3, 5, 5, 5, 5, 10, 10, 10, 10, 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
     Answers,
+    /// It answers, and is told of clicks when it is known what others show of them.
+    Settles,
     Fails,
     Hangs,
     Flaps,
@@ -80,11 +85,12 @@ pub struct Doubled {
 }
 
 impl Manner {
-    const ALL: [Self; 5] = [Self::Answers, Self::Fails, Self::Hangs, Self::Flaps, Self::Disappears];
+    const ALL: [Self; 6] =
+        [Self::Answers, Self::Settles, Self::Fails, Self::Hangs, Self::Flaps, Self::Disappears];
 
     fn mood(self, turn: u32) -> Mood {
         match self {
-            Self::Answers => Mood::Well,
+            Self::Answers | Self::Settles => Mood::Well,
             Self::Fails => Mood::RefusesFirst(2),
             Self::Hangs => Mood::HangsFirst(2),
             Self::Flaps if turn % 6 < 2 => Mood::Refuses,
@@ -128,8 +134,10 @@ impl Subscribers {
             // a port that stays its own while it is away
             let port = free_port();
             let subscriber = start_at(port).await;
+            let settle_ms = if manner == Manner::Settles { SETTLE_MS } else { 0 };
             let more = json!({
                 "event_types": ["link.clicked"], "timeout_ms": TIMEOUT_MS, "retry_schedule": RETRIES,
+                "settle_ms": settle_ms,
             });
             stack.endpoint(&subscriber, more).await;
             all.push(Observed {

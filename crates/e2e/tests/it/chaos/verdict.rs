@@ -28,6 +28,9 @@ const RECORDED: &str =
 const OUTSTANDING: &str = "SELECT endpoint_id || ': ' || count(*) || ' ' || status FROM deliveries
     WHERE status <> 'delivered' GROUP BY endpoint_id, status";
 
+/// Clicks that were told of again, since others had shown what they are.
+const AMENDED: &str = "SELECT count(*)::text FROM clicks WHERE revision > 0";
+
 /// How much of what is missing is named.
 const NAMED_MAX: usize = 10;
 
@@ -47,6 +50,9 @@ pub async fn assert_all_kept(world: &World, clicks: &Clicks, subscribers: &mut S
     let recorded = recorded(world.database()).await;
     assert_recorded_once(&recorded, clicks);
     wait_told(world, &recorded, subscribers).await;
+    let amended = &world.database().texts(AMENDED).await[0];
+    eprintln!("{amended} clicks were amended");
+    assert_ne!(amended, "0", "no gateway was seen");
     assert_no_growth(&world.resident_max);
 
     let mut doubled = Vec::new();

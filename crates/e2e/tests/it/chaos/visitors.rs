@@ -1,4 +1,5 @@
-//! People who click all the time, from many addresses, at either redirect.
+//! People who click all the time, from many addresses, at either redirect; and gateways that open all links of a message at once,
+//! whose clicks are told of again when that is seen.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,12 +24,22 @@ const WAITING_MAX: usize = 400;
 /// Addresses that visitors come from, all in Rome.
 const ADDRESSES: u32 = 60_000;
 
-/// Where people click.
+/// Messages that gateways open, and the links of each.
+pub const MESSAGES: usize = 8;
+pub const LINKS: usize = 3;
+
+/// Of so many clicks the first [`LINKS`] are of a gateway.
+const ROUND: u32 = 40;
+
+/// Where people and gateways click.
 #[derive(Clone)]
 pub struct Visitors {
     pub client: reqwest::Client,
     pub redirect_ports: [u16; 2],
+    /// The link that people pass on.
     pub slug: String,
+    /// The links of each message.
+    pub messages: Vec<Vec<String>>,
 }
 
 /// Who has clicked. Each click has a number of its own; who gets no answer does not know whether it counts.
@@ -73,11 +84,16 @@ impl Visitors {
     async fn click(&self, number: u32) -> Result<u32, Waited> {
         let since = Utc::now();
         let port = self.redirect_ports[number as usize % 2];
-        let url = format!("http://127.0.0.1:{port}/{}?click={number}&of=chaos", self.slug);
+        let (round, place) = (number / ROUND, (number % ROUND) as usize);
+        let (slug, address) = match place < LINKS {
+            true => (&self.messages[round as usize % MESSAGES][place], address(round * ROUND)),
+            false => (&self.slug, address(number)),
+        };
+        let url = format!("http://127.0.0.1:{port}/{slug}?click={number}&of=chaos");
         let request = self.client.get(url).timeout(PATIENCE).header("host", HOST);
         let others = PERSON.into_iter().filter(|(name, _)| *name != "x-forwarded-for");
         let request = others.fold(request, |request, (name, value)| request.header(name, value));
-        let answer = request.header("x-forwarded-for", address(number)).send().await;
+        let answer = request.header("x-forwarded-for", address).send().await;
         let is_redirected = answer.is_ok_and(|answer| answer.status() == StatusCode::FOUND);
         if is_redirected { Ok(number) } else { Err(Waited { since, until: Utc::now() }) }
     }

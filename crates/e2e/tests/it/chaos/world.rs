@@ -12,7 +12,7 @@ use super::clock::Clock;
 use super::plan::Fault;
 use super::report::Suffered;
 use super::strike::{Instance, Server, Strike};
-use super::visitors::Visitors;
+use super::visitors::{LINKS, MESSAGES, Visitors};
 use crate::services::{LIMIT, Services};
 use crate::stack::{Database, Stack};
 
@@ -76,12 +76,23 @@ impl World {
         world
     }
 
-    /// People who click on a new link.
+    /// People who click on a new link, and gateways that open those of new messages.
     pub async fn visitors(&self) -> Visitors {
+        let mut messages = Vec::new();
+        for message in 0..MESSAGES {
+            let (message_id, contact_id) = (format!("msg_{message}"), format!("cont_{message}"));
+            let body = json!({"kind": "message", "message_id": message_id, "contact_id": contact_id});
+            let mut slugs = Vec::new();
+            for _ in 0..LINKS {
+                slugs.push(self.stack.link(body.clone()).await.slug);
+            }
+            messages.push(slugs);
+        }
         Visitors {
             client: self.stack.client.clone(),
             redirect_ports: [self.stack.services.redirect_port, self.second.redirect_port],
             slug: self.stack.link(json!({})).await.slug,
+            messages,
         }
     }
 
