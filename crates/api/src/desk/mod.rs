@@ -73,9 +73,9 @@ use serde_json::{Value, json};
 use store::{Connection, audit, events};
 
 use crate::app::Shared;
+use crate::at_once::{Full, Running};
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::imports::{Full, Running};
 
 /// The clock of a request, to the millisecond: what is answered is what is stored.
 pub fn now() -> DateTime<Utc> {
