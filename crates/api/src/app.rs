@@ -21,11 +21,11 @@ use service::ops::Ops;
 use store::Pool;
 use webhook::Keyring;
 
+use crate::at_once::AtOnce;
 use crate::desk::analytics::Zones;
 use crate::desk::endpoint_url::{LOOK_UPS_MAX, LOOK_UPS_OF_WORKSPACE_MAX};
 use crate::desk::passwords::Passwords;
 use crate::desk::test_requests::TESTS_OF_WORKSPACE_MAX;
-use crate::imports::Imports;
 use crate::limits::Limits;
 use crate::live::{self, Live};
 use crate::metrics::Metrics;
@@ -67,16 +67,17 @@ pub(crate) struct Shared {
     /// Those of people.
     pub passwords: Passwords,
     pub link_passwords: Passwords,
-    pub imports: Imports,
-    pub exports: Imports,
+    /// Requests that make many links, and files of links from the console.
+    pub bulk: AtOnce,
+    pub exports: AtOnce,
     /// Queries that look through many links or clicks.
-    pub searches: Imports,
+    pub searches: AtOnce,
     /// Tests and challenges of endpoints.
-    pub tests: Imports,
+    pub tests: AtOnce,
     /// Look-ups of names.
-    pub look_ups: Imports,
+    pub look_ups: AtOnce,
     /// Forms with files, by who sends them.
-    pub uploads: Imports<String>,
+    pub uploads: AtOnce<String>,
     pub zones: Zones,
     pub live: Live,
     pub pulls: Pulls,
@@ -168,17 +169,17 @@ impl App {
             ),
             passwords,
             link_passwords,
-            imports: Imports::new(settings.api.bulk_requests_max, settings.api.bulk_workspace_requests_max),
-            exports: Imports::new(settings.api.exports_max, settings.api.exports_workspace_max),
+            bulk: AtOnce::new(settings.api.bulk_requests_max, settings.api.bulk_workspace_requests_max),
+            exports: AtOnce::new(settings.api.exports_max, settings.api.exports_workspace_max),
             // whatever is searched for, others find a connection: with exports and bulk requests too
-            searches: Imports::new(
+            searches: AtOnce::new(
                 settings.database.pool_max.saturating_sub(2).max(1),
                 (settings.database.pool_max / 2).max(1),
             ),
             // in all there may be many: `deliver` makes them in turn
-            tests: Imports::new(usize::MAX, TESTS_OF_WORKSPACE_MAX),
-            look_ups: Imports::new(LOOK_UPS_MAX, LOOK_UPS_OF_WORKSPACE_MAX),
-            uploads: Imports::new(console::UPLOADS_MAX, console::OWN_UPLOADS_MAX),
+            tests: AtOnce::new(usize::MAX, TESTS_OF_WORKSPACE_MAX),
+            look_ups: AtOnce::new(LOOK_UPS_MAX, LOOK_UPS_OF_WORKSPACE_MAX),
+            uploads: AtOnce::new(console::UPLOADS_MAX, console::OWN_UPLOADS_MAX),
             zones: Zones::new(),
             live: Live::new(
                 settings.api.live_streams_max,

@@ -15,10 +15,10 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::app::Shared;
+use crate::at_once::{Full, Running};
 use crate::auth::{Caller, LongCaller, Scope};
 use crate::error::ApiError;
 use crate::fields::{Fields, word};
-use crate::imports::{Full, Running};
 
 /// Rows of one query and one piece of the answer.
 pub const PAGE: i64 = 500;

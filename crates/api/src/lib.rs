@@ -1,7 +1,7 @@
 //! Manages and shows: the REST API under `/v1`, its description, and the console that people use.
 //!
 //! In reading order: [`settings`] and [`app`] say what a process is made of, `guard` what stands around every request, and
-//! `metrics` what is counted; `auth` (with `roles`), `body`, `ndjson`, `fields`, `page`, `imports`, `limits`, `export`, `csv`
+//! `metrics` what is counted; `auth` (with `roles`), `body`, `ndjson`, `fields`, `page`, `at_once`, `limits`, `export`, `csv`
 //! and `error` are what every handler shares, `client` and `sign_ins` what slows guessing; `live` tells of clicks as they
 //! come in, `pulls` wakes who waits for events; [`link_files`] reads what other shorteners export, `qr` draws codes and
 //! `prose` sets sentences; `desk` holds what can be done, `v1` (described by `openapi`) and `console` are the two doors to
@@ -9,6 +9,7 @@
 //! the bus, a retry is a row that `deliver` finds.
 
 pub mod app;
+mod at_once;
 mod auth;
 mod body;
 mod client;
@@ -19,7 +20,6 @@ mod error;
 mod export;
 mod fields;
 mod guard;
-mod imports;
 mod limits;
 pub mod link_files;
 mod live;

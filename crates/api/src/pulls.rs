@@ -8,8 +8,8 @@ use model::{EndpointId, WorkspaceId};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
+use crate::at_once::{AtOnce, Full, Running};
 use crate::error::ApiError;
-use crate::imports::{Full, Imports, Running};
 
 /// Notices that who waits may be behind; with more they look, whatever the notices said.
 const NOTICES_MAX: usize = 256;
@@ -19,7 +19,7 @@ const RETRY_AFTER: u64 = 5;
 
 /// The requests of this process that wait for events.
 pub struct Pulls {
-    waiting: Imports,
+    waiting: AtOnce,
     notices: broadcast::Sender<Arc<Change>>,
     /// Ends every wait.
     pub stop: CancellationToken,
@@ -32,7 +32,7 @@ impl Pulls {
     /// Nobody waits yet. So many at a time, and so many of one workspace.
     pub fn new(waiting_max: usize, workspace_waiting_max: usize) -> Self {
         Self {
-            waiting: Imports::new(waiting_max, workspace_waiting_max),
+            waiting: AtOnce::new(waiting_max, workspace_waiting_max),
             notices: broadcast::Sender::new(NOTICES_MAX),
             stop: CancellationToken::new(),
         }

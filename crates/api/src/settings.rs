@@ -14,6 +14,10 @@ use service::settings::SettingsError;
 
 /// Most links of one transaction: one notice names as many.
 const BULK_BATCH_LIMIT: usize = 1000;
+const _: () = assert!(
+    BULK_BATCH_LIMIT <= store::link_import::LINKS_MAX,
+    "the links of one transaction are made by one statement"
+);
 
 /// Most headers that the server reads at all.
 const HEADERS_LIMIT: usize = 96;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use bus::Message;
 use clap::Args;
+use enrich::{ATTRIBUTION, ATTRIBUTION_URL};
 use model::automation::Automation;
 use model::device::Device;
 use model::location::Location;
@@ -15,9 +16,6 @@ use store::{click_log, workspaces};
 
 use crate::connections::ConnectionOptions;
 use crate::{explain, out};
-
-/// What the licence of the location files asks for wherever a place is shown.
-const GEO_ATTRIBUTION: &str = "IP Geolocation by DB-IP, https://db-ip.com";
 
 /// Say why a recorded click has its verdict, place and device
 #[derive(Debug, Args)]
@@ -99,7 +97,7 @@ fn print(explanation: &Explanation) {
     };
     out::line(&format!("place     {place}"));
     if explanation.location_missing.is_none() {
-        out::line(&format!("source    {GEO_ATTRIBUTION}"));
+        out::line(&format!("source    {ATTRIBUTION}, {ATTRIBUTION_URL}"));
     }
     explain::device(&explanation.device);
     explain::verdict(&explanation.automation);

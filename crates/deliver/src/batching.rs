@@ -333,7 +333,7 @@ async fn rendered(
 fn again(table: &EndpointTable, leased: &Leased, event: Option<&Vec<u8>>) -> Option<Vec<u8>> {
     let endpoint = table.get(leased.owed.endpoint_id)?;
     let click = EnrichedClick::decode(event?)
-        .inspect_err(|error| error!(delivery_id = %leased.id, %error, "a recorded click cannot be read"))
+        .inspect_err(|error| error!(delivery.id = %leased.id, %error, "a recorded click cannot be read"))
         .ok()?;
     endpoint.body_again(type_of(leased), &click, leased.owed.event_id.revision())
 }

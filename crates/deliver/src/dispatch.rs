@@ -223,33 +223,14 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Sends at once if the endpoint has a slot or will have one soon, and is as it was when the click was matched: `table` is how
-    /// the endpoints are now. To whoever has changed the courier sends, who looks at each endpoint as it is then.
+    /// Sends at once if nothing speaks for later and the endpoint has a slot or will have one soon; `table` is how the endpoints
+    /// are now.
     fn begin(&self, debt: &Debt, click: &EnrichedClick, body: Bytes, table: &EndpointTable) -> Dispatch {
         // made at the event's moment: both live in the event's partition
         let (id, endpoint) = (DeliveryId::generate_at(click.event_id.timestamp()), &debt.endpoint);
         let dispatch = |state| Dispatch { id, debt: debt.clone(), body: body.clone(), state };
-        if debt.due_at.is_some() {
-            return dispatch(State::Later(Later::Settling));
-        }
-        if endpoint.is_pulled() {
-            return dispatch(State::Later(Later::Fetched));
-        }
-        let is_as_matched = table.get(endpoint.id).is_some_and(|now| Arc::ptr_eq(now, endpoint));
-        if !endpoint.is_sendable() || !is_as_matched {
-            return dispatch(State::Later(Later::Held));
-        }
-        if endpoint.batching().is_some() {
-            return dispatch(State::Later(Later::Batching));
-        }
-        if endpoint.is_counted() {
-            return dispatch(State::Later(Later::InLine));
-        }
-        if endpoint.lane.is_rated() {
-            return dispatch(State::Later(Later::RateLimited));
-        }
-        if self.unstored.is_so() {
-            return dispatch(State::Later(Later::Unstored));
+        if let Some(later) = self.why_later(debt, table) {
+            return dispatch(State::Later(later));
         }
         let slot = match endpoint.lane.admit(Utc::now()) {
             Ok(slot) => Some(slot),
@@ -285,6 +266,30 @@ impl Dispatcher {
             let _ = reply.send(answer);
         });
         dispatch(State::Sent { answer, is_waited_for: endpoint.lane.usually_answers_within(self.patience) })
+    }
+
+    /// Why it is not sent at once, whatever slots are free. An endpoint that is not as it was when the click was matched is left to
+    /// the courier, who looks at each endpoint as it is then.
+    fn why_later(&self, debt: &Debt, table: &EndpointTable) -> Option<Later> {
+        let endpoint = &debt.endpoint;
+        let is_as_matched = || table.get(endpoint.id).is_some_and(|now| Arc::ptr_eq(now, endpoint));
+        if debt.due_at.is_some() {
+            Some(Later::Settling)
+        } else if endpoint.is_pulled() {
+            Some(Later::Fetched)
+        } else if !endpoint.is_sendable() || !is_as_matched() {
+            Some(Later::Held)
+        } else if endpoint.batching().is_some() {
+            Some(Later::Batching)
+        } else if endpoint.is_counted() {
+            Some(Later::InLine)
+        } else if endpoint.lane.is_rated() {
+            Some(Later::RateLimited)
+        } else if self.unstored.is_so() {
+            Some(Later::Unstored)
+        } else {
+            None
+        }
     }
 
     fn count(&self, clicks: &[&EnrichedClick], dispatches: &[Dispatch]) {

@@ -243,7 +243,7 @@ impl Endpoints {
             error!(limit, "`deliver.endpoints_max` is reached: endpoints beyond it get nothing");
         }
         for (endpoint_id, error) in &found.unreadable {
-            error!(%endpoint_id, error, "an endpoint could not be read and gets nothing");
+            error!(endpoint.id = %endpoint_id, error, "an endpoint could not be read and gets nothing");
         }
         let old = self.current();
         let (version, valid_until) = (found.version, found.valid_until);
@@ -289,13 +289,17 @@ impl Endpoints {
         }
         let endpoint_id = source.endpoint_id;
         let opened = Endpoint::open(source.clone(), &self.keyring, Arc::clone(&lane)).or_else(|error| {
-            error!(%endpoint_id, error = format!("{error:#}"), "nothing can be sent to an endpoint; its deliveries wait");
+            error!(
+                endpoint.id = %endpoint_id,
+                error = format!("{error:#}"),
+                "nothing can be sent to an endpoint; its deliveries wait"
+            );
             Endpoint::unopened(source, lane)
         });
         opened
-            .inspect_err(
-                |error| error!(%endpoint_id, error = format!("{error:#}"), "an endpoint gets nothing"),
-            )
+            .inspect_err(|error| {
+                error!(endpoint.id = %endpoint_id, error = format!("{error:#}"), "an endpoint gets nothing");
+            })
             .ok()
             .map(|endpoint| Arc::new(endpoint.at(&self.site)))
     }

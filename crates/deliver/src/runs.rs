@@ -163,11 +163,11 @@ impl Runner {
     async fn settle_without_body(&self, leased: &Leased) {
         match self.await_recording(leased).await {
             Ok(true) => {
-                debug!(delivery_id = %leased.id, "the event of a delivery is not recorded yet");
+                debug!(delivery.id = %leased.id, "the event of a delivery is not recorded yet");
                 self.recorder.give_back(leased.id);
             }
             Ok(false) => {
-                error!(delivery_id = %leased.id, "the event of a delivery is gone; it cannot be sent again");
+                error!(delivery.id = %leased.id, "the event of a delivery is gone; it cannot be sent again");
                 self.metrics.body_lost();
                 self.recorder.settle_without_attempt(lost(leased));
             }

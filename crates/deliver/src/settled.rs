@@ -107,6 +107,6 @@ fn has_waited(table: &EndpointTable, leased: &Leased) -> bool {
 
 fn decoded(id: DeliveryId, event: &[u8]) -> Option<EnrichedClick> {
     EnrichedClick::decode(event)
-        .inspect_err(|error| error!(delivery_id = %id, %error, "a recorded click cannot be read"))
+        .inspect_err(|error| error!(delivery.id = %id, %error, "a recorded click cannot be read"))
         .ok()
 }

@@ -110,7 +110,7 @@ pub use diesel::result::Error as QueryError;
 /// For `conn.transaction(async |conn| …)`.
 pub use diesel_async::AsyncConnection;
 pub use lost::{is_connection_lost, is_out_of_time, is_taken, is_unreadable};
-pub use migrations::{SetupError, VerifyError, migrate, setup, verify};
+pub use migrations::{SetupError, VerifyError, setup, verify};
 pub use pool::{ConnectError, Connection, Pool, PoolError, PooledConnection, Settings, connect};
 
 /// The settings of `[database]`, each explained.

@@ -57,15 +57,8 @@ fn plural(migrations: usize) -> String {
     if migrations == 1 { "a migration".to_owned() } else { format!("{migrations} migrations") }
 }
 
-/// Makes what is missing of the tables of the database at `url`. Safe to run again, and by several at once.
-///
-/// # Errors
-/// [`SetupError`] when there is no connection or a migration fails.
-pub async fn migrate(url: &str) -> Result<(), SetupError> {
-    run(pool::connect(&Settings::at(url)).await?).await.map(drop)
-}
-
-/// Makes what is missing of the tables, and the partitions from yesterday to some days ahead.
+/// Makes what is missing of the tables, and the partitions from yesterday to some days ahead. Safe to run again, and by several
+/// at once.
 ///
 /// # Errors
 /// [`SetupError`] when there is no connection or a statement fails.

@@ -18,9 +18,10 @@ use super::{PageResult, Signed, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::path_id;
+use crate::desk::entity_tag::etag;
 use crate::desk::idempotency::Done;
 use crate::desk::link_fields::LABEL_NAMES;
-use crate::desk::{domains, etag, links};
+use crate::desk::{domains, links};
 use crate::error::ApiError;
 
 /// Choices; one is always made.

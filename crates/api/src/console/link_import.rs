@@ -188,7 +188,7 @@ async fn import(signed: Signed, upload: Upload, shared: Data<Shared>) -> PageRes
         Ok(sheet) => sheet,
         Err(Unreadable(why)) => return Ok(refused(&signed, &upload, why)),
     };
-    let _running = shared.imports.begin(signed.caller.workspace_id).map_err(|_| {
+    let _running = shared.bulk.begin(signed.caller.workspace_id).map_err(|_| {
         ApiError::Busy("as many imports as may run at once are running: try again in a moment")
     })?;
     let until = upload.began_at + shared.settings.request_timeout.mul_f64(WORK_SHARE);

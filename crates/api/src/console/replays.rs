@@ -19,6 +19,7 @@ use crate::app::Shared;
 use crate::auth::Scope;
 use crate::body::path_id;
 use crate::desk::idempotency::Done;
+use crate::desk::replay_count::Count;
 use crate::desk::replays::{self, Asked, Asking};
 use crate::desk::{endpoints, now};
 use crate::error::ApiError;
@@ -216,28 +217,8 @@ async fn count(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared
     let mut page = page(&signed, &shared, id).await?;
     match asking {
         Ok(Asking::Counted(count)) => {
-            let there_are = match (count.is_complete, count.matching) {
-                (true, 1) => "There is",
-                (true, _) => "There are",
-                (false, _) => "There are at least",
-            };
-            let noun = match (what.as_str(), count.matching) {
-                ("missing", 1) => "click that it has not got",
-                ("missing", _) => "clicks that it has not got",
-                ("delivered", 1) => "event that it accepted",
-                ("delivered", _) => "events that it accepted",
-                ("any", 1) => "event that it accepted or whose delivery was given up",
-                ("any", _) => "events that it accepted or whose delivery was given up",
-                (SELECTED, 1) => "event among those you chose that can be sent again",
-                (SELECTED, _) => "events among those you chose that can be sent again",
-                (_, 1) => "event whose delivery was given up",
-                _ => "events whose delivery was given up",
-            };
             page.counted = Some(Counted {
-                sentence: match campaign.as_str() {
-                    "" => format!("{there_are} {} {noun}.", count.matching),
-                    campaign => format!("{there_are} {} {noun}, of the campaign {campaign}.", count.matching),
-                },
+                sentence: sentence(&what, &campaign, count),
                 is_nothing: count.matching == 0 && count.is_complete,
                 delivery_ids: match what.as_str() {
                     SELECTED => chosen.into_iter().map(str::to_owned).collect(),
@@ -253,6 +234,32 @@ async fn count(signed: Signed, form: Form, id: Path<String>, shared: Data<Shared
         Err(error) => page.failure = Some(refusal(error)?),
     }
     Ok(html_with(StatusCode::OK, &page))
+}
+
+/// How many were counted of what was chosen.
+fn sentence(what: &str, campaign: &str, counted: Count) -> String {
+    let Count { matching, is_complete } = counted;
+    let there_are = match (is_complete, matching) {
+        (true, 1) => "There is",
+        (true, _) => "There are",
+        (false, _) => "There are at least",
+    };
+    let noun = match (what, matching) {
+        ("missing", 1) => "click that it has not got",
+        ("missing", _) => "clicks that it has not got",
+        ("delivered", 1) => "event that it accepted",
+        ("delivered", _) => "events that it accepted",
+        ("any", 1) => "event that it accepted or whose delivery was given up",
+        ("any", _) => "events that it accepted or whose delivery was given up",
+        (SELECTED, 1) => "event among those you chose that can be sent again",
+        (SELECTED, _) => "events among those you chose that can be sent again",
+        (_, 1) => "event whose delivery was given up",
+        _ => "events whose delivery was given up",
+    };
+    match campaign {
+        "" => format!("{there_are} {matching} {noun}."),
+        campaign => format!("{there_are} {matching} {noun}, of the campaign {campaign}."),
+    }
 }
 
 #[post("/settings/webhooks/{id}/replays")]
@@ -316,5 +323,28 @@ fn refusal(error: ApiError) -> Result<String, PageError> {
     match error {
         ApiError::Conflict { .. } => Ok(format!("{}.", super::capital(&error.to_string()))),
         error => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_told_in_a_sentence() {
+        let told = |what: &str, campaign: &str, matching: u64, is_complete: bool| {
+            sentence(what, campaign, Count { matching, is_complete })
+        };
+
+        assert_eq!(told("dead", "", 1, true), "There is 1 event whose delivery was given up.");
+        assert_eq!(told("delivered", "", 0, true), "There are 0 events that it accepted.");
+        assert_eq!(
+            told("missing", "spring", 2, true),
+            "There are 2 clicks that it has not got, of the campaign spring."
+        );
+        assert_eq!(
+            told(SELECTED, "", 50_000, false),
+            "There are at least 50000 events among those you chose that can be sent again."
+        );
     }
 }

@@ -13,8 +13,8 @@ use subtle::ConstantTimeEq as _;
 
 use super::{PageError, Signed};
 use crate::app::Shared;
+use crate::at_once::Running;
 use crate::error::ApiError;
-use crate::imports::Running;
 
 /// Bytes of all fields together.
 const UPLOAD_BYTES_MAX: usize = 4 * 1024 * 1024;

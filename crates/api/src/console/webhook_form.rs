@@ -29,8 +29,9 @@ use super::{Flash, PageResult, Signed, see_other, session};
 use crate::app::Shared;
 use crate::auth::Scope;
 use crate::desk::endpoint_body::FilterPreview;
+use crate::desk::entity_tag::etag;
 use crate::desk::idempotency::Done;
-use crate::desk::{endpoint_auth, endpoint_create, endpoints, etag, payload_body, previews, tryout};
+use crate::desk::{endpoint_auth, endpoint_create, endpoints, payload_body, previews, tryout};
 use crate::error::ApiError;
 use crate::v1::endpoints::endpoint_id;
 

@@ -9,10 +9,11 @@ use store::{AsyncConnection as _, Connection, workspaces};
 
 use super::domain_body::{DomainChange, NewDomain};
 use super::domain_proof::{check_verified, host_taken};
+use super::entity_tag::check_match;
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::link_rules::check_loop;
 use super::settings::notify;
-use super::{Change, announce, check_match, limit_reached, now};
+use super::{Change, announce, limit_reached, now};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;

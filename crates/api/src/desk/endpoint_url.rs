@@ -11,9 +11,9 @@ use store::domains;
 
 use super::link_rules;
 use crate::app::Shared;
+use crate::at_once::Running;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::imports::Running;
 
 /// Names that are looked up at a time, for all workspaces.
 pub const LOOK_UPS_MAX: usize = 512;

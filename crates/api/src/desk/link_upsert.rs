@@ -6,9 +6,10 @@ use model::LinkId;
 use store::links::{self, Link};
 use store::{AsyncConnection as _, Connection, domains};
 
+use super::entity_tag::check_match;
 use super::link_body::{NewLink, Wanted};
 use super::links::{count_for, insert, is_uncounted, notify, save, vanished};
-use super::{check_match, link_rules, now};
+use super::{link_rules, now};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;

@@ -13,11 +13,12 @@ use store::links::{self, Insertion, Link, LinkFilter, LinkOptions};
 use store::{AsyncConnection as _, Connection, domains};
 
 use super::domain_proof::check_verified;
+use super::entity_tag::check_match;
 use super::idempotency::{Done, IdempotencyKey, Once, gone};
 use super::link_body::{NewLink, Wanted};
 use super::link_change::LinkChange;
 use super::link_rules;
-use super::{Change, announce, begin_search, check_match, now};
+use super::{Change, announce, begin_search, now};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;

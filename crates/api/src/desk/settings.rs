@@ -10,9 +10,10 @@ use model::{AddressTreatment, DestinationUrl};
 use store::settings::{self, LinkSettings};
 use store::{AsyncConnection as _, workspaces};
 
+use super::entity_tag::check_match;
 use super::link_rules::check_loop;
 use super::tracking::{self, Say};
-use super::{Change, announce, check_match, now};
+use super::{Change, announce, now};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;

@@ -10,9 +10,9 @@ use store::endpoints::{self, Endpoint};
 use super::endpoints::{change, not_found};
 use super::{audit, now};
 use crate::app::Shared;
+use crate::at_once::Running;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::imports::Running;
 
 /// Tests and challenges of one workspace at a time: `deliver` makes a few at a time for all workspaces together.
 pub const TESTS_OF_WORKSPACE_MAX: usize = 2;

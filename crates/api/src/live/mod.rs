@@ -21,7 +21,7 @@ pub use wish::Wish;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::imports::Imports;
+use crate::at_once::AtOnce;
 use hub::Hub;
 
 /// Whether ENRICHED is read at the moment.
@@ -40,9 +40,9 @@ pub struct Live {
     hub: Hub,
     state: watch::Sender<State>,
     /// Streams that are open, by workspace.
-    streams: Imports,
+    streams: AtOnce,
     /// The same by key.
-    streams_of_keys: Imports<String>,
+    streams_of_keys: AtOnce<String>,
     /// Ends every stream.
     stop: CancellationToken,
 }
@@ -53,8 +53,8 @@ impl Live {
         Self {
             hub: Hub::default(),
             state: watch::Sender::new(State::Resting),
-            streams: Imports::new(streams_max, workspace_streams_max),
-            streams_of_keys: Imports::new(streams_max, key_streams_max),
+            streams: AtOnce::new(streams_max, workspace_streams_max),
+            streams_of_keys: AtOnce::new(streams_max, key_streams_max),
             stop: CancellationToken::new(),
         }
     }

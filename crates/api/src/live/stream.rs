@@ -28,9 +28,9 @@ use super::hub::{Behind, Looking, Queue};
 use super::wish::{LiveFilter, Wish};
 use super::{LiveClick, Seen, State};
 use crate::app::Shared;
+use crate::at_once::{Full, Running};
 use crate::auth::{Caller, LongCaller, Scope};
 use crate::error::ApiError;
-use crate::imports::{Full, Running};
 
 /// Clicks of a workspace that are read again from the stream, for who comes back after the ring has gone on.
 const REREAD_MAX: usize = 1_000;

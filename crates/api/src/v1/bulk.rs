@@ -18,13 +18,13 @@ use tracing::{debug, info};
 use utoipa::ToSchema;
 
 use crate::app::Shared;
+use crate::at_once::{Full, Running};
 use crate::auth::{Caller, LongCaller, Scope};
 use crate::desk::idempotency;
 use crate::desk::link_body::NewLink;
 use crate::desk::link_import::{self, Imported};
 use crate::error::{ApiError, FieldError, Problem};
 use crate::fields;
-use crate::imports::{Full, Running};
 use crate::ndjson::{Line, Lines};
 
 /// What requests and answers are.
@@ -139,7 +139,7 @@ pub async fn create_links(
     if !matches!(media_type.as_str(), NDJSON | "application/ndjson" | "application/jsonl") {
         return Err(ApiError::ContentType(NDJSON));
     }
-    let running = shared.imports.begin(caller.workspace_id).map_err(|full| {
+    let running = shared.bulk.begin(caller.workspace_id).map_err(|full| {
         ApiError::Busy(match full {
             Full::Everywhere => "as many bulk requests as may run at once are running: try again in a moment",
             Full::Workspace => {

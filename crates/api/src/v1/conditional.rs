@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::desk::{DIGEST_MARK, etag, tags};
+use crate::desk::entity_tag::{DIGEST_MARK, etag, tags};
 
 /// Bytes of an answer's digest that stand in its tag: who asks compares the few answers that they have had.
 const DIGEST_BYTES: usize = 8;

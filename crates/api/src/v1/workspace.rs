@@ -13,7 +13,7 @@ use crate::app::Shared;
 use crate::auth::{Caller, Scope};
 use crate::body::Body;
 use crate::desk::alerts::{self, WorkspaceChange};
-use crate::desk::check_match;
+use crate::desk::entity_tag::check_match;
 use crate::desk::retention::Retention;
 use crate::error::{ApiError, Problem};
 

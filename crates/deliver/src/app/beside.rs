@@ -106,7 +106,7 @@ async fn tell_health(
         }
         metrics.endpoints_disabled.inc_by(disabled.len() as u64);
         for (workspace_id, endpoint_id) in &disabled {
-            info!(%endpoint_id, "an endpoint is gone or has only failed, and was disabled");
+            info!(endpoint.id = %endpoint_id, "an endpoint is gone or has only failed, and was disabled");
             let keys = vec![endpoint_id.to_string()];
             bus.notify(&Changed { table: Table::Endpoints, workspace_id: *workspace_id, keys }).await;
         }

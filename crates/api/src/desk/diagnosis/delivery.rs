@@ -117,43 +117,63 @@ fn waiting(
             "nothing: it ends by itself",
         );
     };
-    let options = &endpoint.options;
-    match (endpoint.state, delivery.next_attempt_at) {
-        (State::Paused, _) => Finding::stop(
+    match endpoint.state {
+        State::Paused => Finding::stop(
             Code::Pending,
             format!("{name} waits: its endpoint is paused"),
             "resume the endpoint",
         ),
-        (State::Disabled, _) => Finding::stop(
+        State::Disabled => Finding::stop(
             Code::Pending,
             format!("{name} waits: its endpoint is disabled"),
             "enable the endpoint",
         ),
-        (State::Active, Some(at)) if at > now && options.settle_ms > 0 => Finding::stop(
+        State::Active => delivery
+            .next_attempt_at
+            .and_then(|due_at| gathering(&name, endpoint, due_at, now))
+            .unwrap_or_else(|| waiting_its_turn(&name, endpoint, check)),
+    }
+}
+
+/// Its endpoint is active, and it is to wait for what else comes in: evidence, or others of its batch.
+fn gathering(name: &str, endpoint: &Endpoint, due_at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Finding> {
+    let options = &endpoint.options;
+    if due_at > now && options.settle_ms > 0 {
+        return Some(Finding::stop(
             Code::Settling,
             format!(
                 "{name} waits until {} for evidence that a machine clicked (settle_ms is {})",
-                moment(at),
+                moment(due_at),
                 options.settle_ms
             ),
             "wait; or let the webhook be told at once, and corrected later",
+        ));
+    }
+    let batch = options.batch.filter(|batch| waits_for_more(*batch, due_at, now))?;
+    Some(Finding::stop(
+        Code::Pending,
+        format!(
+            "{name} waits for others that go in the same request (batch.max_wait_ms is {})",
+            batch.max_wait_ms
         ),
-        (State::Active, Some(at)) if options.batch.is_some_and(|batch| waits_for_more(batch, at, now)) => {
-            let wait = options.batch.unwrap_or_default().max_wait_ms;
-            Finding::stop(
-                Code::Pending,
-                format!("{name} waits for others that go in the same request (batch.max_wait_ms is {wait})"),
-                "wait; or let each event go in a request of its own",
-            )
-        }
-        (State::Active, _) if endpoint.is_unproven(check) => Finding::stop(
+        "wait; or let each event go in a request of its own",
+    ))
+}
+
+/// Its endpoint is active, and nothing else is to come in: why it was not sent yet.
+fn waiting_its_turn(name: &str, endpoint: &Endpoint, check: OwnershipCheck) -> Finding {
+    let options = &endpoint.options;
+    if endpoint.is_unproven(check) {
+        return Finding::stop(
             Code::Unverified,
             format!(
                 "{name} waits its turn: its endpoint gets one request a second, until it shows that it wants more"
             ),
             "verify it, on its page or with POST …/verify: your program gives a challenge back",
-        ),
-        (State::Active, _) if options.ordering.is_kept() => Finding::stop(
+        );
+    }
+    if options.ordering.is_kept() {
+        return Finding::stop(
             Code::InOrder,
             format!(
                 "{name} waits its turn: the endpoint is sent to in order ({}), one after the other",
@@ -161,26 +181,25 @@ fn waiting(
             ),
             "wait; if that takes long, the page of the webhook shows what holds it up",
         )
-        .at(format!("/settings/webhooks/{}", endpoint.id)),
-        (State::Active, _) if options.rate_per_second.is_some() => Finding::stop(
-            Code::RateLimited,
-            format!(
-                "{name} waits its turn: the endpoint takes at most {} requests a second",
-                options.rate_per_second.unwrap_or_default()
-            ),
-            "wait; or raise its rate if your program bears more",
-        ),
-        (State::Active, _) if endpoint.health.as_ref().is_some_and(|health| health.failed > 0) => {
-            Finding::stop(
-                Code::CircuitOpen,
-                format!("{name} waits: the endpoint fails, and gets little until it answers again"),
-                "mend what its last attempts say; what waits is sent by itself then",
-            )
-        }
-        (State::Active, _) => Finding::stop(
-            Code::NoSlot,
-            format!("{name} waits for a free slot"),
-            "if that takes long, your program answers slowly (max_in_flight requests at a time), or `deliver` does not run",
-        ),
+        .at(format!("/settings/webhooks/{}", endpoint.id));
     }
+    if let Some(rate) = options.rate_per_second {
+        return Finding::stop(
+            Code::RateLimited,
+            format!("{name} waits its turn: the endpoint takes at most {rate} requests a second"),
+            "wait; or raise its rate if your program bears more",
+        );
+    }
+    if endpoint.health.as_ref().is_some_and(|health| health.failed > 0) {
+        return Finding::stop(
+            Code::CircuitOpen,
+            format!("{name} waits: the endpoint fails, and gets little until it answers again"),
+            "mend what its last attempts say; what waits is sent by itself then",
+        );
+    }
+    Finding::stop(
+        Code::NoSlot,
+        format!("{name} waits for a free slot"),
+        "if that takes long, your program answers slowly (max_in_flight requests at a time), or `deliver` does not run",
+    )
 }

@@ -1,5 +1,5 @@
-//! How many bulk requests, exports, searches, live streams, waits for events, tests of endpoints, look-ups of names or forms with
-//! files run at once: in all, and for one workspace, key or person, so that none keeps the others out.
+//! How many of one kind may run at once: bulk requests, exports, searches, live streams, waits for events, tests of endpoints,
+//! look-ups of names, forms with files. In all, and for one workspace, key or person, so that none keeps the others out.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,7 +9,7 @@ use model::WorkspaceId;
 
 /// The requests of one kind that are running, by whose they are.
 #[derive(Clone)]
-pub struct Imports<Whose: Eq + Hash = WorkspaceId> {
+pub struct AtOnce<Whose: Eq + Hash = WorkspaceId> {
     running: Arc<Mutex<HashMap<Whose, usize>>>,
     requests_max: usize,
     own_requests_max: usize,
@@ -17,7 +17,7 @@ pub struct Imports<Whose: Eq + Hash = WorkspaceId> {
 
 /// The right to run one; over when it is dropped.
 pub struct Running<Whose: Eq + Hash = WorkspaceId> {
-    imports: Imports<Whose>,
+    at_once: AtOnce<Whose>,
     whose: Whose,
 }
 
@@ -30,7 +30,7 @@ pub enum Full {
     Workspace,
 }
 
-impl<Whose: Eq + Hash + Clone> Imports<Whose> {
+impl<Whose: Eq + Hash + Clone> AtOnce<Whose> {
     /// None yet.
     pub fn new(requests_max: usize, own_requests_max: usize) -> Self {
         Self { running: Arc::default(), requests_max, own_requests_max }
@@ -50,13 +50,13 @@ impl<Whose: Eq + Hash + Clone> Imports<Whose> {
             return Err(Full::Workspace);
         }
         *own += 1;
-        Ok(Running { imports: self.clone(), whose })
+        Ok(Running { at_once: self.clone(), whose })
     }
 }
 
 impl<Whose: Eq + Hash> Drop for Running<Whose> {
     fn drop(&mut self) {
-        let mut running = self.imports.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.at_once.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(own) = running.get_mut(&self.whose) {
             *own = own.saturating_sub(1);
             if *own == 0 {
@@ -72,20 +72,20 @@ mod tests {
 
     #[test]
     fn a_workspace_has_its_share_and_no_more() {
-        let imports = Imports::new(3, 2);
+        let at_once = AtOnce::new(3, 2);
         let [one, two, three] = [(); 3].map(|()| WorkspaceId::generate());
 
-        let first = imports.begin(one);
-        let second = imports.begin(one);
+        let first = at_once.begin(one);
+        let second = at_once.begin(one);
         assert!(first.is_ok() && second.is_ok());
-        assert_eq!(imports.begin(one).err(), Some(Full::Workspace));
-        let others = imports.begin(two);
+        assert_eq!(at_once.begin(one).err(), Some(Full::Workspace));
+        let others = at_once.begin(two);
         assert!(others.is_ok());
-        assert_eq!(imports.begin(three).err(), Some(Full::Everywhere));
+        assert_eq!(at_once.begin(three).err(), Some(Full::Everywhere));
 
         drop(first);
-        assert!(imports.begin(three).is_ok());
+        assert!(at_once.begin(three).is_ok());
         drop((second, others));
-        assert!(imports.running.lock().expect("no panic").is_empty(), "nothing is kept of what is over");
+        assert!(at_once.running.lock().expect("no panic").is_empty(), "nothing is kept of what is over");
     }
 }
