@@ -7,12 +7,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::interval;
 
-/// Sends a head that begins like this and has no end, a byte at each `pace`, until the connection is cut; what it was told.
-pub async fn drip(stream: TcpStream, head: &'static str, pace: Duration) -> Vec<u8> {
+/// Sends a head or a body that begins like this and has no end, a byte at each `pace`, until the connection is cut; what it was
+/// told.
+pub async fn drip(stream: TcpStream, begin: &'static str, pace: Duration) -> Vec<u8> {
     let (mut reader, mut writer) = stream.into_split();
     let dripping = tokio::spawn(async move {
         let mut pace = interval(pace);
-        for byte in head.bytes().chain(iter::repeat(b'x')) {
+        for byte in begin.bytes().chain(iter::repeat(b'x')) {
             pace.tick().await;
             if writer.write_all(&[byte]).await.is_err() {
                 break;

@@ -18,6 +18,15 @@ fn impatient(settings: &mut api::Settings) {
     settings.api.request_timeout = REQUEST_TIMEOUT;
 }
 
+/// The head of a request with a body, as long as a header says.
+fn head_of_body(api: &Api, length: &str) -> String {
+    format!(
+        "POST /v1/links HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         {length}\r\n\r\n",
+        api.key
+    )
+}
+
 async fn connect(api: &Api) -> TcpStream {
     let addr = api.url.strip_prefix("http://").expect("its URL");
     TcpStream::connect(addr).await.expect("the API listens")
@@ -32,6 +41,19 @@ async fn a_head_that_comes_byte_by_byte_is_cut_off_and_others_are_served_meanwhi
     assert_eq!(api.get("/v1/links").await.status, 200);
     let told = timeout(LIMIT, dripping).await.expect("it is cut off").expect("no panic");
     assert!(is_cut(&told), "{}", String::from_utf8_lossy(&told));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_comes_byte_by_byte_is_cut_off_and_others_are_served_meanwhile() {
+    let api = Api::start_with(impatient).await;
+    let mut stream = connect(&api).await;
+    stream.write_all(head_of_body(&api, "content-length: 4000").as_bytes()).await.expect("it is read");
+
+    let dripping = tokio::spawn(drip(stream, r#"{"url": ""#, REQUEST_TIMEOUT / 50));
+
+    assert_eq!(api.get("/v1/links").await.status, 200);
+    let told = timeout(LIMIT, dripping).await.expect("it is cut off").expect("no panic");
+    assert!(told.starts_with(b"HTTP/1.1 503 ") || is_cut(&told), "{}", String::from_utf8_lossy(&told));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,14 +78,10 @@ async fn more_connections_than_the_limit_that_ask_nothing_are_cut_off_and_who_wa
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_too_large_is_refused_before_it_is_there() {
     let api = Api::start_with(|settings| settings.api.body_max_bytes = 4096).await;
-    let head = format!(
-        "POST /v1/links HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n",
-        api.key
-    );
     let (body, forever) = (format!("{{\"url\": \"{}", "x".repeat(5000)), 1_000_000_000);
 
-    let long = format!("{head}content-length: {forever}\r\n\r\n{body}");
-    let endless = format!("{head}transfer-encoding: chunked\r\n\r\n{forever:x}\r\n{body}");
+    let long = head_of_body(&api, &format!("content-length: {forever}")) + &body;
+    let endless = head_of_body(&api, "transfer-encoding: chunked") + &format!("{forever:x}\r\n{body}");
 
     for request in [long, endless] {
         let mut stream = connect(&api).await;

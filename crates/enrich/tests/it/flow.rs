@@ -21,6 +21,9 @@ use crate::given;
 /// Generous: it only ends a test that fails.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// How long it is looked at that something does not end.
+const STAYS_FOR: Duration = Duration::from_millis(500);
+
 /// A running service, and readers of what it publishes and of what is put aside.
 struct Running {
     bus: Bus,
@@ -138,13 +141,15 @@ async fn what_is_in_hand_when_it_is_to_stop_is_finished() {
     let (nats, database) = (TestNats::start().await, TestDatabase::new().await);
     let mut patient = settings(&nats, database.settings());
     (patient.enrich.first_click_timeout, patient.enrich.batch_timeout) = (LIMIT, 2 * LIMIT);
-    let running = Running::start_with(&nats, patient).await;
+    let mut running = Running::start_with(&nats, patient).await;
     running.enrich(&given::click()).await;
     let held = database.hold("first_clicks").await;
     running.publish(given::click().outgoing()).await;
     held.waited_for().await;
 
     running.stop.cancel();
+    let ended = tokio::time::timeout(STAYS_FOR, &mut running.service).await;
+    assert!(ended.is_err(), "it ended with a click in hand");
     held.let_go().await;
     running.service.await.expect("no panic").expect("a clean end");
 
@@ -161,7 +166,8 @@ async fn a_click_that_comes_twice_is_one_event_with_one_answer() {
     let first = running.enrich(&click).await;
     // another message id: CLICKS takes it for another message
     running.publish(Outgoing { id: "again".into(), ..click.outgoing() }).await;
-    let later = running.enrich(&Click { link: click.link.clone(), ..given::click() }).await;
+    let (workspace_id, link) = (click.workspace_id, click.link.clone());
+    let later = running.enrich(&Click { workspace_id, link, ..given::click() }).await;
 
     assert_eq!((first.is_first_click, later.is_first_click), (Some(true), Some(false)));
     let events = running
