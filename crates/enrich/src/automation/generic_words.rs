@@ -13,6 +13,7 @@ const WORDS: &[&str] = &[
     r"-bot\b | \bsiege/ | http[\s_-]?client | download(?:er|manager)\b",
     r"(?:bot|checker) (?: [/;:)\]+\-_0-9] | \s* $ | \s [^a-z] )",
     r"headless|selenium|puppeteer|playwright|phantomjs|webdriver|wkhtmlto|lighthouse|page\s?speed|\bptst\b|\bwpm\b",
+    r"slimerjs|casperjs|jsdom|htmlunit|\bsplash\s+version/|\bcypress/|assetnote",
     r"monitor(?:ing)?\b|uptime|\bping(?:dom)?|statuscake|watchdog|\bprobe|linkcheck|\bchecklink|verifier|validat(?:e|or)|\baudit",
     r"analy[sz]er|analytics|insights|survey|\bresearch|\bseo\b|seo[a-z]*[/-]|backlink|sitemap|[a-z-]scan\b|-scanner\b",
     r"preview|unfurl|expander|screenshot|screenie|mshots|thumbnail|webthumb|snapsearch|\bsnapshot|web-?capture",

@@ -17,7 +17,7 @@ const COMMON_BRANDS: [&str; 3] = ["Microsoft Edge", "Google Chrome", "Chromium"]
 const PLAIN_CHROME: [&str; 3] = ["Chrome", "Chrome Mobile", "Chromium"];
 
 /// Browsers that the rules take for the engine whose name stands beside theirs.
-const OWN: [(&str, &str); 11] = [
+const OWN: [(&str, &str); 13] = [
     ("Vivaldi/", "Vivaldi"),
     ("Whale/", "Whale"),
     ("Falkon/", "Falkon"),
@@ -29,6 +29,8 @@ const OWN: [(&str, &str); 11] = [
     ("Otter/", "Otter"),
     ("WebPositive/", "WebPositive"),
     ("qutebrowser/", "qutebrowser"),
+    (" Focus/", "Firefox Focus"),
+    (" Klar/", "Firefox Klar"),
 ];
 
 /// What the rules take those for.
@@ -114,7 +116,6 @@ fn hinted<'a>(hints: &Hints<'a>, ruled: Option<&'a str>) -> Option<(&'a str, &'a
         ("YaBrowser" | "Yandex", _) => "Yandex Browser",
         ("HuaweiBrowser", _) => "Huawei Browser",
         ("CocCoc", _) => "Coc Coc",
-        ("Avast Secure Browser", _) => "Avast",
         // it says no more than that: so do browsers that say more in the User-Agent
         ("Chromium", _) if ruled.is_some_and(|ruled| !PLAIN_CHROME.contains(&ruled)) => return None,
         (brand, _) => brand,

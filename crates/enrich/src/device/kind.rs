@@ -150,6 +150,9 @@ pub fn of(agent: &str, hints: &Hints<'_>, os: Option<&str>, named: &Named) -> De
 }
 
 fn by_words(agent: &str, os: Option<&str>, named: &Named) -> DeviceKind {
+    if own_words::is_ipad_as_mac(agent) {
+        return DeviceKind::Tablet;
+    }
     let code = named.code.as_deref().unwrap_or("");
     // many makers have an S7
     let name = named.name.as_deref().filter(|_| code.len() >= TELLING_CODE_BYTES_MIN).unwrap_or("");
@@ -262,6 +265,10 @@ mod tests {
             ("Mozilla/5.0 (Linux; Android 9; HUAWEI WATCH 3) Mobile Safari/537.36", DeviceKind::Watch),
             ("Mozilla/5.0 (Linux; Android 6.0; MRX-AL19) Safari/537.36", DeviceKind::Tablet),
             ("Mozilla/5.0 (PC; OpenHarmony 5.0) Chrome/114.0.0.0 Safari/537.36", DeviceKind::Desktop),
+            (
+                "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15) AppleWebKit/605.1.15 (KHTML, like Gecko) FxiOS/128.0 Safari/605.1.15",
+                DeviceKind::Tablet,
+            ),
             ("Mozilla/5.0 (DTV; TSBNetTV/T3) NetFront/4.1", DeviceKind::Tv),
             ("Mozilla/5.0 (Linux; Android 9; TAB 7 Build/X) Mobile Safari/537.36", DeviceKind::Tablet),
             ("Mozilla/4.0 (compatible; MSIE 5.0; Win98)", DeviceKind::Desktop),

@@ -126,6 +126,11 @@ impl Models {
             .or_else(|| schemes::likely_brand_of(code))
     }
 
+    /// A brand as most devices of the table have it: of `XiaoMi` and `Xiaomi` one.
+    pub fn spelled(&self, brand: String) -> String {
+        self.brands.get(&brand.to_lowercase()).cloned().unwrap_or(brand)
+    }
+
     /// `CUBOT KINGKONG 9`, `Cherry Mobile Flare`: its first words. Not what stands before a number in one word, which is
     /// another maker's line of phones more often than not.
     pub fn brand_named(&self, code: &str) -> Option<&str> {

@@ -15,6 +15,14 @@ const BROWSER: &str = "Browser";
 
 const HUAWEI: &str = "Huawei";
 
+/// Brands whose codes are names of several words, which the rules cut at the first.
+const NAMES_HAVE_BLANKS: [&str; 2] = ["Nokia", HUAWEI];
+
+/// Was a brand of Huawei's, and begins its codes with its name where the rules know Huawei.
+const HONOR: &str = "Honor";
+
+const APPLE: &str = "Apple";
+
 /// Went on to make what the rules know as Nokia's.
 const MICROSOFT: &str = "Microsoft";
 
@@ -40,6 +48,15 @@ impl Devices {
     /// The hint is the code as its maker writes it, which the table lists; in a User-Agent the code has to be
     /// found, which the rules do better than the table where they know the brand.
     pub(super) fn name(&self, agent: &str, hints: &Hints<'_>, ruled: Option<ValueRef<'_>>) -> Named {
+        let named = self.name_as_told(agent, hints, ruled);
+        // rules and table do not spell all alike
+        Named { brand: named.brand.map(|brand| self.models.spelled(brand)), ..named }
+    }
+
+    fn name_as_told(&self, agent: &str, hints: &Hints<'_>, ruled: Option<ValueRef<'_>>) -> Named {
+        if own_words::is_ipad_as_mac(agent) {
+            return Named { brand: Some(APPLE.to_owned()), ..Named::default() };
+        }
         if let Some(code) = hints.model {
             let brand = || schemes::brand_of(code).map(str::to_owned).or_else(|| self.ruled_brand(code));
             return self.name_by_code(code, brand);
@@ -73,13 +90,23 @@ impl Devices {
         if code == Some(BROWSER) {
             return Named::default();
         }
+        if let Some(code) = code.and_then(|code| code.strip_prefix(HONOR)?.strip_prefix(' '))
+            && brand == HUAWEI
+        {
+            let name = self.models.find(code).and_then(|known| known.name_by(HONOR));
+            return Named { brand: Some(HONOR.to_owned()), code: Some(code.to_owned()), name };
+        }
         let whole = code.and_then(|code| whole_code(agent, brand, code));
         // the rules put the brand before some codes
         let bare = code.filter(|code| !agent.contains(code)).and_then(|code| code.strip_prefix(brand));
         let code = whole.or(bare.map(str::trim).filter(|code| agent.contains(code))).or(code);
         let is_microsofts = own_words::windows_phone(agent).is_some_and(|(maker, _)| maker == MICROSOFT);
         let maker = if is_microsofts { MICROSOFT } else { brand };
-        let known = code.and_then(|code| self.models.find(code));
+        // the table lists some codes with the brand before them
+        let written = codes::find(agent).filter(|written| code.is_some_and(|code| written.ends_with(code)));
+        let known = written
+            .and_then(|written| self.models.find(written))
+            .or_else(|| code.and_then(|code| self.models.find(code)));
         let listed = known.as_ref().and_then(|known| known.brand.as_deref());
         let own = code.and_then(|code| schemes::own_brand(code, brand, listed)).unwrap_or(maker).to_owned();
         Named {
@@ -161,7 +188,14 @@ fn whole_code<'a>(agent: &'a str, brand: &str, ruled: &str) -> Option<&'a str> {
         return goes_on(own, &[' ', '_']);
     }
     let found = codes::find(agent)?;
-    let before = found.find(ruled).map(|at| &found[..at]);
+    let place = found.find(ruled);
+    if let Some(own) = place.map(|at| &found[at..])
+        && (own[ruled.len()..].starts_with('.')
+            || own[ruled.len()..].starts_with(' ') && NAMES_HAVE_BLANKS.contains(&brand))
+    {
+        return Some(own);
+    }
+    let before = place.map(|at| &found[..at]);
     let is_cut = ruled.starts_with(char::is_lowercase)
         && before.is_some_and(|word| word.ends_with(char::is_lowercase) && !word.eq_ignore_ascii_case(brand));
     let has_more = ruled.contains(" Build/");
@@ -215,6 +249,8 @@ mod tests {
                 "moto g pure",
             ),
             ("LE2121", "OnePlus", "LE2121"),
+            ("Nokia 7.2", "Nokia", "7.2"),
+            ("Nokia C21 Plus", "Nokia", "C21 Plus"),
             (
                 "Mozilla/5.0 (Windows Phone 10.0; Android 6.0.1; Microsoft; Lumia 950 XL) AppleWebKit/537.36 \
                  (KHTML, like Gecko) Chrome/52.0.2743.116 Mobile Safari/537.36 Edge/15.15254",
@@ -258,6 +294,17 @@ mod tests {
             ("SO-52C", "Sony", "SO-52C"),
             ("2312DRA50G", "Xiaomi", "2312DRA50G"),
             ("ELI-NX9", "Honor", "ELI-NX9"),
+            ("ELS-NX9", "Huawei", "ELS-NX9"),
+            ("CPH2581", "OnePlus", "CPH2581"),
+            ("CPH2387", "Oppo", "CPH2387"),
+            ("A142", "Nothing", "A142"),
+            ("BL9000", "Blackview", "BL9000"),
+            (
+                "Mozilla/5.0 (Linux; Android 12; PGT-AN10 Build/HONORPGT-AN10; wv) AppleWebKit/537.36 (KHTML, like Gecko) \
+                 Version/4.0 Chrome/99.0.4844.88 Mobile Safari/537.36",
+                "Honor",
+                "PGT-AN10",
+            ),
             ("BAH4-W09", "Huawei", "BAH4-W09"),
             ("HMD Aura", "HMD", "HMD Aura"),
         ]);

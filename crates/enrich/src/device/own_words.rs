@@ -61,12 +61,20 @@ pub fn by_word(agent: &str) -> Option<(&'static str, Option<&'static str>)> {
     Some((brand, *model))
 }
 
+/// Browsers of other makers on iOS, by their tokens.
+const IOS_BROWSERS: [&str; 4] = ["FxiOS/", "CriOS/", "EdgiOS/", " GSA/"];
+
 /// System and kind of the device with Puffin, which names the system of the server that draws its pages as the browser's:
 /// `(X11; Linux x86_64) … Puffin/9.4.1.51004AP`.
 pub fn puffin(agent: &str) -> Option<(&'static str, DeviceKind)> {
     let (_, version) = agent.split_once("Puffin/")?;
     let letters = version.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
     PUFFINS.iter().find(|(end, ..)| letters.starts_with(end)).map(|(_, os, kind)| (*os, *kind))
+}
+
+/// Whether it is an iPad that asks for the pages of a computer: the browser is one that exists on iOS alone.
+pub fn is_ipad_as_mac(agent: &str) -> bool {
+    agent.contains("(Macintosh;") && IOS_BROWSERS.iter().any(|token| agent.contains(token))
 }
 
 /// Maker and model of a Windows Phone, the last two that its brackets name:

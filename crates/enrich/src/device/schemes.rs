@@ -8,7 +8,14 @@ use regex::RegexSet;
 const SCHEMES: &[(&str, &str)] = &[
     (r"^AFT[A-Z]|^KF[A-Z]|^Fire HD\b", "Amazon"),
     (r"^RMX\d|^RMP\d", "realme"),
+    // numbered with those of Oppo, without a mark of their own
+    (
+        r"^CPH2(?:4(?:47|49|51|6[57]|87|9[13])|5(?:1[35]|51|69|73|8[135])|6(?:09|11|13|19|21|4[579]|5[35]|6[13]|91)|7(?:23|4[157]|9[35]))$",
+        "OnePlus",
+    ),
+    (r"^OPD2(?:203|403|415)$", "OnePlus"),
     (r"^CPH\d|^OPD\d", "Oppo"),
+    (r"^A(?:001T?|015|024|059P?|06[359]P?|142P?)$", "Nothing"),
     (r"^SM-[A-Z]", "Samsung"),
     (r"^TB-?[A-Z\d]\w*\d|^YT\d?-", "Lenovo"),
     (r"^XQ-[A-Z]|^SO[GV]\d\d$|^SO-(?:0\d[G-Z]|[1-9]\d[A-Z])|^NSZ-|^EBRD\d", "Sony"),
@@ -29,7 +36,7 @@ const SCHEMES: &[(&str, &str)] = &[
     (r"^VFD ", "Vodafone"),
     (r"^1000\d{5}$", "Onn"),
     (r"^WP\d\d?(?:$| )", "Oukitel"),
-    (r"^BV\d{4}", "Blackview"),
+    (r"^B[VL]\d{4}", "Blackview"),
     (r"^(?:Power )?Armor ", "Ulefone"),
     (r"^KING ?KONG", "Cubot"),
     (r"^BISON", "Umidigi"),
@@ -52,7 +59,12 @@ const SCHEMES: &[(&str, &str)] = &[
 
 /// The shape of Huawei's codes, which Honor took along: three letters of the family, perhaps its generation, networks.
 const HUAWEI: &[(&str, &str)] = &[
-    // since it stands by itself, Honor alone sells phones of this network
+    // Huawei's last phones of the fifth generation of networks before Honor stood by itself
+    (
+        r"^(?:ANA|ANG|CND|ELS|EVR|JEF|JER|LIO|NOH|NOP|OCE|TAH|TAS|TET)-(?:AN|NX|N)\d|^CDY-(?:NX9|AN00)",
+        "Huawei",
+    ),
+    // since then, Honor alone sells phones of this network
     (r"^[A-Z]{3}\d?-(?:AN|NX|N)\d", "Honor"),
     (r"^[A-Z]{3}\d?-(?:AL|TL|LX|BX|L|W|U)\d\d?|^M[2356]-[A8]\d\d[LW]", "Huawei"),
 ];
@@ -110,6 +122,10 @@ mod tests {
             ("KFTRWI", "Amazon"),
             ("RMX3939", "realme"),
             ("OPD2404", "Oppo"),
+            ("OPD2403", "OnePlus"),
+            ("CPH2581", "OnePlus"),
+            ("CPH2387", "Oppo"),
+            ("A065", "Nothing"),
             ("TB-8506FS", "Lenovo"),
             ("TB373FU", "Lenovo"),
             ("YT3-850M", "Lenovo"),
@@ -139,6 +155,7 @@ mod tests {
     fn huawei_and_honor_share_a_shape() {
         assert_eq!(likely_brand_of("ELI-NX9"), Some("Honor"));
         assert_eq!(likely_brand_of("MAA-AN10"), Some("Honor"));
+        assert_eq!(likely_brand_of("NOH-NX9"), Some("Huawei"));
         assert_eq!(likely_brand_of("ADY-LX9"), Some("Huawei"));
         assert_eq!(likely_brand_of("BAH4-W09"), Some("Huawei"));
         assert_eq!(likely_brand_of("M2-801W"), Some("Huawei"));

@@ -16,6 +16,9 @@ pub fn of(agent: &str, hints: &Hints<'_>, ruled: Option<ValueRef<'_>>) -> (Optio
     if let Some(version) = harmony(agent) {
         return (Some(HARMONY.to_owned()), version);
     }
+    if own_words::is_ipad_as_mac(agent) {
+        return (Some("iOS".to_owned()), None);
+    }
     let drawn_for = own_words::puffin(agent).map(|(os, _)| os);
     // some browsers of television sets write it so, that sites do not take the set for a phone
     let ruled = ruled.filter(|_| !agent.contains("Andr0id"));
@@ -36,14 +39,17 @@ pub fn of(agent: &str, hints: &Hints<'_>, ruled: Option<ValueRef<'_>>) -> (Optio
     let version = match (hints.platform_version, hinted_name) {
         (Some(version), Some("Windows")) => windows(version),
         (Some(version), Some(_)) => Some(trimmed(version)),
-        _ if agrees => ruled.as_ref().and_then(|ruled| version(agent, ruled)),
+        _ if agrees => match &ruled {
+            Some(ruled) => version(agent, ruled),
+            None => unruled_version(agent),
+        },
         _ => None,
     };
     (name.map(str::to_owned), version.filter(|version| !version.is_empty()))
 }
 
 /// Systems that the rules do not know, by a word.
-const UNRULED: [(&str, &str); 14] = [
+const UNRULED: [(&str, &str); 16] = [
     ("KAIOS", "KaiOS"),
     ("Web0S", "webOS"),
     ("webOS", "webOS"),
@@ -58,7 +64,17 @@ const UNRULED: [(&str, &str); 14] = [
     ("Windows", "Windows"),
     ("Linux", "Linux"),
     ("J2ME", "Java ME"),
+    ("Haiku", "Haiku"),
+    ("OS/2", "OS/2"),
 ];
+
+/// Words that a version follows, where the rules do not know the system by them.
+const BEFORE_VERSIONS: [&str; 2] = ["Andr0id ", "Adr "];
+
+fn unruled_version(agent: &str) -> Option<String> {
+    let (_, after) = BEFORE_VERSIONS.iter().find_map(|word| agent.split_once(word))?;
+    Some(trimmed(after.split(|c: char| !c.is_ascii_digit() && c != '.').next()?))
+}
 
 /// Its version, if it is told, where the system is HarmonyOS.
 fn harmony(agent: &str) -> Option<Option<String>> {
@@ -79,6 +95,8 @@ fn name(ruled: &str) -> &str {
         "Chrome OS" => "ChromeOS",
         "Web0S" => "webOS",
         "ATV OS X" => "tvOS",
+        "Chromecast Android" => "Android",
+        "Chromecast Linux" => "Linux",
         name => name,
     }
 }
@@ -133,7 +151,8 @@ fn version(agent: &str, ruled: &ValueRef<'_>) -> Option<String> {
         "Mac OS X" if version == "10.15.7" || version == "10.15" => None,
         "Windows" if agent.contains("Windows NT 10.0") => None,
         "Android" if agent.contains("Android 10; K)") => None,
-        "Chrome OS" => None,
+        // of Chromecasts it is the program's
+        "Chrome OS" | "Chromecast Android" | "Chromecast Linux" => None,
         "iOS" => Some(newer_ios(agent).unwrap_or(version)),
         _ => Some(version),
     }
@@ -156,7 +175,11 @@ mod tests {
     fn systems_that_the_rules_do_not_know_are_told_by_a_word() {
         assert_eq!(unruled("UCWEB/2.0 (Linux; U; Adr 4.4.4; en-US; X)"), Some("Android"));
         assert_eq!(unruled("Opera/9.80 (J2ME/MIDP; Opera Mini/7.1)"), Some("Java ME"));
+        assert_eq!(unruled("Mozilla/5.0 (BeOS; U; Haiku BePC; en-US) Firefox/2.0"), Some("Haiku"));
         assert_eq!(unruled("Thing/1.0"), None);
+        assert_eq!(unruled_version("UCWEB/2.0 (Linux; U; Adr 4.4.4; en-US; X)").as_deref(), Some("4.4.4"));
+        assert_eq!(unruled_version("Mozilla/5.0 (Linux; Andr0id 9; BRAVIA)").as_deref(), Some("9"));
+        assert_eq!(unruled_version("Thing/1.0"), None);
     }
 
     #[test]
