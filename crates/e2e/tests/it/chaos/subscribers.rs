@@ -61,16 +61,16 @@ pub struct Observed {
     mood: Mood,
     /// `None` while it is away.
     running: Option<Subscriber>,
-    pub told: BTreeMap<u32, Told>,
+    /// The tellings of each click, by their ids: the first one, and those that amend it.
+    pub told: BTreeMap<u32, BTreeMap<String, Told>>,
     /// What came again although it had said 200.
     pub doubled: Vec<Doubled>,
     /// What is wrong with what it was told.
     pub faults: Vec<String>,
 }
 
-/// What a subscriber was told of one click.
+/// What a subscriber was told of a click at one time.
 pub struct Told {
-    webhook_id: String,
     body_hash: u64,
     /// When it has said 200 for the first time.
     accepted_at: Option<DateTime<Utc>>,
@@ -213,14 +213,13 @@ impl Observed {
         let mut hasher = DefaultHasher::new();
         request.body.hash(&mut hasher);
         let body_hash = hasher.finish();
-        let told = self.told.entry(click).or_insert_with(|| Told {
-            webhook_id: webhook_id.to_owned(),
-            body_hash,
-            accepted_at: None,
-        });
-        if told.webhook_id != webhook_id {
-            self.faults.push(format!("click {click} came as {} and as {webhook_id}", told.webhook_id));
-        } else if told.body_hash != body_hash {
+        let tellings = self.told.entry(click).or_default();
+        if let Some(other) = tellings.keys().find(|other| event_of(other) != event_of(webhook_id)) {
+            self.faults.push(format!("click {click} came as {other} and as {webhook_id}"));
+        }
+        let told =
+            tellings.entry(webhook_id.to_owned()).or_insert_with(|| Told { body_hash, accepted_at: None });
+        if told.body_hash != body_hash {
             self.faults.push(format!("{webhook_id} came again with another body"));
         }
         if let Some(accepted_at) = told.accepted_at {
@@ -230,6 +229,17 @@ impl Observed {
             told.accepted_at = Some(request.at);
         }
     }
+}
+
+/// The id of a click's first telling, by that of any: `evt_01jd_1` is the first that amends `evt_01jd`.
+fn event_of(webhook_id: &str) -> &str {
+    let end = webhook_id.match_indices('_').nth(1).map_or(webhook_id.len(), |(at, _)| at);
+    &webhook_id[..end]
+}
+
+#[test]
+fn tellings_of_one_click_are_known_by_their_ids() {
+    assert_eq!([event_of("evt_01jd"), event_of("evt_01jd_1"), event_of("")], ["evt_01jd", "evt_01jd", ""]);
 }
 
 async fn start_at(port: u16) -> Subscriber {
