@@ -157,10 +157,7 @@ async fn judge(
 async fn publish(bus: &Bus, conn: &mut Connection, amendments: Vec<EnrichedClick>) -> anyhow::Result<u64> {
     let publisher = bus.publisher();
     let mut amended = 0;
-    for mut click in amendments {
-        if click.is_first_click.is_none() {
-            click.is_first_click = first_clicks::claim_late(conn, &click).await?;
-        }
+    for click in amendments {
         let is_new = publisher.publish_new(click.outgoing()).await;
         if !is_new.context("an amendment could not be published: run it again")? {
             continue;

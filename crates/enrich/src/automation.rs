@@ -114,7 +114,9 @@ impl Rules {
         let Some(agent) = agent.filter(|agent| !agent.trim().is_empty()) else {
             return only(missing_agent::SIGNAL);
         };
-        if let Some(declared) = self.declared.load().signal(agent).or_else(|| declared::spider(described)) {
+        if let Some(declared) =
+            self.declared.load().signal(agent).or_else(|| declared::spider(agent, described))
+        {
             return only(declared);
         }
         let words = self.generic_words.signal(agent);

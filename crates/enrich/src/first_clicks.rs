@@ -101,12 +101,19 @@ impl FirstClicks {
         }
     }
 
-    /// Gives up what clicks hold that turned out to be machines': a person's later click is the first then. When that cannot
-    /// be done now it is not done.
+    /// Gives up what clicks hold that turned out to be machines': a person's later click is the first then. What takes longer than
+    /// an answer goes on by itself; while nothing is asked, nothing is given up.
     pub async fn release(&self, candidates: Vec<Candidate>) {
-        if !candidates.is_empty() && self.question(release(self.pool.clone(), candidates)).await.is_none() {
-            warn!("first clicks of machines stay taken");
+        if candidates.is_empty() || self.is_closed() {
+            return;
         }
+        let releasing = release(self.pool.clone(), candidates);
+        let releasing = tokio::spawn(async move {
+            if let Err(error) = releasing.await {
+                warn!(error = format!("{error:#}"), "first clicks of machines stay taken");
+            }
+        });
+        let _ = timeout(self.answer_timeout, releasing).await;
     }
 
     fn is_closed(&self) -> bool {
@@ -135,7 +142,10 @@ impl FirstClicks {
 
 async fn release(pool: Pool, candidates: Vec<Candidate>) -> anyhow::Result<()> {
     let mut conn = pool.get().await?;
-    Ok(first_clicks::release(&mut conn, &claims(&candidates)).await?)
+    let mut claims = claims(&candidates);
+    // in the order of the key, so that two replicas never wait for each other in a circle
+    claims.sort_by_key(|claim| (claim.link_id, claim.visitor));
+    Ok(first_clicks::release(&mut conn, &claims).await?)
 }
 
 fn claims(candidates: &[Candidate]) -> Vec<Claim<'_>> {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use model::{ClickId, EnrichedClick, LinkId};
 
+use crate::partitions::days_of;
 use crate::statement::{Statement, Values, statement};
 use crate::{Connection, QueryResult};
 
@@ -74,12 +75,13 @@ const RECORD: &str = concat!(
 );
 
 /// Replaces what is there by a higher revision. A click that turns out to be a machine's is no visit any more, and the other
-/// way round.
+/// way round. Partitions of other days are not opened ([`days_of`]).
 const AMEND: &str = concat!(
     "WITH before AS MATERIALIZED (
         SELECT clicks.day, clicks.id, clicks.verdict AS told FROM clicks
-        JOIN unnest($1, $2, $4) AS asked (id, day, revision) ON asked.day = clicks.day AND asked.id = clicks.id
-        WHERE clicks.revision < asked.revision ORDER BY clicks.day, clicks.id FOR UPDATE OF clicks
+        JOIN unnest((SELECT $1), (SELECT $4)) AS asked (id, revision) ON asked.id = clicks.id
+        WHERE clicks.day = ANY($27) AND clicks.revision < asked.revision
+        ORDER BY clicks.day, clicks.id FOR UPDATE OF clicks
     ), written AS (",
     insert!(
         "JOIN before USING (day, id)",
@@ -179,7 +181,9 @@ pub async fn record(
     recorded.add(bound(RECORD, &columns, now).get_result(conn).await?);
     if recorded.written < columns.ids.len() {
         // a statement of its own sees what others have inserted meanwhile
-        recorded.add(bound(AMEND, &columns, now).get_result(conn).await?);
+        let days = days_of(columns.days.iter().copied());
+        let amend = bound(AMEND, &columns, now).bind::<Array<Date>, _>(days);
+        recorded.add(amend.get_result(conn).await?);
     }
     Ok(recorded)
 }
@@ -264,4 +268,32 @@ fn columns<'a>(clicks: &[NewClick<'a>]) -> Columns<'a> {
 fn text(text: &Option<String>) -> Option<Cow<'_, str>> {
     let text = text.as_deref()?;
     Some(if text.contains('\0') { Cow::Owned(text.replace('\0', "")) } else { Cow::Borrowed(text) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plans::Planned;
+
+    #[tokio::test]
+    async fn what_is_amended_is_looked_up_in_the_partitions_of_its_days() {
+        let types = "uuid[], date[], uuid[], integer[], timestamptz[], uuid[], text[], text[], text[], text[], text[], text[], \
+                     text[], text[], text[], text[], text[], text[], boolean[], timestamptz, bytea[], text[], text[], text[], \
+                     text[], text[], date[]";
+        let (id, day) = ("ARRAY[gen_random_uuid()]", format!("ARRAY[date '{}']", Utc::now().date_naive()));
+        let (nothing, word) = ("ARRAY[NULL::text]", "ARRAY['other']");
+        let values = [
+            &format!("{id}, {day}, {id}, ARRAY[1], ARRAY[now()], {id}"),
+            &[nothing; 8].join(", "),
+            &format!("{word}, {nothing}, {nothing}, {word}, ARRAY[true], now(), ARRAY[''::bytea]"),
+            &format!("{nothing}, {nothing}, {word}, {nothing}, {nothing}, {day}"),
+        ]
+        .map(String::as_str)
+        .join(", ");
+
+        let planned = Planned::of(AMEND, types, &values).await.reading("clicks");
+
+        assert_eq!(planned.scans_of_today().len(), 1, "{planned}");
+        assert_eq!((planned.scans_of_others(), planned.is_made_once), (0, false), "{planned}");
+    }
 }

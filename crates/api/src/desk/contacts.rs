@@ -72,7 +72,8 @@ async fn work(shared: &Shared, caller: &Caller, mut erasure: Erasure) -> Result<
     let mut pause = Duration::ZERO;
     while erasure.scrubbed_at.is_none() && Instant::now() < deadline {
         tokio::time::sleep(pause).await;
-        let mut conn = shared.pool.get().await?;
+        // it has begun: what cannot be done now `record` does
+        let Ok(mut conn) = shared.pool.get().await else { break };
         pause = match erasures::step(&mut conn, erasure.id, bus::erased::erased, Utc::now()).await? {
             Step::Looked(emptied) => {
                 forget(shared, caller, &mut conn, &emptied).await?;

@@ -3,7 +3,6 @@
 use bus::Message as _;
 use chrono::{TimeDelta, Utc};
 use model::automation::{Automation, Verdict};
-use model::link::LinkKind;
 use model::{ClickId, EnrichedClick, EventId, WorkspaceId};
 use store::clicks::{self, NewClick};
 use store::first_run::WORKSPACE_NAME;
@@ -81,23 +80,6 @@ async fn newer_rules_tell_what_they_would_change_and_change_it_when_told_to() {
     assert_eq!(amended.earlier[0].verdict, Verdict::Human);
     let nothing = clickwire.ok(&["rejudge", "--since", "1h", "--until", "30min"]).await;
     assert!(nothing.stdout.ends_with("No verdict changes.\n"), "{nothing:?}");
-}
-
-#[tokio::test]
-async fn who_is_a_person_by_newer_rules_may_be_the_first_of_a_contact() {
-    let World { database, nats, clickwire, workspace_id } = World::start().await;
-    let mut taken_for_a_machine = click(workspace_id, Some(PERSON));
-    taken_for_a_machine.automation.verdict = Verdict::Automated;
-    taken_for_a_machine.is_first_click = Some(false);
-    taken_for_a_machine.click.link.kind = LinkKind::Message;
-    taken_for_a_machine.click.link.labels.contact_id = Some("cont_9".to_owned());
-    record(&database, &[&taken_for_a_machine]).await;
-
-    clickwire.ok(&["rejudge", "--since", "1h", "--apply"]).await;
-
-    let [(_, payload)] = &nats.messages("ENRICHED").await[..] else { panic!("one message") };
-    let amended = EnrichedClick::decode(payload).expect("a click");
-    assert_eq!((amended.automation.verdict, amended.is_first_click), (Verdict::Human, Some(true)));
 }
 
 const PERSON: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 \

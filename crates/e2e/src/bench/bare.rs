@@ -68,17 +68,41 @@ pub async fn passed_on(visitors: &Mixed, look_up: &LookUp) -> anyhow::Result<(f6
     let sample = look_up.enrich(&visitors.click(world.workspace_id, &link, 0), Utc::now()).outgoing();
     streams::fill(&world, |n| visitors.click(world.workspace_id, &link, n)).await?;
     let handler = PassOn { publisher: world.bus.publisher(), subject: sample.subject };
+    worked_off(&world, handler).await
+}
+
+/// The same through a loop that only reads and acknowledges them.
+pub async fn read(visitors: &Mixed) -> anyhow::Result<(f64, f64)> {
+    let world = World::start().await?;
+    let link = world.create_links(1).await?.remove(0);
+    streams::fill(&world, |n| visitors.click(world.workspace_id, &link, n)).await?;
+    worked_off(&world, Acknowledge).await
+}
+
+/// Clicks a second, and this process's time for one, µs, when all that wait go through a handler.
+async fn worked_off(world: &World, handler: impl Handler<Message = Click>) -> anyhow::Result<(f64, f64)> {
     let metrics = ConsumerMetrics::register(Ops::new().registry(), "bench")?;
     let consumer = Consumer::new(&world.bus, ConsumerName::Enrich, LIMITS, metrics);
     let stop = CancellationToken::new();
     let own = i32::try_from(std::process::id())?;
     let before = process::own_cpu(own);
     let running = tokio::spawn(consumer.run(Arc::new(handler), stop.clone()));
-    let per_second = streams::drain(&world, ConsumerName::Enrich).await?;
+    let per_second = streams::drain(world, ConsumerName::Enrich).await?;
     let spent = process::own_cpu(own).saturating_sub(before);
     stop.cancel();
     running.await??;
     Ok((per_second, spent.as_secs_f64() * 1e6 / streams::CLICKS as f64))
+}
+
+/// Does nothing with a click.
+struct Acknowledge;
+
+impl Handler for Acknowledge {
+    type Message = Click;
+
+    async fn handle(&self, _batch: &[Click]) -> Verdicts {
+        Verdicts::all(Verdict::Done)
+    }
 }
 
 /// Publishes each click as it came.

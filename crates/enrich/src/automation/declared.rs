@@ -109,16 +109,16 @@ impl Declared {
 }
 
 /// Whether it is the browser of an app: a view without Safari on iOS, one on Android, or a desktop program's.
-fn is_shown_in_an_app(agent: &str) -> bool {
+pub(super) fn is_shown_in_an_app(agent: &str) -> bool {
     let is_on_ios = agent.starts_with("Mozilla/5.0 (iP") && !agent.contains("Safari/");
     let is_plain = !agent.contains("compatible;");
     is_plain && (is_on_ios || agent.contains("; wv)") || agent.contains(" Electron/"))
 }
 
-/// Fires on a User-Agent that uap-core knows as a program's.
-pub fn spider(described: &Described) -> Option<Signal> {
+/// Fires on a User-Agent that uap-core knows as a program's, but for apps that it takes for one by their name.
+pub fn spider(agent: &str, described: &Described) -> Option<Signal> {
     let signal = Signal { code: "ua_spider", weight: DECISIVE, class: MachineClass::Crawler };
-    described.is_spider.then_some(signal)
+    (described.is_spider && !is_shown_in_an_app(agent)).then_some(signal)
 }
 
 impl Crawler {

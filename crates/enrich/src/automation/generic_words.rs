@@ -1,9 +1,10 @@
 //! Words that programs have in their names: no list knows all of them, but most are called `…bot`.
 
 use model::automation::MachineClass;
-use regex::Regex;
+use regex::{Captures, Regex};
 
 use super::Signal;
+use super::declared::is_shown_in_an_app;
 use super::verdict::STRONG;
 
 /// Words of programs' names. Some stand inside of longer ones, some count only at the end of one; not `scanner` by
@@ -41,10 +42,19 @@ const EXCEPTIONS: [&str; 5] = [
     r"\bcom\.[a-z.]+",
 ];
 
+/// Names with a version. Where an app shows a page they are the app's: `Crypto.com/3.9`, `BabyMonitor/2.1`.
+const NAMES: &str = r"[A-Za-z][\w.-]*/\d[\w.]*";
+
+/// Those of programs that show pages so, too.
+const PROGRAMS: &str =
+    r"(?i)bot/|crawler|spider/|headless|selenium|puppeteer|playwright|cypress|pingdom|lighthouse|ptst";
+
 /// The words, compiled.
 pub struct GenericWords {
     words: Regex,
     exceptions: Regex,
+    names: Regex,
+    programs: Regex,
 }
 
 impl GenericWords {
@@ -55,12 +65,21 @@ impl GenericWords {
         Self {
             words: compile(&format!("(?xi)(?:{words})")),
             exceptions: compile(&format!("(?i){}", EXCEPTIONS.join("|"))),
+            names: compile(NAMES),
+            programs: compile(PROGRAMS),
         }
     }
 
     /// Fires on a User-Agent with such a word.
     pub fn signal(&self, agent: &str) -> Option<Signal> {
-        let rest = self.exceptions.replace_all(agent, "${end}");
+        let mut rest = self.exceptions.replace_all(agent, "${end}");
+        if is_shown_in_an_app(agent) {
+            let programs = |found: &Captures<'_>| match self.programs.is_match(&found[0]) {
+                true => found[0].to_owned(),
+                false => String::new(),
+            };
+            rest = self.names.replace_all(&rest, programs).into_owned().into();
+        }
         let signal = Signal { code: "ua_bot_word", weight: STRONG, class: MachineClass::Crawler };
         self.words.is_match(&rest).then_some(signal)
     }
@@ -69,6 +88,26 @@ impl GenericWords {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_app_is_not_judged_by_its_name_where_it_shows_a_page() {
+        let words = GenericWords::new();
+        let iphone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148";
+        let android = "Mozilla/5.0 (Linux; Android 14; SM-S918B Build/UP1A.231005.007; wv) AppleWebKit/537.36 \
+                       (KHTML, like Gecko) Version/4.0 Chrome/126.0.6478.71 Mobile Safari/537.36";
+
+        for app in
+            ["SurveyMonkey/6.1.0", "Crypto.com/3.9", "PingID/1.18", "iRobotHome/7.2", "BabyMonitor/2.1"]
+        {
+            for browser in [iphone, android] {
+                assert_eq!(words.signal(&format!("{browser} {app}")), None, "{app}");
+            }
+            assert!(words.signal(&format!("Thing/1.0 {app}")).is_some(), "{app}");
+        }
+        for program in ["Somebot/2.0", "HeadlessThing/1.0", "Pingdom.com/1.4"] {
+            assert!(words.signal(&format!("{iphone} {program}")).is_some(), "{program}");
+        }
+    }
 
     #[test]
     fn programs_have_such_words_and_phones_do_not() {

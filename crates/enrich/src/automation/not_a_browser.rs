@@ -16,7 +16,7 @@ const BROWSERS: [&str; 3] = ["Mozilla/", "Opera/", "Opera "];
 const TEXT_BROWSERS: [&str; 6] = ["Links (", "ELinks", "Lynx/", "w3m/", "NetSurf/", "Dillo/"];
 
 /// What programs of devices fetch with, whatever device it is: nobody sees a page in these.
-const FETCHERS: [&str; 3] = ["CFNetwork/", "Dalvik/", "okhttp/"];
+const FETCHERS: [&str; 4] = ["CFNetwork/", "Dalvik/", "okhttp/", "dataaccessd/"];
 
 /// Fires when a User-Agent starts like no browser.
 pub fn signal(agent: &str, described: &Described) -> Option<Signal> {

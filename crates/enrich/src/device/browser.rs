@@ -17,7 +17,7 @@ const COMMON_BRANDS: [&str; 3] = ["Microsoft Edge", "Google Chrome", "Chromium"]
 const PLAIN_CHROME: [&str; 3] = ["Chrome", "Chrome Mobile", "Chromium"];
 
 /// Browsers that the rules take for the engine whose name stands beside theirs.
-const OWN: [(&str, &str); 13] = [
+const OWN: [(&str, &str); 18] = [
     ("Vivaldi/", "Vivaldi"),
     ("Whale/", "Whale"),
     ("Falkon/", "Falkon"),
@@ -31,14 +31,20 @@ const OWN: [(&str, &str); 13] = [
     ("qutebrowser/", "qutebrowser"),
     (" Focus/", "Firefox Focus"),
     (" Klar/", "Firefox Klar"),
+    ("Waterfox/", "Waterfox"),
+    ("LibreWolf/", "LibreWolf"),
+    ("Cyberfox/", "Cyberfox"),
+    ("Iridium/", "Iridium"),
+    ("w3m/", "w3m"),
 ];
 
 /// What the rules take those for.
-const ENGINES: [&str; 9] = [
+const ENGINES: [&str; 10] = [
     "Chrome",
     "Chrome Mobile",
     ANDROID_ENGINE,
     "Chromium",
+    "Firefox",
     "Crosswalk",
     "Safari",
     "Mobile Safari",

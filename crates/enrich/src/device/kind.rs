@@ -15,8 +15,11 @@ const TVS: &[&str] = &[
     r"(?i:smart[ _-]?tv|apple ?tv|google ?tv|android ?tv|opera tv|philipstv|fire ?tv|\bmi ?tv\b|mitv-|mibox|tv ?box)",
     r"tvOS|Tizen.*\bTV\b|BRAVIA|SonyDTV|SonyCEBrowser|Viera|VIERA|AQUOSBrowser|AQUOS.*TV|TSBNetTV|VizioCast|Vizio|VIZIO",
     r"\bAFT[A-Z]+|Roku|CrKey|Chromecast|Nexus Player|ADT-\d|SHIELD Android|Boxee|TiVo|Freebox|Espial|Ekioh|ANTGalio|KreaTV",
-    r"\b[A-Za-z]*STB\b|stbapp|\bMAG\d{3}|DuneHD|POV_TV|LaTivu|WhaleTV|Xumo|Titan OS|\bPVR\b|IPTV|SetTopBox|_STB\b|VSTVB",
+    r"\b[A-Za-z]*STB\b|stbapp|\bMAG\d{3}|DuneHD|POV_TV|LaTivu|WhaleTV|Xumo|Titan OS|\bPVR\b|IPTV|SetTopBox|_STB(?:\b|_)|VSTVB",
     r"LG Browser|SonyBDP|BeyondTV|\bSWTV|(?i:[ _]atv\b|coocaa|streaming (?:box|stick)|tv streamer)",
+    // sets whose apps say `Mobile`, as Android's view does
+    r"; (?:(?:[^;()]*[^A-Za-z;])?(?:[248][Kk]|[FUQ]?HD|O?LED)[ _-](?:[^;()]*[ _])?TV|[A-Z][A-Za-z&]{3,}[ _]?TV|(?:[24]KTV-|TPM1\d\d|QM1\d\d)[^;()]*)(?: with MIC| UHD| [24][Kk]| ONE)?(?: Build/|[;)])",
+    r"; [^;()]*(?i:\btv ?(?:stick|box|streamer)\b)",
     // boxes that operators of networks give away, by their makers' codes
     r"\b(?:UIW\d{4}|DV8\d{3}|VIP\d{4}W?|HP4\dA|DC?T?IW\d{3}|B86\dV\w*|Bouygtel4K)\b",
     // boxes that are sold under many names
@@ -89,12 +92,12 @@ const ANDROID_PHONES: &[&str] = &[
 /// Phones that are not Android's.
 const PHONES: &[&str] = &[
     r"iPhone|iPod|Windows Phone|Windows CE|Windows Mobile|IEMobile|BlackBerry|BB10|KAIOS|KaiOS|Opera Mini|Opera Mobi|J2ME|MIDP|Symb|SymbOS",
-    r"webOS|UP\.Browser|UCWEB|DoCoMo|KDDI|SoftBank|Vodafone/|SonyEricsson|Nokia|SAMSUNG|\bMobile\b|Phone|MeeGo|Maemo|Sailfish|\bBada\b|Brew|MAUI|Obigo|NetFront",
+    r"webOS|UP\.Browser|UCWEB|DoCoMo|KDDI|SoftBank|Vodafone/|SonyEricsson|Nokia|SAMSUNG|\bMobile\b|Phone|MeeGo|Maemo|Sailfish|\bBada\b|Brew|MAUI|Obigo|NetFront|WAP[ -]Browser|WILLCOM",
 ];
 
 /// Systems of desktop computers.
 const DESKTOPS: &[&str] = &[
-    r"Windows|Macintosh|Mac OS|Mac_PowerPC|X11|CrOS|\(PC; OpenHarmony|Linux|BSD|Win64|SunOS|\bWin(?:9[58x]|NT|32| 9x)|OS/2|Amiga|MorphOS|BeOS|Haiku",
+    r"Windows|Macintosh|Mac OS|Mac_PowerPC|X11|CrOS|\(PC; OpenHarmony|Linux|BSD|Win64|SunOS|\bWin(?:9[58x]|NT|32| 9x)|\bOS/2\b|Amiga|MorphOS|BeOS|Haiku",
     r"IRIX|HP-UX|\bAIX\b|OpenVMS|RISC OS|DragonFly|Darwin.*(?:x86_64|i386)|Ubuntu|Debian|Fedora|Gentoo|macOS",
 ];
 
@@ -170,7 +173,10 @@ fn by_words(agent: &str, os: Option<&str>, named: &Named) -> DeviceKind {
         DeviceKind::Tablet
     } else if is_android {
         let says = |words: &Regex| words.is_match(code) || words.is_match(name);
-        let makes_tvs = named.brand.as_deref().is_some_and(|brand| TV_MAKERS.contains(&brand));
+        let makes_tvs = named
+            .brand
+            .as_deref()
+            .is_some_and(|brand| TV_MAKERS.iter().any(|maker| maker.eq_ignore_ascii_case(brand)));
         of_android(agent, makes_tvs, says)
     } else if WORDS.tvs_unless_mobile.is_match(agent) && !agent.contains("Mobile") {
         DeviceKind::Tv
@@ -254,6 +260,15 @@ mod tests {
             ("Mozilla/5.0 (Linux; Android 9; HAIER_MT5561_ATV Build/PTT1) Safari/537.36", DeviceKind::Tv),
             ("Mozilla/5.0 (Linux; Android 11; Nokia Streaming Box 8010) Safari/537.36", DeviceKind::Tv),
             ("Mozilla/5.0 (Linux; Android 9; VIP5662W Build/PI) Safari/537.36", DeviceKind::Tv),
+            (
+                "Mozilla/5.0 (Linux; Android 9; PHILIPS 4K TV Build/PTO2; wv) Mobile Safari/537.36",
+                DeviceKind::Tv,
+            ),
+            ("Mozilla/5.0 (Linux; Android 11; Onn 2k TV stick; wv) Mobile Safari/537.36", DeviceKind::Tv),
+            (
+                "Mozilla/5.0 (Linux; Android 5.1; Samsung Galaxy J2 TV) Mobile Safari/537.36",
+                DeviceKind::Mobile,
+            ),
             ("Mozilla/5.0 (Linux; Android 7.1.2; TX6 Build/NHG47L) Safari/537.36", DeviceKind::Tv),
             ("Mozilla/5.0 (Linux; Android 12; TX6) Mobile Safari/537.36", DeviceKind::Mobile),
             ("Mozilla/5.0 (Linux; Android 10; 5033D_EEA) Safari/537.36", DeviceKind::Tablet),

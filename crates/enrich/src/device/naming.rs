@@ -109,6 +109,8 @@ impl Devices {
             .or_else(|| code.and_then(|code| self.models.find(code)));
         let listed = known.as_ref().and_then(|known| known.brand.as_deref());
         let own = code.and_then(|code| schemes::own_brand(code, brand, listed)).unwrap_or(maker).to_owned();
+        // who took it for another's has cut it as that one's codes are
+        let code = written.filter(|_| own != maker).or(code);
         Named {
             name: known.and_then(|known| known.name_by(&own)),
             brand: Some(own),
@@ -299,6 +301,8 @@ mod tests {
             ("CPH2387", "Oppo", "CPH2387"),
             ("A142", "Nothing", "A142"),
             ("BL9000", "Blackview", "BL9000"),
+            ("GN2200", "OnePlus", "GN2200"),
+            ("LGE-NX9", "Honor", "LGE-NX9"),
             (
                 "Mozilla/5.0 (Linux; Android 12; PGT-AN10 Build/HONORPGT-AN10; wv) AppleWebKit/537.36 (KHTML, like Gecko) \
                  Version/4.0 Chrome/99.0.4844.88 Mobile Safari/537.36",

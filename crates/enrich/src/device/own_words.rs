@@ -72,7 +72,8 @@ pub fn puffin(agent: &str) -> Option<(&'static str, DeviceKind)> {
     PUFFINS.iter().find(|(end, ..)| letters.starts_with(end)).map(|(_, os, kind)| (*os, *kind))
 }
 
-/// Whether it is an iPad that asks for the pages of a computer: the browser is one that exists on iOS alone.
+/// Whether it is an iPad that asks for the pages of a computer: the browser is one that exists on iOS alone. An iPhone whose owner
+/// wants such pages says the same, and is rarer.
 pub fn is_ipad_as_mac(agent: &str) -> bool {
     agent.contains("(Macintosh;") && IOS_BROWSERS.iter().any(|token| agent.contains(token))
 }

@@ -13,7 +13,9 @@ const SCHEMES: &[(&str, &str)] = &[
         r"^CPH2(?:4(?:47|49|51|6[57]|87|9[13])|5(?:1[35]|51|69|73|8[135])|6(?:09|11|13|19|21|4[579]|5[35]|6[13]|91)|7(?:23|4[157]|9[35]))$",
         "OnePlus",
     ),
-    (r"^OPD2(?:203|403|415)$", "OnePlus"),
+    (r"^OPD2(?:203|403|415)$|^P(?:HB|HK|HP|JA|JD|JE|JF|JX|JZ|KG|KR|KX|GP|GZ)110$", "OnePlus"),
+    // as sold in China
+    (r"^P[A-Z]{2}[A-Z1]\d0$", "Oppo"),
     (r"^CPH\d|^OPD\d", "Oppo"),
     (r"^A(?:001T?|015|024|059P?|06[359]P?|142P?)$", "Nothing"),
     (r"^SM-[A-Z]", "Samsung"),
@@ -70,8 +72,23 @@ const HUAWEI: &[(&str, &str)] = &[
 ];
 
 /// A maker, by the name that the rules know, and its brands that have a name of their own.
-const BRANDS_OF: [(&str, &str); 5] =
-    [("Oppo", "OnePlus"), ("Oppo", "realme"), ("Huawei", "Honor"), ("ZTE", "Nubia"), (SONY_ERICSSON, "Sony")];
+const BRANDS_OF: [(&str, &str); 14] = [
+    ("Oppo", "OnePlus"),
+    ("Oppo", "realme"),
+    ("Huawei", "Honor"),
+    ("ZTE", "Nubia"),
+    (SONY_ERICSSON, "Sony"),
+    // no brands of theirs: the rules take all codes of a shape for theirs
+    ("Gionee", "OnePlus"),
+    ("LG", "Honor"),
+    ("vivo", "Blu"),
+    ("Maxx", "BMobile"),
+    ("Celkon", "Honeywell"),
+    ("Qmobilevn", "QMobile"),
+    ("Mpman", "Meitu"),
+    ("Simvalley", "Siragon"),
+    ("XiaoMi", "Haier"),
+];
 
 /// Made phones until 2012, and was Sony's alone from then on.
 const SONY_ERICSSON: &str = "SonyEricsson";
@@ -126,6 +143,8 @@ mod tests {
             ("CPH2581", "OnePlus"),
             ("CPH2387", "Oppo"),
             ("A065", "Nothing"),
+            ("PHB110", "OnePlus"),
+            ("PKB110", "Oppo"),
             ("TB-8506FS", "Lenovo"),
             ("TB373FU", "Lenovo"),
             ("YT3-850M", "Lenovo"),

@@ -3,7 +3,7 @@
 use ua_parser::os::ValueRef;
 
 use super::hints::Hints;
-use super::own_words;
+use super::{own_words, television};
 
 /// A browser of this version or later sends an older version of iOS for ever.
 const IOS_FROZEN_SINCE: u32 = 26;
@@ -22,6 +22,9 @@ pub fn of(agent: &str, hints: &Hints<'_>, ruled: Option<ValueRef<'_>>) -> (Optio
     let drawn_for = own_words::puffin(agent).map(|(os, _)| os);
     // some browsers of television sets write it so, that sites do not take the set for a phone
     let ruled = ruled.filter(|_| !agent.contains("Andr0id"));
+    // of some television sets the rules name the maker here
+    let maker = agent.contains("HbbTV/").then(|| television::of(agent)).flatten().map(|(brand, _)| brand);
+    let ruled = ruled.filter(|ruled| maker.as_deref() != Some(ruled.os.as_ref()));
     let ruled = ruled.filter(|ruled| drawn_for.is_none_or(|os| os == name(&ruled.os)));
     let ruled_name = ruled.as_ref().map(|ruled| name(&ruled.os));
     let hinted_name = hints.platform.and_then(platform);
@@ -49,7 +52,7 @@ pub fn of(agent: &str, hints: &Hints<'_>, ruled: Option<ValueRef<'_>>) -> (Optio
 }
 
 /// Systems that the rules do not know, by a word.
-const UNRULED: [(&str, &str); 16] = [
+const UNRULED: [(&str, &str); 17] = [
     ("KAIOS", "KaiOS"),
     ("Web0S", "webOS"),
     ("webOS", "webOS"),
@@ -64,8 +67,9 @@ const UNRULED: [(&str, &str); 16] = [
     ("Windows", "Windows"),
     ("Linux", "Linux"),
     ("J2ME", "Java ME"),
+    ("FreeBSD", "FreeBSD"),
     ("Haiku", "Haiku"),
-    ("OS/2", "OS/2"),
+    ("(OS/2", "OS/2"),
 ];
 
 /// Words that a version follows, where the rules do not know the system by them.
@@ -96,7 +100,7 @@ fn name(ruled: &str) -> &str {
         "Web0S" => "webOS",
         "ATV OS X" => "tvOS",
         "Chromecast Android" => "Android",
-        "Chromecast Linux" => "Linux",
+        "Chromecast Linux" | "Chromecast SmartSpeaker" => "Linux",
         name => name,
     }
 }
@@ -152,7 +156,7 @@ fn version(agent: &str, ruled: &ValueRef<'_>) -> Option<String> {
         "Windows" if agent.contains("Windows NT 10.0") => None,
         "Android" if agent.contains("Android 10; K)") => None,
         // of Chromecasts it is the program's
-        "Chrome OS" | "Chromecast Android" | "Chromecast Linux" => None,
+        "Chrome OS" | "Chromecast Android" | "Chromecast Linux" | "Chromecast SmartSpeaker" => None,
         "iOS" => Some(newer_ios(agent).unwrap_or(version)),
         _ => Some(version),
     }
@@ -176,6 +180,8 @@ mod tests {
         assert_eq!(unruled("UCWEB/2.0 (Linux; U; Adr 4.4.4; en-US; X)"), Some("Android"));
         assert_eq!(unruled("Opera/9.80 (J2ME/MIDP; Opera Mini/7.1)"), Some("Java ME"));
         assert_eq!(unruled("Mozilla/5.0 (BeOS; U; Haiku BePC; en-US) Firefox/2.0"), Some("Haiku"));
+        assert_eq!(unruled("Mozilla/5.0 (OS/2; Warp 4.5; rv:45.0) Firefox/45.0"), Some("OS/2"));
+        assert_eq!(unruled("App/1 macOS/26.0.1"), None);
         assert_eq!(unruled("Thing/1.0"), None);
         assert_eq!(unruled_version("UCWEB/2.0 (Linux; U; Adr 4.4.4; en-US; X)").as_deref(), Some("4.4.4"));
         assert_eq!(unruled_version("Mozilla/5.0 (Linux; Andr0id 9; BRAVIA)").as_deref(), Some("9"));

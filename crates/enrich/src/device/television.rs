@@ -24,7 +24,7 @@ const WORDS: [(&str, &str); 11] = [
 
 /// Brand and, if it is told, model.
 pub fn of(agent: &str) -> Option<(String, Option<String>)> {
-    by_standard(agent).or_else(|| {
+    by_standard(agent).or_else(|| by_vidaa(agent)).or_else(|| {
         let (_, brand) = WORDS.iter().find(|(word, _)| agent.contains(word))?;
         Some(((*brand).to_owned(), None))
     })
@@ -39,6 +39,15 @@ fn by_standard(agent: &str) -> Option<(String, Option<String>)> {
     let brand = brand.split(['_', ',']).next().unwrap_or(brand);
     let model = parts.next().flatten();
     Some((brand.to_owned(), model.map(str::to_owned)))
+}
+
+/// The system of Hisense, which other makers' sets have too: `VIDAA/6.0(TOSHIBA;SmartTV;55UF3D53DB;…)`.
+fn by_vidaa(agent: &str) -> Option<(String, Option<String>)> {
+    let (_, rest) = agent.split_once("VIDAA/")?;
+    let (_, inside) = rest.split_once('(')?;
+    let mut parts = inside.split([';', ')']).map(name);
+    let brand = parts.next()??;
+    Some((brand.to_owned(), parts.nth(1).flatten().map(str::to_owned)))
 }
 
 fn name(part: &str) -> Option<&str> {
@@ -68,5 +77,9 @@ mod tests {
         assert_eq!(told("HbbTV/1.1.1 (;CUS;;;)"), both("CUS", ""));
         assert_eq!(told("Roku/DVP-12.0 (12.0.0.4182-88)"), both("Roku", ""));
         assert_eq!(told("Mozilla/5.0 (Windows NT 10.0)"), None);
+        assert_eq!(
+            told("Mozilla/5.0 (Linux; Android 9) VIDAA/6.0(TOSHIBA;SmartTV;55UF3D53DB;MTK9602/V1)"),
+            both("TOSHIBA", "55UF3D53DB")
+        );
     }
 }

@@ -129,7 +129,7 @@ async fn a_click_comes_out_with_place_device_and_verdict() {
     assert_eq!(enriched.device.kind, DeviceKind::Mobile);
     assert_eq!(enriched.device.model.as_deref(), Some("iPhone"));
     assert_eq!(enriched.automation.verdict, Verdict::Human);
-    assert_eq!(enriched.automation.ruleset, "2026-11.4");
+    assert_eq!(enriched.automation.ruleset, "2026-11.5");
     assert_eq!((enriched.is_first_click, enriched.enrichment), (Some(true), Enrichment::Complete));
     assert_eq!((enriched.click.request.ip, enriched.test), (None, false));
     assert_eq!(enriched.redacted_fields, ["ip"]);
@@ -153,7 +153,11 @@ async fn what_is_in_hand_when_it_is_to_stop_is_finished() {
     held.let_go().await;
     running.service.await.expect("no panic").expect("a clean end");
 
-    assert_eq!(running.bus.pending(ConsumerName::Enrich).await.expect("an answer"), 0);
+    until(LIMIT, || async {
+        let pending = running.bus.pending(ConsumerName::Enrich).await.expect("an answer");
+        (pending == 0).then_some(())
+    })
+    .await;
 }
 
 /// Acceptance test 8 of links and clicks.
