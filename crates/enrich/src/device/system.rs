@@ -76,8 +76,21 @@ const UNRULED: [(&str, &str); 17] = [
 const BEFORE_VERSIONS: [&str; 2] = ["Andr0id ", "Adr "];
 
 fn unruled_version(agent: &str) -> Option<String> {
-    let (_, after) = BEFORE_VERSIONS.iter().find_map(|word| agent.split_once(word))?;
-    Some(trimmed(after.split(|c: char| !c.is_ascii_digit() && c != '.').next()?))
+    BEFORE_VERSIONS.iter().find_map(|word| digits_after(agent, word))
+}
+
+fn digits_after(agent: &str, word: &str) -> Option<String> {
+    let (_, after) = agent.split_once(word)?;
+    let version = after.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
+    (!version.is_empty()).then(|| trimmed(version))
+}
+
+/// `AppleTV11,1/16.1`, `(Apple TV; U; CPU OS 17_1 like Mac OS X)`.
+fn apple_tv(agent: &str) -> Option<String> {
+    match agent.split_once("AppleTV").and_then(|(_, model)| model.split_once('/')) {
+        Some((_, version)) => digits_after(version, ""),
+        None => digits_after(&agent.replace('_', "."), "CPU OS "),
+    }
 }
 
 /// Its version, if it is told, where the system is HarmonyOS.
@@ -156,7 +169,9 @@ fn version(agent: &str, ruled: &ValueRef<'_>) -> Option<String> {
         "Windows" if agent.contains("Windows NT 10.0") => None,
         "Android" if agent.contains("Android 10; K)") => None,
         // of Chromecasts it is the program's
-        "Chrome OS" | "Chromecast Android" | "Chromecast Linux" | "Chromecast SmartSpeaker" => None,
+        "Chromecast Android" => digits_after(agent, "Android "),
+        "Chrome OS" | "Chromecast Linux" | "Chromecast SmartSpeaker" => None,
+        "ATV OS X" if version.is_empty() => apple_tv(agent),
         "iOS" => Some(newer_ios(agent).unwrap_or(version)),
         _ => Some(version),
     }
@@ -186,6 +201,10 @@ mod tests {
         assert_eq!(unruled_version("UCWEB/2.0 (Linux; U; Adr 4.4.4; en-US; X)").as_deref(), Some("4.4.4"));
         assert_eq!(unruled_version("Mozilla/5.0 (Linux; Andr0id 9; BRAVIA)").as_deref(), Some("9"));
         assert_eq!(unruled_version("Thing/1.0"), None);
+        assert_eq!(apple_tv("AppleTV11,1/16.1").as_deref(), Some("16.1"));
+        let agent = "AppleCoreMedia/1.0.0.19J346 (Apple TV; U; CPU OS 15_1_1 like Mac OS X; de_de)";
+        assert_eq!(apple_tv(agent).as_deref(), Some("15.1.1"));
+        assert_eq!(apple_tv("AppleTV"), None);
     }
 
     #[test]

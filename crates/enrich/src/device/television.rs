@@ -1,14 +1,14 @@
 //! Brand and model of television sets, which the HbbTV standard (ETSI TS 102 796, section 7.3.2.4) writes into
 //! brackets: `HbbTV/1.4.1 (+DRM;Samsung;SmartTV2016:UHD;T-HKMDEUC-1106.2;;)`.
 
-/// What the brackets follow.
-const STANDARD: &str = "HbbTV/";
+/// What the brackets follow, and what some write them behind that have none of those.
+const BEFORE_BRACKETS: [&str; 2] = ["HbbTV/", "OMI/"];
 
 /// Longest name that is believed, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
 /// Words of makers' own programs, for sets that do not follow the standard.
-const WORDS: [(&str, &str); 11] = [
+const WORDS: [(&str, &str); 12] = [
     ("BRAVIA", "Sony"),
     ("SonyDTV", "Sony"),
     ("VIDAA", "Hisense"),
@@ -20,6 +20,7 @@ const WORDS: [(&str, &str); 11] = [
     ("Roku", "Roku"),
     ("TV Safari", "Samsung"),
     ("LG Browser", "LG"),
+    ("Maple", "Samsung"),
 ];
 
 /// Brand and, if it is told, model.
@@ -31,7 +32,10 @@ pub fn of(agent: &str) -> Option<(String, Option<String>)> {
 }
 
 fn by_standard(agent: &str) -> Option<(String, Option<String>)> {
-    let (_, rest) = agent.split_once(STANDARD)?;
+    BEFORE_BRACKETS.iter().find_map(|word| in_brackets(agent.split_once(word)?.1))
+}
+
+fn in_brackets(rest: &str) -> Option<(String, Option<String>)> {
     let (_, rest) = rest.split_once('(')?;
     let (inside, _) = rest.split_once(')')?;
     let mut parts = inside.split(';').skip(1).map(name);
@@ -73,7 +77,11 @@ mod tests {
             told("Opera/9.80 (Linux) HbbTV/1.2.1 (; Loewe; SL320; LOH/4.2.5; LOH/1; )"),
             both("Loewe", "SL320")
         );
-        assert_eq!(told("HbbTV/1.1.1 (;;;;;) Maple2011"), None);
+        assert_eq!(told("HbbTV/1.1.1 (;;;;;) Maple2011"), both("Samsung", ""));
+        assert_eq!(
+            told("Mozilla/5.0 (Linux) OPR/32.0 OMI/4.8.0.129(;Philips;TPM171E;;)"),
+            both("Philips", "TPM171E")
+        );
         assert_eq!(told("HbbTV/1.1.1 (;CUS;;;)"), both("CUS", ""));
         assert_eq!(told("Roku/DVP-12.0 (12.0.0.4182-88)"), both("Roku", ""));
         assert_eq!(told("Mozilla/5.0 (Windows NT 10.0)"), None);
