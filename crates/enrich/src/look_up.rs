@@ -1,6 +1,8 @@
 //! Everything that a click is told without asking anyone: place, device, verdict, and what of its address remains.
 
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -37,26 +39,31 @@ impl LookUp {
     /// # Errors
     /// When what is compiled in cannot be used.
     pub fn open(settings: &EnrichSettings, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
-        let mut files = settings.agents_dir.clone().map(AgentFiles::new);
-        let found = files.as_mut().map(AgentFiles::look).unwrap_or_default();
-        let devices = match usable(found.devices, &metrics) {
-            Some(devices) => devices,
-            None => Devices::new(KEPT_RULES, Models::kept()).context("the kept rules cannot be used")?,
-        };
-        let declared = match usable(found.declared, &metrics) {
-            Some(declared) => declared,
-            None => {
-                Declared::new(KEPT_CRAWLERS, KEPT_LINK_FETCHERS).context("the kept lists cannot be used")?
-            }
-        };
-        let agents = Agents::new(devices, settings.agents_max, &metrics.agent_lookups_total);
-        let geo = Geo::open(settings.geo_dir.as_deref(), settings.coordinate_decimals, Arc::clone(&metrics));
-        Ok(Self {
-            geo: Arc::new(geo),
-            agents,
-            rules: Rules::new(declared),
-            files: Mutex::new(files),
-            metrics,
+        thread::scope(|scope| {
+            // meanwhile rules are compiled
+            let geo = scope.spawn(|| {
+                Geo::open(settings.geo_dir.as_deref(), settings.coordinate_decimals, Arc::clone(&metrics))
+            });
+            let mut files = settings.agents_dir.clone().map(AgentFiles::new);
+            let found = files.as_mut().map(AgentFiles::look).unwrap_or_default();
+            let devices = match usable(found.devices, &metrics) {
+                Some(devices) => devices,
+                None => Devices::new(KEPT_RULES, Models::kept()).context("the kept rules cannot be used")?,
+            };
+            let declared = match usable(found.declared, &metrics) {
+                Some(declared) => declared,
+                None => Declared::new(KEPT_CRAWLERS, KEPT_LINK_FETCHERS)
+                    .context("the kept lists cannot be used")?,
+            };
+            let agents = Agents::new(devices, settings.agents_max, &metrics.agent_lookups_total);
+            let geo = geo.join().unwrap_or_else(|panic| resume_unwind(panic));
+            Ok(Self {
+                geo: Arc::new(geo),
+                agents,
+                rules: Rules::new(declared),
+                files: Mutex::new(files),
+                metrics: Arc::clone(&metrics),
+            })
         })
     }
 

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::SystemTime;
 
 use tracing::warn;
@@ -63,11 +65,11 @@ impl Folder {
         let count = self.entries.len();
         self.entries.retain(|path, _| stamps.contains_key(path));
         let mut has_changed = count != self.entries.len();
-        for (path, stamp) in stamps {
-            if self.entries.get(&path).is_some_and(|entry| entry.stamp == stamp) {
-                continue;
-            }
-            let opened = open(&path);
+        let is_known = |path: &Path, stamp| self.entries.get(path).is_some_and(|entry| entry.stamp == stamp);
+        let new: Vec<(PathBuf, Stamp)> =
+            stamps.into_iter().filter(|(path, stamp)| !is_known(path, *stamp)).collect();
+        let opened = open_all(&new);
+        for ((path, stamp), opened) in new.into_iter().zip(opened) {
             has_changed |= self.take(path, stamp, opened, metrics);
         }
         has_changed.then(|| self.entries.values().filter_map(|entry| entry.file.clone()).collect())
@@ -123,6 +125,16 @@ fn list(dir: &Path) -> io::Result<BTreeMap<PathBuf, Stamp>> {
 fn stamp(path: &Path) -> Option<Stamp> {
     let metadata = fs::metadata(path).ok()?;
     Some(Stamp { modified_at: metadata.modified().ok()?, size_bytes: metadata.len(), inode: metadata.ino() })
+}
+
+/// Opens these files, each on a thread of its own: to read and verify one of all cities keeps a core busy for half a second.
+fn open_all(files: &[(PathBuf, Stamp)]) -> Vec<Result<GeoFile, GeoFileError>> {
+    thread::scope(|scope| {
+        let opening: Vec<_> = files.iter().map(|(path, _)| scope.spawn(|| open(path))).collect();
+        let opened =
+            opening.into_iter().map(|opening| opening.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        opened.collect()
+    })
 }
 
 fn open(path: &Path) -> Result<GeoFile, GeoFileError> {
