@@ -59,11 +59,13 @@ impl Bus {
         max: usize,
     ) -> Result<Vec<Click>, RecentError> {
         let span = Span { since, before: Some(takeover.sequence), part: Part::Newest, max };
-        let clicks = self.recent(StreamName::Clicks, takeover.partition.subject(), span).await?;
-        Ok(clicks.into_iter().map(|(click, _)| click).collect())
+        let mut clicks = Vec::new();
+        let keep = |click, _| clicks.push(click);
+        self.recent(StreamName::Clicks, takeover.partition.subject(), span, keep).await?;
+        Ok(clicks)
     }
 
-    /// The clicks that were enriched or amended since `since`, oldest first, with their messages; at most `max` of them.
+    /// Shows `each` of the clicks that were enriched or amended since `since`, oldest first, with its message; at most `max` of them.
     ///
     /// # Errors
     /// When the broker is away.
@@ -72,9 +74,10 @@ impl Bus {
         since: DateTime<Utc>,
         part: Part,
         max: usize,
-    ) -> Result<Vec<(EnrichedClick, Bytes)>, RecentError> {
+        each: impl FnMut(EnrichedClick, Bytes),
+    ) -> Result<(), RecentError> {
         let span = Span { since, before: None, part, max };
-        self.recent(StreamName::Enriched, String::new(), span).await
+        self.recent(StreamName::Enriched, String::new(), span, each).await
     }
 
     /// Of all subjects when `subject` is empty.
@@ -83,8 +86,9 @@ impl Bus {
         stream: StreamName,
         subject: String,
         span: Span,
-    ) -> Result<Vec<(M, Bytes)>, RecentError> {
-        let read = self.read::<M>(stream, subject, &span).await;
+        each: impl FnMut(M, Bytes),
+    ) -> Result<(), RecentError> {
+        let read = self.read::<M>(stream, subject, &span, each).await;
         read.map_err(|source| RecentError { stream, source })
     }
 
@@ -93,10 +97,10 @@ impl Bus {
         stream: StreamName,
         filter_subject: String,
         span: &Span,
-    ) -> Result<Vec<(M, Bytes)>, Box<dyn Error + Send + Sync>> {
+        mut each: impl FnMut(M, Bytes),
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let reader = self.reader(stream, filter_subject, span).await?;
         let wanted = usize::try_from(reader.cached_info().num_pending).unwrap_or(usize::MAX).min(span.max);
-        let mut found = Vec::with_capacity(wanted);
         let (mut read, mut is_past_end) = (0, false);
         while read < wanted && !is_past_end {
             let part = (wanted - read).min(PULL_MESSAGES_MAX);
@@ -112,7 +116,7 @@ impl Bus {
                 }
                 let payload = message.message.payload;
                 match M::decode(&payload) {
-                    Ok(value) => found.push((value, payload)),
+                    Ok(value) => each(value, payload),
                     // whoever consumes it puts it aside
                     Err(error) => warn!(%stream, %error, "a message of the last moments cannot be read"),
                 }
@@ -126,7 +130,7 @@ impl Bus {
             // it ends by itself
             warn!(%stream, %error, "a reader of the last moments could not be removed");
         }
-        Ok(found)
+        Ok(())
     }
 
     /// A consumer that begins where the span does.

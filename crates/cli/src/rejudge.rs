@@ -15,7 +15,7 @@ use model::automation::Verdict;
 use model::{ClickId, EnrichedClick, WorkspaceId};
 use serde::Serialize;
 use service::ops::Ops;
-use store::click_log::{self, ClickFilter};
+use store::click_log;
 use store::first_run::WORKSPACE_NAME;
 use store::{Connection, first_clicks, workspaces};
 
@@ -130,14 +130,14 @@ async fn judge(
     let now = Utc::now();
     let settled = now - EVIDENCE_TIME;
     let until = options.until.map_or(settled, |until| until.min(settled));
-    let filter = ClickFilter { since: Some(options.since), until: Some(until), ..ClickFilter::default() };
     let mut difference =
         Difference { ruleset: enrich::automation::RULESET.to_owned(), ..Difference::default() };
-    let mut before = None;
+    let mut after = None;
     loop {
-        let page = click_log::list(conn, workspace_id, &filter, before, PAGE).await?;
+        // in the order in which they came: of a contact's clicks the first is to be the first
+        let page = click_log::oldest_first(conn, workspace_id, (options.since, until), after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(difference) };
-        before = Some(last.id);
+        after = Some(last.id);
         let mut amendments = Vec::new();
         for recorded in &page {
             let click = EnrichedClick::decode(&recorded.event)
@@ -148,7 +148,7 @@ async fn judge(
             difference.amended += publish(bus, conn, amendments).await?;
         }
         if difference.judged / PROGRESS_EACH != (difference.judged - page.len() as u64) / PROGRESS_EACH {
-            out::error(&format!("{} clicks judged, back to {}", difference.judged, last.id.timestamp()));
+            out::error(&format!("{} clicks judged, up to {}", difference.judged, last.id.timestamp()));
         }
     }
 }
@@ -157,7 +157,10 @@ async fn judge(
 async fn publish(bus: &Bus, conn: &mut Connection, amendments: Vec<EnrichedClick>) -> anyhow::Result<u64> {
     let publisher = bus.publisher();
     let mut amended = 0;
-    for click in amendments {
+    for mut click in amendments {
+        if click.is_first_click.is_none() {
+            click.is_first_click = first_clicks::claim_late(conn, &click).await?;
+        }
         let is_new = publisher.publish_new(click.outgoing()).await;
         if !is_new.context("an amendment could not be published: run it again")? {
             continue;

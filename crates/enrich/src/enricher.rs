@@ -195,17 +195,17 @@ impl Enricher {
         let newest = self.told.since(since, Part::Newest, taken_over_at).await?;
         // of clicks that have waited, what was told of those before them stands first, or last when they were being caught up with
         let has_waited = now - takeover.published_at > evidence::WINDOW;
-        let oldest = match has_waited {
+        let oldest = match has_waited && clicks.iter().any(|click| !newest.contains_key(&click.id)) {
             true => Some(self.told.since(since, Part::Oldest, taken_over_at).await?),
             false => None,
         };
         let mut recalled = 0;
         for click in &clicks {
             let told = newest.get(&click.id).or_else(|| oldest.as_ref()?.get(&click.id));
-            let Some((told, event)) = told else { continue };
+            let Some(told) = told else { continue };
             let enriched = self.look_up.enrich(click, now);
             let candidate = self.candidate(click, &enriched, now).await;
-            self.evidence.recall(click, &enriched, candidate.as_ref(), (told, event.clone()), now);
+            self.evidence.recall(click, &enriched, candidate.as_ref(), told, now);
             recalled += 1;
         }
         Ok(recalled)

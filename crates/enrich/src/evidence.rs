@@ -7,6 +7,7 @@
 
 mod groups;
 mod late;
+mod telling;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,7 @@ use tracing::warn;
 
 use self::groups::{Groups, Keys, Member};
 use self::late::{Late, LateSignals};
+pub use self::telling::Telling;
 use crate::automation::{Signal, extended, is_navigated};
 use crate::first_clicks::Candidate;
 
@@ -39,9 +41,10 @@ pub fn counted_in(automation: &Automation) -> Vec<Signal> {
     Late::counted_in(automation).signals()
 }
 
-/// Most messages of CLICKS, those of other partitions included, and of ENRICHED, that whoever takes a partition over reads again: the
-/// newest. Reading them must cost little, as partitions may go to and fro while the broker is slow.
-pub const RECALLED_MAX: usize = 4_096;
+/// Most messages of CLICKS, those of other partitions included, and of ENRICHED, that whoever takes partitions over reads again: the
+/// newest. At 8,000 clicks a second they are those of two seconds, which a burst needs. Reading them must cost little, as
+/// partitions may go to and fro while the broker is slow: it takes about half a second.
+pub const RECALLED_MAX: usize = 16_384;
 
 /// The clicks of the last moments.
 #[derive(Default)]
@@ -143,22 +146,20 @@ impl Evidence {
         click: &Click,
         enriched: &EnrichedClick,
         candidate: Option<&Candidate>,
-        told: (&EnrichedClick, Bytes),
+        told: &Telling,
         now: DateTime<Utc>,
     ) {
         let mut state = self.state();
         state.remember(click, enriched, candidate, now);
         let State { clicks, untold, .. } = &mut *state;
-        let revision = told.0.event_id.revision();
         if let Some(remembered) = clicks.get_mut(&click.id)
-            && (remembered.event.is_none() || remembered.revision < revision)
+            && (remembered.event.is_none() || remembered.revision < told.revision)
         {
-            let first = told.0.earlier.first().unwrap_or(&told.0.automation);
-            remembered.first_told = Late::counted_in(first);
-            remembered.told = Late::counted_in(&told.0.automation);
-            remembered.revision = revision;
-            remembered.is_given_up = told.0.automation.verdict == Verdict::Automated;
-            remembered.event = Some(told.1);
+            remembered.first_told = told.first;
+            remembered.told = told.newest;
+            remembered.revision = told.revision;
+            remembered.is_given_up = told.is_automated;
+            remembered.event = Some(told.event.clone());
             remembered.attempt = None;
             if remembered.late != remembered.told {
                 untold.insert(click.id);

@@ -2,8 +2,8 @@
 
 use super::*;
 
-#[test]
-fn an_amendment_comes_again_until_it_is_told() {
+/// Two links of a message, opened one after the other and told of, the first before the second was known.
+fn burst_of_two() -> Scene {
     let links = links(Some("msg_1"), Some("cont_9"), 2);
     let scene = Scene::new();
     for (link, millis) in links.iter().zip([0, 200]) {
@@ -12,6 +12,12 @@ fn an_amendment_comes_again_until_it_is_told() {
         scene.evidence.note(&[click], &mut told, &mut [None], scene.begin);
         scene.tell(&told[0]);
     }
+    scene
+}
+
+#[test]
+fn an_amendment_comes_again_until_it_is_told() {
+    let scene = burst_of_two();
 
     let once = scene.evidence.amendments(scene.begin);
     assert_eq!(once.len(), 1);
@@ -51,14 +57,7 @@ fn a_click_that_gave_its_place_up_asks_for_none_when_it_comes_again() {
 
 #[test]
 fn an_amendment_that_could_not_be_told_for_long_is_not_forgotten() {
-    let links = links(Some("msg_1"), Some("cont_9"), 2);
-    let scene = Scene::new();
-    for (link, millis) in links.iter().zip([0, 200]) {
-        let click = scene.click(&Visit::of(link, millis));
-        let mut told = [enriched(&click, IPHONE, Verdict::Human)];
-        scene.evidence.note(&[click], &mut told, &mut [None], scene.begin);
-        scene.tell(&told[0]);
-    }
+    let scene = burst_of_two();
     let once = scene.evidence.amendments(scene.begin);
 
     scene.evidence.forget(scene.begin + WINDOW * 2);
@@ -103,7 +102,7 @@ fn what_another_replica_told_with_evidence_comes_again_with_the_same() {
     // whoever told of it died before it was acknowledged
     let alone = enriched(&clicks[1], IPHONE, Verdict::Human);
     let event = first_time.outgoing().payload;
-    scene.evidence.recall(&clicks[1], &alone, None, (&first_time, event), scene.begin);
+    scene.evidence.recall(&clicks[1], &alone, None, &Telling::of(&first_time, event), scene.begin);
 
     assert_eq!(told(&scene.evidence, &clicks[1..]).automation, first_time.automation);
 }
@@ -114,7 +113,7 @@ fn what_another_replica_told_is_recalled_and_amended() {
     let mut scene = Scene::new();
     let click = scene.click(&Visit::of(&links[0], 0));
     let told = enriched(&click, IPHONE, Verdict::Human);
-    scene.evidence.recall(&click, &told, None, (&told, told.outgoing().payload), scene.begin);
+    scene.evidence.recall(&click, &told, None, &Telling::of(&told, told.outgoing().payload), scene.begin);
     scene.last.push(told);
 
     assert_eq!(scene.visit(&Visit::of(&links[1], 300)), (Verdict::Automated, vec![(0, Verdict::Automated)]));

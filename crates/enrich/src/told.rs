@@ -4,19 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bus::{Bus, Part, RecentError};
-use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use model::{ClickId, EnrichedClick};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::evidence::RECALLED_MAX;
+use crate::evidence::{RECALLED_MAX, Telling};
 
 /// So much more is read than the first shard asks for: the next ones begin about the same moment.
 const MARGIN: TimeDelta = TimeDelta::seconds(1);
 
-/// The newest telling of each click, with its message.
-pub type Tellings = HashMap<ClickId, (EnrichedClick, Bytes)>;
+/// The newest telling of each click.
+pub type Tellings = HashMap<ClickId, Telling>;
 
 /// Reads ENRICHED.
 pub struct ToldLately {
@@ -56,7 +55,15 @@ impl ToldLately {
             return Ok(reading.tellings.clone());
         }
         let (read_at, since) = (Instant::now(), since - MARGIN);
-        let tellings = Arc::new(newest(self.bus.enriched_since(since, part, RECALLED_MAX).await?));
+        let mut newest = Tellings::new();
+        let keep = |click: EnrichedClick, event| {
+            let told = Telling::of(&click, event);
+            if newest.get(&click.click.id).is_none_or(|known| told.is_newer_than(known)) {
+                newest.insert(click.click.id, told);
+            }
+        };
+        self.bus.enriched_since(since, part, RECALLED_MAX, keep).await?;
+        let tellings = Arc::new(newest);
         last.insert(part, Reading { read_at, since, tellings: tellings.clone() });
         Ok(tellings)
     }
@@ -67,15 +74,4 @@ impl ToldLately {
             last.clear();
         }
     }
-}
-
-fn newest(told: Vec<(EnrichedClick, Bytes)>) -> Tellings {
-    let mut newest = Tellings::new();
-    for (click, message) in told {
-        let known = newest.get(&click.click.id).map(|(known, _)| known.event_id.revision());
-        if known.is_none_or(|known| known < click.event_id.revision()) {
-            newest.insert(click.click.id, (click, message));
-        }
-    }
-    newest
 }

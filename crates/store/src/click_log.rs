@@ -134,6 +134,42 @@ pub async fn list(
     Ok(rows.into_iter().map(RecordedClick::from).collect())
 }
 
+/// The oldest clicks from `since` on and before `until`, or those newer than `after`; at most `limit`.
+pub async fn oldest_first(
+    conn: &mut Connection,
+    workspace_id: WorkspaceId,
+    (since, until): (DateTime<Utc>, DateTime<Utc>),
+    after: Option<ClickId>,
+    limit: i64,
+) -> QueryResult<Vec<RecordedClick>> {
+    let begin = earliest(since);
+    let (begin, day) = match after {
+        Some(after) if after.uuid() >= begin => {
+            (Uuid::from_u128(after.uuid().as_u128().saturating_add(1)), after.day())
+        }
+        _ => (begin, since.date_naive()),
+    };
+    let rows: Vec<Row> = statement(oldest_first_sql(limit))
+        .bind::<SqlUuid, _>(workspace_id.uuid())
+        .bind::<SqlUuid, _>(begin)
+        .bind::<Date, _>(day)
+        .bind::<SqlUuid, _>(earliest(until))
+        .bind::<Date, _>(until.date_naive())
+        .bind::<BigInt, _>(limit)
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(RecordedClick::from).collect())
+}
+
+fn oldest_first_sql(limit: i64) -> String {
+    // ids sort by time; the day only tells PostgreSQL which partitions to leave out
+    let select = format!(
+        "SELECT {COLUMNS} FROM clicks WHERE workspace_id = (SELECT $1) \
+         AND id >= (SELECT $2) AND day >= $3 AND id < (SELECT $4) AND day <= $5"
+    );
+    first_rows(&select, "id", "$6", limit)
+}
+
 /// One page of the clicks that `filter` lets through, older than `before`; at most `limit`. Link, conversation, contact and message
 /// have indexes; for the other conditions a page looks at [`LOOKED_AT_MAX`] clicks at most, so it may have fewer than `limit`,
 /// even none, and still a next page.
@@ -325,6 +361,17 @@ mod tests {
             assert!(planned.scans_of_today().iter().all(|scan| scan.contains(index)), "{planned}");
             assert!(planned.is_made_once, "{planned}");
         }
+    }
+
+    #[tokio::test]
+    async fn clicks_are_read_from_the_oldest_in_the_order_of_an_index_with_a_plan_that_is_made_once() {
+        let (id, day) = ("gen_random_uuid()", Utc::now().date_naive());
+        let values = format!("{id}, {id}, '{day}', {id}, '{day}', 51");
+        let types = "uuid, uuid, date, uuid, date, bigint";
+        let planned = Planned::of(&oldest_first_sql(51), types, &values).await.reading("clicks");
+
+        assert!(planned.scans_of_today().iter().all(|scan| scan.contains("workspace_id_id_idx")), "{planned}");
+        assert!(planned.is_made_once, "{planned}");
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use bus::Message as _;
 use chrono::{TimeDelta, Utc};
 use model::automation::{Automation, Verdict};
+use model::link::LinkKind;
 use model::{ClickId, EnrichedClick, EventId, WorkspaceId};
 use store::clicks::{self, NewClick};
 use store::first_run::WORKSPACE_NAME;
@@ -80,6 +81,30 @@ async fn newer_rules_tell_what_they_would_change_and_change_it_when_told_to() {
     assert_eq!(amended.earlier[0].verdict, Verdict::Human);
     let nothing = clickwire.ok(&["rejudge", "--since", "1h", "--until", "30min"]).await;
     assert!(nothing.stdout.ends_with("No verdict changes.\n"), "{nothing:?}");
+}
+
+#[tokio::test]
+async fn of_two_clicks_that_turn_out_to_be_a_contacts_the_older_is_its_first() {
+    let World { database, nats, clickwire, workspace_id } = World::start().await;
+    let [later, first] = [1, 2].map(|minutes_ago| {
+        let mut click = click(workspace_id, Some(PERSON));
+        click.click.clicked_at -= TimeDelta::minutes(minutes_ago - 1);
+        click.click.id = ClickId::generate_at(click.click.clicked_at);
+        click.event_id = EventId::of_click(click.click.id, 0);
+        click.click.link.kind = LinkKind::Message;
+        click.automation.verdict = Verdict::Automated;
+        click.is_first_click = Some(false);
+        click
+    });
+    assert!(store::first_clicks::contact(&first.click).is_some());
+    record(&database, &[&later, &first]).await;
+
+    clickwire.ok(&["rejudge", "--since", "1h", "--apply"]).await;
+
+    let told: Vec<_> = nats.messages("ENRICHED").await;
+    let told = told.iter().map(|(_, payload)| EnrichedClick::decode(payload).expect("a click"));
+    let told: Vec<_> = told.map(|click| (click.click.id, click.is_first_click)).collect();
+    assert_eq!(told, [(first.click.id, Some(true)), (later.click.id, Some(false))]);
 }
 
 const PERSON: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 \
