@@ -1,5 +1,5 @@
-//! Deliveries as a state machine: whatever happens in whatever order to clicks, rows, leases and endpoints, and between which
-//! two steps a process dies.
+//! Deliveries as a state machine: whatever happens in whatever order to clicks, what is learned of them, rows, leases and endpoints,
+//! and between which two steps a process dies.
 //!
 //! Tables and statements are the real ones, in a real PostgreSQL, and so is what decides: who is owed what, what an answer means,
 //! when it is tried again, what is rendered. Made up are the clock, the stream that brings a click again until it was acknowledged,
@@ -26,7 +26,10 @@ const CASES: u32 = 60;
 const PROCESSES: usize = 2;
 
 /// How many endpoints there are.
-const ENDPOINTS: usize = 2;
+const ENDPOINTS: usize = 3;
+
+/// The one that wants people only, and waits for evidence. The others want every click at once.
+const SETTLES: usize = 2;
 
 /// What comes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,10 @@ enum Fate {
 enum Step {
     /// Somebody clicks.
     Click,
+    /// Other clicks show that it was a machine after all, or a person.
+    Amend(Index),
+    /// What was amended is recorded.
+    Record,
     /// The stream brings a click that was not acknowledged: it is sent to those who are owed it.
     Dispatch {
         at: usize,
@@ -168,6 +175,8 @@ fn of_others() -> impl Strategy<Value = Step> {
     let what = prop_oneof![Just(What::Dead), Just(What::Delivered), Just(What::Any), Just(What::Missing)];
     prop_oneof![
         8 => seconds.prop_map(Step::Pass),
+        4 => any::<Index>().prop_map(Step::Amend),
+        2 => Just(Step::Record),
         3 => (0..ENDPOINTS, states).prop_map(|(endpoint, state)| Step::Set { endpoint, state }),
         1 => (0..ENDPOINTS).prop_map(|endpoint| Step::Delete { endpoint }),
         3 => any::<Index>().prop_map(Step::Retry),

@@ -8,6 +8,7 @@ use model::delivery::{Attempt, ErrorClass};
 use model::secret::SigningSecret;
 use model::{DeliveryId, EndpointId, WorkspaceId};
 use prometheus::Registry;
+use serde_json::json;
 use store::deliveries::Owed;
 use store::endpoints::{EndpointOptions, State};
 use store::leases::Leased;
@@ -37,6 +38,9 @@ const SCHEDULE: [u32; 2] = [5, 60];
 /// Attempts that a delivery gets by itself.
 pub(super) const ATTEMPTS_MAX: u32 = 3;
 
+/// How long who waits for evidence waits.
+const SETTLE_MS: u32 = 5000;
+
 /// What all cases stand on.
 pub(super) struct Ground {
     pub pool: Pool,
@@ -53,12 +57,19 @@ impl Ground {
         Self { pool, keyring, metrics }
     }
 
-    /// An endpoint that wants every click.
-    pub(super) async fn endpoint(&self, workspace_id: WorkspaceId, now: DateTime<Utc>) -> EndpointId {
+    /// An endpoint that wants every click, or one that wants people only and waits for evidence.
+    pub(super) async fn endpoint(
+        &self,
+        workspace_id: WorkspaceId,
+        settles: bool,
+        now: DateTime<Utc>,
+    ) -> EndpointId {
         let (id, secret) = (EndpointId::generate(), SigningSecret::generate());
         let options = EndpointOptions {
             retry_schedule: Some(SCHEDULE.to_vec()),
             permanent_statuses: vec![400],
+            settle_ms: if settles { SETTLE_MS } else { 0 },
+            filter: settles.then(|| json!({"verdicts": ["human"]})),
             ..given::endpoint_options("https://crm.example.com/hooks")
         };
         let mut conn = self.pool.get().await.expect("a connection");
@@ -75,10 +86,12 @@ impl Ground {
     }
 }
 
-/// A click that is being dispatched.
+/// A telling of a click that is being dispatched.
 pub(super) struct Batch {
     /// Which of all.
-    pub click: usize,
+    pub telling: usize,
+    /// It came before what it amends.
+    pub is_early: bool,
     /// To whom it is owed.
     pub owed: Vec<Owed>,
     pub dispatches: Vec<Dispatch>,

@@ -1,26 +1,24 @@
 //! Processes, endpoints and deliveries of one workspace, what is known of them, and what must be true.
 
+mod clicks;
 mod fast;
 mod people;
 mod slow;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use bus::Message as _;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use model::automation::Verdict;
 use model::delivery::DeliveryStatus;
 use model::{DeliveryId, EndpointId, EnrichedClick, WorkspaceId};
-use store::clicks::NewClick;
+use store::PooledConnection;
 use store::deliveries::Owed;
 use store::delivery_log::{self, DeliveryFilter, LoggedDelivery};
 use store::endpoints::State;
-use store::{PooledConnection, clicks};
 use testkit::given;
 
 use super::process::{ATTEMPTS_MAX, Ground, InHand, LEASE, Process};
-use super::{Answer, ENDPOINTS, Fate, PROCESSES, Step};
+use super::{Answer, ENDPOINTS, Fate, PROCESSES, SETTLES, Step};
 
 /// More than there are of anything in a case.
 const MANY: i64 = 1000;
@@ -36,6 +34,8 @@ struct Known {
     id: EndpointId,
     state: State,
     is_deleted: bool,
+    /// It was disabled or deleted, and may have missed something.
+    was_away: bool,
     owed_from: DateTime<Utc>,
 }
 
@@ -47,9 +47,12 @@ pub(super) struct World<'a> {
     began_at: DateTime<Utc>,
     endpoints: Vec<Known>,
     processes: Vec<Process>,
-    clicks: Vec<EnrichedClick>,
+    /// Clicks and their amendments.
+    tellings: Vec<EnrichedClick>,
     /// Which of them the stream brings again.
     unacknowledged: Vec<usize>,
+    /// Which of them are not recorded yet.
+    unrecorded: Vec<usize>,
     /// What must have a row.
     promised: HashSet<Owed>,
     /// The rows as they were after the last step.
@@ -77,9 +80,10 @@ impl<'a> World<'a> {
         let workspace_id = given::workspace(&mut conn).await;
         drop(conn);
         let mut endpoints = Vec::new();
-        for _ in 0..ENDPOINTS {
-            let id = ground.endpoint(workspace_id, began_at).await;
-            endpoints.push(Known { id, state: State::Active, is_deleted: false, owed_from: began_at });
+        for number in 0..ENDPOINTS {
+            let id = ground.endpoint(workspace_id, number == SETTLES, began_at).await;
+            let (state, owed_from) = (State::Active, began_at);
+            endpoints.push(Known { id, state, is_deleted: false, was_away: false, owed_from });
         }
         let mut processes = Vec::new();
         for _ in 0..PROCESSES {
@@ -92,8 +96,9 @@ impl<'a> World<'a> {
             began_at,
             endpoints,
             processes,
-            clicks: Vec::new(),
+            tellings: Vec::new(),
             unacknowledged: Vec::new(),
+            unrecorded: Vec::new(),
             promised: HashSet::new(),
             rows: BTreeMap::new(),
             bodies: HashMap::new(),
@@ -111,6 +116,8 @@ impl<'a> World<'a> {
         self.asked_for = None;
         match step {
             Step::Click => self.click().await,
+            Step::Amend(click) => self.amend(*click),
+            Step::Record => self.record().await,
             Step::Dispatch { at, click, fates } => self.dispatch(*at, *click, fates).await,
             Step::Keep { at } => self.keep(*at).await,
             Step::Refresh { at } => self.refresh(*at).await,
@@ -144,7 +151,11 @@ impl<'a> World<'a> {
             assert!(first_of.contains_key(owed), "{owed:?} has no row, and its click was acknowledged");
         }
         for (id, before) in &before {
-            let row = self.rows.get(id).expect("no row goes");
+            let Some(row) = self.rows.get(id) else {
+                assert!(self.settles(before.endpoint_id) && before.attempt_count == 0, "{before:?} is gone");
+                assert!(!self.ever_accepted.contains(id), "{before:?} was accepted, and is gone");
+                continue;
+            };
             let has_begun_again = before.status != DeliveryStatus::Pending && row.status != before.status;
             assert!(!has_begun_again || self.asked_for == Some(*id), "{before:?} became {row:?}");
         }
@@ -176,13 +187,14 @@ impl<'a> World<'a> {
         for endpoint in 0..ENDPOINTS {
             self.set(endpoint, State::Active).await;
         }
-        while !self.unacknowledged.is_empty() {
-            self.dispatch_number(0, self.unacknowledged[0], &[Fate::Answered(Answer::Accepted)]).await;
-            self.keep(0).await;
-            self.check().await;
-        }
+        self.record().await;
         for _ in 0..ROUNDS_MAX {
             self.asked_for = None;
+            for number in self.unacknowledged.clone() {
+                self.dispatch_number(0, number, &[Fate::Answered(Answer::Accepted)]).await;
+                self.keep(0).await;
+                self.check().await;
+            }
             self.ahead += LONG;
             let replayed = self.advance().await;
             self.tidy().await;
@@ -196,13 +208,15 @@ impl<'a> World<'a> {
             self.store(0).await;
             self.check().await;
             let waits = |row: &LoggedDelivery| row.status == DeliveryStatus::Pending;
-            if replayed == 0 && !self.rows.values().any(waits) {
+            if replayed == 0 && self.unacknowledged.is_empty() && !self.rows.values().any(waits) {
                 break;
             }
         }
+        assert!(self.unacknowledged.is_empty(), "these come again for good: {:?}", self.unacknowledged);
         let waiting: Vec<_> =
             self.rows.values().filter(|row| row.status == DeliveryStatus::Pending).collect();
         assert!(waiting.is_empty(), "these wait for good: {waiting:?}");
+        self.check_newest().await;
         for endpoint in 0..ENDPOINTS {
             self.delete(endpoint).await;
         }
@@ -223,16 +237,9 @@ impl<'a> World<'a> {
         found.expect("deliveries").into_iter().map(|row| (row.id, row)).collect()
     }
 
-    async fn click(&mut self) {
-        let now = self.now();
-        let mut click = webhook::payload::sample(self.workspace_id, now);
-        click.test = false;
-        click.automation.verdict = Verdict::Human;
-        let event = click.outgoing().payload;
-        let new = NewClick { click: &click, event: &event };
-        clicks::record(&mut *self.conn().await, &[new], now).await.expect("the click is stored");
-        self.unacknowledged.push(self.clicks.len());
-        self.clicks.push(click);
+    /// Whether this endpoint waits for evidence.
+    fn settles(&self, id: EndpointId) -> bool {
+        self.endpoints[SETTLES].id == id
     }
 
     /// The same event has the same bytes, whoever sends it and whenever.

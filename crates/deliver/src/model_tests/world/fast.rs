@@ -1,9 +1,9 @@
-//! The fast lane: a click is matched, sent at once or later, and kept.
+//! The fast lane: a telling of a click is matched, sent at once or later, and kept.
 
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use model::{DeliveryId, EnrichedClick};
+use model::{DeliveryId, EndpointId, EnrichedClick, EventId};
 use proptest::sample::Index;
 use store::deliveries::{self, NewDelivery, Owed};
 use store::endpoints::State;
@@ -26,32 +26,44 @@ impl World<'_> {
     }
 
     pub(super) async fn dispatch_number(&mut self, at: usize, number: usize, fates: &[Fate]) {
-        let click = self.clicks[number].clone();
+        let click = self.tellings[number].clone();
         let owed = self.owed(&click);
         let found = self.processes[at].matching.debts(&[&click]).await.expect("the database is there");
         let mut dispatches = Vec::new();
         for (debt, fate) in found.debts.into_iter().zip(fates.iter().cycle()) {
             let is_first = self.rows.values().all(|row| row.replay_number > 0 || owed_by(row) != debt.owed);
             assert!(is_first, "{:?} has a row and is sent again", debt.owed);
-            assert!(owed.contains(&debt.owed), "{:?} is not owed", debt.owed);
+            // who waits for evidence is owed what was told before
+            let is_owed = self.settles(debt.owed.endpoint_id) || owed.contains(&debt.owed);
+            assert!(is_owed, "{:?} is not owed", debt.owed);
             dispatches.push(self.begin(debt, &click, *fate));
         }
-        self.processes[at].batch = Some(Batch { click: number, owed, dispatches });
+        let is_early = found.early.contains(&click.event_id);
+        self.processes[at].batch = Some(Batch { telling: number, is_early, owed, dispatches });
     }
 
-    /// Who is owed a click as people see it.
+    /// Who is owed a telling of a click as people see it, but for who waits for evidence.
     fn owed(&self, click: &EnrichedClick) -> Vec<Owed> {
+        let is_new_enough = |known: &Known| known.owed_from <= click.click.clicked_at;
         let is_owed = |known: &&Known| {
-            !known.is_deleted && known.state != State::Disabled && known.owed_from <= click.click.clicked_at
+            let is_there = !known.is_deleted && known.state != State::Disabled;
+            is_there && !self.settles(known.id) && (is_new_enough(known) || self.was_told(known.id, click))
         };
         let owed = |known: &Known| Owed { endpoint_id: known.id, event_id: click.event_id };
         self.endpoints.iter().filter(is_owed).map(owed).collect()
+    }
+
+    /// Whether an endpoint has a delivery of the first telling of a click.
+    fn was_told(&self, endpoint_id: EndpointId, click: &EnrichedClick) -> bool {
+        let first = Owed { endpoint_id, event_id: EventId::of_click(click.click.id, 0) };
+        self.rows.values().any(|row| row.replay_number == 0 && owed_by(row) == first)
     }
 
     fn begin(&mut self, debt: Debt, click: &EnrichedClick, fate: Fate) -> Dispatch {
         let id = DeliveryId::generate_at(click.event_id.timestamp());
         let body = Bytes::from(debt.endpoint.body(debt.event_type, click));
         let state = match fate {
+            _ if debt.due_at.is_some() => Dispatched::Later(Later::Settling),
             _ if !debt.endpoint.is_sendable() => Dispatched::Later(Later::Held),
             Fate::Later => Dispatched::Later(Later::Busy),
             Fate::Answered(answer) => {
@@ -71,7 +83,7 @@ impl World<'_> {
 
     pub(super) async fn keep(&mut self, at: usize) {
         let Some(batch) = self.processes[at].batch.take() else { return };
-        let (now, click) = (self.now(), &self.clicks[batch.click]);
+        let (now, click) = (self.now(), &self.tellings[batch.telling]);
         let rows: Vec<NewDelivery> =
             batch.dispatches.iter().map(|dispatch| dispatch.row(click, now + LEASE)).collect();
         let mut attempts = Vec::new();
@@ -97,6 +109,6 @@ impl World<'_> {
             }
         }
         self.promised.extend(batch.owed);
-        self.unacknowledged.retain(|number| *number != batch.click);
+        self.unacknowledged.retain(|number| *number != batch.telling || batch.is_early);
     }
 }

@@ -27,6 +27,7 @@ impl World<'_> {
         if known.state == State::Disabled && state != State::Disabled {
             known.owed_from = now;
         }
+        known.was_away |= state == State::Disabled;
         known.state = state;
     }
 
@@ -36,6 +37,7 @@ impl World<'_> {
         let deleted = endpoints::delete(&mut conn, self.workspace_id, known.id, now).await;
         assert_eq!(deleted.expect("it is deleted"), !known.is_deleted);
         known.is_deleted = true;
+        known.was_away = true;
     }
 
     /// One of the deliveries, if there are any.

@@ -8,7 +8,7 @@ use proptest::sample::Index;
 use store::leases;
 
 use super::{Answer, InHand, LEASE, World, owed_by};
-use crate::runs;
+use crate::{runs, settled};
 
 impl World<'_> {
     pub(super) async fn lease(&mut self, at: usize, quota: usize) {
@@ -20,8 +20,11 @@ impl World<'_> {
             return;
         }
         let (now, by) = (self.now(), self.processes[at].recorder.leased_by());
-        let leased = leases::lease_due(&mut *self.conn().await, &wanted, by, now, now + LEASE).await;
-        for leased in leased.expect("leases") {
+        let mut conn = self.conn().await;
+        let leased = leases::lease_due(&mut conn, &wanted, by, now, now + LEASE).await.expect("leases");
+        let settled = settled::as_known(&mut conn, &table, leased, by).await.expect("what is recorded");
+        drop(conn);
+        for leased in settled.leased {
             let row = &self.rows[&leased.id];
             let is_due = row.status == DeliveryStatus::Pending && row.next_attempt_at <= Some(now);
             assert!(is_due, "leased, and not due: {row:?}");
