@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bus::{Bus, Consumer, ConsumerMetrics, ConsumerName, Limits};
 use service::ops::Ops;
+use service::parts::ended;
 use service::telemetry::Traces;
 use store::Pool;
 use tokio::task::JoinSet;
@@ -132,12 +133,6 @@ impl App {
         info!("enrich has stopped");
         Ok(())
     }
-}
-
-/// A part that ends when it is told to.
-async fn ended(part: impl Future<Output = ()>) -> anyhow::Result<()> {
-    part.await;
-    Ok(())
 }
 
 async fn open(settings: &EnrichSettings, metrics: &Arc<Metrics>) -> anyhow::Result<LookUp> {
