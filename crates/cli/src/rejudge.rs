@@ -115,7 +115,7 @@ async fn rules(connections: &Connections) -> anyhow::Result<LookUp> {
 }
 
 async fn reach(connections: &Connections) -> anyhow::Result<Bus> {
-    let bus = Bus::connect(&connections.nats, "clickwire-rejudge").await?;
+    let bus = Bus::connect(&connections.nats, "rejudge").await?;
     bus.wait_connected(PATIENCE).await.context("NATS cannot be reached: nothing was amended")?;
     Ok(bus)
 }

@@ -101,7 +101,7 @@ impl App {
         };
         ops.watch_expiry("deliver", watched)?;
         let pool = Pool::through_indexes(&settings.database)?;
-        let bus = Bus::connect(&settings.nats, "clickwire-deliver").await?;
+        let bus = Bus::connect(&settings.nats, "deliver").await?;
         let sender = Sender::new(&deliver.send())?.with_traces(Traces::new(&settings.telemetry));
 
         let lanes = Lanes::new(deliver.in_flight_max, deliver.max_in_flight);

@@ -64,7 +64,7 @@ impl App {
         };
         ops.watch_expiry("enrich", watched)?;
         let pool = Pool::connect(&settings.database)?;
-        let bus = Bus::connect(&settings.nats, "clickwire-enrich").await?;
+        let bus = Bus::connect(&settings.nats, "enrich").await?;
         let look_up = Arc::new(open(&enrich, &metrics).await?);
         let first_clicks = FirstClicks::new(pool, enrich.first_click_timeout, enrich.first_click_pause);
         let enricher =

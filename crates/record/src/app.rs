@@ -69,7 +69,7 @@ impl App {
         };
         ops.watch_expiry("record", watched)?;
         let pool = Pool::connect(&settings.database)?;
-        let bus = Bus::connect(&settings.nats, "clickwire-record").await?;
+        let bus = Bus::connect(&settings.nats, "record").await?;
         let consumer = |name| Consumer::new(&bus, name, settings.record.limits(), consumer_metrics.clone());
         let (clicks, quarantine) = (consumer(ConsumerName::Record), consumer(ConsumerName::Quarantine));
         ops.check("record", clicks.progress());
