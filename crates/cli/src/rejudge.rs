@@ -110,7 +110,7 @@ async fn rules(connections: &Connections) -> anyhow::Result<LookUp> {
         .load::<enrich::Settings>(enrich::Settings::DEFAULTS, &connections.ours)
         .context("settings cannot be used")?
         .enrich;
-    let metrics = Arc::new(Metrics::new(Ops::new().registry()).context("failed to register metrics")?);
+    let metrics = Arc::new(Metrics::register(Ops::new().registry()).context("failed to register metrics")?);
     tokio::task::spawn_blocking(move || LookUp::open(&settings, metrics)).await.context("reading failed")?
 }
 

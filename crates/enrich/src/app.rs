@@ -54,7 +54,7 @@ impl App {
     pub async fn build_with(settings: Settings, ops: Ops) -> anyhow::Result<Self> {
         settings.validate()?;
         let enrich = settings.enrich;
-        let metrics = Arc::new(Metrics::new(ops.registry()).context("failed to register metrics")?);
+        let metrics = Arc::new(Metrics::register(ops.registry()).context("failed to register metrics")?);
         let consumer_metrics =
             ConsumerMetrics::register(ops.registry(), "enrich").context("failed to register metrics")?;
         let watched = service::expiry::Watched {
