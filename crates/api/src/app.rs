@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App as HttpApp, HttpServer};
@@ -88,6 +89,67 @@ pub(crate) struct Shared {
     pub kept_on_streams: [(StreamName, Duration); 3],
 }
 
+/// What was opened for [`Shared`].
+struct Opened {
+    pool: Pool,
+    bus: Bus,
+    keyring: Keyring,
+    minting: Option<Keyring>,
+    ask_names: Arc<AskNames>,
+    ask_texts: Arc<AskTexts>,
+    metrics: Metrics,
+}
+
+impl Shared {
+    /// Nobody has used anything of it yet.
+    fn new(settings: Settings, opened: Opened) -> Self {
+        let Settings { nats, database, api, links, deliver, record, .. } = settings;
+        let Opened { pool, bus, keyring, minting, ask_names, ask_texts, metrics } = opened;
+        let (passwords, link_passwords) = Passwords::of_people_and_links();
+        Self {
+            pool,
+            bus,
+            keyring,
+            minting,
+            public_url: links.public_url,
+            domain_verification: links.domain_verification,
+            ask_names,
+            ask_texts,
+            auto_disable_after: deliver.auto_disable_after,
+            ownership: deliver.ownership,
+            kept: record,
+            egress: EgressPolicy {
+                addresses: deliver.allowed_networks,
+                https_only: deliver.https_only,
+                allowed_ports: deliver.allowed_ports,
+            },
+            limits: Limits::new(&api, metrics.clone()),
+            metrics,
+            sign_ins: SignIns::new(api.sign_in_failures_max, api.sign_in_account_failures_max),
+            passwords,
+            link_passwords,
+            bulk: AtOnce::new(api.bulk_requests_max, api.bulk_workspace_requests_max),
+            exports: AtOnce::new(api.exports_max, api.exports_workspace_max),
+            // whatever is searched for, others find a connection: with exports and bulk requests too
+            searches: AtOnce::new(database.pool_max.saturating_sub(2).max(1), (database.pool_max / 2).max(1)),
+            // in all there may be many: `deliver` makes them in turn
+            tests: AtOnce::new(usize::MAX, TESTS_OF_WORKSPACE_MAX),
+            look_ups: AtOnce::new(LOOK_UPS_MAX, LOOK_UPS_OF_WORKSPACE_MAX),
+            uploads: AtOnce::new(console::UPLOADS_MAX, console::OWN_UPLOADS_MAX),
+            zones: Zones::new(),
+            live: Live::new(api.live_streams_max, api.live_workspace_streams_max, api.live_key_streams_max),
+            pulls: Pulls::new(api.pulls_waiting_max, api.pulls_workspace_waiting_max),
+            duplicate_window: nats.duplicate_window,
+            kept_on_streams: [
+                (StreamName::Clicks, nats.clicks_max_age),
+                (StreamName::Enriched, nats.enriched_max_age),
+                (StreamName::Quarantine, nats.quarantine_max_age),
+            ],
+            settings: api,
+        }
+    }
+}
+
 /// The API and the console, listening but not answering yet.
 pub struct App {
     shared: Data<Shared>,
@@ -143,59 +205,9 @@ impl App {
         let ask_texts =
             names::ask_texts(&settings.deliver.dns_servers, settings.api.resolve_timeout, LOOK_UPS_MAX)?;
         let metrics = Metrics::register(ops.registry()).context("failed to register metrics")?;
-        let (passwords, link_passwords) = Passwords::of_people_and_links();
-        let shared = Shared {
-            pool,
-            bus,
-            keyring,
-            minting,
-            public_url: settings.links.public_url,
-            domain_verification: settings.links.domain_verification,
-            ask_names,
-            ask_texts,
-            auto_disable_after: settings.deliver.auto_disable_after,
-            ownership: settings.deliver.ownership,
-            kept: settings.record,
-            egress: EgressPolicy {
-                addresses: settings.deliver.allowed_networks,
-                https_only: settings.deliver.https_only,
-                allowed_ports: settings.deliver.allowed_ports,
-            },
-            limits: Limits::new(&settings.api, metrics.clone()),
-            metrics,
-            sign_ins: SignIns::new(
-                settings.api.sign_in_failures_max,
-                settings.api.sign_in_account_failures_max,
-            ),
-            passwords,
-            link_passwords,
-            bulk: AtOnce::new(settings.api.bulk_requests_max, settings.api.bulk_workspace_requests_max),
-            exports: AtOnce::new(settings.api.exports_max, settings.api.exports_workspace_max),
-            // whatever is searched for, others find a connection: with exports and bulk requests too
-            searches: AtOnce::new(
-                settings.database.pool_max.saturating_sub(2).max(1),
-                (settings.database.pool_max / 2).max(1),
-            ),
-            // in all there may be many: `deliver` makes them in turn
-            tests: AtOnce::new(usize::MAX, TESTS_OF_WORKSPACE_MAX),
-            look_ups: AtOnce::new(LOOK_UPS_MAX, LOOK_UPS_OF_WORKSPACE_MAX),
-            uploads: AtOnce::new(console::UPLOADS_MAX, console::OWN_UPLOADS_MAX),
-            zones: Zones::new(),
-            live: Live::new(
-                settings.api.live_streams_max,
-                settings.api.live_workspace_streams_max,
-                settings.api.live_key_streams_max,
-            ),
-            pulls: Pulls::new(settings.api.pulls_waiting_max, settings.api.pulls_workspace_waiting_max),
-            duplicate_window: settings.nats.duplicate_window,
-            kept_on_streams: [
-                (StreamName::Clicks, settings.nats.clicks_max_age),
-                (StreamName::Enriched, settings.nats.enriched_max_age),
-                (StreamName::Quarantine, settings.nats.quarantine_max_age),
-            ],
-            settings: settings.api,
-        };
-        Ok(Self { shared: Data::new(shared), listener, addr, ops, ops_listener: None, database })
+        let opened = Opened { pool, bus, keyring, minting, ask_names, ask_texts, metrics };
+        let shared = Data::new(Shared::new(settings, opened));
+        Ok(Self { shared, listener, addr, ops, ops_listener: None, database })
     }
 
     /// Where API and console are served.
@@ -213,25 +225,7 @@ impl App {
     /// # Errors
     /// When a part ends by itself.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let settings = self.shared.settings.clone();
-        let shared = self.shared.clone();
-        let server = HttpServer::new(move || {
-            HttpApp::new()
-                .app_data(shared.clone())
-                .wrap(from_fn(guard::guard))
-                .configure(v1::configure)
-                .configure(openapi::configure)
-                .configure(public_keys::configure)
-                .configure(console::configure)
-        })
-        .workers(settings.workers)
-        .max_connections(settings.connections_max.div_ceil(settings.workers))
-        .client_request_timeout(settings.request_timeout)
-        .shutdown_timeout(settings.drain_timeout.as_secs().max(1))
-        .disable_signals()
-        .listen(self.listener)
-        .context("failed to serve the API")?
-        .run();
+        let server = serve(&self.shared, self.listener)?;
         info!(addr = %self.addr, "api and console are served");
 
         // parts get a stop of their own: when one dies, the others end too
@@ -279,6 +273,30 @@ impl App {
         }
         ended
     }
+}
+
+/// Begins to answer on `listener`.
+fn serve(shared: &Data<Shared>, listener: TcpListener) -> anyhow::Result<Server> {
+    let (settings, of_worker) = (&shared.settings, shared.clone());
+    let app = move || {
+        HttpApp::new()
+            .app_data(of_worker.clone())
+            .wrap(from_fn(guard::guard))
+            .configure(v1::configure)
+            .configure(openapi::configure)
+            .configure(public_keys::configure)
+            .configure(console::configure)
+    };
+    let server = HttpServer::new(app)
+        .workers(settings.workers)
+        .max_connections(settings.connections_max.div_ceil(settings.workers))
+        .client_request_timeout(settings.request_timeout)
+        .shutdown_timeout(settings.drain_timeout.as_secs().max(1))
+        .disable_signals()
+        .listen(listener)
+        .context("failed to serve the API")?
+        .run();
+    Ok(server)
 }
 
 /// Keeps the answer of readiness fresh, so that a probe never waits for a database that hangs.

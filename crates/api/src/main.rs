@@ -11,6 +11,7 @@ async fn main() -> anyhow::Result<()> {
         return service::ops::probe(settings.api.ops_addr);
     }
     let _telemetry = service::telemetry::init("api", &settings.telemetry)?;
+    service::tls::install_provider();
     service::memory::in_small_pages();
     let stop = service::shutdown::on_signal()?;
     App::build(settings).await?.run(stop).await

@@ -1,6 +1,7 @@
 //! What this service counts.
 
-use prometheus::{HistogramVec, IntCounterVec, Registry, histogram_opts, opts};
+use prometheus::{DEFAULT_BUCKETS, HistogramVec, IntCounterVec, Registry};
+use service::metrics::Maker;
 
 /// Metrics of the API and the console.
 #[derive(Clone)]
@@ -23,37 +24,27 @@ impl Metrics {
     ///
     /// # Errors
     /// When a name is registered already.
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let metrics = Self {
-            requests: IntCounterVec::new(
-                opts!("clickwire_api_requests_total", "Requests answered"),
-                &["door", "status"],
-            )?,
-            seconds: HistogramVec::new(
-                histogram_opts!("clickwire_api_request_seconds", "Time to answer a request"),
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let make = Maker::new(registry, "api");
+        Ok(Self {
+            requests: make.counters("requests_total", "Requests answered", &["door", "status"])?,
+            seconds: make.histograms(
+                "request_seconds",
+                "Time to answer a request",
                 &["door"],
+                DEFAULT_BUCKETS,
             )?,
-            bulk_lines: IntCounterVec::new(
-                opts!("clickwire_api_bulk_lines_total", "Lines of bulk requests for links"),
+            bulk_lines: make.counters(
+                "bulk_lines_total",
+                "Lines of bulk requests for links",
                 &["outcome"],
             )?,
-            limited: IntCounterVec::new(
-                opts!(
-                    "clickwire_api_rate_limited_total",
-                    "Requests refused with 429 by the rate limit of /v1 and the console"
-                ),
+            limited: make.counters(
+                "rate_limited_total",
+                "Requests refused with 429 by the rate limit of /v1 and the console",
                 &["by"],
             )?,
-            sign_ins: IntCounterVec::new(
-                opts!("clickwire_api_sign_ins_total", "Sign-ins to the console"),
-                &["outcome"],
-            )?,
-        };
-        registry.register(Box::new(metrics.requests.clone()))?;
-        registry.register(Box::new(metrics.seconds.clone()))?;
-        registry.register(Box::new(metrics.bulk_lines.clone()))?;
-        registry.register(Box::new(metrics.limited.clone()))?;
-        registry.register(Box::new(metrics.sign_ins.clone()))?;
-        Ok(metrics)
+            sign_ins: make.counters("sign_ins_total", "Sign-ins to the console", &["outcome"])?,
+        })
     }
 }

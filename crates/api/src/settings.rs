@@ -214,6 +214,61 @@ impl ApiSettings {
         let is_base = matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
         is_base.then_some(url)
     }
+
+    /// Limits that nothing could come in under are refused.
+    fn validate_limits(&self) -> Result<(), SettingsError> {
+        let headers_rule = format!("must be 1 to {HEADERS_LIMIT}");
+        let headers_bytes_rule = format!("must be 1 to {HEADERS_BYTES_LIMIT}");
+        let at_least_1 = "must be at least 1";
+        service::settings::check(&[
+            ("api.workers", self.workers > 0, at_least_1),
+            ("api.connections_max", self.connections_max > 0, at_least_1),
+            ("api.requests_per_second", self.requests_per_second > 0, at_least_1),
+            ("api.workspace_requests_per_second", self.workspace_requests_per_second > 0, at_least_1),
+            ("api.unknown_requests_per_second", self.unknown_requests_per_second > 0, at_least_1),
+            ("api.requests_burst", self.requests_burst > 0, at_least_1),
+            ("api.workspace_requests_burst", self.workspace_requests_burst > 0, at_least_1),
+            ("api.unknown_requests_burst", self.unknown_requests_burst > 0, at_least_1),
+            ("api.sign_in_failures_max", self.sign_in_failures_max > 0, at_least_1),
+            ("api.sign_in_account_failures_max", self.sign_in_account_failures_max > 0, at_least_1),
+            ("api.rate_buckets_max", self.rate_buckets_max > 0, at_least_1),
+            ("api.headers_max", (1..=HEADERS_LIMIT).contains(&self.headers_max), &headers_rule),
+            (
+                "api.headers_max_bytes",
+                (1..=HEADERS_BYTES_LIMIT).contains(&self.headers_max_bytes),
+                &headers_bytes_rule,
+            ),
+            ("api.uri_max_bytes", self.uri_max_bytes > 0, at_least_1),
+            ("api.query_parameters_max", self.query_parameters_max > 0, at_least_1),
+        ])
+    }
+
+    /// Rules of the console's URL, and of streams and requests that wait.
+    fn validate_streams(&self) -> Result<(), SettingsError> {
+        service::settings::check(&[
+            (
+                "api.public_url",
+                self.public_url.is_empty() || self.console_url().is_some(),
+                "must be empty, or begin with http:// or https:// and name a host",
+            ),
+            (
+                "api.live_workspace_streams_max",
+                (1..=self.live_streams_max).contains(&self.live_workspace_streams_max),
+                "must be at least 1 and at most api.live_streams_max",
+            ),
+            (
+                "api.live_key_streams_max",
+                (1..=self.live_workspace_streams_max).contains(&self.live_key_streams_max),
+                "must be at least 1 and at most api.live_workspace_streams_max",
+            ),
+            (
+                "api.pulls_workspace_waiting_max",
+                (1..=self.pulls_waiting_max).contains(&self.pulls_workspace_waiting_max),
+                "must be at least 1 and at most api.pulls_waiting_max",
+            ),
+            ("api.live_heartbeat", !self.live_heartbeat.is_zero(), "must be more than nothing"),
+        ])
+    }
 }
 
 impl Settings {
@@ -243,109 +298,52 @@ impl Settings {
     /// [`SettingsError`] names the key that must change.
     pub fn validate(&self) -> Result<(), SettingsError> {
         self.nats.validate().map_err(|(key, rule)| SettingsError::contradiction(key, rule))?;
-        let refuse = |key: &str, rule: &str| Err(SettingsError::contradiction(key, rule));
-        let api = &self.api;
-        if api.workers == 0 {
-            return refuse("api.workers", "must be at least 1");
-        }
-        if api.connections_max == 0 {
-            return refuse("api.connections_max", "must be at least 1");
-        }
-        self.validate_limits()?;
-        if !(1..=BULK_BATCH_LIMIT).contains(&api.bulk_batch_max) {
-            return refuse("api.bulk_batch_max", &format!("must be 1 to {BULK_BATCH_LIMIT}"));
-        }
-        if api.bulk_lines_max == 0 {
-            return refuse("api.bulk_lines_max", "must be at least 1");
-        }
-        if api.bulk_requests_max == 0 || api.bulk_requests_max >= self.database.pool_max {
-            return refuse("api.bulk_requests_max", "must be at least 1 and less than database.pool_max");
-        }
-        if !(1..=api.bulk_requests_max).contains(&api.bulk_workspace_requests_max) {
-            let rule = "must be at least 1 and at most api.bulk_requests_max";
-            return refuse("api.bulk_workspace_requests_max", rule);
-        }
-        if api.bulk_idle_timeout.is_zero() {
-            return refuse("api.bulk_idle_timeout", "must be more than nothing");
-        }
-        if !(1..=api.exports_max).contains(&api.exports_workspace_max) {
-            let rule = "must be at least 1 and at most api.exports_max";
-            return refuse("api.exports_workspace_max", rule);
-        }
-        if !api.public_url.is_empty() && api.console_url().is_none() {
-            return refuse(
-                "api.public_url",
-                "must be empty, or begin with http:// or https:// and name a host",
-            );
-        }
-        if !(1..=api.live_streams_max).contains(&api.live_workspace_streams_max) {
-            let rule = "must be at least 1 and at most api.live_streams_max";
-            return refuse("api.live_workspace_streams_max", rule);
-        }
-        if !(1..=api.live_workspace_streams_max).contains(&api.live_key_streams_max) {
-            let rule = "must be at least 1 and at most api.live_workspace_streams_max";
-            return refuse("api.live_key_streams_max", rule);
-        }
-        if !(1..=api.pulls_waiting_max).contains(&api.pulls_workspace_waiting_max) {
-            let rule = "must be at least 1 and at most api.pulls_waiting_max";
-            return refuse("api.pulls_workspace_waiting_max", rule);
-        }
-        if api.live_heartbeat.is_zero() {
-            return refuse("api.live_heartbeat", "must be more than nothing");
-        }
-        if api.erasures_open_max == 0 {
-            return refuse("api.erasures_open_max", "must be at least 1");
-        }
-        if api.test_timeout >= api.request_timeout {
-            return refuse("api.request_timeout", "must be longer than api.test_timeout");
-        }
-        if let Err(rule) = names::check_servers(&self.deliver.dns_servers) {
-            return refuse("deliver.dns_servers", rule);
-        }
-        if api.addr == api.ops_addr && api.addr.port() != 0 {
-            return refuse("api.ops_addr", "must differ from api.addr");
-        }
-        if !matches!(self.links.public_url.scheme(), "http" | "https") || !self.links.public_url.has_host() {
-            return refuse("links.public_url", "must begin with http:// or https:// and name a host");
-        }
-        Ok(())
+        self.api.validate_limits()?;
+        self.validate_bulk()?;
+        self.api.validate_streams()?;
+        let (api, links_url) = (&self.api, &self.links.public_url);
+        let dns_servers = names::check_servers(&self.deliver.dns_servers);
+        service::settings::check(&[
+            ("api.erasures_open_max", api.erasures_open_max > 0, "must be at least 1"),
+            (
+                "api.request_timeout",
+                api.request_timeout > api.test_timeout,
+                "must be longer than api.test_timeout",
+            ),
+            ("deliver.dns_servers", dns_servers.is_ok(), dns_servers.err().unwrap_or_default()),
+            ("api.ops_addr", api.ops_addr != api.addr || api.addr.port() == 0, "must differ from api.addr"),
+            (
+                "links.public_url",
+                matches!(links_url.scheme(), "http" | "https") && links_url.has_host(),
+                "must begin with http:// or https:// and name a host",
+            ),
+        ])
     }
-}
 
-impl Settings {
-    /// Limits that nothing could come in under are refused.
-    fn validate_limits(&self) -> Result<(), SettingsError> {
+    /// Rules of bulk requests and exports, which leave connections to others.
+    fn validate_bulk(&self) -> Result<(), SettingsError> {
         let api = &self.api;
-        let refuse = |key: &str, rule: &str| Err(SettingsError::contradiction(key, rule));
-        let rates = [
-            ("api.requests_per_second", api.requests_per_second),
-            ("api.workspace_requests_per_second", api.workspace_requests_per_second),
-            ("api.unknown_requests_per_second", api.unknown_requests_per_second),
-            ("api.requests_burst", api.requests_burst),
-            ("api.workspace_requests_burst", api.workspace_requests_burst),
-            ("api.unknown_requests_burst", api.unknown_requests_burst),
-            ("api.sign_in_failures_max", api.sign_in_failures_max),
-            ("api.sign_in_account_failures_max", api.sign_in_account_failures_max),
-        ];
-        if let Some((key, _)) = rates.into_iter().find(|(_, number)| *number == 0) {
-            return refuse(key, "must be at least 1");
-        }
-        if api.rate_buckets_max == 0 {
-            return refuse("api.rate_buckets_max", "must be at least 1");
-        }
-        if !(1..=HEADERS_LIMIT).contains(&api.headers_max) {
-            return refuse("api.headers_max", &format!("must be 1 to {HEADERS_LIMIT}"));
-        }
-        if !(1..=HEADERS_BYTES_LIMIT).contains(&api.headers_max_bytes) {
-            return refuse("api.headers_max_bytes", &format!("must be 1 to {HEADERS_BYTES_LIMIT}"));
-        }
-        if api.uri_max_bytes == 0 {
-            return refuse("api.uri_max_bytes", "must be at least 1");
-        }
-        if api.query_parameters_max == 0 {
-            return refuse("api.query_parameters_max", "must be at least 1");
-        }
-        Ok(())
+        let batch_rule = format!("must be 1 to {BULK_BATCH_LIMIT}");
+        service::settings::check(&[
+            ("api.bulk_batch_max", (1..=BULK_BATCH_LIMIT).contains(&api.bulk_batch_max), &batch_rule),
+            ("api.bulk_lines_max", api.bulk_lines_max > 0, "must be at least 1"),
+            (
+                "api.bulk_requests_max",
+                (1..self.database.pool_max).contains(&api.bulk_requests_max),
+                "must be at least 1 and less than database.pool_max",
+            ),
+            (
+                "api.bulk_workspace_requests_max",
+                (1..=api.bulk_requests_max).contains(&api.bulk_workspace_requests_max),
+                "must be at least 1 and at most api.bulk_requests_max",
+            ),
+            ("api.bulk_idle_timeout", !api.bulk_idle_timeout.is_zero(), "must be more than nothing"),
+            (
+                "api.exports_workspace_max",
+                (1..=api.exports_max).contains(&api.exports_workspace_max),
+                "must be at least 1 and at most api.exports_max",
+            ),
+        ])
     }
 }
 

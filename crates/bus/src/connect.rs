@@ -85,14 +85,14 @@ struct Inner {
 }
 
 impl Bus {
-    /// Begins to connect and returns at once, even when the broker is away. `name` is the service's.
+    /// Begins to connect and returns at once, even when the broker is away. `name` is the service's, without `clickwire-`,
+    /// which the broker shows in front of it; replies go to inboxes of that name.
     ///
     /// # Errors
     /// [`ConnectError`] for what cannot get better: a bad URL, unreadable credentials or certificates.
     pub async fn connect(settings: &Settings, name: &'static str) -> Result<Self, ConnectError> {
         let servers = parse_servers(&settings.url).map_err(ConnectError::Url)?;
         let (interrupted, interruptions) = watch::channel(0);
-        let name = name.strip_prefix("clickwire-").unwrap_or(name);
         let refusals = Refusals::of(name);
         let notes = Notes { interrupted, refusals: refusals.clone() };
         let options = options(settings, &servers, name, notes)?;

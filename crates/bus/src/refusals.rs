@@ -46,7 +46,7 @@ struct Seen {
 }
 
 impl Refusals {
-    /// None yet. `name` is the service's.
+    /// None yet. `name` is the service's, without `clickwire-`.
     pub(crate) fn of(name: &'static str) -> Self {
         Self { name, seen: watch::Sender::new(HashMap::new()) }
     }

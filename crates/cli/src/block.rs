@@ -162,7 +162,7 @@ async fn set(
 /// Without a broker the redirect learns of it by age.
 pub(crate) async fn tell_caches(connections: &Connections, changes: &[Changed]) {
     let told = async {
-        let bus = Bus::connect(&connections.nats, "clickwire-block").await?;
+        let bus = Bus::connect(&connections.nats, "block").await?;
         bus.wait_connected(PATIENCE).await?;
         for changed in changes {
             bus.notify(changed).await;

@@ -57,7 +57,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         headers: options.headers.iter().map(|line| parsed(line)).collect::<anyhow::Result<_>>()?,
         ..Request::default()
     };
-    let metrics = Arc::new(Metrics::new(Ops::new().registry()).context("failed to register metrics")?);
+    let metrics = Arc::new(Metrics::register(Ops::new().registry()).context("failed to register metrics")?);
     let told = move || anyhow::Ok(LookUp::open(&settings, metrics)?.tell(&request));
     let (device, automation) = tokio::task::spawn_blocking(told).await.context("reading failed")??;
     if options.json {

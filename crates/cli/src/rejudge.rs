@@ -110,12 +110,12 @@ async fn rules(connections: &Connections) -> anyhow::Result<LookUp> {
         .load::<enrich::Settings>(enrich::Settings::DEFAULTS, &connections.ours)
         .context("settings cannot be used")?
         .enrich;
-    let metrics = Arc::new(Metrics::new(Ops::new().registry()).context("failed to register metrics")?);
+    let metrics = Arc::new(Metrics::register(Ops::new().registry()).context("failed to register metrics")?);
     tokio::task::spawn_blocking(move || LookUp::open(&settings, metrics)).await.context("reading failed")?
 }
 
 async fn reach(connections: &Connections) -> anyhow::Result<Bus> {
-    let bus = Bus::connect(&connections.nats, "clickwire-rejudge").await?;
+    let bus = Bus::connect(&connections.nats, "rejudge").await?;
     bus.wait_connected(PATIENCE).await.context("NATS cannot be reached: nothing was amended")?;
     Ok(bus)
 }

@@ -123,7 +123,7 @@ pub(crate) async fn tables(settings: &store::Settings, host: &Host) -> anyhow::R
 /// Makes streams and consumers.
 pub(crate) async fn streams(settings: &bus::Settings) -> anyhow::Result<()> {
     settings.validate().map_err(|(key, rule)| SettingsError::contradiction(key, rule))?;
-    let bus = Bus::connect(settings, "clickwire-setup").await?;
+    let bus = Bus::connect(settings, "setup").await?;
     bus.wait_connected(NATS_PATIENCE).await.context("NATS cannot be reached (nats.url)")?;
     bus.setup().await.context("failed to set up the streams")
 }

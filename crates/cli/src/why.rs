@@ -72,7 +72,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// What waits on the streams, as far as the broker can be asked.
 async fn services(connections: &Connections, found: &[Finding]) -> Vec<Finding> {
-    let Ok(bus) = Bus::connect(&connections.nats, "clickwire-why").await else {
+    let Ok(bus) = Bus::connect(&connections.nats, "why").await else {
         return vec![diagnosis::services::away()];
     };
     // who is not reached by then is told to be away

@@ -3,10 +3,11 @@
 mod beside;
 #[cfg(test)]
 pub(crate) mod parts;
+mod shared;
 mod verify;
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -24,25 +25,21 @@ use webhook::Site;
 
 use crate::alerts::Alerts;
 use crate::attempter::Attempter;
-use crate::batching::Batches;
 use crate::courier::Courier;
 use crate::dispatch::{self, Dispatcher};
 use crate::endpoints::Endpoints;
 use crate::fetch_notices::FetchNotices;
 use crate::health::Health;
 use crate::lanes::Lanes;
-use crate::lines::Lines;
-use crate::matching::Matching;
 use crate::metrics::Metrics;
 use crate::own_events::{self, OwnEvents};
 use crate::recorder::{Recorder, Recording};
-use crate::runs::Runner;
 use crate::sender::Sender;
 use crate::settings::{DeliverSettings, Settings};
 use crate::sparing::Sparing;
 use crate::test_requests::Tester;
 use crate::tidying::Tidying;
-use crate::unstored::Unstored;
+use shared::Shared;
 use verify::verify;
 
 /// How often the table of endpoints may fail to be refreshed before we are not ready.
@@ -101,7 +98,7 @@ impl App {
         };
         ops.watch_expiry("deliver", watched)?;
         let pool = Pool::through_indexes(&settings.database)?;
-        let bus = Bus::connect(&settings.nats, "clickwire-deliver").await?;
+        let bus = Bus::connect(&settings.nats, "deliver").await?;
         let sender = Sender::new(&deliver.send())?.with_traces(Traces::new(&settings.telemetry));
 
         let lanes = Lanes::new(deliver.in_flight_max, deliver.max_in_flight);
@@ -111,76 +108,20 @@ impl App {
         let health = Arc::new(Health::default());
         let attempter =
             Attempter::new(sender.clone(), Arc::clone(&health), metrics.clone(), deliver.retry_after_max);
-        let attempter = Arc::new(attempter);
         let (tasks, work) = (TaskTracker::new(), Arc::new(Notify::new()));
-        let notices = Arc::new(FetchNotices { bus: bus.clone(), tasks: tasks.clone() });
         let (recorder, recording) =
             Recorder::new(pool.clone(), deliver.lease, Arc::clone(&work), metrics.clone());
-        let dispatcher = Dispatcher {
-            matching: Matching {
-                endpoints: Arc::clone(&endpoints),
-                pool: pool.clone(),
-                metrics: metrics.clone(),
-            },
-            attempter: Arc::clone(&attempter),
-            recorder: Arc::clone(&recorder),
-            pool: pool.clone(),
-            patience: deliver.patience,
-            tasks: tasks.clone(),
-            work: Arc::clone(&work),
-            notices: Arc::clone(&notices),
-            metrics: metrics.clone(),
-            in_hand: Mutex::default(),
-            at_once: dispatch::at_once(),
-            unstored: Unstored::default(),
-            begin_max: dispatch::BEGIN_MAX,
-        };
-        let alerts = Arc::new(Alerts {
+        let shared = Shared {
             endpoints: Arc::clone(&endpoints),
-            pool: pool.clone(),
-            work: Arc::clone(&work),
-            metrics: metrics.clone(),
-            pause: deliver.alert_pause,
-            counted: Notify::new(),
-        });
-        let own_events = OwnEvents {
-            endpoints: Arc::clone(&endpoints),
-            alerts: Arc::clone(&alerts),
-            pool: pool.clone(),
-            work: Arc::clone(&work),
-            notices,
-            metrics: metrics.clone(),
-        };
-        let tidying = Tidying {
-            endpoints: Arc::clone(&endpoints),
-            pool: pool.clone(),
-            pause_hold: deliver.pause_hold,
-            work: Arc::clone(&work),
-            metrics: metrics.clone(),
-        };
-        let runner = Runner {
-            endpoints: Arc::clone(&endpoints),
-            attempter,
+            attempter: Arc::new(attempter),
             recorder,
+            notices: Arc::new(FetchNotices { bus: bus.clone(), tasks: tasks.clone() }),
             pool: pool.clone(),
-            patience: deliver.patience,
             tasks,
-            begun: TaskTracker::new(),
-            work: Arc::clone(&work),
-            metrics: metrics.clone(),
-        };
-        let courier = Courier {
-            endpoints: Arc::clone(&endpoints),
-            lanes,
-            runner,
-            pool: pool.clone(),
-            poll_interval: deliver.poll_interval,
             work,
-            round: Mutex::default(),
-            batches: Batches::default(),
-            lines: Lines::default(),
             metrics,
         };
+        let alerts = Arc::new(shared.alerts(deliver.alert_pause));
         let (consumer, own_consumer) = consumers(&bus, &deliver, consumer_metrics);
         ops.check("deliver", consumer.progress());
         ops.check("deliver-events", own_consumer.progress());
@@ -190,12 +131,12 @@ impl App {
             bus,
             pool,
             consumer,
-            dispatcher: Arc::new(dispatcher),
+            dispatcher: Arc::new(shared.dispatcher(deliver.patience)),
             own_consumer,
-            own_events: Arc::new(own_events),
+            own_events: Arc::new(shared.own_events(&alerts)),
             alerts,
-            courier: Arc::new(courier),
-            tidying: Arc::new(tidying),
+            courier: Arc::new(shared.courier(lanes, &deliver)),
+            tidying: Arc::new(shared.tidying(deliver.pause_hold)),
             recording,
             health,
             tester: Tester { endpoints, sender, sparing: Sparing::default() },

@@ -1,9 +1,8 @@
 //! What `deliver` counts. Labels come from closed sets: no endpoint, no URL.
 
 use model::delivery::{Attempt, ErrorClass};
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
+use service::metrics::Maker;
 use store::held::Held;
 
 use crate::later::Later;
@@ -64,99 +63,72 @@ impl Metrics {
     /// # Errors
     /// When one is registered already.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let counter = |name: &str, help: &str| IntCounter::new(format!("clickwire_deliver_{name}"), help);
-        let gauge = |name: &str, help: &str| IntGauge::new(format!("clickwire_deliver_{name}"), help);
-        let counters = |name: &str, help: &str, label: &str| {
-            IntCounterVec::new(Opts::new(format!("clickwire_deliver_{name}"), help), &[label])
-        };
-        let metrics = Self {
-            attempts: counters("attempts_total", "POSTs by what they came to", "outcome")?,
-            attempt_seconds: HistogramVec::new(
-                HistogramOpts::new("clickwire_deliver_attempt_seconds", "Length of a POST")
-                    .buckets(ATTEMPT_BUCKETS.to_vec()),
+        let make = Maker::new(registry, "deliver");
+        Ok(Self {
+            attempts: make.counters("attempts_total", "POSTs by what they came to", &["outcome"])?,
+            attempt_seconds: make.histograms(
+                "attempt_seconds",
+                "Length of a POST",
                 &["outcome"],
+                &ATTEMPT_BUCKETS,
             )?,
-            click_to_webhook_seconds: Histogram::with_opts(
-                HistogramOpts::new(
-                    "clickwire_deliver_click_to_webhook_seconds",
-                    "From the click to the subscriber's acceptance, at the first attempt",
-                )
-                .buckets(CLICK_BUCKETS.to_vec()),
+            click_to_webhook_seconds: make.histogram(
+                "click_to_webhook_seconds",
+                "From the click to the subscriber's acceptance, at the first attempt",
+                &CLICK_BUCKETS,
             )?,
-            queued: counters("queued_total", "Deliveries that could not go at once, by reason", "reason")?,
-            dead: counters("dead_total", "Deliveries that were given up: replay them", "reason")?,
-            blocked: counter("blocked_total", "Attempts that the address policy refused")?,
-            proxy_faults: counter(
+            queued: make.counters(
+                "queued_total",
+                "Deliveries that could not go at once, by reason",
+                &["reason"],
+            )?,
+            dead: make.counters("dead_total", "Deliveries that were given up: replay them", &["reason"])?,
+            blocked: make.counter("blocked_total", "Attempts that the address policy refused")?,
+            proxy_faults: make.counter(
                 "proxy_faults_total",
                 "Attempts that failed at the proxy, not at the endpoint",
             )?,
-            own_events: counter("own_events_total", "Deliveries made of events that are not clicks")?,
-            in_flight: gauge("in_flight", "Requests in flight")?,
-            pending: gauge("pending", "Deliveries that wait for an attempt (counted up to 100,000)")?,
-            oldest_due_seconds: gauge(
+            own_events: make.counter("own_events_total", "Deliveries made of events that are not clicks")?,
+            in_flight: make.gauge("in_flight", "Requests in flight")?,
+            pending: make.gauge("pending", "Deliveries that wait for an attempt (counted up to 100,000)")?,
+            oldest_due_seconds: make.gauge(
                 "oldest_due_seconds",
                 "How long the oldest due delivery has been due that waits neither for its endpoint nor in line",
             )?,
-            endpoints_waiting: gauge("endpoints_waiting", "Endpoints that have waiting deliveries")?,
-            endpoints_held_up: gauge(
+            endpoints_waiting: make.gauge("endpoints_waiting", "Endpoints that have waiting deliveries")?,
+            endpoints_held_up: make.gauge(
                 "endpoints_held_up",
                 "Endpoints that are sent to in order, and that something failed holds up",
             )?,
-            endpoints: gauge("endpoints", "Endpoints that are owed events")?,
-            endpoints_disabled: counter(
+            endpoints: make.gauge("endpoints", "Endpoints that are owed events")?,
+            endpoints_disabled: make.counter(
                 "endpoints_disabled_total",
                 "Endpoints that were disabled because they are gone or only failed",
             )?,
-            leases_lost: counter("leases_lost_total", "Results whose lease had gone to somebody else")?,
-            leases_taken_over: counter(
+            leases_lost: make.counter("leases_lost_total", "Results whose lease had gone to somebody else")?,
+            leases_taken_over: make.counter(
                 "leases_taken_over_total",
                 "Deliveries whose lease ended before their result was stored: a process died or stood still",
             )?,
-            store_failures: counter(
+            store_failures: make.counter(
                 "store_failures_total",
                 "Failures to store results; they are tried again",
             )?,
-            replays_running: gauge("replays_running", "Replays that are running (counted up to 64)")?,
-            replayed: counter("replayed_total", "Deliveries that replays have put in line")?,
-            reconciled: counter(
+            replays_running: make.gauge("replays_running", "Replays that are running (counted up to 64)")?,
+            replayed: make.counter("replayed_total", "Deliveries that replays have put in line")?,
+            reconciled: make.counter(
                 "reconciled_total",
                 "Deliveries of clicks that were recorded and had not come: something was lost on the way",
             )?,
-            erased: counter("erased_clicks_total", "Clicks told nobody of because their contact was erased")?,
-            settled: counter(
+            erased: make.counter(
+                "erased_clicks_total",
+                "Clicks told nobody of because their contact was erased",
+            )?,
+            settled: make.counter(
                 "settled_total",
                 "Amendments that came before the click was told of: it is told with them, or not at all",
             )?,
-        };
-        let all: [Box<dyn prometheus::core::Collector>; 23] = [
-            Box::new(metrics.attempts.clone()),
-            Box::new(metrics.attempt_seconds.clone()),
-            Box::new(metrics.click_to_webhook_seconds.clone()),
-            Box::new(metrics.queued.clone()),
-            Box::new(metrics.dead.clone()),
-            Box::new(metrics.blocked.clone()),
-            Box::new(metrics.proxy_faults.clone()),
-            Box::new(metrics.own_events.clone()),
-            Box::new(metrics.in_flight.clone()),
-            Box::new(metrics.pending.clone()),
-            Box::new(metrics.oldest_due_seconds.clone()),
-            Box::new(metrics.endpoints_waiting.clone()),
-            Box::new(metrics.endpoints.clone()),
-            Box::new(metrics.endpoints_disabled.clone()),
-            Box::new(metrics.leases_lost.clone()),
-            Box::new(metrics.leases_taken_over.clone()),
-            Box::new(metrics.store_failures.clone()),
-            Box::new(metrics.replays_running.clone()),
-            Box::new(metrics.replayed.clone()),
-            Box::new(metrics.reconciled.clone()),
-            Box::new(metrics.erased.clone()),
-            Box::new(metrics.settled.clone()),
-            Box::new(metrics.endpoints_held_up.clone()),
-        ];
-        for collector in all {
-            registry.register(collector)?;
-        }
-        Ok(metrics)
+        })
     }
 
     /// Counts an attempt.

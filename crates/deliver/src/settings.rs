@@ -167,12 +167,12 @@ impl Settings {
     pub fn validate(&self) -> Result<(), SettingsError> {
         self.nats.validate().map_err(|(key, rule)| SettingsError::contradiction(key, rule))?;
         let public_url = &self.api.public_url;
-        if !public_url.is_empty()
-            && !["http://", "https://"].iter().any(|scheme| public_url.starts_with(scheme))
-        {
-            let rule = "must be empty, or begin with http:// or https://";
-            return Err(SettingsError::contradiction("api.public_url", rule));
-        }
+        let is_web = ["http://", "https://"].iter().any(|scheme| public_url.starts_with(scheme));
+        service::settings::check(&[(
+            "api.public_url",
+            public_url.is_empty() || is_web,
+            "must be empty, or begin with http:// or https://",
+        )])?;
         self.deliver.validate()
     }
 }
@@ -205,9 +205,9 @@ impl DeliverSettings {
     }
 
     fn validate(&self) -> Result<(), SettingsError> {
-        names::check_servers(&self.dns_servers)
-            .map_err(|rule| SettingsError::contradiction("deliver.dns_servers", rule))?;
-        let rules = [
+        let dns_servers = names::check_servers(&self.dns_servers);
+        service::settings::check(&[
+            ("deliver.dns_servers", dns_servers.is_ok(), dns_servers.err().unwrap_or_default()),
             ("deliver.max_in_flight", self.max_in_flight > 0, "must be at least 1"),
             (
                 "deliver.in_flight_max",
@@ -259,11 +259,7 @@ impl DeliverSettings {
             ),
             ("deliver.batch_max", self.batch_max > 0, "must be at least 1"),
             ("deliver.batches_max", self.batches_max > 0, "must be at least 1"),
-        ];
-        match rules.into_iter().find(|(_, holds, _)| !holds) {
-            Some((key, _, rule)) => Err(SettingsError::contradiction(key, rule)),
-            None => Ok(()),
-        }
+        ])
     }
 }
 

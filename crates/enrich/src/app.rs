@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bus::{Bus, Consumer, ConsumerMetrics, ConsumerName, Limits};
 use service::ops::Ops;
+use service::parts::ended;
 use service::telemetry::Traces;
 use store::Pool;
 use tokio::task::JoinSet;
@@ -53,7 +54,7 @@ impl App {
     pub async fn build_with(settings: Settings, ops: Ops) -> anyhow::Result<Self> {
         settings.validate()?;
         let enrich = settings.enrich;
-        let metrics = Arc::new(Metrics::new(ops.registry()).context("failed to register metrics")?);
+        let metrics = Arc::new(Metrics::register(ops.registry()).context("failed to register metrics")?);
         let consumer_metrics =
             ConsumerMetrics::register(ops.registry(), "enrich").context("failed to register metrics")?;
         let watched = service::expiry::Watched {
@@ -63,7 +64,7 @@ impl App {
         };
         ops.watch_expiry("enrich", watched)?;
         let pool = Pool::connect(&settings.database)?;
-        let bus = Bus::connect(&settings.nats, "clickwire-enrich").await?;
+        let bus = Bus::connect(&settings.nats, "enrich").await?;
         let look_up = Arc::new(open(&enrich, &metrics).await?);
         let first_clicks = FirstClicks::new(pool, enrich.first_click_timeout, enrich.first_click_pause);
         let enricher =
@@ -132,12 +133,6 @@ impl App {
         info!("enrich has stopped");
         Ok(())
     }
-}
-
-/// A part that ends when it is told to.
-async fn ended(part: impl Future<Output = ()>) -> anyhow::Result<()> {
-    part.await;
-    Ok(())
 }
 
 async fn open(settings: &EnrichSettings, metrics: &Arc<Metrics>) -> anyhow::Result<LookUp> {

@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     fn geo() -> Geo {
-        Geo::open(None, 1, Arc::new(Metrics::new(&prometheus::Registry::new()).expect("metrics")))
+        Geo::open(None, 1, Arc::new(Metrics::register(&prometheus::Registry::new()).expect("metrics")))
     }
 
     fn missing(geo: &Geo, address: &str) -> Option<LocationMissing> {

@@ -110,34 +110,35 @@ impl Settings {
     pub fn validate(&self) -> Result<(), SettingsError> {
         self.nats.validate().map_err(|(key, rule)| SettingsError::contradiction(key, rule))?;
         let enrich = &self.enrich;
-        let wrong = |key: &str, rule: &str| Err(SettingsError::contradiction(&format!("enrich.{key}"), rule));
-        if !(1..=bus::topology::PULL_MESSAGES_MAX).contains(&enrich.batch_max) {
-            let rule = format!("must be 1 to {}", bus::topology::PULL_MESSAGES_MAX);
-            return wrong("batch_max", &rule);
-        }
-        if enrich.batches_max == 0 {
-            return wrong("batches_max", "must be at least 1");
-        }
-        if enrich.coordinate_decimals > COORDINATE_DECIMALS_MAX {
-            return wrong("coordinate_decimals", "must be 0 to 5");
-        }
-        if enrich.geo_poll.is_zero() {
-            return wrong("geo_poll", "must be more than nothing");
-        }
-        if enrich.agents_poll.is_zero() {
-            return wrong("agents_poll", "must be more than nothing");
-        }
-        if enrich.visitor_secret.as_ref().is_some_and(|secret| secret.0.len() < SECRET_CHARS_MIN) {
-            return wrong("visitor_secret", "must have at least 16 characters");
-        }
+        let batch_rule = format!("must be 1 to {}", bus::topology::PULL_MESSAGES_MAX);
+        let is_long_enough = |secret: &VisitorSecret| secret.0.len() >= SECRET_CHARS_MIN;
         // two confirmations in a row is what publishing may wait for
         let needed = enrich.first_click_timeout + 2 * self.nats.request_timeout;
-        if enrich.batch_timeout <= needed {
-            let rule =
-                "must be longer than enrich.first_click_timeout and twice nats.request_timeout together";
-            return wrong("batch_timeout", rule);
-        }
-        Ok(())
+        service::settings::check(&[
+            (
+                "enrich.batch_max",
+                (1..=bus::topology::PULL_MESSAGES_MAX).contains(&enrich.batch_max),
+                &batch_rule,
+            ),
+            ("enrich.batches_max", enrich.batches_max > 0, "must be at least 1"),
+            (
+                "enrich.coordinate_decimals",
+                enrich.coordinate_decimals <= COORDINATE_DECIMALS_MAX,
+                "must be 0 to 5",
+            ),
+            ("enrich.geo_poll", !enrich.geo_poll.is_zero(), "must be more than nothing"),
+            ("enrich.agents_poll", !enrich.agents_poll.is_zero(), "must be more than nothing"),
+            (
+                "enrich.visitor_secret",
+                enrich.visitor_secret.as_ref().is_none_or(is_long_enough),
+                "must have at least 16 characters",
+            ),
+            (
+                "enrich.batch_timeout",
+                enrich.batch_timeout > needed,
+                "must be longer than enrich.first_click_timeout and twice nats.request_timeout together",
+            ),
+        ])
     }
 }
 

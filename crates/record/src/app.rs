@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bus::{Bus, Consumer, ConsumerMetrics, ConsumerName};
 use service::ops::Ops;
+use service::parts::ended;
 use store::Pool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -68,7 +69,7 @@ impl App {
         };
         ops.watch_expiry("record", watched)?;
         let pool = Pool::connect(&settings.database)?;
-        let bus = Bus::connect(&settings.nats, "clickwire-record").await?;
+        let bus = Bus::connect(&settings.nats, "record").await?;
         let consumer = |name| Consumer::new(&bus, name, settings.record.limits(), consumer_metrics.clone());
         let (clicks, quarantine) = (consumer(ConsumerName::Record), consumer(ConsumerName::Quarantine));
         ops.check("record", clicks.progress());
@@ -139,12 +140,6 @@ impl App {
         parts.spawn(ended(rollups.run(AUDIT_EVERY, stop.clone())));
         parts.spawn(ended(room::keep(bus, settings.room_every, stop.clone())));
     }
-}
-
-/// A part that ends when it is told to.
-async fn ended(part: impl Future<Output = ()>) -> anyhow::Result<()> {
-    part.await;
-    Ok(())
 }
 
 /// Waits for an absent database; what only an operator can mend is an error.

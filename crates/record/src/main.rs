@@ -1,22 +1,18 @@
-//! The service `clickwire-record`.
-
-use std::process::ExitCode;
+//! The process `clickwire-record`.
 
 use record::{App, Settings};
-use service::{Args, memory, ops, shutdown, telemetry, tls};
+use service::Args;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
+async fn main() -> anyhow::Result<()> {
     let args = Args::parse("clickwire-record", "Keeps enriched clicks for reports");
     let settings = Settings::load(args.config.as_deref())?;
     if args.healthcheck {
-        ops::probe(settings.record.ops_addr)?;
-        return Ok(ExitCode::SUCCESS);
+        return service::ops::probe(settings.record.ops_addr);
     }
-    let _telemetry = telemetry::init("record", &settings.telemetry)?;
-    tls::install_provider();
-    memory::in_small_pages();
-    let stop = shutdown::on_signal()?;
-    App::build(settings).await?.run(stop).await?;
-    Ok(ExitCode::SUCCESS)
+    let _telemetry = service::telemetry::init("record", &settings.telemetry)?;
+    service::tls::install_provider();
+    service::memory::in_small_pages();
+    let stop = service::shutdown::on_signal()?;
+    App::build(settings).await?.run(stop).await
 }

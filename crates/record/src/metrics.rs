@@ -1,6 +1,7 @@
 //! What recording counts.
 
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry};
+use service::metrics::Maker;
 
 /// A bucket has one click or millions.
 const RECOUNT_SECONDS: [f64; 9] = [0.005, 0.02, 0.05, 0.1, 0.3, 1.0, 5.0, 20.0, 60.0];
@@ -40,53 +41,46 @@ impl Metrics {
     /// # Errors
     /// When a name is taken.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(format!("clickwire_record_{name}"), help)?;
-            registry.register(Box::new(counter.clone()))?;
-            prometheus::Result::Ok(counter)
-        };
-        let seconds = HistogramOpts::new(
-            "clickwire_record_recount_seconds",
-            "How long it took to count the clicks of a quarter of an hour again.",
-        )
-        .buckets(RECOUNT_SECONDS.to_vec());
-        let recount_seconds = Histogram::with_opts(seconds)?;
-        registry.register(Box::new(recount_seconds.clone()))?;
-        let dirty_buckets = IntGauge::new(
-            "clickwire_record_dirty_buckets",
-            "Quarters of an hour, each of a workspace, that wait to be counted again.",
-        )?;
-        registry.register(Box::new(dirty_buckets.clone()))?;
+        let make = Maker::new(registry, "record");
         let oldest_dirty_bucket_seconds = Gauge::new(
-            "clickwire_record_oldest_dirty_bucket_seconds",
+            make.name("oldest_dirty_bucket_seconds"),
             "How long the one of them waits that has waited longest.",
-        )?;
-        registry.register(Box::new(oldest_dirty_bucket_seconds.clone()))?;
+        );
         Ok(Self {
-            clicks_total: counter("clicks_total", "Rows written to clicks.")?,
-            repeated_clicks_total: counter(
+            clicks_total: make.counter("clicks_total", "Rows written to clicks.")?,
+            repeated_clicks_total: make.counter(
                 "repeated_clicks_total",
                 "Tellings of clicks that were recorded already, at the same or a higher revision.",
             )?,
-            erased_clicks_total: counter(
+            erased_clicks_total: make.counter(
                 "erased_clicks_total",
                 "Clicks of erased contacts that came late and were recorded without what tells who it was.",
             )?,
-            exhausted_links_total: counter(
+            exhausted_links_total: make.counter(
                 "exhausted_links_total",
                 "Links that have had as many clicks as they may have.",
             )?,
-            quarantined_total: counter("quarantined_total", "Messages copied from QUARANTINE.")?,
-            events_total: counter("events_total", "Events published from the outbox.")?,
-            dropped_events_total: counter("dropped_events_total", "Events that can never be published.")?,
-            dirty_buckets,
-            oldest_dirty_bucket_seconds,
-            recount_seconds,
-            recount_failures_total: counter(
+            quarantined_total: make.counter("quarantined_total", "Messages copied from QUARANTINE.")?,
+            events_total: make.counter("events_total", "Events published from the outbox.")?,
+            dropped_events_total: make.counter(
+                "dropped_events_total",
+                "Events that can never be published.",
+            )?,
+            dirty_buckets: make.gauge(
+                "dirty_buckets",
+                "Quarters of an hour, each of a workspace, that wait to be counted again.",
+            )?,
+            oldest_dirty_bucket_seconds: make.registered(oldest_dirty_bucket_seconds)?,
+            recount_seconds: make.histogram(
+                "recount_seconds",
+                "How long it took to count the clicks of a quarter of an hour again.",
+                &RECOUNT_SECONDS,
+            )?,
+            recount_failures_total: make.counter(
                 "recount_failures_total",
                 "Buckets that could not be counted, and wait again.",
             )?,
-            unmarked_buckets_total: counter(
+            unmarked_buckets_total: make.counter(
                 "unmarked_buckets_total",
                 "Buckets whose clicks were written by a program that does not have them counted; they are counted again.",
             )?,

@@ -113,52 +113,55 @@ impl Settings {
     pub fn validate(&self) -> Result<(), SettingsError> {
         self.nats.validate().map_err(|(key, rule)| SettingsError::contradiction(key, rule))?;
         let record = &self.record;
-        let wrong = |key: &str, rule: &str| Err(SettingsError::contradiction(&format!("record.{key}"), rule));
-        if !(1..=bus::topology::PULL_MESSAGES_MAX).contains(&record.batch_max) {
-            return wrong("batch_max", &format!("must be 1 to {}", bus::topology::PULL_MESSAGES_MAX));
-        }
-        if record.batches_max == 0 || record.batches_max > self.database.pool_max {
-            return wrong("batches_max", "must be at least 1 and at most database.pool_max");
-        }
-        if record.gather > GATHER_MAX {
-            return wrong(
-                "gather",
-                "must be at most 500ms: what was clicked is to be found soon, and counted against max_clicks",
-            );
-        }
-        if record.batch_timeout <= self.database.connect_timeout + self.database.statement_timeout {
-            let rule = "must be longer than database.connect_timeout and database.statement_timeout together";
-            return wrong("batch_timeout", rule);
-        }
-        let pauses = [
-            ("outbox_poll", record.outbox_poll),
-            ("partitions_every", record.partitions_every),
-            ("room_every", record.room_every),
-        ];
-        if let Some((key, _)) = pauses.iter().find(|(_, pause)| pause.is_zero()) {
-            return wrong(key, "must be more than nothing");
-        }
-        if (1..DELIVERIES_KEPT_DAYS_MIN).contains(&record.deliveries_kept_days) {
-            return wrong(
-                "deliveries_kept_days",
-                "must be 0, or at least 8: longer than the stream they are made from",
-            );
-        }
+        let batch_rule = format!("must be 1 to {}", bus::topology::PULL_MESSAGES_MAX);
+        let needed = self.database.connect_timeout + self.database.statement_timeout;
         let (clicks, deliveries) = (record.clicks_kept_days, record.deliveries_kept_days);
-        if clicks > 0 && (deliveries == 0 || clicks < deliveries) {
-            let rule = "must be 0, or at least record.deliveries_kept_days: bodies are rendered from clicks";
-            return wrong("clicks_kept_days", rule);
-        }
-        if (1..clicks.max(1)).contains(&record.rollups_kept_days) {
-            return wrong("rollups_kept_days", "must be 0, or at least record.clicks_kept_days");
-        }
-        if record.rollup_pause > ROLLUP_PAUSE_MAX {
-            return wrong("rollup_pause", "must be at most 30s: reports are to be right within a minute");
-        }
-        if record.outbox_batch_max == 0 {
-            return wrong("outbox_batch_max", "must be at least 1");
-        }
-        Ok(())
+        service::settings::check(&[
+            (
+                "record.batch_max",
+                (1..=bus::topology::PULL_MESSAGES_MAX).contains(&record.batch_max),
+                &batch_rule,
+            ),
+            (
+                "record.batches_max",
+                (1..=self.database.pool_max).contains(&record.batches_max),
+                "must be at least 1 and at most database.pool_max",
+            ),
+            (
+                "record.gather",
+                record.gather <= GATHER_MAX,
+                "must be at most 500ms: what was clicked is to be found soon, and counted against max_clicks",
+            ),
+            (
+                "record.batch_timeout",
+                record.batch_timeout > needed,
+                "must be longer than database.connect_timeout and database.statement_timeout together",
+            ),
+            ("record.outbox_poll", !record.outbox_poll.is_zero(), "must be more than nothing"),
+            ("record.partitions_every", !record.partitions_every.is_zero(), "must be more than nothing"),
+            ("record.room_every", !record.room_every.is_zero(), "must be more than nothing"),
+            (
+                "record.deliveries_kept_days",
+                !(1..DELIVERIES_KEPT_DAYS_MIN).contains(&deliveries),
+                "must be 0, or at least 8: longer than the stream they are made from",
+            ),
+            (
+                "record.clicks_kept_days",
+                clicks == 0 || (deliveries > 0 && clicks >= deliveries),
+                "must be 0, or at least record.deliveries_kept_days: bodies are rendered from clicks",
+            ),
+            (
+                "record.rollups_kept_days",
+                !(1..clicks.max(1)).contains(&record.rollups_kept_days),
+                "must be 0, or at least record.clicks_kept_days",
+            ),
+            (
+                "record.rollup_pause",
+                record.rollup_pause <= ROLLUP_PAUSE_MAX,
+                "must be at most 30s: reports are to be right within a minute",
+            ),
+            ("record.outbox_batch_max", record.outbox_batch_max > 0, "must be at least 1"),
+        ])
     }
 }
 

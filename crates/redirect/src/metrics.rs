@@ -1,9 +1,8 @@
 //! What the redirect counts.
 
 use model::orphan::OrphanReason;
-use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
-};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
+use service::metrics::Maker;
 
 /// Answers come from memory, or wait for the database: 10 µs to 5 s.
 const ANSWER_BUCKETS: [f64; 12] =
@@ -112,26 +111,23 @@ impl Metrics {
     /// # Errors
     /// When the registry has them already.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let answers = counters(
-            registry,
+        let make = Maker::new(registry, "redirect");
+        let answers = make.counters(
             "answers_total",
-            "outcome",
             "Answers to visitors, by what became of the request.",
+            &["outcome"],
         )?;
-        let orphans = counters(registry, "orphans_total", "reason", "Visits that led nowhere, by why.")?;
-        let orphans_dropped = counters(
-            registry,
+        let orphans = make.counters("orphans_total", "Visits that led nowhere, by why.", &["reason"])?;
+        let orphans_dropped = make.counters(
             "orphans_dropped_total",
-            "cause",
             "Visits that led nowhere and that the stream was not told of, by why.",
+            &["cause"],
         )?;
         // a counter that begins with its first event hides that event from `increase`
         for reason in OrphanReason::ALL {
             orphans.with_label_values(&[reason.as_str()]);
         }
-        let lookups = counters(registry, "lookups_total", "source", "Look-ups of links, by who answered.")?;
-        let seconds = HistogramOpts::new(name("answer_seconds"), "Time from a request to its answer.")
-            .buckets(ANSWER_BUCKETS.to_vec());
+        let lookups = make.counters("lookups_total", "Look-ups of links, by who answered.", &["source"])?;
         Ok(Self {
             followed_tracked: answers.with_label_values(&["followed"]),
             followed_untracked: answers.with_label_values(&["followed_untracked"]),
@@ -148,19 +144,16 @@ impl Metrics {
             password_wrong: answers.with_label_values(&["password_wrong"]),
             refused: answers.with_label_values(&["refused"]),
             unavailable: answers.with_label_values(&["unavailable"]),
-            preambles_refused: counter(
-                registry,
+            preambles_refused: make.counter(
                 "preambles_refused_total",
                 "Connections of trusted proxies that were closed because they did not begin with a PROXY preamble.",
             )?,
-            broken_ranges: counter(
-                registry,
+            broken_ranges: make.counter(
                 "broken_ranges_total",
                 "Changed files of the provider's ranges that cannot serve; the content before them does.",
             )?,
             orphans,
-            orphans_published: counter(
-                registry,
+            orphans_published: make.counter(
                 "orphans_published_total",
                 "Visits that led nowhere and that the stream CLICKS has confirmed.",
             )?,
@@ -169,86 +162,72 @@ impl Metrics {
             orphans_queue_full: orphans_dropped.with_label_values(&["queue_full"]),
             orphans_untracked: orphans_dropped.with_label_values(&["tracking_off"]),
             orphans_unpublished: orphans_dropped.with_label_values(&["unpublished"]),
-            answer_seconds: registered(registry, Histogram::with_opts(seconds))?,
+            answer_seconds: make.histogram(
+                "answer_seconds",
+                "Time from a request to its answer.",
+                &ANSWER_BUCKETS,
+            )?,
             lookups_cached: lookups.with_label_values(&["memory"]),
             lookups_loaded: lookups.with_label_values(&["database"]),
             lookups_stale: lookups.with_label_values(&["memory_stale"]),
             lookups_failed: lookups.with_label_values(&["none"]),
-            refreshes: counter(
-                registry,
+            refreshes: make.counter(
                 "refreshes_total",
                 "Times that all links were set to be looked up anew because notices of changes may have been missed: \
                  once for each of their two subjects when it is first followed, and after each interruption.",
             )?,
-            clicks_spooled: counter(registry, "clicks_spooled_total", "Clicks written to the spool.")?,
-            clicks_unspooled: counter(
-                registry,
+            clicks_spooled: make.counter("clicks_spooled_total", "Clicks written to the spool.")?,
+            clicks_unspooled: make.counter(
                 "clicks_unspooled_total",
                 "Clicks that the spool could not take: handed to the broker from memory, or lost.",
             )?,
-            clicks_in_memory: gauge(
-                registry,
+            clicks_in_memory: make.gauge(
                 "clicks_in_memory",
                 "Clicks that the spool could not take and that wait in memory for the broker.",
             )?,
-            clicks_shipped: counter(
-                registry,
-                "clicks_shipped_total",
-                "Clicks that the stream CLICKS has taken.",
-            )?,
-            clicks_lost: counter(
-                registry,
+            clicks_shipped: make.counter("clicks_shipped_total", "Clicks that the stream CLICKS has taken.")?,
+            clicks_lost: make.counter(
                 "clicks_lost_total",
                 "Clicks that neither the spool nor the stream took.",
             )?,
-            clicks_confirmed: counter(
-                registry,
+            clicks_confirmed: make.counter(
                 "clicks_confirmed_total",
                 "Clicks of the spool that were found in the database.",
             )?,
-            clicks_republished: counter(
-                registry,
+            clicks_republished: make.counter(
                 "clicks_republished_total",
                 "Clicks that were published again because the database did not hold them.",
             )?,
-            clicks_freed_unconfirmed: counter(
-                registry,
+            clicks_freed_unconfirmed: make.counter(
                 "clicks_freed_unconfirmed_total",
                 "Clicks that a crowded spool let go of before they were found in the database.",
             )?,
-            clicks_put_aside: counter(
-                registry,
+            clicks_put_aside: make.counter(
                 "clicks_put_aside_total",
                 "Clicks whose spool file was put aside because they never reached the database.",
             )?,
-            publish_failures: counter(
-                registry,
+            publish_failures: make.counter(
                 "publish_failures_total",
                 "Attempts to publish that are repeated.",
             )?,
-            spool_bytes: gauge(registry, "spool_bytes", "Size of the spool.")?,
-            spool_unshipped_bytes: gauge(
-                registry,
+            spool_bytes: make.gauge("spool_bytes", "Size of the spool.")?,
+            spool_unshipped_bytes: make.gauge(
                 "spool_unshipped_bytes",
                 "Part of the spool that the stream has not taken.",
             )?,
-            spool_unconfirmed_clicks: gauge(
-                registry,
+            spool_unconfirmed_clicks: make.gauge(
                 "spool_unconfirmed_clicks",
                 "Clicks in the spool that were not found in the database yet; those of an earlier run count once read.",
             )?,
-            spool_oldest_click_age_seconds: gauge(
-                registry,
+            spool_oldest_click_age_seconds: make.gauge(
                 "spool_oldest_click_age_seconds",
                 "Time since the oldest click in the spool; 0 when there is none.",
             )?,
-            spool_damaged_bytes: counter(
-                registry,
+            spool_damaged_bytes: make.counter(
                 "spool_damaged_bytes_total",
                 "Bytes of the spool that could not be read back.",
             )?,
-            spool_sync_failures: counter(
-                registry,
+            spool_sync_failures: make.counter(
                 "spool_sync_failures_total",
                 "Flushes of the spool that failed.",
             )?,
@@ -259,29 +238,4 @@ impl Metrics {
     pub fn orphan(&self, reason: OrphanReason) {
         self.orphans.with_label_values(&[reason.as_str()]).inc();
     }
-}
-
-fn name(rest: &str) -> String {
-    format!("clickwire_redirect_{rest}")
-}
-
-fn registered<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    collector: prometheus::Result<C>,
-) -> prometheus::Result<C> {
-    let collector = collector?;
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
-}
-
-fn counter(registry: &Registry, rest: &str, help: &str) -> prometheus::Result<IntCounter> {
-    registered(registry, IntCounter::new(name(rest), help))
-}
-
-fn gauge(registry: &Registry, rest: &str, help: &str) -> prometheus::Result<IntGauge> {
-    registered(registry, IntGauge::new(name(rest), help))
-}
-
-fn counters(registry: &Registry, rest: &str, label: &str, help: &str) -> prometheus::Result<IntCounterVec> {
-    registered(registry, IntCounterVec::new(Opts::new(name(rest), help), &[label]))
 }

@@ -223,24 +223,19 @@ impl Settings {
     /// [`SettingsError`] names the key and the rule.
     pub fn validate(&self) -> Result<(), SettingsError> {
         self.nats.validate().map_err(|(key, rule)| SettingsError::contradiction(key, rule))?;
-        if self.redirect.spool.confirm_after <= self.nats.duplicate_window {
-            let rule = "must be longer than nats.duplicate_window: within that the broker takes a click that is published again \
-                        for the one that it has lost";
-            return Err(SettingsError::contradiction("redirect.spool.confirm_after", rule));
-        }
-        let rules = self.links.rules().into_iter().chain(self.redirect.rules());
-        match rules.into_iter().find(|(_, holds, _)| !holds) {
-            Some((key, _, rule)) => Err(SettingsError::contradiction(key, rule)),
-            None => Ok(()),
-        }
+        service::settings::check(&[(
+            "redirect.spool.confirm_after",
+            self.redirect.spool.confirm_after > self.nats.duplicate_window,
+            "must be longer than nats.duplicate_window: within that the broker takes a click that is published again \
+             for the one that it has lost",
+        )])?;
+        self.links.validate()?;
+        self.redirect.validate()
     }
 }
 
-/// A key, whether its rule holds, and the rule.
-type Rule = (&'static str, bool, &'static str);
-
 impl LinksSettings {
-    fn rules(&self) -> [Rule; 3] {
+    fn validate(&self) -> Result<(), SettingsError> {
         let url = &self.public_url;
         let is_origin = matches!(url.scheme(), "http" | "https")
             && url.has_host()
@@ -248,7 +243,7 @@ impl LinksSettings {
             && url.query().is_none()
             && url.fragment().is_none()
             && url.username().is_empty();
-        [
+        service::settings::check(&[
             (
                 "links.public_url",
                 is_origin,
@@ -260,7 +255,7 @@ impl LinksSettings {
                 self.stale_max.is_zero() || self.stale_max >= self.refresh,
                 "must not be shorter than links.refresh, or 0 for no limit",
             ),
-        ]
+        ])
     }
 }
 
@@ -270,9 +265,9 @@ impl RedirectSettings {
         Some(self.provider_ranges.as_path()).filter(|path| !path.as_os_str().is_empty())
     }
 
-    fn rules(&self) -> [Rule; 16] {
+    fn validate(&self) -> Result<(), SettingsError> {
         let spool = &self.spool;
-        [
+        service::settings::check(&[
             (
                 "redirect.provider_ranges",
                 self.provider_ranges().is_none() || self.address_header.is_of_provider(),
@@ -326,7 +321,7 @@ impl RedirectSettings {
                     && spool.bytes_max / SEGMENTS_MIN >= spool.segment_bytes_max,
                 "must hold at least 4 files of redirect.spool.segment_bytes_max, which must be at least 65536",
             ),
-        ]
+        ])
     }
 }
 

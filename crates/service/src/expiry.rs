@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::metrics::Maker;
 use probe::Greeting;
 
 /// How often it is looked, and how soon again when somebody did not answer.
@@ -76,9 +77,9 @@ impl Expirings {
     /// Adds what a service watches, with a metric of the service's.
     pub(crate) fn add(&self, service: &str, watched: Watched, registry: &Registry) -> prometheus::Result<()> {
         let help = "When a credential that the service lives on ceases to be good, in seconds since 1970; of several the first.";
-        let options = Opts::new(format!("clickwire_{service}_{METRIC}"), help);
-        let expires_at = IntGaugeVec::new(options, &["credential"])?;
-        registry.register(Box::new(expires_at.clone()))?;
+        let make = Maker::new(registry, service);
+        let expires_at =
+            make.registered(IntGaugeVec::new(Opts::new(make.name(METRIC), help), &["credential"]))?;
         let expiring = Arc::new(Expiring { watched, expires_at });
         self.0.write().unwrap_or_else(PoisonError::into_inner).push(expiring);
         Ok(())

@@ -84,6 +84,20 @@ impl SettingsError {
     }
 }
 
+/// A key, whether its rule holds, and the rule.
+pub type Rule<'a> = (&'a str, bool, &'a str);
+
+/// Refuses settings of which a rule does not hold; of several the first is told.
+///
+/// # Errors
+/// [`SettingsError`] names the key and the rule.
+pub fn check(rules: &[Rule<'_>]) -> Result<(), SettingsError> {
+    match rules.iter().find(|(_, holds, _)| !holds) {
+        Some((key, _, rule)) => Err(SettingsError::contradiction(key, *rule)),
+        None => Ok(()),
+    }
+}
+
 /// Loads the settings of this process: `defaults` < `file` (or what stands for it) < variables.
 ///
 /// `defaults` are TOML texts, merged in order; their sections are the sections that are read. A section's

@@ -158,7 +158,7 @@ async fn nats(connections: &Connections) -> Vec<Diagnosis> {
     const PART: &str = "nats";
     let away = "start it, or set nats.url; `clickwire up` brings its own";
     let failed = |error: anyhow::Error, mend: &str| vec![Diagnosis::fail(PART, format!("{error:#}"), mend)];
-    let bus = match Bus::connect(&connections.nats, "clickwire-doctor").await {
+    let bus = match Bus::connect(&connections.nats, "doctor").await {
         Ok(bus) => bus,
         Err(error) => return failed(anyhow::Error::from(error), away),
     };

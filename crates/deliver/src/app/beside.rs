@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Bus, Changed, Table};
+use service::parts::ended;
 use store::Pool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -69,12 +70,6 @@ impl App {
             tell_health(&health, life, &pool, &bus, &endpoints, &metrics, stop).await;
         }));
     }
-}
-
-/// A part that ends when it is told to.
-async fn ended(part: impl Future<Output = ()>) -> anyhow::Result<()> {
-    part.await;
-    Ok(())
 }
 
 /// Writes down what was learned about endpoints, and tells everybody when one was disabled.

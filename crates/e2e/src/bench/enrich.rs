@@ -207,7 +207,7 @@ fn open(geo: Option<&Path>) -> anyhow::Result<LookUp> {
         Vec::<(String, String)>::new(),
     )?;
     let settings = EnrichSettings { geo_dir: geo.map(Path::to_owned), ..section.enrich };
-    LookUp::open(&settings, Arc::new(Metrics::new(Ops::new().registry())?))
+    LookUp::open(&settings, Arc::new(Metrics::register(Ops::new().registry())?))
 }
 
 /// Microseconds a call, over all of `items`.

@@ -32,7 +32,7 @@ pub fn settings() -> EnrichSettings {
 
 /// Metrics that nobody reads.
 pub fn metrics() -> Arc<Metrics> {
-    Arc::new(Metrics::new(&prometheus::Registry::new()).expect("a fresh registry"))
+    Arc::new(Metrics::register(&prometheus::Registry::new()).expect("a fresh registry"))
 }
 
 /// The look-ups with copies of these location files, which last as long as the folder that comes with them.

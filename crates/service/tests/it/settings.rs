@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::Deserialize;
-use service::settings::{SettingsError, load_from};
+use service::settings::{SettingsError, check, load_from};
 use tempfile::NamedTempFile;
 
 const DEFAULTS: &str = r#"
@@ -161,4 +161,13 @@ fn a_file_that_is_not_there_is_named() {
         load_from::<Settings>(&[DEFAULTS], Some(Path::new("/nowhere/clickwire.toml")), []).unwrap_err();
 
     assert_eq!(error.to_string(), "failed to read settings from /nowhere/clickwire.toml");
+}
+
+#[test]
+fn of_rules_that_do_not_hold_the_first_is_told() {
+    let rules =
+        [("nats.replicas", true, "must be odd"), ("a.b", false, "must be 1"), ("a.c", false, "must be 2")];
+
+    assert_eq!(check(&rules).unwrap_err().to_string(), "a.b: must be 1 (from settings that contradict)");
+    assert!(check(&rules[..1]).is_ok());
 }
