@@ -10,6 +10,7 @@
 mod asn_hosting;
 mod asn_scanner;
 mod ch_mismatch;
+mod cut_off;
 mod declared;
 mod fetch_metadata_absent;
 mod generic_words;
@@ -120,7 +121,11 @@ impl Rules {
             return only(declared);
         }
         let words = self.generic_words.signal(agent);
-        let shapes = [not_a_browser::signal(agent, described), no_system::signal(agent, described)];
+        let shapes = [
+            not_a_browser::signal(agent, described),
+            no_system::signal(agent, described),
+            cut_off::signal(agent, described),
+        ];
         let mut signals: Vec<Signal> = words.into_iter().chain(shapes.into_iter().flatten()).collect();
         let is_browser = signals.is_empty();
         let platforms_agree = ch_mismatch::agree(agent, request);

@@ -113,7 +113,7 @@ impl Settings {
         let batch_rule = format!("must be 1 to {}", bus::topology::PULL_MESSAGES_MAX);
         let is_long_enough = |secret: &VisitorSecret| secret.0.len() >= SECRET_CHARS_MIN;
         // two confirmations in a row is what publishing may wait for
-        let needed = enrich.first_click_timeout + 2 * self.nats.request_timeout;
+        let needed = enrich.first_click_timeout.saturating_add(self.nats.request_timeout.saturating_mul(2));
         service::settings::check(&[
             (
                 "enrich.batch_max",

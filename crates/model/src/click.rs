@@ -189,13 +189,8 @@ impl EnrichedClick {
             return None;
         }
         let first_click_before = self.first_click_before.or(self.is_first_click);
-        let is_first_click = match automation.verdict {
-            // machines are no first visitors
-            Verdict::Automated => self.is_first_click.map(|_| false),
-            // nobody has asked
-            _ if self.automation.verdict == Verdict::Automated => None,
-            _ => self.is_first_click,
-        };
+        let is_first_click =
+            first_click_after(self.is_first_click, self.automation.verdict, automation.verdict);
         Some(Self {
             event_id: EventId::of_click(self.click.id, self.event_id.revision() + 1),
             automation,
@@ -207,19 +202,36 @@ impl EnrichedClick {
         })
     }
 
-    /// What was told at this revision, as far as the verdict goes; `None` when this one is older than that.
+    /// What was told at this revision, as far as the verdict goes; `None` when this one is older than that. Of a click that an
+    /// earlier amendment told as a person's it is not known any more whether that was said to be the first.
     pub fn as_of(&self, revision: u32) -> Option<Self> {
         if revision == self.event_id.revision() {
             return Some(self.clone());
         }
         let index = usize::try_from(revision).ok()?;
+        let automation = self.earlier.get(index)?.clone();
+        let told: Vec<Verdict> = self.earlier[..=index].iter().map(|earlier| earlier.verdict).collect();
+        let at_first = self.first_click_before.or(self.is_first_click);
+        let is_first_click =
+            told.windows(2).fold(at_first, |before, step| first_click_after(before, step[0], step[1]));
         Some(Self {
             event_id: EventId::of_click(self.click.id, revision),
-            automation: self.earlier.get(index)?.clone(),
+            automation,
             earlier: self.earlier[..index].to_vec(),
-            is_first_click: self.first_click_before.or(self.is_first_click),
+            is_first_click,
             ..self.clone()
         })
+    }
+}
+
+/// Whether a click is the first one, when its verdict changes from `before` to `after`.
+fn first_click_after(is_first: Option<bool>, before: Verdict, after: Verdict) -> Option<bool> {
+    match (before, after) {
+        // machines are no first visitors
+        (_, Verdict::Automated) => is_first.map(|_| false),
+        // nobody has asked
+        (Verdict::Automated, _) => None,
+        _ => is_first,
     }
 }
 

@@ -114,7 +114,7 @@ impl Settings {
         self.nats.validate().map_err(|(key, rule)| SettingsError::contradiction(key, rule))?;
         let record = &self.record;
         let batch_rule = format!("must be 1 to {}", bus::topology::PULL_MESSAGES_MAX);
-        let needed = self.database.connect_timeout + self.database.statement_timeout;
+        let needed = self.database.connect_timeout.saturating_add(self.database.statement_timeout);
         let (clicks, deliveries) = (record.clicks_kept_days, record.deliveries_kept_days);
         service::settings::check(&[
             (

@@ -370,7 +370,10 @@ mod tests {
         let types = "uuid, uuid, date, uuid, date, bigint";
         let planned = Planned::of(&oldest_first_sql(51), types, &values).await.reading("clicks");
 
-        assert!(planned.scans_of_today().iter().all(|scan| scan.contains("workspace_id_id_idx")), "{planned}");
+        assert!(
+            planned.scans_of_today().iter().all(|scan| scan.contains("workspace_id_id_idx")),
+            "{planned}"
+        );
         assert!(planned.is_made_once, "{planned}");
     }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use model::delivery::DeliveryStatus;
 use model::{DeliveryId, EndpointId, EnrichedClick, WorkspaceId};
+use serde_json::Value;
 use store::PooledConnection;
 use store::deliveries::Owed;
 use store::delivery_log::{self, DeliveryFilter, LoggedDelivery};
@@ -57,8 +58,8 @@ pub(super) struct World<'a> {
     promised: HashSet<Owed>,
     /// The rows as they were after the last step.
     rows: BTreeMap<DeliveryId, LoggedDelivery>,
-    /// The bytes that were sent.
-    bodies: HashMap<Owed, Bytes>,
+    /// The bytes that were sent, by the revision of the click that they tell.
+    bodies: HashMap<(Owed, u64), Bytes>,
     /// What was accepted, and is to be sent again by nobody.
     accepted: HashSet<DeliveryId>,
     /// What was ever accepted.
@@ -242,9 +243,11 @@ impl<'a> World<'a> {
         self.endpoints[SETTLES].id == id
     }
 
-    /// The same event has the same bytes, whoever sends it and whenever.
+    /// The same event has the same bytes, whoever sends it and whenever; but sent again it may tell what is known by then.
     fn note_sent(&mut self, owed: Owed, body: &Bytes) {
-        let first = &*self.bodies.entry(owed).or_insert_with(|| body.clone());
+        let told: Value = serde_json::from_slice(body).expect("JSON");
+        let revision = told["data"]["revision"].as_u64().expect("a revision");
+        let first = &*self.bodies.entry((owed, revision)).or_insert_with(|| body.clone());
         assert_eq!(first, body, "another body of {owed:?}");
     }
 

@@ -45,7 +45,7 @@ async fn a_click_reaches_the_subscriber_once_with_the_documented_payload() {
         "automation": {
           "class": null,
           "reasons": [],
-          "ruleset": "2026-11.5",
+          "ruleset": "2026-11.6",
           "score": 0,
           "verdict": "human"
         },

@@ -14,7 +14,7 @@ const WORDS: &[&str] = &[
     r"-bot\b | \bsiege/ | http[\s_-]?client | download(?:er|manager)\b",
     r"(?:bot|checker) (?: [/;:)\]+\-_0-9] | \s* $ | \s [^a-z] )",
     r"headless|selenium|puppeteer|playwright|phantomjs|webdriver|wkhtmlto|lighthouse|page\s?speed|\bptst\b|\bwpm\b",
-    r"slimerjs|casperjs|jsdom|htmlunit|\bsplash\s+version/|\bcypress/|assetnote",
+    r"mozlila|slimerjs|casperjs|jsdom|htmlunit|\bsplash\s+version/|\bcypress/|assetnote",
     r"monitor(?:ing)?\b|uptime|\bping(?:dom)?|statuscake|watchdog|\bprobe|linkcheck|\bchecklink|verifier|validat(?:e|or)|\baudit",
     r"analy[sz]er|analytics|insights|survey|\bresearch|\bseo\b|seo[a-z]*[/-]|backlink|sitemap|[a-z-]scan\b|-scanner\b",
     r"preview|unfurl|expander|screenshot|screenie|mshots|thumbnail|webthumb|snapsearch|\bsnapshot|web-?capture",
@@ -46,8 +46,7 @@ const EXCEPTIONS: [&str; 5] = [
 const NAMES: &str = r"[A-Za-z][\w.-]*/\d[\w.]*";
 
 /// Those of programs that show pages so, too.
-const PROGRAMS: &str =
-    r"(?i)bot/|crawler|spider/|headless|selenium|puppeteer|playwright|cypress|pingdom|lighthouse|ptst";
+const PROGRAMS: &str = r"(?i)bot/|crawler|spider/|headless|selenium|puppeteer|playwright|cypress|pingdom|lighthouse|ptst|mozlila";
 
 /// The words, compiled.
 pub struct GenericWords {

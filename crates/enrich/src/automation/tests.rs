@@ -93,6 +93,30 @@ fn what_starts_like_no_browser_is_a_program_unless_a_device_is_known() {
 }
 
 #[test]
+fn what_ends_before_it_names_a_browser_or_its_version_is_a_program() {
+    let windows = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)";
+    for agent in [
+        "Mozilla/5.0 (X11; Linux x86_64)".to_owned(),
+        format!("{windows} Chrome/W.X.Y.Z Safari/537.36"),
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:109.0) Gecko/20100101 Firefox/".to_owned(),
+    ] {
+        let automation = judge(&agent);
+
+        assert_eq!(
+            (automation.verdict, automation.reasons[0].code.as_str()),
+            (Verdict::Automated, "ua_cut_off")
+        );
+    }
+    for agent in [
+        "Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; Trident/4.0)".to_owned(),
+        // cut on its way
+        format!("{windows} {} Chrome/", "Thing/1.0 ".repeat(20)),
+    ] {
+        assert_eq!(judge(&agent).verdict, Verdict::Human, "{agent}");
+    }
+}
+
+#[test]
 fn what_names_no_system_is_a_program() {
     for agent in ["Mozilla/5.0", "Mozilla/5.0 (compatible; Thing 2)", "Mozilla/4.0 (compatible;)"] {
         let automation = judge(agent);
@@ -216,6 +240,7 @@ fn what_decides_fires_alone() {
         ("ua_bot_word", with_agent("Mozilla/5.0 (Windows NT 10.0; Win64; x64) OurGrabber/2.0")),
         ("ua_not_a_browser", with_agent("MyScript/1.0")),
         ("ua_no_system", with_agent("Mozilla/5.0 (compatible; Thing 2)")),
+        ("ua_cut_off", with_agent("Mozilla/5.0 (Windows NT 10.0; Win64; x64)")),
     ] {
         assert_eq!((visit.codes(), visit.judge().verdict), (vec![code.to_owned()], Verdict::Automated));
     }
@@ -232,6 +257,7 @@ fn every_code_has_a_meaning() {
         "ua_bot_word",
         "ua_not_a_browser",
         "ua_no_system",
+        "ua_cut_off",
         "no_accept_language",
         "fetch_metadata_absent",
         "ch_mismatch",

@@ -5,7 +5,7 @@ use model::automation::{Automation, Reason, Verdict};
 use super::Signal;
 
 /// Version of signals, weights and lists: a click tells which rules judged it.
-pub const RULESET: &str = "2026-11.5";
+pub const RULESET: &str = "2026-11.6";
 
 /// Weight of a signal that needs no other: the program says what it is.
 pub const DECISIVE: i16 = 100;

@@ -67,6 +67,7 @@ pub fn of(
     }
     let ruled_name = ruled.as_ref().map(|ruled| ruled.family.as_ref()).filter(|family| *family != "Other");
     let own = own(agent).filter(|_| ruled_name.is_none_or(|ruled| ENGINES.contains(&ruled)));
+    let own = opera_mini(agent).or(own);
     let ruled_version = match own {
         Some((_, token)) => after(agent, token),
         None => ruled.as_ref().and_then(version),
@@ -88,6 +89,13 @@ pub fn of(
 /// Name and token of a browser that the rules may miss.
 fn own(agent: &str) -> Option<(&'static str, &'static str)> {
     OWN.iter().find(|(token, _)| agent.contains(token)).map(|(token, name)| (*name, *token))
+}
+
+/// Opera Mini with Android's engine, which the rules take for the larger Opera: `Version/4.0 Chrome/90.0.4430.210 … OPR/65.0.2254.63257`.
+fn opera_mini(agent: &str) -> Option<(&'static str, &'static str)> {
+    let (_, version) = agent.split_once("OPR/")?;
+    let is_mini = agent.contains("; wv)") && version.split('.').nth(2) == Some("2254");
+    is_mini.then_some(("Opera Mini", "OPR/"))
 }
 
 /// The engine of an app on a phone, which the rules hide behind the app's own name.

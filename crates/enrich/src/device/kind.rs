@@ -60,8 +60,9 @@ const CONSOLES: &[&str] = &[
 ];
 
 /// Watches.
-const WATCHES: &[&str] =
-    &[r"\bWatch\b|watchOS|Watch OS|\bSM-R\d|Wear OS|[a-z]Watch\b|Smartwatch|HUAWEI WATCH|WATCH GT"];
+const WATCHES: &[&str] = &[
+    r"\bWatch\b|watchOS|Watch OS|\bSM-[RL]\d|Wear OS|KingWear|[a-z]Watch\b|Smartwatch|HUAWEI WATCH|WATCH GT",
+];
 
 /// Tablets and readers, wherever the word stands.
 const TABLETS: &[&str] = &[
@@ -76,7 +77,7 @@ const ANDROID_TABLETS: &[&str] = &[
     r"\bSM-[TXP]\d|\bGT-P\d|\bGT-N[58]\d|\bSCH-I(?:800|905|915)|\bSHW-M(?:180|380|480|486|500)|\bSPH-P\d",
     r"Nexus (?:7|9|10)\b|Pixel C\b|\bKF[A-Z]{2,}|\bSGP\d{3}|Sony Tablet|\bCORE-T\d|\bSOT\d|\bTegraNote|Tegra Note",
     r"\bTB-?[X\dQJ]|\bTB\d{3}|\bYT3?-X|Lenovo (?:A1000L?-|A2107|A2109|A3000|A3300|A3500|A5500|A7600|A8-50|A10-70|B6000|B8000|B8080|S6000|S5000|TB)",
-    r"\bTF\d{3}|\bME\d{3}[A-Z]|\bK0[01]\w\b|\bP0[0-2]\w\b|ASUS_P0|\bA[13]-[A28]\d|\bB[13]-[A7]\d|Iconia",
+    r"\bNokia T\d\d\b|\bTF\d{3}|\bME\d{3}[A-Z]|\bK0[01]\w\b|\bP0[0-2]\w\b|ASUS_P0|\bA[13]-[A28]\d|\bB[13]-[A7]\d|Iconia",
     r"MediaPad|MatePad|-W\d9\b|\b(?:AGS|BAH|KOB|SHT|CMR|SCM|BTV|BZ[TWKAC]|MR[XRO]|DBY|WGR|AGR|JDN|VRD|HDN|HDL|CPN|BG2|T[123]|S[78]|S10)\d?-[A-Z]{0,2}\d{2}",
     r"\bLG-?(?:V|VK|UK)[4-8]\d{2}|\bVK[48]\d{2}|\bQTA(?:Q|I|S)|\bQMV7|\bd-[0-5][1-9][A-Z]\b|dtab",
     r"\bBNTV|\bBNRV|(?i:\bnook\b)|\bVenue ?\d|\bSlate ?\d|\bStreak ?7|\bPMT\d|\bPMP\d|\bMID[ _-]?\d|\bRCT\d|\bTPC\b|\b8[08][679]\d[A-Z]\b|\b90(?:0[2-7]|[12]\d|3[02])[A-Z]\b",

@@ -3,13 +3,14 @@
 use model::device::DeviceKind;
 
 /// A word in a User-Agent, the brand that it means, and the model if it tells one. The more special first.
-const WORDS: [(&str, &str, Option<&str>); 15] = [
+const WORDS: [(&str, &str, Option<&str>); 16] = [
     ("Xbox Series X", "Microsoft", Some("Xbox Series X")),
     ("Xbox Series S", "Microsoft", Some("Xbox Series S")),
     ("Xbox One", "Microsoft", Some("Xbox One")),
     // it says that it is like an iPhone
     ("New Nintendo 3DS", "Nintendo", Some("3DS")),
     ("(Nintendo", "Nintendo", None),
+    ("Steam Deck", "Valve", Some("Steam Deck")),
     ("OUYA", "OUYA", Some("OUYA")),
     ("GPD XD", "GPD", Some("XD")),
     ("PocketBook/", "PocketBook", None),

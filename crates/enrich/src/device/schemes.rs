@@ -13,11 +13,16 @@ const SCHEMES: &[(&str, &str)] = &[
         r"^CPH2(?:4(?:47|49|51|6[57]|87|9[13])|5(?:1[35]|51|69|73|8[135])|6(?:09|11|13|19|21|4[579]|5[35]|6[13]|91)|7(?:23|4[157]|9[35]))$",
         "OnePlus",
     ),
-    (r"^OPD2(?:203|403|415)$|^P(?:HB|HK|HP|JA|JD|JE|JF|JX|JZ|KG|KR|KX|GP|GZ)110$", "OnePlus"),
+    (r"^OPD2(?:203|30[45]|403|415)$|^P(?:HB|HK|HP|JA|JD|JE|JF|JX|JZ|KG|KR|KX|GP|GZ)110$", "OnePlus"),
     // as sold in China
     (r"^P[A-Z]{2}[A-Z1]\d0$", "Oppo"),
     (r"^CPH\d|^OPD\d", "Oppo"),
     (r"^A(?:001T?|015|024|059P?|06[359]P?|142P?)$", "Nothing"),
+    (
+        r"^(?:ANY|CLK|CMA|CRT|GFY|JDY|LLY|NTN|RKY|TFY|VNE|WDY)-L|^(?:ELN|GDI|HEY|ROD)\d?-W|^[A-Z]{3}\d?-W\d\dHN$",
+        "Honor",
+    ),
+    (r"^[A-Z]{3}[KR]-W\d\d", "Huawei"),
     (r"^SM-[A-Z]", "Samsung"),
     (r"^TB-?[A-Z\d]\w*\d|^YT\d?-", "Lenovo"),
     (r"^XQ-[A-Z]|^SO[GV]\d\d$|^SO-(?:0\d[G-Z]|[1-9]\d[A-Z])|^NSZ-|^EBRD\d", "Sony"),
@@ -35,6 +40,13 @@ const SCHEMES: &[(&str, &str)] = &[
     (r"^[45]0\d\d[A-Z]|^[456]\d{3}[A-Z]|^8[01]\d\d[A-Z]?$", "Alcatel"),
     (r"^9[14]\d\d[A-Z]", "TCL"),
     (r"^FP\d$", "Fairphone"),
+    (r"^S(?:4[12]|48c|52|62(?: Pro)?|75)$", "Cat"),
+    (r"^XP\d", "Sonim"),
+    (r"^G[SX]\d{1,3}(?i: ?(?:lite|pro|plus))?$", "Gigaset"),
+    (r"^(?:Titan(?: Pocket| Slim)?|Jelly(?:2E?| Star| Pro| Max)?|Atom X?L|TickTock)$", "Unihertz"),
+    (r"^(?:STELLAR|CORE|ACTION|TREKKER)-[A-Z]\d", "Crosscall"),
+    (r"^[TPM]\d\d(?i:_?(?:HD|S|T|Pro|Air|SE|Plus|Max))?_(?:ROW|EEA|RU)$", "Teclast"),
+    (r"^Surface Duo", "Microsoft"),
     (r"^VFD ", "Vodafone"),
     (r"^1000\d{5}$", "Onn"),
     (r"^WP\d\d?(?:$| )", "Oukitel"),
@@ -72,7 +84,7 @@ const HUAWEI: &[(&str, &str)] = &[
 ];
 
 /// A maker, by the name that the rules know, and its brands that have a name of their own.
-const BRANDS_OF: [(&str, &str); 14] = [
+const BRANDS_OF: [(&str, &str); 16] = [
     ("Oppo", "OnePlus"),
     ("Oppo", "realme"),
     ("Huawei", "Honor"),
@@ -88,6 +100,8 @@ const BRANDS_OF: [(&str, &str); 14] = [
     ("Mpman", "Meitu"),
     ("Simvalley", "Siragon"),
     ("XiaoMi", "Haier"),
+    ("Sonimtech", "Sonim"),
+    ("Surface", "Microsoft"),
 ];
 
 /// Made phones until 2012, and was Sony's alone from then on.
@@ -162,6 +176,14 @@ mod tests {
             ("100011886", "Onn"),
             ("WP30 Pro", "Oukitel"),
             ("NoteAir2P", "Onyx"),
+            ("WDY-LX1", "Honor"),
+            ("AGR-W09HN", "Honor"),
+            ("SCMR-W09", "Huawei"),
+            ("S62 Pro", "Cat"),
+            ("GS5", "Gigaset"),
+            ("Titan Pocket", "Unihertz"),
+            ("STELLAR-X5", "Crosscall"),
+            ("T45HD_ROW", "Teclast"),
         ] {
             assert_eq!(brand_of(code), Some(brand), "{code}");
         }

@@ -1,8 +1,11 @@
 //! Brand and model of television sets, which the HbbTV standard (ETSI TS 102 796, section 7.3.2.4) writes into
 //! brackets: `HbbTV/1.4.1 (+DRM;Samsung;SmartTV2016:UHD;T-HKMDEUC-1106.2;;)`.
 
-/// What the brackets follow, and what some write them behind that have none of those.
-const BEFORE_BRACKETS: [&str; 2] = ["HbbTV/", "OMI/"];
+/// What the brackets follow.
+const HBBTV: &str = "HbbTV/";
+
+/// What some write them behind that have none of those.
+const OMI: &str = "OMI/";
 
 /// Longest name that is believed, in bytes.
 const NAME_BYTES_MAX: usize = 64;
@@ -25,14 +28,14 @@ const WORDS: [(&str, &str); 12] = [
 
 /// Brand and, if it is told, model.
 pub fn of(agent: &str) -> Option<(String, Option<String>)> {
-    by_standard(agent).or_else(|| by_vidaa(agent)).or_else(|| {
+    by_standard(agent, HBBTV).or_else(|| by_vidaa(agent)).or_else(|| by_standard(agent, OMI)).or_else(|| {
         let (_, brand) = WORDS.iter().find(|(word, _)| agent.contains(word))?;
         Some(((*brand).to_owned(), None))
     })
 }
 
-fn by_standard(agent: &str) -> Option<(String, Option<String>)> {
-    BEFORE_BRACKETS.iter().find_map(|word| in_brackets(agent.split_once(word)?.1))
+fn by_standard(agent: &str, before_brackets: &str) -> Option<(String, Option<String>)> {
+    in_brackets(agent.split_once(before_brackets)?.1)
 }
 
 fn in_brackets(rest: &str) -> Option<(String, Option<String>)> {

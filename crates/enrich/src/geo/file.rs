@@ -1,7 +1,6 @@
 //! One location file: opened, verified, asked.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
@@ -90,6 +89,7 @@ impl GeoFile {
     /// Opens and verifies the content of a file. Some broken files open well and fail at a look-up, hence the
     /// verification, which reads all of it: call it off the runtime.
     pub fn open(content: Cow<'static, [u8]>) -> Result<Self, GeoFileError> {
+        let bytes = content.len();
         let reader = Reader::from_source(content)?;
         let has_description = !reader.metadata().description.is_empty();
         if has_description {
@@ -106,7 +106,7 @@ impl GeoFile {
             .unwrap_or_default();
         let file = Self { reader, reading, built_at };
         if !has_description {
-            file.read_through()?;
+            file.read_through(bytes)?;
         }
         Ok(file)
     }
@@ -179,9 +179,9 @@ impl GeoFile {
 
     /// What the library's verification does, for files without a description: it refuses those, and the free files of
     /// cities have none. Every network is visited and every record decoded as a look-up would.
-    fn read_through(&self) -> Result<(), GeoFileError> {
+    fn read_through(&self, bytes: usize) -> Result<(), GeoFileError> {
         let networks_max = networks_max(&self.reader);
-        let mut seen = HashSet::new();
+        let mut seen = Seen::below(bytes);
         let options = WithinOptions::default().include_networks_without_data();
         for (count, found) in self.reader.networks(options)?.enumerate() {
             if count > networks_max {
@@ -193,6 +193,24 @@ impl GeoFile {
             }
         }
         Ok(())
+    }
+}
+
+/// Places in a file that were met, a bit each: a set of all records of a file of cities takes a third of the time to read it.
+struct Seen(Vec<u64>);
+
+impl Seen {
+    fn below(bytes: usize) -> Self {
+        Self(vec![0; bytes.div_ceil(64)])
+    }
+
+    /// Whether it is met for the first time, as far as it is in the file.
+    fn insert(&mut self, offset: usize) -> bool {
+        let Some(word) = self.0.get_mut(offset / 64) else { return true };
+        let bit = 1 << (offset % 64);
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
     }
 }
 

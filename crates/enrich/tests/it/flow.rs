@@ -129,7 +129,7 @@ async fn a_click_comes_out_with_place_device_and_verdict() {
     assert_eq!(enriched.device.kind, DeviceKind::Mobile);
     assert_eq!(enriched.device.model.as_deref(), Some("iPhone"));
     assert_eq!(enriched.automation.verdict, Verdict::Human);
-    assert_eq!(enriched.automation.ruleset, "2026-11.5");
+    assert_eq!(enriched.automation.ruleset, "2026-11.6");
     assert_eq!((enriched.is_first_click, enriched.enrichment), (Some(true), Enrichment::Complete));
     assert_eq!((enriched.click.request.ip, enriched.test), (None, false));
     assert_eq!(enriched.redacted_fields, ["ip"]);
