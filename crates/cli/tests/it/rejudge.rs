@@ -86,7 +86,7 @@ async fn newer_rules_tell_what_they_would_change_and_change_it_when_told_to() {
 #[tokio::test]
 async fn of_two_clicks_that_turn_out_to_be_a_contacts_the_older_is_its_first() {
     let World { database, nats, clickwire, workspace_id } = World::start().await;
-    let [later, first] = [1, 2].map(|minutes_ago| {
+    let [mut later, first] = [1, 2].map(|minutes_ago| {
         let mut click = click(workspace_id, Some(PERSON));
         click.click.clicked_at -= TimeDelta::minutes(minutes_ago - 1);
         click.click.id = ClickId::generate_at(click.click.clicked_at);
@@ -96,6 +96,7 @@ async fn of_two_clicks_that_turn_out_to_be_a_contacts_the_older_is_its_first() {
         click.is_first_click = Some(false);
         click
     });
+    later.click.link = first.click.link.clone();
     assert!(store::first_clicks::contact(&first.click).is_some());
     record(&database, &[&later, &first]).await;
 
