@@ -135,7 +135,8 @@ async fn judge(
     let mut after = None;
     loop {
         // in the order in which they came: of a contact's clicks the first is to be the first
-        let page = click_log::oldest_first(conn, workspace_id, (options.since, until), after, PAGE).await?;
+        let page =
+            click_log::list_oldest_first(conn, workspace_id, (options.since, until), after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(difference) };
         after = Some(last.id);
         let mut amendments = Vec::new();
@@ -144,6 +145,8 @@ async fn judge(
                 .with_context(|| format!("click {} cannot be read", recorded.id))?;
             amendments.extend(difference.add(&click, look_up, now));
         }
+        // a machine gives its place up before a person asks for it
+        amendments.sort_by_key(|click| click.automation.verdict != Verdict::Automated);
         if let Some(bus) = bus {
             difference.amended += publish(bus, conn, amendments).await?;
         }

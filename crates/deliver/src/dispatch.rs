@@ -159,7 +159,7 @@ impl Dispatcher {
         clicks: &[&EnrichedClick],
         last_begin: Instant,
     ) -> anyhow::Result<HashMap<EventId, Verdict>> {
-        let found = self.matching.debts(clicks).await?;
+        let found = self.matching.debts(clicks, Utc::now()).await?;
         let early = found.early.into_iter().map(|event_id| (event_id, Verdict::NotYet(AGAIN_DELAY)));
         let (mut again, mut rest) = (early.collect::<HashMap<_, _>>(), &found.debts[..]);
         while !rest.is_empty() {

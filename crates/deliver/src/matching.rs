@@ -101,18 +101,18 @@ impl Interest<'_> {
 }
 
 impl Matching {
-    /// What these clicks call for that does not exist yet, by endpoints that are new enough. For those who wait for evidence,
-    /// rows are made, changed or taken back on the way.
+    /// What these clicks call for at `now` that does not exist yet, by endpoints that are new enough. For those who wait for
+    /// evidence, rows are made, changed or taken back on the way.
     ///
     /// # Errors
     /// When the database is away, or the endpoints change all the time.
-    pub async fn debts(&self, clicks: &[&EnrichedClick]) -> anyhow::Result<Debts> {
+    pub async fn debts(&self, clicks: &[&EnrichedClick], now: DateTime<Utc>) -> anyhow::Result<Debts> {
         let tellings: Vec<Telling<'_>> = clicks.iter().map(|click| Telling::of(click)).collect();
         let mut table = self.endpoints.current();
         for _ in 0..MATCHES_MAX {
             let interests = interests(&table, &tellings);
             let asked: Vec<Owed> = interests.iter().flat_map(questions).collect();
-            let standing = self.standing(&asked).await?;
+            let standing = self.standing(&asked, now).await?;
             if standing.endpoints_version > table.version() {
                 table = self.endpoints.at_least(standing.endpoints_version).await?;
                 continue;
@@ -122,22 +122,22 @@ impl Matching {
                     endpoint.lane.pause(*until);
                 }
             }
-            return self.owed(interests, &standing.existing).await;
+            return self.owed(interests, &standing.existing, now).await;
         }
         anyhow::bail!("the endpoints changed {MATCHES_MAX} times while a batch was matched")
     }
 
-    async fn standing(&self, asked: &[Owed]) -> anyhow::Result<Standing> {
+    async fn standing(&self, asked: &[Owed], now: DateTime<Utc>) -> anyhow::Result<Standing> {
         let mut conn = self.pool.get().await?;
-        Ok(standing::ask(&mut conn, asked, Utc::now()).await?)
+        Ok(standing::ask(&mut conn, asked, now).await?)
     }
 
     async fn owed(
         &self,
         interests: Vec<Interest<'_>>,
         existing: &HashMap<Owed, u32>,
+        now: DateTime<Utc>,
     ) -> anyhow::Result<Debts> {
-        let now = Utc::now();
         let (mut found, mut settling) = (Debts::default(), Vec::new());
         for interest in interests {
             match interest.stance.owing(existing.get(&interest.first()).copied()) {
@@ -203,7 +203,7 @@ impl Matching {
         if unsettled.is_empty() {
             return Ok(());
         }
-        let standing = self.standing(&unsettled.keys().copied().collect::<Vec<_>>()).await?;
+        let standing = self.standing(&unsettled.keys().copied().collect::<Vec<_>>(), now).await?;
         let mut early: Vec<EventId> = Vec::new();
         for (first, interest) in unsettled {
             match standing.existing.get(&first) {

@@ -63,10 +63,12 @@ enum Step {
     Amend(Index),
     /// What was amended is recorded.
     Record,
-    /// The stream brings a click that was not acknowledged: it is sent to those who are owed it.
+    /// The stream brings a telling that was not acknowledged, alone or with the one behind it: it is sent to those who are
+    /// owed it.
     Dispatch {
         at: usize,
-        click: Index,
+        telling: Index,
+        with_next: bool,
         fates: Vec<Fate>,
     },
     /// What came of that is stored, and the click acknowledged.
@@ -153,11 +155,13 @@ fn at() -> std::ops::Range<usize> {
 }
 
 fn of_processes() -> impl Strategy<Value = Step> {
-    let dispatch = (at(), any::<Index>(), vec(fate(), 1..4));
+    let dispatch = (at(), any::<Index>(), any::<bool>(), vec(fate(), 1..4));
     let send = (at(), any::<Index>(), answer());
     prop_oneof![
         4 => Just(Step::Click),
-        6 => dispatch.prop_map(|(at, click, fates)| Step::Dispatch { at, click, fates }),
+        6 => dispatch.prop_map(|(at, telling, with_next, fates)| {
+            Step::Dispatch { at, telling, with_next, fates }
+        }),
         5 => at().prop_map(|at| Step::Keep { at }),
         1 => at().prop_map(|at| Step::Refresh { at }),
         6 => (at(), 1_usize..4).prop_map(|(at, quota)| Step::Lease { at, quota }),

@@ -164,6 +164,15 @@ mod tests {
         click
     }
 
+    #[test]
+    fn a_telling_of_before_says_of_the_first_click_what_its_verdict_allows() {
+        let told = click(&[Human, Automated, Human, Unknown]);
+        assert_eq!(told.first_click_before, Some(true));
+        let told_first = |revision| told.as_of(revision).and_then(|telling| telling.is_first_click);
+
+        assert_eq!([0, 1, 2].map(told_first), [Some(true), Some(false), None]);
+    }
+
     const CLICKS: Wish = Wish { clicks: true, amendments: false, settles: false, is_owed: true };
 
     /// What an endpoint is owed that wants these verdicts.

@@ -28,6 +28,9 @@ const FORGET_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the last moments of a partition may take to be read. Without them evidence begins anew.
 const RECALL_LIMIT: Duration = Duration::from_secs(10);
 
+/// So many clicks are recalled before others, and the limit of time, have their turn.
+const RECALLED_AT_ONCE: usize = 256;
+
 /// Enriches clicks. The same click may come twice: its event has the same id, and the answer to "first click?"
 /// is the same again.
 pub struct Enricher {
@@ -200,7 +203,10 @@ impl Enricher {
             false => None,
         };
         let mut recalled = 0;
-        for click in &clicks {
+        for (number, click) in clicks.iter().enumerate() {
+            if number % RECALLED_AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
             let told = newest.get(&click.id).or_else(|| oldest.as_ref()?.get(&click.id));
             let Some(told) = told else { continue };
             let enriched = self.look_up.enrich(click, now);

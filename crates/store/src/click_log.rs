@@ -135,7 +135,7 @@ pub async fn list(
 }
 
 /// The oldest clicks from `since` on and before `until`, or those newer than `after`; at most `limit`.
-pub async fn oldest_first(
+pub async fn list_oldest_first(
     conn: &mut Connection,
     workspace_id: WorkspaceId,
     (since, until): (DateTime<Utc>, DateTime<Utc>),

@@ -114,7 +114,7 @@ async fn under_way(
     dispatcher: &Dispatcher,
     click: &EnrichedClick,
 ) -> (oneshot::Sender<batch::Answer>, Dispatch) {
-    let found = dispatcher.matching.debts(&[click]).await.expect("debts");
+    let found = dispatcher.matching.debts(&[click], Utc::now()).await.expect("debts");
     let (reply, answer) = oneshot::channel();
     let dispatch = Dispatch {
         id: DeliveryId::generate_at(click.event_id.timestamp()),
@@ -160,7 +160,7 @@ async fn nothing_is_sent_to_whom_his_owner_paused_after_the_match() {
     let subscriber = Subscriber::start(Answer::Status(200)).await;
     let endpoint_id = parts.endpoint(&subscriber.url(), |_| {}).await;
     let (dispatcher, click) = (&parts.dispatcher, parts.click());
-    let found = dispatcher.matching.debts(&[&click]).await.expect("debts");
+    let found = dispatcher.matching.debts(&[&click], Utc::now()).await.expect("debts");
 
     let (paused, now) = (endpoints::State::Paused, Utc::now());
     let mut conn = parts.conn().await;

@@ -86,12 +86,12 @@ impl Ground {
     }
 }
 
-/// A telling of a click that is being dispatched.
+/// Tellings of clicks that are being dispatched.
 pub(super) struct Batch {
     /// Which of all.
-    pub telling: usize,
-    /// It came before what it amends.
-    pub is_early: bool,
+    pub tellings: Vec<usize>,
+    /// Which of them came before what they amend.
+    pub early: Vec<usize>,
     /// To whom it is owed.
     pub owed: Vec<Owed>,
     pub dispatches: Vec<Dispatch>,

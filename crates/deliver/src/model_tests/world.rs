@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use model::delivery::DeliveryStatus;
+use model::event_type::LINK_CLICKED;
 use model::{DeliveryId, EndpointId, EnrichedClick, WorkspaceId};
 use serde_json::Value;
 use store::PooledConnection;
@@ -40,6 +41,13 @@ struct Known {
     owed_from: DateTime<Utc>,
 }
 
+impl Known {
+    /// Whether it is told anything, if perhaps later.
+    fn is_there(&self) -> bool {
+        !self.is_deleted && self.state != State::Disabled
+    }
+}
+
 pub(super) struct World<'a> {
     ground: &'a Ground,
     workspace_id: WorkspaceId,
@@ -59,7 +67,11 @@ pub(super) struct World<'a> {
     /// The rows as they were after the last step.
     rows: BTreeMap<DeliveryId, LoggedDelivery>,
     /// The bytes that were sent, by the revision of the click that they tell.
-    bodies: HashMap<(Owed, u64), Bytes>,
+    bodies: HashMap<(Owed, u32), Bytes>,
+    /// What was sent of each delivery, since it began or was asked for again.
+    first_bodies: HashMap<DeliveryId, Bytes>,
+    /// What somebody may have heard.
+    sent: HashSet<DeliveryId>,
     /// What was accepted, and is to be sent again by nobody.
     accepted: HashSet<DeliveryId>,
     /// What was ever accepted.
@@ -103,6 +115,8 @@ impl<'a> World<'a> {
             promised: HashSet::new(),
             rows: BTreeMap::new(),
             bodies: HashMap::new(),
+            first_bodies: HashMap::new(),
+            sent: HashSet::new(),
             accepted: HashSet::new(),
             ever_accepted: HashSet::new(),
             leased_until: HashMap::new(),
@@ -119,7 +133,9 @@ impl<'a> World<'a> {
             Step::Click => self.click().await,
             Step::Amend(click) => self.amend(*click),
             Step::Record => self.record().await,
-            Step::Dispatch { at, click, fates } => self.dispatch(*at, *click, fates).await,
+            Step::Dispatch { at, telling, with_next, fates } => {
+                self.dispatch(*at, *telling, *with_next, fates).await;
+            }
             Step::Keep { at } => self.keep(*at).await,
             Step::Refresh { at } => self.refresh(*at).await,
             Step::Lease { at, quota } => self.lease(*at, *quota).await,
@@ -153,8 +169,10 @@ impl<'a> World<'a> {
         }
         for (id, before) in &before {
             let Some(row) = self.rows.get(id) else {
-                assert!(self.settles(before.endpoint_id) && before.attempt_count == 0, "{before:?} is gone");
-                assert!(!self.ever_accepted.contains(id), "{before:?} was accepted, and is gone");
+                let is_first = before.event_type == LINK_CLICKED && before.replay_number == 0;
+                let has_waited = before.status == DeliveryStatus::Pending && !self.sent.contains(id);
+                let is_taken_back = self.settles(before.endpoint_id) && is_first && has_waited;
+                assert!(is_taken_back, "{before:?} is gone");
                 continue;
             };
             let has_begun_again = before.status != DeliveryStatus::Pending && row.status != before.status;
@@ -192,7 +210,7 @@ impl<'a> World<'a> {
         for _ in 0..ROUNDS_MAX {
             self.asked_for = None;
             for number in self.unacknowledged.clone() {
-                self.dispatch_number(0, number, &[Fate::Answered(Answer::Accepted)]).await;
+                self.dispatch_numbers(0, vec![number], &[Fate::Answered(Answer::Accepted)]).await;
                 self.keep(0).await;
                 self.check().await;
             }
@@ -243,12 +261,19 @@ impl<'a> World<'a> {
         self.endpoints[SETTLES].id == id
     }
 
-    /// The same event has the same bytes, whoever sends it and whenever; but sent again it may tell what is known by then.
-    fn note_sent(&mut self, owed: Owed, body: &Bytes) {
+    /// Every attempt of a delivery has the same bytes, whoever makes it and whenever; but a replay may tell what is known by then,
+    /// and so may what a person asks for again. The same revision is told in the same bytes.
+    fn note_sent(&mut self, id: DeliveryId, owed: Owed, body: &Bytes) {
         let told: Value = serde_json::from_slice(body).expect("JSON");
         let revision = told["data"]["revision"].as_u64().expect("a revision");
+        let revision = u32::try_from(revision).expect("few revisions");
         let first = &*self.bodies.entry((owed, revision)).or_insert_with(|| body.clone());
         assert_eq!(first, body, "another body of {owed:?}");
+        if self.rows.get(&id).is_none_or(|row| row.replay_number == 0) {
+            let first = &*self.first_bodies.entry(id).or_insert_with(|| body.clone());
+            assert_eq!(first, body, "another body of {id}");
+        }
+        self.sent.insert(id);
     }
 
     fn note_answered(&mut self, id: DeliveryId, answer: Answer) {

@@ -9,7 +9,7 @@ pub fn of(code: &str) -> Option<&'static str> {
         "ua_declared" => "the User-Agent is of a program on one of the lists",
         "ua_spider" => "the rules of uap-core know the User-Agent as a program's",
         "ua_bot_word" => "the User-Agent has a word, an address or a shape that programs have",
-        "ua_cut_off" => "the User-Agent starts like a browser's and ends before it names one, or its version",
+        "ua_cut_off" => "the User-Agent starts like a browser's, but names none, or no version of it",
         "ua_not_a_browser" => "the User-Agent does not start like a browser's",
         "ua_no_system" => "the User-Agent starts like a browser's, but names no system or device",
         "no_accept_language" => {

@@ -220,6 +220,8 @@ fn common(brand: &str) -> &str {
         "TCT (Alcatel)" => "Alcatel",
         "Redmi" | "POCO" | "Poco" | "Mi" => "Xiaomi",
         "Plusone" => "Freetel",
+        "Sonimtech" => "Sonim",
+        "Surface" => "Microsoft",
         "onn." => "Onn",
         "AGM Mobile" => "AGM",
         "BQru" => "BQ",

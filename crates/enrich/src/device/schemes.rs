@@ -40,13 +40,15 @@ const SCHEMES: &[(&str, &str)] = &[
     (r"^[45]0\d\d[A-Z]|^[456]\d{3}[A-Z]|^8[01]\d\d[A-Z]?$", "Alcatel"),
     (r"^9[14]\d\d[A-Z]", "TCL"),
     (r"^FP\d$", "Fairphone"),
-    (r"^S(?:4[12]|48c|52|62(?: Pro)?|75)$", "Cat"),
-    (r"^XP\d", "Sonim"),
-    (r"^G[SX]\d{1,3}(?i: ?(?:lite|pro|plus))?$", "Gigaset"),
+    (r"^S(?:42|48c|52|62(?: Pro)?|75)$", "Cat"),
+    (r"^XP\d[789]00$|^XP(?:38|59)00$", "Sonim"),
+    (r"^(?:GS(?:\d|[1-4]\d0|1[89]5)|GX(?:\d|290))(?i: ?(?:lite|pro|plus))?$", "Gigaset"),
     (r"^(?:Titan(?: Pocket| Slim)?|Jelly(?:2E?| Star| Pro| Max)?|Atom X?L|TickTock)$", "Unihertz"),
     (r"^(?:STELLAR|CORE|ACTION|TREKKER)-[A-Z]\d", "Crosscall"),
-    (r"^[TPM]\d\d(?i:_?(?:HD|S|T|Pro|Air|SE|Plus|Max))?_(?:ROW|EEA|RU)$", "Teclast"),
-    (r"^Surface Duo", "Microsoft"),
+    (
+        r"^(?:M40|P(?:20|25|30|40|85)|T(?:40|45|50))(?i:_?(?:HD|S|T|Pro|Air|SE|Plus|Max))?_(?:ROW|EEA|RU)$",
+        "Teclast",
+    ),
     (r"^VFD ", "Vodafone"),
     (r"^1000\d{5}$", "Onn"),
     (r"^WP\d\d?(?:$| )", "Oukitel"),
@@ -84,7 +86,7 @@ const HUAWEI: &[(&str, &str)] = &[
 ];
 
 /// A maker, by the name that the rules know, and its brands that have a name of their own.
-const BRANDS_OF: [(&str, &str); 16] = [
+const BRANDS_OF: [(&str, &str); 14] = [
     ("Oppo", "OnePlus"),
     ("Oppo", "realme"),
     ("Huawei", "Honor"),
@@ -100,8 +102,6 @@ const BRANDS_OF: [(&str, &str); 16] = [
     ("Mpman", "Meitu"),
     ("Simvalley", "Siragon"),
     ("XiaoMi", "Haier"),
-    ("Sonimtech", "Sonim"),
-    ("Surface", "Microsoft"),
 ];
 
 /// Made phones until 2012, and was Sony's alone from then on.
@@ -187,7 +187,22 @@ mod tests {
         ] {
             assert_eq!(brand_of(code), Some(brand), "{code}");
         }
-        for code in ["2019", "20230101", "V21", "A95", "S110", "WPHONE", "MOTOR", "2313RKC6G", ""] {
+        for code in [
+            "2019",
+            "20230101",
+            "M60_EEA",
+            "P10_EEA",
+            "S41",
+            "XP8106",
+            "GS656",
+            "V21",
+            "A95",
+            "S110",
+            "WPHONE",
+            "MOTOR",
+            "2313RKC6G",
+            "",
+        ] {
             assert_eq!(brand_of(code), None, "{code}");
         }
     }

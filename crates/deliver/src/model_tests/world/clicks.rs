@@ -4,13 +4,15 @@ use std::collections::HashMap;
 
 use bus::Message as _;
 use model::automation::{Automation, Verdict};
+use model::delivery::DeliveryStatus;
 use model::{ClickId, EnrichedClick, EventId};
 use proptest::sample::Index;
 use store::clicks::{self, NewClick};
 use store::deliveries::Owed;
+use store::delivery_log::LoggedDelivery;
 use store::standing;
 
-use super::{SETTLES, World};
+use super::{SETTLES, World, owed_by};
 
 impl World<'_> {
     pub(super) async fn click(&mut self) {
@@ -29,9 +31,10 @@ impl World<'_> {
         let mut ids: Vec<&ClickId> = newest.keys().collect();
         ids.sort();
         let Some(told) = (!ids.is_empty()).then(|| newest[ids[click.index(ids.len())]]) else { return };
-        let verdict = match told.automation.verdict {
-            Verdict::Automated => Verdict::Human,
-            Verdict::Human | Verdict::Unknown => Verdict::Automated,
+        let verdict = match told.event_id.revision() % 4 {
+            0 => Verdict::Automated,
+            2 => Verdict::Unknown,
+            _ => Verdict::Human,
         };
         let automation = Automation { verdict, ..told.automation.clone() };
         if let Some(amended) = told.amended(automation, now) {
@@ -60,19 +63,27 @@ impl World<'_> {
         self.tellings.iter().map(|telling| (telling.click.id, telling)).collect()
     }
 
-    /// Who was always there has the newest telling of each click; or none at all, if that is nothing it wants to hear.
+    /// Who was always there has the newest telling of each click, and heard it if it accepted; or none at all, if that is nothing
+    /// it wants to hear.
     pub(super) async fn check_newest(&self) {
         let mut conn = self.conn().await;
         for (number, known) in self.endpoints.iter().enumerate().filter(|(_, known)| !known.was_away) {
             for (click_id, newest) in self.newest() {
                 let first = Owed { endpoint_id: known.id, event_id: EventId::of_click(click_id, 0) };
                 let standing = standing::ask(&mut conn, &[first], self.now()).await.expect("an answer");
-                let amended = self.rows.values().filter(|row| {
+                let rows = self.rows.values().filter(|row| {
                     row.replay_number == 0 && row.endpoint_id == known.id && row.click_id == Some(click_id)
                 });
-                let told =
-                    amended.map(|row| row.event_id.revision()).chain(standing.existing.get(&first).copied());
-                let (told, revision) = (told.max(), newest.event_id.revision());
+                let told_by = |row: &LoggedDelivery| match standing.existing.get(&owed_by(row)) {
+                    Some(told) => *told,
+                    None => row.event_id.revision(),
+                };
+                let last = rows.max_by_key(|row| told_by(row));
+                let (told, revision) = (last.map(told_by), newest.event_id.revision());
+                if let Some(last) = last.filter(|last| last.status == DeliveryStatus::Delivered) {
+                    let has_heard = self.bodies.contains_key(&(owed_by(last), told_by(last)));
+                    assert!(has_heard, "nobody has sent what it says: {last:?}");
+                }
                 let is_wanted = number != SETTLES || newest.automation.verdict == Verdict::Human;
                 assert!(
                     told == Some(revision) || (told.is_none() && !is_wanted),

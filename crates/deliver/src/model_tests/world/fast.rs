@@ -6,7 +6,6 @@ use bytes::Bytes;
 use model::{DeliveryId, EndpointId, EnrichedClick, EventId};
 use proptest::sample::Index;
 use store::deliveries::{self, NewDelivery, Owed};
-use store::endpoints::State;
 use tokio::sync::oneshot;
 
 use super::{Fate, InHand, Known, LEASE, World, owed_by};
@@ -17,46 +16,56 @@ use crate::matching::Debt;
 use crate::model_tests::process::Batch;
 
 impl World<'_> {
-    pub(super) async fn dispatch(&mut self, at: usize, click: Index, fates: &[Fate]) {
+    pub(super) async fn dispatch(&mut self, at: usize, telling: Index, with_next: bool, fates: &[Fate]) {
         // a process works on a click once at a time
         if self.processes[at].batch.is_none() && !self.unacknowledged.is_empty() {
-            let number = self.unacknowledged[click.index(self.unacknowledged.len())];
-            self.dispatch_number(at, number, fates).await;
+            let first = telling.index(self.unacknowledged.len());
+            let numbers = self.unacknowledged[first..].iter().copied().take(1 + usize::from(with_next));
+            self.dispatch_numbers(at, numbers.collect(), fates).await;
         }
     }
 
-    pub(super) async fn dispatch_number(&mut self, at: usize, number: usize, fates: &[Fate]) {
-        let click = self.tellings[number].clone();
-        let owed = self.owed(&click);
-        let found = self.processes[at].matching.debts(&[&click]).await.expect("the database is there");
+    pub(super) async fn dispatch_numbers(&mut self, at: usize, numbers: Vec<usize>, fates: &[Fate]) {
+        let tellings: Vec<EnrichedClick> =
+            numbers.iter().map(|number| self.tellings[*number].clone()).collect();
+        let owed: Vec<Owed> = tellings.iter().flat_map(|telling| self.owed(telling)).collect();
+        let now = self.now();
+        let found = self.processes[at].matching.debts(&tellings.iter().collect::<Vec<_>>(), now).await;
+        let found = found.expect("the database is there");
         let mut dispatches = Vec::new();
         for (debt, fate) in found.debts.into_iter().zip(fates.iter().cycle()) {
             let is_first = self.rows.values().all(|row| row.replay_number > 0 || owed_by(row) != debt.owed);
             assert!(is_first, "{:?} has a row and is sent again", debt.owed);
-            // who waits for evidence is owed what was told before
-            let is_owed = self.settles(debt.owed.endpoint_id) || owed.contains(&debt.owed);
+            let telling = &tellings[debt.click];
+            let is_owed = match self.settles(debt.owed.endpoint_id) {
+                // its first tellings are made to wait, and are no debts
+                true => debt.owed.event_id.revision() > 0 && self.is_told_on(debt.owed.endpoint_id, telling),
+                false => owed.contains(&debt.owed),
+            };
             assert!(is_owed, "{:?} is not owed", debt.owed);
-            dispatches.push(self.begin(debt, &click, *fate));
+            dispatches.push(self.begin(debt, telling, *fate));
         }
-        let is_early = found.early.contains(&click.event_id);
-        self.processes[at].batch = Some(Batch { telling: number, is_early, owed, dispatches });
+        let is_early = |number: &usize| found.early.contains(&self.tellings[*number].event_id);
+        let early = numbers.iter().copied().filter(is_early).collect();
+        self.processes[at].batch = Some(Batch { tellings: numbers, early, owed, dispatches });
     }
 
     /// Who is owed a telling of a click as people see it, but for who waits for evidence.
     fn owed(&self, click: &EnrichedClick) -> Vec<Owed> {
         let is_new_enough = |known: &Known| known.owed_from <= click.click.clicked_at;
         let is_owed = |known: &&Known| {
-            let is_there = !known.is_deleted && known.state != State::Disabled;
-            is_there && !self.settles(known.id) && (is_new_enough(known) || self.was_told(known.id, click))
+            let is_told = (known.is_there() && is_new_enough(known)) || self.is_told_on(known.id, click);
+            !self.settles(known.id) && is_told
         };
         let owed = |known: &Known| Owed { endpoint_id: known.id, event_id: click.event_id };
         self.endpoints.iter().filter(is_owed).map(owed).collect()
     }
 
-    /// Whether an endpoint has a delivery of the first telling of a click.
-    fn was_told(&self, endpoint_id: EndpointId, click: &EnrichedClick) -> bool {
+    /// Whether an endpoint is there, and has a delivery of the first telling of a click: then it hears more of it.
+    fn is_told_on(&self, endpoint_id: EndpointId, click: &EnrichedClick) -> bool {
         let first = Owed { endpoint_id, event_id: EventId::of_click(click.click.id, 0) };
-        self.rows.values().any(|row| row.replay_number == 0 && owed_by(row) == first)
+        let is_there = self.endpoints.iter().any(|known| known.id == endpoint_id && known.is_there());
+        is_there && self.rows.values().any(|row| row.replay_number == 0 && owed_by(row) == first)
     }
 
     fn begin(&mut self, debt: Debt, click: &EnrichedClick, fate: Fate) -> Dispatch {
@@ -67,13 +76,13 @@ impl World<'_> {
             _ if !debt.endpoint.is_sendable() => Dispatched::Later(Later::Held),
             Fate::Later => Dispatched::Later(Later::Busy),
             Fate::Answered(answer) => {
-                self.note_sent(debt.owed, &body);
+                self.note_sent(id, debt.owed, &body);
                 self.note_answered(id, answer);
                 let place = Place { number: 1, throttled: 0 };
                 Dispatched::Settled(Box::new(answer.settlement(&debt.endpoint, place, self.now())))
             }
             Fate::UnderWay => {
-                self.note_sent(debt.owed, &body);
+                self.note_sent(id, debt.owed, &body);
                 let (_, answer) = oneshot::channel();
                 Dispatched::Sent { answer, is_waited_for: false }
             }
@@ -83,9 +92,12 @@ impl World<'_> {
 
     pub(super) async fn keep(&mut self, at: usize) {
         let Some(batch) = self.processes[at].batch.take() else { return };
-        let (now, click) = (self.now(), &self.tellings[batch.telling]);
-        let rows: Vec<NewDelivery> =
-            batch.dispatches.iter().map(|dispatch| dispatch.row(click, now + LEASE)).collect();
+        let now = self.now();
+        let row = |dispatch: &Dispatch| {
+            let telling = &self.tellings[batch.tellings[dispatch.debt.click]];
+            dispatch.row(telling, now + LEASE)
+        };
+        let rows: Vec<NewDelivery> = batch.dispatches.iter().map(row).collect();
         let mut attempts = Vec::new();
         for dispatch in &batch.dispatches {
             if let Dispatched::Settled(settlement) = &dispatch.state {
@@ -109,6 +121,6 @@ impl World<'_> {
             }
         }
         self.promised.extend(batch.owed);
-        self.unacknowledged.retain(|number| *number != batch.telling || batch.is_early);
+        self.unacknowledged.retain(|number| !batch.tellings.contains(number) || batch.early.contains(number));
     }
 }

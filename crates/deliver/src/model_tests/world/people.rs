@@ -51,6 +51,8 @@ impl World<'_> {
         let asked = delivery_log::retry(&mut *self.conn().await, self.workspace_id, id, self.now()).await;
         assert!(asked.expect("it is asked for"));
         self.accepted.remove(&id);
+        // it may tell what is known by now
+        self.first_bodies.remove(&id);
         *self.more_attempts.entry(id).or_default() += 1;
         self.asked_for = Some(id);
     }

@@ -70,7 +70,7 @@ impl World<'_> {
             assert!(!was_accepted, "{} was accepted and is sent again", held.id);
             let body = runs::body(&self.ground.pool, &held.endpoint, leased).await;
             let body = body.expect("the database is there").expect("each click is recorded");
-            self.note_sent(held.owed, &body);
+            self.note_sent(held.id, held.owed, &body);
             kept = leased.body.is_none().then(|| body.to_vec());
         }
         let was_accepted = self.accepted.contains(&held.id);
