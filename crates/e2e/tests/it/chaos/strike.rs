@@ -13,7 +13,7 @@ pub const NODES: usize = testkit::TestNats::NODES;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instance {
     pub service: Service,
-    /// 0 or 1: of each service but the API there are two.
+    /// 0 or 1: of each service there are two.
     pub number: usize,
 }
 
@@ -59,9 +59,8 @@ pub enum Strike {
 impl Instance {
     /// All processes of the run.
     pub fn all() -> Vec<Self> {
-        let second = Service::ALL.into_iter().filter(|service| *service != Service::Api);
-        let first = Service::ALL.into_iter().map(|service| Self { service, number: 0 });
-        first.chain(second.map(|service| Self { service, number: 1 })).collect()
+        let of = |number| Service::ALL.into_iter().map(move |service| Self { service, number });
+        of(0).chain(of(1)).collect()
     }
 }
 
