@@ -30,8 +30,8 @@ use crate::first_clicks::Candidate;
 pub const WINDOW: TimeDelta = TimeDelta::seconds(30);
 
 /// Most clicks that are remembered, about a kilobyte each. Beyond it the oldest are forgotten, and evidence that comes
-/// later amends them no more: at 10,000 clicks a second three seconds are remembered, which a burst needs.
-pub const REMEMBERED_MAX: usize = 32_768;
+/// later amends them no more: at 10,000 clicks a second more than two seconds are remembered, which a burst needs.
+pub const REMEMBERED_MAX: usize = 24_576;
 
 /// How long a click is remembered of whose change nobody could be told.
 const UNTOLD_MAX: TimeDelta = TimeDelta::minutes(10);
