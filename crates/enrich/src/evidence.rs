@@ -43,7 +43,7 @@ pub fn counted_in(automation: &Automation) -> Vec<Signal> {
 
 /// Most messages of CLICKS, those of other partitions included, and of ENRICHED, that whoever takes partitions over reads again: the
 /// newest. At 8,000 clicks a second they are those of two seconds, which a burst needs. Reading them must cost little, as
-/// partitions may go to and fro while the broker is slow: it takes about half a second.
+/// partitions may go to and fro while the broker is slow.
 pub const RECALLED_MAX: usize = 16_384;
 
 /// The clicks of the last moments.
